@@ -1,0 +1,59 @@
+"""Hybrid search that shows its evidence: SPLADE++ and dense vectors in Qdrant, fused with reciprocal rank fusion.
+
+    from hybrid_search import Indexer, Searcher
+
+    Indexer.open("movies").index("datasets/movies")
+    for hit in Searcher.open("movies").search("a film about music", k=5):
+        print(hit.rank, hit.title, hit.legs["sparse"], hit.legs["dense"])
+
+The names below are resolved when first used, so `import hybrid_search` loads no model library and no engine.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybrid_search.errors import HybridSearchError
+    from hybrid_search.indexer import Indexer, IndexReport
+    from hybrid_search.searcher import Searcher
+    from hybrid_search.types import Document, DocumentHit, Failure, LegHit, Results, SparseVector
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Document": "types",
+    "DocumentHit": "types",
+    "Failure": "types",
+    "HybridSearchError": "errors",
+    "IndexReport": "indexer",
+    "Indexer": "indexer",
+    "LegHit": "types",
+    "Results": "types",
+    "Searcher": "searcher",
+    "SparseVector": "types",
+}
+
+__all__ = [
+    "Document",
+    "DocumentHit",
+    "Failure",
+    "HybridSearchError",
+    "IndexReport",
+    "Indexer",
+    "LegHit",
+    "Results",
+    "Searcher",
+    "SparseVector",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,140 @@
+"""Every error this library raises on purpose.
+
+    HybridSearchError
+    ├── InvalidArgument          a value the caller gave cannot be meant (k=0, an empty query)
+    ├── ConfigError              a setting or the config file is wrong
+    ├── CorpusError              a source cannot be read at all
+    ├── ModelError               a model cannot be used
+    │   ├── UnknownModel         no such card; names the near ones
+    │   ├── ModelUnavailable     a known model whose files are not here and cannot be fetched
+    │   └── MissingExtra         an optional package is not installed (also an ImportError)
+    ├── StoreError               the store cannot do it
+    │   ├── StoreUnavailable     a server that does not answer, or answers "later"
+    │   ├── StoreBusy            another process writes to this collection
+    │   ├── StoreFull            not enough space left on the disk
+    │   ├── CollectionNotFound   no such collection; names the near ones
+    │   ├── CollectionDamaged    what is on disk is not what was written
+    │   └── ManifestMismatch     built with other models or other chunking
+    ├── FusionError              legs or weights do not fit together
+    └── EvaluationError          a dataset, a run or a measure cannot be scored
+
+A message says what happened, with which value, what was expected, and what to do next. The values are fields as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class HybridSearchError(Exception):
+    """The root: `except HybridSearchError` catches everything this library raises on purpose."""
+
+
+class InvalidArgument(HybridSearchError, ValueError):
+    """A value the caller gave cannot be meant; the command line answers with exit code 2."""
+
+
+class ConfigError(HybridSearchError):
+    """A setting, an environment variable or the config file is wrong."""
+
+
+class CorpusError(HybridSearchError):
+    """A source cannot be read at all. (One bad document is a `Failure`, not an error.)"""
+
+
+class ModelError(HybridSearchError):
+    """A model cannot be used."""
+
+
+class UnknownModel(ModelError):
+    """No model card has this name."""
+
+    def __init__(self, name: str, known: Sequence[str], kind: str = "model") -> None:
+        self.name = name
+        self.near = near(name, known)
+        super().__init__(
+            f"Unknown {kind} {name!r}.{_did_you_mean(self.near)} "
+            "See `hybrid-search models list`, or give the path of a model folder."
+        )
+
+
+class ModelUnavailable(ModelError):
+    """The model is known, but its files are not on this machine and could not be fetched."""
+
+
+class MissingExtra(ModelError, ImportError):
+    """An optional package is needed here and is not installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        self.extra = extra
+        super().__init__(f"{purpose} needs the {extra!r} extra. Install it: pip install 'hybrid-search[{extra}]'")
+
+
+class StoreError(HybridSearchError):
+    """The store cannot do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The server does not answer, or answers that it cannot now. Trying again later may help."""
+
+
+class StoreBusy(StoreError):
+    """Another process is writing to this collection; the message names it."""
+
+
+class StoreFull(StoreError):
+    """There is not enough space left on the disk to go on safely."""
+
+
+class CollectionNotFound(StoreError):
+    """The store has no collection of this name."""
+
+    def __init__(self, name: str, existing: Sequence[str], location: str) -> None:
+        self.name = name
+        self.existing = tuple(existing)
+        self.near = near(name, existing)
+        hint = _did_you_mean(self.near)
+        if not hint:
+            some = ", ".join(sorted(existing)[:5])
+            hint = f" It holds: {some}." if some else " It holds none yet."
+        super().__init__(
+            f"No collection {name!r} in {location}.{hint} Build it with: hybrid-search index SOURCE -c {name}"
+        )
+
+
+class CollectionDamaged(StoreError):
+    """What is on disk is not what was written; the index has to be rebuilt from its sources."""
+
+
+class ManifestMismatch(StoreError):
+    """The collection was built with other models or other chunking than asked for."""
+
+    def __init__(self, collection: str, what: str, found: object, wanted: object) -> None:
+        self.collection = collection
+        self.what = what
+        self.found = found
+        self.wanted = wanted
+        super().__init__(
+            f"Collection {collection!r} was built with {what} {found}; you asked for {wanted}. "
+            f"Leave the option out to go on with what it has, or rebuild it: "
+            f"hybrid-search index SOURCE -c {collection} --replace ..."
+        )
+
+
+class FusionError(HybridSearchError):
+    """The legs, the weights or the constant do not fit together."""
+
+
+class EvaluationError(HybridSearchError):
+    """A dataset, a run or a measure cannot be scored."""
+
+
+def near(name: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Up to three known names close to `name`, case ignored, best first."""
+    by_lower = {item.lower(): item for item in known}
+    return tuple(by_lower[match] for match in get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.5))
+
+
+def _did_you_mean(names: Sequence[str]) -> str:
+    return f" Did you mean {' or '.join(repr(name) for name in names)}?" if names else ""

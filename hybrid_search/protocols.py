@@ -1,0 +1,180 @@
+"""The seats that components fill. Reading this file and `types.py` is reading the design.
+
+Rules of every seat: a batch in gives a batch of the same length and order out; constructors are cheap and weights load on
+first use or by `warm_up()`; nothing prints; nothing mutates what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.types import DenseVector, LegName, ModelCard, Point, SparseVector, Vector
+
+
+class Encoder(Protocol):
+    """What sparse and dense encoders share."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def fingerprint(self) -> str:
+        """A hash over the model's files and everything in the card that changes its output."""
+        ...
+
+    def warm_up(self) -> None:
+        """Load the weights now. Raises ModelError where that fails."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """For each text the tokens the model would read without its limit, special tokens included; 0 for no limit."""
+        ...
+
+
+@runtime_checkable
+class SparseEncoder(Encoder, Protocol):
+    """Text to sparse vector."""
+
+    def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]: ...
+
+    def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]: ...
+
+    def terms(self, indices: Sequence[int]) -> list[str]:
+        """The vocabulary entry of each dimension; `#<index>` where dimensions are hashes."""
+        ...
+
+
+@runtime_checkable
+class DenseEncoder(Encoder, Protocol):
+    """Text to dense vector, unit length."""
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (n, dim) float32."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (n, dim) float32."""
+        ...
+
+
+@runtime_checkable
+class HybridEncoder(Encoder, Protocol):
+    """Text to both vectors in one forward pass."""
+
+    def encode_documents(self, texts: Sequence[str]) -> list[tuple[SparseVector, DenseVector]]: ...
+
+    def encode_queries(self, texts: Sequence[str]) -> list[tuple[SparseVector, DenseVector]]: ...
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Scores texts against a query. Sorting, ranks and ties are not its business."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (n,) float32, higher is better."""
+        ...
+
+
+class Head(NamedTuple):
+    """What the store remembers of a document: its content hash and how many chunks it has."""
+
+    content_hash: str
+    chunks: int
+
+
+class CollectionInfo(NamedTuple):
+    """A collection from outside. `bytes_on_disk` is None where the store cannot tell."""
+
+    name: str
+    documents: int
+    points: int
+    bytes_on_disk: int | None
+    manifest: Mapping[str, Any]
+
+
+class CollectionReader(Protocol):
+    """An open collection, for searching. Safe to use from many threads, never across a fork."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
+
+    def retrieve(
+        self, requests: Sequence[tuple[LegName, Vector]], limit: int
+    ) -> list[list[tuple[str, float]]]:
+        """One batched request: for each (leg, query vector) up to `limit` (chunk_id, score), best first.
+
+        The order among equal scores is the engine's; ranks and ties are made once, in `ranking/`.
+        """
+        ...
+
+    def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The payload of each chunk that exists, by chunk_id."""
+        ...
+
+    def info(self) -> CollectionInfo: ...
+
+    def close(self) -> None: ...
+
+
+class CollectionWriter(Protocol):
+    """An open collection, for indexing. One per collection at a time."""
+
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
+        """What is remembered of each document that is there completely."""
+        ...
+
+    def doc_ids(self) -> Iterator[str]:
+        """Every document that is there completely."""
+        ...
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write all of them or raise; checks every vector before the first is written."""
+        ...
+
+    def delete(self, chunk_ids: Iterable[str]) -> None: ...
+
+    def publish(self) -> None:
+        """Make everything written so far durable and visible to readers."""
+        ...
+
+    def info(self) -> CollectionInfo: ...
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """A place that holds collections: a folder, or a Qdrant server."""
+
+    @property
+    def location(self) -> str: ...
+
+    def names(self) -> list[str]:
+        """The collections that can be read, sorted."""
+        ...
+
+    def reader(self, name: str) -> CollectionReader:
+        """Raises CollectionNotFound, CollectionDamaged, StoreUnavailable."""
+        ...
+
+    def manifest(self, name: str) -> Mapping[str, Any] | None:
+        """What a writer would go on with: the manifest of the collection, finished or not; None where there is none."""
+        ...
+
+    def writer(
+        self, name: str, manifest: Mapping[str, Any], *, replace: bool = False, wait_s: float = 0.0
+    ) -> CollectionWriter:
+        """Open for writing, create where it is not there. `replace` builds a new one beside the old.
+
+        Raises StoreBusy after `wait_s` seconds, ManifestMismatch, StoreUnavailable.
+        """
+        ...
+
+    def delete(self, name: str) -> None: ...
+
+    def close(self) -> None: ...

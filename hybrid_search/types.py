@@ -1,0 +1,373 @@
+"""The values that travel the two roads. Frozen, checked when made, stdlib and numpy only.
+
+    index:   sources -> Document -> Chunk -> encodings -> Point -> store
+    search:  Query -> encodings -> Ranking per leg -> Ranking fused -> Results
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+LegName = Literal["sparse", "dense"]
+LEGS: tuple[LegName, ...] = ("sparse", "dense")
+Mode = Literal["hybrid", "sparse", "dense"]
+
+POINT_NAMESPACE = uuid.UUID("6f1d9a0e-2c54-5d0b-9a53-0d6b8f1c7e21")
+
+DenseVector = NDArray[np.float32]
+"""One dense encoding, shape (dim,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text with an id.
+
+    Args:
+        doc_id: any non-empty string, opaque.
+        text: what is chunked, encoded and shown.
+        title: repeated in front of every chunk when it is encoded.
+        metadata: JSON values; filterable, returned with every hit.
+        origin: where it was read, `path` or `path:line`; empty when made in memory.
+        markup: `markdown` lets the chunker cut at headings and blocks.
+    """
+
+    doc_id: str
+    text: str
+    title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
+    markup: Literal["plain", "markdown"] = "plain"
+
+    def content_hash(self) -> str:
+        """Sixteen hex bytes over title, text and metadata: equal content, equal hash; origin does not count."""
+        content = json.dumps([self.title, self.text, dict(self.metadata)], sort_keys=True, default=str)
+        return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+class Failure(NamedTuple):
+    """A document that could not be indexed: where it stands (`path` or `path:line`) and why."""
+
+    origin: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A span of a document: `document.text[start:end] == text`; numbers count from 0 inside the document."""
+
+    doc_id: str
+    number: int
+    text: str
+    start: int
+    end: int
+    title: str = ""
+
+    @property
+    def chunk_id(self) -> str:
+        return chunk_id_of(self.doc_id, self.number)
+
+    @property
+    def searchable(self) -> str:
+        """What the encoders read: the document's title, a newline, the chunk's text."""
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+
+def chunk_id_of(doc_id: str, number: int) -> str:
+    """`doc_id#number`.
+
+    >>> chunk_id_of("spinal-tap", 0)
+    'spinal-tap#0'
+    """
+    return f"{doc_id}#{number}"
+
+
+def doc_id_of(chunk_id: str) -> str:
+    """The inverse of `chunk_id_of`.
+
+    >>> doc_id_of("notes#2#7")
+    'notes#2'
+    """
+    return chunk_id.rpartition("#")[0]
+
+
+def point_id_of(chunk_id: str) -> uuid.UUID:
+    """The point's id, a function of the chunk's: indexing twice is the same as once."""
+    return uuid.uuid5(POINT_NAMESPACE, chunk_id.encode("utf-8", "surrogatepass").hex())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseVector:
+    """One sparse encoding.
+
+    Args:
+        indices: shape (active dims,), int32, strictly increasing, >= 0.
+        values: shape (active dims,), float32, finite and > 0.
+
+    Raises:
+        ValueError: anything else. Use `SparseVector.of` to sort, merge and drop zeros first.
+    """
+
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        indices = np.ascontiguousarray(self.indices, dtype=np.int32)
+        values = np.ascontiguousarray(self.values, dtype=np.float32)
+        if indices.ndim != 1 or indices.shape != values.shape:
+            raise ValueError(f"indices {indices.shape} and values {values.shape} must be two arrays of one length")
+        if indices.size:
+            if indices[0] < 0 or (np.diff(indices) <= 0).any():
+                raise ValueError("indices must be >= 0 and strictly increasing")
+            if not np.isfinite(values).all() or (values <= 0).any():
+                raise ValueError("values must be finite and > 0")
+        indices.flags.writeable = False
+        values.flags.writeable = False
+        object.__setattr__(self, "indices", indices)
+        object.__setattr__(self, "values", values)
+
+    @classmethod
+    def of(cls, indices: Any, values: Any) -> SparseVector:
+        """Make one from raw model output: sorts, drops weights <= 0, keeps the largest of repeated indices.
+
+        Raises:
+            ValueError: lengths differ, an index is negative or over 2**31 - 1, or a weight is not finite.
+        """
+        raw_indices = np.asarray(indices, dtype=np.int64).ravel()
+        raw_values = np.asarray(values, dtype=np.float32).ravel()
+        if raw_indices.shape != raw_values.shape:
+            raise ValueError(f"{raw_indices.size} indices but {raw_values.size} values")
+        if not np.isfinite(raw_values).all():
+            raise ValueError("values must be finite")
+        if raw_indices.size and (raw_indices.min() < 0 or raw_indices.max() > np.iinfo(np.int32).max):
+            raise ValueError("indices must lie in 0 .. 2**31 - 1")
+        keep = raw_values > 0
+        raw_indices, raw_values = raw_indices[keep], raw_values[keep]
+        order = np.lexsort((-raw_values, raw_indices))
+        raw_indices, raw_values = raw_indices[order], raw_values[order]
+        first = np.ones(raw_indices.size, dtype=bool)
+        first[1:] = np.diff(raw_indices) > 0
+        return cls(raw_indices[first].astype(np.int32), raw_values[first])
+
+    def __len__(self) -> int:
+        return int(self.indices.size)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, SparseVector)
+            and np.array_equal(self.indices, other.indices)
+            and np.array_equal(self.values, other.values)
+        )
+
+    def dot(self, other: SparseVector) -> float:
+        """The sum over shared indices of the products of the weights."""
+        _, mine, theirs = np.intersect1d(self.indices, other.indices, assume_unique=True, return_indices=True)
+        return float(self.values[mine].astype(np.float64) @ other.values[theirs].astype(np.float64))
+
+
+Vector = SparseVector | DenseVector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """One Qdrant record: the chunk's vectors by leg, and the payload."""
+
+    chunk_id: str
+    vectors: Mapping[LegName, Vector]
+    payload: Mapping[str, Any]
+
+    @property
+    def point_id(self) -> uuid.UUID:
+        return point_id_of(self.chunk_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A text to search for, with an id that ties runs and qrels to it."""
+
+    query_id: str
+    text: str
+
+
+class LegHit(NamedTuple):
+    """Where a leg placed a chunk: rank from 1, and the leg's own score."""
+
+    leg: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One chunk in a ranking, with its place in every leg that found it."""
+
+    chunk_id: str
+    rank: int
+    score: float
+    legs: Mapping[str, LegHit] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def doc_id(self) -> str:
+        return doc_id_of(self.chunk_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """An ordered list of chunks: ranks 1..n, scores never increasing, ids unique.
+
+    Raises:
+        ValueError: the hits break one of the three.
+    """
+
+    hits: tuple[Hit, ...] = ()
+
+    def __post_init__(self) -> None:
+        last = float("inf")
+        seen = set()
+        for rank, hit in enumerate(self.hits, 1):
+            if hit.rank != rank:
+                raise ValueError(f"rank {hit.rank} stands at place {rank}")
+            if not hit.score <= last:
+                raise ValueError(f"score {hit.score} at rank {rank} is above {last} before it")
+            if hit.chunk_id in seen:
+                raise ValueError(f"{hit.chunk_id!r} stands twice")
+            seen.add(hit.chunk_id)
+            last = hit.score
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __getitem__(self, place: int) -> Hit:
+        return self.hits[place]
+
+
+class Passage(NamedTuple):
+    """A chunk as shown inside a result: its span of the document's text, and its fused score."""
+
+    chunk_id: str
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentHit:
+    """One document in the results.
+
+    Args:
+        rank: from 1.
+        score: of its best chunk, after fusion.
+        passages: its chunks that were found, best first.
+        legs: for every leg asked, where it placed the document's best chunk; None where the leg did not find it.
+    """
+
+    rank: int
+    doc_id: str
+    score: float
+    title: str
+    metadata: Mapping[str, Any]
+    origin: str
+    passages: tuple[Passage, ...]
+    legs: Mapping[str, LegHit | None]
+    rerank_score: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `search --format json` prints for a hit."""
+        return {
+            "rank": self.rank,
+            "doc_id": self.doc_id,
+            "score": self.score,
+            "title": self.title,
+            "metadata": dict(self.metadata),
+            "origin": self.origin,
+            "chunks": [
+                {"chunk_id": p.chunk_id, "start": p.start, "end": p.end, "text": p.text} for p in self.passages
+            ],
+            "legs": {
+                leg: None if hit is None else {"rank": hit.rank, "score": hit.score} for leg, hit in self.legs.items()
+            },
+            "rerank_score": self.rerank_score,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The answer to one query: the hits, and how long each stage took (milliseconds)."""
+
+    query: str
+    collection: str
+    mode: Mode
+    k: int
+    hits: tuple[DocumentHit, ...]
+    timings_ms: Mapping[str, float]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __iter__(self) -> Iterator[DocumentHit]:
+        return iter(self.hits)
+
+    def __getitem__(self, place: int) -> DocumentHit:
+        return self.hits[place]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `search --format json` prints."""
+        return {
+            "query": self.query,
+            "collection": self.collection,
+            "mode": self.mode,
+            "k": self.k,
+            "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings_ms.items()},
+            "hits": [hit.to_dict() for hit in self.hits],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model is, before any of its files is read.
+
+    Args:
+        name: the name on the hub, or the absolute path of a local folder.
+        kind: the seat it fills.
+        runtime: what runs it: `fastembed` (ONNX), `torch` (sentence-transformers), `engine` (Qdrant's own BM25),
+            `bundled` (files from a Python package on this machine).
+        family: which of the runtime's classes: `splade`, `inference_free_splade`, `bm25`, `bm42`, `minicoil`,
+            `dense`, `cross_encoder`.
+        dim: length of the dense vector; 0 for the others.
+        vocab_size: number of sparse dimensions; 0 where hashed or not sparse.
+        max_tokens: what it reads of a text, special tokens included; 0 means everything.
+        needs_idf: the store has to multiply in the inverse document frequency.
+        source: the hub repository whose files are loaded; empty for none.
+        files: the files needed from it besides config and tokenizer.
+        size_mb: of the download.
+    """
+
+    name: str
+    kind: Literal["sparse", "dense", "reranker"]
+    runtime: Literal["fastembed", "torch", "engine", "bundled"]
+    family: str
+    licence: str = ""
+    dim: int = 0
+    vocab_size: int = 0
+    max_tokens: int = 0
+    needs_idf: bool = False
+    query_prefix: str = ""
+    document_prefix: str = ""
+    source: str = ""
+    revision: str = ""
+    files: tuple[str, ...] = ()
+    size_mb: int = 0
+    extra: str = ""
+    note: str = ""
