@@ -6,12 +6,13 @@ first use or by `warm_up()`; nothing prints; nothing mutates what it is given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.manifest import Manifest
 from hybrid_search.types import DenseVector, LegName, ModelCard, Point, SparseVector, Vector
 
 
@@ -82,9 +83,9 @@ class Reranker(Protocol):
 
 
 class Head(NamedTuple):
-    """What the store remembers of a document: its content hash and how many chunks it has."""
+    """What the store remembers of a document: its stamp (content and manifest in one hash) and its number of chunks."""
 
-    content_hash: str
+    stamp: str
     chunks: int
 
 
@@ -95,14 +96,14 @@ class CollectionInfo(NamedTuple):
     documents: int
     points: int
     bytes_on_disk: int | None
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
 
 class CollectionReader(Protocol):
     """An open collection, for searching. Safe to use from many threads, never across a fork."""
 
     @property
-    def manifest(self) -> Mapping[str, Any]: ...
+    def manifest(self) -> Manifest: ...
 
     def retrieve(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int
@@ -162,12 +163,12 @@ class Store(Protocol):
         """Raises CollectionNotFound, CollectionDamaged, StoreUnavailable."""
         ...
 
-    def manifest(self, name: str) -> Mapping[str, Any] | None:
+    def manifest(self, name: str) -> Manifest | None:
         """What a writer would go on with: the manifest of the collection, finished or not; None where there is none."""
         ...
 
     def writer(
-        self, name: str, manifest: Mapping[str, Any], *, replace: bool = False, wait_s: float = 0.0
+        self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0
     ) -> CollectionWriter:
         """Open for writing, create where it is not there. `replace` builds a new one beside the old.
 
@@ -175,6 +176,12 @@ class Store(Protocol):
         """
         ...
 
-    def delete(self, name: str) -> None: ...
+    def info(self, name: str) -> CollectionInfo:
+        """A collection from outside, without opening it for search. Raises CollectionNotFound."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Raises CollectionNotFound, StoreBusy."""
+        ...
 
     def close(self) -> None: ...

@@ -1,0 +1,27 @@
+"""Where points live. The only room that imports qdrant_client or qdrant_edge.
+
+A folder is the engine inside this process, a URL is a Qdrant server; both give the same answers, which one contract
+test holds. May import protocols, types, manifest and errors; nothing of the sibling rooms.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hybrid_search.protocols import Store
+
+
+def open_store(location: str | Path, *, api_key: str | None = None, timeout_s: float = 30.0) -> Store:
+    """Open the store that a location names: `http(s)://...` a server, anything else a folder.
+
+    Raises:
+        ConfigError: an API key would travel unencrypted.
+        StoreUnavailable: the server does not answer within `timeout_s`.
+    """
+    if str(location).startswith(("http://", "https://")):
+        from hybrid_search.store.server import ServerStore
+
+        return ServerStore.connect(str(location), api_key=api_key, timeout_s=timeout_s)
+    from hybrid_search.store.edge import EdgeStore
+
+    return EdgeStore(location)

@@ -1,0 +1,266 @@
+"""The folder of one embedded collection: one writer's working shard, immutable published copies, and who uses what.
+
+    NAME/
+      work/shard/       the writer's own shard, write-ahead log on, held by one process (`writer.lock`, `writer.json`)
+      work/manifest.json
+      work/changed      there are writes that no published generation has yet
+      g000007/          a published generation: `shard/` without a log, `manifest.json` with what it must hold
+      CURRENT           the name of the generation that readers open, replaced atomically
+      leases/           a held lock file for each reader, by generation
+
+How readers are kept whole while somebody writes: they never open the working shard. They open the generation that
+CURRENT names, with the log off, so any number of processes may have it open; the writer copies, syncs and then moves
+CURRENT. An old generation is removed only when no lease on it is held. A reader takes its lease first and then looks at
+CURRENT again, so a generation cannot vanish between the two. A writer that dies leaves CURRENT as it was, and its locks
+are dropped by the operating system.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from hybrid_search.errors import StoreBusy, StoreError, StoreFull
+
+SPARE_BYTES = 100 * 1024 * 1024
+"""Never fill the last of a disk: the engine maps files, and a full disk then kills the process without an exception."""
+
+_WAIT_STEP_S = 0.1
+_COPY_BLOCK = 1 << 20
+
+
+class Lease(NamedTuple):
+    """A generation kept from removal while somebody reads it."""
+
+    folder: Path
+    lock: FileLock | None
+    private: tempfile.TemporaryDirectory[str] | None
+
+    def release(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
+            with suppress(OSError):
+                Path(self.lock.lock_file).unlink()
+        if self.private is not None:
+            self.private.cleanup()
+
+
+def current(root: Path) -> Path | None:
+    """The published generation's folder, or None where nothing has been published."""
+    try:
+        name = (root / "CURRENT").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    return root / name
+
+
+def lease(root: Path) -> Lease | None:
+    """Hold the current generation; None where nothing has been published.
+
+    A folder that this process may not write gets a private copy instead: the engine writes to what it opens.
+    """
+    while True:
+        folder = current(root)
+        if folder is None:
+            return None
+        if not os.access(root, os.W_OK):
+            private = tempfile.TemporaryDirectory(prefix="hybrid-search-")
+            copy_tree(folder, Path(private.name) / folder.name)
+            return Lease(Path(private.name) / folder.name, None, private)
+        leases = root / "leases"
+        leases.mkdir(exist_ok=True)
+        lock = FileLock(leases / f"{folder.name}.{uuid.uuid4().hex}.lock", thread_local=False)
+        lock.acquire()
+        held = Lease(folder, lock, None)
+        if current(root) == folder:
+            return held
+        held.release()
+
+
+def publish(root: Path, shard: Path, manifest: Mapping[str, Any]) -> Path:
+    """Copy a flushed shard into a new generation and point CURRENT at it. Interrupted, it leaves CURRENT as it was.
+
+    Raises:
+        StoreFull: the copy would not leave `SPARE_BYTES` free.
+    """
+    require_space(root, real_size(shard))
+    last = max((int(folder.name[1:]) for folder in _generations(root)), default=0)
+    name = f"g{last + 1:06d}"
+    building = root / f"{name}.building"
+    shutil.rmtree(building, ignore_errors=True)
+    copy_tree(shard, building / "shard", leave_out="wal")
+    config = building / "shard" / "edge_config.json"
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    write_json(config, {**settings, "wal_enabled": False})
+    write_json(building / "manifest.json", manifest)
+    for file in building.rglob("*"):
+        _sync(file)
+    building.rename(root / name)
+    write_text(root / "CURRENT", name)
+    return root / name
+
+
+def sweep(root: Path) -> None:
+    """Remove generations, and half-made ones, that nobody reads and CURRENT does not name."""
+    keep = current(root)
+    for folder in [*_generations(root), *root.glob("g*.building")]:
+        if folder != keep and not _is_leased(root, folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def lock_for_writing(root: Path, wait_s: float) -> FileLock:
+    """Become the collection's only writer.
+
+    Raises:
+        StoreBusy: another process still is after `wait_s` seconds; the message names it.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(root / "writer.lock", thread_local=False)
+        lock.acquire(timeout=max(wait_s, 0.0), poll_interval=_WAIT_STEP_S)
+    except Timeout:
+        raise StoreBusy(
+            f"Collection {root.name!r} is being written by {_holder(root)}. "
+            f"Wait for it with --wait SECONDS, or stop that process; searches go on meanwhile."
+        ) from None
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write to {root}: {error.strerror or error}. Name a folder you may write with --store."
+        ) from error
+    holder = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": " ".join(sys.argv)[:200],
+    }
+    write_json(root / "writer.json", holder)
+    return lock
+
+
+def require_space(folder: Path, more: int = 0) -> None:
+    """Make sure that `more` bytes fit and `SPARE_BYTES` stay free.
+
+    Raises:
+        StoreFull: they do not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < more + SPARE_BYTES:
+        raise StoreFull(
+            f"The disk under {folder} has {free / 1e6:,.0f} MB left, {(more + SPARE_BYTES) / 1e6:,.0f} MB are needed. "
+            "What was indexed so far is kept. Free some space, or choose another folder with --store, and run it again."
+        )
+
+
+def real_size(folder: Path) -> int:
+    """Bytes on disk under a folder: blocks, not lengths, since the engine's files are full of holes."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):
+            stat = file.stat()
+            total += stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
+    return total
+
+
+def copy_tree(source: Path, target: Path, leave_out: str = "") -> None:
+    """Copy a folder, holes staying holes; `leave_out` names a top-level entry to skip."""
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in source.iterdir():
+        if entry.name == leave_out:
+            continue
+        if entry.is_dir():
+            copy_tree(entry, target / entry.name)
+        else:
+            _copy_file(entry, target / entry.name)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically and durably."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with source.open("rb") as read, target.open("wb") as write:
+        while block := read.read(_COPY_BLOCK):
+            if block.count(0) == len(block):
+                write.seek(len(block), os.SEEK_CUR)
+            else:
+                write.write(block)
+        write.truncate(source.stat().st_size)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot sync a folder
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _generations(root: Path) -> list[Path]:
+    return [folder for folder in root.glob("g[0-9]*") if folder.name[1:].isdigit()]
+
+
+def _is_leased(root: Path, generation: str) -> bool:
+    for file in (root / "leases").glob(f"{generation}.*.lock"):
+        lock = FileLock(file, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        file.unlink(missing_ok=True)  # its reader died without saying goodbye
+    return False
+
+
+def _holder(root: Path) -> str:
+    try:
+        holder = json.loads((root / "writer.json").read_text(encoding="utf-8"))
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']} ({holder['command']})"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def remove(root: Path) -> None:
+    """Unpublish a collection and remove everything but its lock; readers that have it open keep what they mapped."""
+    (root / "CURRENT").unlink(missing_ok=True)
+    for entry in root.iterdir():
+        if entry.name != "writer.lock":
+            remove_folder(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def network_file_system(path: Path) -> str | None:
+    """`nfs`, `cifs`, ... where the path lies on one (Linux; elsewhere this cannot be told)."""
+    best, kind = "", ""
+    with suppress(OSError):
+        for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
+            _, mount, fs, *_ = line.split(" ")
+            inside = str(path.resolve()).startswith(mount.rstrip("/") + "/") or mount == "/"
+            if inside and len(mount) > len(best):
+                best, kind = mount, fs
+    return kind if kind in {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs"} else None

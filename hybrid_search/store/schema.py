@@ -1,0 +1,173 @@
+"""What a point carries, and the checks that keep a bad one out of an engine.
+
+The payload of a point is `{chunk_id, doc_id, number, start, end, text, title, origin, metadata}`. Chunk number 0 is the
+document's head: it also carries `stamp` and `chunks`, and is written after all the others, so where a head is, the
+document is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from hybrid_search.errors import InvalidArgument, StoreError
+from hybrid_search.manifest import Manifest
+from hybrid_search.types import Chunk, Point, SparseVector, Vector
+
+FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
+
+MAX_NESTING = 32
+"""Deeper payloads are taken by the embedded engine and then break every filtered query (at about 127)."""
+
+MAX_INDEXED_FIELDS = 64
+MAX_KEYWORD_LENGTH = 256
+FIXED_FIELDS: dict[str, FieldType] = {"number": "integer", "doc_id": "keyword"}
+
+_DATETIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+
+def check_name(name: str) -> str:
+    """Give the collection's name back if every store can hold it.
+
+    Raises:
+        InvalidArgument: empty, over 120 characters, or anything but letters, digits, `.`, `_` and `-`.
+    """
+    if not _NAME.fullmatch(name) or "__v" in name:
+        raise InvalidArgument(
+            f"Collection name {name!r} cannot be used: take letters, digits, '.', '_' and '-', start with a letter or "
+            "digit, at most 120 characters, without '__v' (reserved for versions)."
+        )
+    return name
+
+
+def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tuple[str, int] | None) -> dict[str, Any]:
+    """The payload of one chunk; `head` is (stamp, number of chunks) for chunk 0 and None for the others."""
+    payload: dict[str, Any] = {
+        "chunk_id": chunk.chunk_id,
+        "doc_id": chunk.doc_id,
+        "number": chunk.number,
+        "start": chunk.start,
+        "end": chunk.end,
+        "text": chunk.text,
+        "title": chunk.title,
+        "origin": origin,
+        "metadata": dict(metadata),
+    }
+    if head is not None:
+        payload["stamp"], payload["chunks"] = head
+    return payload
+
+
+def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with JSON values only, string keys, and no lone surrogates.
+
+    Raises:
+        ValueError: a value JSON does not know (a set, a date, NaN), or nesting beyond `MAX_NESTING`.
+    """
+    try:
+        text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"metadata is not JSON: {error}") from error
+    clean: dict[str, Any] = json.loads(text.encode("utf-8", "replace"))
+    if _nesting(clean) > MAX_NESTING:
+        raise ValueError(f"metadata is nested deeper than {MAX_NESTING} levels")
+    return clean
+
+
+def field_types(metadata: Mapping[str, Any], prefix: str = "metadata") -> dict[str, FieldType]:
+    """The payload index each metadata field wants, by its path in the payload.
+
+    Lists count by their first value; long texts and mixed values want none.
+
+    >>> field_types({"year": 1984, "genres": ["comedy"], "seen": True, "added": "2026-11-21"})
+    {'metadata.year': 'integer', 'metadata.genres': 'keyword', 'metadata.seen': 'bool', 'metadata.added': 'datetime'}
+    """
+    found: dict[str, FieldType] = {}
+    for key, value in metadata.items():
+        # A dot in a key would be read as a path by both engines, quotes mark it as one name.
+        path = f'{prefix}."{key}"' if "." in key or " " in key else f"{prefix}.{key}"
+        if isinstance(value, dict):
+            found.update(field_types(value, path))
+            continue
+        kind = _field_type(value[0] if isinstance(value, list) and value else value)
+        if kind is not None:
+            found[path] = kind
+    return found
+
+
+def new_fields(points: Iterable[Point], known: Mapping[str, FieldType]) -> dict[str, FieldType]:
+    """The indexes that these points want and `known` lacks; an integer field that turns out float is wanted again."""
+    wanted: dict[str, FieldType] = {}
+    for point in points:
+        for path, kind in field_types(point.payload["metadata"]).items():
+            have = wanted.get(path, known.get(path))
+            room = len(known) + len(wanted) < MAX_INDEXED_FIELDS + len(FIXED_FIELDS)
+            if (have is None and room) or (have, kind) == ("integer", "float"):
+                wanted[path] = kind
+    return wanted
+
+
+def check_points(points: Sequence[Point], manifest: Manifest) -> None:
+    """Refuse a batch that an engine would take and then break on. Nothing of it has been written yet.
+
+    Raises:
+        StoreError: a vector of a leg the collection lacks, a wrong length, a value that is not finite, a zero vector,
+            or an unsorted sparse vector.
+    """
+    for point in points:
+        for leg, vector in point.vectors.items():
+            if leg not in manifest.legs:
+                raise StoreError(
+                    f"{point.chunk_id!r} has a {leg!r} vector, but the collection has {list(manifest.legs)}."
+                )
+            problem = vector_problem(vector, manifest.legs[leg].dim)
+            if problem:
+                raise StoreError(f"The {leg} vector of {point.chunk_id!r} {problem}.")
+        if _nesting(point.payload) > MAX_NESTING + 2:
+            raise StoreError(f"The payload of {point.chunk_id!r} is nested deeper than {MAX_NESTING} levels.")
+
+
+def vector_problem(vector: Vector, dim: int) -> str | None:
+    """What is wrong with a vector, in words, or None. `dim` is 0 for sparse."""
+    if isinstance(vector, SparseVector):
+        return None if dim == 0 else "is sparse, but the leg is dense"
+    if dim == 0:
+        return "is dense, but the leg is sparse"
+    if vector.shape != (dim,):
+        return f"has shape {vector.shape}, expected ({dim},)"
+    if not np.isfinite(vector).all():
+        return "holds a value that is not finite"
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if not 1e-12 < norm < 1e12:
+        return f"has length {norm:g}, expected about 1"
+    return None
+
+
+def _field_type(value: Any) -> FieldType | None:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "integer" if -(2**63) <= value < 2**63 else "float"
+    if isinstance(value, float):
+        return "float"
+    if isinstance(value, str) and 0 < len(value) <= MAX_KEYWORD_LENGTH:
+        return "datetime" if _DATETIME.fullmatch(value) else "keyword"
+    return None
+
+
+def _nesting(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for item in level
+            if isinstance(item, (Mapping, list, tuple))
+            for inner in (item.values() if isinstance(item, Mapping) else item)
+        ]
+    return depth - 1

@@ -1,0 +1,216 @@
+"""The embedded Qdrant engine behind plain values: uuids, floats and dicts in and out, errors of ours.
+
+The only module that touches `qdrant_edge`. The engine is fast and exact, and it is beta: it validates nothing, it
+panics with exceptions that `except Exception` does not see, and it hangs in a forked child. So callers check every
+batch first (`schema.check_points`), and every call here goes through `_using` or `_engine`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
+from hybrid_search.manifest import Manifest
+from hybrid_search.store.schema import FIXED_FIELDS
+from hybrid_search.types import LegName, Point, SparseVector, Vector
+
+if TYPE_CHECKING:
+    import qdrant_edge
+
+SCROLL_PAGE = 1_000
+
+
+def optimize(path: str) -> None:
+    """Build the indexes of a shard that nobody has open. Blocks, holding the interpreter lock."""
+    shard = Shard.load(Path(path))
+    shard.optimize()
+    shard.close()
+
+
+def engine_bm25(average_tokens: float, k: float, b: float, language: str) -> qdrant_edge.Bm25:
+    """The engine's own BM25 text model: tokenizer, stop words and Snowball stemmer of `language`."""
+    import qdrant_edge
+
+    return qdrant_edge.Bm25(qdrant_edge.Bm25Config(k=k, b=b, avg_len=average_tokens, language=language))
+
+
+class Shard:
+    """One shard, open. Not to be used in a fork, nor after `close`."""
+
+    def __init__(self, shard: qdrant_edge.EdgeShard, path: Path) -> None:
+        self._shard, self._path = shard, path
+        self._pid = os.getpid()
+        self._closed = False
+        self._closing = threading.Lock()
+
+    @classmethod
+    def create(cls, path: Path, manifest: Manifest) -> Shard:
+        import qdrant_edge as q
+
+        dense: dict[str, q.EdgeVectorParams] = {
+            name: q.EdgeVectorParams(leg.dim, q.Distance.Cosine) for name, leg in manifest.legs.items() if leg.dim
+        }
+        sparse: dict[str, q.EdgeSparseVectorParams] = {
+            name: q.EdgeSparseVectorParams(modifier=q.Modifier.Idf if leg.needs_idf else None)
+            for name, leg in manifest.legs.items()
+            if not leg.dim
+        }
+        with _engine(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shard = cls(q.EdgeShard.create(str(path), q.EdgeConfig(vectors=dense, sparse_vectors=sparse)), path)
+        for field, kind in FIXED_FIELDS.items():
+            shard.index_field(field, kind)
+        return shard
+
+    @classmethod
+    def load(cls, path: Path) -> Shard:
+        import qdrant_edge as q
+
+        with _engine(path):
+            return cls(q.EdgeShard.load(str(path)), path)
+
+    def index_field(self, path: str, kind: str) -> None:
+        import qdrant_edge as q
+
+        self._update(q.UpdateOperation.create_field_index(path, getattr(q.PayloadSchemaType, kind.capitalize())))
+
+    def indexed_fields(self) -> dict[str, Any]:
+        with self._using():
+            schema = self._shard.info().payload_schema
+        return {path: str(info.data_type).rpartition(".")[2].lower() for path, info in schema.items()}
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        import qdrant_edge as q
+
+        records = [
+            q.Point(point.point_id, {leg: _to_engine(v) for leg, v in _present(point)}, dict(point.payload))
+            for point in points
+        ]
+        self._update(q.UpdateOperation.upsert_points(records))
+
+    def delete(self, ids: Sequence[UUID]) -> None:
+        import qdrant_edge as q
+
+        self._update(q.UpdateOperation.delete_points(list(ids)))
+
+    def query(self, requests: Sequence[tuple[LegName, Vector]], limit: int) -> list[list[tuple[UUID, float]]]:
+        import qdrant_edge as q
+
+        asked = [
+            q.QueryRequest(query=q.Query.Nearest(_to_engine(vector), using=leg), limit=limit)
+            for leg, vector in requests
+        ]
+        with self._using():
+            answers = self._shard.query_batch(q.QueryBatchRequest(asked))
+        return [[(cast(UUID, point.id), point.score) for point in answer] for answer in answers]
+
+    def retrieve(self, ids: Sequence[UUID], payload: bool | list[str]) -> dict[UUID, dict[str, Any]]:
+        with self._using():
+            records = self._shard.retrieve(list(ids), payload, False)
+        return {cast(UUID, record.id): record.payload or {} for record in records}
+
+    def scroll_heads(self) -> Iterator[dict[str, Any]]:
+        import qdrant_edge as q
+
+        offset = None
+        while True:
+            request = q.ScrollRequest(limit=SCROLL_PAGE, offset=offset, filter=_heads(), with_payload=["doc_id"])
+            with self._using():
+                records, offset = self._shard.scroll(request)
+            for record in records:
+                yield record.payload or {}
+            if offset is None:
+                return
+
+    def count(self, *, heads: bool = False, leg: str = "") -> int:
+        import qdrant_edge as q
+
+        wanted = _heads() if heads else q.Filter(must=[q.HasVectorCondition(leg)]) if leg else None
+        with self._using():
+            return self._shard.count(q.CountRequest(filter=wanted, exact=True))
+
+    def counts(self, legs: Mapping[LegName, Any]) -> dict[str, int]:
+        """Points, and points with a vector of each leg: what a damaged file would change without an error."""
+        return {"points": self.count(), **{leg: self.count(leg=leg) for leg in legs}}
+
+    def flush(self) -> None:
+        with self._using():
+            self._shard.flush()
+
+    def optimize(self) -> None:
+        with self._using():
+            self._shard.optimize()
+
+    def close(self) -> None:
+        with self._closing:
+            if not self._closed and os.getpid() == self._pid:
+                self._closed = True
+                with _engine(self._path):
+                    self._shard.close()
+
+    def _update(self, operation: qdrant_edge.UpdateOperation) -> None:
+        with self._using():
+            self._shard.update(operation)
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"{self._path} was opened by process {self._pid} and cannot be used in its fork {os.getpid()}: the "
+                "engine would hang. Open the collection inside the worker, or start workers with 'spawn'."
+            )
+        if self._closed:
+            raise StoreError(f"The collection in {self._path.parent} has been closed; open it again.")
+        with _engine(self._path):
+            yield
+
+
+@contextmanager
+def _engine(path: Path) -> Iterator[None]:
+    """Turn what the engine raises, panics included, into errors of ours."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, StoreError):
+        raise
+    except BaseException as error:
+        text = str(error)
+        if type(error).__name__ == "PanicException":
+            raise CollectionDamaged(
+                f"The engine gave up on {path}: {text[:300]}. Build the collection again from its sources (--replace)."
+            ) from error
+        if not isinstance(error, Exception):
+            raise
+        if "No space left" in text:
+            raise StoreFull(
+                f"The disk under {path} is full: {text[:300]}. Free some space and run it again."
+            ) from error
+        if "Permission denied" in text:
+            raise StoreError(
+                f"{path} cannot be opened: the engine needs to write even to read: {text[:300]}"
+            ) from error
+        raise StoreError(f"The engine refused, at {path}: {text[:300]}") from error
+
+
+def _present(point: Point) -> list[tuple[str, Vector]]:
+    """The vectors worth storing: an empty sparse vector is the same as none."""
+    return [(leg, v) for leg, v in point.vectors.items() if not (isinstance(v, SparseVector) and len(v) == 0)]
+
+
+def _to_engine(vector: Vector) -> Any:
+    if isinstance(vector, SparseVector):
+        import qdrant_edge
+
+        return qdrant_edge.SparseVector(vector.indices.tolist(), vector.values.tolist())
+    return vector
+
+
+def _heads() -> qdrant_edge.Filter:
+    import qdrant_edge as q
+
+    return q.Filter(must=[q.FieldCondition(key="number", match=q.MatchValue(0))])
