@@ -1,7 +1,7 @@
 """The seats that components fill. Reading this file and `types.py` is reading the design.
 
-Rules of every seat: a batch in gives a batch of the same length and order out; constructors are cheap and weights load on
-first use or by `warm_up()`; nothing prints; nothing mutates what it is given.
+Rules of every seat: a batch in gives a batch of the same length and order out; constructors are cheap and weights load
+on first use or by `warm_up()`; nothing prints; nothing mutates what it is given.
 """
 
 from __future__ import annotations
@@ -105,9 +105,7 @@ class CollectionReader(Protocol):
     @property
     def manifest(self) -> Manifest: ...
 
-    def retrieve(
-        self, requests: Sequence[tuple[LegName, Vector]], limit: int
-    ) -> list[list[tuple[str, float]]]:
+    def retrieve(self, requests: Sequence[tuple[LegName, Vector]], limit: int) -> list[list[tuple[str, float]]]:
         """One batched request: for each (leg, query vector) up to `limit` (chunk_id, score), best first.
 
         The order among equal scores is the engine's; ranks and ties are made once, in `ranking/`.
@@ -167,9 +165,7 @@ class Store(Protocol):
         """What a writer would go on with: the manifest of the collection, finished or not; None where there is none."""
         ...
 
-    def writer(
-        self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0
-    ) -> CollectionWriter:
+    def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> CollectionWriter:
         """Open for writing, create where it is not there. `replace` builds a new one beside the old.
 
         Raises StoreBusy after `wait_s` seconds, ManifestMismatch, StoreUnavailable.

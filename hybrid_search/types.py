@@ -1,7 +1,7 @@
 """The values that travel the two roads. Frozen, checked when made, stdlib and numpy only.
 
-    index:   sources -> Document -> Chunk -> encodings -> Point -> store
-    search:  Query -> encodings -> Ranking per leg -> Ranking fused -> Results
+index:   sources -> Document -> Chunk -> encodings -> Point -> store
+search:  Query -> encodings -> Ranking per leg -> Ranking fused -> Results
 """
 
 from __future__ import annotations
@@ -292,9 +292,7 @@ class DocumentHit:
             "title": self.title,
             "metadata": dict(self.metadata),
             "origin": self.origin,
-            "chunks": [
-                {"chunk_id": p.chunk_id, "start": p.start, "end": p.end, "text": p.text} for p in self.passages
-            ],
+            "chunks": [{"chunk_id": p.chunk_id, "start": p.start, "end": p.end, "text": p.text} for p in self.passages],
             "legs": {
                 leg: None if hit is None else {"rank": hit.rank, "score": hit.score} for leg, hit in self.legs.items()
             },

@@ -1,0 +1,45 @@
+"""Cuts documents into chunks that every model of a collection reads whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from hybrid_search.corpus.chunking import chunk
+from hybrid_search.profiles import Models
+from hybrid_search.types import Chunk, Document
+
+T = TypeVar("T")
+
+
+class Cutter:
+    """Documents to chunks, for one set of models.
+
+    Args:
+        models: those that will read the chunks; the one that needs most tokens for a text decides.
+        size_tokens: what a chunk may take, title and special tokens included; 0 for one chunk a document.
+        overlap_tokens: tokens that neighbouring chunks share at most.
+    """
+
+    def __init__(self, models: Models, size_tokens: int, overlap_tokens: int) -> None:
+        self.size_tokens, self.overlap_tokens = size_tokens, overlap_tokens
+        self._limited = [encoder for encoder in models.encoders.values() if encoder.card.max_tokens]
+
+    def __call__(self, document: Document) -> list[Chunk]:
+        return chunk(
+            document, size_tokens=self.size_tokens, overlap_tokens=self.overlap_tokens, count_tokens=self._count
+        )
+
+    def _count(self, texts: Sequence[str]) -> list[int]:
+        if not self._limited:
+            return [len(text.split()) for text in texts]
+        counts = [encoder.count_tokens(texts) for encoder in self._limited]
+        return [max(each) for each in zip(*counts, strict=True)]
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one shorter. (`itertools.batched` is there from Python 3.12.)"""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some

@@ -1,0 +1,280 @@
+"""Road one: sources -> documents -> chunks -> encodings -> points -> store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
+from datetime import datetime, timezone
+from hashlib import blake2b
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from hybrid_search.corpus.fields import FieldMap, document_of
+from hybrid_search.corpus.ledger import Ledger
+from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.cutting import Cutter, batched
+from hybrid_search.errors import CorpusError, InvalidArgument, ManifestMismatch
+from hybrid_search.manifest import Manifest
+from hybrid_search.profiles import Models, check_same, choose, fetch, open_place, reopen
+from hybrid_search.protocols import CollectionWriter, DenseEncoder, SparseEncoder, Store
+from hybrid_search.report import IndexReport, Progress, Tally
+from hybrid_search.settings import Settings, load_settings
+from hybrid_search.store.schema import check_name, clean_metadata, payload_of
+from hybrid_search.types import Chunk, Document, Failure, LegName, Point, Vector, chunk_id_of
+
+Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
+OnDownload = Callable[[str, int, int], None]
+
+ENCODE_BATCH = 64
+LOOKUP_BATCH = 64
+MIN_CHUNK = 16
+SAMPLE_DOCUMENTS = 4096
+"""Documents on which BM25 measures the mean length, when a collection is new."""
+
+
+class _Part(NamedTuple):
+    """One chunk on its way to the store."""
+
+    chunk: Chunk
+    payload: dict[str, Any]
+
+
+class Indexer:
+    """Fills one collection. What is there already and has not changed costs a hash and is left alone."""
+
+    def __init__(self, collection: str, store: Store, settings: Settings, *, wait_s: float = 0.0) -> None:
+        self.collection = check_name(collection)
+        self._store, self._settings, self._wait_s = store, settings, wait_s
+        self._profile = "auto"
+        self._names: dict[LegName, str | None] = {}
+        self._chunk_tokens: int | None = None
+        self._overlap_tokens: int | None = None
+        self._replace = False
+
+    @classmethod
+    def open(
+        cls,
+        collection: str,
+        *,
+        store: str | Path | Store | None = None,
+        settings: Settings | None = None,
+        profile: str = "auto",
+        sparse: str | None = None,
+        dense: str | None = None,
+        chunk_tokens: int | None = None,
+        overlap_tokens: int | None = None,
+        replace: bool = False,
+        wait_s: float = 0.0,
+    ) -> Indexer:
+        """Name a collection to fill; nothing is read, loaded or written yet.
+
+        Args:
+            collection: made on the first `index` where it is not there.
+            store: a folder, a server's URL, or an open store; the settings' store when not given.
+            settings: read from the environment and the config file when not given.
+            profile: the models of a new collection: `splade`, `bundled`, or `auto`. An existing one keeps its own.
+            sparse: a model or a folder instead of the profile's, `none` for no such leg.
+            dense: the same for the dense leg.
+            chunk_tokens: tokens a chunk may take, the title included; 0 for one chunk a document, which a model then
+                cuts at its own limit. As many as all models read when not given.
+            overlap_tokens: tokens that neighbouring chunks share at most, 0 when not given.
+            replace: build the collection anew beside the old one, which answers until the new one is complete.
+            wait_s: seconds to wait for another process that writes to the collection.
+
+        Raises:
+            InvalidArgument: a name or a number that cannot be meant.
+            StoreUnavailable: the server does not answer.
+        """
+        settings = settings or load_settings()
+        indexer = cls(collection, open_place(store, settings), settings, wait_s=wait_s)
+        indexer._profile, indexer._names = profile, {"sparse": sparse, "dense": dense}
+        indexer._chunk_tokens, indexer._overlap_tokens, indexer._replace = chunk_tokens, overlap_tokens, replace
+        return indexer
+
+    def index(
+        self,
+        source: Source,
+        *,
+        fields: FieldMap | None = None,
+        globs: Sequence[str] = (),
+        prune: bool = False,
+        dry_run: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_download: OnDownload | None = None,
+    ) -> IndexReport:
+        """Bring the collection in step with a source.
+
+        Args:
+            source: files, folders, BEIR folders, `-` for stdin, or any iterable of `Document` or dict.
+            fields: which fields of a row are id, title and text.
+            globs: of a folder only the files that match one of these.
+            prune: remove documents that the source does not hold (any more). Skipped when a document failed.
+            dry_run: read and cut everything, encode and write nothing.
+            on_progress: called after every batch.
+            on_download: called with (model, bytes done, bytes in all) while a model is fetched.
+
+        Returns:
+            What was done. Failed documents are listed there; they do not stop the others.
+
+        Raises:
+            CorpusError: a source is missing, or holds no document at all.
+            ModelUnavailable: a model is not here and cannot be fetched.
+            ManifestMismatch: the collection was built with other models or chunking than asked for.
+            StoreBusy, StoreFull, StoreUnavailable: see there. What was written before is kept; run it again to go on.
+        """
+        items, total = _items(source, fields or FieldMap(), globs)
+        found = None if self._replace else self._store.manifest(self.collection)
+        models = self._models(found, on_download)
+        cut = self._cutter(models, found)
+        tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
+        with Ledger() as ledger:
+            documents = _accepted(items, ledger, tally)
+            first = list(islice(documents, 1 if found else SAMPLE_DOCUMENTS))
+            if not first:
+                raise CorpusError(_nothing(tally))
+            documents = chain(first, documents)
+            if dry_run:
+                for document in documents:
+                    tally.documents, tally.chunks = tally.documents + 1, tally.chunks + len(cut(document))
+                    tally.tell()
+                return tally.report(dry_run=True)
+            if found is None:
+                models = models.fitted([part.searchable for document in first for part in cut(document)])
+            manifest = found or _manifest(models, cut)
+            writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
+            try:
+                for batch in batched(_parts(documents, cut, manifest, writer, tally), ENCODE_BATCH):
+                    _write(batch, models, manifest, writer, tally)
+                if prune and not tally.failed:
+                    _prune(writer, ledger, tally)
+                writer.publish()
+                return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
+            finally:
+                writer.close()
+
+    def _models(self, found: Manifest | None, on_download: OnDownload | None) -> Models:
+        if found is None:
+            models = choose(self._profile, self._names, self._settings)
+            fetch(models, self._settings, on_download)
+            return models
+        check_same(self.collection, found, self._profile, self._names)
+        for what, asked, have in (
+            ("--chunk-tokens", self._chunk_tokens, found.chunk_tokens),
+            ("--overlap-tokens", self._overlap_tokens, found.overlap_tokens),
+        ):
+            if asked is not None and asked != have:
+                raise ManifestMismatch(self.collection, what, have, asked)
+        return reopen(self.collection, found, self._settings, on_download)
+
+    def _cutter(self, models: Models, found: Manifest | None) -> Cutter:
+        if found is not None:
+            return Cutter(models, found.chunk_tokens, found.overlap_tokens)
+        limit = min((e.card.max_tokens for e in models.encoders.values() if e.card.max_tokens), default=256)
+        size = limit if self._chunk_tokens is None else self._chunk_tokens
+        if size and not MIN_CHUNK <= size <= limit:
+            raise InvalidArgument(
+                f"chunk_tokens is {size}; it must be 0 (one chunk a document) or lie in {MIN_CHUNK}..{limit}, "
+                "which is what all models of the collection read."
+            )
+        return Cutter(models, size, self._overlap_tokens or 0)
+
+
+def _items(source: Source, fields: FieldMap, globs: Sequence[str]) -> tuple[Iterable[Document | Failure], int | None]:
+    """The documents of a source as they come, and an estimate of how many."""
+    if isinstance(source, (str, Path)):
+        source = [source]
+    if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
+        return read(source, fields=fields, globs=globs), count_documents(source, globs=globs)
+    rows = cast("Iterable[Document | Mapping[str, Any]]", source)
+    total = len(rows) if isinstance(rows, Sized) else None
+    return (_as_document(row, place, fields) for place, row in enumerate(rows, 1)), total
+
+
+def _as_document(row: Document | Mapping[str, Any], place: int, fields: FieldMap) -> Document | Failure:
+    if isinstance(row, Document):
+        return row
+    return document_of(row, fields, origin=f"item {place}", fallback_id=f"item-{place}")
+
+
+def _accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) -> Iterator[Document]:
+    """Documents that can be indexed, each id once; all others are counted with the reason."""
+    for item in items:
+        if isinstance(item, Failure):
+            tally.fail(*item)
+            continue
+        origin = item.origin or item.doc_id
+        if not item.doc_id or not item.text.strip():
+            tally.fail(origin, "no text" if item.doc_id else "no doc_id")
+            continue
+        try:
+            document = replace(item, metadata=clean_metadata(item.metadata))
+        except ValueError as error:
+            tally.fail(origin, str(error))
+            continue
+        earlier = ledger.seen(document.doc_id, document.content_hash(), origin)
+        if earlier is None:
+            yield document
+        elif earlier[0] == document.content_hash():
+            tally.repeated += 1
+        else:
+            tally.fail(origin, f"doc_id {document.doc_id!r} stands at {earlier[1]} too, with other content")
+
+
+def _parts(
+    documents: Iterable[Document], cut: Cutter, manifest: Manifest, writer: CollectionWriter, tally: Tally
+) -> Iterator[_Part]:
+    """The chunks of every document that is new or has changed; of each document the head comes last."""
+    fingerprint = manifest.fingerprint()
+    for some in batched(documents, LOOKUP_BATCH):
+        heads = writer.heads([document.doc_id for document in some])
+        for document in some:
+            stamp = blake2b(f"{document.content_hash()} {fingerprint}".encode(), digest_size=16).hexdigest()
+            old = heads.get(document.doc_id)
+            if old is not None and old.stamp == stamp:
+                tally.unchanged += 1
+                continue
+            chunks = cut(document)
+            if old is not None:
+                writer.delete(chunk_id_of(document.doc_id, n) for n in range(len(chunks), old.chunks))
+            for part in (*chunks[1:], chunks[0]):
+                head = (stamp, len(chunks)) if part.number == 0 else None
+                yield _Part(part, payload_of(part, document.metadata, document.origin, head))
+        tally.tell()
+
+
+def _write(batch: Sequence[_Part], models: Models, manifest: Manifest, writer: CollectionWriter, tally: Tally) -> None:
+    texts = [part.chunk.searchable for part in batch]
+    vectors: dict[LegName, Sequence[Vector]] = {}
+    for leg, encoder in models.encoders.items():
+        vectors[leg] = cast("SparseEncoder | DenseEncoder", encoder).encode_documents(texts)  # type: ignore[assignment]
+        limit = encoder.card.max_tokens
+        if limit and not 0 < manifest.chunk_tokens <= limit:
+            cut_off = sum(count > limit for count in encoder.count_tokens(texts))
+            tally.truncated[leg] = tally.truncated.get(leg, 0) + cut_off
+    points = [
+        Point(part.chunk.chunk_id, {leg: vectors[leg][place] for leg in vectors}, part.payload)
+        for place, part in enumerate(batch)
+    ]
+    writer.upsert(points)
+    tally.documents += sum(part.chunk.number == 0 for part in batch)
+    tally.chunks += len(batch)
+    tally.tell()
+
+
+def _prune(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
+    gone = (doc_id for doc_id in list(writer.doc_ids()) if doc_id not in ledger)
+    for some in batched(gone, LOOKUP_BATCH):
+        heads = writer.heads(some)
+        writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
+        tally.removed += len(heads)
+
+
+def _manifest(models: Models, cut: Cutter) -> Manifest:
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Manifest(models.profile, models.specs(), cut.size_tokens, cut.overlap_tokens, created=now)
+
+
+def _nothing(tally: Tally) -> str:
+    reasons = "; ".join(f"{origin}: {reason}" for origin, reason in tally.failures[:5])
+    return f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written."

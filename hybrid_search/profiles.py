@@ -1,0 +1,172 @@
+"""From names to parts: the store a setting names, the models a new collection gets, and the same ones back later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from hybrid_search.encoders import hub, load
+from hybrid_search.encoders.catalog import PROFILES, card
+from hybrid_search.errors import InvalidArgument, ManifestMismatch
+from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.protocols import Encoder, Store
+from hybrid_search.settings import Settings
+from hybrid_search.store import open_store
+from hybrid_search.store.bm25 import Bm25Encoder
+from hybrid_search.types import LEGS, LegName, ModelCard
+
+NO_LEG = "none"
+"""Given for a model's name, it leaves the leg out."""
+
+
+class Models(NamedTuple):
+    """The encoders of a collection by leg, the profile they make up, and why that one where it was chosen."""
+
+    profile: str
+    encoders: Mapping[LegName, Encoder]
+    reason: str = ""
+
+    def specs(self) -> dict[LegName, LegSpec]:
+        """What the manifest records of them. Hashes the models' files, once per file and machine."""
+        return {leg: _spec(encoder) for leg, encoder in self.encoders.items()}
+
+    def fitted(self, texts: Sequence[str]) -> Models:
+        """The same models, those that measure the corpus having measured these texts."""
+        fitted = {
+            leg: encoder.fitted(texts) if isinstance(encoder, Bm25Encoder) else encoder
+            for leg, encoder in self.encoders.items()
+        }
+        return self._replace(encoders=fitted)
+
+
+def open_place(store: str | Path | Store | None, settings: Settings) -> Store:
+    """The store itself, the one that a folder or URL names, or the settings'.
+
+    Raises:
+        ConfigError: an API key would travel unencrypted.
+        StoreUnavailable: the server does not answer.
+    """
+    if store is not None and not isinstance(store, (str, Path)):
+        return store
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return open_store(store or settings.store, api_key=key, timeout_s=settings.timeout_s)
+
+
+def choose(profile: str, names: Mapping[LegName, str | None], settings: Settings) -> Models:
+    """The models for a new collection.
+
+    Args:
+        profile: `splade`, `bundled`, or `auto`: the former where its files are here or the hub answers within three
+            seconds, else the latter.
+        names: a model or a folder instead of the profile's, by leg; `none` leaves the leg out.
+        settings: where model files are kept.
+
+    Raises:
+        InvalidArgument: no such profile, or no leg left.
+        UnknownModel: a name is in no card.
+    """
+    given: dict[LegName, str] = {leg: name for leg, name in names.items() if name}
+    reason = ""
+    if len(given) < len(LEGS) and profile == "auto":
+        profile, reason = _auto(settings.cache_dir)
+    chosen = {**(_profile_names(profile) if len(given) < len(LEGS) else {}), **given}
+    chosen = {leg: name for leg, name in chosen.items() if name != NO_LEG}
+    if not chosen:
+        raise InvalidArgument("Both legs are 'none'; keep at least one of --sparse and --dense.")
+    label = profile if not given else "custom"
+    return Models(label, {leg: _encoder(card(name, leg), settings) for leg, name in chosen.items()}, reason)
+
+
+def reopen(
+    collection: str,
+    manifest: Manifest,
+    settings: Settings,
+    on_download: Callable[[str, int, int], None] | None = None,
+) -> Models:
+    """The models that a collection was built with.
+
+    Raises:
+        UnknownModel: this version has no card for one of them.
+        ModelUnavailable: a model's files are not here and cannot be fetched.
+        ManifestMismatch: the files of a model have changed since.
+    """
+    encoders: dict[LegName, Encoder] = {}
+    for leg, spec in manifest.legs.items():
+        encoder = _encoder(card(spec.model, leg), settings)
+        if isinstance(encoder, Bm25Encoder):
+            encoder = replace(encoder, average_tokens=spec.average_tokens)
+        encoders[leg] = encoder
+    models = Models(manifest.profile, encoders)
+    fetch(models, settings, on_download)
+    for leg, spec in manifest.legs.items():
+        if (found := encoders[leg].fingerprint()) != spec.fingerprint:
+            raise ManifestMismatch(
+                collection, f"{spec.model} as {spec.fingerprint[:12]}", "(recorded)", f"the files here, {found[:12]}"
+            )
+    return models
+
+
+def check_same(collection: str, manifest: Manifest, profile: str, names: Mapping[LegName, str | None]) -> None:
+    """Refuse, by name, models other than those a collection was built with. `auto` and None ask for nothing.
+
+    Raises:
+        ManifestMismatch: a model asked for is not the manifest's.
+        InvalidArgument: no such profile.
+    """
+    asked: dict[LegName, str | None] = {} if profile == "auto" else dict(_profile_names(profile))
+    asked.update({leg: name for leg, name in names.items() if name})
+    for leg, name in asked.items():
+        have = manifest.legs[leg].model if leg in manifest.legs else NO_LEG
+        want = NO_LEG if name == NO_LEG or name is None else card(name, leg).name
+        if have.lower() != want.lower():
+            raise ManifestMismatch(collection, f"the {leg} model", repr(have), repr(want))
+
+
+def fetch(models: Models, settings: Settings, on_download: Callable[[str, int, int], None] | None = None) -> None:
+    """Get the files of models that are not on this machine yet; `on_download(name, bytes done, bytes in all)`.
+
+    Raises:
+        ModelUnavailable: a file is missing and the hub does not answer.
+    """
+    for encoder in models.encoders.values():
+        model = encoder.card
+        if model.source and not hub.is_here(model, settings.cache_dir):
+            tell = None if on_download is None else _named(on_download, model.name)
+            hub.ensure(model, settings.cache_dir, on_progress=tell)
+
+
+def _auto(cache_dir: Path) -> tuple[str, str]:
+    if all(hub.is_here(card(name, leg), cache_dir) for leg, name in _profile_names("splade").items()):
+        return "splade", "its files are on this machine"
+    if hub.hub_answers():
+        return "splade", "its files come from the model hub"
+    return "bundled", "the files of 'splade' are not here and the model hub does not answer"
+
+
+def _profile_names(profile: str) -> dict[LegName, str]:
+    if profile not in PROFILES:
+        raise InvalidArgument(f"Unknown profile {profile!r}. Take one of: auto, {', '.join(PROFILES)}.")
+    return {"sparse": PROFILES[profile].sparse, "dense": PROFILES[profile].dense}
+
+
+def _encoder(model: ModelCard, settings: Settings) -> Encoder:
+    if model.runtime == "engine":
+        return Bm25Encoder(model)
+    return cast(Encoder, load(model, cache_dir=settings.cache_dir, threads=settings.threads))
+
+
+def _spec(encoder: Encoder) -> LegSpec:
+    return LegSpec(
+        model=encoder.card.name,
+        fingerprint=encoder.fingerprint(),
+        dim=encoder.card.dim if encoder.card.kind == "dense" else 0,
+        needs_idf=encoder.card.needs_idf,
+        max_tokens=encoder.card.max_tokens,
+        average_tokens=encoder.average_tokens if isinstance(encoder, Bm25Encoder) else 0.0,
+    )
+
+
+def _named(tell: Callable[[str, int, int], None], name: str) -> Callable[[int, int], None]:
+    return lambda done, total: tell(name, done, total)

@@ -1,0 +1,60 @@
+"""From chunks to documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hybrid_search.types import DocumentHit, Hit, Passage, Ranking
+
+
+def collapse(ranking: Ranking) -> list[tuple[Hit, ...]]:
+    """Group a ranking's chunks by document, in the order of each document's best chunk (MaxP).
+
+    Returns:
+        One tuple a document: its chunks, best first. The tuple's first hit speaks for the document.
+
+    Source: Dai & Callan, Deeper Text Understanding for IR with Contextual Neural Language Modeling, SIGIR 2019 (MaxP).
+
+    >>> ranking = Ranking((Hit("b#4", 1, 0.9), Hit("a#0", 2, 0.8), Hit("b#1", 3, 0.7)))
+    >>> [[hit.chunk_id for hit in group] for group in collapse(ranking)]
+    [['b#4', 'b#1'], ['a#0']]
+    """
+    documents: dict[str, list[Hit]] = {}
+    for hit in ranking.hits:
+        documents.setdefault(hit.doc_id, []).append(hit)
+    return [tuple(hits) for hits in documents.values()]
+
+
+def document_hits(
+    groups: Sequence[Sequence[Hit]], payloads: Mapping[str, Mapping[str, Any]], legs: Sequence[str]
+) -> tuple[DocumentHit, ...]:
+    """The hits a user sees, ranked 1..n in the order of `groups`.
+
+    Args:
+        groups: the chunks to show of each document, best first.
+        payloads: by chunk_id, of every chunk in `groups`.
+        legs: those of the collection; a leg that did not find a document's best chunk is None there.
+    """
+    return tuple(_document_hit(place, group, payloads, legs) for place, group in enumerate(groups, 1))
+
+
+def _document_hit(
+    place: int, group: Sequence[Hit], payloads: Mapping[str, Mapping[str, Any]], legs: Sequence[str]
+) -> DocumentHit:
+    head = payloads[group[0].chunk_id]
+    passages = (
+        Passage(hit.chunk_id, payload["start"], payload["end"], payload["text"], hit.score)
+        for hit in group
+        for payload in (payloads[hit.chunk_id],)
+    )
+    return DocumentHit(
+        rank=place,
+        doc_id=head["doc_id"],
+        score=group[0].score,
+        title=head["title"],
+        metadata=head["metadata"],
+        origin=head["origin"],
+        passages=tuple(passages),
+        legs={leg: group[0].legs.get(leg) for leg in legs},
+    )

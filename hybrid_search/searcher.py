@@ -1,0 +1,214 @@
+"""Road two: query -> encodings -> legs -> fusion -> collapse -> results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from types import TracebackType
+from typing import Any, cast
+
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.manifest import Manifest
+from hybrid_search.profiles import Models, open_place, reopen
+from hybrid_search.protocols import CollectionReader, DenseEncoder, Encoder, SparseEncoder, Store
+from hybrid_search.ranking.collapse import collapse
+from hybrid_search.ranking.fusion import RRF_K, check_weights, rank, rrf
+from hybrid_search.settings import Settings, load_settings
+from hybrid_search.types import LEGS, DocumentHit, Hit, LegName, Mode, Ranking, Results, Vector
+
+DEPTH = 100
+MAX_DEPTH = 10_000
+TIE_ROOM = 16
+"""Asked beyond the depth, to see whether the last score goes on: ties at the edge must not depend on the engine."""
+
+PASSAGES = 3
+
+
+class Searcher:
+    """Searches one collection with the models it was built with.
+
+    Safe to use from many threads; not across a fork. It answers from the collection as it was when opened.
+    """
+
+    def __init__(self, collection: str, reader: CollectionReader, models: Models) -> None:
+        self.collection = collection
+        self._reader = reader
+        self._encoders = models.encoders
+        self._threads = ThreadPoolExecutor(max_workers=len(LEGS), thread_name_prefix="encode")
+
+    @classmethod
+    def open(cls, collection: str, *, store: str | Store | None = None, settings: Settings | None = None) -> Searcher:
+        """Open a collection for searching; its models are loaded on the first search, or by `warm_up()`.
+
+        Args:
+            collection: its name.
+            store: a folder, a server's URL, or an open store; the settings' store when not given.
+            settings: read from the environment and the config file when not given.
+
+        Raises:
+            CollectionNotFound: the store has none of this name.
+            ManifestMismatch: a model's files are not those it was built with.
+            StoreUnavailable: the server does not answer.
+        """
+        settings = settings or load_settings()
+        reader = open_place(store, settings).reader(collection)
+        try:
+            return cls(collection, reader, reopen(collection, reader.manifest, settings))
+        except BaseException:
+            reader.close()
+            raise
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._reader.manifest
+
+    def warm_up(self) -> None:
+        """Load the models now instead of on the first search."""
+        for encoder in self._encoders.values():
+            encoder.warm_up()
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        depth: int | None = None,
+        rrf_k: float = RRF_K,
+        weights: Mapping[str, float] | None = None,
+    ) -> Results:
+        """Find the k documents that answer a query best.
+
+        Args:
+            query: any text; longer than the models read is cut by them.
+            k: documents wanted, 1..10,000.
+            mode: both legs fused, or one leg alone.
+            depth: chunks that each leg hands on, >= k; 100, or k where that is more.
+            rrf_k: the constant of reciprocal rank fusion, >= 0.
+            weights: of the legs in the fusion, >= 0, 1 where not given.
+
+        Returns:
+            At most k hits, fewer only where fewer documents match. A collection with one leg is searched with that one,
+            and `Results.mode` says so.
+
+        Raises:
+            InvalidArgument: an empty query, k or depth out of range, a mode whose leg the collection lacks.
+            FusionError: weights or rrf_k that cannot be meant.
+        """
+        return self.search_many([query], k=k, mode=mode, depth=depth, rrf_k=rrf_k, weights=weights)[0]
+
+    async def asearch(self, query: str, **options: Any) -> Results:
+        """`search` in a thread, so that the event loop goes on."""
+        return await asyncio.to_thread(self.search, query, **options)
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        depth: int | None = None,
+        rrf_k: float = RRF_K,
+        weights: Mapping[str, float] | None = None,
+    ) -> list[Results]:
+        """`search` for many queries: encoded as a batch, retrieved in one request; one result a query, in order."""
+        depth = _check(queries, k, depth)
+        mode, legs = self._legs(mode)
+        check_weights(weights, LEGS)
+        if not queries:
+            return []
+        start = perf_counter()
+        encoded = self._encode(queries, legs)
+        encode_ms = (perf_counter() - start) * 1e3
+        found = self._retrieve(encoded, legs, depth)
+        retrieve_ms = (perf_counter() - start) * 1e3 - encode_ms
+        share = 1 / len(queries)
+        results = []
+        for place, query in enumerate(queries):
+            fusing = perf_counter()
+            rankings, groups, deeper = found[place], [], depth
+            while True:
+                groups = collapse(_fuse(rankings, rrf_k, weights))
+                if len(groups) >= k or deeper >= MAX_DEPTH or all(len(r) < deeper for r in rankings.values()):
+                    break
+                # Many chunks of few documents filled the legs: k counts documents, so look deeper.
+                deeper = min(deeper * 4, MAX_DEPTH)
+                rankings = self._retrieve({leg: [vectors[place]] for leg, vectors in encoded.items()}, legs, deeper)[0]
+            hits = self._hits(groups[:k])
+            fuse_ms = (perf_counter() - fusing) * 1e3
+            stages = {"encode": encode_ms * share, "retrieve": retrieve_ms * share, "fuse": fuse_ms, "rerank": 0.0}
+            timings = {**stages, "total": sum(stages.values())}
+            results.append(Results(query, self.collection, mode, k, hits, timings))
+        return results
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False)
+        self._reader.close()
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _legs(self, mode: Mode) -> tuple[Mode, tuple[LegName, ...]]:
+        have = tuple(leg for leg in LEGS if leg in self._encoders)
+        if mode == "hybrid":
+            return (mode, have) if len(have) > 1 else (cast(Mode, have[0]), have)
+        if mode not in LEGS:
+            raise InvalidArgument(f"Unknown mode {mode!r}. Take one of: hybrid, {', '.join(LEGS)}.")
+        if mode not in have:
+            raise InvalidArgument(
+                f"Collection {self.collection!r} has no {mode!r} leg. Search it with --mode {have[0]}."
+            )
+        return mode, (mode,)
+
+    def _encode(self, queries: Sequence[str], legs: Sequence[LegName]) -> dict[LegName, list[Vector]]:
+        """All legs at once, each in its own thread: the models let go of the interpreter while they compute."""
+        jobs = {leg: self._threads.submit(_encode_queries, self._encoders[leg], queries) for leg in legs[1:]}
+        first = _encode_queries(self._encoders[legs[0]], queries)
+        return {legs[0]: first, **{leg: job.result() for leg, job in jobs.items()}}
+
+    def _retrieve(
+        self, encoded: Mapping[LegName, Sequence[Vector]], legs: Sequence[LegName], depth: int
+    ) -> list[dict[LegName, Ranking]]:
+        """For each query the ranking of each leg, from one batched request."""
+        requests = [(leg, vector) for leg in legs for vector in encoded[leg]]
+        limit = depth + TIE_ROOM
+        answers = self._reader.retrieve(requests, limit)
+        while limit < MAX_DEPTH and any(len(a) == limit and a[-1][1] == a[depth - 1][1] for a in answers):
+            limit = min(limit * 4, MAX_DEPTH)
+            answers = self._reader.retrieve(requests, limit)
+        ranked = iter(answers)
+        by_leg = {leg: [rank(leg, next(ranked), depth) for _ in encoded[leg]] for leg in legs}
+        return [{leg: by_leg[leg][place] for leg in legs} for place in range(len(encoded[legs[0]]))]
+
+    def _hits(self, groups: Sequence[Sequence[Hit]]) -> tuple[DocumentHit, ...]:
+        payloads = self._reader.payloads([hit.chunk_id for group in groups for hit in group[:PASSAGES]])
+        return tuple(
+            _document_hit(place, group, payloads, tuple(self._encoders)) for place, group in enumerate(groups, 1)
+        )
+
+
+def _fuse(rankings: Mapping[LegName, Ranking], rrf_k: float, weights: Mapping[str, float] | None) -> Ranking:
+    """One leg keeps its own scores; several are fused."""
+    if len(rankings) == 1:
+        return next(iter(rankings.values()))
+    return rrf(cast(Mapping[str, Ranking], rankings), rrf_k=rrf_k, weights=weights)
+
+
+def _encode_queries(encoder: Encoder, queries: Sequence[str]) -> list[Vector]:
+    return list(cast("SparseEncoder | DenseEncoder", encoder).encode_queries(queries))
+
+
+def _check(queries: Sequence[str], k: int, depth: int | None) -> int:
+    if not 1 <= k <= MAX_DEPTH:
+        raise InvalidArgument(f"k is {k}; it must lie in 1..{MAX_DEPTH:,}.")
+    if depth is not None and not k <= depth <= MAX_DEPTH:
+        raise InvalidArgument(f"depth is {depth}; it must lie in k..{MAX_DEPTH:,}, and k is {k}.")
+    for query in queries:
+        if not query.strip():
+            raise InvalidArgument("The query is empty. Say what to look for, in any words.")
+    return depth if depth is not None else max(DEPTH, k)

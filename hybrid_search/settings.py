@@ -1,0 +1,83 @@
+"""The only reader of the environment and of the config file.
+
+A value comes from the first that has it: the caller's argument, `HYBRID_SEARCH_*` in the environment, the config file,
+the default below.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path, user_config_path, user_data_path
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from hybrid_search.errors import ConfigError
+
+
+def default_config_file() -> Path:
+    """Where the config file is looked for when none is named: `config.toml` in the user's config folder."""
+    return user_config_path("hybrid-search", appauthor=False) / "config.toml"
+
+
+def _default_cache() -> Path:
+    given = os.environ.get("FASTEMBED_CACHE_PATH")
+    return Path(given) if given else user_cache_path("hybrid-search", appauthor=False) / "models"
+
+
+class Settings(BaseSettings):
+    """What a machine or a project sets once."""
+
+    model_config = SettingsConfigDict(env_prefix="HYBRID_SEARCH_", extra="forbid")
+
+    store: str = Field(
+        default_factory=lambda: str(user_data_path("hybrid-search", appauthor=False) / "store"),
+        description="a folder (embedded engine), or http(s)://... (Qdrant server)",
+    )
+    api_key: SecretStr | None = Field(default=None, description="of the Qdrant server")
+    timeout_s: float = Field(default=30.0, gt=0, description="seconds that a request to a server may take")
+    cache_dir: Path = Field(default_factory=_default_cache, description="model files")
+    threads: int | None = Field(default=None, ge=1, description="threads of a model, all cores when not set")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        config = settings_cls.model_config.get("toml_file")
+        file = (TomlConfigSettingsSource(settings_cls),) if config else ()
+        return (init_settings, env_settings, *file)
+
+
+def load_settings(config: str | Path | None = None, **given: Any) -> Settings:
+    """Read the settings; what is given and not None wins.
+
+    Args:
+        given: settings by name.
+        config: a TOML file, else `HYBRID_SEARCH_CONFIG`, else `default_config_file()` where it exists.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a value or a name is wrong; every problem is listed.
+    """
+    named = config or os.environ.get("HYBRID_SEARCH_CONFIG")
+    file = Path(named) if named else default_config_file()
+    if named and not file.is_file():
+        raise ConfigError(f"There is no config file {file}. Name one that exists, or leave --config out.")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file if file.is_file() else None)
+
+    try:
+        return FromFile(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        known = ", ".join(Settings.model_fields)
+        raise ConfigError(f"Settings are wrong: {problems}. Known settings: {known} (file: {file}).") from error
+    except ValueError as error:
+        raise ConfigError(f"{file} is no TOML file: {error}.") from error
