@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybrid_search.errors import HybridSearchError
-    from hybrid_search.indexer import Indexer, IndexReport
+    from hybrid_search.indexer import Indexer
+    from hybrid_search.report import IndexReport
     from hybrid_search.searcher import Searcher
     from hybrid_search.types import Document, DocumentHit, Failure, LegHit, Results, SparseVector
 
@@ -27,7 +28,7 @@ _HOME = {
     "DocumentHit": "types",
     "Failure": "types",
     "HybridSearchError": "errors",
-    "IndexReport": "indexer",
+    "IndexReport": "report",
     "Indexer": "indexer",
     "LegHit": "types",
     "Results": "types",

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from hybrid_search.corpus.fields import FieldMap, document_of
+from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import count_documents, read
 from hybrid_search.cutting import Cutter, batched
-from hybrid_search.errors import CorpusError, InvalidArgument, ManifestMismatch
+from hybrid_search.errors import CorpusError, InvalidArgument
+from hybrid_search.intake import Source, accepted, open_source
 from hybrid_search.manifest import Manifest
-from hybrid_search.profiles import Models, check_same, choose, fetch, open_place, reopen
+from hybrid_search.profiles import Models, check_chunking, check_same, choose, fetch, open_place, reopen
 from hybrid_search.protocols import CollectionWriter, DenseEncoder, SparseEncoder, Store
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.store.schema import check_name, clean_metadata, payload_of
-from hybrid_search.types import Chunk, Document, Failure, LegName, Point, Vector, chunk_id_of
+from hybrid_search.store.schema import check_name, payload_of
+from hybrid_search.types import Chunk, Document, LegName, Point, Vector, chunk_id_of
 
-Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 OnDownload = Callable[[str, int, int], None]
 
 ENCODE_BATCH = 64
@@ -123,13 +121,13 @@ class Indexer:
             ManifestMismatch: the collection was built with other models or chunking than asked for.
             StoreBusy, StoreFull, StoreUnavailable: see there. What was written before is kept; run it again to go on.
         """
-        items, total = _items(source, fields or FieldMap(), globs)
+        items, total = open_source(source, fields or FieldMap(), globs)
         found = None if self._replace else self._store.manifest(self.collection)
         models = self._models(found, on_download)
         cut = self._cutter(models, found)
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
         with Ledger() as ledger:
-            documents = _accepted(items, ledger, tally)
+            documents = accepted(items, ledger, tally)
             first = list(islice(documents, 1 if found else SAMPLE_DOCUMENTS))
             if not first:
                 raise CorpusError(_nothing(tally))
@@ -159,12 +157,7 @@ class Indexer:
             fetch(models, self._settings, on_download)
             return models
         check_same(self.collection, found, self._profile, self._names)
-        for what, asked, have in (
-            ("--chunk-tokens", self._chunk_tokens, found.chunk_tokens),
-            ("--overlap-tokens", self._overlap_tokens, found.overlap_tokens),
-        ):
-            if asked is not None and asked != have:
-                raise ManifestMismatch(self.collection, what, have, asked)
+        check_chunking(self.collection, found, self._chunk_tokens, self._overlap_tokens)
         return reopen(self.collection, found, self._settings, on_download)
 
     def _cutter(self, models: Models, found: Manifest | None) -> Cutter:
@@ -178,47 +171,6 @@ class Indexer:
                 "which is what all models of the collection read."
             )
         return Cutter(models, size, self._overlap_tokens or 0)
-
-
-def _items(source: Source, fields: FieldMap, globs: Sequence[str]) -> tuple[Iterable[Document | Failure], int | None]:
-    """The documents of a source as they come, and an estimate of how many."""
-    if isinstance(source, (str, Path)):
-        source = [source]
-    if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
-        return read(source, fields=fields, globs=globs), count_documents(source, globs=globs)
-    rows = cast("Iterable[Document | Mapping[str, Any]]", source)
-    total = len(rows) if isinstance(rows, Sized) else None
-    return (_as_document(row, place, fields) for place, row in enumerate(rows, 1)), total
-
-
-def _as_document(row: Document | Mapping[str, Any], place: int, fields: FieldMap) -> Document | Failure:
-    if isinstance(row, Document):
-        return row
-    return document_of(row, fields, origin=f"item {place}", fallback_id=f"item-{place}")
-
-
-def _accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) -> Iterator[Document]:
-    """Documents that can be indexed, each id once; all others are counted with the reason."""
-    for item in items:
-        if isinstance(item, Failure):
-            tally.fail(*item)
-            continue
-        origin = item.origin or item.doc_id
-        if not item.doc_id or not item.text.strip():
-            tally.fail(origin, "no text" if item.doc_id else "no doc_id")
-            continue
-        try:
-            document = replace(item, metadata=clean_metadata(item.metadata))
-        except ValueError as error:
-            tally.fail(origin, str(error))
-            continue
-        earlier = ledger.seen(document.doc_id, document.content_hash(), origin)
-        if earlier is None:
-            yield document
-        elif earlier[0] == document.content_hash():
-            tally.repeated += 1
-        else:
-            tally.fail(origin, f"doc_id {document.doc_id!r} stands at {earlier[1]} too, with other content")
 
 
 def _parts(

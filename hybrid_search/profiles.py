@@ -75,7 +75,7 @@ def choose(profile: str, names: Mapping[LegName, str | None], settings: Settings
     chosen = {leg: name for leg, name in chosen.items() if name != NO_LEG}
     if not chosen:
         raise InvalidArgument("Both legs are 'none'; keep at least one of --sparse and --dense.")
-    label = profile if not given else "custom"
+    label = next((name for name in PROFILES if _profile_names(name) == chosen), "custom")
     return Models(label, {leg: _encoder(card(name, leg), settings) for leg, name in chosen.items()}, reason)
 
 
@@ -122,6 +122,19 @@ def check_same(collection: str, manifest: Manifest, profile: str, names: Mapping
         want = NO_LEG if name == NO_LEG or name is None else card(name, leg).name
         if have.lower() != want.lower():
             raise ManifestMismatch(collection, f"the {leg} model", repr(have), repr(want))
+
+
+def check_chunking(collection: str, manifest: Manifest, chunk_tokens: int | None, overlap_tokens: int | None) -> None:
+    """Refuse chunking other than that a collection was built with. None asks for nothing.
+
+    Raises:
+        ManifestMismatch: a number asked for is not the manifest's.
+    """
+    asked = {"--chunk-tokens": (manifest.chunk_tokens, chunk_tokens)}
+    asked["--overlap-tokens"] = (manifest.overlap_tokens, overlap_tokens)
+    for what, (have, want) in asked.items():
+        if want is not None and want != have:
+            raise ManifestMismatch(collection, what, have, want)
 
 
 def fetch(models: Models, settings: Settings, on_download: Callable[[str, int, int], None] | None = None) -> None:

@@ -13,7 +13,7 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionReader, DenseEncoder, Encoder, SparseEncoder, Store
-from hybrid_search.ranking.collapse import collapse
+from hybrid_search.ranking.collapse import collapse, document_hits
 from hybrid_search.ranking.fusion import RRF_K, check_weights, rank, rrf
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LEGS, DocumentHit, Hit, LegName, Mode, Ranking, Results, Vector
@@ -36,6 +36,7 @@ class Searcher:
         self.collection = collection
         self._reader = reader
         self._encoders = models.encoders
+        self._have = tuple(leg for leg in LEGS if leg in self._encoders)
         self._threads = ThreadPoolExecutor(max_workers=len(LEGS), thread_name_prefix="encode")
 
     @classmethod
@@ -154,7 +155,7 @@ class Searcher:
         self.close()
 
     def _legs(self, mode: Mode) -> tuple[Mode, tuple[LegName, ...]]:
-        have = tuple(leg for leg in LEGS if leg in self._encoders)
+        have = self._have
         if mode == "hybrid":
             return (mode, have) if len(have) > 1 else (cast(Mode, have[0]), have)
         if mode not in LEGS:
@@ -186,10 +187,9 @@ class Searcher:
         return [{leg: by_leg[leg][place] for leg in legs} for place in range(len(encoded[legs[0]]))]
 
     def _hits(self, groups: Sequence[Sequence[Hit]]) -> tuple[DocumentHit, ...]:
-        payloads = self._reader.payloads([hit.chunk_id for group in groups for hit in group[:PASSAGES]])
-        return tuple(
-            _document_hit(place, group, payloads, tuple(self._encoders)) for place, group in enumerate(groups, 1)
-        )
+        shown = [group[:PASSAGES] for group in groups]
+        payloads = self._reader.payloads([hit.chunk_id for group in shown for hit in group])
+        return document_hits(shown, payloads, self._have)
 
 
 def _fuse(rankings: Mapping[LegName, Ranking], rrf_k: float, weights: Mapping[str, float] | None) -> Ranking:

@@ -1,0 +1,44 @@
+"""The only room that runs models: text in, sparse vectors, dense vectors or scores out.
+
+`catalog.py` knows the models by name, `local.py` reads a folder as one, `hub.py` finds and fetches their files, and
+`load` gives the encoder that a card describes. One module per runtime: `fastembed.py` (ONNX), `torch.py`
+(sentence-transformers, an extra) and `bundled/` (files of a Python package). Models are known by their cards and their
+files, so a collection can say what it was built with. May import protocols, types and errors, and nothing of the other
+rooms; no model library is imported before a model is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hybrid_search.errors import ModelError
+from hybrid_search.protocols import DenseEncoder, Reranker, SparseEncoder
+from hybrid_search.types import ModelCard
+
+
+def load(card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> SparseEncoder | DenseEncoder | Reranker:
+    """The encoder or reranker a card describes. Cheap: files are read on first use or by `warm_up()`.
+
+    Args:
+        card: of the catalogue, or of a local folder.
+        cache_dir: where model files are looked for and downloaded to, besides the Hugging Face cache.
+        threads: of one forward pass; None means every core.
+
+    Raises:
+        ModelError: the card's runtime is not run here. (Missing files and extras are reported on first use.)
+    """
+    if card.runtime == "bundled":
+        from hybrid_search.encoders.bundled.minilm import BundledDense
+
+        return BundledDense(card, cache_dir=cache_dir, threads=threads)
+    if card.runtime == "fastembed":
+        from hybrid_search.encoders import fastembed
+
+        return fastembed.load(card, cache_dir=cache_dir, threads=threads)
+    if card.runtime == "torch":
+        from hybrid_search.encoders import torch
+
+        return torch.load(card, cache_dir=cache_dir, threads=threads)
+    raise ModelError(
+        f"{card.name!r} runs inside {card.runtime!r}, not as a model here; the store supplies this encoder."
+    )

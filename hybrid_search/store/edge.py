@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from hybrid_search.errors import CollectionDamaged, CollectionNotFound, Manifest
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo, Head
 from hybrid_search.store import generations
-from hybrid_search.store.schema import check_name, check_points, new_fields
+from hybrid_search.store.schema import check_name, check_points, check_requests, new_fields
 from hybrid_search.store.shard import Shard
 from hybrid_search.types import LegName, Point, Vector, chunk_id_of, point_id_of
 
@@ -58,12 +59,7 @@ class EdgeStore:
         root = self.folder / check_name(name)
         lease = generations.lease(root) if root.is_dir() else None
         if lease is None:
-            if (root / "work" / "manifest.json").is_file():
-                raise StoreError(
-                    f"Collection {name!r} in {self.location} is being built and has not been finished yet. "
-                    "Run the same `hybrid-search index` command again to finish it."
-                )
-            raise CollectionNotFound(name, self.names(), self.location)
+            raise self._missing(name)
         try:
             return EdgeReader(name, lease)
         except BaseException:
@@ -72,10 +68,10 @@ class EdgeStore:
 
     def manifest(self, name: str) -> Manifest | None:
         root = self.folder / check_name(name)
-        for folder in (root / "work", generations.current(root) if root.is_dir() else None):
-            if folder is not None and (folder / "manifest.json").is_file():
-                return _read_manifest(folder)[0]
-        return None
+        if (root / "work" / "manifest.json").is_file():
+            return _read_manifest(root / "work")[0]
+        folder = generations.current(root)
+        return None if folder is None else _read_manifest(folder)[0]
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> EdgeWriter:
         root = self.folder / check_name(name)
@@ -90,8 +86,8 @@ class EdgeStore:
 
     def delete(self, name: str) -> None:
         root = self.folder / check_name(name)
-        if not root.is_dir():
-            raise CollectionNotFound(name, self.names(), self.location)
+        if not any((root / mark).is_file() for mark in ("CURRENT", "work/manifest.json")):
+            raise CollectionNotFound(name, self.names(), self.location)  # whatever folder it is, it is not ours
         lock = generations.lock_for_writing(root, 0.0)
         try:
             generations.remove(root)
@@ -104,9 +100,17 @@ class EdgeStore:
         root = self.folder / check_name(name)
         folder = generations.current(root)
         if folder is None:
-            raise CollectionNotFound(name, self.names(), self.location)
+            raise self._missing(name)
         manifest, counts = _read_manifest(folder)
         return CollectionInfo(name, counts["documents"], counts["points"], generations.real_size(root), manifest)
+
+    def _missing(self, name: str) -> StoreError:
+        if (self.folder / name / "work" / "manifest.json").is_file():
+            return StoreError(
+                f"Collection {name!r} in {self.location} is being built and has not been finished yet. "
+                "Run the same `hybrid-search index` command again to finish it."
+            )
+        return CollectionNotFound(name, self.names(), self.location)
 
     def close(self) -> None:
         """Nothing to let go of: readers and writers close themselves."""
@@ -119,26 +123,34 @@ class EdgeReader:
         self._name = name
         self._lease = lease
         self.manifest, self._counts = _read_manifest(lease.folder)
+        rebuild = f"Build it again from its sources: hybrid-search index SOURCE -c {name} --replace"
+        damaged = generations.damaged_files(lease.folder)
+        if damaged:
+            raise CollectionDamaged(
+                f"Collection {name!r} is damaged: {len(damaged)} files in {lease.folder} are missing or not as long as "
+                f"they were written, first {damaged[0]}. {rebuild}"
+            )
         self._shard = Shard.load(lease.folder / "shard")
         self._names: dict[UUID, str] = {}
         found = self._shard.counts(self.manifest.legs)
-        expected = {key: self._counts[key] for key in found}
+        expected = {key: self._counts.get(key) for key in found}
         if found != expected:
             self._shard.close()
             raise CollectionDamaged(
                 f"Collection {name!r} holds {found}, but {expected} were written: files in {lease.folder} are damaged. "
-                f"Build it again from its sources: hybrid-search index SOURCE -c {name} --replace"
+                f"{rebuild}"
             )
 
     def retrieve(self, requests: Sequence[tuple[LegName, Vector]], limit: int) -> list[list[tuple[str, float]]]:
+        check_requests(requests, limit, self.manifest)
         answers = self._shard.query(requests, limit)
-        unknown = {point for answer in answers for point, _ in answer if point not in self._names}
+        # Other threads read and fill the same dict, so it only grows; a full one is left to them and a new one begun.
+        names = self._names if len(self._names) < KNOWN_NAMES else {}
+        unknown = {point for answer in answers for point, _ in answer if point not in names}
         if unknown:
-            if len(self._names) > KNOWN_NAMES:
-                self._names = {}
             found = self._shard.retrieve(list(unknown), ["chunk_id"])
-            self._names = {**self._names, **{point: payload["chunk_id"] for point, payload in found.items()}}
-        names = self._names
+            names.update({point: payload["chunk_id"] for point, payload in found.items()})
+            self._names = names
         return [[(names[point], score) for point, score in answer] for answer in answers]
 
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -150,8 +162,10 @@ class EdgeReader:
         return CollectionInfo(self._name, self._counts["documents"], self._counts["points"], size, self.manifest)
 
     def close(self) -> None:
-        self._shard.close()
-        self._lease.release()
+        try:
+            self._shard.close()
+        finally:
+            self._lease.release()
 
 
 class EdgeWriter:
@@ -160,22 +174,25 @@ class EdgeWriter:
     def __init__(self, name: str, root: Path, manifest: Manifest, lock: FileLock, *, replace: bool = False) -> None:
         self._name, self._root, self._lock = name, root, lock
         self._work = root / "work"
+        self._pid = os.getpid()
         if replace:
+            # First of all, so that a removal cut short is no collection to go on with.
+            (self._work / "manifest.json").unlink(missing_ok=True)
             generations.remove_folder(self._work)
         if not (self._work / "manifest.json").is_file():
             # The manifest is written last, so a creation cut short starts afresh.
             generations.remove_folder(self._work)
+            self.manifest = manifest
             self._shard = Shard.create(self._work / "shard", manifest)
             generations.write_json(self._work / "manifest.json", {"manifest": manifest.to_dict()})
             self._mark_changed()
         else:
-            found = _read_manifest(self._work)[0]
-            if found.fingerprint() != manifest.fingerprint():
-                raise ManifestMismatch(name, "the manifest", found.fingerprint(), manifest.fingerprint())
+            self.manifest = _read_manifest(self._work)[0]
+            if self.manifest.fingerprint() != manifest.fingerprint():
+                raise ManifestMismatch(name, "the manifest", self.manifest.fingerprint(), manifest.fingerprint())
             self._shard = Shard.load(self._work / "shard")
         self._fields = dict(self._shard.indexed_fields())
         self._unflushed = 0
-        self.manifest = manifest
 
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
         ids = [point_id_of(chunk_id_of(doc_id, 0)) for doc_id in doc_ids]
@@ -209,8 +226,18 @@ class EdgeWriter:
             return
         if self._shard.count() >= OPTIMIZE_FROM:
             self._optimize()
-        counts = {**self._shard.counts(self.manifest.legs), "documents": self._shard.count(heads=True)}
-        generations.publish(self._root, self._work / "shard", {"manifest": self.manifest.to_dict(), "counts": counts})
+        whole = self._shard.counts(self.manifest.legs)
+        counts = {**whole, "documents": self._shard.count(heads=True)}
+
+        def settle(path: Path) -> None:
+            copy = Shard.load(path)
+            found = copy.counts(self.manifest.legs)
+            copy.close()
+            if found != whole:
+                raise StoreError(f"The copy in {path} holds {found}, expected {whole}; readers keep what they have.")
+
+        published = {"manifest": self.manifest.to_dict(), "counts": counts}
+        generations.publish(self._root, self._work / "shard", published, settle)
         (self._work / "changed").unlink(missing_ok=True)
         generations.sweep(self._root)
 
@@ -219,8 +246,12 @@ class EdgeWriter:
         return CollectionInfo(self._name, self._shard.count(heads=True), self._shard.count(), size, self.manifest)
 
     def close(self) -> None:
-        self._shard.close()
-        self._lock.release()
+        if os.getpid() != self._pid:
+            return  # a fork: shard and lock are its parent's
+        try:
+            self._shard.close()
+        finally:
+            self._lock.release()
 
     def _mark_changed(self) -> None:
         (self._work / "changed").touch()
@@ -241,6 +272,7 @@ class EdgeWriter:
             done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
         finally:
             self._shard = Shard.load(path)
+            self._shard.flush()  # loading replays the last operation of the log
         if done.returncode != 0:
             last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             log.warning("Collection %s stays without its search index (slower, still right): %s", self._name, last_line)
@@ -248,9 +280,10 @@ class EdgeWriter:
 
 def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, int]]:
     file = folder / "manifest.json"
+    published = folder.name != "work"
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        return Manifest.from_dict(data["manifest"]), data.get("counts", {})
+        return Manifest.from_dict(data["manifest"]), data["counts"] if published else {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CollectionDamaged(
             f"{file} cannot be read ({error}). Build the collection again from its sources (--replace)."

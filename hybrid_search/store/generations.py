@@ -17,14 +17,16 @@ are dropped by the operating system.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,11 +34,12 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from hybrid_search.errors import StoreBusy, StoreError, StoreFull
+from hybrid_search.errors import CollectionDamaged, StoreBusy, StoreError, StoreFull
 
 SPARE_BYTES = 100 * 1024 * 1024
 """Never fill the last of a disk: the engine maps files, and a full disk then kills the process without an exception."""
 
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "9p", "drvfs"}  # the last two: WSL mounts
 _WAIT_STEP_S = 0.1
 _COPY_BLOCK = 1 << 20
 
@@ -47,8 +50,11 @@ class Lease(NamedTuple):
     folder: Path
     lock: FileLock | None
     private: tempfile.TemporaryDirectory[str] | None
+    pid: int
 
     def release(self) -> None:
+        if os.getpid() != self.pid:
+            return  # a fork: the lease is its parent's
         if self.lock is not None:
             self.lock.release()
             with suppress(OSError):
@@ -58,11 +64,23 @@ class Lease(NamedTuple):
 
 
 def current(root: Path) -> Path | None:
-    """The published generation's folder, or None where nothing has been published."""
+    """The published generation's folder, or None where nothing has been published.
+
+    Raises:
+        CollectionDamaged: CURRENT does not hold the name of a generation.
+        StoreError: the folder cannot be read.
+    """
     try:
-        name = (root / "CURRENT").read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+        name = (root / "CURRENT").read_text(encoding="utf-8", errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise StoreError(f"Cannot read {root}: {error.strerror or error}. Check who may read it.") from error
+    if not re.fullmatch(r"g\d+", name):
+        raise CollectionDamaged(
+            f"{root / 'CURRENT'} holds {name[:40]!r}, expected the name of a generation such as 'g000001'. "
+            f"Build the collection again from its sources: hybrid-search index SOURCE -c {root.name} --replace"
+        )
     return root / name
 
 
@@ -75,27 +93,30 @@ def lease(root: Path) -> Lease | None:
         folder = current(root)
         if folder is None:
             return None
-        if not os.access(root, os.W_OK):
-            private = tempfile.TemporaryDirectory(prefix="hybrid-search-")
-            copy_tree(folder, Path(private.name) / folder.name)
-            return Lease(Path(private.name) / folder.name, None, private)
-        leases = root / "leases"
-        leases.mkdir(exist_ok=True)
-        lock = FileLock(leases / f"{folder.name}.{uuid.uuid4().hex}.lock", thread_local=False)
-        lock.acquire()
-        held = Lease(folder, lock, None)
+        held = _lock(root, folder) if os.access(root, os.W_OK) else _private_copy(folder)
         if current(root) == folder:
             return held
         held.release()
 
 
-def publish(root: Path, shard: Path, manifest: Mapping[str, Any]) -> Path:
+def publish(root: Path, shard: Path, manifest: Mapping[str, Any], settle: Callable[[Path], None]) -> Path:
     """Copy a flushed shard into a new generation and point CURRENT at it. Interrupted, it leaves CURRENT as it was.
+
+    `settle` gets the copy before anybody else can see it: the engine finishes a copy's files (it merges journals) the
+    first time it opens them, which two readers must not do at once.
 
     Raises:
         StoreFull: the copy would not leave `SPARE_BYTES` free.
+        StoreError: the folder cannot be written.
     """
     require_space(root, real_size(shard))
+    try:
+        return _publish(root, shard, manifest, settle)
+    except OSError as error:
+        raise _cannot_write(root, error) from error
+
+
+def _publish(root: Path, shard: Path, manifest: Mapping[str, Any], settle: Callable[[Path], None]) -> Path:
     last = max((int(folder.name[1:]) for folder in _generations(root)), default=0)
     name = f"g{last + 1:06d}"
     building = root / f"{name}.building"
@@ -104,12 +125,22 @@ def publish(root: Path, shard: Path, manifest: Mapping[str, Any]) -> Path:
     config = building / "shard" / "edge_config.json"
     settings = json.loads(config.read_text(encoding="utf-8"))
     write_json(config, {**settings, "wal_enabled": False})
-    write_json(building / "manifest.json", manifest)
+    settle(building / "shard")
+    write_json(building / "manifest.json", {**manifest, "files": _lengths(building)})
     for file in building.rglob("*"):
         _sync(file)
     building.rename(root / name)
     write_text(root / "CURRENT", name)
     return root / name
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """Files of a generation that are missing, or not as long as they were published.
+
+    The engine has no checksums: a file cut short may end the process, or silently lose points.
+    """
+    published: dict[str, int] = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("files", {})
+    return [name for name, length in published.items() if _length(folder / name) != length]
 
 
 def sweep(root: Path) -> None:
@@ -126,26 +157,25 @@ def lock_for_writing(root: Path, wait_s: float) -> FileLock:
     Raises:
         StoreBusy: another process still is after `wait_s` seconds; the message names it.
     """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / "writer.lock", thread_local=False)
-        lock.acquire(timeout=max(wait_s, 0.0), poll_interval=_WAIT_STEP_S)
-    except Timeout:
-        raise StoreBusy(
-            f"Collection {root.name!r} is being written by {_holder(root)}. "
-            f"Wait for it with --wait SECONDS, or stop that process; searches go on meanwhile."
-        ) from None
-    except OSError as error:
-        raise StoreError(
-            f"Cannot write to {root}: {error.strerror or error}. Name a folder you may write with --store."
-        ) from error
     holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": " ".join(sys.argv)[:200],
     }
-    write_json(root / "writer.json", holder)
+    lock = FileLock(root / "writer.lock", thread_local=False)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=max(wait_s, 0.0), poll_interval=_WAIT_STEP_S)
+        write_json(root / "writer.json", holder)
+    except Timeout:
+        raise StoreBusy(
+            f"Collection {root.name!r} is being written by {_holder(root)}. "
+            f"Wait for it with --wait SECONDS, or stop that process; searches go on meanwhile."
+        ) from None
+    except OSError as error:
+        lock.release()
+        raise _cannot_write(root, error) from error
     return lock
 
 
@@ -166,15 +196,20 @@ def require_space(folder: Path, more: int = 0) -> None:
 def real_size(folder: Path) -> int:
     """Bytes on disk under a folder: blocks, not lengths, since the engine's files are full of holes."""
     total = 0
-    for file in folder.rglob("*"):
-        with suppress(OSError):
-            stat = file.stat()
-            total += stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
+    # os.walk, unlike rglob, does not mind folders that a writer removes meanwhile.
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                stat = Path(parent, name).stat()
+                total += stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
     return total
 
 
 def copy_tree(source: Path, target: Path, leave_out: str = "") -> None:
-    """Copy a folder, holes staying holes; `leave_out` names a top-level entry to skip."""
+    """Copy a folder, holes staying holes; `leave_out` names a top-level entry to skip.
+
+    Files that vanish meanwhile are left out: other readers' engines make and rename short-lived ones.
+    """
     target.mkdir(parents=True, exist_ok=True)
     for entry in source.iterdir():
         if entry.name == leave_out:
@@ -182,7 +217,8 @@ def copy_tree(source: Path, target: Path, leave_out: str = "") -> None:
         if entry.is_dir():
             copy_tree(entry, target / entry.name)
         else:
-            _copy_file(entry, target / entry.name)
+            with suppress(FileNotFoundError):
+                _copy_file(entry, target / entry.name)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -196,6 +232,39 @@ def write_text(path: Path, text: str) -> None:
     _sync(temporary)
     temporary.replace(path)
     _sync(path.parent)
+
+
+def _lock(root: Path, folder: Path) -> Lease:
+    leases = root / "leases"
+    try:
+        leases.mkdir(exist_ok=True)
+        lock = FileLock(leases / f"{folder.name}.{uuid.uuid4().hex}.lock", thread_local=False)
+        lock.acquire()
+    except OSError as error:
+        raise _cannot_write(root, error) from error
+    return Lease(folder, lock, None, os.getpid())
+
+
+def _cannot_write(root: Path, error: OSError) -> StoreError:
+    kind = StoreFull if error.errno == errno.ENOSPC else StoreError
+    return kind(f"Cannot write to {root}: {error.strerror or error}. Name a folder you may write with --store.")
+
+
+def _private_copy(folder: Path) -> Lease:
+    private = tempfile.TemporaryDirectory(prefix="hybrid-search-")
+    target = Path(private.name) / folder.name
+    with suppress(FileNotFoundError):  # the writer removed it meanwhile, and CURRENT has moved
+        copy_tree(folder, target)
+    return Lease(target, None, private, os.getpid())
+
+
+def _lengths(folder: Path) -> dict[str, int]:
+    files = (file for file in (folder / "shard").rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): _length(file) for file in files}
+
+
+def _length(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else -1
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -245,6 +314,7 @@ def _holder(root: Path) -> str:
 def remove(root: Path) -> None:
     """Unpublish a collection and remove everything but its lock; readers that have it open keep what they mapped."""
     (root / "CURRENT").unlink(missing_ok=True)
+    (root / "work" / "manifest.json").unlink(missing_ok=True)
     for entry in root.iterdir():
         if entry.name != "writer.lock":
             remove_folder(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
@@ -259,8 +329,9 @@ def network_file_system(path: Path) -> str | None:
     best, kind = "", ""
     with suppress(OSError):
         for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
-            _, mount, fs, *_ = line.split(" ")
+            _, mount, fs, *_ = line.replace("\\040", "\0").split(" ")
+            mount = mount.replace("\0", " ")
             inside = str(path.resolve()).startswith(mount.rstrip("/") + "/") or mount == "/"
-            if inside and len(mount) > len(best):
+            if inside and len(mount) >= len(best):
                 best, kind = mount, fs
-    return kind if kind in {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs"} else None
+    return kind if kind in _NETWORK else None

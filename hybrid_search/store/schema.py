@@ -16,7 +16,7 @@ import numpy as np
 
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.manifest import Manifest
-from hybrid_search.types import Chunk, Point, SparseVector, Vector
+from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
 
@@ -28,6 +28,7 @@ MAX_KEYWORD_LENGTH = 256
 FIXED_FIELDS: dict[str, FieldType] = {"number": "integer", "doc_id": "keyword"}
 
 _DATETIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
+_PLAIN_KEY = re.compile(r"[\w-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
@@ -89,8 +90,9 @@ def field_types(metadata: Mapping[str, Any], prefix: str = "metadata") -> dict[s
     """
     found: dict[str, FieldType] = {}
     for key, value in metadata.items():
-        # A dot in a key would be read as a path by both engines, quotes mark it as one name.
-        path = f'{prefix}."{key}"' if "." in key or " " in key else f"{prefix}.{key}"
+        path = field_path(key, prefix)
+        if path is None:
+            continue
         if isinstance(value, dict):
             found.update(field_types(value, path))
             continue
@@ -98,6 +100,18 @@ def field_types(metadata: Mapping[str, Any], prefix: str = "metadata") -> dict[s
         if kind is not None:
             found[path] = kind
     return found
+
+
+def field_path(key: str, prefix: str = "metadata") -> str | None:
+    """The path of a metadata key in the payload; None for a key that the engine's paths cannot name.
+
+    >>> field_path("year"), field_path("a.b"), field_path('say "hi"')
+    ('metadata.year', 'metadata."a.b"', None)
+    """
+    if _PLAIN_KEY.fullmatch(key):
+        return f"{prefix}.{key}"
+    # Dots and brackets have a meaning in a path. Quotes make them part of the name, and cannot be escaped themselves.
+    return None if '"' in key or "\\" in key else f'{prefix}."{key}"'
 
 
 def new_fields(points: Iterable[Point], known: Mapping[str, FieldType]) -> dict[str, FieldType]:
@@ -117,7 +131,7 @@ def check_points(points: Sequence[Point], manifest: Manifest) -> None:
 
     Raises:
         StoreError: a vector of a leg the collection lacks, a wrong length, a value that is not finite, a zero vector,
-            or an unsorted sparse vector.
+            or a payload that is not JSON.
     """
     for point in points:
         for leg, vector in point.vectors.items():
@@ -128,8 +142,33 @@ def check_points(points: Sequence[Point], manifest: Manifest) -> None:
             problem = vector_problem(vector, manifest.legs[leg].dim)
             if problem:
                 raise StoreError(f"The {leg} vector of {point.chunk_id!r} {problem}.")
-        if _nesting(point.payload) > MAX_NESTING + 2:
+        if _nesting(point.payload) > MAX_NESTING + 1:  # the payload itself is the one
             raise StoreError(f"The payload of {point.chunk_id!r} is nested deeper than {MAX_NESTING} levels.")
+        try:
+            json.dumps(dict(point.payload), allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:
+            raise StoreError(f"The payload of {point.chunk_id!r} is not JSON: {error}.") from error
+
+
+def check_requests(requests: Sequence[tuple[LegName, Vector]], limit: int, manifest: Manifest) -> None:
+    """Refuse a search that one engine would refuse and another answer with nothing.
+
+    Raises:
+        InvalidArgument: a leg the collection lacks, a vector that does not fit it, or a limit below 1.
+    """
+    if limit < 1:
+        raise InvalidArgument(f"limit={limit} cannot be searched for; take 1 or more.")
+    for leg, vector in requests:
+        if leg not in manifest.legs:
+            raise InvalidArgument(f"The collection has no {leg!r} leg; it has {list(manifest.legs)}.")
+        problem = vector_problem(vector, manifest.legs[leg].dim)
+        if problem:
+            raise InvalidArgument(f"The query vector for the {leg} leg {problem}.")
+
+
+def present_vectors(point: Point) -> dict[LegName, Vector]:
+    """The vectors worth storing: an empty sparse vector is the same as none."""
+    return {leg: v for leg, v in point.vectors.items() if not (isinstance(v, SparseVector) and len(v) == 0)}
 
 
 def vector_problem(vector: Vector, dim: int) -> str | None:

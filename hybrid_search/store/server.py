@@ -7,10 +7,8 @@ moves the alias at the end, in one atomic call. The manifest lies in the collect
 from __future__ import annotations
 
 import re
-import socket
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,11 +18,19 @@ from hybrid_search.errors import (
     ConfigError,
     ManifestMismatch,
     StoreError,
-    StoreUnavailable,
 )
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo, Head
-from hybrid_search.store.schema import FIXED_FIELDS, FieldType, check_name, check_points, new_fields
+from hybrid_search.store.schema import (
+    FIXED_FIELDS,
+    FieldType,
+    check_name,
+    check_points,
+    check_requests,
+    new_fields,
+    present_vectors,
+)
+from hybrid_search.store.transport import is_open, server_errors
 from hybrid_search.types import LegName, Point, SparseVector, Vector, chunk_id_of, point_id_of
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 MANIFEST_KEY = "hybrid_search"
 UPSERT_BATCH = 128
 SCROLL_PAGE = 1_000
-GRPC_PORT = 6334
+REST_PORT, GRPC_PORT = 6333, 6334
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -61,11 +67,17 @@ class ServerStore:
 
         parts = urlsplit(url)
         host = parts.hostname or ""
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else REST_PORT)
+        except ValueError:
+            port = 0
+        if not host or not port:
+            raise ConfigError(f"{url} is not the URL of a server. Write http://HOST:{REST_PORT}.")
         if api_key and parts.scheme == "http" and host not in _LOOPBACK:
             raise ConfigError(f"An API key would go to {url} unencrypted. Use an https:// URL.")
-        port = parts.port or (443 if parts.scheme == "https" else 6333)
-        grpc = _is_open(host, GRPC_PORT)
-        with _server(url), warnings.catch_warnings():
+        # Behind any other port the usual gRPC port may belong to another server.
+        grpc = port == REST_PORT and is_open(host, GRPC_PORT)
+        with server_errors(url), warnings.catch_warnings():
             # The key over plain http is judged above, and the version check below is a real request.
             warnings.simplefilter("ignore")
             client = QdrantClient(
@@ -77,7 +89,11 @@ class ServerStore:
                 grpc_port=GRPC_PORT,
                 check_compatibility=False,
             )
-            client.get_collections()
+            try:
+                client.get_collections()
+            except BaseException:
+                client.close()
+                raise
         return cls(client, url)
 
     @property
@@ -85,10 +101,10 @@ class ServerStore:
         return self._location
 
     def names(self) -> list[str]:
-        with _server(self._location):
-            real = [collection.name for collection in self._client.get_collections().collections]
-            aliases = [alias.alias_name for alias in self._client.get_aliases().aliases]
-        return sorted(aliases + [name for name in real if not re.search(r"__v\d+$", name)])
+        """Aliases of versions of the same name: what others keep on this server has no manifest to search it by."""
+        with server_errors(self._location):
+            aliases = self._client.get_aliases().aliases
+        return sorted(a.alias_name for a in aliases if _version_of(a.alias_name, a.collection_name))
 
     def reader(self, name: str) -> ServerReader:
         return ServerReader(self._client, self._require(name), name, self._location)
@@ -103,34 +119,57 @@ class ServerStore:
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> ServerWriter:
         """`wait_s` does not count here: a server takes writes from many."""
         live = self._resolve(name)
+        if live is not None and not _version_of(name, live):
+            _manifest(self._client, live, name, self._location)
+            if replace:
+                raise StoreError(
+                    f"{name!r} in {self._location} stands for {live!r}, which a new version cannot replace. "
+                    "Index into a new name: hybrid-search index SOURCE -c NEW_NAME"
+                )
         unfinished = self._unfinished(name)
-        with _server(self._location):
+        with server_errors(self._location):
             if unfinished and replace:
                 self._client.delete_collection(unfinished)
                 unfinished = None
             real = unfinished or (None if replace else live)
             if real is None:
-                real = f"{check_name(name)}__v{_version(live) + 1}"
+                real = f"{name}__v{_version_of(name, live) + 1}"
                 _create(self._client, real, manifest)
         return ServerWriter(self._client, real, live, name, manifest, self._location)
 
     def delete(self, name: str) -> None:
-        real = self._require(name)
-        with _server(self._location):
-            self._client.delete_collection(real)
+        versions = self._versions(name)
+        if not versions:
+            versions = [self._require(name)]
+            _manifest(self._client, versions[0], name, self._location)  # what others made is not ours to delete
+        with server_errors(self._location):
+            for real in versions:
+                self._client.delete_collection(real)
 
     def close(self) -> None:
         self._client.close()
 
     def _require(self, name: str) -> str:
         real = self._resolve(name)
+        if real is None and self._unfinished(name):
+            raise StoreError(
+                f"Collection {name!r} in {self._location} is being built and has not been finished yet. "
+                "Run the same `hybrid-search index` command again to finish it."
+            )
         if real is None:
             raise CollectionNotFound(name, self.names(), self._location)
         return real
 
+    def _versions(self, name: str) -> list[str]:
+        """Every version of a name, the live one and unfinished ones."""
+        with server_errors(self._location):
+            real = [collection.name for collection in self._client.get_collections().collections]
+        return [version for version in real if _version_of(check_name(name), version)]
+
     def _resolve(self, name: str) -> str | None:
         """The real collection behind a name, or None."""
-        with _server(self._location):
+        check_name(name)
+        with server_errors(self._location):
             for alias in self._client.get_aliases().aliases:
                 if alias.alias_name == name:
                     return str(alias.collection_name)
@@ -138,8 +177,8 @@ class ServerStore:
 
     def _unfinished(self, name: str) -> str | None:
         """A version above the live one, which a job began and did not publish."""
-        following = f"{check_name(name)}__v{_version(self._resolve(name)) + 1}"
-        with _server(self._location):
+        following = f"{name}__v{_version_of(name, self._resolve(name)) + 1}"
+        with server_errors(self._location):
             return following if self._client.collection_exists(following) else None
 
 
@@ -153,11 +192,12 @@ class ServerReader:
     def retrieve(self, requests: Sequence[tuple[LegName, Vector]], limit: int) -> list[list[tuple[str, float]]]:
         from qdrant_client import models
 
+        check_requests(requests, limit, self.manifest)
         asked = [
             models.QueryRequest(query=_to_client(vector), using=leg, limit=limit, with_payload=["chunk_id"])
             for leg, vector in requests
         ]
-        with _server(self._location):
+        with server_errors(self._location):
             answers = self._client.query_batch_points(self._real, asked)
         return [[(p.payload["chunk_id"], p.score) for p in answer.points if p.payload] for answer in answers]
 
@@ -182,7 +222,7 @@ class ServerWriter:
         if found.fingerprint() != manifest.fingerprint():
             raise ManifestMismatch(name, "the manifest", found.fingerprint(), manifest.fingerprint())
         self.manifest = found
-        with _server(location):
+        with server_errors(location):
             schema = client.get_collection(real).payload_schema
         self._fields: dict[str, FieldType] = {path: _field_kind(index) for path, index in schema.items()}
 
@@ -194,7 +234,7 @@ class ServerWriter:
     def doc_ids(self) -> Iterator[str]:
         offset = None
         while True:
-            with _server(self._location):
+            with server_errors(self._location):
                 records, offset = self._client.scroll(
                     self._real, _heads(), limit=SCROLL_PAGE, offset=offset, with_payload=["doc_id"]
                 )
@@ -213,16 +253,12 @@ class ServerWriter:
         records = [
             models.PointStruct(
                 id=str(point.point_id),
-                vector={
-                    leg: _to_client(v)
-                    for leg, v in point.vectors.items()
-                    if not (isinstance(v, SparseVector) and len(v) == 0)
-                },
+                vector={leg: _to_client(vector) for leg, vector in present_vectors(point).items()},
                 payload=dict(point.payload),
             )
             for point in points
         ]
-        with _server(self._location):
+        with server_errors(self._location):
             for start in range(0, len(records), UPSERT_BATCH):
                 self._client.upsert(self._real, records[start : start + UPSERT_BATCH], wait=True)
 
@@ -231,7 +267,7 @@ class ServerWriter:
 
         ids: list[Any] = [str(point_id_of(chunk_id)) for chunk_id in chunk_ids]
         if ids:
-            with _server(self._location):
+            with server_errors(self._location):
                 self._client.delete(self._real, models.PointIdsList(points=ids), wait=True)
 
     def publish(self) -> None:
@@ -243,7 +279,7 @@ class ServerWriter:
             create_alias=models.CreateAlias(collection_name=self._real, alias_name=self._name)
         )
         drop = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._name))
-        with _server(self._location):
+        with server_errors(self._location):
             self._client.update_collection_aliases([drop, create] if self._live else [create])
             if self._live:
                 self._client.delete_collection(self._live)
@@ -280,7 +316,7 @@ def _create(client: QdrantClient, real: str, manifest: Manifest) -> None:
 def _index_field(client: QdrantClient, real: str, path: str, kind: FieldType, location: str) -> None:
     from qdrant_client import models
 
-    with _server(location), warnings.catch_warnings():
+    with server_errors(location), warnings.catch_warnings():
         # The client's own in-memory form says that it ignores payload indexes; its answers are the same without.
         warnings.filterwarnings("ignore", message="Payload indexes have no effect")
         client.create_payload_index(real, path, models.PayloadSchemaType(kind), wait=True)
@@ -292,7 +328,7 @@ def _field_kind(index: Any) -> FieldType:
 
 
 def _manifest(client: QdrantClient, real: str, name: str, location: str) -> Manifest:
-    with _server(location):
+    with server_errors(location):
         metadata = client.get_collection(real).config.metadata or {}
     if MANIFEST_KEY not in metadata:
         raise StoreError(
@@ -306,7 +342,7 @@ def _manifest(client: QdrantClient, real: str, name: str, location: str) -> Mani
 
 
 def _info(client: QdrantClient, real: str, name: str, manifest: Manifest, location: str) -> CollectionInfo:
-    with _server(location):
+    with server_errors(location):
         documents = client.count(real, _heads(), exact=True).count
         return CollectionInfo(name, documents, client.count(real, exact=True).count, None, manifest)
 
@@ -315,7 +351,7 @@ def _retrieve(
     client: QdrantClient, real: str, chunk_ids: Sequence[str], payload: bool | list[str], location: str
 ) -> dict[str, dict[str, Any]]:
     by_point = {str(point_id_of(chunk_id)): chunk_id for chunk_id in chunk_ids}
-    with _server(location):
+    with server_errors(location):
         records = client.retrieve(real, list(by_point), with_payload=payload)
     return {by_point[str(record.id)]: record.payload or {} for record in records}
 
@@ -334,43 +370,7 @@ def _to_client(vector: Vector) -> Any:
     return vector.tolist()
 
 
-def _version(real: str | None) -> int:
-    found = re.search(r"__v(\d+)$", real or "")
+def _version_of(name: str, real: str | None) -> int:
+    """The number of a version of `name`, from 1; 0 where `real` is none."""
+    found = re.fullmatch(re.escape(name) + r"__v(\d+)", real or "")
     return int(found.group(1)) if found else 0
-
-
-def _is_open(host: str, port: int) -> bool:
-    with suppress(OSError), socket.create_connection((host, port), timeout=0.3):
-        return True
-    return False
-
-
-@contextmanager
-def _server(location: str) -> Iterator[None]:
-    """Turn what qdrant-client and its transports raise into errors of ours."""
-    from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
-
-    try:
-        yield
-    except UnexpectedResponse as error:
-        status = error.status_code or 0
-        detail = error.content.decode("utf-8", "replace")[:300] if error.content else error.reason_phrase
-        if status in (401, 403):
-            raise ConfigError(
-                f"{location} refused the API key ({status}). Set HYBRID_SEARCH_API_KEY to one that may do this."
-            ) from error
-        if status == 429 or status >= 500:
-            raise StoreUnavailable(f"{location} answered {status}: {detail}. Try again later.") from error
-        raise StoreError(f"{location} refused the request ({status}): {detail}") from error
-    except ResponseHandlingException as error:
-        raise StoreUnavailable(
-            f"No answer from {location}: {error}. Is the server running (docker compose up -d), is the URL right?"
-        ) from error
-    except ApiException as error:
-        raise StoreUnavailable(f"{location} cannot answer now: {error}. Try again later.") from error
-    except Exception as error:
-        if type(error).__module__.startswith("grpc"):
-            code = getattr(error, "code", lambda: "unknown")()
-            detail = getattr(error, "details", lambda: "")() or ""
-            raise StoreUnavailable(f"{location} failed over gRPC ({code}): {detail[:300]}") from error
-        raise

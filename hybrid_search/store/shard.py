@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
+from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError, StoreFull
 from hybrid_search.manifest import Manifest
-from hybrid_search.store.schema import FIXED_FIELDS
+from hybrid_search.store.schema import FIXED_FIELDS, present_vectors
 from hybrid_search.types import LegName, Point, SparseVector, Vector
 
 if TYPE_CHECKING:
@@ -34,10 +34,17 @@ def optimize(path: str) -> None:
 
 
 def engine_bm25(average_tokens: float, k: float, b: float, language: str) -> qdrant_edge.Bm25:
-    """The engine's own BM25 text model: tokenizer, stop words and Snowball stemmer of `language`."""
+    """The engine's own BM25 text model: tokenizer, stop words and Snowball stemmer of `language`.
+
+    Raises:
+        InvalidArgument: the engine does not know the language.
+    """
     import qdrant_edge
 
-    return qdrant_edge.Bm25(qdrant_edge.Bm25Config(k=k, b=b, avg_len=average_tokens, language=language))
+    try:
+        return qdrant_edge.Bm25(qdrant_edge.Bm25Config(k=k, b=b, avg_len=average_tokens, language=language))
+    except ValueError as error:
+        raise InvalidArgument(f"BM25 cannot be set up for language {language!r}: {error}. Try 'english'.") from error
 
 
 class Shard:
@@ -48,6 +55,7 @@ class Shard:
         self._pid = os.getpid()
         self._closed = False
         self._closing = threading.Lock()
+        self._damage: CollectionDamaged | None = None
 
     @classmethod
     def create(cls, path: Path, manifest: Manifest) -> Shard:
@@ -88,10 +96,15 @@ class Shard:
     def upsert(self, points: Sequence[Point]) -> None:
         import qdrant_edge as q
 
-        records = [
-            q.Point(point.point_id, {leg: _to_engine(v) for leg, v in _present(point)}, dict(point.payload))
-            for point in points
-        ]
+        with self._using():
+            records = [
+                q.Point(
+                    point.point_id,
+                    {leg: _to_engine(v) for leg, v in present_vectors(point).items()},
+                    dict(point.payload),
+                )
+                for point in points
+            ]
         self._update(q.UpdateOperation.upsert_points(records))
 
     def delete(self, ids: Sequence[UUID]) -> None:
@@ -140,6 +153,7 @@ class Shard:
         return {"points": self.count(), **{leg: self.count(leg=leg) for leg in legs}}
 
     def flush(self) -> None:
+        self._require_whole()
         with self._using():
             self._shard.flush()
 
@@ -155,8 +169,18 @@ class Shard:
                     self._shard.close()
 
     def _update(self, operation: qdrant_edge.UpdateOperation) -> None:
-        with self._using():
-            self._shard.update(operation)
+        self._require_whole()
+        try:
+            with self._using():
+                self._shard.update(operation)
+        except CollectionDamaged as error:
+            self._damage = error
+            raise
+
+    def _require_whole(self) -> None:
+        # After a panic the engine still says that a flush went well, so nothing may be published from here on.
+        if self._damage is not None:
+            raise CollectionDamaged(str(self._damage)) from self._damage
 
     @contextmanager
     def _using(self) -> Iterator[None]:
@@ -195,11 +219,6 @@ def _engine(path: Path) -> Iterator[None]:
                 f"{path} cannot be opened: the engine needs to write even to read: {text[:300]}"
             ) from error
         raise StoreError(f"The engine refused, at {path}: {text[:300]}") from error
-
-
-def _present(point: Point) -> list[tuple[str, Vector]]:
-    """The vectors worth storing: an empty sparse vector is the same as none."""
-    return [(leg, v) for leg, v in point.vectors.items() if not (isinstance(v, SparseVector) and len(v) == 0)]
 
 
 def _to_engine(vector: Vector) -> Any:

@@ -1,0 +1,52 @@
+"""`hybrid-search`: the verbs, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import hybrid_search
+from hybrid_search.cli import collections, demo, evaluate, index, models, search
+from hybrid_search.cli.verb import Config, Debug, Store, given, verb
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Hybrid search that shows its evidence: SPLADE++ and dense vectors in Qdrant, fused by reciprocal rank.",
+    epilog="First steps: `hybrid-search demo`, then `hybrid-search index FOLDER -c NAME` and "
+    "`hybrid-search search 'your question' -c NAME`.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hybrid-search {hybrid_search.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    store: Store = None,
+    config: Config = None,
+    debug: Debug = False,
+) -> None:
+    given.take(store, config, debug)
+
+
+app.command("demo")(verb(demo.demo))
+app.command("index")(verb(index.index))
+app.command("search")(verb(search.search))
+app.command("evaluate")(verb(evaluate.evaluate))
+app.add_typer(collections.app, name="collections")
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """The console script."""
+    app()

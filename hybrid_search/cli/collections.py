@@ -1,0 +1,90 @@
+"""`hybrid-search collections`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from hybrid_search.cli.options import choice
+from hybrid_search.cli.render import collections_table
+from hybrid_search.cli.verb import given, note, out, verb
+
+app = typer.Typer(no_args_is_help=True, help="List, show and delete collections.")
+
+Name = Annotated[str, typer.Argument(help="The collection.")]
+Format = Annotated[str, typer.Option(metavar="table|json")]
+
+
+@app.command("list")
+@verb
+def list_(format: Format = "table") -> None:
+    """List the collections of the store.
+
+    Example: `hybrid-search collections list`
+    """
+    from hybrid_search.errors import StoreError
+    from hybrid_search.profiles import open_place
+
+    choice(format, ("table", "json"), "--format")
+    store = open_place(None, given.settings())
+    infos = []
+    for name in store.names():
+        try:
+            infos.append(store.info(name))
+        except StoreError as error:
+            note(str(error))
+    if format == "json":
+        typer.echo(
+            json.dumps(
+                [
+                    {
+                        "name": info.name,
+                        "documents": info.documents,
+                        "chunks": info.points,
+                        "bytes_on_disk": info.bytes_on_disk,
+                        "profile": info.manifest.profile,
+                    }
+                    for info in infos
+                ]
+            )
+        )
+    elif infos:
+        out.print(collections_table(infos))
+    else:
+        note(f"No collections in {store.location}. Make one: hybrid-search index SOURCE -c NAME")
+
+
+@app.command("show")
+@verb
+def show(name: Name) -> None:
+    """Show what a collection holds and what it was built with, as JSON.
+
+    Example: `hybrid-search collections show movies`
+    """
+    from hybrid_search.profiles import open_place
+
+    info = open_place(None, given.settings()).info(name)
+    shown = {
+        "name": info.name,
+        "documents": info.documents,
+        "chunks": info.points,
+        "bytes_on_disk": info.bytes_on_disk,
+        "manifest": info.manifest.to_dict(),
+    }
+    typer.echo(json.dumps(shown, indent=2))
+
+
+@app.command("delete")
+@verb
+def delete(name: Name) -> None:
+    """Delete a collection and everything in it.
+
+    Example: `hybrid-search collections delete movies`
+    """
+    from hybrid_search.profiles import open_place
+
+    store = open_place(None, given.settings())
+    store.delete(name)
+    note(f"Deleted {name!r} from {store.location}.")

@@ -1,0 +1,87 @@
+"""`hybrid-search evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hybrid_search.cli import options
+from hybrid_search.cli.options import choice, names, numbers
+from hybrid_search.cli.progress import watching
+from hybrid_search.cli.render import failures, report_table
+from hybrid_search.cli.verb import FAILED, complain, err, given, note, out
+from hybrid_search.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from hybrid_search.evaluation.experiment import Report
+
+
+def evaluate(
+    dataset: Annotated[str, typer.Argument(help="A BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.")],
+    collection: Annotated[
+        str | None,
+        typer.Option("-c", "--collection", metavar="NAME", help="Judge this one, instead of building one."),
+    ] = None,
+    profile: options.Profile = "auto",
+    sparse: options.Sparse = None,
+    dense: options.Dense = None,
+    modes: Annotated[
+        str, typer.Option(metavar="A,B", help="Of sparse, dense, hybrid, bm25.")
+    ] = "bm25,sparse,dense,hybrid",
+    measures: Annotated[str, typer.Option(metavar="A,B", help="As ir_measures writes them.")] = "nDCG@10,R@100,RR@10",
+    runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a TREC run a mode into this folder.")] = None,
+    fail_under: Annotated[
+        str, typer.Option(metavar="MEASURE=VALUE", help="Exit with 3 where the hybrid (or else the best) is below.")
+    ] = "",
+    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
+    progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
+) -> None:
+    """Judge sparse, dense, hybrid and BM25 on a dataset with known answers.
+
+    Example: `hybrid-search evaluate datasets/movies --profile bundled`
+    """
+    from hybrid_search.evaluation.experiment import evaluate as run_experiment
+
+    choice(format, ("table", "json"), "--format")
+    thresholds = numbers(fail_under, "--fail-under") if fail_under else {}
+    asked = list(dict.fromkeys([*names(measures), *thresholds]))
+    with watching(progress) as watchers:
+        report = run_experiment(
+            dataset,
+            settings=given.settings(),
+            collection=collection,
+            profile=profile,
+            sparse=sparse,
+            dense=dense,
+            modes=names(modes),
+            measures=asked,
+            runs=runs,
+            watch=watchers._asdict(),
+        )
+    if report.profile_reason:
+        note(f"profile {report.profile}: {report.profile_reason}")
+    for job in report.indexed:
+        if job.failed:
+            err.print(failures(job))
+    if format == "json":
+        typer.echo(json.dumps(report.to_dict()))
+    else:
+        out.print(report_table(report))
+    if _below(report, thresholds):
+        raise typer.Exit(FAILED)
+
+
+def _below(report: Report, thresholds: dict[str, float]) -> bool:
+    below = False
+    for name, wanted in thresholds.items():
+        by_mode = {result.mode: result.measures for result in report.results}
+        if name not in report.results[0].measures:
+            raise InvalidArgument(f"--fail-under names {name!r}; the measures are {list(report.results[0].measures)}.")
+        value = by_mode["hybrid"][name] if "hybrid" in by_mode else max(values[name] for values in by_mode.values())
+        if value < wanted:
+            below = True
+            complain(f"{name} is {value:.4f}, under {wanted:g}.")
+    return below

@@ -1,0 +1,117 @@
+"""`hybrid-search models`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hybrid_search.cli.options import choice
+from hybrid_search.cli.progress import watching
+from hybrid_search.cli.render import models_table
+from hybrid_search.cli.verb import FAILED, given, note, out, verb
+
+if TYPE_CHECKING:
+    from hybrid_search.types import ModelCard
+
+app = typer.Typer(no_args_is_help=True, help="List, show, download and verify models.")
+
+KINDS = ("sparse", "dense", "reranker")
+
+
+def _cards(name: str) -> list[ModelCard]:
+    """Every card of this name; a profile names two."""
+    from hybrid_search.encoders.catalog import PROFILES, card, cards, local_card
+    from hybrid_search.errors import UnknownModel
+
+    if name in PROFILES:
+        return [card(PROFILES[name].sparse, "sparse"), card(PROFILES[name].dense, "dense")]
+    found = [one for one in cards() if one.name.lower() == name.lower()]
+    if not found:
+        from pathlib import Path
+
+        if Path(name).is_dir():
+            return [local_card(name, "sparse")]
+        raise UnknownModel(name, [*PROFILES, *(one.name for one in cards())])
+    return found
+
+
+@app.command("list")
+@verb
+def list_(
+    kind: Annotated[str | None, typer.Option(metavar="|".join(KINDS))] = None,
+    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
+) -> None:
+    """List the models that are known by name, and which of them are on this machine.
+
+    Example: `hybrid-search models list --kind sparse`
+    """
+    from hybrid_search.encoders import hub
+    from hybrid_search.encoders.catalog import cards
+
+    choice(format, ("table", "json"), "--format")
+    if kind is not None:
+        choice(kind, KINDS, "--kind")
+    cache_dir = given.settings().cache_dir
+    rows = [(one, hub.is_here(one, cache_dir)) for one in cards() if kind in (None, one.kind)]
+    if format == "json":
+        typer.echo(json.dumps([{**asdict(one), "here": here} for one, here in rows]))
+    else:
+        out.print(models_table(rows))
+
+
+@app.command("show")
+@verb
+def show(name: Annotated[str, typer.Argument(help="A model or a profile.")]) -> None:
+    """Show a model's card, as JSON.
+
+    Example: `hybrid-search models show prithivida/Splade_PP_en_v1`
+    """
+    typer.echo(json.dumps([asdict(one) for one in _cards(name)], indent=2))
+
+
+@app.command("download")
+@verb
+def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")]) -> None:
+    """Fetch models now, so that later runs need no network.
+
+    Example: `hybrid-search models download splade`
+    """
+    from hybrid_search.encoders import hub
+
+    cache_dir = given.settings().cache_dir
+    for one in [card for name in names for card in _cards(name)]:
+        if one.source:
+            with watching("auto") as watchers:
+                folder = hub.ensure(one, cache_dir, on_progress=_telling(watchers.on_download, one.name))
+            out.print(f"{one.name}: {folder}", soft_wrap=True)
+        else:
+            out.print(f"{one.name}: nothing to download", soft_wrap=True)
+
+
+@app.command("verify")
+@verb
+def verify(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")]) -> None:
+    """Check the files of models against their checksums.
+
+    Example: `hybrid-search models verify splade`
+    """
+    from hybrid_search.encoders import hub
+
+    cache_dir = given.settings().cache_dir
+    broken = False
+    for one in [card for name in names for card in _cards(name)]:
+        for check in hub.verify(one, cache_dir):
+            state = {True: "sound", False: "DAMAGED", None: "nothing to compare with"}[check.sound]
+            broken = broken or check.sound is False
+            out.print(f"{one.name}  {check.name}  {check.size:,} bytes  {check.sha256[:16]}  {state}", soft_wrap=True)
+    if broken:
+        note("Fetch damaged files again: hybrid-search models download NAME")
+        raise typer.Exit(FAILED)
+
+
+def _telling(tell: Callable[[str, int, int], None], name: str) -> Callable[[int, int], None]:
+    return lambda done, total: tell(name, done, total)

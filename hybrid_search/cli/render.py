@@ -1,0 +1,141 @@
+"""What people see. Everything here returns a renderable; printing is the verbs' business."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from hybrid_search.report import IndexReport
+from hybrid_search.types import DocumentHit, Results
+
+if TYPE_CHECKING:
+    from hybrid_search.evaluation.experiment import Report
+    from hybrid_search.protocols import CollectionInfo
+    from hybrid_search.types import ModelCard
+
+LEG_STYLES = {"sparse": "cyan", "dense": "magenta"}
+SHOWN_FAILURES = 20
+
+
+def results_text(results: Results, width: int) -> RenderableType:
+    """The hits of one query, a compact block each: title, passage, and where each leg placed it."""
+    head = Text.assemble((results.query, "bold"), (f"   {results.mode} · {results.collection}", "dim"))
+    if not len(results):
+        return Group(head, Text("nothing found", style="yellow"))
+    total = results.timings_ms["total"]
+    timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in results.timings_ms.items() if stage != "total" and ms)
+    foot = Text(f"{len(results)} hits in {total:.1f} ms ({timings})", style="dim")
+    return Group(head, Text(), *(_hit(hit, width) for hit in results), foot)
+
+
+def _hit(hit: DocumentHit, width: int) -> RenderableType:
+    title = Text.assemble((f"{hit.rank:>3}  ", "bold"), (hit.title or hit.doc_id, "bold"))
+    title.append(f"  {hit.doc_id}" if hit.title else "", style="dim")
+    facts = _facts(hit.metadata)
+    body = Text(_snippet(hit.passages[0].text, 2 * max(width - 6, 40)))
+    evidence = Text.assemble((f"{hit.score:.4f}", "bold"), ("  =  ", "dim"))
+    for place, (leg, found) in enumerate(hit.legs.items()):
+        evidence.append(" + " if place else "", style="dim")
+        evidence.append(leg, style=LEG_STYLES.get(leg, ""))
+        evidence.append(f" rank {found.rank} ({found.score:.3f})" if found else " not found")
+    lines: list[RenderableType] = [title, Padding(body, (0, 0, 0, 5)), Padding(evidence, (0, 0, 1, 5))]
+    if facts:
+        lines.insert(1, Padding(Text(facts, style="dim", overflow="ellipsis", no_wrap=True), (0, 0, 0, 5)))
+    return Group(*lines)
+
+
+def index_summary(report: IndexReport) -> RenderableType:
+    """What an index job did, in a few lines."""
+    rate = report.documents / report.seconds if report.seconds else 0.0
+    verb = "would be read" if report.dry_run else "indexed"
+    rows = [
+        (f"documents {verb}", f"{report.documents:,} in {report.chunks:,} chunks"),
+        ("unchanged", f"{report.unchanged:,}"),
+        ("failed", f"{report.failed:,}"),
+        ("time", f"{report.seconds:.1f} s, {rate:,.1f} docs/s"),
+    ]
+    if report.repeated:
+        rows.insert(2, ("repeated in the source", f"{report.repeated:,}"))
+    if report.removed:
+        rows.insert(2, ("removed", f"{report.removed:,}"))
+    if any(report.truncated.values()) and report.chunks:
+        parts = (f"{leg} {count:,} ({count / report.chunks:.0%})" for leg, count in report.truncated.items() if count)
+        rows.append(("chunks longer than the model reads", ", ".join(parts)))
+    if report.bytes_on_disk is not None:
+        rows.append(("on disk", f"{report.bytes_on_disk / 1e6:,.1f} MB"))
+    grid = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        grid.add_row(Text(name, style="dim"), value)
+    return Group(Text.assemble((report.collection, "bold"), (f"  profile {report.profile}", "dim")), grid)
+
+
+def failures(report: IndexReport) -> RenderableType:
+    """The documents that failed, each with its reason."""
+    lines = [Text(f"{report.failed:,} documents could not be indexed:", style="yellow")]
+    for failure in report.failures[:SHOWN_FAILURES]:
+        lines.append(Text.assemble("  ", (failure.origin, "bold"), ": ", failure.reason))
+    if report.failed > SHOWN_FAILURES:
+        lines.append(Text(f"  and {report.failed - SHOWN_FAILURES:,} more", style="dim"))
+    return Group(*lines)
+
+
+def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
+    table = _table("collection", ("documents", True), ("chunks", True), ("MB on disk", True), "sparse", "dense")
+    for info in infos:
+        legs = info.manifest.legs
+        size = "" if info.bytes_on_disk is None else f"{info.bytes_on_disk / 1e6:,.1f}"
+        models = [legs[leg].model if leg in legs else "-" for leg in ("sparse", "dense")]
+        table.add_row(info.name, f"{info.documents:,}", f"{info.points:,}", size, *models)
+    return table
+
+
+def models_table(rows: Sequence[tuple[ModelCard, bool]]) -> RenderableType:
+    table = _table("model", "kind", "family", ("dim", True), ("reads", True), ("MB", True), "licence", "here")
+    for card, here in rows:
+        reads = f"{card.max_tokens}" if card.max_tokens else "all"
+        sizes = (f"{card.dim or ''}", reads, f"{card.size_mb or ''}")
+        table.add_row(card.name, card.kind, card.family, *sizes, card.licence, "yes" if here else "")
+    return table
+
+
+def report_table(report: Report) -> RenderableType:
+    """Modes down, measures across; the best value of each measure stands out."""
+    head = Text.assemble(
+        (report.dataset, "bold"),
+        (f"  {report.documents:,} documents, {report.queries:,} queries, profile {report.profile}", "dim"),
+    )
+    names = list(report.results[0].measures)
+    table = _table("mode", *((name, True) for name in names), ("p against bm25", True))
+    best = {name: max(result.measures[name] for result in report.results) for name in names}
+    for result in report.results:
+        cells = [Text(f"{v:.4f}", style="bold" if v == best[name] else "") for name, v in result.measures.items()]
+        table.add_row(result.mode, *cells, "" if result.baseline_p is None else f"{result.baseline_p:.4f}")
+    return Group(head, table)
+
+
+def _table(*columns: str | tuple[str, bool]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        name, right = column if isinstance(column, tuple) else (column, False)
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _facts(metadata: Any) -> str:
+    """The first few short metadata values, as words."""
+    shown = []
+    for key, value in metadata.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if not isinstance(value, dict) and 0 < len(text) <= 60:
+            shown.append(text if isinstance(value, (str, list)) else f"{key} {text}")
+    return " · ".join(shown[:5])
+
+
+def _snippet(text: str, length: int) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= length else words[: length - 1].rsplit(" ", 1)[0] + "…"

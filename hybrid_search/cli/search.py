@@ -1,0 +1,67 @@
+"""`hybrid-search search`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, cast
+
+import typer
+
+from hybrid_search.cli import options
+from hybrid_search.cli.options import choice, numbers
+from hybrid_search.cli.render import results_text
+from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, note, out
+from hybrid_search.types import Mode, Results
+
+FORMATS = ("table", "json", "jsonl", "trec")
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for, in any words; - reads one query a line from stdin.")],
+    collection: options.Collection,
+    k: Annotated[int, typer.Option("-k", metavar="N", help="Documents wanted.")] = 10,
+    mode: Annotated[str, typer.Option(metavar="hybrid|sparse|dense", help="Both legs fused, or one alone.")] = "hybrid",
+    fusion: Annotated[str, typer.Option(metavar="rrf", help="How the legs are fused.")] = "rrf",
+    rrf_k: Annotated[float, typer.Option(metavar="N", help="The constant of reciprocal rank fusion.")] = 60,
+    weights: Annotated[str, typer.Option(metavar="LEG=W,...", help="Of the legs, such as sparse=1,dense=0.5.")] = "",
+    depth: Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")] = None,
+    format: Annotated[str, typer.Option(metavar="table|json|jsonl|trec")] = "table",
+) -> None:
+    """Search a collection, and see which leg found each hit, at which rank.
+
+    Example: `hybrid-search search "a film about music" -c movies`
+    """
+    from hybrid_search.searcher import Searcher
+
+    choice(format, FORMATS, "--format")
+    choice(fusion, ("rrf",), "--fusion")
+    wanted = cast(Mode, choice(mode, ("hybrid", "sparse", "dense"), "--mode"))
+    queries = [line.strip() for line in sys.stdin if line.strip()] if query == "-" else [query]
+    with Searcher.open(collection, settings=given.settings()) as searcher:
+        answers = searcher.search_many(
+            queries,
+            k=k,
+            mode=wanted,
+            depth=depth,
+            rrf_k=rrf_k,
+            weights=numbers(weights, "--weights") if weights else None,
+        )
+    for place, results in enumerate(answers, 1):
+        if results.mode != wanted:
+            note(f"{collection!r} has one leg only: searched with --mode {results.mode}.")
+        _print(results, format, place)
+    raise typer.Exit(OK if any(len(results) for results in answers) else NOTHING_FOUND)
+
+
+def _print(results: Results, format: str, place: int) -> None:
+    if format == "table":
+        out.print(results_text(results, out.width))
+    elif format == "json":
+        typer.echo(json.dumps(results.to_dict(), ensure_ascii=False))
+    elif format == "jsonl":
+        for hit in results:
+            typer.echo(json.dumps({"query": results.query, **hit.to_dict()}, ensure_ascii=False))
+    else:
+        for hit in results:
+            typer.echo(f"{place} Q0 {hit.doc_id.replace(' ', '%20')} {hit.rank} {hit.score:.6f} hybrid-search")

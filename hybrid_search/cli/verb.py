@@ -1,0 +1,113 @@
+"""What every verb shares: the global options, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from hybrid_search.errors import FusionError, HybridSearchError, InvalidArgument
+
+if TYPE_CHECKING:
+    from hybrid_search.settings import Settings
+
+OK, NOTHING_FOUND, USAGE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_PANEL = "Global options"
+Store = Annotated[
+    str | None,
+    typer.Option(metavar="PLACE", help="A folder, or http(s)://... of a Qdrant server.", rich_help_panel=_PANEL),
+]
+Config = Annotated[str | None, typer.Option(metavar="FILE", help="A TOML file of settings.", rich_help_panel=_PANEL)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_PANEL)]
+
+
+@dataclass
+class Given:
+    """The global options, wherever on the line they stood."""
+
+    store: str | None = None
+    config: str | None = None
+    debug: bool = False
+
+    def take(self, store: str | None, config: str | None, debug: bool) -> None:
+        self.store, self.config, self.debug = store or self.store, config or self.config, debug or self.debug
+
+    def settings(self) -> Settings:
+        from hybrid_search.settings import load_settings
+
+        return load_settings(self.config, store=self.store)
+
+
+given = Given()
+
+
+def verb(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command: it takes the global options as well, and its errors end as messages with an exit code."""
+
+    @functools.wraps(function)
+    def command(*, store: str | None, config: str | None, debug: bool, **options: Any) -> None:
+        given.take(store, config, debug)
+        if not given.debug:
+            warnings.simplefilter("ignore")
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+        _run(functools.partial(function, **options))
+
+    hints = get_type_hints(function, include_extras=True)
+    shared = {"store": (Store, None), "config": (Config, None), "debug": (Debug, False)}
+    parameters = [
+        parameter.replace(annotation=hints[name]) for name, parameter in inspect.signature(function).parameters.items()
+    ]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters += [
+        inspect.Parameter(name, keyword, default=default, annotation=hint) for name, (hint, default) in shared.items()
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {**hints, **{name: hint for name, (hint, _) in shared.items()}}
+    return command
+
+
+def _run(function: Callable[[], None]) -> None:
+    try:
+        function()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        err.print("Interrupted.", style="yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not an error, and nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(OK) from None
+    except HybridSearchError as error:
+        if given.debug:
+            raise
+        complain(str(error))
+        raise typer.Exit(USAGE if isinstance(error, (InvalidArgument, FusionError)) else FAILED) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        if given.debug:
+            raise
+        complain(f"{type(error).__name__}: {error}. This is a fault of ours; --debug shows where.")
+        raise typer.Exit(FAILED) from None
+
+
+def complain(message: str) -> None:
+    err.print(f"[bold red]error:[/] {escape(message)}")
+
+
+def note(message: str) -> None:
+    err.print(escape(message), style="dim")

@@ -1,0 +1,226 @@
+"""JSON: one object per line, or one array, or one object."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from typing import IO, Any
+
+from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, decode, numbered_lines, sniff
+from hybrid_search.corpus.fields import FieldMap, document_of
+from hybrid_search.types import Document, Failure
+
+_SPACE = " \t\r\n"
+_KINDS = {
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def read_jsonl(
+    stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
+) -> Iterator[Document | Failure]:
+    """One document per line; blank lines are passed over, a broken one is a Failure and the others go on.
+
+    Args:
+        stream: at the first byte.
+        encoding: what `sniff` says.
+        origin: the path shown to the user; a line's origin is `path:line`.
+        name: where an id has to be made up it is `name:line`.
+        fields: which fields are id, text and title.
+    """
+    empty = True
+    for number, line in numbered_lines(stream, encoding):
+        where = f"{origin}:{number}"
+        if isinstance(line, Undecodable):
+            empty = False
+            yield Failure(where, str(line))
+        elif line.strip():
+            empty = False
+            yield _parsed(line, where, f"{name}:{number}", fields)
+    if empty:
+        yield Failure(origin, "the file is empty")
+
+
+def read_json(
+    stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
+) -> Iterator[Document | Failure]:
+    """A `.json` file: one array of objects, one object, or one object per line.
+
+    An array is read element by element; its origins and made-up ids count the elements from 1.
+    """
+    stream.seek(0)
+    first, second = _first_two(stream, encoding)
+    stream.seek(0)
+    if first.startswith("["):
+        yield from _read_array(stream, encoding, origin, name, fields)
+    elif not first or _is_object(first) or _is_object(second):
+        yield from read_jsonl(stream, encoding, origin=origin, name=name, fields=fields)
+    else:
+        text = stream.read(MAX_DOCUMENT_BYTES + 1)
+        if len(text) > MAX_DOCUMENT_BYTES:
+            yield Failure(origin, f"one JSON object of over {MAX_DOCUMENT_BYTES >> 20} MB; write one object per line")
+            return
+        try:
+            whole = decode(text)
+        except Undecodable as error:
+            yield Failure(origin, str(error))
+            return
+        yield _parsed(whole, f"{origin}:1", f"{name}:1", fields)
+
+
+def count_json(stream: IO[bytes]) -> int:
+    """How many documents a `.json` file will give, about: the elements of its array, else its lines."""
+    try:
+        encoding = sniff(stream.read(SAMPLE_BYTES))
+    except Undecodable:
+        return 1
+    stream.seek(0)
+    if not stream.read(SAMPLE_BYTES).decode(encoding, "ignore").lstrip().startswith("["):
+        stream.seek(0)
+        return count_lines(stream)
+    stream.seek(0)
+    count = 0
+    try:
+        for _ in _elements(stream, encoding):
+            count += 1
+    except (ValueError, RecursionError):
+        count += 1
+    return count
+
+
+def count_lines(stream: IO[bytes]) -> int:
+    """Lines from here to the end, a last one without `\\n` included."""
+    count = 0
+    last = b"\n"
+    while block := stream.read(1 << 20):
+        count += block.count(b"\n")
+        last = block[-1:]
+    return count + (last != b"\n")
+
+
+def _parsed(text: str, where: str, fallback_id: str, fields: FieldMap) -> Document | Failure:
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Failure(where, _broken(error))
+    return _from_value(record, where, fallback_id, fields)
+
+
+def _from_value(record: Any, where: str, fallback_id: str, fields: FieldMap) -> Document | Failure:
+    if not isinstance(record, dict):
+        return Failure(where, f"expected a JSON object, found {_KINDS[type(record)]}")
+    return document_of(record, fields, origin=where, fallback_id=fallback_id)
+
+
+def _read_array(
+    stream: IO[bytes], encoding: str, origin: str, name: str, fields: FieldMap
+) -> Iterator[Document | Failure]:
+    number = 0
+    try:
+        for number, record in enumerate(_elements(stream, encoding), 1):
+            yield _from_value(record, f"{origin}:{number}", f"{name}:{number}", fields)
+    except (ValueError, RecursionError) as error:
+        # After a broken element nobody can say where the next begins.
+        yield Failure(f"{origin}:{number + 1}", f"{_broken(error)}; the rest of the array is left out")
+    else:
+        if not number:
+            yield Failure(origin, "the array is empty")
+
+
+def _elements(stream: IO[bytes], encoding: str) -> Iterator[Any]:
+    """The elements of one JSON array, one after another, holding about one of them in memory.
+
+    Raises:
+        ValueError: the text is not JSON, or not text.
+    """
+    text = io.TextIOWrapper(stream, encoding=encoding)
+    try:
+        yield from _elements_of(text)
+    finally:
+        text.detach()
+
+
+def _elements_of(text: io.TextIOWrapper) -> Iterator[Any]:
+    decoder = json.JSONDecoder()
+    buffer, at, ended, step = "", 0, False, SAMPLE_BYTES
+
+    def next_char() -> str:
+        nonlocal buffer, at, ended
+        while True:
+            while at < len(buffer) and buffer[at] in _SPACE:
+                at += 1
+            if at < len(buffer) or ended:
+                return buffer[at : at + 1]
+            buffer, at = text.read(step), 0
+            ended = not buffer
+
+    def fail(what: str) -> json.JSONDecodeError:
+        return json.JSONDecodeError(what, buffer, at)
+
+    next_char()
+    at += 1  # the opening bracket, which the caller has seen
+    if next_char() == "]":
+        at += 1
+    else:
+        while True:
+            if not next_char():
+                raise fail("the array is never closed")
+            while True:
+                try:
+                    value, end = decoder.raw_decode(buffer, at)
+                    if end < len(buffer) or ended:
+                        break
+                except ValueError:
+                    if ended or len(buffer) - at > MAX_DOCUMENT_BYTES:
+                        raise
+                # Twice as much each time, so that a long element is not parsed more than a few times.
+                more = text.read(max(step, len(buffer) - at))
+                ended = not more
+                buffer, at = buffer[at:] + more, 0
+            at = end
+            yield value
+            mark = next_char()
+            at += 1
+            if mark == "]":
+                break
+            if mark != ",":
+                at -= 1
+                raise fail("expected ',' or ']' after an element" if mark else "the array is never closed")
+    if next_char():
+        raise fail("something stands after the array's end")
+
+
+def _first_two(stream: IO[bytes], encoding: str) -> tuple[str, str]:
+    """The first two lines with anything on them, stripped; empty where there are none."""
+    found: list[str] = []
+    with closing(numbered_lines(stream, encoding)) as lines:
+        for _, line in lines:
+            if isinstance(line, Undecodable) or line.strip():
+                found.append("?" if isinstance(line, Undecodable) else line.strip())
+            if len(found) == 2:
+                break
+    first, second = [*found, "", ""][:2]
+    return first, second
+
+
+def _is_object(line: str) -> bool:
+    """Whether the line is a whole JSON object; `{},` of a pretty-printed one is not."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _broken(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON: {error.msg} (column {error.colno})"
+    if isinstance(error, RecursionError):
+        return "not readable JSON: nested too deep"
+    return f"not readable JSON: {error}"

@@ -1,0 +1,176 @@
+"""Sources in, a stream of documents and failures out."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, decode, sniff
+from hybrid_search.corpus.fields import FieldMap
+from hybrid_search.corpus.jsonl import count_json, count_lines, read_json, read_jsonl
+from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
+from hybrid_search.corpus.text import read_text
+from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
+from hybrid_search.errors import MissingExtra
+from hybrid_search.types import Document, Failure
+
+__all__ = ["FieldMap", "count_documents", "read"]
+
+_DEFAULT_FIELDS = FieldMap()
+_BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
+
+
+def read(
+    sources: Sequence[str | Path],
+    *,
+    fields: FieldMap = _DEFAULT_FIELDS,
+    globs: Sequence[str] = (),
+    stdin: IO[bytes] | None = None,
+) -> Iterator[Document | Failure]:
+    """Stream the documents of files and folders; what cannot become one comes as a Failure in its place.
+
+    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, anything else given by
+    name is plain text. `-` is stdin: JSON lines when its first line with anything on it starts with `{`, else one plain
+    text.
+
+    Args:
+        sources: paths, or `-`. A folder is walked, sorted, without hidden files and what a .gitignore excludes; a
+            folder with a `corpus.jsonl` is a BEIR folder and gives only that.
+        fields: which fields of a record are id, text and title.
+        globs: with the meaning of .gitignore lines; only files of folders that match are read, whatever their suffix.
+        stdin: stands for `-`; None for the process's own.
+
+    Raises:
+        InvalidArgument: no source, stdin twice, a bad glob. At once, before anything is read.
+        CorpusError: a source is not there; all of them are named. At once.
+        MissingExtra: a Parquet file comes up and pyarrow is not installed.
+    """
+    check_sources(sources)
+    glob_spec(globs)
+    return _documents(list(sources), fields, globs, stdin)
+
+
+def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ()) -> int | None:
+    """About how many documents and failures `read` will give, for a progress bar; None where stdin is a source.
+
+    Counts lines and rows without parsing them, so blank lines and line breaks inside CSV cells count too much.
+    """
+    check_sources(sources)
+    if any(str(source) == STDIN for source in sources):
+        return None
+    return sum(1 if isinstance(found, Failure) else _count(found) for found in find(sources, globs))
+
+
+def _documents(
+    sources: list[str | Path], fields: FieldMap, globs: Sequence[str], stdin: IO[bytes] | None
+) -> Iterator[Document | Failure]:
+    for found in find(sources, globs):
+        if isinstance(found, Failure):
+            yield found
+            continue
+        if found.origin == STDIN:
+            yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)
+            continue
+        try:
+            with found.path.open("rb") as stream:
+                yield from _file(stream, found, fields)
+        except OSError as error:
+            yield Failure(found.origin, f"cannot be read: {error.strerror or error}")
+
+
+def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap) -> Iterator[Document | Failure]:
+    suffix = found.path.suffix.lower()
+    origin, name = found.origin, found.name
+    if suffix == ".parquet":
+        if stream.read(1):
+            stream.seek(0)
+            yield from read_parquet(stream, origin=origin, name=name, fields=fields)
+        else:
+            yield Failure(origin, "the file is empty")
+        return
+    if suffix not in _BY_LINE and suffix != ".json":
+        data = stream.read(MAX_DOCUMENT_BYTES + 1)
+        if len(data) > MAX_DOCUMENT_BYTES:
+            yield Failure(origin, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document; split it")
+        else:
+            yield read_text(data, origin=origin, name=name)
+        return
+    try:
+        encoding = sniff(stream.read(SAMPLE_BYTES))
+    except Undecodable as error:
+        yield Failure(origin, str(error))
+        return
+    stream.seek(0)
+    if suffix == ".json":
+        yield from read_json(stream, encoding, origin=origin, name=name, fields=fields)
+    elif suffix in JSONL_SUFFIXES:
+        yield from read_jsonl(stream, encoding, origin=origin, name=name, fields=fields)
+    else:
+        delimiter = "\t" if suffix == ".tsv" else None
+        yield from read_csv(stream, encoding, origin=origin, name=name, fields=fields, delimiter=delimiter)
+
+
+def _stdin(stream: IO[bytes], fields: FieldMap) -> Iterator[Document | Failure]:
+    head = stream.read(SAMPLE_BYTES)
+    if not head:
+        yield Failure(STDIN, "nothing came in on stdin")
+        return
+    try:
+        encoding = sniff(head)
+    except Undecodable as error:
+        yield Failure(STDIN, str(error))
+        return
+    whole = io.BufferedReader(_Joined(head, stream))
+    if head.decode(encoding, "ignore").lstrip().startswith("{"):
+        yield from read_jsonl(whole, encoding, origin=STDIN, name="stdin", fields=fields)
+        return
+    data = whole.read(MAX_DOCUMENT_BYTES + 1)
+    if len(data) > MAX_DOCUMENT_BYTES:
+        yield Failure(STDIN, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document")
+        return
+    try:
+        text = decode(data)
+    except Undecodable as error:
+        yield Failure(STDIN, str(error))
+        return
+    if text.strip():
+        yield Document(doc_id="stdin", text=text, origin=STDIN)
+    else:
+        yield Failure(STDIN, "no text: only white space came in on stdin")
+
+
+class _Joined(io.RawIOBase):
+    """Bytes already read from a stream, then the rest of it: a pipe cannot be wound back."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = memoryview(head)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
+        piece = self._head[: len(target)] if self._head else memoryview(self._rest.read(len(target)))
+        self._head = self._head[len(piece) :]
+        target[: len(piece)] = piece
+        return len(piece)
+
+
+def _count(found: FoundFile) -> int:
+    suffix = found.path.suffix.lower()
+    if suffix not in (*_BY_LINE, ".json", ".parquet"):
+        return 1
+    try:
+        with found.path.open("rb") as stream:
+            if suffix == ".parquet":
+                return count_parquet(stream)
+            if suffix == ".json":
+                return count_json(stream)
+            return max(0, count_lines(stream) - (suffix in (".csv", ".tsv")))
+    except MissingExtra:
+        return 0  # reading will say so; an estimate need not
+    except OSError:
+        return 1

@@ -1,0 +1,233 @@
+"""Tables: CSV and TSV with a header, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import IO, Any
+
+from hybrid_search.corpus.decoding import Undecodable, numbered_lines
+from hybrid_search.corpus.fields import BadRecord, FieldMap, check_columns, document_of
+from hybrid_search.errors import MissingExtra
+from hybrid_search.types import Document, Failure
+
+MAX_CELL = 64 << 20
+"""Characters. Without a limit one forgotten quote would take the rest of a file into one cell."""
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+_PARQUET_ROWS = 1024
+
+
+def read_csv(
+    stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap, delimiter: str | None = None
+) -> Iterator[Document | Failure]:
+    """One document per row; the first row is the header.
+
+    Cells that look like a number become one in the metadata, except with leading zeros; empty cells are left out. A row
+    that is no text, breaks the quoting or has not as many cells as the header is a Failure, and the others go on.
+
+    Args:
+        stream: at the first byte.
+        encoding: what `sniff` says.
+        origin: the path shown to the user; a row's origin is `path:line`, the line that it starts on.
+        name: where an id has to be made up it is `name:line`.
+        fields: which columns are id, text and title.
+        delimiter: None for whichever of `,`, `;` and tab the header has most of.
+    """
+    if csv.field_size_limit() < MAX_CELL:
+        csv.field_size_limit(MAX_CELL)  # the csv module keeps one limit for the whole process
+    lines = numbered_lines(stream, encoding)
+    first = next((line for line in lines if isinstance(line[1], Undecodable) or line[1].strip()), None)
+    if first is None:
+        yield Failure(origin, "the file is empty")
+        return
+    number, line = first
+    if isinstance(line, Undecodable):
+        yield Failure(f"{origin}:{number}", f"the header cannot be read: {line}")
+        return
+    unreadable: list[Failure] = []
+    counts = Counter(line)
+    best = delimiter or max(",;\t", key=lambda mark: counts[mark])
+    reader = csv.reader(_text_lines(line, lines, origin, unreadable), delimiter=best, strict=True)
+    try:
+        header = _header(next(reader))
+        check_columns(header, fields)
+    except (csv.Error, BadRecord) as error:
+        yield Failure(origin, f"the header cannot be used: {error}")
+        return
+    seen_a_row = False
+    for start, row in _rows(reader, number):
+        if unreadable:
+            yield from unreadable
+            unreadable.clear()
+            seen_a_row = True
+            continue
+        if not isinstance(row, csv.Error) and not any(row):
+            continue
+        seen_a_row = True
+        where = f"{origin}:{start}"
+        if isinstance(row, csv.Error):
+            yield Failure(where, f"the row cannot be read: {row}")
+        elif len(row) != len(header):
+            yield Failure(where, f"the row has {len(row)} cells, the header has {len(header)}")
+        else:
+            # The id, the title and the text stay what they are: `007` and `1.10` are no numbers there.
+            record = dict(zip(header, row, strict=True))
+            document = document_of(record, fields, origin=where, fallback_id=f"{name}:{start}")
+            yield _with_numbers(document) if isinstance(document, Document) else document
+    if not seen_a_row:
+        yield Failure(origin, "no rows below the header")
+
+
+def read_parquet(stream: IO[bytes], *, origin: str, name: str, fields: FieldMap) -> Iterator[Document | Failure]:
+    """One document per row, in batches of rows; a row's origin is `path:row`, counted from 1.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    pa, pq = _pyarrow()
+    try:
+        file = pq.ParquetFile(stream)
+        columns = list(file.schema_arrow.names)
+    except (pa.ArrowException, OSError) as error:
+        yield Failure(origin, f"not a Parquet file that can be read: {error}")
+        return
+    try:
+        _check_names(columns)
+        check_columns(columns, fields)
+    except BadRecord as error:
+        yield Failure(origin, str(error))
+        return
+    if not file.metadata.num_rows:
+        yield Failure(origin, "the table has no rows")
+    number = 0
+    try:
+        for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+            for record in _records(pa, batch):
+                number += 1
+                where = f"{origin}:{number}"
+                if isinstance(record, Exception):
+                    yield Failure(where, f"the row cannot be read: {record}")
+                else:
+                    yield document_of(record, fields, origin=where, fallback_id=f"{name}:{number}")
+    except (pa.ArrowException, OSError) as error:
+        yield Failure(f"{origin}:{number + 1}", f"the file is damaged, the rest is left out: {error}")
+
+
+def count_parquet(stream: IO[bytes]) -> int:
+    """The number of rows by the file's own word; 0 where it cannot be read."""
+    pa, pq = _pyarrow()
+    try:
+        return int(pq.ParquetFile(stream).metadata.num_rows)
+    except (pa.ArrowException, OSError):
+        return 0
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("parquet", "Reading Parquet files") from error
+    return pa, pq
+
+
+def _records(pa: Any, batch: Any) -> Iterator[dict[str, Any] | Exception]:
+    batch = _in_microseconds(pa, batch)
+    try:
+        yield from batch.to_pylist()
+        return
+    except (ValueError, OverflowError, pa.ArrowException):
+        pass  # one value in it has no Python form; find the row. to_pylist gave no row out before it failed.
+    for index in range(batch.num_rows):
+        try:
+            yield batch.slice(index, 1).to_pylist()[0]
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            yield error
+
+
+def _in_microseconds(pa: Any, batch: Any) -> Any:
+    """Times in nanoseconds need pandas to become Python values; Python's own end at microseconds."""
+    columns = []
+    for column in batch.columns:
+        kind = column.type
+        if pa.types.is_timestamp(kind) and kind.unit == "ns":
+            column = column.cast(pa.timestamp("us", tz=kind.tz), safe=False)
+        elif pa.types.is_duration(kind) and kind.unit == "ns":
+            column = column.cast(pa.duration("us"), safe=False)
+        elif pa.types.is_time64(kind) and kind.unit == "ns":
+            column = column.cast(pa.time64("us"), safe=False)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _text_lines(
+    header: str, lines: Iterator[tuple[int, str | Undecodable]], origin: str, unreadable: list[Failure]
+) -> Iterator[str]:
+    """The lines for the csv module; one that is no text becomes blank, and its Failure is laid in `unreadable`."""
+    yield header
+    for number, line in lines:
+        if isinstance(line, Undecodable):
+            unreadable.append(Failure(f"{origin}:{number}", str(line)))
+            yield "\n"
+        else:
+            yield line
+
+
+def _rows(reader: Any, header_line: int) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """Each row with the line that it starts on."""
+    while True:
+        start = header_line + reader.line_num
+        try:
+            row: list[str] | csv.Error = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            row = error
+        yield start, row
+
+
+def _header(names: list[str]) -> list[str]:
+    """The columns' names; one without a name is called after its place.
+
+    Raises:
+        BadRecord: a name stands twice.
+    """
+    header = [name.strip() or f"column {place}" for place, name in enumerate(names, 1)]
+    _check_names(header)
+    return header
+
+
+def _check_names(names: list[str]) -> None:
+    twice = [repr(name) for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise BadRecord(f"{', '.join(twice)} names more than one column")
+
+
+def _with_numbers(document: Document) -> Document:
+    metadata = {key: _number(cell) for key, cell in document.metadata.items() if cell != ""}
+    return Document(
+        doc_id=document.doc_id,
+        text=document.text,
+        title=document.title,
+        metadata=metadata,
+        origin=document.origin,
+    )
+
+
+def _number(cell: Any) -> Any:
+    """The cell as an int or a float where it is one and nothing is lost.
+
+    >>> [_number(cell) for cell in ("7", "-1.5", "007", "1e400", "1e-3", " 7")]
+    [7, -1.5, '007', '1e400', 0.001, ' 7']
+    """
+    match = _NUMBER.fullmatch(cell)
+    if match is None:
+        return cell
+    if match[1] is None and match[2] is None:
+        return int(cell) if len(cell) < 19 else cell
+    value = float(cell)
+    return value if math.isfinite(value) else cell

@@ -1,0 +1,278 @@
+"""TREC and BEIR files: judgements, queries and runs. Field names are those of ir_measures."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+
+from hybrid_search.errors import EvaluationError, InvalidArgument
+from hybrid_search.types import Query
+
+_Row = TypeVar("_Row")
+_SHOWN = 5
+_SPACES = {quote(char): char for char in map(chr, range(0x3001)) if char.isspace()}
+_ESCAPE = re.compile(r"\s|%(?=[0-9A-Fa-f]{2})")
+_ESCAPED = re.compile("|".join([r"%25(?=[0-9A-Fa-f]{2})", *sorted(_SPACES, key=len, reverse=True)]))
+
+
+class Qrel(NamedTuple):
+    """One judgement: how relevant a document is to a query; 0 is judged and not relevant."""
+
+    query_id: str
+    doc_id: str
+    relevance: int
+    iteration: str = "0"
+
+
+class ScoredDoc(NamedTuple):
+    """One line of a run; higher is better."""
+
+    query_id: str
+    doc_id: str
+    score: float
+
+
+class Dataset(NamedTuple):
+    """A corpus with queries and judgements: `queries` are those that `qrels` judge, in the file's order."""
+
+    queries: tuple[Query, ...]
+    qrels: tuple[Qrel, ...]
+    corpus: Path
+
+
+def read_beir(folder: str | Path, split: str = "test") -> Dataset:
+    """Read a BEIR folder's queries and judgements; the corpus is left to the readers.
+
+    Raises:
+        EvaluationError: a piece is missing or broken, the split is not there (the message names those that are), it
+            judges no query, or it judges a query that queries.jsonl lacks.
+    """
+    folder = Path(folder)
+    corpus, queries, judged = folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"
+    missing = [path.relative_to(folder).as_posix() for path in (corpus, queries) if not path.is_file()]
+    splits = sorted(path.stem for path in (folder / "qrels").glob("*.tsv"))
+    if not splits:
+        missing.append("qrels/*.tsv")
+    if missing:
+        raise EvaluationError(
+            f"{folder} is not a BEIR folder: {', '.join(missing)} not found. It holds corpus.jsonl (_id, title, text), "
+            f"queries.jsonl (_id, text) and qrels/{split}.tsv (query-id, corpus-id, score)."
+        )
+    if split not in splits:
+        raise EvaluationError(f"{folder} has no split {split!r}; it has {', '.join(splits)}")
+    qrels = read_beir_qrels(judged)
+    wanted = {qrel.query_id for qrel in qrels}
+    if not wanted:
+        raise EvaluationError(f"{judged} judges no document")
+    found = tuple(query for query in read_queries(queries) if query.query_id in wanted)
+    lost = sorted(wanted.difference(query.query_id for query in found))
+    if lost:
+        raise EvaluationError(f"{judged} judges {_some(lost)}, which {queries} does not have")
+    return Dataset(found, tuple(qrels), corpus)
+
+
+def read_queries(path: str | Path) -> list[Query]:
+    """Queries of a BEIR `queries.jsonl`: one object per line with `_id` and `text`.
+
+    Raises:
+        EvaluationError: the file cannot be read, a line is no such object, or an id stands twice.
+    """
+
+    def parse(line: str) -> Query:
+        record = json.loads(line)
+        if not isinstance(record, dict) or record.get("_id") in (None, "") or not isinstance(record.get("text"), str):
+            raise ValueError('expected an object with "_id" and "text"')
+        if not record["text"].strip():
+            raise ValueError("the query is empty")
+        return Query(str(record["_id"]), record["text"])
+
+    queries = _parsed(path, parse)
+    _refuse_doubles(path, "query", (query.query_id for query in queries))
+    return queries
+
+
+def read_qrels(path: str | Path) -> list[Qrel]:
+    """Judgements of a TREC file: `query_id iteration doc_id relevance`, separated by white space.
+
+    Raises:
+        EvaluationError: the file cannot be read, a line has another form, or a document is judged twice for a query.
+    """
+
+    def parse(line: str) -> Qrel:
+        query_id, iteration, doc_id, relevance = _columns(line.split(), 4)
+        return Qrel(_unescaped(query_id), _unescaped(doc_id), int(relevance), iteration)
+
+    return _judgements(path, _parsed(path, parse))
+
+
+def read_beir_qrels(path: str | Path) -> list[Qrel]:
+    """Judgements of a BEIR file: `query-id`, `corpus-id`, `score`, separated by tabs, below a header.
+
+    Raises:
+        EvaluationError: the file cannot be read, a line has another form, or a document is judged twice for a query.
+    """
+
+    def parse(line: str) -> Qrel | None:
+        cells = _columns(line.rstrip("\r\n").split("\t"), 3)
+        if cells[0].lower().replace("_", "-") == "query-id":
+            return None
+        if not cells[0] or not cells[1]:
+            raise ValueError("an id is empty")
+        return Qrel(cells[0], cells[1], int(cells[2]))
+
+    return _judgements(path, [row for row in _parsed(path, parse) if row is not None])
+
+
+def read_run(path: str | Path) -> list[ScoredDoc]:
+    """A run's lines in the file's order: `query_id Q0 doc_id rank score tag`; the rank is not looked at.
+
+    Raises:
+        EvaluationError: the file cannot be read, or a line has another form.
+    """
+
+    def parse(line: str) -> ScoredDoc:
+        query_id, _, doc_id, _, score, _ = _columns(line.split(), 6)
+        value = float(score)
+        if not math.isfinite(value):
+            raise ValueError(f"the score {score} is not finite")
+        return ScoredDoc(_unescaped(query_id), _unescaped(doc_id), value)
+
+    return _parsed(path, parse)
+
+
+def write_run(path: str | Path, rows: Iterable[ScoredDoc], tag: str) -> None:
+    """Write `query_id Q0 doc_id rank score tag`, queries in the order they first appear, documents in the order given.
+
+    Scorers drop the rank, keep scores in 32 bits and sort again, so inside a query every printed score is below the one
+    before it even in 32 bits; equal scores are set apart by the smallest step. White space in ids is percent-encoded.
+
+    Raises:
+        InvalidArgument: the tag is empty.
+        EvaluationError: a score is not finite in 32 bits or above the one before it, or a document stands twice.
+    """
+    if not tag.strip():
+        raise InvalidArgument("A run needs a tag: one word that names it")
+    by_query: dict[str, list[ScoredDoc]] = {}
+    for row in rows:
+        by_query.setdefault(row.query_id, []).append(row)
+    with Path(path).open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+        for query_id, ranked in by_query.items():
+            _refuse_doubles(path, "document", (row.doc_id for row in ranked))
+            query = _escaped(query_id)
+            for rank, (row, score) in enumerate(zip(ranked, _falling(ranked), strict=True), 1):
+                file.write(f"{query} Q0 {_escaped(row.doc_id)} {rank} {score:.9g} {_escaped(tag.strip())}\n")
+
+
+def write_qrels(path: str | Path, rows: Iterable[Qrel]) -> None:
+    """Write TREC judgements: `query_id iteration doc_id relevance`. White space in ids is percent-encoded."""
+    with Path(path).open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+        for row in rows:
+            ids = (_escaped(row.query_id), _escaped(row.iteration), _escaped(row.doc_id))
+            file.write(f"{' '.join(ids)} {row.relevance}\n")
+
+
+def write_beir_qrels(path: str | Path, rows: Iterable[Qrel]) -> None:
+    """Write BEIR judgements: a header and `query-id`, `corpus-id`, `score`, separated by tabs.
+
+    Raises:
+        EvaluationError: an id holds a tab or a line break, which this format cannot carry.
+    """
+    with Path(path).open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+        file.write("query-id\tcorpus-id\tscore\n")
+        for row in rows:
+            if any(mark in row.query_id + row.doc_id for mark in "\t\r\n"):
+                raise EvaluationError(f"An id with a tab or a line break cannot stand in {path}: {row}")
+            file.write(f"{row.query_id}\t{row.doc_id}\t{row.relevance}\n")
+
+
+def _falling(rows: list[ScoredDoc]) -> Iterator[np.float32]:
+    """The scores in 32 bits, every one below the one before."""
+    last: np.float32 | None = None
+    before = math.inf
+    for row in rows:
+        if not row.score <= before:
+            raise EvaluationError(f"Query {row.query_id!r}: the score {row.score} of {row.doc_id!r} is above {before}")
+        before = row.score
+        with np.errstate(over="ignore"):
+            score = np.float32(row.score)
+        if last is not None and not score < last:
+            score = np.nextafter(last, np.float32(-np.inf))
+        if not np.isfinite(score):
+            raise EvaluationError(f"Query {row.query_id!r}: the score {row.score} of {row.doc_id!r} needs over 32 bits")
+        yield score
+        last = score
+
+
+def _judgements(path: str | Path, qrels: list[Qrel]) -> list[Qrel]:
+    _refuse_doubles(path, "judgement", (f"{qrel.query_id} {qrel.doc_id}" for qrel in qrels))
+    return qrels
+
+
+def _parsed(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
+    """Every line with anything on it, parsed; all lines that cannot be are named together."""
+    rows: list[_Row] = []
+    bad: list[str] = []
+    try:
+        with Path(path).open(encoding="utf-8-sig", errors="surrogatepass", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    rows.append(parse(line))
+                except (ValueError, RecursionError) as error:
+                    bad.append(f"{path}:{number}: {error}")
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path} is not UTF-8 text: {error}") from error
+    if bad:
+        more = f" (and {len(bad) - _SHOWN} more)" if len(bad) > _SHOWN else ""
+        raise EvaluationError("; ".join(bad[:_SHOWN]) + more)
+    return rows
+
+
+def _columns(cells: list[str], wanted: int) -> list[str]:
+    if len(cells) != wanted:
+        raise ValueError(f"expected {wanted} columns, found {len(cells)}")
+    return cells
+
+
+def _refuse_doubles(path: str | Path, what: str, ids: Iterable[str]) -> None:
+    met: set[str] = set()
+    twice: list[Any] = []
+    for item in ids:
+        if item in met:
+            twice.append(item)
+        met.add(item)
+    if twice:
+        raise EvaluationError(f"{path}: {what} {_some(twice)} more than once")
+
+
+def _some(ids: list[str]) -> str:
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return ", ".join(repr(item) for item in ids[:_SHOWN]) + more
+
+
+def _escaped(text: str) -> str:
+    """White space percent-encoded, and `%` where it would be read as an escape; everything else as it is.
+
+    >>> _escaped("my notes 100%20.md")
+    'my%20notes%20100%2520.md'
+    """
+    return _ESCAPE.sub(lambda match: quote(match[0]) if match[0] != "%" else "%25", text)
+
+
+def _unescaped(text: str) -> str:
+    """The inverse of `_escaped`; other percent signs, as in web addresses, stay.
+
+    >>> _unescaped("my%20notes%20100%2520.md")
+    'my notes 100%20.md'
+    """
+    return _ESCAPED.sub(lambda match: _SPACES.get(match[0], "%"), text)

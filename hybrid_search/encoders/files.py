@@ -1,0 +1,106 @@
+"""Hashes of model files, and fingerprints made of them.
+
+Hashing half a gigabyte takes a second, so a hash is remembered by (path, size, modification time) in a small JSON file
+in the cache folder. The memory is a convenience: where it cannot be read or written, the hash is computed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from hybrid_search.types import ModelCard
+
+_MEMORY = "file-hashes.json"
+# A file written this recently can change again without a visible change of its time.
+_SETTLED_S = 2.0
+
+
+def file_hash(path: Path, cache_dir: Path, *, trust_memory: bool = True) -> str:
+    """The SHA-256 of a file's content, 64 hex digits.
+
+    Args:
+        path: the file; links are followed.
+        cache_dir: where hashes are remembered; it need not be writable, nor exist.
+        trust_memory: False reads the content even where a hash is remembered.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    real = path.resolve()
+    status = real.stat()
+    key, state = str(real), [status.st_size, status.st_mtime_ns]
+    if trust_memory:
+        known = _remembered(cache_dir).get(key)
+        if known is not None and known[:2] == state:
+            return str(known[2])
+    digest = hashlib.sha256()
+    with real.open("rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    found = digest.hexdigest()
+    if time.time() - status.st_mtime > _SETTLED_S:
+        _remember(cache_dir, key, [*state, found])
+    return found
+
+
+def fingerprint_of(card: ModelCard, hashes: Mapping[str, str], **facts: object) -> str:
+    """A hash over files and the parts of the card that change the model's output, 32 hex digits.
+
+    No path and no name goes in, so it is the same on every machine and for every name of the same files.
+
+    Args:
+        card: the model's.
+        hashes: file name inside the model's folder -> SHA-256.
+        facts: what else changes the output (pooling, constants).
+    """
+    content = {
+        "family": card.family,
+        "max_tokens": card.max_tokens,
+        "query_prefix": card.query_prefix,
+        "document_prefix": card.document_prefix,
+        "files": dict(hashes),
+        "facts": facts,
+    }
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that every reader sees all of it or none of it.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _remembered(cache_dir: Path) -> dict[str, list[object]]:
+    try:
+        found = json.loads((cache_dir / _MEMORY).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: entry for key, entry in found.items() if isinstance(entry, list) and len(entry) == 3}
+
+
+def _remember(cache_dir: Path, key: str, entry: list[object]) -> None:
+    known = _remembered(cache_dir)
+    known[key] = entry
+    with contextlib.suppress(OSError):
+        write_atomically(cache_dir / _MEMORY, json.dumps(known, indent=0).encode())

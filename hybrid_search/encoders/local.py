@@ -1,0 +1,191 @@
+"""A model folder on this machine as a card, read from what lies in it and never guessed from its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+from hybrid_search.errors import ModelError
+from hybrid_search.types import ModelCard
+
+OWN_FILE = "hybrid_search.json"
+POOLINGS = ("mean", "cls", "last_token", "none")
+_ONNX_FILES = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx")
+_TORCH_FILES = ("model.safetensors", "pytorch_model.bin")
+_FIELDS = frozenset(field.name for field in fields(ModelCard)) - {"name"}
+_KIND_OF = {"splade": "sparse", "inference_free_splade": "sparse", "dense": "dense", "cross_encoder": "reranker"}
+# What transformers writes as "no limit" is astronomically large.
+_NO_LIMIT = 1 << 24
+
+
+def local_card(path: str | Path, kind: Literal["sparse", "dense", "reranker"]) -> ModelCard:
+    """Read the card of a model folder; its name is the folder's absolute path.
+
+    What is read: `config.json` (architecture, sizes), `tokenizer_config.json` and `sentence_bert_config.json` (length),
+    `modules.json` and `config_sentence_transformers.json` (the sentence-transformers layout, prompts), an ONNX file
+    (`model.onnx`, `onnx/model.onnx`, `model_optimized.onnx`: then fastembed runs it, else torch), `idf.json` (queries
+    without inference), and `hybrid_search.json`, whose fields (those of ModelCard, and `pooling`) go before all others.
+
+    Raises:
+        ModelError: there is no such folder, a file is missing or damaged, or the model is of another kind.
+    """
+    folder = Path(path).expanduser().resolve()
+    if not folder.is_dir():
+        raise ModelError(f"No model folder {str(folder)!r}.")
+    own = _own(folder)
+    onnx = [name for name in _ONNX_FILES if (folder / name).is_file()]
+    inner = _transformer_folder(folder)
+    config = _json(inner, "config.json")
+    facts: dict[str, Any] = {"runtime": own.get("runtime") or _runtime(folder, bool(onnx))}
+    facts["family"] = own.get("family") or _family(folder, config)
+    facts["kind"] = own.get("kind") or _KIND_OF.get(facts["family"], "sparse")
+    if facts["kind"] != kind:
+        raise ModelError(
+            f"{folder} holds a {facts['kind']} model ({facts['family']}); a {kind} model was expected here."
+        )
+    if facts["kind"] == "dense":
+        facts["dim"] = own.get("dim") or _dim(folder, config)
+    if facts["kind"] == "sparse":
+        facts["vocab_size"] = config.get("vocab_size", 0)
+    facts["max_tokens"] = own.get("max_tokens") or _max_tokens(inner, config)
+    prompts = _json(folder, "config_sentence_transformers.json").get("prompts") or {}
+    facts["query_prefix"] = prompts.get("query") or ""
+    facts["document_prefix"] = prompts.get("document") or prompts.get("passage") or ""
+    facts["extra"] = "torch" if facts["runtime"] == "torch" else ""
+    facts["files"] = _files(folder, onnx) if facts["runtime"] == "fastembed" else ()
+    facts.update({name: value for name, value in own.items() if name in _FIELDS})
+    facts["files"] = tuple(facts["files"])
+    try:
+        return ModelCard(name=str(folder), **facts)
+    except TypeError as fault:
+        raise ModelError(f"{folder / OWN_FILE}: {fault}") from fault
+
+
+def pooling_of(folder: Path) -> str | None:
+    """How token vectors become one: one of POOLINGS; None where the folder does not say.
+
+    Raises:
+        ModelError: a damaged file, or a pooling that is not known here.
+    """
+    own = _own(folder).get("pooling")
+    if own is not None:
+        if own not in POOLINGS:
+            raise ModelError(f"{folder / OWN_FILE} asks for pooling {own!r}; known are {', '.join(POOLINGS)}.")
+        return str(own)
+    config = _json(folder, "1_Pooling/config.json")
+    modes = {
+        "mean": config.get("pooling_mode_mean_tokens"),
+        "cls": config.get("pooling_mode_cls_token"),
+        "last_token": config.get("pooling_mode_lasttoken"),
+    }
+    # Newer files carry one word instead of a flag for each mode.
+    named = config.get("pooling_mode")
+    chosen = [mode for mode, on in modes.items() if on] or [
+        {"lasttoken": "last_token"}.get(mode, mode) for mode in ([named] if isinstance(named, str) else named or [])
+    ]
+    if not config:
+        return None
+    if len(chosen) != 1 or chosen[0] not in POOLINGS:
+        raise ModelError(f"{folder / '1_Pooling/config.json'} asks for a pooling not known here: {chosen or config}.")
+    return chosen[0]
+
+
+def length_limit(folder: Path) -> int | None:
+    """The limit of `tokenizer_config.json`, in tokens; None where it gives none.
+
+    `max_length` comes second: transformers writes into it what the tokenizer was last cut at, not what the model reads.
+    """
+    config = _json(folder, "tokenizer_config.json")
+    limits = [config.get("model_max_length"), config.get("max_length")]
+    valid = [limit for limit in limits if type(limit) is int and 0 < limit < _NO_LIMIT]
+    return valid[0] if valid else None
+
+
+def _own(folder: Path) -> dict[str, Any]:
+    own = _json(folder, OWN_FILE)
+    unknown = sorted(set(own) - _FIELDS - {"pooling"})
+    if unknown:
+        raise ModelError(
+            f"{folder / OWN_FILE} has unknown fields {', '.join(unknown)}; "
+            f"known are {', '.join(sorted(_FIELDS | {'pooling'}))}."
+        )
+    return own
+
+
+def _json(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as fault:
+        raise ModelError(f"{path} cannot be read: {fault}") from fault
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} must hold a JSON object, not {type(found).__name__}.")
+    return found
+
+
+def _transformer_folder(folder: Path) -> Path:
+    """Where the network's files are: here, or where a router of sentence-transformers keeps its documents' side."""
+    structure = _json(folder, "router_config.json").get("structure") or {}
+    for name in structure.get("document") or []:
+        if not (folder / "config.json").is_file() and (folder / name / "config.json").is_file():
+            return folder / str(name)
+    return folder
+
+
+def _runtime(folder: Path, has_onnx: bool) -> str:
+    if has_onnx:
+        return "fastembed"
+    if (folder / "modules.json").is_file() or any((folder / name).is_file() for name in _TORCH_FILES):
+        return "torch"
+    expected = ", ".join((*_ONNX_FILES, *_TORCH_FILES))
+    raise ModelError(f"{folder} holds no model: expected one of {expected}, or modules.json.")
+
+
+def _family(folder: Path, config: Mapping[str, Any]) -> str:
+    made_by = _json(folder, "config_sentence_transformers.json").get("model_type")
+    idf = (folder / "idf.json").is_file() or (folder / "router_config.json").is_file()
+    architectures = config.get("architectures") or []
+    if made_by == "SparseEncoder" or any(name.endswith("ForMaskedLM") for name in architectures):
+        return "inference_free_splade" if idf else "splade"
+    if made_by == "CrossEncoder" or any(name.endswith("ForSequenceClassification") for name in architectures):
+        return "cross_encoder"
+    if made_by == "SentenceTransformer" or architectures:
+        return "dense"
+    raise ModelError(
+        f"{folder} does not say what it is: config.json with `architectures` is missing. "
+        f'Add it, or {OWN_FILE} with {{"kind": ..., "family": ...}}.'
+    )
+
+
+def _max_tokens(folder: Path, config: Mapping[str, Any]) -> int:
+    limit = _json(folder, "sentence_bert_config.json").get("max_seq_length") or length_limit(folder)
+    limit = limit or config.get("max_position_embeddings")
+    if type(limit) is not int or limit < 1:
+        raise ModelError(
+            f"{folder} does not say how much the model reads: no model_max_length in tokenizer_config.json, "
+            f'no max_position_embeddings in config.json. Add {OWN_FILE} with {{"max_tokens": ...}}.'
+        )
+    return limit
+
+
+def _dim(folder: Path, config: Mapping[str, Any]) -> int:
+    dim = config.get("hidden_size") or config.get("dim") or config.get("d_model")
+    for place in sorted(folder.glob("*_Dense/config.json")):
+        dim = _json(place.parent, place.name).get("out_features", dim)
+    if type(dim) is not int or dim < 1:
+        raise ModelError(
+            f'{folder} does not say its dimensions: no hidden_size in config.json. Add {OWN_FILE} with {{"dim": ...}}.'
+        )
+    return dim
+
+
+def _files(folder: Path, onnx: list[str]) -> tuple[str, ...]:
+    if not onnx:
+        raise ModelError(f"{folder} has no ONNX file ({', '.join(_ONNX_FILES)}) to run with fastembed.")
+    beside = [f"{onnx[0]}_data", f"{onnx[0]}.data", "idf.json"]
+    return (onnx[0], *(name for name in beside if (folder / name).is_file()))

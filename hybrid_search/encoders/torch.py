@@ -1,0 +1,259 @@
+"""Models run by sentence-transformers and torch: those without an ONNX file, and every model on a GPU. An extra."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.encoders import hub
+from hybrid_search.encoders.batching import batches, readable
+from hybrid_search.encoders.files import file_hash, fingerprint_of
+from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
+from hybrid_search.types import ModelCard, SparseVector
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# (tokens, texts) of one batch; a SPLADE model's output is batch x tokens x vocabulary.
+_SPARSE_BATCH = (4096, 32)
+_BATCH = (16384, 128)
+_HASHED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
+
+
+def load(card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> TorchSparse | TorchDense | TorchReranker:
+    """The encoder or reranker of a card whose runtime is `torch`."""
+    if card.kind == "sparse":
+        return TorchSparse(card, cache_dir=cache_dir, threads=threads)
+    if card.kind == "dense":
+        return TorchDense(card, cache_dir=cache_dir, threads=threads)
+    return TorchReranker(card, cache_dir=cache_dir, threads=threads)
+
+
+class _Torch:
+    """What the three seats share. The device is a GPU where there is one."""
+
+    def __init__(self, card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> None:
+        self._card = card
+        self._cache_dir = cache_dir
+        self._threads = threads
+        self._lock = threading.RLock()
+        self._found: Path | None = None
+        self._model: Any = None
+        self._tokenizer: Tokenizer | None = None
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    def fingerprint(self) -> str:
+        folder = self._folder()
+        paths = {path for pattern in _HASHED for path in folder.rglob(pattern) if path.is_file()}
+        # What sentence-transformers notes of its own versions changes nothing of the output.
+        paths = {path for path in paths if path.name not in ("config_sentence_transformers.json", "hybrid_search.json")}
+        hashes = {path.relative_to(folder).as_posix(): file_hash(path, self._cache_dir) for path in paths}
+        return fingerprint_of(self._card, hashes)
+
+    def warm_up(self) -> None:
+        self._loaded()
+
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer without truncation and padding. Shared: do not change its settings.
+
+        Raises:
+            ModelUnavailable: the model has no `tokenizer.json`.
+        """
+        with self._lock:
+            if self._tokenizer is None:
+                from tokenizers import Tokenizer
+
+                places = sorted(self._folder().rglob("tokenizer.json"), key=lambda path: len(path.parts))
+                if not places:
+                    raise ModelUnavailable(f"{self._card.name} has no tokenizer.json in {self._folder()}.")
+                tokenizer = Tokenizer.from_file(str(places[0]))
+                tokenizer.no_truncation()
+                tokenizer.no_padding()
+                self._tokenizer = tokenizer
+            return self._tokenizer
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self._lengths([self._card.document_prefix + readable(text) for text in texts])
+
+    def _lengths(self, texts: Sequence[str]) -> list[int]:
+        return [len(found.ids) for found in self.tokenizer().encode_batch_fast(list(texts))]
+
+    def _batches(self, lengths: Sequence[int], size: tuple[int, int]) -> Iterable[NDArray[np.intp]]:
+        limit = self._card.max_tokens or max(lengths, default=1)
+        return batches([min(length, limit) for length in lengths], budget=size[0], limit=size[1])
+
+    def _folder(self) -> Path:
+        if self._found is None:
+            self._found = hub.ensure(self._card, self._cache_dir)
+        return self._found
+
+    def _loaded(self) -> Any:
+        with self._lock:
+            if self._model is None:
+                if find_spec("sentence_transformers") is None or find_spec("torch") is None:
+                    raise MissingExtra("torch", f"The model {self._card.name}")
+                folder = self._folder()
+                if self._threads is not None:
+                    import torch
+
+                    torch.set_num_threads(self._threads)
+                try:
+                    with _quiet() as said:
+                        model = self._open(str(folder))
+                except (ModelError, MemoryError):
+                    raise
+                except Exception as fault:  # torch, transformers and safetensors share no error type
+                    raise ModelUnavailable(f"{self._card.name} cannot be loaded from {folder}: {fault}") from fault
+                self._refuse_random_weights(said)
+                self._model = model
+            return self._model
+
+    def _refuse_random_weights(self, said: Sequence[str]) -> None:
+        """Transformers fills in random numbers for weights that a file lacks, and only logs it."""
+        lacking = {name for message in said for name in _lacking(message)}
+        if self._card.kind == "dense":  # BERT's own pooler is made with every BERT, and used by none of these
+            lacking = {name for name in lacking if "pooler." not in name}
+        if lacking:
+            raise ModelUnavailable(
+                f"The weights of {self._card.name} in {self._folder()} lack {', '.join(sorted(lacking)[:5])}; "
+                f"they are not those of a {self._card.family} model."
+            )
+
+    def _limited(self, model: Any) -> Any:
+        if self._card.max_tokens:
+            model.max_seq_length = self._card.max_tokens
+        # Prefixes are ours to put, from the card.
+        model.prompts = {}
+        model.default_prompt_name = None
+        return model
+
+    def _open(self, folder: str) -> Any:
+        raise NotImplementedError
+
+
+class TorchSparse(_Torch):
+    """A sparse encoder of sentence-transformers: SPLADE, or its kin with queries by a table."""
+
+    def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
+        return self._encode([self._card.document_prefix + readable(text) for text in texts], "encode_document")
+
+    def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
+        return self._encode([self._card.query_prefix + readable(text) for text in texts], "encode_query")
+
+    def terms(self, indices: Sequence[int]) -> list[str]:
+        tokenizer = self.tokenizer()
+        return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+
+    def _encode(self, texts: list[str], verb: str) -> list[SparseVector]:
+        encode = getattr(self._loaded(), verb)
+        encoded: list[Any] = [None] * len(texts)
+        for batch in self._batches(self._lengths(texts), _SPARSE_BATCH):
+            part = [texts[place] for place in batch]
+            options = {"batch_size": len(part), "show_progress_bar": False, "save_to_cpu": True}
+            rows = encode(part, convert_to_tensor=False, convert_to_sparse_tensor=True, **options)
+            for place, row in zip(batch, rows, strict=True):
+                kept = row.coalesce()
+                encoded[place] = SparseVector.of(kept.indices()[0].numpy(), kept.values().float().numpy())
+        return encoded
+
+    def _open(self, folder: str) -> Any:
+        from sentence_transformers import SparseEncoder
+
+        return self._limited(SparseEncoder(folder, local_files_only=True))
+
+
+class TorchDense(_Torch):
+    """A dense encoder of sentence-transformers; vectors leave it with unit length."""
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._encode([self._card.document_prefix + readable(text) for text in texts], "encode_document")
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._encode([self._card.query_prefix + readable(text) for text in texts], "encode_query")
+
+    def _encode(self, texts: list[str], verb: str) -> NDArray[np.float32]:
+        encode = getattr(self._loaded(), verb)
+        encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
+        for batch in self._batches(self._lengths(texts), _BATCH):
+            part = [texts[place] for place in batch]
+            rows = encode(part, batch_size=len(part), show_progress_bar=False, normalize_embeddings=True)
+            if rows.shape[1] != self._card.dim:
+                raise ModelError(f"{self._card.name} gave {rows.shape[1]} dimensions; its card says {self._card.dim}.")
+            encoded[batch] = rows
+        return encoded
+
+    def _open(self, folder: str) -> Any:
+        from sentence_transformers import SentenceTransformer
+
+        return self._limited(SentenceTransformer(folder, local_files_only=True))
+
+
+class TorchReranker(_Torch):
+    """A cross-encoder of sentence-transformers; scores are the model's raw outputs."""
+
+    def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        model = self._loaded()
+        import torch
+
+        asked = self._card.query_prefix + readable(query)
+        passages = [self._card.document_prefix + readable(text) for text in texts]
+        of_query = self._lengths([asked])[0]
+        scores = np.zeros(len(passages), dtype=np.float32)
+        for batch in self._batches([of_query + length for length in self._lengths(passages)], _BATCH):
+            pairs = [(asked, passages[place]) for place in batch]
+            options = {"batch_size": len(pairs), "show_progress_bar": False, "activation_fn": torch.nn.Identity()}
+            scores[batch] = model.predict(pairs, **options)
+        return scores
+
+    def _open(self, folder: str) -> Any:
+        from sentence_transformers import CrossEncoder
+
+        limit = self._card.max_tokens or None
+        return CrossEncoder(folder, local_files_only=True, max_length=limit, num_labels=1)
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Keep the progress bars and notes of loading off the terminal; yields what transformers warned of."""
+    theirs: Any = import_module("transformers.utils.logging")
+    logger = logging.getLogger("transformers")
+    collector, handlers, passes_on = _Collector(), list(logger.handlers), logger.propagate
+    had_bars = theirs.is_progress_bar_enabled()
+    theirs.disable_progress_bar()
+    logger.handlers, logger.propagate = [collector], False
+    try:
+        yield collector.messages
+    finally:
+        logger.handlers, logger.propagate = handlers, passes_on
+        if had_bars:
+            theirs.enable_progress_bar()
+
+
+def _lacking(message: str) -> list[str]:
+    """Names of the weights that a message of transformers calls missing: a table in version 5, a list in version 4."""
+    if "newly initialized: [" in message:
+        return re.findall(r"'([^']+)'", message.partition("newly initialized: [")[2].partition("]")[0])
+    rows = [[part.strip() for part in line.split("|")] for line in message.splitlines()]
+    return [row[0] for row in rows if len(row) > 1 and row[1].startswith("MISSING")]

@@ -1,0 +1,199 @@
+"""One dataset, several ways to search it, one report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.corpus.trec import Dataset, ScoredDoc, read_beir, write_run
+from hybrid_search.errors import EvaluationError, InvalidArgument
+from hybrid_search.evaluation import measures as measuring
+from hybrid_search.evaluation.significance import paired_p
+from hybrid_search.indexer import Indexer
+from hybrid_search.profiles import NO_LEG, choose, fetch, open_place
+from hybrid_search.protocols import Store
+from hybrid_search.report import IndexReport
+from hybrid_search.searcher import DEPTH, Searcher
+from hybrid_search.settings import Settings
+from hybrid_search.types import Mode, Query
+
+MODES = ("sparse", "dense", "hybrid", "bm25")
+BASELINE = "bm25"
+BM25 = "qdrant/bm25-engine"
+QUERY_BATCH = 64
+
+Watch = Mapping[str, Callable[..., None]]
+
+
+class ModeResult(NamedTuple):
+    """One way to search: the mean of each measure, and the p-value of its first against the baseline."""
+
+    mode: str
+    measures: dict[str, float]
+    baseline_p: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `evaluate` found."""
+
+    dataset: str
+    documents: int
+    queries: int
+    profile: str
+    profile_reason: str
+    results: tuple[ModeResult, ...]
+    timings_s: Mapping[str, float]
+    indexed: tuple[IndexReport, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `evaluate --format json` prints."""
+        return {
+            "dataset": self.dataset,
+            "documents": self.documents,
+            "queries": self.queries,
+            "profile": self.profile,
+            "results": [result._asdict() for result in self.results],
+            "timings_s": {stage: round(seconds, 3) for stage, seconds in self.timings_s.items()},
+        }
+
+
+def evaluate(
+    folder: str | Path,
+    *,
+    settings: Settings,
+    collection: str | None = None,
+    profile: str = "auto",
+    sparse: str | None = None,
+    dense: str | None = None,
+    modes: Sequence[str] = MODES,
+    measures: Sequence[str] = measuring.DEFAULT_MEASURES,
+    runs: Path | None = None,
+    watch: Watch | None = None,
+) -> Report:
+    """Search every judged query of a dataset in each mode, and score the runs.
+
+    Args:
+        folder: a BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.
+        settings: name the store and the model cache.
+        profile: the models of a collection that is built.
+        sparse: instead of the profile's, as `Indexer.open` takes it.
+        dense: the same for the dense leg.
+        collection: search this one; else one is built, one chunk a document, and reused while data and models are the
+            same.
+        modes: of `sparse`, `dense`, `hybrid`, and `bm25` (the baseline, whatever the sparse leg is).
+        measures: ir_measures' names.
+        runs: write a TREC run a mode into this folder.
+        watch: callbacks of the index job.
+
+    Raises:
+        EvaluationError: the folder is no dataset, or a measure is unknown.
+        InvalidArgument: an unknown mode, or no mode at all.
+    """
+    wrong = [mode for mode in modes if mode not in MODES]
+    if wrong or not modes:
+        raise InvalidArgument(f"Unknown mode: {', '.join(wrong) or 'none given'}. Take any of: {', '.join(MODES)}.")
+    parsed = measuring.parse(measures)
+    data = read_beir(folder)
+    name = Path(folder).resolve().name
+    job = _Job(open_place(None, settings), settings, data, name, watch or {})
+    main = collection or job.built(profile, sparse, dense)
+    k = max(measuring.deepest(parsed), 10)
+    scores: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for mode in modes:
+        run = job.run(main, mode, k)
+        scores[mode] = measuring.score(run, data.qrels, parsed)
+        if runs is not None:
+            runs.mkdir(parents=True, exist_ok=True)
+            write_run(runs / f"{name}.{mode}.trec", run, tag=f"hybrid-search-{mode}")
+    info = job.store.info(main)
+    return Report(
+        dataset=name,
+        documents=info.documents,
+        queries=len(data.queries),
+        profile=info.manifest.profile,
+        profile_reason=job.reason,
+        results=tuple(_result(mode, scores) for mode in modes),
+        timings_s=job.timings_s,
+        indexed=tuple(job.indexed),
+    )
+
+
+class _Job:
+    """The collections of one evaluation, and the time each step took."""
+
+    def __init__(self, store: Store, settings: Settings, data: Dataset, name: str, watch: Watch) -> None:
+        self.store, self._settings, self._data, self._name, self._watch = store, settings, data, name, watch
+        self.timings_s: dict[str, float] = {"index": 0.0}
+        self.indexed: list[IndexReport] = []
+        self.reason = ""
+        self._corpus_hash = hashlib.blake2b(digest_size=16)
+        with data.corpus.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                self._corpus_hash.update(block)
+
+    def built(self, profile: str, sparse: str | None, dense: str | None) -> str:
+        """The name of a collection with these models over this corpus, built first where it is not there."""
+        models = choose(profile, {"sparse": sparse, "dense": dense}, self._settings)
+        self.reason = self.reason or models.reason
+        fetch(models, self._settings, self._watch.get("on_download"))
+        key = self._corpus_hash.copy()
+        for leg, encoder in sorted(models.encoders.items()):
+            key.update(f"{leg} {encoder.card.name} {encoder.fingerprint()}".encode())
+        collection = f"eval-{self._name[:60]}-{key.hexdigest()[:12]}"
+        if collection not in self.store.names():
+            start = perf_counter()
+            given = {leg: encoder.card.name for leg, encoder in models.encoders.items()}
+            indexer = Indexer.open(
+                collection,
+                store=self.store,
+                settings=self._settings,
+                sparse=given.get("sparse", NO_LEG),
+                dense=given.get("dense", NO_LEG),
+                chunk_tokens=0,
+            )
+            report = indexer.index(self._data.corpus.parent, **cast(Any, self._watch))
+            self.indexed.append(report)
+            self.timings_s["index"] += perf_counter() - start
+        return collection
+
+    def run(self, main: str, mode: str, k: int) -> list[ScoredDoc]:
+        """The run of every judged query in one mode."""
+        collection, search_mode = main, cast(Mode, mode)
+        if mode == BASELINE:
+            legs = self.store.info(main).manifest.legs
+            own = "sparse" in legs and legs["sparse"].model == BM25
+            collection, search_mode = (main if own else self.built("bundled", BM25, NO_LEG)), "sparse"
+        start = perf_counter()
+        rows: list[ScoredDoc] = []
+        with Searcher.open(collection, store=self.store, settings=self._settings) as searcher:
+            for some in _batches(self._data.queries):
+                answers = searcher.search_many(
+                    [query.text for query in some], k=k, mode=search_mode, depth=max(DEPTH, k)
+                )
+                for query, results in zip(some, answers, strict=True):
+                    rows += [ScoredDoc(query.query_id, hit.doc_id, hit.score) for hit in results]
+                if answers and answers[0].mode != search_mode:
+                    raise EvaluationError(f"Collection {collection!r} has no {mode} mode; it was built with one leg.")
+        self.timings_s[mode] = perf_counter() - start
+        return rows
+
+
+def _result(mode: str, scores: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> ModeResult:
+    values = scores[mode]
+    p = None
+    if BASELINE in scores and mode != BASELINE:
+        first = next(iter(values))
+        p = round(paired_p(values[first], scores[BASELINE][first]), 5)
+    return ModeResult(mode, {name: round(float(each.mean()), 4) for name, each in values.items()}, p)
+
+
+def _batches(queries: Sequence[Query]) -> list[Sequence[Query]]:
+    return [queries[start : start + QUERY_BATCH] for start in range(0, len(queries), QUERY_BATCH)]

@@ -1,0 +1,74 @@
+"""Scores of a run, query by query. The measures and their names are those of ir_measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.corpus.trec import Qrel, ScoredDoc
+from hybrid_search.errors import EvaluationError, MissingExtra
+
+DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10")
+
+
+def parse(names: Sequence[str]) -> list[Any]:
+    """The measures of these names.
+
+    Raises:
+        EvaluationError: names that are no measure, all of them at once.
+        MissingExtra: ir-measures is not installed.
+    """
+    ir_measures = _library()
+    parsed, wrong = [], []
+    for name in names:
+        try:
+            parsed.append(ir_measures.parse_measure(name))
+        except (ValueError, NameError, KeyError, SyntaxError, AttributeError):
+            wrong.append(name)
+    if wrong or not parsed:
+        raise EvaluationError(
+            f"No measure: {', '.join(map(repr, wrong)) or 'none given'}. Write them as {', '.join(DEFAULT_MEASURES)}, "
+            "AP, P@5, Success@10; see https://ir-measur.es."
+        )
+    return parsed
+
+
+def deepest(measures: Sequence[Any]) -> int:
+    """The largest rank that any of the measures looks at; 1,000 for one that looks at all."""
+    return max(int(measure.params.get("cutoff") or 1_000) for measure in measures)
+
+
+def score(run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
+    """The value of each measure for each judged query.
+
+    Args:
+        run: for each query its documents, best first. Equal scores keep this order: what counts is the rank.
+        measures: parsed ones.
+        qrels: they say which queries count: one that the run lacks scores 0, and is never left out.
+
+    Returns:
+        By the measure's name an array of shape (queries,), in the order of the queries' first judgement.
+    """
+    ir_measures = _library()
+    places = {query_id: place for place, query_id in enumerate(dict.fromkeys(qrel.query_id for qrel in qrels))}
+    values = {str(measure): np.zeros(len(places)) for measure in measures}
+    if not run:
+        return values
+    judged = [ir_measures.Qrel(q.query_id, q.doc_id, q.relevance, q.iteration) for q in qrels]
+    # Scorers sort by score again and break ties their own way, so they get the place instead.
+    scored = [ir_measures.ScoredDoc(row.query_id, row.doc_id, -float(place)) for place, row in enumerate(run)]
+    for metric in ir_measures.iter_calc(list(measures), judged, scored):
+        if metric.query_id in places:
+            values[str(metric.measure)][places[metric.query_id]] = metric.value
+    return values
+
+
+def _library() -> Any:
+    try:
+        import ir_measures
+    except ImportError as error:
+        raise MissingExtra("eval", "Evaluation") from error
+    return ir_measures
