@@ -20,7 +20,7 @@ from hybrid_search.types import LEGS, DocumentHit, Hit, LegName, Mode, Ranking, 
 
 DEPTH = 100
 MAX_DEPTH = 10_000
-TIE_ROOM = 16
+TIE_ROOM = 4
 """Asked beyond the depth, to see whether the last score goes on: ties at the edge must not depend on the engine."""
 
 PASSAGES = 3

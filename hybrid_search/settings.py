@@ -30,7 +30,7 @@ def _default_cache() -> Path:
 class Settings(BaseSettings):
     """What a machine or a project sets once."""
 
-    model_config = SettingsConfigDict(env_prefix="HYBRID_SEARCH_", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="HYBRID_SEARCH_", env_ignore_empty=True, extra="forbid")
 
     store: str = Field(
         default_factory=lambda: str(user_data_path("hybrid-search", appauthor=False) / "store"),

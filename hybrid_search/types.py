@@ -111,6 +111,7 @@ class SparseVector:
     Args:
         indices: shape (active dims,), int32, strictly increasing, >= 0.
         values: shape (active dims,), float32, finite and > 0.
+        signed: the values may be negative too, as miniCOIL's are; still never 0.
 
     Raises:
         ValueError: anything else. Use `SparseVector.of` to sort, merge and drop zeros first.
@@ -118,6 +119,7 @@ class SparseVector:
 
     indices: NDArray[np.int32]
     values: NDArray[np.float32]
+    signed: bool = False
 
     def __post_init__(self) -> None:
         indices = np.ascontiguousarray(self.indices, dtype=np.int32)
@@ -127,16 +129,19 @@ class SparseVector:
         if indices.size:
             if indices[0] < 0 or (np.diff(indices) <= 0).any():
                 raise ValueError("indices must be >= 0 and strictly increasing")
-            if not np.isfinite(values).all() or (values <= 0).any():
-                raise ValueError("values must be finite and > 0")
+            wrong = values == 0 if self.signed else values <= 0
+            if not np.isfinite(values).all() or wrong.any():
+                raise ValueError(f"values must be finite and {'not 0' if self.signed else '> 0'}")
         indices.flags.writeable = False
         values.flags.writeable = False
         object.__setattr__(self, "indices", indices)
         object.__setattr__(self, "values", values)
 
     @classmethod
-    def of(cls, indices: Any, values: Any) -> SparseVector:
+    def of(cls, indices: Any, values: Any, *, signed: bool = False) -> SparseVector:
         """Make one from raw model output: sorts, drops weights <= 0, keeps the largest of repeated indices.
+
+        With `signed` only zeros are dropped.
 
         Raises:
             ValueError: lengths differ, an index is negative or over 2**31 - 1, or a weight is not finite.
@@ -149,13 +154,13 @@ class SparseVector:
             raise ValueError("values must be finite")
         if raw_indices.size and (raw_indices.min() < 0 or raw_indices.max() > np.iinfo(np.int32).max):
             raise ValueError("indices must lie in 0 .. 2**31 - 1")
-        keep = raw_values > 0
+        keep = raw_values != 0 if signed else raw_values > 0
         raw_indices, raw_values = raw_indices[keep], raw_values[keep]
         order = np.lexsort((-raw_values, raw_indices))
         raw_indices, raw_values = raw_indices[order], raw_values[order]
         first = np.ones(raw_indices.size, dtype=bool)
         first[1:] = np.diff(raw_indices) > 0
-        return cls(raw_indices[first].astype(np.int32), raw_values[first])
+        return cls(raw_indices[first].astype(np.int32), raw_values[first], signed)
 
     def __len__(self) -> int:
         return int(self.indices.size)
@@ -205,14 +210,13 @@ class LegHit(NamedTuple):
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """One chunk in a ranking, with its place in every leg that found it."""
 
     chunk_id: str
     rank: int
     score: float
-    legs: Mapping[str, LegHit] = field(default_factory=lambda: MappingProxyType({}))
+    legs: Mapping[str, LegHit] = MappingProxyType({})
 
     @property
     def doc_id(self) -> str:
@@ -231,16 +235,14 @@ class Ranking:
 
     def __post_init__(self) -> None:
         last = float("inf")
-        seen = set()
         for rank, hit in enumerate(self.hits, 1):
             if hit.rank != rank:
                 raise ValueError(f"rank {hit.rank} stands at place {rank}")
             if not hit.score <= last:
                 raise ValueError(f"score {hit.score} at rank {rank} is above {last} before it")
-            if hit.chunk_id in seen:
-                raise ValueError(f"{hit.chunk_id!r} stands twice")
-            seen.add(hit.chunk_id)
             last = hit.score
+        if len({hit.chunk_id for hit in self.hits}) != len(self.hits):
+            raise ValueError("a chunk_id stands twice")
 
     def __len__(self) -> int:
         return len(self.hits)

@@ -49,4 +49,4 @@ app.add_typer(models.app, name="models")
 
 def main() -> None:
     """The console script."""
-    app()
+    app(prog_name="hybrid-search")

@@ -65,7 +65,7 @@ def evaluate(
         note(f"profile {report.profile}: {report.profile_reason}")
     for job in report.indexed:
         if job.failed:
-            err.print(failures(job))
+            err.print(failures(job), soft_wrap=True)
     if format == "json":
         typer.echo(json.dumps(report.to_dict()))
     else:

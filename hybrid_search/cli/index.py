@@ -64,11 +64,14 @@ def index(
                 sources, fields=fields, globs=glob or (), prune=prune, dry_run=dry_run, **watchers._asdict()
             )
     except KeyboardInterrupt:
-        note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}.")
+        less = " (leave out --replace, which would start over)" if replace else ""
+        note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}{less}.")
         raise
     if report.profile_reason:
         note(f"profile {report.profile}: {report.profile_reason}")
     out.print(index_summary(report))
     if report.failed:
-        err.print(failures(report))
+        err.print(failures(report), soft_wrap=True)
+        if prune:
+            note("--prune was skipped: a document that failed may be one that is there already.")
     raise typer.Exit(SOME_FAILED if report.failed else OK)

@@ -27,7 +27,7 @@ def numbers(text: str, option: str) -> dict[str, float]:
     """
     pairs = {}
     for part in text.split(","):
-        name, equals, value = part.partition("=")
+        name, equals, value = part.rpartition("=")
         try:
             pairs[name.strip()] = float(value)
         except ValueError:

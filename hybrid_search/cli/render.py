@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hybrid_search.report import IndexReport
-from hybrid_search.types import DocumentHit, Results
+from hybrid_search.types import LEGS, DocumentHit, Results
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.experiment import Report
@@ -30,16 +30,18 @@ def results_text(results: Results, width: int) -> RenderableType:
     total = results.timings_ms["total"]
     timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in results.timings_ms.items() if stage != "total" and ms)
     foot = Text(f"{len(results)} hits in {total:.1f} ms ({timings})", style="dim")
-    return Group(head, Text(), *(_hit(hit, width) for hit in results), foot)
+    legs = [leg for leg in LEGS if results.mode in ("hybrid", leg)]
+    return Group(head, Text(), *(_hit(hit, width, legs) for hit in results), foot)
 
 
-def _hit(hit: DocumentHit, width: int) -> RenderableType:
+def _hit(hit: DocumentHit, width: int, legs: Sequence[str]) -> RenderableType:
     title = Text.assemble((f"{hit.rank:>3}  ", "bold"), (hit.title or hit.doc_id, "bold"))
     title.append(f"  {hit.doc_id}" if hit.title else "", style="dim")
     facts = _facts(hit.metadata)
     body = Text(_snippet(hit.passages[0].text, 2 * max(width - 6, 40)))
     evidence = Text.assemble((f"{hit.score:.4f}", "bold"), ("  =  ", "dim"))
-    for place, (leg, found) in enumerate(hit.legs.items()):
+    for place, leg in enumerate(legs):
+        found = hit.legs[leg]
         evidence.append(" + " if place else "", style="dim")
         evidence.append(leg, style=LEG_STYLES.get(leg, ""))
         evidence.append(f" rank {found.rank} ({found.score:.3f})" if found else " not found")
@@ -120,9 +122,10 @@ def report_table(report: Report) -> RenderableType:
 
 def _table(*columns: str | tuple[str, bool]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
+    for place, column in enumerate(columns):
         name, right = column if isinstance(column, tuple) else (column, False)
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        # The first column names things to be copied, so it is never broken.
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=place == 0)
     return table
 
 

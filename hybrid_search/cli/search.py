@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, cast
 
 import typer
@@ -12,6 +15,7 @@ from hybrid_search.cli import options
 from hybrid_search.cli.options import choice, numbers
 from hybrid_search.cli.render import results_text
 from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, note, out
+from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Mode, Results
 
 FORMATS = ("table", "json", "jsonl", "trec")
@@ -38,6 +42,8 @@ def search(
     choice(fusion, ("rrf",), "--fusion")
     wanted = cast(Mode, choice(mode, ("hybrid", "sparse", "dense"), "--mode"))
     queries = [line.strip() for line in sys.stdin if line.strip()] if query == "-" else [query]
+    if not queries:
+        raise InvalidArgument("No query came in on stdin. Give one a line.")
     with Searcher.open(collection, settings=given.settings()) as searcher:
         answers = searcher.search_many(
             queries,
@@ -47,21 +53,32 @@ def search(
             rrf_k=rrf_k,
             weights=numbers(weights, "--weights") if weights else None,
         )
-    for place, results in enumerate(answers, 1):
-        if results.mode != wanted:
-            note(f"{collection!r} has one leg only: searched with --mode {results.mode}.")
-        _print(results, format, place)
+    if answers[0].mode != wanted:
+        note(f"{collection!r} has one leg only: searched with --mode {answers[0].mode}.")
+    if format == "trec":
+        typer.echo(_run_file(answers), nl=False)
+    else:
+        for results in answers:
+            _print(results, format)
     raise typer.Exit(OK if any(len(results) for results in answers) else NOTHING_FOUND)
 
 
-def _print(results: Results, format: str, place: int) -> None:
+def _print(results: Results, format: str) -> None:
     if format == "table":
         out.print(results_text(results, out.width))
     elif format == "json":
         typer.echo(json.dumps(results.to_dict(), ensure_ascii=False))
-    elif format == "jsonl":
-        for hit in results:
-            typer.echo(json.dumps({"query": results.query, **hit.to_dict()}, ensure_ascii=False))
     else:
         for hit in results:
-            typer.echo(f"{place} Q0 {hit.doc_id.replace(' ', '%20')} {hit.rank} {hit.score:.6f} hybrid-search")
+            typer.echo(json.dumps({"query": results.query, **hit.to_dict()}, ensure_ascii=False))
+
+
+def _run_file(answers: Sequence[Results]) -> str:
+    """A TREC run as `evaluate --runs` writes it, every score below the one before; queries are numbered from 1."""
+    from hybrid_search.corpus.trec import ScoredDoc, write_run
+
+    rows = [ScoredDoc(str(place), hit.doc_id, hit.score) for place, results in enumerate(answers, 1) for hit in results]
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "run.trec"
+        write_run(file, rows, tag="hybrid-search")
+        return file.read_text(encoding="utf-8")

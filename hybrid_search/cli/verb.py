@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 
 OK, NOTHING_FOUND, USAGE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `_run`; rich would exit with 1, which means "nothing found" here."""
+        raise BrokenPipeError
+
+
+out = _Console(highlight=False)
+err = _Console(stderr=True, highlight=False)
 
 _PANEL = "Global options"
 Store = Annotated[
@@ -82,8 +90,10 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
 
 def _run(function: Callable[[], None]) -> None:
     try:
-        function()
-        sys.stdout.flush()
+        try:
+            function()
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         err.print("Interrupted.", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
@@ -106,8 +116,8 @@ def _run(function: Callable[[], None]) -> None:
 
 
 def complain(message: str) -> None:
-    err.print(f"[bold red]error:[/] {escape(message)}")
+    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
 
 
 def note(message: str) -> None:
-    err.print(escape(message), style="dim")
+    err.print(escape(message), style="dim", soft_wrap=True)

@@ -1,12 +1,12 @@
 """Documents to chunks that a model reads whole.
 
 The cuts are semantic-text-splitter's: the largest units (headings and blocks in Markdown, paragraphs, sentences, words)
-that fit, merged greedily from the left. Three things are added:
+that fit, merged greedily from the left. Two things are added:
 
 - A long text goes through a sliding window. The splitter looks at everything up to the next sentence end, again for
-  every chunk, so the time would grow with the square of a text that has none.
-- A chunk has at most 16 characters for each token of room. WordPiece reads any word of over 100 characters as one
-  unknown token; by tokens alone a megabyte of base64 would be one chunk.
+  every chunk, so the time would grow with the square of a text that has none. The window is also the longest that a
+  chunk can be, 48 characters for each token of room: WordPiece reads any word of over 100 characters as one unknown
+  token, and by tokens alone a megabyte of base64 would be one chunk.
 - Every chunk is counted once more as the model will read it, title and all, because tokens of parts do not add up to
   tokens of the whole in every tokenizer.
 
@@ -32,8 +32,7 @@ MIN_TEXT_TOKENS = 8
 """Room below this is refused: a single character can cost five tokens, and the title may take half of the room."""
 
 _CHUNKS_PER_WINDOW = 8
-_CHARS_PER_TOKEN = 6
-_MOST_CHARS_PER_TOKEN = 16
+_CHARS_PER_TOKEN = 6 * _CHUNKS_PER_WINDOW
 _PLAIN_WINDOW = 2_048
 # Cut inside a code block, a window would take its end for a beginning; long windows make that rare.
 _MARKDOWN_WINDOW = 65_536
@@ -101,7 +100,7 @@ def chunk(
     text, title = without_surrogates(document.text), without_surrogates(document.title)
     room = _room(count_tokens, size_tokens, overhead_tokens)
     in_front = title + "\n" if title else ""
-    if len(text) <= room.tokens * _MOST_CHARS_PER_TOKEN and room.fits(in_front + text):
+    if len(text) <= max(_PLAIN_WINDOW, room.tokens * _CHARS_PER_TOKEN) and room.fits(in_front + text):
         spans = [(0, len(text))]
     else:
         title = _shortened(title, room._replace(tokens=room.tokens // 2))
@@ -131,7 +130,7 @@ def _shortened(title: str, room: _Room) -> str:
     if not title or room.fits(title + "\n"):
         return title
     # Counting a title of megabytes again and again would take minutes.
-    title = title[: room.tokens * _MOST_CHARS_PER_TOKEN]
+    title = title[: room.tokens * _CHARS_PER_TOKEN]
     ends = [match.end() for match in _WORD_END.finditer(title)]
     for cuts in (ends, range(1, len(title) + 1)):
         best = bisect_right(cuts, room.tokens, key=lambda end: room.sizes([title[:end] + "\n"])[0])
@@ -146,14 +145,9 @@ def _windowed(text: str, capacity: int, overlap: int, count: CountTokens, *, mar
     With an overlap the first cuts of a window can differ by a word from those that the whole text would have.
     """
     make = MarkdownSplitter.from_callback if markdown else TextSplitter.from_callback
-    longest = capacity * _MOST_CHARS_PER_TOKEN
-
-    def size_of(piece: str) -> int:
-        return len(piece) if len(piece) > longest else max(0, count([piece])[0])
-
-    splitter = make(size_of, capacity, overlap)
+    splitter = make(lambda piece: max(0, count([piece])[0]), capacity, overlap)
     shortest = _MARKDOWN_WINDOW if markdown else _PLAIN_WINDOW
-    size = max(shortest, capacity * _CHARS_PER_TOKEN * _CHUNKS_PER_WINDOW)
+    size = max(shortest, capacity * _CHARS_PER_TOKEN)
     spans: list[tuple[int, int]] = []
     at = 0
     while at < len(text):

@@ -20,6 +20,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CONTROL = bytes(b for b in range(32) if b not in b"\t\n\v\f\r\x1b") + b"\x7f"
+_ASCII = bytes(range(128))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNICODE_FORMS = ["utf_7", "utf_8", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le"]
 
@@ -123,7 +124,14 @@ def _legacy_lines(lines: list[bytes]) -> bytes:
     """The lines that are not UTF-8, where they are most of the non-ASCII ones; empty where UTF-8 fits better."""
     beyond_ascii = [line for line in lines if not line.isascii()]
     broken = [line for line in beyond_ascii if not _is_utf8(line)]
-    return b"\n".join(broken)[:SAMPLE_BYTES] if 2 * len(broken) > len(beyond_ascii) else b""
+    if 2 * len(broken) <= len(beyond_ascii):
+        return b""
+    # Of a long line the part that begins a little before its first byte above 127: what is plain ASCII tells nothing.
+    sample = b"\n".join(line[max(0, len(line) - len(line.lstrip(_ASCII)) - 99) :] for line in broken)
+    if len(sample) > SAMPLE_BYTES:  # cut where no character of several bytes is cut
+        sample = sample[:SAMPLE_BYTES]
+        sample = sample[: max(sample.rfind(b"\n"), sample.rfind(b" "))] if b" " in sample or b"\n" in sample else sample
+    return sample
 
 
 def _is_utf8(line: bytes, *, cut: bool = False) -> bool:
@@ -142,10 +150,11 @@ def _guess(sample: bytes) -> str:
     best = matches.best()
     if best is None:
         raise Undecodable(_binary(sample))
-    # Short texts fit many code pages equally well; a tie goes to Windows-1252, by far the commonest.
+    # Short texts fit many code pages about equally well; Windows-1252, by far the commonest, wins what is nearly a tie.
     for match in matches:
-        as_good = match.chaos == best.chaos and match.coherence >= best.coherence
-        if as_good and "cp1252" in (match.encoding, *match.could_be_from_charset):
+        as_clean = match.chaos == best.chaos and match.coherence >= best.coherence - 0.15
+        as_fluent = match.chaos <= best.chaos + 0.15 and match.coherence >= max(best.coherence, 0.2)
+        if (as_clean or as_fluent) and "cp1252" in (match.encoding, *match.could_be_from_charset):
             return "cp1252"
     return best.encoding
 

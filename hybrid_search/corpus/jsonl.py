@@ -107,7 +107,7 @@ def count_lines(stream: IO[bytes]) -> int:
 
 def _parsed(text: str, where: str, fallback_id: str, fields: FieldMap) -> Document | Failure:
     try:
-        record = json.loads(text)
+        record = json.loads(text.rstrip())
     except (ValueError, RecursionError) as error:
         return Failure(where, _broken(error))
     return _from_value(record, where, fallback_id, fields)
@@ -220,7 +220,8 @@ def _is_object(line: str) -> bool:
 
 def _broken(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"not valid JSON: {error.msg} (column {error.colno})"
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        return f"not valid JSON: {error.msg} ({line}column {error.colno})"
     if isinstance(error, RecursionError):
         return "not readable JSON: nested too deep"
     return f"not readable JSON: {error}"

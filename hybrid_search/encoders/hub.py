@@ -94,7 +94,7 @@ def ensure(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = N
         missing = ", ".join(name for name in needed_files(card) if not (Path(card.name) / name).is_file())
         raise ModelUnavailable(f"The model folder {card.name} lacks {missing or 'its config or weights'}.")
     if not hub_answers():
-        raise ModelUnavailable(_no_hub(card, cache_dir))
+        raise _unavailable(card, cache_dir)
     return download(card, cache_dir, on_progress=on_progress)
 
 
@@ -112,7 +112,7 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
     from huggingface_hub import errors, snapshot_download
 
     if _offline():
-        raise ModelUnavailable(_no_hub(card, cache_dir))
+        raise _unavailable(card, cache_dir)
     _discard_damaged(card, cache_dir)
     wanted = [[*needed_files(card), *_HELPERS]]
     if card.runtime == "torch":  # pickled weights only where there are no others
@@ -142,7 +142,7 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
         ) from fault
     except Exception as fault:  # the library's transport errors have no common root across its versions
         reason = str(fault).strip().splitlines() or [type(fault).__name__]
-        raise ModelUnavailable(f"{_no_hub(card, cache_dir)} The reason given: {reason[0]}") from fault
+        raise _unavailable(card, cache_dir, reason[0]) from fault
     if not _complete(card, folder):
         missing = ", ".join(name for name in needed_files(card) if not (folder / name).is_file())
         raise ModelUnavailable(
@@ -255,10 +255,12 @@ def _ask(endpoint: str, timeout_s: float, heard: list[bool]) -> None:
             heard.append(True)
 
 
-def _no_hub(card: ModelCard, cache_dir: Path) -> str:
+def _unavailable(card: ModelCard, cache_dir: Path, reason: str = "") -> ModelUnavailable:
     size = f" ({card.size_mb} MB)" if card.size_mb else ""
     why = "offline mode is on (HF_HUB_OFFLINE)" if _offline() else f"{_endpoint()} does not answer"
-    return (
+    if reason:
+        why = f"fetching them from {_endpoint()} failed: {reason.rstrip('.')}"
+    return ModelUnavailable(
         f"The files of {card.name}{size} are not on this machine, and {why}. On a connected machine run "
         f"`hybrid-search models download {card.name}` and copy {cache_dir} here; or set HF_ENDPOINT to a mirror; "
         "or use the profile 'bundled', which needs no hub."

@@ -17,6 +17,7 @@ _ONNX_FILES = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx")
 _TORCH_FILES = ("model.safetensors", "pytorch_model.bin")
 _FIELDS = frozenset(field.name for field in fields(ModelCard)) - {"name"}
 _KIND_OF = {"splade": "sparse", "inference_free_splade": "sparse", "dense": "dense", "cross_encoder": "reranker"}
+_NEED_IDF = frozenset({"bm25", "bm42", "minicoil"})
 # What transformers writes as "no limit" is astronomically large.
 _NO_LIMIT = 1 << 24
 
@@ -55,7 +56,8 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "reranker"]) -
     facts["query_prefix"] = prompts.get("query") or ""
     facts["document_prefix"] = prompts.get("document") or prompts.get("passage") or ""
     facts["extra"] = "torch" if facts["runtime"] == "torch" else ""
-    facts["files"] = _files(folder, onnx) if facts["runtime"] == "fastembed" else ()
+    facts["needs_idf"] = facts["family"] in _NEED_IDF
+    facts["files"] = own.get("files") or (_files(folder, onnx) if facts["runtime"] == "fastembed" else ())
     facts.update({name: value for name, value in own.items() if name in _FIELDS})
     facts["files"] = tuple(facts["files"])
     try:

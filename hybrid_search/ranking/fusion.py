@@ -53,11 +53,12 @@ def rrf(legs: Mapping[str, Ranking], *, rrf_k: float = RRF_K, weights: Mapping[s
     if not (math.isfinite(rrf_k) and rrf_k >= 0):
         raise FusionError(f"rrf_k is {rrf_k}; it must be a number >= 0 (the usual value is {RRF_K}).")
     scores: dict[str, float] = {}
-    found: dict[str, dict[str, LegHit]] = {}
+    found: dict[str, Mapping[str, LegHit]] = {}
     for leg, ranking in legs.items():
         weight = share[leg]
         for hit in ranking.hits:
-            found.setdefault(hit.chunk_id, {})[leg] = LegHit(leg, hit.rank, hit.score)
+            earlier = found.get(hit.chunk_id)
+            found[hit.chunk_id] = hit.legs if earlier is None else {**earlier, **hit.legs}
             if weight:
                 scores[hit.chunk_id] = scores.get(hit.chunk_id, 0.0) + weight / (rrf_k + hit.rank)
     ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))

@@ -26,7 +26,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -269,12 +269,32 @@ def _length(file: Path) -> int:
 
 def _copy_file(source: Path, target: Path) -> None:
     with source.open("rb") as read, target.open("wb") as write:
-        while block := read.read(_COPY_BLOCK):
-            if block.count(0) == len(block):
-                write.seek(len(block), os.SEEK_CUR)
-            else:
-                write.write(block)
-        write.truncate(source.stat().st_size)
+        length = os.fstat(read.fileno()).st_size
+        for start, end in _data(read.fileno(), length):
+            for place in range(start, end, _COPY_BLOCK):
+                read.seek(place)
+                block = read.read(min(_COPY_BLOCK, end - place))
+                if block.count(0) != len(block):
+                    write.seek(place)
+                    write.write(block)
+        write.truncate(length)
+
+
+def _data(handle: int, length: int) -> Iterator[tuple[int, int]]:
+    """The stretches (start, end) of a file that are no holes; all of it where the system cannot tell."""
+    if not hasattr(os, "SEEK_DATA"):
+        yield 0, length
+        return
+    end = 0
+    while end < length:
+        try:
+            start = os.lseek(handle, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole from here on
+                yield end, length
+            return
+        end = os.lseek(handle, start, os.SEEK_HOLE)
+        yield start, end
 
 
 def _sync(path: Path) -> None:
@@ -331,7 +351,7 @@ def network_file_system(path: Path) -> str | None:
         for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
             _, mount, fs, *_ = line.replace("\\040", "\0").split(" ")
             mount = mount.replace("\0", " ")
-            inside = str(path.resolve()).startswith(mount.rstrip("/") + "/") or mount == "/"
+            inside = f"{path.resolve()}/".startswith(mount.rstrip("/") + "/")
             if inside and len(mount) >= len(best):
                 best, kind = mount, fs
     return kind if kind in _NETWORK else None

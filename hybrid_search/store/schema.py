@@ -181,7 +181,8 @@ def vector_problem(vector: Vector, dim: int) -> str | None:
         return f"has shape {vector.shape}, expected ({dim},)"
     if not np.isfinite(vector).all():
         return "holds a value that is not finite"
-    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(vector.astype(np.float64)))
     if not 1e-12 < norm < 1e12:
         return f"has length {norm:g}, expected about 1"
     return None

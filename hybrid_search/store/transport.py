@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
-from hybrid_search.errors import ConfigError, StoreError, StoreUnavailable
+from hybrid_search.errors import ConfigError, HybridSearchError, StoreError, StoreUnavailable
 
 
 def is_open(host: str, port: int) -> bool:
@@ -49,7 +50,26 @@ def server_errors(location: str) -> Iterator[None]:
         raise StoreUnavailable(f"{location} cannot answer now: {error}. Try again later.") from error
     except Exception as error:
         if type(error).__module__.startswith("grpc"):
-            code = getattr(error, "code", lambda: "unknown")()
-            detail = getattr(error, "details", lambda: "")() or ""
-            raise StoreUnavailable(f"{location} failed over gRPC ({code}): {detail[:300]}") from error
+            raise _grpc_error(location, error) from error
         raise
+
+
+def _grpc_error(location: str, error: Any) -> HybridSearchError:
+    code = getattr(error, "code", lambda: None)()
+    name = getattr(code, "name", "UNKNOWN")
+    detail = (getattr(error, "details", lambda: "")() or "")[:300]
+    if name in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return ConfigError(
+            f"{location} refused the API key ({name}). Set HYBRID_SEARCH_API_KEY to one that may do this."
+        )
+    if name in (
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "FAILED_PRECONDITION",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+    ):
+        hint = " It may have been replaced or deleted meanwhile: open it again." if name == "NOT_FOUND" else ""
+        return StoreError(f"{location} refused the request over gRPC ({name}): {detail}{hint}")
+    return StoreUnavailable(f"{location} failed over gRPC ({name}): {detail}. Try again later.")

@@ -1,0 +1,237 @@
+"""CSV, TSV and Parquet."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from decimal import Decimal
+
+import pytest
+
+from hybrid_search.corpus.readers import FieldMap, count_documents, read
+from hybrid_search.errors import MissingExtra
+from hybrid_search.types import Document, Failure
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def table(here, content, name="a.csv", **options):
+    (here / name).write_text(content, encoding="utf-8", newline="")
+    return list(read([name], **options))
+
+
+def test_csv_rows_become_documents(here):
+    content = 'id,title,text,year,price,code,note\n007,T,"a ""b"", c",1999,-1.50,0042,\n'
+    assert table(here, content) == [
+        Document("007", 'a "b", c', "T", {"year": 1999, "price": -1.5, "code": "0042"}, "a.csv:2")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("0", 0),
+        ("-3", -3),
+        ("1e-05", 1e-05),
+        ("00", "00"),
+        ("-07", "-07"),
+        ("+5", "+5"),
+        ("1.", "1."),
+        ("١", "١"),
+        ("nan", "nan"),
+        ("1e999", "1e999"),
+        ("123456789012345678", 123456789012345678),
+        ("1234567890123456789012", "1234567890123456789012"),
+        ("true", "true"),
+    ],
+)
+def test_cells_that_are_numbers(here, cell, value):
+    found = table(here, f"text,n\nt,{cell}\n")[0].metadata["n"]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_text_title_and_id_stay_text(here):
+    assert table(here, "id,title,text\n1.50,7,8\n") == [Document("1.50", "8", "7", {}, "a.csv:2")]
+
+
+def test_cells_over_many_lines_and_the_line_a_row_starts_on(here):
+    found = table(here, 'text,n\n"a\nb",1\nc,2\r\n\r\n,\nd,3')
+    assert [(item.doc_id, item.text, item.origin) for item in found] == [
+        ("a.csv:2", "a\nb", "a.csv:2"),
+        ("a.csv:4", "c", "a.csv:4"),
+        ("a.csv:7", "d", "a.csv:7"),
+    ]
+
+
+def test_a_cell_larger_than_the_csv_modules_usual_limit(here):
+    assert len(table(here, f"id,text\n1,{'x' * 300_000}\n")[0].text) == 300_000
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("2", "the row has 1 cells, the header has 2"),
+        ("2,b,c", "the row has 3 cells, the header has 2"),
+        ('2,"b"c', "the row cannot be read: ',' expected after '\"'"),
+        ("2,", "no text: it has the fields 'id', 'text'"),
+    ],
+)
+def test_broken_rows_are_named_and_the_others_go_on(here, row, reason):
+    first, second, third = table(here, f"id,text\n1,a\n{row}\n3,c\n")
+    assert (first.doc_id, third.doc_id) == ("1", "3")
+    assert second == Failure("a.csv:3", reason)
+
+
+def test_a_quote_that_is_never_closed(here):
+    assert table(here, 'id,text\n1,a\n2,"b\n3,c\n')[1:] == [
+        Failure("a.csv:3", "the row cannot be read: unexpected end of data")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("id,text\n", "no rows below the header"),
+        ("id,text,id\n1,a,b\n", "the header cannot be used: 'id' names more than one column"),
+        ("name,year\nx,1\n", "no text: none of text, contents, content, body, abstract, description is among"),
+        ('id,"text\n', "the header cannot be used: unexpected end of data"),
+    ],
+)
+def test_headers_that_cannot_be_used(here, content, reason):
+    (only,) = table(here, content)
+    assert only.origin == "a.csv"
+    assert reason in only.reason
+
+
+def test_missing_named_columns_are_one_failure(here):
+    content = "id,text\n1,a\n2,b\n"
+    assert table(here, content, fields=FieldMap(text_fields=("title", "plot"))) == [
+        Failure("a.csv", "the header cannot be used: no fields 'title', 'plot'; there are 'id', 'text'")
+    ]
+
+
+def test_columns_without_a_name_get_one(here):
+    assert table(here, ",text\n5,t\n")[0].metadata == {"column 1": 5}
+
+
+def test_semicolons_and_tabs(here):
+    assert table(here, "id;text\n1;a, b\n")[0].text == "a, b"
+    assert table(here, "id\ttext\n1\ta, b; c\n")[0].text == "a, b; c"
+    assert table(here, "id\ttext\tb,c,d\n1\tx\t2\n", "a.tsv") == [Document("1", "x", "", {"b,c,d": 2}, "a.tsv:2")]
+
+
+# ---- Parquet
+
+
+@pytest.fixture
+def parquet(here):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+
+    def write(columns, name="a.parquet", **options):
+        pq.write_table(pa.table(columns), here / name, **options)
+        return name
+
+    return write
+
+
+def test_parquet_rows_become_documents(parquet):
+    name = parquet(
+        {"_id": [7, 8], "title": ["T", None], "text": ["a", "b"], "n": [1.5, float("nan")], "ok": [True, None]}
+    )
+    assert list(read([name])) == [
+        Document("7", "a", "T", {"n": 1.5, "ok": True}, "a.parquet:1"),
+        Document("8", "b", "", {}, "a.parquet:2"),
+    ]
+    assert count_documents([name]) == 2
+
+
+def test_parquet_values_become_json_values(parquet):
+    import pyarrow as pa
+
+    utc = datetime.timezone.utc
+    name = parquet(
+        {
+            "text": ["t"],
+            "day": [datetime.date(2020, 1, 2)],
+            "at": [datetime.datetime(2020, 1, 2, 3, 4, 5, tzinfo=utc)],
+            "ns": pa.array([1_577_934_245_123_456_789], pa.timestamp("ns")),
+            "clock": [datetime.time(1, 2, 3)],
+            "took": [datetime.timedelta(seconds=90)],
+            "cost": [Decimal("1.25")],
+            "raw": [b"caf\xc3\xa9"],
+            "image": [b"\xff\xd8\xff"],
+            "tags": [["a", None]],
+            "person": [{"name": "x", "born": datetime.date(1970, 1, 1)}],
+            "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
+        }
+    )
+    assert next(read([name])).metadata == {
+        "day": "2020-01-02",
+        "at": "2020-01-02T03:04:05+00:00",
+        "ns": "2020-01-02T03:04:05.123456",
+        "clock": "01:02:03",
+        "took": 90.0,
+        "cost": 1.25,
+        "raw": "café",
+        "tags": ["a", None],
+        "person": {"name": "x", "born": "1970-01-01"},
+        "map": [["k", 1]],
+    }
+
+
+def test_a_value_that_python_has_no_form_for_fails_its_row_only(parquet):
+    import pyarrow as pa
+
+    name = parquet({"id": ["a", "b", "c"], "text": ["t"] * 3, "at": pa.array([0, 2**60, 1], pa.timestamp("ms"))})
+    first, second, third = read([name])
+    assert (first.doc_id, third.doc_id) == ("a", "c")
+    assert second.origin == "a.parquet:2"
+    assert second.reason.startswith("the row cannot be read: ")
+
+
+def test_parquet_in_many_batches_and_row_groups(parquet):
+    name = parquet({"text": [f"t{n}" for n in range(5000)]}, row_group_size=700)
+    found = list(read([name]))
+    assert [item.text for item in found] == [f"t{n}" for n in range(5000)]
+    assert found[-1].doc_id == found[-1].origin == "a.parquet:5000"
+
+
+def test_parquet_files_that_cannot_be_used(here, parquet):
+    parquet({"name": ["x"]}, "no_text.parquet")
+    parquet({"text": ["x"]}, "field.parquet")
+    empty = parquet({"text": []}, "rows.parquet")
+    (here / "junk.parquet").write_bytes(b"PAR1 this is not Parquet PAR1")
+    found = list(read(["no_text.parquet", empty, "junk.parquet"]))
+    assert found[0].reason.startswith("no text: none of text")
+    assert found[1] == Failure("rows.parquet", "the table has no rows")
+    assert found[2].reason.startswith("not a Parquet file that can be read: ")
+    assert list(read(["field.parquet"], fields=FieldMap(id_field="isbn"))) == [
+        Failure("field.parquet", "no field 'isbn'; there are 'text'")
+    ]
+    assert count_documents(["junk.parquet"]) == 0
+
+
+def test_a_damaged_parquet_file_names_where_it_ends(here, parquet):
+    name = parquet({"text": [f"text number {n}" for n in range(3000)]}, row_group_size=1000, compression="none")
+    raw = bytearray((here / name).read_bytes())
+    middle = raw.index(b"text number 1500")
+    raw[middle - 30_00 : middle] = b"\xff" * 3000
+    (here / name).write_bytes(raw)
+    found = list(read([name]))
+    failures = [item for item in found if isinstance(item, Failure)]
+    assert len(found) < 3000 or failures
+    assert failures
+
+
+def test_without_pyarrow_the_install_line_is_given(here, monkeypatch):
+    (here / "a.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search\[parquet\]'"):
+        list(read(["a.parquet"]))
+    assert count_documents(["a.parquet"]) == 0

@@ -1,0 +1,138 @@
+"""The catalogue: look-ups, and the facts of fastembed's models held to fastembed's own lists."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybrid_search.encoders import load
+from hybrid_search.encoders.catalog import CARDS, PROFILES, card, cards
+from hybrid_search.errors import ModelError, UnknownModel
+
+NOT_CARRIED = {
+    # image-text models
+    "jinaai/jina-clip-v1",
+    "Qdrant/clip-ViT-B-32-text",
+    "google/siglip2-base-patch16-224",
+    # halves of a pair: they encode only queries, or only documents
+    "Qdrant/constella-zero",
+    "Qdrant/constella-nano",
+    "Qdrant/stella-en-400M-v5-doc-onnx",
+    # a misspelt second name of SPLADE++
+    "prithvida/Splade_PP_en_v1",
+}
+
+
+def fastembed_models():
+    from fastembed.rerank.cross_encoder.text_cross_encoder import TextCrossEncoder
+    from fastembed.sparse.sparse_text_embedding import SparseTextEmbedding
+    from fastembed.text.text_embedding import TextEmbedding
+
+    registries = {
+        "dense": TextEmbedding.EMBEDDINGS_REGISTRY,
+        "sparse": SparseTextEmbedding.EMBEDDINGS_REGISTRY,
+        "reranker": TextCrossEncoder.CROSS_ENCODER_REGISTRY,
+    }
+    for kind, classes in registries.items():
+        for model_class in classes:
+            for model in model_class._list_supported_models():
+                yield kind, model_class.__name__, model
+
+
+def test_every_model_of_fastembed_is_a_card_or_left_out_for_a_reason():
+    theirs = {model.model for _, _, model in fastembed_models()}
+    ours = {found.name for found in CARDS if found.runtime == "fastembed"}
+    assert ours == theirs - NOT_CARRIED
+    assert theirs >= NOT_CARRIED
+
+
+def test_cards_say_what_fastembed_says():
+    families = {
+        "SpladePP": "splade",
+        "IfSplade": "inference_free_splade",
+        "Bm25": "bm25",
+        "Bm42": "bm42",
+        "MiniCOIL": "minicoil",
+        "OnnxTextCrossEncoder": "cross_encoder",
+    }
+    for kind, model_class, theirs in fastembed_models():
+        if theirs.model in NOT_CARRIED:
+            continue
+        ours = card(theirs.model, kind)
+        assert ours.family == families.get(model_class, "dense"), ours.name
+        assert ours.source == theirs.sources.hf, ours.name
+        assert ours.files == (theirs.model_file, *theirs.additional_files), ours.name
+        assert ours.licence == theirs.license, ours.name
+        assert ours.size_mb == round(theirs.size_in_GB * 1000), ours.name
+        assert ours.dim == (getattr(theirs, "dim", None) or 0), ours.name
+        assert ours.vocab_size == (getattr(theirs, "vocab_size", None) or 0), ours.name
+        assert ours.needs_idf == bool(getattr(theirs, "requires_idf", None)), ours.name
+        if "input tokens truncation" in theirs.description:
+            limit = theirs.description.split(" input tokens truncation")[0].split()[-1]
+            assert ours.max_tokens == int(limit), ours.name
+
+
+def test_models_that_need_prefixes_have_them():
+    from fastembed.text.text_embedding import TextEmbedding
+
+    for model_class in TextEmbedding.EMBEDDINGS_REGISTRY:
+        for theirs in model_class._list_supported_models():
+            needed = "documents: necessary" in theirs.description or "{" in theirs.description
+            if needed and theirs.model not in NOT_CARRIED:
+                assert card(theirs.model, "dense").query_prefix, theirs.model
+    assert card("BAAI/bge-small-en-v1.5", "dense").query_prefix == (
+        "Represent this sentence for searching relevant passages: "
+    )
+    e5 = card("intfloat/multilingual-e5-large", "dense")
+    assert (e5.query_prefix, e5.document_prefix) == ("query: ", "passage: ")
+
+
+def test_cards_are_sound():
+    assert len({found.name.lower() for found in CARDS}) == len(CARDS)
+    for found in CARDS:
+        assert (found.dim > 0) == (found.kind == "dense" and found.runtime != "torch"), found.name
+        assert found.extra == ("torch" if found.runtime == "torch" else ""), found.name
+        assert bool(found.source) == (found.runtime in ("fastembed", "torch")), found.name
+        assert (found.max_tokens == 0) == (found.family == "bm25"), found.name
+        assert found.needs_idf == (found.family in ("bm25", "bm42", "minicoil")), found.name
+
+
+def test_the_engine_card_is_the_stores():
+    found = card("qdrant/bm25-engine", "sparse")
+    assert (found.runtime, found.family, found.needs_idf, found.max_tokens) == ("engine", "bm25", True, 0)
+
+
+def test_loading_the_engine_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="the store supplies"):
+        load(card("qdrant/bm25-engine", "sparse"), cache_dir=tmp_path)
+
+
+def test_profiles_name_cards():
+    assert set(PROFILES) == {"splade", "bundled"}
+    for profile in PROFILES.values():
+        card(profile.sparse, "sparse")
+        card(profile.dense, "dense")
+
+
+def test_names_are_exact_but_for_case():
+    assert card("baai/BGE-small-EN-v1.5", "dense").name == "BAAI/bge-small-en-v1.5"
+    with pytest.raises(UnknownModel) as caught:
+        card("BAAI/bge-small", "dense")
+    assert caught.value.near[0] in ("BAAI/bge-small-en", "BAAI/bge-small-en-v1.5")
+    assert "models list" in str(caught.value)
+
+
+def test_near_names_are_of_the_kind_asked_for():
+    with pytest.raises(UnknownModel) as caught:
+        card("prithivida/Splade_PP_en", "sparse")
+    assert caught.value.near[0] == "prithivida/Splade_PP_en_v1"
+
+
+def test_a_model_of_another_kind_is_refused():
+    with pytest.raises(ModelError, match="is a dense model; a sparse model was expected"):
+        card("BAAI/bge-small-en-v1.5", "sparse")
+
+
+def test_cards_by_kind():
+    assert cards() == CARDS
+    assert {found.kind for found in cards("reranker")} == {"reranker"}
+    assert cards("sparse")[0].name == PROFILES["splade"].sparse

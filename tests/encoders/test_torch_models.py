@@ -1,0 +1,119 @@
+"""sentence-transformers' runtime over tiny models on disk; the ONNX form of the same weights must agree with it."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from hybrid_search.encoders import load
+from hybrid_search.encoders.catalog import card
+from hybrid_search.errors import MissingExtra, ModelUnavailable
+from hybrid_search.protocols import DenseEncoder, Reranker, SparseEncoder
+from tests import hub_models
+
+TEXTS = ["A movie about music", "", "This is Spinal Tap", "the sea " * 400, "Ünïcödé 東京", "\ud83d movie"]
+
+needs_torch = pytest.mark.skipif(
+    find_spec("sentence_transformers") is None or find_spec("torch") is None,
+    reason="the torch extra (sentence-transformers, torch) is not installed",
+)
+# torch and transformers warn of their own future; what we do is checked elsewhere with warnings as errors.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def as_rows(vectors):
+    rows = np.zeros((len(vectors), len(hub_models.VOCABULARY)))
+    for row, vector in zip(rows, vectors, strict=True):
+        row[vector.indices] = vector.values
+    return rows
+
+
+@needs_torch
+def test_splade_agrees_with_onnx(tmp_path, capfd):
+    ours = load(
+        card(str(hub_models.torch_folder(tmp_path / "t", "BertForMaskedLM", seed=7)), "sparse"), cache_dir=tmp_path
+    )
+    onnx = load(card(str(hub_models.splade_folder(tmp_path / "o", seed=7)), "sparse"), cache_dir=tmp_path)
+    assert isinstance(ours, SparseEncoder)
+    for verb in ("encode_documents", "encode_queries"):
+        found, wanted = getattr(ours, verb)(TEXTS), getattr(onnx, verb)(TEXTS)
+        np.testing.assert_allclose(as_rows(found), as_rows(wanted), atol=1e-4)
+    assert ours.count_tokens(TEXTS) == onnx.count_tokens(TEXTS)
+    assert ours.terms([5]) == ["a"]
+    assert ours.encode_documents([]) == []
+    assert len(ours.fingerprint()) == 32
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_torch
+def test_dense_agrees_with_onnx(tmp_path):
+    torch_folder = hub_models.torch_folder(tmp_path / "t", "BertModel", seed=9)
+    onnx_folder = hub_models.dense_folder(tmp_path / "o", onnx="model.onnx", seed=9)
+    for folder in (torch_folder, onnx_folder):
+        own = {"pooling": "mean", "query_prefix": "the "}
+        (folder / "hybrid_search.json").write_text(json.dumps(own), encoding="utf-8")
+    ours, onnx = (load(card(str(folder), "dense"), cache_dir=tmp_path) for folder in (torch_folder, onnx_folder))
+    assert isinstance(ours, DenseEncoder)
+    for verb in ("encode_documents", "encode_queries"):
+        np.testing.assert_allclose(getattr(ours, verb)(TEXTS), getattr(onnx, verb)(TEXTS), atol=1e-5)
+    assert not np.allclose(ours.encode_queries(TEXTS[:1]), ours.encode_documents(TEXTS[:1]), atol=1e-3)
+    assert ours.encode_documents([]).shape == (0, hub_models.HIDDEN)
+
+
+@needs_torch
+def test_reranker_agrees_with_onnx(tmp_path):
+    architecture = "BertForSequenceClassification"
+    ours = load(
+        card(str(hub_models.torch_folder(tmp_path / "t", architecture, seed=10)), "reranker"), cache_dir=tmp_path
+    )
+    onnx = load(card(str(hub_models.reranker_folder(tmp_path / "o", seed=10)), "reranker"), cache_dir=tmp_path)
+    assert isinstance(ours, Reranker)
+    np.testing.assert_allclose(ours.score("music", TEXTS), onnx.score("music", TEXTS), atol=1e-4)
+    assert ours.score("music", []).shape == (0,)
+
+
+@needs_torch
+def test_a_saved_inference_free_model(tmp_path):
+    import torch
+    from sentence_transformers import SparseEncoder as Theirs
+    from sentence_transformers.models import Router
+    from sentence_transformers.sparse_encoder import models
+    from transformers import AutoTokenizer
+
+    base = hub_models.torch_folder(tmp_path / "base", "BertForMaskedLM", seed=8)
+    table = models.SparseStaticEmbedding(AutoTokenizer.from_pretrained(base), frozen=True)
+    with torch.no_grad():
+        table.weight[:] = torch.arange(len(hub_models.VOCABULARY)) / 100
+    document = [models.MLMTransformer(str(base)), models.SpladePooling("max")]
+    router = Router.for_query_document(query_modules=[table], document_modules=document)
+    Theirs(modules=[router]).save(str(tmp_path / "saved"))
+    found = card(str(tmp_path / "saved"), "sparse")
+    assert (found.family, found.runtime) == ("inference_free_splade", "torch")
+    encoder = load(found, cache_dir=tmp_path)
+    (query,) = encoder.encode_queries(["music"])
+    place = hub_models.VOCABULARY.index("music")
+    assert dict(zip(query.indices.tolist(), query.values.tolist(), strict=True))[place] == pytest.approx(place / 100)
+    plain = load(card(str(base), "sparse"), cache_dir=tmp_path)
+    np.testing.assert_allclose(
+        as_rows(encoder.encode_documents(TEXTS[:1])), as_rows(plain.encode_documents(TEXTS[:1])), atol=1e-5
+    )
+
+
+@needs_torch
+def test_weights_that_would_be_random_are_refused(tmp_path):
+    folder = hub_models.torch_folder(tmp_path, "BertModel", seed=7)
+    settings = json.loads((folder / "config.json").read_text("utf-8"))
+    settings["architectures"] = ["BertForMaskedLM"]
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(ModelUnavailable, match=r"lack cls\.predictions\..*not those of a splade model"):
+        load(card(str(folder), "sparse"), cache_dir=tmp_path).warm_up()
+
+
+@pytest.mark.skipif(find_spec("sentence_transformers") is not None, reason="the torch extra is installed")
+def test_the_missing_extra_is_named(tmp_path):
+    encoder = load(card("naver/splade-v3", "sparse"), cache_dir=tmp_path)
+    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search\[torch\]'"):
+        encoder.encode_queries(["music"])

@@ -1,0 +1,874 @@
+"""The embedded store: the guards against what its engine does not check, and many readers beside one writer."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python, random_sparse
+
+from hybrid_search.errors import CollectionDamaged, CollectionNotFound, StoreBusy, StoreError, StoreFull
+from hybrid_search.store import edge, generations
+from hybrid_search.store.edge import EdgeStore
+from hybrid_search.types import Point, SparseVector
+
+ONES = np.ones(DIM, np.float32)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return EdgeStore(tmp_path / "store")
+
+
+@pytest.fixture
+def root(store):
+    return store.folder / "c"
+
+
+def content_of(folder):
+    return {str(file): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+# ---------------------------------------------------------------- guards
+
+
+@pytest.mark.parametrize(
+    ("vectors", "words"),
+    [
+        ({"dense": np.full(DIM, np.nan, np.float32)}, "not finite"),
+        ({"dense": np.full(DIM, np.inf, np.float32)}, "not finite"),
+        ({"dense": np.zeros(DIM, np.float32)}, "has length 0"),
+        ({"dense": np.full(DIM, 1e38, np.float32)}, "has length"),
+        ({"dense": np.ones(DIM + 1, np.float32)}, r"has shape \(9,\)"),
+        ({"dense": np.ones((1, DIM), np.float32)}, r"has shape \(1, 8\)"),
+        ({"sparse": ONES}, "is dense, but the leg is sparse"),
+        ({"dense": SparseVector.of([1], [1])}, "is sparse, but the leg is dense"),
+        ({"colbert": ONES}, "the collection has"),
+    ],
+)
+def test_g1_a_bad_vector_is_refused_before_the_engine_sees_it(store, vectors, words):
+    writer = store.writer("c", manifest_of())
+    with pytest.raises(StoreError, match=words):
+        writer.upsert([Point("bad#0", vectors, point("bad").payload)])
+    writer.upsert([point("good")])
+    writer.publish()
+    writer.close()
+    store.writer("c", manifest_of()).close()  # the log holds nothing that would stop it
+    assert found(store.reader("c")) == {"good#0"}
+
+
+@pytest.mark.parametrize(
+    ("indices", "values"),
+    [([1, 2], [1.0]), ([1, 1], [1.0, 2.0]), ([1], [np.inf]), ([1], [np.nan]), ([-1], [1.0]), ([2**31], [1.0])],
+)
+def test_g1_a_bad_sparse_vector_cannot_even_be_made(indices, values):
+    with pytest.raises((ValueError, OverflowError)):
+        SparseVector(np.array(indices), np.array(values, np.float32))
+
+
+def test_g2_flags_come_back_as_flags_and_get_an_index_of_their_own(store):
+    """Filters on them are not part of this room yet; they will have to ask with `numpy.bool_`."""
+    build(store, "c", [point("a", metadata={"seen": True}), point("b", metadata={"seen": False})])
+    payloads = store.reader("c").payloads(["a#0", "b#0"])
+    assert payloads["a#0"]["metadata"]["seen"] is True
+    assert payloads["b#0"]["metadata"]["seen"] is False
+    writer = store.writer("c", manifest_of())
+    assert writer._shard.indexed_fields() == {"number": "integer", "doc_id": "keyword", "metadata.seen": "bool"}
+    writer.close()
+
+
+def test_g3_the_index_is_built_in_a_process_of_its_own(store, monkeypatch):
+    commands = []
+
+    def run(command, **options):
+        commands.append(command)
+        return subprocess_run(command, **options)
+
+    subprocess_run = subprocess.run
+    monkeypatch.setattr(edge, "OPTIMIZE_FROM", 50)
+    monkeypatch.setattr(edge.subprocess, "run", run)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    batch = points(60)
+    build(store, "c", batch)
+    assert [command[0] for command in commands] == [sys.executable]
+    assert found(store.reader("c")) == {p.chunk_id for p in batch}
+    writer = store.writer("c", manifest_of())
+    writer.upsert([point("late")])
+    writer.publish()
+    writer.close()
+    assert "late#0" in found(store.reader("c"))
+
+
+def test_g3_a_failing_build_of_the_index_costs_speed_only(store, monkeypatch, caplog):
+    run = subprocess.run
+    monkeypatch.setattr(edge, "OPTIMIZE_FROM", 50)
+    failing = "import sys; sys.exit('out of memory')"
+    monkeypatch.setattr(edge.subprocess, "run", lambda command, **o: run([command[0], "-c", failing], **o))
+    batch = points(60)
+    with caplog.at_level(logging.WARNING):
+        build(store, "c", batch)
+    assert "Collection c stays without its search index (slower, still right): out of memory" in caplog.text
+    assert found(store.reader("c")) == {p.chunk_id for p in batch}
+
+
+@pytest.mark.slow
+def test_g3_an_index_that_was_really_built_finds_the_same(store, monkeypatch):
+    """7 000 vectors of 384 numbers are more than the engine scans by default (10 000 KB)."""
+    from hybrid_search.manifest import LegSpec, Manifest
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    rng = np.random.default_rng(0)
+    vectors = np.repeat(rng.normal(size=(350, 384)), 20, axis=0) + 0.3 * rng.normal(size=(7_000, 384))
+    vectors = vectors.astype(np.float32)
+    manifest = Manifest("custom", {"dense": LegSpec("m", "f", dim=384)}, 0)
+    writer = store.writer("c", manifest)
+    for start in range(0, len(vectors), 500):
+        writer.upsert([point(f"d{n}", legs=["dense"], dense=vectors[n]) for n in range(start, start + 500)])
+    writer.publish()
+    writer.close()
+    folder = generations.current(store.folder / "c")
+    assert list(folder.rglob("graph*.bin")) or list(folder.rglob("*links*"))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for _ in range(2):  # a second reader finds what the first left
+        reader = store.reader("c")
+        shared = 0
+        for query in vectors[::350]:
+            answer = {c for c, _ in reader.retrieve([("dense", query)], 10)[0]}
+            shared += len(answer & {f"d{n}#0" for n in np.argsort(-(unit @ query))[:10]})
+        reader.close()
+        assert shared >= 190  # of 200
+
+
+WRITER = """
+import sys, time
+from hybrid_search.store.edge import EdgeStore
+from store_points import manifest_of, points
+writer = EdgeStore(sys.argv[1]).writer("c", manifest_of())
+writer.upsert(points(3))
+print("holding")
+time.sleep(float(sys.argv[2]))
+writer.publish()
+writer.close()
+"""
+
+
+def test_g4_a_second_writer_is_told_who_the_first_is(store):
+    process = python(WRITER, store.folder, 20)
+    assert process.stdout.readline() == "holding\n"
+    started = time.monotonic()
+    with pytest.raises(StoreBusy, match=rf"'c' is being written by process {process.pid} on .* since 20\d\d-"):
+        store.writer("c", manifest_of())
+    with pytest.raises(StoreBusy, match=str(process.pid)):
+        store.delete("c")
+    assert time.monotonic() - started < 5
+    with pytest.raises(StoreBusy):
+        store.writer("c", manifest_of(), wait_s=0.3)
+    process.kill()
+    process.communicate()
+    writer = store.writer("c", manifest_of(), wait_s=5)
+    assert sorted(writer.doc_ids()) == ["d0", "d1", "d2"]
+    writer.close()
+
+
+def test_g4_a_second_writer_waits_for_the_first(store):
+    process = python(WRITER, store.folder, 0.7)
+    assert process.stdout.readline() == "holding\n"
+    writer = store.writer("c", manifest_of(), wait_s=20)
+    assert sorted(writer.doc_ids()) == ["d0", "d1", "d2"]
+    writer.close()
+    assert output_of(process)[0] == 0
+    assert found(store.reader("c")) == {"d0#0", "d1#0", "d2#0"}
+
+
+def test_g4_a_second_writer_in_the_same_process_is_refused_too(store):
+    writer = store.writer("c", manifest_of())
+    with pytest.raises(StoreBusy, match=f"process {os.getpid()}"):
+        store.writer("c", manifest_of())
+    writer.close()
+    writer.close()
+    store.writer("c", manifest_of()).close()
+
+
+def test_g4_a_writer_that_could_not_start_holds_nothing(store, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(generations.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+        with pytest.raises(StoreFull):
+            store.writer("c", manifest_of())
+    store.writer("c", manifest_of()).close()
+
+
+READERS = """
+import sys, time
+from pathlib import Path
+from hybrid_search.store.edge import EdgeStore
+from store_points import found
+store, stop, rounds = EdgeStore(sys.argv[1]), Path(sys.argv[2]), 0
+print("ready")
+while not stop.exists():
+    reader = store.reader("c")
+    chunk_ids = found(reader)
+    # A generation is 20 documents of version n and 5 more for each publication: never a mixture, never a part.
+    assert len(chunk_ids) == reader.info().points == 20 + 5 * (len(chunk_ids) // 5 - 4), len(chunk_ids)
+    assert len(reader.payloads(sorted(chunk_ids))) == len(chunk_ids)
+    assert store.names() == ["c"]
+    store.info("c")
+    reader.close()
+    rounds += 1
+print(rounds)
+"""
+
+
+def test_g4_many_processes_search_while_one_writes_and_publishes(store, tmp_path):
+    build(store, "c", points(20))
+    stop = tmp_path / "stop"
+    readers = [python(READERS, store.folder, stop) for _ in range(3)]
+    try:
+        for reader in readers:
+            assert reader.stdout.readline() == "ready\n"
+        writer = store.writer("c", manifest_of())
+        for turn in range(8):
+            writer.upsert(points(5, f"turn{turn}-"))
+            time.sleep(0.05)
+            writer.publish()
+        writer.close()
+    finally:
+        stop.touch()
+        results = [output_of(reader) for reader in readers]
+    assert [(code, err) for code, _, err in results] == [(0, "")] * 3
+    assert all(int(out) >= 3 for _, out, _ in results)
+    assert len(found(store.reader("c"))) == 60
+
+
+def test_g4_an_open_reader_keeps_its_generation_until_it_is_closed(store, root):
+    build(store, "c", points(2))
+    reader = store.reader("c")
+    writer = store.writer("c", manifest_of())
+    for turn in range(3):
+        writer.upsert([point(f"new{turn}")])
+        writer.publish()
+    assert sorted(f.name for f in root.glob("g*")) == ["g000001", "g000004"]
+    assert found(reader) == {"d0#0", "d1#0"}
+    reader.close()
+    writer.upsert([point("last")])
+    writer.publish()
+    writer.close()
+    assert [f.name for f in root.glob("g*")] == ["g000005"]
+
+
+FORK = """
+import os, sys, warnings
+from hybrid_search.errors import StoreError
+from hybrid_search.store.edge import EdgeStore
+from store_points import found, manifest_of, point
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads; the engine has some
+store = EdgeStore(sys.argv[1])
+writer, reader = store.writer("c", manifest_of()), store.reader("c")
+child = os.fork()
+if child == 0:
+    code = 0
+    for use in (lambda: found(reader), lambda: writer.upsert([point("x")]), writer.publish):
+        try:
+            use()
+            code = 1
+        except StoreError as error:
+            if "cannot be used in its fork" not in str(error) or str(os.getppid()) not in str(error):
+                code = 2
+    reader.close()
+    writer.close()
+    sys.exit(code)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print(len(found(reader)), len(list((store.folder / "c" / "leases").iterdir())))
+sys.stdin.close()
+other = __import__("subprocess").run([sys.executable, "-c", sys.argv[2], sys.argv[1]], capture_output=True, text=True)
+print(other.stdout + other.stderr)
+writer.publish()
+"""
+
+TRY_TO_WRITE = """
+import sys
+from hybrid_search.errors import StoreBusy
+from hybrid_search.store.edge import EdgeStore
+from store_points import manifest_of
+try:
+    EdgeStore(sys.argv[1]).writer("c", manifest_of())
+except StoreBusy:
+    print("busy")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_g5_a_fork_may_use_nothing_and_takes_nothing_from_its_parent(store):
+    build(store, "c", points(4))
+    code, out, err = output_of(python(FORK, store.folder, TRY_TO_WRITE))
+    assert (code, err) == (0, "")
+    assert out.split() == ["4", "1", "busy"]
+
+
+def test_g6_a_nearly_full_disk_stops_a_batch_before_it_is_written(store, monkeypatch):
+    writer = store.writer("c", manifest_of())
+    writer.upsert(points(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(generations.shutil, "disk_usage", lambda _: SimpleNamespace(free=99 * 1024 * 1024))
+        for act in (lambda: writer.upsert([point("late")]), writer.publish):
+            with pytest.raises(StoreFull, match=r"has 104 MB left, 10\d MB are needed"):
+                act()
+    assert sorted(writer.doc_ids()) == ["d0", "d1", "d2"]
+    assert store.names() == []
+    writer.publish()
+    writer.close()
+    assert store.names() == ["c"]
+
+
+FILL = """
+import shutil, sys
+from hybrid_search.errors import StoreFull
+from hybrid_search.store.edge import EdgeStore
+from store_points import found, manifest_of, point, points
+store = EdgeStore(sys.argv[1])
+writer = store.writer("c", manifest_of())
+writer.upsert(points(5))
+writer.publish()
+full = 0
+try:
+    for n in range(200):
+        writer.upsert([point(f"big{n}-{i}", text="x" * 40_000) for i in range(20)])
+except StoreFull:
+    full += 1
+try:
+    writer.publish()
+except StoreFull:
+    full += 1
+free = shutil.disk_usage(sys.argv[1]).free
+with open(sys.argv[2], "wb") as filler:  # now let somebody else take the very rest
+    filler.write(b"x" * (free - 8_192))
+try:
+    writer.upsert([point("more")])
+except StoreFull:
+    full += 1
+writer.close()
+reader = store.reader("c")
+print(full, len(found(reader)))
+reader.close()
+try:
+    store.writer("c", manifest_of())
+except StoreFull:
+    print("still full")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0 or sys.platform != "linux", reason="mounts a disk")
+def test_g6_a_disk_that_is_really_full_kills_no_process(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=220m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("may not mount here")
+    try:
+        code, out, err = output_of(python(FILL, disk / "store", disk / "filler"), 60)
+        assert (code, err) == (0, "")
+        assert out.split() == ["3", "5", "still", "full"]
+        (disk / "filler").unlink()
+        folder = tmp_path / "elsewhere"
+        shutil.copytree(disk / "store", folder)
+        writer = EdgeStore(folder).writer("c", manifest_of())
+        assert writer.info().points >= 25
+        writer.publish()
+        writer.close()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_g7_the_log_stays_and_updates_after_a_publication_count(store, root):
+    build(store, "c", [point("a", stamp="old"), point("b")])
+    log = root / "work" / "shard" / "wal"
+    assert any(log.iterdir())
+    assert not (root / "g000001" / "shard" / "wal").exists()
+    for _ in range(2):
+        writer = store.writer("c", manifest_of())
+        writer.upsert([point("a", stamp="new", metadata={"new": True})])
+        writer.delete(["b#0"])
+        writer.publish()
+        assert writer.heads(["a", "b"])["a"].stamp == "new"
+        writer.close()
+        assert any(log.iterdir())
+    reader = store.reader("c")
+    assert found(reader) == {"a#0"}
+    assert reader.payloads(["a#0"])["a#0"]["metadata"] == {"new": True}
+
+
+def test_g8_payloads_may_nest_32_levels_and_no_more(store):
+    def nested(levels):
+        value = {}
+        for _ in range(levels):
+            value = {"x": value}
+        return value
+
+    writer = store.writer("c", manifest_of())
+    writer.upsert([point("fits", metadata=nested(32))])
+    for levels in (33, 1_000):
+        with pytest.raises(StoreError, match="'deep#0' is nested deeper than 32 levels"):
+            writer.upsert([point("deep", metadata=nested(levels))])
+    writer.publish()
+    writer.close()
+    assert store.reader("c").payloads(["fits#0"])["fits#0"]["metadata"] == nested(32)
+
+
+def test_g9_a_batch_with_one_bad_point_writes_nothing_even_after_a_replay(store):
+    writer = store.writer("c", manifest_of())
+    writer.upsert([point("before")])
+    with pytest.raises(StoreError, match="'bad#0'"):
+        writer.upsert([*points(20), point("bad", dense=np.ones(DIM + 1, np.float32)), *points(20, "e")])
+    writer.close()
+    writer = store.writer("c", manifest_of())
+    assert list(writer.doc_ids()) == ["before"]
+    assert writer.info().points == 1
+    writer.close()
+
+
+def test_g10_a_panic_of_the_engine_is_a_damaged_collection_and_nothing_is_published_after_it(store, root):
+    import qdrant_edge
+
+    build(store, "c", points(3))
+    writer = store.writer("c", manifest_of())
+    poison = qdrant_edge.SparseVector([1, 2], [1.0])
+    operation = qdrant_edge.UpdateOperation.upsert_points([qdrant_edge.Point(1, {"sparse": poison}, {})])
+    with pytest.raises(CollectionDamaged, match="The engine gave up") as caught:
+        writer._shard._update(operation)
+    assert type(caught.value.__cause__).__name__ == "PanicException"
+    for act in (lambda: writer.upsert([point("late")]), lambda: writer.delete(["d0#0"]), writer.publish):
+        with pytest.raises(CollectionDamaged, match="--replace"):
+            act()
+    writer.close()
+    with pytest.raises(CollectionDamaged):
+        store.writer("c", manifest_of())
+    assert generations.current(root).name == "g000001"
+    assert len(found(store.reader("c"))) == 3
+
+    writer = store.writer("c", manifest_of(), replace=True)
+    writer.upsert([point("new")])
+    writer.publish()
+    writer.close()
+    assert found(store.reader("c")) == {"new#0"}
+
+
+def test_g10_an_interrupt_stays_an_interrupt():
+    from hybrid_search.store.shard import _engine
+
+    for kind in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(kind), _engine(Path("x")):
+            raise kind
+
+
+OPEN = """
+import sys
+from hybrid_search.errors import CollectionDamaged
+from hybrid_search.store.edge import EdgeStore
+try:
+    EdgeStore(sys.argv[1]).reader("c")
+except CollectionDamaged as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "keep"),
+    [
+        ("segments/*/version.info", None),
+        ("segments/*/version.info", 0),
+        ("segments/*/segment.json", 0),
+        ("segments/*/*id_tracker.mappings", 0.5),
+        ("segments/*/*id_tracker.versions", 0.5),
+        ("segments/*/payload_storage/tracker.dat", 0),
+        ("segments/*/vector_storage-dense/vectors/*.mmap", 0.5),
+        ("segments/*/vector_storage-sparse/store/page_0.dat", 0),
+        ("edge_config.json", 0.5),
+    ],
+)
+def test_g11_a_published_file_that_is_gone_or_cut_short_is_noticed(store, root, file, keep):
+    build(store, "c", points(50))
+    (damaged,) = (root / "g000001" / "shard").glob(file)
+    if keep is None:
+        damaged.unlink()
+    else:
+        os.truncate(damaged, int(damaged.stat().st_size * keep))
+    with pytest.raises(CollectionDamaged, match="missing or not as long as they were written") as caught:
+        store.reader("c")
+    assert "--replace" in str(caught.value)
+    assert damaged.name in str(caught.value)
+    assert store.names() == ["c"]
+
+
+def test_g11_a_damaged_file_does_not_end_the_process(store, root):
+    """The engine itself aborts on this one, so it has to be seen from outside."""
+    build(store, "c", points(50))
+    (damaged,) = (root / "g000001" / "shard").glob("segments/*/*id_tracker.mappings")
+    os.truncate(damaged, 700)
+    code, out, err = output_of(python(OPEN, store.folder))
+    assert (code, err) == (0, "")
+    assert "is damaged: 1 files" in out
+
+
+def test_g11_points_that_are_fewer_than_were_written_are_noticed(store, root):
+    build(store, "c", points(50))
+    file = root / "g000001" / "manifest.json"
+    data = json.loads(file.read_text(encoding="utf-8"))
+    data["counts"]["dense"] += 1
+    file.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(CollectionDamaged, match=r"'dense': 50.*but .*'dense': 51.* were written"):
+        store.reader("c")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"manifest": {}}', '{"counts": {}}', "\0\0\0"])
+def test_g11_a_damaged_manifest_is_noticed(store, root, text):
+    build(store, "c", points(2))
+    (root / "g000001" / "manifest.json").write_text(text, encoding="utf-8")
+    for opening in (store.reader, store.info):
+        with pytest.raises(CollectionDamaged, match=r"manifest\.json cannot be read"):
+            opening("c")
+
+
+@pytest.mark.parametrize("text", ["", "\0\0\0\0\0\0\0", "../../etc", "g000002"])
+def test_g11_a_damaged_pointer_is_noticed_and_a_rebuild_repairs_it(store, root, text):
+    build(store, "c", points(2))
+    (root / "CURRENT").write_text(text, encoding="utf-8")
+    for opening in (store.reader, store.info):
+        with pytest.raises(CollectionDamaged):
+            opening("c")
+    assert store.manifest("c") == manifest_of()
+    writer = store.writer("c", manifest_of(), replace=True)
+    writer.upsert([point("new")])
+    writer.publish()
+    writer.close()
+    assert found(store.reader("c")) == {"new#0"}
+
+
+def test_g12_a_network_file_system_is_warned_of(store, monkeypatch, caplog):
+    monkeypatch.setattr(generations, "network_file_system", lambda _: "nfs4")
+    with caplog.at_level(logging.WARNING):
+        store.writer("c", manifest_of()).close()
+    assert "lies on nfs4: the embedded engine is not safe there" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/mnt/nfs/store", "nfs4"),
+        ("/mnt/nfs", "nfs4"),
+        ("/mnt/nfs-not/store", None),
+        ("/mnt/nfs/local/store", None),
+        ("/mnt/my share/store", "cifs"),
+        ("/mnt/c/Users/me", "9p"),
+        ("/over/store", "nfs"),
+        ("/home/me", None),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_g12_the_file_system_is_read_from_the_mounts(monkeypatch, folder, kind):
+    mounts = (
+        "/dev/sda / ext4 rw 0 0\nserver:/x /mnt/nfs nfs4 rw 0 0\n/dev/sdb /mnt/nfs/local ext4 rw 0 0\n"
+        "//s/x /mnt/my\\040share cifs rw 0 0\nC:\\134 /mnt/c 9p rw 0 0\n"
+        "tmpfs /over tmpfs rw 0 0\nserver:/y /over nfs rw 0 0\n"
+    )
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda self, **o: mounts if str(self) == "/proc/mounts" else read(self, **o))
+    assert generations.network_file_system(Path(folder)) == kind
+
+
+# ---------------------------------------------------------------- dying at a bad moment
+
+ENDLESS = """
+import sys
+from hybrid_search.store.edge import EdgeStore
+from store_points import manifest_of, point
+writer = EdgeStore(sys.argv[1]).writer("c", manifest_of())
+for turn in range(100_000):
+    writer.upsert([point(f"t{turn}-{i}") for i in range(10)])
+    print(turn)
+"""
+
+
+def test_a_killed_writer_loses_nothing_that_was_acknowledged(store, root):
+    build(store, "c", points(3))
+    process = python(ENDLESS, store.folder)
+    acknowledged = [process.stdout.readline() for _ in range(15)]
+    process.kill()
+    acknowledged += process.communicate()[0].splitlines(keepends=True)
+    turns = [int(line) for line in acknowledged if line.endswith("\n")]
+    assert len(turns) >= 15
+
+    assert found(store.reader("c")) == {"d0#0", "d1#0", "d2#0"}  # the old generation, whole
+    assert (root / "work" / "changed").exists()
+    writer = store.writer("c", manifest_of())
+    kept = set(writer.doc_ids())
+    assert kept >= {f"t{turn}-{i}" for turn in turns for i in range(10)}
+    writer.publish()  # this run wrote nothing itself
+    writer.close()
+    assert not (root / "work" / "changed").exists()
+    assert found(store.reader("c"), 100_000) == {f"{doc_id}#0" for doc_id in kept}
+
+
+def test_a_run_that_wrote_nothing_publishes_nothing(store, root):
+    build(store, "c", points(3))
+    writer = store.writer("c", manifest_of())
+    writer.publish()
+    writer.close()
+    assert [f.name for f in root.glob("g*")] == ["g000001"]
+
+
+@pytest.mark.parametrize("step", ["copy_tree", "write_json", "_sync", "_lengths"])
+def test_an_interrupted_publication_leaves_what_was_published(store, root, monkeypatch, step):
+    build(store, "c", points(3))
+    writer = store.writer("c", manifest_of())
+    writer.upsert([point("late")])
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, step, lambda *a, **o: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            writer.publish()
+    writer.close()
+    assert generations.current(root).name == "g000001"
+    assert found(store.reader("c")) == {"d0#0", "d1#0", "d2#0"}
+    writer = store.writer("c", manifest_of())
+    writer.publish()
+    writer.close()
+    assert "late#0" in found(store.reader("c"))
+    assert [f.name for f in root.glob("g*")] in (["g000002"], ["g000003"])
+
+
+def test_a_disk_that_fails_while_publishing_is_told_in_words(store, monkeypatch):
+    writer = store.writer("c", manifest_of())
+    writer.upsert(points(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "_sync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(StoreFull, match="No space left on device"):
+            writer.publish()
+    writer.publish()
+    writer.close()
+
+
+def test_a_copy_that_lost_points_is_not_published(store, root, monkeypatch):
+    build(store, "c", points(3))
+    writer = store.writer("c", manifest_of())
+    writer.upsert(points(50, "e"))
+    copy = generations.copy_tree
+
+    def copy_badly(source, target, leave_out=""):
+        copy(source, target, leave_out)
+        for file in target.glob("segments/*/*id_tracker.mappings"):
+            os.truncate(file, 0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "copy_tree", copy_badly)
+        with pytest.raises(StoreError):
+            writer.publish()
+    assert generations.current(root).name == "g000001"
+    writer.publish()
+    writer.close()
+    assert len(found(store.reader("c"))) == 53
+
+
+def test_a_replacement_cut_short_while_clearing_leaves_nothing_to_go_on_with(store, root, monkeypatch):
+    build(store, "c", points(3))
+
+    def clear_half(folder):
+        shutil.rmtree(folder / "shard")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "remove_folder", clear_half)
+        with pytest.raises(KeyboardInterrupt):
+            store.writer("c", manifest_of(), replace=True)
+    assert found(store.reader("c")) == {"d0#0", "d1#0", "d2#0"}
+    writer = store.writer("c", manifest_of())
+    assert list(writer.doc_ids()) == []
+    writer.close()
+
+
+DYING_READER = """
+import os, sys
+from hybrid_search.store.edge import EdgeStore
+reader = EdgeStore(sys.argv[1]).reader("c")
+print("open")
+sys.stdin.read() if len(sys.argv) > 2 else os._exit(0)
+"""
+
+
+def test_leases_of_dead_readers_are_cleared(store, root):
+    build(store, "c", points(2))
+    assert output_of(python(DYING_READER, store.folder))[0] == 0
+    assert len(list((root / "leases").iterdir())) == 1
+    writer = store.writer("c", manifest_of())
+    writer.upsert([point("late")])
+    writer.publish()
+    writer.close()
+    assert [f.name for f in root.glob("g*")] == ["g000002"]
+    assert list((root / "leases").iterdir()) == []
+
+
+def test_a_reader_takes_the_generation_that_is_current_when_it_holds_its_lease(store, root, monkeypatch):
+    """A publication between reading CURRENT and holding the lease must not leave a reader on a removed folder."""
+    build(store, "c", points(2))
+    writer = store.writer("c", manifest_of())
+    writer.upsert([point("late")])
+    lock = generations._lock
+
+    def publish_first(root, folder):
+        monkeypatch.undo()
+        writer.publish()
+        return lock(root, folder)
+
+    monkeypatch.setattr(generations, "_lock", publish_first)
+    reader = store.reader("c")
+    assert found(reader) == {"d0#0", "d1#0", "late#0"}
+    assert len(list((root / "leases").iterdir())) == 1
+    reader.close()
+    writer.close()
+
+
+# ---------------------------------------------------------------- folders
+
+
+def test_a_store_that_is_not_there_yet_holds_nothing(store):
+    assert store.names() == []
+    assert store.manifest("c") is None
+    for opening in (store.reader, store.info, store.delete):
+        with pytest.raises(CollectionNotFound, match="It holds none yet"):
+            opening("c")
+    assert not store.folder.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_a_way_out(tmp_path):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        store = EdgeStore(folder)
+        with pytest.raises(StoreError, match=r"Cannot write to .*--store"):
+            store.writer("c", manifest_of())
+        assert store.names() == []
+        with pytest.raises(CollectionNotFound):
+            store.reader("c")
+
+
+def test_a_file_in_the_place_of_a_collection_is_no_collection(store):
+    build(store, "c", points(1))
+    (store.folder / "f").write_text("x", encoding="utf-8")
+    assert store.names() == ["c"]
+    for opening in (store.reader, store.info, store.delete):
+        with pytest.raises(CollectionNotFound):
+            opening("f")
+    with pytest.raises(StoreError, match="Cannot write to"):
+        store.writer("f", manifest_of())
+
+
+def test_a_folder_of_somebody_else_is_never_deleted(store):
+    build(store, "c", points(1))
+    (store.folder / "photos").mkdir()
+    (store.folder / "photos" / "cat.jpg").write_text("x", encoding="utf-8")
+    with pytest.raises(CollectionNotFound):
+        store.delete("photos")
+    assert (store.folder / "photos" / "cat.jpg").exists()
+    assert store.names() == ["c"]
+
+
+def test_a_folder_that_may_not_be_written_is_read_from_a_private_copy(store, root, monkeypatch):
+    build(store, "c", points(5))
+    before = {file: file.stat().st_mtime_ns for file in root.rglob("*")}
+    access = os.access
+    monkeypatch.setattr(generations.os, "access", lambda path, mode: False if path == root else access(path, mode))
+    reader = store.reader("c")
+    assert found(reader) == {f"d{i}#0" for i in range(5)}
+    private = reader._lease.folder
+    assert root not in private.parents
+    reader.close()
+    assert not private.exists()
+    assert {file: file.stat().st_mtime_ns for file in root.rglob("*")} == before
+
+
+def test_deleting_leaves_open_readers_what_they_hold(store, root):
+    build(store, "c", points(5))
+    reader = store.reader("c")
+    store.delete("c")
+    assert store.names() == []
+    if os.name != "nt":
+        assert found(reader) == {f"d{i}#0" for i in range(5)}
+        assert not root.exists()
+    reader.close()
+
+
+def test_a_closed_collection_says_so(store):
+    build(store, "c", points(2))
+    reader, writer = store.reader("c"), store.writer("c", manifest_of())
+    for one in (reader, writer):
+        one.close()
+        one.close()
+    for use in (lambda: found(reader), lambda: reader.payloads(["d0#0"]), lambda: writer.heads(["d0"])):
+        with pytest.raises(StoreError, match="has been closed; open it again"):
+            use()
+
+
+def test_holes_in_files_stay_holes(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "wal").mkdir(parents=True)
+    (source / "deep" / "er").mkdir(parents=True)
+    with (source / "deep" / "er" / "file").open("wb") as file:
+        file.write(b"head")
+        file.seek(50_000_000)
+        file.write(b"middle")
+        file.truncate(90_000_000)
+    (source / "zeros").write_bytes(bytes(3_000_000) + b"end")
+    (source / "empty").touch()
+    generations.copy_tree(source, target, leave_out="wal")
+    assert content_of(target) == {k.replace(str(source), str(target)): v for k, v in content_of(source).items()}
+    assert not (target / "wal").exists()
+    if sys.platform == "linux":
+        assert generations.real_size(target) < 10_000_000
+
+
+def test_a_reader_forgets_names_beyond_its_limit_and_still_answers(store, monkeypatch):
+    monkeypatch.setattr(edge, "KNOWN_NAMES", 10)
+    batch = points(40)
+    build(store, "c", batch)
+    reader = store.reader("c")
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        requests = [("dense", rng.normal(size=DIM).astype(np.float32)), ("sparse", random_sparse(rng))]
+        for answer in reader.retrieve(requests, 6):
+            assert {c for c, _ in answer} <= {p.chunk_id for p in batch}
+        assert len(reader._names) <= 22
+    assert len(found(reader)) == 40
+
+
+def test_fields_get_their_index_once_and_a_whole_number_that_turns_broken_gets_another(store):
+    writer = store.writer("c", manifest_of())
+    keys = ["plain", "größe", "a.b", "a b", "a[0]", "", "😀", "a:b", 'quo"te', "back\\slash"]
+    writer.upsert(
+        [point("a", metadata={**dict.fromkeys(keys, "x"), "rate": 1, "in": {"side": 2.5}, "on": "2026-11-21"})]
+    )
+    wanted = {
+        "number": "integer",
+        "doc_id": "keyword",
+        "metadata.plain": "keyword",
+        "metadata.größe": "keyword",
+        'metadata."a.b"': "keyword",
+        'metadata."a b"': "keyword",
+        'metadata."a[0]"': "keyword",
+        'metadata.""': "keyword",
+        'metadata."😀"': "keyword",
+        'metadata."a:b"': "keyword",
+        "metadata.rate": "integer",
+        "metadata.in.side": "float",
+        "metadata.on": "datetime",
+    }
+    assert writer._shard.indexed_fields() == wanted
+    writer.upsert([point("b", metadata={"rate": 1.5})])
+    assert writer._shard.indexed_fields() == {**wanted, "metadata.rate": "float"}
+    writer.close()
+    writer = store.writer("c", manifest_of())
+    assert writer._fields == {**wanted, "metadata.rate": "float"}
+    writer.close()
