@@ -16,9 +16,9 @@ from hybrid_search.errors import CorpusError
 
 COLLECTION = "movies"
 QUERIES = (
-    "a movie about music",
-    "stranded far from home with little hope of rescue",
-    "Marty DiBergi",
+    "A movie about music",
+    "prizefighting",
+    "kestrel falconry Barnsley",
 )
 
 
