@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -45,8 +47,14 @@ def demo(
         for query in QUERIES:
             out.print()
             out.print(results_text(searcher.search(query, k=3), out.width))
-    note("\nYour turn:  hybrid-search search 'an old man and the sea' -c movies")
-    note("Your files: hybrid-search index FOLDER -c notes && hybrid-search search 'your question' -c notes")
+    note(f"\nYour turn:  {_program()} search 'an old man and the sea' -c {COLLECTION}")
+    note(f"Your files: {_program()} index FOLDER -c notes")
+    note(f"            {_program()} search 'your question' -c notes")
+
+
+def _program() -> str:
+    """What to type for this program: its name where the shell finds it, else the path it was started by."""
+    return "hybrid-search" if shutil.which("hybrid-search") else sys.argv[0]
 
 
 def movies_folder() -> Path:

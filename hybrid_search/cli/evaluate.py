@@ -29,8 +29,8 @@ def evaluate(
     sparse: options.Sparse = None,
     dense: options.Dense = None,
     modes: Annotated[
-        str, typer.Option(metavar="A,B", help="Of sparse, dense, hybrid, bm25.")
-    ] = "bm25,sparse,dense,hybrid",
+        str | None, typer.Option(metavar="A,B", help="Of bm25, sparse, dense, hybrid.  [all the models allow]")
+    ] = None,
     measures: Annotated[str, typer.Option(metavar="A,B", help="As ir_measures writes them.")] = "nDCG@10,R@100,RR@10",
     runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a TREC run a mode into this folder.")] = None,
     fail_under: Annotated[
@@ -56,7 +56,7 @@ def evaluate(
             profile=profile,
             sparse=sparse,
             dense=dense,
-            modes=names(modes),
+            modes=None if modes is None else names(modes),
             measures=asked,
             runs=runs,
             watch=watchers._asdict(),

@@ -29,7 +29,8 @@ def results_text(results: Results, width: int) -> RenderableType:
         return Group(head, Text("nothing found", style="yellow"))
     total = results.timings_ms["total"]
     timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in results.timings_ms.items() if stage != "total" and ms)
-    foot = Text(f"{len(results)} hits in {total:.1f} ms ({timings})", style="dim")
+    hits = "1 hit" if len(results) == 1 else f"{len(results)} hits"
+    foot = Text(f"{hits} in {total:.1f} ms ({timings})", style="dim")
     legs = [leg for leg in LEGS if results.mode in ("hybrid", leg)]
     return Group(head, Text(), *(_hit(hit, width, legs) for hit in results), foot)
 
@@ -45,9 +46,15 @@ def _hit(hit: DocumentHit, width: int, legs: Sequence[str]) -> RenderableType:
         evidence.append(" + " if place else "", style="dim")
         evidence.append(leg, style=LEG_STYLES.get(leg, ""))
         evidence.append(f" rank {found.rank} ({found.score:.3f})" if found else " not found")
-    lines: list[RenderableType] = [title, Padding(body, (0, 0, 0, 5)), Padding(evidence, (0, 0, 1, 5))]
+    lines: list[RenderableType] = [
+        title,
+        Padding(body, (0, 0, 0, 5), expand=False),
+        Padding(evidence, (0, 0, 1, 5), expand=False),
+    ]
     if facts:
-        lines.insert(1, Padding(Text(facts, style="dim", overflow="ellipsis", no_wrap=True), (0, 0, 0, 5)))
+        lines.insert(
+            1, Padding(Text(facts, style="dim", overflow="ellipsis", no_wrap=True), (0, 0, 0, 5), expand=False)
+        )
     return Group(*lines)
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 OK, NOTHING_FOUND, USAGE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
-
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Leave it to `_run`; rich would exit with 1, which means "nothing found" here."""
