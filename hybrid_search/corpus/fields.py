@@ -9,6 +9,8 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.types import Document, Failure
 
@@ -92,10 +94,12 @@ def json_value(value: Any, depth: int = 0) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, (dict, list, tuple, set, frozenset)):
         if depth >= MAX_DEPTH:
-            raise BadRecord(f"the metadata is nested deeper than {MAX_DEPTH}")
+            raise BadRecord(f"nested deeper than {MAX_DEPTH}")
         if isinstance(value, dict):
             return {without_surrogates(str(key)): json_value(item, depth + 1) for key, item in value.items()}
         return [json_value(item, depth + 1) for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return json_value(value.tolist(), depth)
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -121,16 +125,11 @@ def _check_named(names: Iterable[str], fields: FieldMap) -> None:
 def _doc_id(record: Mapping[str, Any], fields: FieldMap, fallback_id: str) -> tuple[str, str | None]:
     names = ID_FIELDS if fields.id_field is None else (fields.id_field,)
     for name in names:
-        value = record.get(name)
-        if isinstance(value, float) and not math.isfinite(value):
-            value = None
-        if value is None or value == "":
-            continue
-        if isinstance(value, (dict, list, tuple, set)):
-            raise BadRecord(f"the id field {name!r} holds {_kind(value)}, not a string or a number")
-        doc_id = str(json_value(value))
-        if doc_id.strip():
-            return doc_id, name
+        plain = json_value(record.get(name))
+        if isinstance(plain, (dict, list)):
+            raise BadRecord(f"the id field {name!r} holds {_kind(plain)}, not a string or a number")
+        if plain is not None and str(plain).strip():
+            return str(plain), name
     if fields.id_field is not None:
         raise BadRecord(f"the id field {fields.id_field!r} is empty")
     return fallback_id, None
@@ -172,8 +171,15 @@ def _metadata(record: Mapping[str, Any], taken: set[str | None]) -> dict[str, An
     if isinstance(nested, dict):
         del rest["metadata"]
         rest = {**nested, **rest}
-    cleaned = {without_surrogates(str(key)): json_value(value) for key, value in rest.items()}
-    return {key: value for key, value in cleaned.items() if value is not None}
+    metadata = {}
+    for key, value in rest.items():
+        try:
+            cleaned = json_value(value)
+        except BadRecord as error:
+            raise BadRecord(f"the field {_listed([key])}: {error}") from None
+        if cleaned is not None:
+            metadata[without_surrogates(str(key))] = cleaned
+    return metadata
 
 
 def _listed(names: Iterable[str]) -> str:

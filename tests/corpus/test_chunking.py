@@ -89,6 +89,7 @@ texts = st.lists(unusual | st.text(max_size=12), min_size=1, max_size=40).map(""
     counter=st.sampled_from(sorted(COUNTERS)),
     markdown=st.booleans(),
 )
+@example(text="a" + "\x1c" * 60 + "b", title="", size=12, overlap=0, counter="characters", markdown=False)
 @example(text="a" * 300, title="", size=12, overlap=9, counter="characters", markdown=False)
 @example(text="\U0001f600" * 50, title="x" * 40, size=16, overlap=3, counter="utf8_bytes", markdown=True)
 @example(

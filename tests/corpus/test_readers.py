@@ -8,8 +8,11 @@ import os
 import sys
 import tracemalloc
 
+import numpy as np
 import pytest
 
+from hybrid_search.corpus.decoding import SAMPLE_BYTES
+from hybrid_search.corpus.fields import document_of
 from hybrid_search.corpus.readers import FieldMap, count_documents, read
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.types import Document, Failure
@@ -108,7 +111,7 @@ def test_named_fields(here):
         ('{"_id": ["x"], "text": "t"}', "the id field '_id' holds a list, not a string or a number"),
         ('{"text": {"a": 1}}', "the field 'text' holds an object, not text"),
         ('{"title": ["a", 1], "text": "t"}', "the field 'title' holds a list, not text"),
-        ('{"text": "t", "a": ' + "[" * 33 + "]" * 33 + "}", "the metadata is nested deeper than 32"),
+        ('{"text": "t", "a": ' + "[" * 33 + "]" * 33 + "}", "the field 'a': nested deeper than 32"),
         ('{"text": "t", "a": ' + "[" * 200_000 + "]" * 200_000 + "}", "not readable JSON: nested too deep"),
     ],
 )
@@ -147,8 +150,8 @@ def test_only_a_line_feed_ends_a_line(here):
 def test_metadata_holds_json_values_only(here):
     put(
         here / "a.jsonl",
-        '{"text": "t", "nan": NaN, "inf": [Infinity, 1], "none": null, "deep": {"x": NaN, "y": "\\udc00"}, "\\ud800": true,'
-        ' "big": 123456789012345678901234567890, "zero": 0, "empty": ""}',
+        '{"text": "t", "nan": NaN, "inf": [Infinity, 1], "none": null, "deep": {"x": NaN, "y": "\\udc00"},'
+        ' "\\ud800": true, "big": 123456789012345678901234567890, "zero": 0, "empty": ""}',
     )
     assert next(read(["a.jsonl"])).metadata == {
         "inf": [None, 1],
@@ -227,13 +230,19 @@ def test_an_array_longer_than_the_buffer_with_elements_longer_than_it(here):
     assert count_documents(["a.json"]) == 9000
 
 
+def test_a_number_that_the_buffers_end_cuts_in_two_is_one_element(here):
+    put(here / "a.json", "[" + " " * (SAMPLE_BYTES - 3) + "12345]")
+    assert list(read(["a.json"])) == [Failure("a.json:1", "expected a JSON object, found a number")]
+
+
 # ---- text and Markdown
 
 
 def test_plain_text(here):
     put(here / "docs" / "a.txt", "\ufeffline one\r\nline two\rthree\n")
-    expected = Document("a.txt", "line one\nline two\nthree\n", "", {"path": "a.txt", "suffix": ".txt"}, "docs/a.txt")
-    assert list(read(["docs/a.txt"])) == [expected]
+    given = os.path.normpath("docs/a.txt")
+    expected = Document("a.txt", "line one\nline two\nthree\n", "", {"path": "a.txt", "suffix": ".txt"}, given)
+    assert list(read([given])) == [expected]
     assert list(read(["docs"])) == [expected]
 
 
@@ -246,7 +255,8 @@ def test_a_named_file_is_plain_text_whatever_its_suffix(here):
 def test_markdown_takes_its_title_from_the_front_matter_and_scalars_as_metadata(here):
     put(
         here / "a.md",
-        '---\ntitle: "On: tea"\nyear: 1946\nrating: 4.5\ndraft: false\ntags: [a, b]\nnote: a # comment\nnested:\n  k: v\n'
+        '---\ntitle: "On: tea"\nyear: 1946\nrating: 4.5\ndraft: false\ntags: [a, b]\n'
+        "note: a # comment\nnested:\n  k: v\n"
         "zip: 01234\nnothing: null\ndate: 2020-01-02\n---\n# Heading\n\nBody\n",
     )
     assert list(read(["a.md"])) == [
@@ -542,3 +552,18 @@ def test_counts(here):
     assert count_documents(["docs"]) == sum(1 for _ in read(["docs"]))
     assert count_documents(["docs"], globs=["*.csv"]) == 3
     assert count_documents(["docs/a.jsonl", "-"]) is None
+
+
+# ---- records made in memory
+
+
+def test_numpy_values_in_metadata():
+    record = {"id": np.int64(7), "text": "t", "n": np.float32(0.5), "nan": np.float64("nan"), "row": np.arange(2)}
+    found = document_of(record, FieldMap(), origin="item 1", fallback_id="item-1")
+    assert found == Document("7", "t", "", {"n": 0.5, "row": [0, 1]}, "item 1")
+    assert type(found.metadata["row"]) is list
+
+
+def test_a_value_without_a_json_form():
+    found = document_of({"text": "t", "x": object()}, FieldMap(), origin="item 1", fallback_id="item-1")
+    assert found == Failure("item 1", "the field 'x': a value of type object has no JSON form")

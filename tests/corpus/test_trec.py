@@ -161,7 +161,7 @@ def test_a_run_is_written_as_trec_wants_it(tmp_path):
 
 def test_equal_scores_keep_the_order_given_even_in_32_bits(tmp_path):
     path = tmp_path / "run.txt"
-    scores = [1.0, 1.0, 1.0 - 1e-12, 0.5, 0.0, 0.0, -0.0, -1e30, -1e30]
+    scores = [1.0, 1.0 - 1e-12, 1.0 - 1e-12, 0.5, 0.0, 0.0, -0.0, -1e30, -1e30]
     write_run(path, [ScoredDoc("q", f"d{n}", score) for n, score in enumerate(scores)], "t")
     printed = [line.split() for line in path.read_text().splitlines()]
     assert [row[2] for row in printed] == [f"d{n}" for n in range(9)]
