@@ -304,7 +304,7 @@ class DocumentHit:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The answer to one query: the hits, and how long each stage took (milliseconds)."""
+    """The answer to one query: the hits, and the milliseconds of each stage; `total` also has reading what is shown."""
 
     query: str
     collection: str

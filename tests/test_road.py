@@ -1,4 +1,4 @@
-"""Both roads end to end: with small models in the hub's own layout, with the bundled ones, and with the real SPLADE++."""
+"""Both roads end to end: with small models in the hub's layout, with the bundled ones, and with the real SPLADE++."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from hybrid_search.errors import CollectionDamaged, CollectionNotFound, Manifest
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo, Head
 from hybrid_search.store import generations
+from hybrid_search.store.names import Names, write_names
 from hybrid_search.store.schema import check_name, check_points, check_requests, new_fields
 from hybrid_search.store.shard import Shard
 from hybrid_search.types import LegName, Point, Vector, chunk_id_of, point_id_of
@@ -129,6 +130,7 @@ class EdgeReader:
                 f"Collection {name!r} is damaged: {len(damaged)} files in {lease.folder} are missing or not as long as "
                 f"they were written, first {damaged[0]}. {rebuild}"
             )
+        self._stored = Names(lease.folder / "names")
         self._shard = Shard.load(lease.folder / "shard")
         self._names: dict[int, str] = {}  # by the point id's integer, which hashes ten times as fast as the UUID
         found = self._shard.counts(self.manifest.legs)
@@ -145,10 +147,9 @@ class EdgeReader:
         answers = self._shard.query(requests, limit)
         # Other threads read and fill the same dict, so it only grows; a full one is left to them and a new one begun.
         names = self._names if len(self._names) < KNOWN_NAMES else {}
-        unknown = {point for answer in answers for point, _ in answer if point.int not in names}
+        unknown = [point for answer in answers for point, _ in answer if point.int not in names]
         if unknown:
-            found = self._shard.retrieve(list(unknown), ["chunk_id"])
-            names.update({point.int: payload["chunk_id"] for point, payload in found.items()})
+            names.update(zip((point.int for point in unknown), self._stored.of(unknown), strict=True))
             self._names = names
         return [[(names[point.int], score) for point, score in answer] for answer in answers]
 
@@ -199,8 +200,8 @@ class EdgeWriter:
         return {p["doc_id"]: Head(p["stamp"], p["chunks"]) for p in found.values()}
 
     def doc_ids(self) -> Iterator[str]:
-        for payload in self._shard.scroll_heads():
-            yield payload["doc_id"]
+        for _, doc_id in self._shard.scroll("doc_id", heads=True):
+            yield doc_id
 
     def upsert(self, points: Sequence[Point]) -> None:
         check_points(points, self.manifest)
@@ -230,8 +231,11 @@ class EdgeWriter:
 
         def settle(path: Path) -> None:
             copy = Shard.load(path)
-            found = copy.counts(self.manifest.legs)
-            copy.close()
+            try:
+                found = copy.counts(self.manifest.legs)
+                write_names(path.parent / "names", copy.scroll("chunk_id"))
+            finally:
+                copy.close()
             if found != whole:
                 raise StoreError(f"The copy in {path} holds {found}, expected {whole}; readers keep what they have.")
 

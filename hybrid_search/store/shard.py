@@ -23,7 +23,7 @@ from hybrid_search.types import LegName, Point, SparseVector, Vector
 if TYPE_CHECKING:
     import qdrant_edge
 
-SCROLL_PAGE = 1_000
+SCROLL_PAGE = 5_000
 
 
 def optimize(path: str) -> None:
@@ -128,16 +128,18 @@ class Shard:
             records = self._shard.retrieve(list(ids), payload, False)
         return {cast(UUID, record.id): record.payload or {} for record in records}
 
-    def scroll_heads(self) -> Iterator[dict[str, Any]]:
+    def scroll(self, field: str, *, heads: bool = False) -> Iterator[tuple[UUID, Any]]:
+        """Every point, or every document's head, with one field of its payload."""
         import qdrant_edge as q
 
         offset = None
+        wanted = _heads() if heads else None
         while True:
-            request = q.ScrollRequest(limit=SCROLL_PAGE, offset=offset, filter=_heads(), with_payload=["doc_id"])
+            request = q.ScrollRequest(limit=SCROLL_PAGE, offset=offset, filter=wanted, with_payload=[field])
             with self._using():
                 records, offset = self._shard.scroll(request)
             for record in records:
-                yield record.payload or {}
+                yield cast(UUID, record.id), (record.payload or {}).get(field)
             if offset is None:
                 return
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/retrieval.py [CHUNKS]
 
-Builds a collection of random chunks (SPLADE-like sparse vectors of about 120 active dims over 30,522 terms by Zipf's law,
+Builds a collection of random chunks (SPLADE-like sparse vectors of about 120 active dims over 30,522 terms by Zipf,
 384-d dense vectors in clusters), then times `Searcher`'s own stages for 500 queries, and the engine alone on the same
 requests, interleaved. Prints one dated JSON line and adds it to tests/benchmarks/results/retrieval.jsonl.
 """
@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_search.asking import DEPTH
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.profiles import Models
-from hybrid_search.searcher import DEPTH, Searcher
+from hybrid_search.searcher import Searcher
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, ModelCard, Point, SparseVector
@@ -62,7 +63,9 @@ def build(store: EdgeStore, chunks: int, random: np.random.Generator, centres: n
         for number in range(first, min(first + 256, chunks)):
             chunk = Chunk(f"d{number}", 0, "some words of the text " * 12, 0, 276, f"Document {number}")
             payload = payload_of(chunk, {"year": 1990 + number % 30, "kind": f"k{number % 7}"}, "", ("stamp", 1))
-            points.append(Point(chunk.chunk_id, {"sparse": sparse(random, 150), "dense": dense(random, centres)}, payload))
+            points.append(
+                Point(chunk.chunk_id, {"sparse": sparse(random, 150), "dense": dense(random, centres)}, payload)
+            )
         writer.upsert(points)
     writer.publish()
     writer.close()
