@@ -7,10 +7,15 @@ from itertools import islice
 from typing import TypeVar
 
 from hybrid_search.corpus.chunking import chunk
+from hybrid_search.errors import InvalidArgument
 from hybrid_search.profiles import Models
 from hybrid_search.types import Chunk, Document
 
 T = TypeVar("T")
+
+MIN_CHUNK = 16
+UNLIMITED_CHUNK = 256
+"""Tokens of a chunk where no model has a limit, as for BM25 alone, and none was asked for."""
 
 
 class Cutter:
@@ -36,6 +41,21 @@ class Cutter:
             return [len(text.split()) for text in texts]
         counts = [encoder.count_tokens(texts) for encoder in self._limited]
         return [max(each) for each in zip(*counts, strict=True)]
+
+
+def chunk_size(models: Models, asked: int | None) -> int:
+    """Tokens a chunk of a new collection may take: what was asked for, else what all its models read.
+
+    Raises:
+        InvalidArgument: too small for text, or more than a model reads.
+    """
+    limit = min((e.card.max_tokens for e in models.encoders.values() if e.card.max_tokens), default=0)
+    size = (limit or UNLIMITED_CHUNK) if asked is None else asked
+    if size and (size < MIN_CHUNK or 0 < limit < size):
+        allowed = f"lie in {MIN_CHUNK}..{limit}, which is what all models of the collection read" if limit else ""
+        allowed = allowed or f"be {MIN_CHUNK} or more"
+        raise InvalidArgument(f"chunk_tokens is {size}; it must be 0 (one chunk a document) or {allowed}.")
+    return size
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timezone
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.cutting import Cutter, batched
-from hybrid_search.errors import CorpusError, InvalidArgument
-from hybrid_search.intake import Source, accepted, open_source
+from hybrid_search.cutting import Cutter, batched, chunk_size
+from hybrid_search.intake import Source, accepted, beginning, open_source
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, check_chunking, check_same, choose, fetch, open_place, reopen
 from hybrid_search.protocols import CollectionWriter, DenseEncoder, SparseEncoder, Store
@@ -26,9 +24,8 @@ OnDownload = Callable[[str, int, int], None]
 
 ENCODE_BATCH = 64
 LOOKUP_BATCH = 64
-MIN_CHUNK = 16
-SAMPLE_DOCUMENTS = 4096
-"""Documents on which BM25 measures the mean length, when a collection is new."""
+BEGUN = ""
+"""The stamp of a document whose chunks are not all there yet; no content has it."""
 
 
 class _Part(NamedTuple):
@@ -128,9 +125,7 @@ class Indexer:
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
         with Ledger() as ledger:
             documents = accepted(items, ledger, tally)
-            first = list(islice(documents, 1 if found else SAMPLE_DOCUMENTS))
-            if not first:
-                raise CorpusError(_nothing(tally))
+            first = beginning(documents, tally, sample=found is None and models.measuring)
             documents = chain(first, documents)
             if dry_run:
                 for document in documents:
@@ -138,8 +133,8 @@ class Indexer:
                     tally.tell()
                 return tally.report(dry_run=True)
             if found is None:
-                models = models.fitted([part.searchable for document in first for part in cut(document)])
-            manifest = found or _manifest(models, cut)
+                models = models.fitted(part.searchable for document in first for part in cut(document))
+            manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens)
             writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
             try:
                 for batch in batched(_parts(documents, cut, manifest, writer, tally), ENCODE_BATCH):
@@ -163,21 +158,19 @@ class Indexer:
     def _cutter(self, models: Models, found: Manifest | None) -> Cutter:
         if found is not None:
             return Cutter(models, found.chunk_tokens, found.overlap_tokens)
-        limit = min((e.card.max_tokens for e in models.encoders.values() if e.card.max_tokens), default=256)
-        size = limit if self._chunk_tokens is None else self._chunk_tokens
-        if size and not MIN_CHUNK <= size <= limit:
-            raise InvalidArgument(
-                f"chunk_tokens is {size}; it must be 0 (one chunk a document) or lie in {MIN_CHUNK}..{limit}, "
-                "which is what all models of the collection read."
-            )
-        return Cutter(models, size, self._overlap_tokens or 0)
+        return Cutter(models, chunk_size(models, self._chunk_tokens), self._overlap_tokens or 0)
 
 
 def _parts(
     documents: Iterable[Document], cut: Cutter, manifest: Manifest, writer: CollectionWriter, tally: Tally
 ) -> Iterator[_Part]:
-    """The chunks of every document that is new or has changed; of each document the head comes last."""
+    """The chunks of every document that is new or has changed; of each document the head comes last.
+
+    A document that is not written in one batch begins with a head without a stamp: a run cut short then leaves no chunk
+    that the next one does not know of.
+    """
     fingerprint = manifest.fingerprint()
+    place = 0
     for some in batched(documents, LOOKUP_BATCH):
         heads = writer.heads([document.doc_id for document in some])
         for document in some:
@@ -187,30 +180,35 @@ def _parts(
                 tally.unchanged += 1
                 continue
             chunks = cut(document)
-            if old is not None:
-                writer.delete(chunk_id_of(document.doc_id, n) for n in range(len(chunks), old.chunks))
-            for part in (*chunks[1:], chunks[0]):
-                head = (stamp, len(chunks)) if part.number == 0 else None
+            if old is not None and old.chunks > len(chunks):
+                # Not only those too many: the head of the old version must not outlive its chunks.
+                writer.delete(chunk_id_of(document.doc_id, n) for n in range(old.chunks))
+            order = [(part, None) for part in chunks[1:]] + [(chunks[0], (stamp, len(chunks)))]
+            if place % ENCODE_BATCH + len(chunks) > ENCODE_BATCH:
+                order.insert(0, (chunks[0], (BEGUN, len(chunks))))
+            place += len(order)
+            for part, head in order:
                 yield _Part(part, payload_of(part, document.metadata, document.origin, head))
         tally.tell()
 
 
 def _write(batch: Sequence[_Part], models: Models, manifest: Manifest, writer: CollectionWriter, tally: Tally) -> None:
+    counted = [part.chunk for part in batch if part.payload.get("stamp") != BEGUN]
     texts = [part.chunk.searchable for part in batch]
     vectors: dict[LegName, Sequence[Vector]] = {}
     for leg, encoder in models.encoders.items():
         vectors[leg] = cast("SparseEncoder | DenseEncoder", encoder).encode_documents(texts)  # type: ignore[assignment]
         limit = encoder.card.max_tokens
         if limit and not 0 < manifest.chunk_tokens <= limit:
-            cut_off = sum(count > limit for count in encoder.count_tokens(texts))
+            cut_off = sum(count > limit for count in encoder.count_tokens([chunk.searchable for chunk in counted]))
             tally.truncated[leg] = tally.truncated.get(leg, 0) + cut_off
     points = [
         Point(part.chunk.chunk_id, {leg: vectors[leg][place] for leg in vectors}, part.payload)
         for place, part in enumerate(batch)
     ]
     writer.upsert(points)
-    tally.documents += sum(part.chunk.number == 0 for part in batch)
-    tally.chunks += len(batch)
+    tally.documents += sum(chunk.number == 0 for chunk in counted)
+    tally.chunks += len(counted)
     tally.tell()
 
 
@@ -220,13 +218,3 @@ def _prune(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
         heads = writer.heads(some)
         writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
         tally.removed += len(heads)
-
-
-def _manifest(models: Models, cut: Cutter) -> Manifest:
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Manifest(models.profile, models.specs(), cut.size_tokens, cut.overlap_tokens, created=now)
-
-
-def _nothing(tally: Tally) -> str:
-    reasons = "; ".join(f"{origin}: {reason}" for origin, reason in tally.failures[:5])
-    return f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written."

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.fields import FieldMap, document_of
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
 from hybrid_search.types import Document, Failure
@@ -17,23 +19,36 @@ from hybrid_search.types import Document, Failure
 Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 """Files, folders, `-` for stdin, or documents."""
 
+SAMPLE_DOCUMENTS = 4_096
+SAMPLE_CHARACTERS = 16_000_000
+"""Of a new collection's sources so much is read ahead, for BM25 to measure the mean length."""
+
 
 def open_source(
     source: Source, fields: FieldMap, globs: Sequence[str]
 ) -> tuple[Iterable[Document | Failure], int | None]:
-    """The documents of a source as they come, and an estimate of how many."""
+    """The documents of a source as they come, and an estimate of how many.
+
+    Raises:
+        InvalidArgument: no source, or one document instead of several.
+        CorpusError: a source is not there.
+    """
+    if isinstance(source, (Document, Mapping)):
+        raise InvalidArgument("The source is one document; give a list, or any other iterable, of documents.")
     if isinstance(source, (str, Path)):
         source = [source]
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
         return read(source, fields=fields, globs=globs), count_documents(source, globs=globs)
-    rows = cast("Iterable[Document | Mapping[str, Any]]", source)
+    rows = cast("Iterable[object]", source)
     total = len(rows) if isinstance(rows, Sized) else None
     return (_as_document(row, place, fields) for place, row in enumerate(rows, 1)), total
 
 
-def _as_document(row: Document | Mapping[str, Any], place: int, fields: FieldMap) -> Document | Failure:
-    if isinstance(row, Document):
+def _as_document(row: object, place: int, fields: FieldMap) -> Document | Failure:
+    if isinstance(row, (Document, Failure)):
         return row
+    if not isinstance(row, Mapping):
+        return Failure(f"item {place}", f"expected a Document or a dict, found {type(row).__name__}")
     return document_of(row, fields, origin=f"item {place}", fallback_id=f"item-{place}")
 
 
@@ -43,12 +58,9 @@ def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) 
         if isinstance(item, Failure):
             tally.fail(*item)
             continue
-        origin = item.origin or item.doc_id
-        if not item.doc_id or not item.text.strip():
-            tally.fail(origin, "no text" if item.doc_id else "no doc_id")
-            continue
+        origin = item.origin or str(item.doc_id)
         try:
-            document = replace(item, metadata=clean_metadata(item.metadata))
+            document = _clean(item)
         except ValueError as error:
             tally.fail(origin, str(error))
             continue
@@ -59,3 +71,45 @@ def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) 
             tally.repeated += 1
         else:
             tally.fail(origin, f"doc_id {document.doc_id!r} stands at {earlier[1]} too, with other content")
+
+
+def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> list[Document]:
+    """The first document, or with `sample` as many as tell the mean length.
+
+    Raises:
+        CorpusError: there is none; the message has the reasons that the tally holds.
+    """
+    taken: list[Document] = []
+    characters = 0
+    for document in documents:
+        taken.append(document)
+        characters += len(document.text)
+        if not sample or len(taken) >= SAMPLE_DOCUMENTS or characters >= SAMPLE_CHARACTERS:
+            break
+    if not taken:
+        reasons = "; ".join(f"{origin}: {reason}" for origin, reason in tally.failures[:5])
+        raise CorpusError(f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written.")
+    return taken
+
+
+def _clean(document: Document) -> Document:
+    """The document as every store can hold it. Callers make documents of whatever they have, so all is checked.
+
+    Raises:
+        ValueError: it cannot be indexed; the message is the reason.
+    """
+    for name in ("doc_id", "text", "title"):
+        value: object = getattr(document, name)
+        if not isinstance(value, str):
+            raise ValueError(f"{name} is {type(value).__name__}, expected a string")
+    if not document.text.strip() or not document.doc_id:
+        raise ValueError("no text" if document.doc_id else "no doc_id")
+    if without_surrogates(document.doc_id) != document.doc_id:
+        raise ValueError(f"doc_id {document.doc_id!r} holds half a character (a lone surrogate)")
+    return replace(
+        document,
+        text=without_surrogates(document.text),
+        title=without_surrogates(document.title),
+        origin=without_surrogates(document.origin),
+        metadata=clean_metadata(document.metadata),
+    )

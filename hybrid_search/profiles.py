@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple, cast
 
 from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.catalog import PROFILES, card
-from hybrid_search.errors import InvalidArgument, ManifestMismatch
+from hybrid_search.errors import InvalidArgument, ManifestMismatch, ModelError, UnknownModel
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import Encoder, Store
 from hybrid_search.settings import Settings
@@ -28,14 +29,22 @@ class Models(NamedTuple):
     encoders: Mapping[LegName, Encoder]
     reason: str = ""
 
-    def specs(self) -> dict[LegName, LegSpec]:
-        """What the manifest records of them. Hashes the models' files, once per file and machine."""
-        return {leg: _spec(encoder) for leg, encoder in self.encoders.items()}
+    def manifest(self, chunk_tokens: int, overlap_tokens: int) -> Manifest:
+        """What a new collection with them records. Hashes the models' files, once per file and machine."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        specs = {leg: _spec(encoder) for leg, encoder in self.encoders.items()}
+        return Manifest(self.profile, specs, chunk_tokens, overlap_tokens, created=now)
 
-    def fitted(self, texts: Sequence[str]) -> Models:
-        """The same models, those that measure the corpus having measured these texts."""
+    @property
+    def measuring(self) -> bool:
+        """Whether one of them has to measure the corpus first, as BM25 does its mean length."""
+        return any(isinstance(encoder, Bm25Encoder) for encoder in self.encoders.values())
+
+    def fitted(self, texts: Iterable[str]) -> Models:
+        """The same models, those that measure the corpus having measured these texts, which are read only for them."""
+        measured = list(texts) if self.measuring else []
         fitted = {
-            leg: encoder.fitted(texts) if isinstance(encoder, Bm25Encoder) else encoder
+            leg: encoder.fitted(measured) if isinstance(encoder, Bm25Encoder) else encoder
             for leg, encoder in self.encoders.items()
         }
         return self._replace(encoders=fitted)
@@ -69,6 +78,8 @@ def choose(profile: str, names: Mapping[LegName, str | None], settings: Settings
     """
     given: dict[LegName, str] = {leg: name for leg, name in names.items() if name}
     reason = ""
+    if profile != "auto":
+        _profile_names(profile)
     if len(given) < len(LEGS) and profile == "auto":
         profile, reason = _auto(settings.cache_dir)
     chosen = {**(_profile_names(profile) if len(given) < len(LEGS) else {}), **given}
@@ -88,13 +99,20 @@ def reopen(
     """The models that a collection was built with.
 
     Raises:
-        UnknownModel: this version has no card for one of them.
+        ModelError: this version has no card for one of them.
         ModelUnavailable: a model's files are not here and cannot be fetched.
         ManifestMismatch: the files of a model have changed since.
     """
     encoders: dict[LegName, Encoder] = {}
     for leg, spec in manifest.legs.items():
-        encoder = _encoder(card(spec.model, leg), settings)
+        try:
+            encoder = _encoder(card(spec.model, leg), settings)
+        except UnknownModel as error:
+            raise ModelError(
+                f"Collection {collection!r} was built with the {leg} model {spec.model!r}, which this version does not "
+                "know. Use the version that built it, or rebuild it with another model: "
+                f"hybrid-search index SOURCE -c {collection} --replace"
+            ) from error
         if isinstance(encoder, Bm25Encoder):
             encoder = replace(encoder, average_tokens=spec.average_tokens)
         encoders[leg] = encoder

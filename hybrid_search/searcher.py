@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from types import TracebackType
 from typing import Any, cast
 
-from hybrid_search.errors import InvalidArgument
+from hybrid_search.asking import MAX_DEPTH, check_request, legs_of
+from hybrid_search.errors import StoreError
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionReader, DenseEncoder, Encoder, SparseEncoder, Store
@@ -18,8 +20,6 @@ from hybrid_search.ranking.fusion import RRF_K, check_weights, rank, rrf
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LEGS, DocumentHit, Hit, LegName, Mode, Ranking, Results, Vector
 
-DEPTH = 100
-MAX_DEPTH = 10_000
 TIE_ROOM = 4
 """Asked beyond the depth, to see whether the last score goes on: ties at the edge must not depend on the engine."""
 
@@ -37,6 +37,8 @@ class Searcher:
         self._reader = reader
         self._encoders = models.encoders
         self._have = tuple(leg for leg in LEGS if leg in self._encoders)
+        self._pid = os.getpid()
+        self._closed = False
         self._threads = ThreadPoolExecutor(max_workers=len(LEGS), thread_name_prefix="encode")
 
     @classmethod
@@ -97,6 +99,7 @@ class Searcher:
         Raises:
             InvalidArgument: an empty query, k or depth out of range, a mode whose leg the collection lacks.
             FusionError: weights or rrf_k that cannot be meant.
+            StoreError: the searcher has been closed, or was opened by another process.
         """
         return self.search_many([query], k=k, mode=mode, depth=depth, rrf_k=rrf_k, weights=weights)[0]
 
@@ -115,8 +118,9 @@ class Searcher:
         weights: Mapping[str, float] | None = None,
     ) -> list[Results]:
         """`search` for many queries: encoded as a batch, retrieved in one request; one result a query, in order."""
-        depth = _check(queries, k, depth)
-        mode, legs = self._legs(mode)
+        self._require_open()
+        depth = check_request(queries, k, depth)
+        mode, legs = legs_of(mode, self._have, self.collection)
         check_weights(weights, LEGS)
         if not queries:
             return []
@@ -128,23 +132,35 @@ class Searcher:
         share = 1 / len(queries)
         results = []
         for place, query in enumerate(queries):
-            fusing = perf_counter()
-            rankings, groups, deeper = found[place], [], depth
-            while True:
-                groups = collapse(_fuse(rankings, rrf_k, weights))
-                if len(groups) >= k or deeper >= MAX_DEPTH or all(len(r) < deeper for r in rankings.values()):
-                    break
-                # Many chunks of few documents filled the legs: k counts documents, so look deeper.
-                deeper = min(deeper * 4, MAX_DEPTH)
-                rankings = self._retrieve({leg: [vectors[place]] for leg, vectors in encoded.items()}, legs, deeper)[0]
+            began = perf_counter()
+            vectors = {leg: [encoded[leg][place]] for leg in legs}
+            groups = self._documents(found[place], vectors, k, depth, lambda rankings: _fuse(rankings, rrf_k, weights))
+            fuse_ms = (perf_counter() - began) * 1e3
             hits = self._hits(groups[:k])
-            fuse_ms = (perf_counter() - fusing) * 1e3
+            own_ms = (perf_counter() - began) * 1e3
             stages = {"encode": encode_ms * share, "retrieve": retrieve_ms * share, "fuse": fuse_ms, "rerank": 0.0}
-            timings = {**stages, "total": sum(stages.values())}
+            timings = {**stages, "total": (encode_ms + retrieve_ms) * share + own_ms}
             results.append(Results(query, self.collection, mode, k, hits, timings))
         return results
 
+    def _documents(
+        self,
+        rankings: Mapping[LegName, Ranking],
+        vectors: Mapping[LegName, Sequence[Vector]],
+        k: int,
+        depth: int,
+        fuse: Callable[[Mapping[LegName, Ranking]], Ranking],
+    ) -> list[tuple[Hit, ...]]:
+        """The documents of one query; k counts them, so where chunks of a few fill the legs, it looks deeper."""
+        while True:
+            groups = collapse(fuse(rankings))
+            if len(groups) >= k or depth >= MAX_DEPTH or all(len(ranking) < depth for ranking in rankings.values()):
+                return groups
+            depth = min(depth * 4, MAX_DEPTH)
+            rankings = self._retrieve(vectors, tuple(vectors), depth)[0]
+
     def close(self) -> None:
+        self._closed = True
         self._threads.shutdown(wait=False)
         self._reader.close()
 
@@ -154,17 +170,10 @@ class Searcher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _legs(self, mode: Mode) -> tuple[Mode, tuple[LegName, ...]]:
-        have = self._have
-        if mode == "hybrid":
-            return (mode, have) if len(have) > 1 else (cast(Mode, have[0]), have)
-        if mode not in LEGS:
-            raise InvalidArgument(f"Unknown mode {mode!r}. Take one of: hybrid, {', '.join(LEGS)}.")
-        if mode not in have:
-            raise InvalidArgument(
-                f"Collection {self.collection!r} has no {mode!r} leg. Search it with --mode {have[0]}."
-            )
-        return mode, (mode,)
+    def _require_open(self) -> None:
+        if self._closed or os.getpid() != self._pid:
+            why = "has been closed" if self._closed else f"was opened by process {self._pid}, of which this is a fork"
+            raise StoreError(f"The searcher of {self.collection!r} {why}. Open one here: Searcher.open(...).")
 
     def _encode(self, queries: Sequence[str], legs: Sequence[LegName]) -> dict[LegName, list[Vector]]:
         """All legs at once, each in its own thread: the models let go of the interpreter while they compute."""
@@ -189,7 +198,7 @@ class Searcher:
     def _hits(self, groups: Sequence[Sequence[Hit]]) -> tuple[DocumentHit, ...]:
         shown = [group[:PASSAGES] for group in groups]
         payloads = self._reader.payloads([hit.chunk_id for group in shown for hit in group])
-        return document_hits(shown, payloads, self._have)
+        return document_hits(shown, payloads, LEGS)
 
 
 def _fuse(rankings: Mapping[LegName, Ranking], rrf_k: float, weights: Mapping[str, float] | None) -> Ranking:
@@ -201,14 +210,3 @@ def _fuse(rankings: Mapping[LegName, Ranking], rrf_k: float, weights: Mapping[st
 
 def _encode_queries(encoder: Encoder, queries: Sequence[str]) -> list[Vector]:
     return list(cast("SparseEncoder | DenseEncoder", encoder).encode_queries(queries))
-
-
-def _check(queries: Sequence[str], k: int, depth: int | None) -> int:
-    if not 1 <= k <= MAX_DEPTH:
-        raise InvalidArgument(f"k is {k}; it must lie in 1..{MAX_DEPTH:,}.")
-    if depth is not None and not k <= depth <= MAX_DEPTH:
-        raise InvalidArgument(f"depth is {depth}; it must lie in k..{MAX_DEPTH:,}, and k is {k}.")
-    for query in queries:
-        if not query.strip():
-            raise InvalidArgument("The query is empty. Say what to look for, in any words.")
-    return depth if depth is not None else max(DEPTH, k)

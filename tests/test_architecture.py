@@ -14,7 +14,7 @@ import hybrid_search
 PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
 VALUES = {"types", "manifest", "protocols", "errors"}
-COMPOSERS = {"indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
+COMPOSERS = {"asking", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic"]

@@ -94,7 +94,7 @@ def failures(report: IndexReport) -> RenderableType:
 
 
 def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
-    table = _table("collection", ("documents", True), ("chunks", True), ("MB on disk", True), "sparse", "dense")
+    table = _table("collection", ("documents", True), ("chunks", True), ("MB", True), "sparse", "dense")
     for info in infos:
         legs = info.manifest.legs
         size = "" if info.bytes_on_disk is None else f"{info.bytes_on_disk / 1e6:,.1f}"
@@ -128,7 +128,7 @@ def report_table(report: Report) -> RenderableType:
 
 
 def _table(*columns: str | tuple[str, bool]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for place, column in enumerate(columns):
         name, right = column if isinstance(column, tuple) else (column, False)
         # The first column names things to be copied, so it is never broken.

