@@ -116,7 +116,7 @@ class ManifestMismatch(StoreError):
         self.found = found
         self.wanted = wanted
         super().__init__(
-            f"Collection {collection!r} was built with {what} {found}; you asked for {wanted}. "
+            f"Collection {collection!r} was built with {what} {found}, not with {wanted}. "
             f"Leave the option out to go on with what it has, or rebuild it: "
             f"hybrid-search index SOURCE -c {collection} --replace ..."
         )

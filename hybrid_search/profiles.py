@@ -121,7 +121,7 @@ def reopen(
     for leg, spec in manifest.legs.items():
         if (found := encoders[leg].fingerprint()) != spec.fingerprint:
             raise ManifestMismatch(
-                collection, f"{spec.model} as {spec.fingerprint[:12]}", "(recorded)", f"the files here, {found[:12]}"
+                collection, f"the files of {spec.model},", spec.fingerprint[:12], f"those on this machine, {found[:12]}"
             )
     return models
 

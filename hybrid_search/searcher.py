@@ -16,7 +16,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionReader, DenseEncoder, Encoder, SparseEncoder, Store
 from hybrid_search.ranking.collapse import collapse, document_hits
-from hybrid_search.ranking.fusion import RRF_K, check_weights, rank, rrf
+from hybrid_search.ranking.fusion import RRF_K, check_weights, rank, rrf, settled
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LEGS, DocumentHit, Hit, LegName, Mode, Ranking, Results, Vector
 
@@ -67,10 +67,10 @@ class Searcher:
     def manifest(self) -> Manifest:
         return self._reader.manifest
 
-    def warm_up(self) -> None:
-        """Load the models now instead of on the first search."""
-        for encoder in self._encoders.values():
-            encoder.warm_up()
+    def warm_up(self, mode: Mode = "hybrid") -> None:
+        """Load the models of a mode now instead of on the first search."""
+        for leg in legs_of(mode, self._have, self.collection)[1]:
+            self._encoders[leg].warm_up()
 
     def search(
         self,
@@ -188,7 +188,7 @@ class Searcher:
         requests = [(leg, vector) for leg in legs for vector in encoded[leg]]
         limit = depth + TIE_ROOM
         answers = self._reader.retrieve(requests, limit)
-        while limit < MAX_DEPTH and any(len(a) == limit and a[-1][1] == a[depth - 1][1] for a in answers):
+        while limit < MAX_DEPTH and any(_goes_on(answer, depth, limit) for answer in answers):
             limit = min(limit * 4, MAX_DEPTH)
             answers = self._reader.retrieve(requests, limit)
         ranked = iter(answers)
@@ -206,6 +206,11 @@ def _fuse(rankings: Mapping[LegName, Ranking], rrf_k: float, weights: Mapping[st
     if len(rankings) == 1:
         return next(iter(rankings.values()))
     return rrf(cast(Mapping[str, Ranking], rankings), rrf_k=rrf_k, weights=weights)
+
+
+def _goes_on(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> bool:
+    """Whether chunks with the score at `depth` may have been left out of an answer."""
+    return len(answer) == limit and settled(answer[-1][1]) == settled(answer[depth - 1][1])
 
 
 def _encode_queries(encoder: Encoder, queries: Sequence[str]) -> list[Vector]:

@@ -293,7 +293,6 @@ class DocumentHit:
             "score": self.score,
             "title": self.title,
             "metadata": dict(self.metadata),
-            "origin": self.origin,
             "chunks": [{"chunk_id": p.chunk_id, "start": p.start, "end": p.end, "text": p.text} for p in self.passages],
             "legs": {
                 leg: None if hit is None else {"rank": hit.rank, "score": hit.score} for leg, hit in self.legs.items()

@@ -60,7 +60,7 @@ def list_(
     if format == "json":
         typer.echo(json.dumps([{**asdict(one), "here": here} for one, here in rows]))
     else:
-        out.print(models_table(rows))
+        out.print(models_table(rows), soft_wrap=True)
 
 
 @app.command("show")

@@ -103,13 +103,13 @@ def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
     return table
 
 
-def models_table(rows: Sequence[tuple[ModelCard, bool]]) -> RenderableType:
-    table = _table("model", "kind", "family", ("dim", True), ("reads", True), ("MB", True), "licence", "here")
+def models_table(rows: Sequence[tuple[ModelCard, bool]]) -> Text:
+    """One model a line, its name last and never broken, so that it can be copied."""
+    lines = [Text(f"{'here':5}{'kind':9}{'dim':>4}{'reads':>7}{'MB':>6}  model", style="bold")]
     for card, here in rows:
-        reads = f"{card.max_tokens}" if card.max_tokens else "all"
-        sizes = (f"{card.dim or ''}", reads, f"{card.size_mb or ''}")
-        table.add_row(card.name, card.kind, card.family, *sizes, card.licence, "yes" if here else "")
-    return table
+        sizes = f"{card.dim or '':>4}{card.max_tokens or 'all':>7}{card.size_mb or '':>6}"
+        lines.append(Text(f"{'yes' if here else '':5}{card.kind:9}{sizes}  {card.name}"))
+    return Text("\n").join(lines)
 
 
 def report_table(report: Report) -> RenderableType:

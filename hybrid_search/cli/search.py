@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, cast
 
 import typer
@@ -14,7 +12,7 @@ import typer
 from hybrid_search.cli import options
 from hybrid_search.cli.options import choice, numbers
 from hybrid_search.cli.render import results_text
-from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, note, out
+from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Mode, Results
 
@@ -47,6 +45,7 @@ def search(
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
     with Searcher.open(collection, settings=given.settings()) as searcher:
+        searcher.warm_up(wanted)
         answers = searcher.search_many(
             queries,
             k=k,
@@ -55,10 +54,8 @@ def search(
             rrf_k=rrf_k,
             weights=numbers(weights, "--weights") if weights else None,
         )
-    if answers[0].mode != wanted:
-        note(f"{collection!r} has one leg only: searched with --mode {answers[0].mode}.")
     if format == "trec":
-        typer.echo(_run_file(answers), nl=False)
+        _print_run(answers)
     else:
         for results in answers:
             _print(results, format)
@@ -75,12 +72,10 @@ def _print(results: Results, format: str) -> None:
             typer.echo(json.dumps({"query": results.query, **hit.to_dict()}, ensure_ascii=False))
 
 
-def _run_file(answers: Sequence[Results]) -> str:
-    """A TREC run as `evaluate --runs` writes it, every score below the one before; queries are numbered from 1."""
-    from hybrid_search.corpus.trec import ScoredDoc, write_run
+def _print_run(answers: Sequence[Results]) -> None:
+    """A TREC run as `evaluate --runs` writes it; queries are numbered from 1."""
+    from hybrid_search.corpus.trec import ScoredDoc, run_lines
 
     rows = [ScoredDoc(str(place), hit.doc_id, hit.score) for place, results in enumerate(answers, 1) for hit in results]
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "run.trec"
-        write_run(file, rows, tag="hybrid-search")
-        return file.read_text(encoding="utf-8")
+    for line in run_lines(rows, tag="hybrid-search"):
+        typer.echo(line)

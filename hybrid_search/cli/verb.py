@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,14 +103,14 @@ def _run(function: Callable[[], None]) -> None:
         raise typer.Exit(OK) from None
     except HybridSearchError as error:
         if given.debug:
-            raise
+            traceback.print_exc()
         complain(str(error))
         raise typer.Exit(USAGE if isinstance(error, (InvalidArgument, FusionError)) else FAILED) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
         if given.debug:
-            raise
+            traceback.print_exc()
         complain(f"{type(error).__name__}: {error}. This is a fault of ours; --debug shows where.")
         raise typer.Exit(FAILED) from None
 

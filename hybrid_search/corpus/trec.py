@@ -148,7 +148,18 @@ def read_run(path: str | Path) -> list[ScoredDoc]:
 
 
 def write_run(path: str | Path, rows: Iterable[ScoredDoc], tag: str) -> None:
-    """Write `query_id Q0 doc_id rank score tag`, queries in the order they first appear, documents in the order given.
+    """Write the lines of `run_lines` to a file.
+
+    Raises:
+        InvalidArgument: the tag is empty.
+        EvaluationError: a score is not finite in 32 bits or above the one before it, or a document stands twice.
+    """
+    with Path(path).open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in run_lines(rows, tag))
+
+
+def run_lines(rows: Iterable[ScoredDoc], tag: str) -> Iterator[str]:
+    """`query_id Q0 doc_id rank score tag`, queries in the order they first appear, documents in the order given.
 
     Scorers drop the rank, keep scores in 32 bits and sort again, so inside a query every printed score is below the one
     before it even in 32 bits; equal scores are set apart by the smallest step. White space in ids is percent-encoded.
@@ -162,12 +173,11 @@ def write_run(path: str | Path, rows: Iterable[ScoredDoc], tag: str) -> None:
     by_query: dict[str, list[ScoredDoc]] = {}
     for row in rows:
         by_query.setdefault(row.query_id, []).append(row)
-    with Path(path).open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
-        for query_id, ranked in by_query.items():
-            _refuse_doubles(path, "document", (row.doc_id for row in ranked))
-            query = _escaped(query_id)
-            for rank, (row, score) in enumerate(zip(ranked, _falling(ranked), strict=True), 1):
-                file.write(f"{query} Q0 {_escaped(row.doc_id)} {rank} {score:.9g} {_escaped(tag.strip())}\n")
+    for query_id, ranked in by_query.items():
+        _refuse_doubles(f"query {query_id!r}", "document", (row.doc_id for row in ranked))
+        query = _escaped(query_id)
+        for rank, (row, score) in enumerate(zip(ranked, _falling(ranked), strict=True), 1):
+            yield f"{query} Q0 {_escaped(row.doc_id)} {rank} {score:.9g} {_escaped(tag.strip())}"
 
 
 def write_qrels(path: str | Path, rows: Iterable[Qrel]) -> None:

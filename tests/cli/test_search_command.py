@@ -11,7 +11,7 @@ from hybrid_search.indexer import Indexer
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 
-HIT = ["rank", "doc_id", "score", "title", "metadata", "origin", "chunks", "legs", "rerank_score"]
+HIT = ["rank", "doc_id", "score", "title", "metadata", "chunks", "legs", "rerank_score"]
 ESCAPE = "\x1b"
 
 
@@ -154,10 +154,11 @@ def test_nothing_found_is_exit_code_one(run, fruit):
     assert run("search", "-", "-c", "fruit", stdin="zzz\napples\n").code == 0
 
 
-def test_one_leg_is_said_on_stderr_once(run, fruit):
+def test_a_collection_with_one_leg_is_searched_with_it_and_says_so(run, fruit):
     done = run("search", "-", "-c", "fruit", "--format", "json", stdin="apples\npears\n")
-    assert done.err.count("one leg only") == 1
-    assert run("search", "apples", "-c", "fruit", "--mode", "sparse").err == ""
+    assert [json.loads(line)["mode"] for line in done.out.splitlines()] == ["sparse", "sparse"]
+    assert run("search", "apples", "-c", "fruit").out.splitlines()[0].split() == ["apples", "sparse", "·", "fruit"]
+    assert done.err == ""
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ def test_the_config_file_names_the_store(run, fruit, tmp_path, monkeypatch):
 def test_debug_shows_the_traceback(start):
     process = start("search", "x", "-c", "none", "--debug")
     err = process.communicate(timeout=30)[1]
-    assert process.returncode == 1
+    assert process.returncode == 3
     assert "Traceback" in err
     assert "CollectionNotFound" in err
 

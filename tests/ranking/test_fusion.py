@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.errors import FusionError
-from hybrid_search.ranking.fusion import check_weights, rank, rrf
+from hybrid_search.ranking.fusion import check_weights, rank, rrf, settled
 from hybrid_search.types import LegHit, Ranking
 
 IDS = [f"d{number}#0" for number in range(12)]
@@ -151,3 +151,18 @@ def test_congruent_with_the_engines_own_fusion(tmp_path: Path) -> None:
         ours = {hit.chunk_id: hit.score for hit in rrf(legs)}
         assert ours == pytest.approx(theirs, abs=1e-6)
     shard.close()
+
+
+@given(st.floats(2**-10, 300, width=32))
+def test_settled_hides_the_last_bits_and_little_else(score: float) -> None:
+    assert abs(settled(score) - score) <= 5.1e-5
+    assert abs(settled(score) - score) <= max(5.1e-6 * score, 5.1e-7)
+
+
+@pytest.mark.parametrize("score", [0.4392717, 8.902601, 57.25013])
+def test_scores_that_differ_in_the_last_bit_tie(score: float) -> None:
+    import numpy as np
+
+    one = np.float32(score)
+    next_one = np.nextafter(one, np.float32(np.inf))
+    assert order(rank("sparse", [("b#0", float(next_one)), ("a#0", float(one))], 10)) == ["a#0", "b#0"]
