@@ -60,13 +60,13 @@ def _hit(hit: DocumentHit, width: int, legs: Sequence[str]) -> RenderableType:
 
 def index_summary(report: IndexReport) -> RenderableType:
     """What an index job did, in a few lines."""
-    rate = report.documents / report.seconds if report.seconds else 0.0
+    rate = f", {report.documents / report.seconds:,.1f} docs/s" if report.documents and report.seconds else ""
     verb = "would be read" if report.dry_run else "indexed"
     rows = [
         (f"documents {verb}", f"{report.documents:,} in {report.chunks:,} chunks"),
         ("unchanged", f"{report.unchanged:,}"),
         ("failed", f"{report.failed:,}"),
-        ("time", f"{report.seconds:.1f} s, {rate:,.1f} docs/s"),
+        ("time", f"{report.seconds:.1f} s{rate}"),
     ]
     if report.repeated:
         rows.insert(2, ("repeated in the source", f"{report.repeated:,}"))

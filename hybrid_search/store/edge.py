@@ -130,7 +130,10 @@ class EdgeReader:
                 f"Collection {name!r} is damaged: {len(damaged)} files in {lease.folder} are missing or not as long as "
                 f"they were written, first {damaged[0]}. {rebuild}"
             )
-        self._stored = Names(lease.folder / "names")
+        try:
+            self._stored = Names(lease.folder / "names")
+        except (OSError, ValueError) as error:
+            raise CollectionDamaged(f"Collection {name!r} has lost its names ({error}). {rebuild}") from error
         self._shard = Shard.load(lease.folder / "shard")
         self._names: dict[int, str] = {}  # by the point id's integer, which hashes ten times as fast as the UUID
         found = self._shard.counts(self.manifest.legs)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from store_points import build
+from tests.store.store_points import build
 
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import LegSpec, Manifest

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from store_points import DIM, build, found, manifest_of, point, points, random_sparse
+from tests.store.store_points import DIM, build, found, manifest_of, point, points, random_sparse
 
 from hybrid_search.errors import CollectionNotFound, InvalidArgument, ManifestMismatch, StoreError
 from hybrid_search.protocols import Head

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python
+from tests.store.store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python
 
 from hybrid_search.errors import CollectionDamaged, StoreBusy, StoreError, StoreFull
 from hybrid_search.store import edge, generations
@@ -142,7 +142,7 @@ def test_g3_an_index_that_was_really_built_finds_the_same(store, monkeypatch):
 WRITER = """
 import sys, time
 from hybrid_search.store.edge import EdgeStore
-from store_points import manifest_of, points
+from tests.store.store_points import manifest_of, points
 writer = EdgeStore(sys.argv[1]).writer("c", manifest_of())
 writer.upsert(points(3))
 print("holding")
@@ -201,7 +201,7 @@ READERS = """
 import sys, time
 from pathlib import Path
 from hybrid_search.store.edge import EdgeStore
-from store_points import found
+from tests.store.store_points import found
 store, stop, rounds = EdgeStore(sys.argv[1]), Path(sys.argv[2]), 0
 print("ready")
 while not stop.exists():
@@ -259,7 +259,7 @@ FORK = """
 import os, sys, warnings
 from hybrid_search.errors import StoreError
 from hybrid_search.store.edge import EdgeStore
-from store_points import found, manifest_of, point
+from tests.store.store_points import found, manifest_of, point
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads; the engine has some
 store = EdgeStore(sys.argv[1])
 writer, reader = store.writer("c", manifest_of()), store.reader("c")
@@ -288,7 +288,7 @@ TRY_TO_WRITE = """
 import sys
 from hybrid_search.errors import StoreBusy
 from hybrid_search.store.edge import EdgeStore
-from store_points import manifest_of
+from tests.store.store_points import manifest_of
 try:
     EdgeStore(sys.argv[1]).writer("c", manifest_of())
 except StoreBusy:
@@ -323,7 +323,7 @@ FILL = """
 import shutil, sys
 from hybrid_search.errors import StoreFull
 from hybrid_search.store.edge import EdgeStore
-from store_points import found, manifest_of, point, points
+from tests.store.store_points import found, manifest_of, point, points
 store = EdgeStore(sys.argv[1])
 writer = store.writer("c", manifest_of())
 writer.upsert(points(5))

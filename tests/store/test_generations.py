@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from store_points import DIM, build, found, manifest_of, output_of, point, points, python, random_sparse
+from tests.store.store_points import DIM, build, found, manifest_of, output_of, point, points, python, random_sparse
 
 from hybrid_search.errors import CollectionNotFound, StoreError, StoreFull
 from hybrid_search.store import edge, generations
@@ -32,7 +32,7 @@ def content_of(folder):
 ENDLESS = """
 import sys
 from hybrid_search.store.edge import EdgeStore
-from store_points import manifest_of, point
+from tests.store.store_points import manifest_of, point
 writer = EdgeStore(sys.argv[1]).writer("c", manifest_of())
 for turn in range(100_000):
     writer.upsert([point(f"t{turn}-{i}") for i in range(10)])

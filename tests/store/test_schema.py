@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from store_points import DIM, manifest_of, point
+from tests.store.store_points import DIM, manifest_of, point
 
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.store import schema

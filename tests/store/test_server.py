@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from store_points import DIM, build, found, manifest_of, point, points
+from tests.store.store_points import DIM, build, found, manifest_of, point, points
 
 from hybrid_search.errors import (
     CollectionDamaged,
