@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from tests.store.store_points import build
 
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import LegSpec, Manifest
@@ -13,6 +12,7 @@ from hybrid_search.store.bm25 import Bm25Encoder
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, ModelCard, Point, SparseVector
+from tests.store.store_points import build
 
 CARD = ModelCard("bm25", "sparse", "engine", "bm25", needs_idf=True)
 

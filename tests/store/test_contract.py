@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.store.store_points import DIM, build, found, manifest_of, point, points, random_sparse
 
 from hybrid_search.errors import CollectionNotFound, InvalidArgument, ManifestMismatch, StoreError
 from hybrid_search.protocols import Head
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.store.server import ServerStore
 from hybrid_search.types import SparseVector
+from tests.store.store_points import DIM, build, found, manifest_of, point, points, random_sparse
 
 EMPTY = SparseVector.of([], [])
 

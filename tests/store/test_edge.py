@@ -12,12 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.store.store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python
 
 from hybrid_search.errors import CollectionDamaged, StoreBusy, StoreError, StoreFull
 from hybrid_search.store import edge, generations
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.types import Point, SparseVector
+from tests.store.store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python
 
 ONES = np.ones(DIM, np.float32)
 

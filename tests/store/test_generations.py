@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from tests.store.store_points import DIM, build, found, manifest_of, output_of, point, points, python, random_sparse
 
 from hybrid_search.errors import CollectionNotFound, StoreError, StoreFull
 from hybrid_search.store import edge, generations
 from hybrid_search.store.edge import EdgeStore
+from tests.store.store_points import DIM, build, found, manifest_of, output_of, point, points, python, random_sparse
 
 
 @pytest.fixture

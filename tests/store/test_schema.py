@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tests.store.store_points import DIM, manifest_of, point
 
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.store import schema
@@ -18,6 +17,7 @@ from hybrid_search.store.schema import (
     vector_problem,
 )
 from hybrid_search.types import Chunk, Point, SparseVector
+from tests.store.store_points import DIM, manifest_of, point
 
 ONES = np.ones(DIM, np.float32)
 FULL = SparseVector.of([1], [1.0])

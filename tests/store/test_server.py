@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from tests.store.store_points import DIM, build, found, manifest_of, point, points
 
 from hybrid_search.errors import (
     CollectionDamaged,
@@ -24,6 +23,7 @@ from hybrid_search.store import open_store, server
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.store.server import MANIFEST_KEY, ServerStore
 from hybrid_search.store.transport import is_open
+from tests.store.store_points import DIM, build, found, manifest_of, point, points
 
 ONES = np.ones(DIM, np.float32)
 
