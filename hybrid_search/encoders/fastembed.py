@@ -8,7 +8,7 @@ and the limit of a text's length is the card's, whatever the tokenizer's config 
 from __future__ import annotations
 
 import contextlib
-import threading
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
-from hybrid_search.encoders.batching import batches, readable
+from hybrid_search.encoders.batching import readable
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.local import pooling_of
+from hybrid_search.encoders.seat import FileModel
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.types import ModelCard, SparseVector
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    pass
 
 # (tokens, texts) of one batch.
 _SPLADE_BATCH = (512, 32)
@@ -48,21 +49,8 @@ def load(
     return FastembedReranker(card, cache_dir=cache_dir, threads=threads)
 
 
-class _Fastembed:
-    """What the three seats share: files, fingerprint, tokenizer, one lazily loaded model."""
-
-    def __init__(self, card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> None:
-        self._card = card
-        self._cache_dir = cache_dir
-        self._threads = threads
-        self._lock = threading.RLock()
-        self._found: Path | None = None
-        self._model: Any = None
-        self._tokenizer: Tokenizer | None = None
-
-    @property
-    def card(self) -> ModelCard:
-        return self._card
+class _Fastembed(FileModel):
+    """What the three seats share: the fingerprint, one lazily loaded model, and its faults."""
 
     def fingerprint(self) -> str:
         folder = self._folder()
@@ -75,48 +63,7 @@ class _Fastembed:
             facts["pooling"] = pooling_of(folder)
         return fingerprint_of(self._card, hashes, **facts)
 
-    def warm_up(self) -> None:
-        self._loaded(weights=True)
-
-    def tokenizer(self) -> Tokenizer | None:
-        """The model's own tokenizer without truncation and padding; None where the model reads everything.
-
-        Shared: do not change its settings.
-        """
-        if self._card.max_tokens == 0:
-            return None
-        with self._lock:
-            if self._tokenizer is None:
-                self._tokenizer = self._read_tokenizer()
-            return self._tokenizer
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return self._lengths([self._card.document_prefix + readable(text) for text in texts])
-
-    def _lengths(self, texts: Sequence[str]) -> list[int]:
-        tokenizer = self.tokenizer()
-        if tokenizer is None:
-            return [0] * len(texts)
-        return [len(found.ids) for found in tokenizer.encode_batch_fast(list(texts))]
-
-    def _batches(self, lengths: Sequence[int], size: tuple[int, int]) -> Iterable[NDArray[np.intp]]:
-        limit = self._card.max_tokens
-        return batches([min(length, limit) for length in lengths], budget=size[0], limit=size[1])
-
-    def _folder(self) -> Path:
-        if self._found is None:
-            self._found = hub.ensure(self._card, self._cache_dir)
-        return self._found
-
-    def _read_tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(self._folder() / "tokenizer.json"))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
-
-    def _loaded(self, *, weights: bool) -> Any:
+    def _loaded(self, *, weights: bool = True) -> Any:
         """The fastembed model; with `weights` False a lazy family comes without its network."""
         with self._lock:
             if self._model is None:
@@ -163,15 +110,16 @@ class _Fastembed:
     def _is_local_dense(self) -> bool:
         return self._card.kind == "dense" and not self._card.source
 
+    @abstractmethod
     def _open(self, folder: Path) -> Any:
-        raise NotImplementedError
+        """Fastembed's model over these files."""
 
 
 class FastembedSparse(_Fastembed):
     """A sparse encoder; which class of fastembed runs it follows from the card's family."""
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
-        model = self._loaded(weights=True)
+        model = self._loaded()
         return self._encode([self._card.document_prefix + readable(text) for text in texts], model.embed)
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
@@ -245,7 +193,7 @@ class FastembedDense(_Fastembed):
     """A dense encoder; vectors leave it with unit length, whatever the model does."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        model = self._loaded(weights=True)
+        model = self._loaded()
         return self._encode([self._card.document_prefix + readable(text) for text in texts], model.passage_embed)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -308,7 +256,7 @@ class FastembedReranker(_Fastembed):
     """A cross-encoder: reads query and text together."""
 
     def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        model = self._loaded(weights=True)
+        model = self._loaded()
         asked = self._card.query_prefix + readable(query)
         passages = [self._card.document_prefix + readable(text) for text in texts]
         of_query = self._lengths([asked])[0]

