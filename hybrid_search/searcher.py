@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, cast
@@ -13,7 +14,7 @@ from typing import Any, cast
 from hybrid_search.asking import MAX_DEPTH, check_request, legs_of
 from hybrid_search.errors import StoreError
 from hybrid_search.manifest import Manifest
-from hybrid_search.profiles import Models, open_place, reopen
+from hybrid_search.profiles import Models, check_same, open_place, reopen
 from hybrid_search.protocols import CollectionReader, DenseEncoder, Encoder, SparseEncoder, Store
 from hybrid_search.ranking.collapse import collapse, document_hits
 from hybrid_search.ranking.fusion import RRF_K, check_weights, rank, rrf, settled
@@ -42,22 +43,35 @@ class Searcher:
         self._threads = ThreadPoolExecutor(max_workers=len(LEGS), thread_name_prefix="encode")
 
     @classmethod
-    def open(cls, collection: str, *, store: str | Store | None = None, settings: Settings | None = None) -> Searcher:
+    def open(
+        cls,
+        collection: str,
+        *,
+        store: str | Path | Store | None = None,
+        settings: Settings | None = None,
+        profile: str = "auto",
+        sparse: str | None = None,
+        dense: str | None = None,
+    ) -> Searcher:
         """Open a collection for searching; its models are loaded on the first search, or by `warm_up()`.
 
         Args:
             collection: its name.
             store: a folder, a server's URL, or an open store; the settings' store when not given.
             settings: read from the environment and the config file when not given.
+            profile: refuse a collection that was built with another one; `auto` takes any.
+            sparse: refuse a collection whose sparse leg has another model.
+            dense: the same for the dense leg.
 
         Raises:
             CollectionNotFound: the store has none of this name.
-            ManifestMismatch: a model's files are not those it was built with.
+            ManifestMismatch: it was built with other models than asked for, or a model's files have changed since.
             StoreUnavailable: the server does not answer.
         """
         settings = settings or load_settings()
         reader = open_place(store, settings).reader(collection)
         try:
+            check_same(collection, reader.manifest, profile, {"sparse": sparse, "dense": dense})
             return cls(collection, reader, reopen(collection, reader.manifest, settings))
         except BaseException:
             reader.close()

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hybrid_search.errors import CollectionNotFound, FusionError, InvalidArgument, StoreError
+from hybrid_search.errors import CollectionNotFound, FusionError, InvalidArgument, ManifestMismatch, StoreError
 from hybrid_search.indexer import Indexer
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
@@ -355,3 +355,14 @@ def test_a_fork_is_refused_instead_of_hanging(films, place):
         check=False,
     )
     assert done.returncode == 7, done.stderr
+
+
+def test_other_models_than_the_manifests_are_refused_by_name(tmp_path):
+    settings = Settings(store=str(tmp_path / "store"), cache_dir=tmp_path / "cache")
+    Indexer.open("words", settings=settings, **BM25).index([Document("a", "a drummer")])
+    with Searcher.open("words", settings=settings, **BM25) as searcher:
+        assert len(searcher.search("drummer")) == 1
+    with pytest.raises(ManifestMismatch, match=r"'qdrant/bm25-engine', not with 'Qdrant/bm25'.*--replace"):
+        Searcher.open("words", settings=settings, sparse="Qdrant/bm25")
+    with pytest.raises(ManifestMismatch, match="built with the dense model 'none'"):
+        Searcher.open("words", settings=settings, profile="bundled")

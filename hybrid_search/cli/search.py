@@ -18,6 +18,12 @@ from hybrid_search.types import Mode, Results
 
 FORMATS = ("table", "json", "jsonl", "trec")
 
+# A collection knows its models; naming them makes sure of it.
+_REFUSE = "Refuse a collection that was built with another one."
+Built = Annotated[str, typer.Option(metavar="auto|splade|bundled", help=_REFUSE)]
+BuiltSparse = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE)]
+BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE)]
+
 
 def search(
     query: Annotated[str, typer.Argument(help="What to look for, in any words; - reads one query a line from stdin.")],
@@ -28,6 +34,9 @@ def search(
     rrf_k: Annotated[float, typer.Option(metavar="N", help="The constant of reciprocal rank fusion.")] = 60,
     weights: Annotated[str, typer.Option(metavar="LEG=W,...", help="Of the legs, such as sparse=1,dense=0.5.")] = "",
     depth: Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")] = None,
+    profile: Built = "auto",
+    sparse: BuiltSparse = None,
+    dense: BuiltDense = None,
     format: Annotated[str, typer.Option(metavar="table|json|jsonl|trec")] = "table",
 ) -> None:
     """Search a collection, and see which leg found each hit, at which rank.
@@ -44,7 +53,7 @@ def search(
     queries = [without_surrogates(line) for line in lines]  # bytes that are no text could not be printed again
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
-    with Searcher.open(collection, settings=given.settings()) as searcher:
+    with Searcher.open(collection, settings=given.settings(), profile=profile, sparse=sparse, dense=dense) as searcher:
         searcher.warm_up(wanted)
         answers = searcher.search_many(
             queries,
