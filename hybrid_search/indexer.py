@@ -106,7 +106,7 @@ class Indexer:
             globs: of a folder only the files that match one of these.
             prune: remove documents that the source does not hold (any more). Skipped when a document failed.
             dry_run: read and cut everything, encode and write nothing.
-            on_progress: called after every batch.
+            on_progress: called at the beginning and after every batch.
             on_download: called with (model, bytes done, bytes in all) while a model is fetched.
 
         Returns:
@@ -123,6 +123,7 @@ class Indexer:
         models = self._models(found, on_download)
         cut = self._cutter(models, found)
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
+        tally.tell()
         with Ledger() as ledger:
             documents = accepted(items, ledger, tally)
             first = beginning(documents, tally, sample=found is None and models.measuring)

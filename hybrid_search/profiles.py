@@ -170,10 +170,10 @@ def fetch(models: Models, settings: Settings, on_download: Callable[[str, int, i
 
 def _auto(cache_dir: Path) -> tuple[str, str]:
     if all(hub.is_here(card(name, leg), cache_dir) for leg, name in _profile_names("splade").items()):
-        return "splade", "its files are on this machine"
+        return "splade", "profile splade: its files are on this machine"
     if hub.hub_answers():
-        return "splade", "its files come from the model hub"
-    return "bundled", "the files of 'splade' are not here and the model hub does not answer"
+        return "splade", "profile splade: its files come from the model hub"
+    return "bundled", "profile bundled: the files of 'splade' are not here and the model hub does not answer"
 
 
 def _profile_names(profile: str) -> dict[LegName, str]:

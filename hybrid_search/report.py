@@ -15,7 +15,12 @@ KEPT_FAILURES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a job stands. `total` is an estimate of the documents in all, None where it cannot be known."""
+    """Where a job stands, told at its beginning and after every batch.
+
+    Args:
+        total: an estimate of the documents in all, None where it cannot be known.
+        profile: the models in use, and the reason where they were chosen.
+    """
 
     documents: int
     chunks: int
@@ -23,6 +28,8 @@ class Progress:
     failed: int
     total: int | None
     seconds: float
+    profile: str = ""
+    profile_reason: str = ""
 
     @property
     def done(self) -> int:
@@ -88,8 +95,8 @@ class Tally:
     def tell(self) -> None:
         if self.on_progress is not None:
             seconds = perf_counter() - self.started
-            told = Progress(self.documents, self.chunks, self.unchanged, self.failed, self.total, seconds)
-            self.on_progress(told)
+            counts = (self.documents, self.chunks, self.unchanged, self.failed)
+            self.on_progress(Progress(*counts, self.total, seconds, self.profile, self.profile_reason))
 
     def report(self, **more: Any) -> IndexReport:
         return IndexReport(

@@ -39,8 +39,6 @@ def demo(
     with watching(progress) as watchers:
         indexer = Indexer.open(COLLECTION, settings=settings, profile=profile)
         report = indexer.index(movies_folder(), **watchers._asdict())
-    if report.profile_reason:
-        note(f"profile {report.profile}: {report.profile_reason}")
     out.print(index_summary(report))
     with Searcher.open(COLLECTION, settings=settings) as searcher:
         searcher.warm_up()

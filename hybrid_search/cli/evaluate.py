@@ -62,7 +62,7 @@ def evaluate(
             watch=watchers._asdict(),
         )
     if report.profile_reason:
-        note(f"profile {report.profile}: {report.profile_reason}")
+        note(report.profile_reason)
     for job in report.indexed:
         if job.failed:
             err.print(failures(job), soft_wrap=True)

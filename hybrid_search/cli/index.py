@@ -67,8 +67,6 @@ def index(
         less = " (leave out --replace, which would start over)" if replace else ""
         note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}{less}.")
         raise
-    if report.profile_reason:
-        note(f"profile {report.profile}: {report.profile_reason}")
     out.print(index_summary(report))
     if report.failed:
         err.print(failures(report), soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.verb import err
+from hybrid_search.cli.verb import err, note
 from hybrid_search.report import Progress as JobProgress
 
 
@@ -33,10 +33,23 @@ def watching(kind: str) -> Iterator[Watchers]:
     if kind == "json":
         yield Watchers(_print_event, _print_download)
     elif kind == "none" or (kind == "auto" and not err.is_terminal):
-        yield Watchers(lambda _: None, lambda *_: None)
+        yield Watchers(_announcing(lambda _: None), lambda *_: None)
     else:
         with _bars() as watchers:
-            yield watchers
+            yield Watchers(_announcing(watchers.on_progress), watchers.on_download)
+
+
+def _announcing(on_progress: Callable[[JobProgress], None]) -> Callable[[JobProgress], None]:
+    """The same callback, which first says which models were chosen and why."""
+    said: list[str] = []
+
+    def announce(now: JobProgress) -> None:
+        if now.profile_reason and not said:
+            said.append(now.profile)
+            note(now.profile_reason)
+        on_progress(now)
+
+    return announce
 
 
 @contextmanager
@@ -81,6 +94,7 @@ def _bars() -> Iterator[Watchers]:
 def _print_event(now: JobProgress) -> None:
     event = {
         "event": "progress",
+        "profile": now.profile,
         "documents": now.documents,
         "chunks": now.chunks,
         "unchanged": now.unchanged,

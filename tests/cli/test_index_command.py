@@ -184,10 +184,11 @@ def test_progress_as_json_lines_on_stderr(run, jsonl):
     events = [json.loads(line) for line in done.err.splitlines()]
     assert len(events) >= 4
     assert {tuple(event) for event in events} == {
-        ("event", "documents", "chunks", "unchanged", "failed", "total", "seconds")
+        ("event", "profile", "documents", "chunks", "unchanged", "failed", "total", "seconds")
     }
     last = {key: value for key, value in events[-1].items() if key != "seconds"}
-    assert last == {"event": "progress", "documents": 200, "chunks": 200, "unchanged": 0, "failed": 0, "total": 200}
+    counts = {"documents": 200, "chunks": 200, "unchanged": 0, "failed": 0, "total": 200}
+    assert last == {"event": "progress", "profile": "custom", **counts}
     assert index(run, file, "-c", "c", "--progress", "none").err == ""
     assert index(run, file, "-c", "c", "--progress", "loud").code == 2
 
@@ -293,3 +294,12 @@ def test_a_full_disk_keeps_what_was_written(run, jsonl, monkeypatch):
     assert again.code == 0
     assert int(re.search(r"unchanged +(\d+)", again.out)[1]) >= 64
     assert len(searched("common", k=1_000)) == 300
+
+
+def test_the_profile_that_was_chosen_is_said_before_the_work(run, jsonl, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    file = jsonl([{"_id": "a", "text": "one text"}])
+    done = run("index", file, "-c", "c", "--progress", "none", "--dense", "none")
+    assert done.err.startswith("profile ")
+    assert "the model hub does not answer" in done.err
+    assert run("index", file, "-c", "c", "--progress", "none").err == ""
