@@ -7,7 +7,8 @@ from itertools import islice
 from typing import TypeVar
 
 from hybrid_search.corpus.chunking import chunk
-from hybrid_search.errors import InvalidArgument
+from hybrid_search.errors import InvalidArgument, ManifestMismatch
+from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models
 from hybrid_search.types import Chunk, Document
 
@@ -41,6 +42,26 @@ class Cutter:
             return [len(text.split()) for text in texts]
         counts = [encoder.count_tokens(texts) for encoder in self._limited]
         return [max(each) for each in zip(*counts, strict=True)]
+
+
+def cutter(
+    collection: str, models: Models, found: Manifest | None, size_tokens: int | None, overlap_tokens: int | None
+) -> Cutter:
+    """The cutter of an existing collection, or of a new one as asked for.
+
+    Raises:
+        ManifestMismatch: other chunking asked for than the existing collection has.
+        InvalidArgument: a size too small for text, or more than a model reads.
+    """
+    if found is not None:
+        for what, have, want in (
+            ("--chunk-tokens", found.chunk_tokens, size_tokens),
+            ("--overlap-tokens", found.overlap_tokens, overlap_tokens),
+        ):
+            if want is not None and want != have:
+                raise ManifestMismatch(collection, what, have, want)
+        return Cutter(models, found.chunk_tokens, found.overlap_tokens)
+    return Cutter(models, chunk_size(models, size_tokens), overlap_tokens or 0)
 
 
 def chunk_size(models: Models, asked: int | None) -> int:

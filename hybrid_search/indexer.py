@@ -10,17 +10,15 @@ from typing import Any, NamedTuple, cast
 
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.cutting import Cutter, batched, chunk_size
+from hybrid_search.cutting import Cutter, batched, cutter
 from hybrid_search.intake import Source, accepted, beginning, open_source
 from hybrid_search.manifest import Manifest
-from hybrid_search.profiles import Models, check_chunking, check_same, choose, fetch, open_place, reopen
+from hybrid_search.profiles import Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, DenseEncoder, SparseEncoder, Store
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name, payload_of
 from hybrid_search.types import Chunk, Document, LegName, Point, Vector, chunk_id_of
-
-OnDownload = Callable[[str, int, int], None]
 
 ENCODE_BATCH = 64
 LOOKUP_BATCH = 64
@@ -120,8 +118,8 @@ class Indexer:
         """
         items, total = open_source(source, fields or FieldMap(), globs)
         found = None if self._replace else self._store.manifest(self.collection)
-        models = self._models(found, on_download)
-        cut = self._cutter(models, found)
+        models = models_for(self.collection, found, self._profile, self._names, self._settings, on_download)
+        cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
         tally.tell()
         with Ledger() as ledger:
@@ -130,8 +128,7 @@ class Indexer:
             documents = chain(first, documents)
             if dry_run:
                 for document in documents:
-                    tally.documents, tally.chunks = tally.documents + 1, tally.chunks + len(cut(document))
-                    tally.tell()
+                    tally.add(1, len(cut(document)))
                 return tally.report(dry_run=True)
             if found is None:
                 models = models.fitted(part.searchable for document in first for part in cut(document))
@@ -146,20 +143,6 @@ class Indexer:
                 return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
             finally:
                 writer.close()
-
-    def _models(self, found: Manifest | None, on_download: OnDownload | None) -> Models:
-        if found is None:
-            models = choose(self._profile, self._names, self._settings)
-            fetch(models, self._settings, on_download)
-            return models
-        check_same(self.collection, found, self._profile, self._names)
-        check_chunking(self.collection, found, self._chunk_tokens, self._overlap_tokens)
-        return reopen(self.collection, found, self._settings, on_download)
-
-    def _cutter(self, models: Models, found: Manifest | None) -> Cutter:
-        if found is not None:
-            return Cutter(models, found.chunk_tokens, found.overlap_tokens)
-        return Cutter(models, chunk_size(models, self._chunk_tokens), self._overlap_tokens or 0)
 
 
 def _parts(
@@ -203,14 +186,9 @@ def _write(batch: Sequence[_Part], models: Models, manifest: Manifest, writer: C
         if limit and not 0 < manifest.chunk_tokens <= limit:
             cut_off = sum(count > limit for count in encoder.count_tokens([chunk.searchable for chunk in counted]))
             tally.truncated[leg] = tally.truncated.get(leg, 0) + cut_off
-    points = [
-        Point(part.chunk.chunk_id, {leg: vectors[leg][place] for leg in vectors}, part.payload)
-        for place, part in enumerate(batch)
-    ]
-    writer.upsert(points)
-    tally.documents += sum(chunk.number == 0 for chunk in counted)
-    tally.chunks += len(counted)
-    tally.tell()
+    by_place = enumerate(batch)
+    writer.upsert([Point(p.chunk.chunk_id, {leg: vectors[leg][n] for leg in vectors}, p.payload) for n, p in by_place])
+    tally.add(sum(chunk.number == 0 for chunk in counted), len(counted))
 
 
 def _prune(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:

@@ -18,6 +18,9 @@ from hybrid_search.store import open_store
 from hybrid_search.store.bm25 import Bm25Encoder
 from hybrid_search.types import LEGS, LegName, ModelCard
 
+OnDownload = Callable[[str, int, int], None]
+"""Told (model, bytes done, bytes in all) while a model is fetched."""
+
 NO_LEG = "none"
 """Given for a model's name, it leaves the leg out."""
 
@@ -63,6 +66,27 @@ def open_place(store: str | Path | Store | None, settings: Settings) -> Store:
     return open_store(store or settings.store, api_key=key, timeout_s=settings.timeout_s)
 
 
+def models_for(
+    collection: str,
+    found: Manifest | None,
+    profile: str,
+    names: Mapping[LegName, str | None],
+    settings: Settings,
+    on_download: OnDownload | None,
+) -> Models:
+    """The models of an existing collection, which are those asked for or none is; or those for a new one. All are here.
+
+    Raises:
+        HybridSearchError: whatever `check_same`, `reopen`, `choose` and `fetch` raise.
+    """
+    if found is not None:
+        check_same(collection, found, profile, names)
+        return reopen(collection, found, settings, on_download)
+    models = choose(profile, names, settings)
+    fetch(models, settings, on_download)
+    return models
+
+
 def choose(profile: str, names: Mapping[LegName, str | None], settings: Settings) -> Models:
     """The models for a new collection.
 
@@ -94,7 +118,7 @@ def reopen(
     collection: str,
     manifest: Manifest,
     settings: Settings,
-    on_download: Callable[[str, int, int], None] | None = None,
+    on_download: OnDownload | None = None,
 ) -> Models:
     """The models that a collection was built with.
 
@@ -142,20 +166,7 @@ def check_same(collection: str, manifest: Manifest, profile: str, names: Mapping
             raise ManifestMismatch(collection, f"the {leg} model", repr(have), repr(want))
 
 
-def check_chunking(collection: str, manifest: Manifest, chunk_tokens: int | None, overlap_tokens: int | None) -> None:
-    """Refuse chunking other than that a collection was built with. None asks for nothing.
-
-    Raises:
-        ManifestMismatch: a number asked for is not the manifest's.
-    """
-    asked = {"--chunk-tokens": (manifest.chunk_tokens, chunk_tokens)}
-    asked["--overlap-tokens"] = (manifest.overlap_tokens, overlap_tokens)
-    for what, (have, want) in asked.items():
-        if want is not None and want != have:
-            raise ManifestMismatch(collection, what, have, want)
-
-
-def fetch(models: Models, settings: Settings, on_download: Callable[[str, int, int], None] | None = None) -> None:
+def fetch(models: Models, settings: Settings, on_download: OnDownload | None = None) -> None:
     """Get the files of models that are not on this machine yet; `on_download(name, bytes done, bytes in all)`.
 
     Raises:
@@ -199,5 +210,5 @@ def _spec(encoder: Encoder) -> LegSpec:
     )
 
 
-def _named(tell: Callable[[str, int, int], None], name: str) -> Callable[[int, int], None]:
+def _named(tell: OnDownload, name: str) -> Callable[[int, int], None]:
     return lambda done, total: tell(name, done, total)

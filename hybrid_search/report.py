@@ -92,6 +92,12 @@ class Tally:
         if len(self.failures) < KEPT_FAILURES:
             self.failures.append(Failure(origin, reason))
 
+    def add(self, documents: int, chunks: int) -> None:
+        """Count what has been written, and tell."""
+        self.documents += documents
+        self.chunks += chunks
+        self.tell()
+
     def tell(self) -> None:
         if self.on_progress is not None:
             seconds = perf_counter() - self.started

@@ -9,20 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from hybrid_search.asking import MAX_DEPTH, check_request, legs_of
 from hybrid_search.errors import StoreError
+from hybrid_search.legs import encode, fuse, retrieve
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, check_same, open_place, reopen
-from hybrid_search.protocols import CollectionReader, DenseEncoder, Encoder, SparseEncoder, Store
+from hybrid_search.protocols import CollectionReader, Store
 from hybrid_search.ranking.collapse import collapse, document_hits
-from hybrid_search.ranking.fusion import RRF_K, check_weights, rank, rrf, settled
+from hybrid_search.ranking.fusion import RRF_K, check_weights
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LEGS, DocumentHit, Hit, LegName, Mode, Ranking, Results, Vector
-
-TIE_ROOM = 4
-"""Asked beyond the depth, to see whether the last score goes on: ties at the edge must not depend on the engine."""
 
 PASSAGES = 3
 
@@ -139,16 +137,16 @@ class Searcher:
         if not queries:
             return []
         start = perf_counter()
-        encoded = self._encode(queries, legs)
+        encoded = encode(queries, self._encoders, legs, self._threads)
         encode_ms = (perf_counter() - start) * 1e3
-        found = self._retrieve(encoded, legs, depth)
+        found = retrieve(self._reader, encoded, depth)
         retrieve_ms = (perf_counter() - start) * 1e3 - encode_ms
         share = 1 / len(queries)
         results = []
         for place, query in enumerate(queries):
             began = perf_counter()
             vectors = {leg: [encoded[leg][place]] for leg in legs}
-            groups = self._documents(found[place], vectors, k, depth, lambda rankings: _fuse(rankings, rrf_k, weights))
+            groups = self._documents(found[place], vectors, k, depth, lambda ranked: fuse(ranked, rrf_k, weights))
             fuse_ms = (perf_counter() - began) * 1e3
             hits = self._hits(groups[:k])
             own_ms = (perf_counter() - began) * 1e3
@@ -163,15 +161,15 @@ class Searcher:
         vectors: Mapping[LegName, Sequence[Vector]],
         k: int,
         depth: int,
-        fuse: Callable[[Mapping[LegName, Ranking]], Ranking],
+        fused: Callable[[Mapping[LegName, Ranking]], Ranking],
     ) -> list[tuple[Hit, ...]]:
         """The documents of one query; k counts them, so where chunks of a few fill the legs, it looks deeper."""
         while True:
-            groups = collapse(fuse(rankings))
+            groups = collapse(fused(rankings))
             if len(groups) >= k or depth >= MAX_DEPTH or all(len(ranking) < depth for ranking in rankings.values()):
                 return groups
             depth = min(depth * 4, MAX_DEPTH)
-            rankings = self._retrieve(vectors, tuple(vectors), depth)[0]
+            rankings = retrieve(self._reader, vectors, depth)[0]
 
     def close(self) -> None:
         self._closed = True
@@ -189,43 +187,7 @@ class Searcher:
             why = "has been closed" if self._closed else f"was opened by process {self._pid}, of which this is a fork"
             raise StoreError(f"The searcher of {self.collection!r} {why}. Open one here: Searcher.open(...).")
 
-    def _encode(self, queries: Sequence[str], legs: Sequence[LegName]) -> dict[LegName, list[Vector]]:
-        """All legs at once, each in its own thread: the models let go of the interpreter while they compute."""
-        jobs = {leg: self._threads.submit(_encode_queries, self._encoders[leg], queries) for leg in legs[1:]}
-        first = _encode_queries(self._encoders[legs[0]], queries)
-        return {legs[0]: first, **{leg: job.result() for leg, job in jobs.items()}}
-
-    def _retrieve(
-        self, encoded: Mapping[LegName, Sequence[Vector]], legs: Sequence[LegName], depth: int
-    ) -> list[dict[LegName, Ranking]]:
-        """For each query the ranking of each leg, from one batched request."""
-        requests = [(leg, vector) for leg in legs for vector in encoded[leg]]
-        limit = depth + TIE_ROOM
-        answers = self._reader.retrieve(requests, limit)
-        while limit < MAX_DEPTH and any(_goes_on(answer, depth, limit) for answer in answers):
-            limit = min(limit * 4, MAX_DEPTH)
-            answers = self._reader.retrieve(requests, limit)
-        ranked = iter(answers)
-        by_leg = {leg: [rank(leg, next(ranked), depth) for _ in encoded[leg]] for leg in legs}
-        return [{leg: by_leg[leg][place] for leg in legs} for place in range(len(encoded[legs[0]]))]
-
     def _hits(self, groups: Sequence[Sequence[Hit]]) -> tuple[DocumentHit, ...]:
         shown = [group[:PASSAGES] for group in groups]
         payloads = self._reader.payloads([hit.chunk_id for group in shown for hit in group])
         return document_hits(shown, payloads, LEGS)
-
-
-def _fuse(rankings: Mapping[LegName, Ranking], rrf_k: float, weights: Mapping[str, float] | None) -> Ranking:
-    """One leg keeps its own scores; several are fused."""
-    if len(rankings) == 1:
-        return next(iter(rankings.values()))
-    return rrf(cast(Mapping[str, Ranking], rankings), rrf_k=rrf_k, weights=weights)
-
-
-def _goes_on(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> bool:
-    """Whether chunks with the score at `depth` may have been left out of an answer."""
-    return len(answer) == limit and settled(answer[-1][1]) == settled(answer[depth - 1][1])
-
-
-def _encode_queries(encoder: Encoder, queries: Sequence[str]) -> list[Vector]:
-    return list(cast("SparseEncoder | DenseEncoder", encoder).encode_queries(queries))

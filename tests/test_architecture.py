@@ -14,7 +14,7 @@ import hybrid_search
 PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
 VALUES = {"types", "manifest", "protocols", "errors"}
-COMPOSERS = {"asking", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
+COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic"]
@@ -80,7 +80,8 @@ def test_engines_models_and_printing_stay_in_their_rooms(file: Path) -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_a_module_reads_in_one_sitting(file: Path) -> None:
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
+    composer = file.name in ("indexer.py", "searcher.py")
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= (200 if composer else 400)
 
 
 @pytest.mark.parametrize("code", ["import hybrid_search", "from hybrid_search.cli.app import app"])
