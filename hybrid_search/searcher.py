@@ -168,6 +168,8 @@ class Searcher:
             groups = collapse(fused(rankings))
             if len(groups) >= k or depth >= MAX_DEPTH or all(len(ranking) < depth for ranking in rankings.values()):
                 return groups
+            if len(groups) == self._reader.info().documents:
+                return groups  # there are no others
             depth = min(depth * 4, MAX_DEPTH)
             rankings = retrieve(self._reader, vectors, depth)[0]
 

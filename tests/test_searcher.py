@@ -12,6 +12,7 @@ import pytest
 
 from hybrid_search.errors import CollectionNotFound, FusionError, InvalidArgument, ManifestMismatch, StoreError
 from hybrid_search.indexer import Indexer
+from hybrid_search.legs import TIE_ROOM
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
@@ -366,3 +367,25 @@ def test_other_models_than_the_manifests_are_refused_by_name(tmp_path):
         Searcher.open("words", settings=settings, sparse="Qdrant/bm25")
     with pytest.raises(ManifestMismatch, match="built with the dense model 'none'"):
         Searcher.open("words", settings=settings, profile="bundled")
+
+
+def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
+    settings = Settings(store=str(tmp_path / "store"), cache_dir=tmp_path / "cache")
+    words = " ".join(f"drummer number{n}." for n in range(200))
+    report = Indexer.open("one", settings=settings, chunk_tokens=16, **BM25).index([Document("a", words)])
+    assert report.chunks > 20
+    with Searcher.open("one", settings=settings, **BM25) as searcher:
+        reader, limits = searcher._reader, []
+
+        class Counting:
+            def retrieve(self, requests, limit):
+                limits.append(limit)
+                return reader.retrieve(requests, limit)
+
+            def __getattr__(self, name):
+                return getattr(reader, name)
+
+        searcher._reader = Counting()
+        assert len(searcher.search("drummer", k=10, depth=10)) == 1
+    assert limits[0] == 10 + TIE_ROOM
+    assert 40 + TIE_ROOM not in limits  # four times the depth, for more documents

@@ -60,7 +60,9 @@ def _hit(hit: DocumentHit, width: int, legs: Sequence[str]) -> RenderableType:
 
 def index_summary(report: IndexReport) -> RenderableType:
     """What an index job did, in a few lines."""
-    rate = f", {report.documents / report.seconds:,.1f} docs/s" if report.documents and report.seconds else ""
+    rate = ""
+    if report.documents and report.seconds:
+        rate = f", {report.documents / report.seconds:,.1f} docs/s, {report.chunks / report.seconds:,.1f} chunks/s"
     verb = "would be read" if report.dry_run else "indexed"
     rows = [
         (f"documents {verb}", f"{report.documents:,} in {report.chunks:,} chunks"),
