@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -175,7 +176,7 @@ def fetch(models: Models, settings: Settings, on_download: OnDownload | None = N
     for encoder in models.encoders.values():
         model = encoder.card
         if model.source and not hub.is_here(model, settings.cache_dir):
-            tell = None if on_download is None else _named(on_download, model.name)
+            tell = None if on_download is None else partial(on_download, model.name)
             hub.ensure(model, settings.cache_dir, on_progress=tell)
 
 
@@ -208,7 +209,3 @@ def _spec(encoder: Encoder) -> LegSpec:
         max_tokens=encoder.card.max_tokens,
         average_tokens=encoder.average_tokens if isinstance(encoder, Bm25Encoder) else 0.0,
     )
-
-
-def _named(tell: OnDownload, name: str) -> Callable[[int, int], None]:
-    return lambda done, total: tell(name, done, total)

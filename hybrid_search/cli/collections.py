@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import collections_table
 from hybrid_search.cli.verb import given, note, out, verb
+
+if TYPE_CHECKING:
+    from hybrid_search.protocols import CollectionInfo
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete collections.")
 
@@ -36,20 +39,7 @@ def list_(format: Format = "table") -> None:
         except StoreError as error:
             note(str(error))
     if format == "json":
-        typer.echo(
-            json.dumps(
-                [
-                    {
-                        "name": info.name,
-                        "documents": info.documents,
-                        "chunks": info.points,
-                        "bytes_on_disk": info.bytes_on_disk,
-                        "profile": info.manifest.profile,
-                    }
-                    for info in infos
-                ]
-            )
-        )
+        typer.echo(json.dumps([{**_counts(info), "profile": info.manifest.profile} for info in infos]))
     elif infos:
         out.print(collections_table(infos))
     else:
@@ -66,14 +56,7 @@ def show(name: Name) -> None:
     from hybrid_search.profiles import open_place
 
     info = open_place(None, given.settings()).info(name)
-    shown = {
-        "name": info.name,
-        "documents": info.documents,
-        "chunks": info.points,
-        "bytes_on_disk": info.bytes_on_disk,
-        "manifest": info.manifest.to_dict(),
-    }
-    typer.echo(json.dumps(shown, indent=2))
+    typer.echo(json.dumps({**_counts(info), "manifest": info.manifest.to_dict()}, indent=2))
 
 
 @app.command("delete")
@@ -88,3 +71,12 @@ def delete(name: Name) -> None:
     store = open_place(None, given.settings())
     store.delete(name)
     note(f"Deleted {name!r} from {store.location}.")
+
+
+def _counts(info: CollectionInfo) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "documents": info.documents,
+        "chunks": info.points,
+        "bytes_on_disk": info.bytes_on_disk,
+    }

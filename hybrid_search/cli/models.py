@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -86,7 +86,7 @@ def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help=
     for one in [card for name in names for card in _cards(name)]:
         if one.source:
             with watching("auto") as watchers:
-                folder = hub.ensure(one, cache_dir, on_progress=_telling(watchers.on_download, one.name))
+                folder = hub.ensure(one, cache_dir, on_progress=partial(watchers.on_download, one.name))
             out.print(f"{one.name}: {folder}", soft_wrap=True)
         else:
             out.print(f"{one.name}: nothing to download", soft_wrap=True)
@@ -111,7 +111,3 @@ def verify(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="M
     if broken:
         note("Fetch damaged files again: hybrid-search models download NAME")
         raise typer.Exit(FAILED)
-
-
-def _telling(tell: Callable[[str, int, int], None], name: str) -> Callable[[int, int], None]:
-    return lambda done, total: tell(name, done, total)

@@ -17,9 +17,12 @@ from hybrid_search.encoders.local import local_card
 from hybrid_search.errors import ModelError, UnknownModel
 from hybrid_search.types import ModelCard
 
-__all__ = ["CARDS", "PROFILES", "Kind", "Profile", "card", "cards", "local_card"]
+__all__ = ["BM25_ENGINE", "CARDS", "PROFILES", "Kind", "Profile", "card", "cards", "local_card"]
 
 Kind = Literal["sparse", "dense", "reranker"]
+
+BM25_ENGINE = "qdrant/bm25-engine"
+"""The card that the store supplies the encoder of."""
 
 _LANGUAGES = (
     "arabic danish dutch english finnish french german greek hungarian italian norwegian portuguese romanian russian "
@@ -39,7 +42,7 @@ class Profile:
 
 PROFILES: Mapping[str, Profile] = {
     "splade": Profile(sparse="prithivida/Splade_PP_en_v1", dense="BAAI/bge-small-en-v1.5"),
-    "bundled": Profile(sparse="qdrant/bm25-engine", dense="bundled/all-MiniLM-L6-v2"),
+    "bundled": Profile(sparse=BM25_ENGINE, dense="bundled/all-MiniLM-L6-v2"),
 }
 
 
@@ -148,10 +151,10 @@ _SPARSE = (
         source="Qdrant/minicoil-v1",
         files=("onnx/model.onnx", "stopwords.txt", "minicoil.triplet.model.npy", "minicoil.triplet.model.vocab"),
         size_mb=90,
-        note="BM25 whose words carry four numbers of meaning each. Its negative weights are refused here. English.",
+        note="BM25 whose words carry four numbers of meaning each. English.",
     ),
     ModelCard(
-        name="qdrant/bm25-engine",
+        name=BM25_ENGINE,
         kind="sparse",
         runtime="engine",
         family="bm25",

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
-from hybrid_search.encoders.batching import readable
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.local import pooling_of
 from hybrid_search.encoders.seat import FileModel
@@ -120,11 +119,11 @@ class FastembedSparse(_Fastembed):
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         model = self._loaded()
-        return self._encode([self._card.document_prefix + readable(text) for text in texts], model.embed)
+        return self._encode(self._documents(texts), model.embed)
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
         model = self._loaded(weights=self._card.family not in _LAZY)
-        return self._encode([self._card.query_prefix + readable(text) for text in texts], model.query_embed)
+        return self._encode(self._queries(texts), model.query_embed)
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         """The wordpiece of each dimension; `#<index>` where dimensions are hashes of words."""
@@ -150,7 +149,7 @@ class FastembedSparse(_Fastembed):
         return self._batches(self._lengths(texts), _SPLADE_BATCH)
 
     def _open(self, folder: Path) -> Any:
-        from fastembed.common.model_description import ModelSource, SparseModelDescription
+        from fastembed.common.model_description import SparseModelDescription
         from fastembed.sparse.bm25 import Bm25
         from fastembed.sparse.bm42 import Bm42
         from fastembed.sparse.if_splade import IfSplade
@@ -172,16 +171,7 @@ class FastembedSparse(_Fastembed):
         name = base._list_supported_models()[0].model
         if base is Bm25:
             return Bm25(name, **common, **_BM25)
-        described = SparseModelDescription(
-            model=name,
-            sources=ModelSource(hf=self._card.source or "local"),
-            model_file=self._card.files[0],
-            additional_files=list(self._card.files[1:]),
-            description="",
-            license="",
-            size_in_GB=0.0,
-            vocab_size=self._card.vocab_size,
-        )
+        described = SparseModelDescription(model=name, vocab_size=self._card.vocab_size, **_described_files(self._card))
         lazy = self._card.family in _LAZY
         model_class = _described(base, described)
         if base is SpladePP:
@@ -194,11 +184,11 @@ class FastembedDense(_Fastembed):
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         model = self._loaded()
-        return self._encode([self._card.document_prefix + readable(text) for text in texts], model.passage_embed)
+        return self._encode(self._documents(texts), model.passage_embed)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         model = self._loaded(weights=self._card.family not in _LAZY)
-        return self._encode([self._card.query_prefix + readable(text) for text in texts], model.query_embed)
+        return self._encode(self._queries(texts), model.query_embed)
 
     def _encode(self, texts: list[str], embed: Any) -> NDArray[np.float32]:
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
@@ -224,21 +214,12 @@ class FastembedDense(_Fastembed):
         return self._open_local(folder, common)
 
     def _open_local(self, folder: Path, common: dict[str, Any]) -> Any:
-        from fastembed.common.model_description import DenseModelDescription, ModelSource, PoolingType
+        from fastembed.common.model_description import DenseModelDescription, PoolingType
         from fastembed.text.custom_text_embedding import CustomTextEmbedding, PostprocessingConfig
 
         pooling = pooling_of(folder)
         kinds = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last_token": PoolingType.LAST_TOKEN}
-        described = DenseModelDescription(
-            model="local",
-            sources=ModelSource(hf="local"),
-            model_file=self._card.files[0],
-            additional_files=list(self._card.files[1:]),
-            description="",
-            license="",
-            size_in_GB=0.0,
-            dim=self._card.dim,
-        )
+        described = DenseModelDescription(model="local", dim=self._card.dim, **_described_files(self._card))
         # Without a word on pooling only a model that pools by itself can be meant; another one is refused below.
         chosen = PostprocessingConfig(kinds.get(pooling or "none", PoolingType.DISABLED), normalization=True)
         base = _described(CustomTextEmbedding, described)
@@ -257,8 +238,8 @@ class FastembedReranker(_Fastembed):
 
     def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
         model = self._loaded()
-        asked = self._card.query_prefix + readable(query)
-        passages = [self._card.document_prefix + readable(text) for text in texts]
+        (asked,) = self._queries([query])
+        passages = self._documents(texts)
         of_query = self._lengths([asked])[0]
         scores = np.zeros(len(passages), dtype=np.float32)
         lengths = [of_query + length for length in self._lengths(passages)]
@@ -268,20 +249,26 @@ class FastembedReranker(_Fastembed):
         return scores
 
     def _open(self, folder: Path) -> Any:
-        from fastembed.common.model_description import BaseModelDescription, ModelSource
+        from fastembed.common.model_description import BaseModelDescription
         from fastembed.rerank.cross_encoder.onnx_text_cross_encoder import OnnxTextCrossEncoder
 
-        described = BaseModelDescription(
-            model="reranker",
-            sources=ModelSource(hf=self._card.source or "local"),
-            model_file=self._card.files[0],
-            additional_files=list(self._card.files[1:]),
-            description="",
-            license="",
-            size_in_GB=0.0,
-        )
+        described = BaseModelDescription(model="reranker", **_described_files(self._card))
         common: dict[str, Any] = {"specific_model_path": str(folder), "cache_dir": str(self._cache_dir)}
         return _described(OnnxTextCrossEncoder, described)("reranker", threads=self._threads, **common)
+
+
+def _described_files(card: ModelCard) -> dict[str, Any]:
+    """What every description of fastembed's asks for; only the files count here."""
+    from fastembed.common.model_description import ModelSource
+
+    return {
+        "sources": ModelSource(hf=card.source or "local"),
+        "model_file": card.files[0],
+        "additional_files": list(card.files[1:]),
+        "description": "",
+        "license": "",
+        "size_in_GB": 0.0,
+    }
 
 
 def _described(base: Any, description: Any) -> Any:

@@ -60,7 +60,15 @@ class FileModel(ABC):
         return None if self._card.max_tokens == 0 and self._card.kind == "sparse" else self._own_tokenizer()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return self._lengths([self._card.document_prefix + readable(text) for text in texts])
+        return self._lengths(self._documents(texts))
+
+    def _documents(self, texts: Sequence[str]) -> list[str]:
+        """What the model is given for documents: readable, with the card's prefix."""
+        return [self._card.document_prefix + readable(text) for text in texts]
+
+    def _queries(self, texts: Sequence[str]) -> list[str]:
+        """The same for queries."""
+        return [self._card.query_prefix + readable(text) for text in texts]
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
         tokenizer = self.tokenizer()

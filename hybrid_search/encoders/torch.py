@@ -10,19 +10,15 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.batching import readable
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.seat import FileModel
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.types import ModelCard, SparseVector
-
-if TYPE_CHECKING:
-    pass
 
 # (tokens, texts) of one batch; a SPLADE model's output is batch x tokens x vocabulary.
 _SPARSE_BATCH = (4096, 32)
@@ -99,10 +95,10 @@ class TorchSparse(_Torch):
     """A sparse encoder of sentence-transformers: SPLADE, or its kin with queries by a table."""
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
-        return self._encode([self._card.document_prefix + readable(text) for text in texts], "encode_document")
+        return self._encode(self._documents(texts), "encode_document")
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
-        return self._encode([self._card.query_prefix + readable(text) for text in texts], "encode_query")
+        return self._encode(self._queries(texts), "encode_query")
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         tokenizer = self._own_tokenizer()
@@ -130,10 +126,10 @@ class TorchDense(_Torch):
     """A dense encoder of sentence-transformers; vectors leave it with unit length."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._encode([self._card.document_prefix + readable(text) for text in texts], "encode_document")
+        return self._encode(self._documents(texts), "encode_document")
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._encode([self._card.query_prefix + readable(text) for text in texts], "encode_query")
+        return self._encode(self._queries(texts), "encode_query")
 
     def _encode(self, texts: list[str], verb: str) -> NDArray[np.float32]:
         encode = getattr(self._loaded(), verb)
@@ -159,8 +155,8 @@ class TorchReranker(_Torch):
         model = self._loaded()
         import torch
 
-        asked = self._card.query_prefix + readable(query)
-        passages = [self._card.document_prefix + readable(text) for text in texts]
+        (asked,) = self._queries([query])
+        passages = self._documents(texts)
         of_query = self._lengths([asked])[0]
         scores = np.zeros(len(passages), dtype=np.float32)
         for batch in self._batches([of_query + length for length in self._lengths(passages)], _BATCH):

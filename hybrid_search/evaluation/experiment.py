@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from hybrid_search.asking import DEPTH
 from hybrid_search.corpus.trec import Dataset, ScoredDoc, read_beir, write_run
+from hybrid_search.cutting import batched
+from hybrid_search.encoders.catalog import BM25_ENGINE
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
 from hybrid_search.evaluation.significance import paired_p
@@ -24,11 +26,10 @@ from hybrid_search.protocols import Store
 from hybrid_search.report import IndexReport
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
-from hybrid_search.types import LEGS, Mode, Query
+from hybrid_search.types import LEGS, Mode
 
 BASELINE = "bm25"
 MODES = (BASELINE, "sparse", "dense", "hybrid")
-BM25 = "qdrant/bm25-engine"
 QUERY_BATCH = 64
 
 Watch = Mapping[str, Callable[..., None]]
@@ -181,12 +182,15 @@ class _Job:
         collection, search_mode = main, cast(Mode, mode)
         if mode == BASELINE:
             legs = self.store.info(main).manifest.legs
-            own = "sparse" in legs and legs["sparse"].model == BM25
-            collection, search_mode = (main if own else self.built(self.choose("bundled", BM25, NO_LEG))), "sparse"
+            own = "sparse" in legs and legs["sparse"].model == BM25_ENGINE
+            collection, search_mode = (
+                (main if own else self.built(self.choose("bundled", BM25_ENGINE, NO_LEG))),
+                "sparse",
+            )
         start = perf_counter()
         rows: list[ScoredDoc] = []
         with Searcher.open(collection, store=self.store, settings=self._settings) as searcher:
-            for some in _batches(self._data.queries):
+            for some in batched(self._data.queries, QUERY_BATCH):
                 answers = searcher.search_many(
                     [query.text for query in some], k=k, mode=search_mode, depth=max(DEPTH, k)
                 )
@@ -219,7 +223,3 @@ def _result(mode: str, scores: Mapping[str, Mapping[str, NDArray[np.float64]]]) 
         first = next(iter(values))
         p = round(paired_p(values[first], scores[BASELINE][first]), 5)
     return ModeResult(mode, {name: round(float(each.mean()), 4) for name, each in values.items()}, p)
-
-
-def _batches(queries: Sequence[Query]) -> list[Sequence[Query]]:
-    return [queries[start : start + QUERY_BATCH] for start in range(0, len(queries), QUERY_BATCH)]

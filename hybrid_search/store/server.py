@@ -113,7 +113,8 @@ class ServerStore:
         return self.reader(name).info()
 
     def manifest(self, name: str) -> Manifest | None:
-        real = self._unfinished(name) or self._resolve(name)
+        live = self._resolve(name)
+        real = self._unfinished(name, live) or live
         return None if real is None else _manifest(self._client, real, name, self._location)
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> ServerWriter:
@@ -126,7 +127,7 @@ class ServerStore:
                     f"{name!r} in {self._location} stands for {live!r}, which a new version cannot replace. "
                     "Index into a new name: hybrid-search index SOURCE -c NEW_NAME"
                 )
-        unfinished = self._unfinished(name)
+        unfinished = self._unfinished(name, live)
         with server_errors(self._location):
             if unfinished and replace:
                 self._client.delete_collection(unfinished)
@@ -134,7 +135,7 @@ class ServerStore:
             real = unfinished or (None if replace else live)
             if real is None:
                 real = f"{name}__v{_version_of(name, live) + 1}"
-                _create(self._client, real, manifest)
+                _create(self._client, real, manifest, self._location)
         return ServerWriter(self._client, real, live, name, manifest, self._location)
 
     def delete(self, name: str) -> None:
@@ -151,7 +152,7 @@ class ServerStore:
 
     def _require(self, name: str) -> str:
         real = self._resolve(name)
-        if real is None and self._unfinished(name):
+        if real is None and self._unfinished(name, None):
             raise StoreError(
                 f"Collection {name!r} in {self._location} is being built and has not been finished yet. "
                 "Run the same `hybrid-search index` command again to finish it."
@@ -175,9 +176,9 @@ class ServerStore:
                     return str(alias.collection_name)
             return name if self._client.collection_exists(name) else None
 
-    def _unfinished(self, name: str) -> str | None:
+    def _unfinished(self, name: str, live: str | None) -> str | None:
         """A version above the live one, which a job began and did not publish."""
-        following = f"{name}__v{_version_of(name, self._resolve(name)) + 1}"
+        following = f"{name}__v{_version_of(name, live) + 1}"
         with server_errors(self._location):
             return following if self._client.collection_exists(following) else None
 
@@ -292,7 +293,7 @@ class ServerWriter:
         """The client belongs to the store."""
 
 
-def _create(client: QdrantClient, real: str, manifest: Manifest) -> None:
+def _create(client: QdrantClient, real: str, manifest: Manifest, location: str) -> None:
     from qdrant_client import models
 
     client.create_collection(
@@ -310,7 +311,7 @@ def _create(client: QdrantClient, real: str, manifest: Manifest) -> None:
         metadata={MANIFEST_KEY: manifest.to_dict()},
     )
     for path, kind in FIXED_FIELDS.items():
-        _index_field(client, real, path, kind, real)
+        _index_field(client, real, path, kind, location)
 
 
 def _index_field(client: QdrantClient, real: str, path: str, kind: FieldType, location: str) -> None:

@@ -435,7 +435,7 @@ def test_a_collection_of_ours_under_a_plain_name_is_used_but_not_replaced(store,
     """A restored snapshot, say: there is no alias that could be moved."""
     from hybrid_search.store.server import _create
 
-    _create(client, "restored", manifest_of())
+    _create(client, "restored", manifest_of(), "the Qdrant client")
     build(store, "restored", points(2))
     assert len(found(store.reader("restored"))) == 2
     with pytest.raises(StoreError, match="stands for 'restored', which a new version cannot replace"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.batching import batches, readable
+from hybrid_search.encoders.batching import batches
 from hybrid_search.encoders.bundled.package import FILES
 from hybrid_search.encoders.files import file_hash, fingerprint_of, write_atomically
 from hybrid_search.encoders.seat import FileModel
@@ -52,10 +52,10 @@ class BundledDense(FileModel):
         self._run([[101, 102]])
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._encode([self._card.document_prefix + text for text in texts])
+        return self._encode(self._documents(texts))
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._encode([self._card.query_prefix + text for text in texts])
+        return self._encode(self._queries(texts))
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         limit = self._card.max_tokens
@@ -67,7 +67,7 @@ class BundledDense(FileModel):
         return encoded
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        found = self._own_tokenizer().encode_batch_fast([readable(text) for text in texts])
+        found = self._own_tokenizer().encode_batch_fast(list(texts))
         return [encoding.ids for encoding in found]
 
     def _run(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
