@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -115,12 +116,13 @@ def evaluate(
         modes = _check_modes(modes, job.store.info(main).manifest.legs)
     k = max(measuring.deepest(parsed), 10)
     scores: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for mode in modes:
-        run = job.run(main, mode, k)
-        scores[mode] = measuring.score(run, data.qrels, parsed)
-        if runs is not None:
-            runs.mkdir(parents=True, exist_ok=True)
-            write_run(runs / f"{name}.{mode}.trec", run, tag=f"hybrid-search-{mode}")
+    with job.open:
+        for mode in modes:
+            run = job.run(main, mode, k)
+            scores[mode] = measuring.score(run, data.qrels, parsed)
+            if runs is not None:
+                runs.mkdir(parents=True, exist_ok=True)
+                write_run(runs / f"{name}.{mode}.trec", run, tag=f"hybrid-search-{mode}")
     info = job.store.info(main)
     return Report(
         dataset=name,
@@ -142,6 +144,8 @@ class _Job:
         self.timings_s: dict[str, float] = {"index": 0.0}
         self.indexed: list[IndexReport] = []
         self.reason = ""
+        self.open = ExitStack()
+        self._searchers: dict[str, Searcher] = {}
         self._corpus_hash = hashlib.blake2b(digest_size=16)
         with data.corpus.open("rb") as stream:
             while block := stream.read(1 << 20):
@@ -189,15 +193,20 @@ class _Job:
             )
         start = perf_counter()
         rows: list[ScoredDoc] = []
-        with Searcher.open(collection, store=self.store, settings=self._settings) as searcher:
-            for some in batched(self._data.queries, QUERY_BATCH):
-                answers = searcher.search_many(
-                    [query.text for query in some], k=k, mode=search_mode, depth=max(DEPTH, k)
-                )
-                for query, results in zip(some, answers, strict=True):
-                    rows += [ScoredDoc(query.query_id, hit.doc_id, hit.score) for hit in results]
+        searcher = self._searcher(collection)
+        for some in batched(self._data.queries, QUERY_BATCH):
+            answers = searcher.search_many([query.text for query in some], k=k, mode=search_mode, depth=max(DEPTH, k))
+            for query, results in zip(some, answers, strict=True):
+                rows += [ScoredDoc(query.query_id, hit.doc_id, hit.score) for hit in results]
         self.timings_s[mode] = perf_counter() - start
         return rows
+
+    def _searcher(self, collection: str) -> Searcher:
+        """One for all modes of a collection, so that its models are loaded once; closed with `open`."""
+        if collection not in self._searchers:
+            searcher = Searcher.open(collection, store=self.store, settings=self._settings)
+            self._searchers[collection] = self.open.enter_context(searcher)
+        return self._searchers[collection]
 
 
 def _check_modes(asked: Sequence[str] | None, legs: Collection[str]) -> Sequence[str]:
