@@ -86,7 +86,7 @@ def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help=
     for one in [card for name in names for card in _cards(name)]:
         if one.source:
             with watching("auto") as watchers:
-                folder = hub.ensure(one, cache_dir, on_progress=partial(watchers.on_download, one.name))
+                folder = hub.repaired(one, cache_dir, on_progress=partial(watchers.on_download, one.name))
             out.print(f"{one.name}: {folder}", soft_wrap=True)
         else:
             out.print(f"{one.name}: nothing to download", soft_wrap=True)

@@ -90,9 +90,17 @@ def ensure(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = N
     if not card.source:
         missing = ", ".join(name for name in needed_files(card) if not (Path(card.name) / name).is_file())
         raise ModelUnavailable(f"The model folder {card.name} lacks {missing or 'its config or weights'}.")
-    if not hub_answers():
-        raise _unavailable(card, cache_dir)
     return download(card, cache_dir, on_progress=on_progress)
+
+
+def repaired(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = None) -> Path:
+    """The model's folder with sound files: what is damaged is fetched again, what is missing for the first time.
+
+    Raises:
+        ModelUnavailable: a file has to be fetched and cannot be.
+    """
+    damaged = folder_of(card, cache_dir) and any(check.sound is False for check in verify(card, cache_dir))
+    return (download if damaged else ensure)(card, cache_dir, on_progress=on_progress)
 
 
 def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = None) -> Path:
@@ -106,10 +114,11 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
     """
     if not card.source:
         return ensure(card, cache_dir)
+    # Asked before anything damaged is taken away: the library makes do with what is left where no hub answers.
+    if not hub_answers():
+        raise _unavailable(card, cache_dir)
     from huggingface_hub import errors, snapshot_download
 
-    if _offline():
-        raise _unavailable(card, cache_dir)
     _discard_damaged(card, cache_dir)
     wanted = [[*needed_files(card), *_HELPERS]]
     if card.runtime == "torch":  # pickled weights only where there are no others

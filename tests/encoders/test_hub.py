@@ -172,6 +172,17 @@ def test_verify_knows_whole_from_damaged(folder, tmp_path):
     assert damaged == {"model.onnx", "config.json"}
 
 
+def test_a_damaged_model_is_not_taken_for_a_downloaded_one(folder, tmp_path):
+    cache = tmp_path / "cache"
+    snapshot = hub_models.in_hub_cache(folder, cache, SPLADE.source)
+    assert hub.repaired(SPLADE, cache) == snapshot
+    blob = (snapshot / "model.onnx").resolve()
+    blob.write_bytes(b"!" + blob.read_bytes()[1:])
+    with pytest.raises(ModelUnavailable, match=r"http://127\.0\.0\.1:9 does not answer"):
+        hub.repaired(SPLADE, cache)
+    assert blob.is_file()  # nothing is taken away that cannot be fetched again
+
+
 def test_verify_follows_links_into_the_shared_blobs_of_newer_caches(folder, tmp_path):
     cache = tmp_path / "cache"
     snapshot = hub_models.in_hub_cache(folder, cache, SPLADE.source)
