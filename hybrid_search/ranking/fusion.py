@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from hybrid_search.errors import FusionError
 from hybrid_search.types import Hit, LegHit, Ranking
@@ -15,23 +16,24 @@ RRF_K = 60
 def rank(leg: str, scored: Sequence[tuple[str, float]], depth: int) -> Ranking:
     """Rank what a leg brought: by score descending, ties by chunk_id, cut at `depth`.
 
-    Scores are `settled` first: equal ones must tie on every engine.
+    Scores that are the same once `settled` tie, on every engine. Each hit keeps the leg's own score, or, where a tie was
+    settled against the last bits, the score of the hit before it, so that scores never increase.
 
     >>> [(hit.chunk_id, hit.rank) for hit in rank("sparse", [("b#0", 2.0), ("a#0", 2.0), ("c#0", 3.0)], 2)]
     [('c#0', 1), ('a#0', 2)]
     """
-    settled_scores = [(chunk_id, settled(score)) for chunk_id, score in scored]
-    ordered = sorted(settled_scores, key=lambda item: (-item[1], item[0]))[:depth]
+    ordered = sorted(scored, key=lambda item: (-settled(item[1]), item[0]))[:depth]
+    scores = accumulate((score for _, score in ordered), min)
     return Ranking(
         tuple(
             Hit(chunk_id, place, score, {leg: LegHit(leg, place, score)})
-            for place, (chunk_id, score) in enumerate(ordered, 1)
+            for place, ((chunk_id, _), score) in enumerate(zip(ordered, scores, strict=True), 1)
         )
     )
 
 
 def settled(score: float) -> float:
-    """A leg's score, rounded to what 32-bit sums in any order agree on: six digits, never coarser than 0.0001.
+    """A leg's score for comparing, rounded to what 32-bit sums agree on in any order: six digits, or four decimals.
 
     Engines add up a score's parts in an order that depends on their segments, so its last bits are chance.
 

@@ -165,4 +165,10 @@ def test_scores_that_differ_in_the_last_bit_tie(score: float) -> None:
 
     one = np.float32(score)
     next_one = np.nextafter(one, np.float32(np.inf))
-    assert order(rank("sparse", [("b#0", float(next_one)), ("a#0", float(one))], 10)) == ["a#0", "b#0"]
+    ranking = rank("sparse", [("b#0", float(next_one)), ("a#0", float(one))], 10)
+    assert [(hit.chunk_id, hit.score) for hit in ranking] == [("a#0", float(one)), ("b#0", float(one))]
+
+
+def test_a_hit_keeps_the_legs_own_score() -> None:
+    scored = [("a#0", 57.250127), ("b#0", 8.90260124), ("c#0", 0.43927168)]
+    assert [(hit.chunk_id, hit.score) for hit in rank("sparse", scored, 10)] == scored
