@@ -16,8 +16,8 @@ RRF_K = 60
 def rank(leg: str, scored: Sequence[tuple[str, float]], depth: int) -> Ranking:
     """Rank what a leg brought: by score descending, ties by chunk_id, cut at `depth`.
 
-    Scores that are the same once `settled` tie, on every engine. Each hit keeps the leg's own score, or, where a tie was
-    settled against the last bits, the score of the hit before it, so that scores never increase.
+    Scores that are the same once `settled` tie, on every engine. Each hit keeps the leg's own score, or, where a tie
+    went against its last bits, the score of the hit before it, so that scores never increase.
 
     >>> [(hit.chunk_id, hit.rank) for hit in rank("sparse", [("b#0", 2.0), ("a#0", 2.0), ("c#0", 3.0)], 2)]
     [('c#0', 1), ('a#0', 2)]
