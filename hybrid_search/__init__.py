@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hybrid_search.changing import add_leg, drop_leg, join_leg, swap_legs
     from hybrid_search.errors import HybridSearchError
     from hybrid_search.indexer import Indexer
     from hybrid_search.report import IndexReport
@@ -34,6 +35,10 @@ _HOME = {
     "Results": "types",
     "Searcher": "searcher",
     "SparseVector": "types",
+    "add_leg": "changing",
+    "drop_leg": "changing",
+    "join_leg": "changing",
+    "swap_legs": "changing",
 }
 
 __all__ = [
@@ -47,6 +52,10 @@ __all__ = [
     "Results",
     "Searcher",
     "SparseVector",
+    "add_leg",
+    "drop_leg",
+    "join_leg",
+    "swap_legs",
 ]
 
 

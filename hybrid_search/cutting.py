@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
 from hybrid_search.corpus.chunking import chunk
+from hybrid_search.encoders.halves import groups
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models
-from hybrid_search.types import Chunk, Document
+from hybrid_search.protocols import Encoder
+from hybrid_search.types import Chunk, Document, LegName
 
 T = TypeVar("T")
 
@@ -30,7 +32,8 @@ class Cutter:
 
     def __init__(self, models: Models, size_tokens: int, overlap_tokens: int) -> None:
         self.size_tokens, self.overlap_tokens = size_tokens, overlap_tokens
-        self._limited = [encoder for encoder in models.encoders.values() if encoder.card.max_tokens]
+        readers = (next(iter(group.values())) for group in groups(models.encoders))
+        self._limited = [encoder for encoder in readers if encoder.card.max_tokens]
 
     def __call__(self, document: Document) -> list[Chunk]:
         return chunk(
@@ -77,6 +80,17 @@ def chunk_size(models: Models, asked: int | None) -> int:
         allowed = allowed or f"be {MIN_CHUNK} or more"
         raise InvalidArgument(f"chunk_tokens is {size}; it must be 0 (one chunk a document) or {allowed}.")
     return size
+
+
+def cut_off(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Sequence[str]) -> dict[LegName, int]:
+    """How many texts a leg's model does not read to the end, by leg; not counted where no chunk can be that long."""
+    found: dict[LegName, int] = {}
+    for group in groups(encoders):
+        encoder = next(iter(group.values()))
+        limit = encoder.card.max_tokens
+        if limit and not 0 < chunk_tokens <= limit:
+            found.update(dict.fromkeys(group, sum(count > limit for count in encoder.count_tokens(texts))))
+    return found
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

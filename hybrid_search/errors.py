@@ -16,7 +16,8 @@
     │   ├── CollectionDamaged    what is on disk is not what was written
     │   └── ManifestMismatch     built with other models or other chunking
     ├── FusionError              legs or weights do not fit together
-    └── EvaluationError          a dataset, a run or a measure cannot be scored
+    ├── EvaluationError          a dataset, a run or a measure cannot be scored
+    └── TrainingError            a training cannot begin, go on or be resumed; its checkpoints are kept
 
 A message says what happened, with which value, what was expected, and what to do next. The values are fields as well.
 """
@@ -128,6 +129,10 @@ class FusionError(HybridSearchError):
 
 class EvaluationError(HybridSearchError):
     """A dataset, a run or a measure cannot be scored."""
+
+
+class TrainingError(HybridSearchError):
+    """A training cannot begin, go on, be resumed or be exported. What it has written so far is kept."""
 
 
 def near(name: str, known: Sequence[str]) -> tuple[str, ...]:

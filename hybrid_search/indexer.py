@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.cutting import Cutter, batched, cutter
+from hybrid_search.cutting import Cutter, batched, cut_off, cutter
+from hybrid_search.encoders.halves import encode
 from hybrid_search.intake import Source, accepted, beginning, open_source
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, OnDownload, models_for, open_place
-from hybrid_search.protocols import CollectionWriter, DenseEncoder, SparseEncoder, Store
+from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name, payload_of
-from hybrid_search.types import Chunk, Document, LegName, Point, Vector, chunk_id_of
+from hybrid_search.types import Chunk, Document, LegName, Point, chunk_id_of
 
 ENCODE_BATCH = 64
 LOOKUP_BATCH = 64
@@ -41,6 +42,7 @@ class Indexer:
         self._store, self._settings, self._wait_s = store, settings, wait_s
         self._profile = "auto"
         self._names: dict[LegName, str | None] = {}
+        self._legs: Sequence[LegName] | None = None
         self._chunk_tokens: int | None = None
         self._overlap_tokens: int | None = None
         self._replace = False
@@ -55,6 +57,7 @@ class Indexer:
         profile: str = "auto",
         sparse: str | None = None,
         dense: str | None = None,
+        legs: Sequence[LegName] | None = None,
         chunk_tokens: int | None = None,
         overlap_tokens: int | None = None,
         replace: bool = False,
@@ -69,6 +72,7 @@ class Indexer:
             profile: the models of a new collection: `splade`, `bundled`, or `auto`. An existing one keeps its own.
             sparse: a model or a folder instead of the profile's, `none` for no such leg.
             dense: the same for the dense leg.
+            legs: of a new collection: `sparse`, `dense`, `bm25` (the engine's own); the first two when not given.
             chunk_tokens: tokens a chunk may take, the title included; 0 for one chunk a document, which a model then
                 cuts at its own limit. As many as all models read when not given.
             overlap_tokens: tokens that neighbouring chunks share at most, 0 when not given.
@@ -81,7 +85,7 @@ class Indexer:
         """
         settings = settings or load_settings()
         indexer = cls(collection, open_place(store, settings), settings, wait_s=wait_s)
-        indexer._profile, indexer._names = profile, {"sparse": sparse, "dense": dense}
+        indexer._profile, indexer._names, indexer._legs = profile, {"sparse": sparse, "dense": dense}, legs
         indexer._chunk_tokens, indexer._overlap_tokens, indexer._replace = chunk_tokens, overlap_tokens, replace
         return indexer
 
@@ -118,7 +122,7 @@ class Indexer:
         """
         items, total = open_source(source, fields or FieldMap(), globs)
         found = None if self._replace else self._store.manifest(self.collection)
-        models = models_for(self.collection, found, self._profile, self._names, self._settings, on_download)
+        models = models_for(self.collection, found, self._profile, self._names, self._settings, on_download, self._legs)
         cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
         tally.tell()
@@ -153,12 +157,12 @@ def _parts(
     A document that is not written in one batch begins with a head without a stamp: a run cut short then leaves no chunk
     that the next one does not know of.
     """
-    fingerprint = manifest.fingerprint()
+    base = manifest.stamp_base()
     place = 0
     for some in batched(documents, LOOKUP_BATCH):
         heads = writer.heads([document.doc_id for document in some])
         for document in some:
-            stamp = blake2b(f"{document.content_hash()} {fingerprint}".encode(), digest_size=16).hexdigest()
+            stamp = blake2b(f"{document.content_hash()} {base}".encode(), digest_size=16).hexdigest()
             old = heads.get(document.doc_id)
             if old is not None and old.stamp == stamp:
                 tally.unchanged += 1
@@ -178,14 +182,8 @@ def _parts(
 
 def _write(batch: Sequence[_Part], models: Models, manifest: Manifest, writer: CollectionWriter, tally: Tally) -> None:
     counted = [part.chunk for part in batch if part.payload.get("stamp") != BEGUN]
-    texts = [part.chunk.searchable for part in batch]
-    vectors: dict[LegName, Sequence[Vector]] = {}
-    for leg, encoder in models.encoders.items():
-        vectors[leg] = cast("SparseEncoder | DenseEncoder", encoder).encode_documents(texts)  # type: ignore[assignment]
-        limit = encoder.card.max_tokens
-        if limit and not 0 < manifest.chunk_tokens <= limit:
-            cut_off = sum(count > limit for count in encoder.count_tokens([chunk.searchable for chunk in counted]))
-            tally.truncated[leg] = tally.truncated.get(leg, 0) + cut_off
+    vectors = encode(models.encoders, [part.chunk.searchable for part in batch])
+    tally.cut_off(cut_off(models.encoders, manifest.chunk_tokens, [chunk.searchable for chunk in counted]))
     by_place = enumerate(batch)
     writer.upsert([Point(p.chunk.chunk_id, {leg: vectors[leg][n] for leg in vectors}, p.payload) for n, p in by_place])
     tally.add(sum(chunk.number == 0 for chunk in counted), len(counted))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
 
-from hybrid_search.asking import MAX_DEPTH
-from hybrid_search.protocols import CollectionReader, DenseEncoder, Encoder, SparseEncoder
+from hybrid_search.asking import MAX_DEPTH, check_request
+from hybrid_search.encoders import halves
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
+from hybrid_search.ranking.expansion import Term, expansion
 from hybrid_search.ranking.fusion import rank, rrf, settled
 from hybrid_search.types import LegName, Ranking, Vector
 
@@ -17,11 +19,14 @@ TIE_ROOM = 4
 
 def encode(
     queries: Sequence[str], encoders: Mapping[LegName, Encoder], legs: Sequence[LegName], threads: ThreadPoolExecutor
-) -> dict[LegName, list[Vector]]:
-    """The queries' vectors by leg, all legs at once: the models let go of the interpreter while they compute."""
-    jobs = {leg: threads.submit(_encoded, encoders[leg], queries) for leg in legs[1:]}
-    first = _encoded(encoders[legs[0]], queries)
-    return {legs[0]: first, **{leg: job.result() for leg, job in jobs.items()}}
+) -> dict[LegName, Sequence[Vector]]:
+    """The queries' vectors by leg, all models at once: they let go of the interpreter while they compute."""
+    first, *others = halves.groups({leg: encoders[leg] for leg in legs})
+    jobs = [threads.submit(halves.encode, group, queries, queries=True) for group in others]
+    found = halves.encode(first, queries, queries=True)
+    for job in jobs:
+        found.update(job.result())
+    return {leg: found[leg] for leg in legs}
 
 
 def retrieve(
@@ -43,13 +48,24 @@ def fuse(rankings: Mapping[LegName, Ranking], rrf_k: float, weights: Mapping[str
     """One leg keeps its own scores; several are fused."""
     if len(rankings) == 1:
         return next(iter(rankings.values()))
-    return rrf(cast(Mapping[str, Ranking], rankings), rrf_k=rrf_k, weights=weights)
+    return rrf(rankings, rrf_k=rrf_k, weights=weights)
+
+
+def expanded(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], collection: str) -> tuple[Term, ...]:
+    """What the model of a leg makes of a query.
+
+    Raises:
+        InvalidArgument: an empty query, a leg the collection lacks, or one whose vectors are not words.
+    """
+    check_request([query], 1, None)
+    encoder = encoders.get(leg)
+    if not isinstance(encoder, SparseEncoder) or encoder.card.runtime == "engine":
+        found = "has no such leg" if encoder is None else f"has {encoder.card.name} there, which does not expand"
+        raise InvalidArgument(f"Collection {collection!r} {found}: {leg!r}. Name a leg with a learned sparse model.")
+    [vector] = encoder.encode_queries([query])
+    return expansion(query, encoder.terms(vector.indices.tolist()), vector.values.tolist())
 
 
 def _goes_on(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> bool:
     """Whether chunks with the score at `depth` may have been left out of an answer."""
     return len(answer) == limit and settled(answer[-1][1]) == settled(answer[depth - 1][1])
-
-
-def _encoded(encoder: Encoder, queries: Sequence[str]) -> list[Vector]:
-    return list(cast("SparseEncoder | DenseEncoder", encoder).encode_queries(queries))

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from hybrid_search.types import LegName
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.types import Kind, LegName, in_order
+
+SCHEMA = 2
+"""Of the manifest. 1 knew the legs `sparse` and `dense` only; it is read as it is."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+_TAKEN = ("hybrid", "none", "points", "documents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,8 @@ class LegSpec:
         needs_idf: the store multiplies in the inverse document frequency.
         max_tokens: what the model reads of a chunk, 0 for everything.
         average_tokens: BM25's mean document length, measured on the corpus; 0 where it does not apply.
+        vector: the vector's name in the store, which a leg keeps when its own name changes; empty for the leg's own.
+        beside: the leg stands beside the others: searched when it is named, but no part of `hybrid`.
     """
 
     model: str
@@ -30,6 +40,12 @@ class LegSpec:
     needs_idf: bool = False
     max_tokens: int = 0
     average_tokens: float = 0.0
+    vector: str = ""
+    beside: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        return "dense" if self.dim else "sparse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +53,13 @@ class Manifest:
     """What a collection was built with. It lies beside the points, so a collection knows its maker.
 
     Args:
-        profile: `splade`, `bundled` or `custom`.
-        legs: by leg name; one or both.
+        profile: `splade`, `bundled` or `custom`, by the models of the legs `sparse` and `dense`.
+        legs: by leg name; one or more.
         chunk_tokens: tokens a chunk may take in any leg's model, 0 for one chunk a document.
         overlap_tokens: tokens that neighbouring chunks share at most.
         created: ISO 8601, UTC; does not count for the fingerprint.
         schema: version of this layout.
+        stamped: the fingerprint that is in the documents' stamps, where legs have changed since; empty for its own.
     """
 
     profile: str
@@ -50,13 +67,30 @@ class Manifest:
     chunk_tokens: int
     overlap_tokens: int = 0
     created: str = ""
-    schema: int = 1
+    schema: int = SCHEMA
+    stamped: str = ""
 
     def fingerprint(self) -> str:
         """A hash over everything that changes what is stored for a document."""
         legs = {name: [leg.model, leg.fingerprint, leg.average_tokens] for name, leg in self.legs.items()}
         content = json.dumps([self.schema, legs, self.chunk_tokens, self.overlap_tokens], sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+    def stamp_base(self) -> str:
+        """What goes into the stamps of documents. It outlasts changes of legs, for those touch every document."""
+        return self.stamped or self.fingerprint()
+
+    def vectors(self) -> dict[LegName, str]:
+        """The name of each leg's vector in the store."""
+        return {leg: spec.vector or leg for leg, spec in self.legs.items()}
+
+    def fused(self) -> tuple[LegName, ...]:
+        """The legs of the `hybrid` mode, in order: all that do not stand beside."""
+        return in_order(leg for leg, spec in self.legs.items() if not spec.beside)
+
+    def with_legs(self, legs: Mapping[LegName, LegSpec], profile: str) -> Manifest:
+        """The same collection with other legs, whose documents need no new stamps."""
+        return replace(self, legs=dict(legs), profile=profile, schema=SCHEMA, stamped=self.stamp_base())
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,9 +103,28 @@ class Manifest:
             ValueError: a field is missing, or the schema is newer than this version reads.
         """
         try:
-            if data["schema"] > 1:
-                raise ValueError(f"schema {data['schema']} is newer than this version reads (1); update hybrid-search")
+            if data["schema"] > SCHEMA:
+                raise ValueError(
+                    f"schema {data['schema']} is newer than this version reads ({SCHEMA}); update hybrid-search"
+                )
             legs = {leg: LegSpec(**spec) for leg, spec in data["legs"].items()}
             return cls(**{**data, "legs": legs})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+
+
+def check_leg_name(name: str) -> LegName:
+    """Give a new leg's name back if it can be one.
+
+    Raises:
+        InvalidArgument: anything but small letters, digits, `_` and `-`, or a word that means something else.
+
+    >>> check_leg_name("bm25")
+    'bm25'
+    """
+    if not _NAME.fullmatch(name) or name in _TAKEN:
+        raise InvalidArgument(
+            f"A leg cannot be called {name!r}: take small letters, digits, '_' and '-', start with a letter, at most "
+            f"40 characters, and none of {', '.join(_TAKEN)}."
+        )
+    return name

@@ -6,13 +6,13 @@ on first use or by `warm_up()`; nothing prints; nothing mutates what it is given
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.manifest import Manifest
+from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.types import DenseVector, LegName, ModelCard, Point, SparseVector, Vector
 
 
@@ -63,11 +63,15 @@ class DenseEncoder(Encoder, Protocol):
 
 @runtime_checkable
 class HybridEncoder(Encoder, Protocol):
-    """Text to both vectors in one forward pass."""
+    """Text to both vectors in one forward pass, the dense one of unit length."""
 
     def encode_documents(self, texts: Sequence[str]) -> list[tuple[SparseVector, DenseVector]]: ...
 
     def encode_queries(self, texts: Sequence[str]) -> list[tuple[SparseVector, DenseVector]]: ...
+
+    def terms(self, indices: Sequence[int]) -> list[str]:
+        """The vocabulary entry of each dimension of the sparse vector."""
+        ...
 
 
 @runtime_checkable
@@ -124,6 +128,9 @@ class CollectionReader(Protocol):
 class CollectionWriter(Protocol):
     """An open collection, for indexing. One per collection at a time."""
 
+    @property
+    def manifest(self) -> Manifest: ...
+
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
         """What is remembered of each document that is there completely."""
         ...
@@ -138,8 +145,38 @@ class CollectionWriter(Protocol):
 
     def delete(self, chunk_ids: Iterable[str]) -> None: ...
 
-    def publish(self) -> None:
-        """Make everything written so far durable and visible to readers."""
+    def publish(self, manifest: Manifest | None = None) -> None:
+        """Make everything written so far durable and visible to readers, under a manifest with other legs if given.
+
+        Whatever happens, readers find either all of the old or all of the new.
+        """
+        ...
+
+    def stored(self, without: str = "") -> Iterator[dict[str, Any]]:
+        """The payload of every chunk, or of every chunk without a vector of this name, which may be set meanwhile."""
+        ...
+
+    def extend(self, spec: LegSpec) -> None:
+        """Make room for one more vector a chunk, called `spec.vector`; room that is there stays as it is, and filled.
+
+        Only what an earlier attempt with another model left behind is dropped. Readers see nothing of it before
+        `publish(manifest)`. Raises StoreError where the collection is not the one that readers have.
+        """
+        ...
+
+    def set_vectors(self, spec: LegSpec, vectors: Mapping[str, Vector]) -> None:
+        """Give chunks, by chunk_id, the vector that `extend` made room for. Checks all before the first is written."""
+        ...
+
+    def relabel(self, manifest: Manifest) -> None:
+        """Go on under a manifest with other legs over the vectors that are there. One step, seen by later readers.
+
+        Raises StoreError where the collection is not the one that readers have.
+        """
+        ...
+
+    def tidy(self) -> None:
+        """Drop vectors that no leg of the manifest uses."""
         ...
 
     def info(self) -> CollectionInfo: ...

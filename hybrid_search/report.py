@@ -98,6 +98,11 @@ class Tally:
         self.chunks += chunks
         self.tell()
 
+    def cut_off(self, more: Mapping[str, int]) -> None:
+        """Count, by leg, chunks that its model reads only in part."""
+        for leg, count in more.items():
+            self.truncated[leg] = self.truncated.get(leg, 0) + count
+
     def tell(self) -> None:
         if self.on_progress is not None:
             seconds = perf_counter() - self.started

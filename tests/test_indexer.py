@@ -334,9 +334,9 @@ def test_a_generator_has_no_total(settings):
 def test_chunks_are_spans_of_the_text(settings, bundled, markup):
     text = "\n\n".join(f"# Part {n}\n\n{words(60, n)}. {words(30, n + 50)} – ünïcode 漢字." for n in range(8))
     document = Document("a", text, title="A title", markup=markup)
-    report = indexer(
-        settings, sparse="none", dense="bundled/all-MiniLM-L6-v2", chunk_tokens=64, overlap_tokens=8
-    ).index([document])
+    report = indexer(settings, sparse="none", dense="bundled/minilm-splade", chunk_tokens=64, overlap_tokens=8).index(
+        [document]
+    )
     payloads = sorted(chunk_ids(settings).values(), key=lambda payload: payload["number"])
     assert len(payloads) == report.chunks > 10
     covered = np.zeros(len(text), bool)
@@ -348,7 +348,7 @@ def test_chunks_are_spans_of_the_text(settings, bundled, markup):
 
 
 def test_one_chunk_a_document_counts_what_the_model_does_not_read(settings, bundled):
-    dense = "bundled/all-MiniLM-L6-v2"
+    dense = "bundled/minilm-splade"
     documents = [
         Document("a", "short"),
         Document("b", words(400)),
@@ -364,7 +364,7 @@ def test_one_chunk_a_document_counts_what_the_model_does_not_read(settings, bund
 @pytest.mark.parametrize("size", [-1, 1, 15, 257])
 def test_a_chunk_size_that_the_models_cannot_read_is_refused(settings, bundled, size):
     with pytest.raises(InvalidArgument, match=rf"chunk_tokens is {size}.*16\.\.256"):
-        indexer(settings, dense="bundled/all-MiniLM-L6-v2", chunk_tokens=size).index(FRUIT)
+        indexer(settings, dense="bundled/minilm-splade", chunk_tokens=size).index(FRUIT)
     assert EdgeStore(settings.store).names() == []
 
 
@@ -395,8 +395,9 @@ def test_bm25_measures_the_mean_length_once_and_goes_on_with_it(settings):
     ("legs", "expected"),
     [
         ({"sparse": "qdrant/bm25-engine", "dense": "none"}, ("custom", ["sparse"])),
-        ({"sparse": "none", "dense": "bundled/all-MiniLM-L6-v2"}, ("custom", ["dense"])),
-        ({"sparse": "qdrant/bm25-engine", "dense": "bundled/all-MiniLM-L6-v2"}, ("bundled", ["dense", "sparse"])),
+        ({"sparse": "none", "dense": "bundled/minilm-splade"}, ("custom", ["dense"])),
+        ({"sparse": "qdrant/bm25-engine", "dense": "bundled/minilm-splade"}, ("custom", ["dense", "sparse"])),
+        ({"sparse": "bundled/minilm-splade", "dense": "bundled/minilm-splade"}, ("bundled", ["dense", "sparse"])),
         ({"sparse": None, "dense": None, "profile": "bundled"}, ("bundled", ["dense", "sparse"])),
     ],
 )
@@ -411,7 +412,7 @@ def test_a_collection_has_the_legs_asked_for(settings, bundled, legs, expected):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"dense": "bundled/all-MiniLM-L6-v2"}, ["dense", "'none'", "'bundled/all-MiniLM-L6-v2'"]),
+        ({"dense": "bundled/minilm-splade"}, ["dense", "'none'", "'bundled/minilm-splade'"]),
         ({"sparse": "Qdrant/bm25"}, ["sparse", "'qdrant/bm25-engine'", "'Qdrant/bm25'"]),
         ({"sparse": None, "dense": None, "profile": "splade"}, ["sparse", "Splade_PP_en_v1"]),
         ({"chunk_tokens": 64}, ["--chunk-tokens", "32", "64"]),
@@ -539,7 +540,7 @@ def test_a_server_gives_the_same_top_ten_as_a_folder(settings, bundled):
 @pytest.mark.shared
 @pytest.mark.slow
 def test_a_server_gives_the_same_top_ten_as_a_folder_on_cranfield(settings, bundled, shared_collections):
-    """All 1,400 documents and 225 queries, with BM25 and MiniLM; a minute or two."""
+    """All 1,400 documents and 225 queries, with the bundled model; a minute or two."""
     documents, queries = cranfield(shared_collections)
     same_on_both_stores(settings, documents, queries)
 

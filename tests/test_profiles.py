@@ -73,7 +73,7 @@ def test_what_cannot_be_chosen(settings):
 
 
 def test_only_bm25_measures_the_corpus_and_only_then_it_is_read(settings, bundled):
-    models = choose("bundled", {}, settings)
+    models = choose("bundled", {"sparse": "qdrant/bm25-engine"}, settings)
     assert models.measuring
     fitted = models.fitted(iter(["one two three", "four"]))
     assert fitted.encoders["sparse"].average_tokens == 2.0
@@ -89,24 +89,25 @@ def test_only_bm25_measures_the_corpus_and_only_then_it_is_read(settings, bundle
 
 
 def test_the_manifest_brings_the_same_models_back(settings, bundled):
-    models = choose("bundled", {}, settings).fitted(["one two three"])
+    models = choose("bundled", {}, settings, ["sparse", "dense", "bm25"]).fitted(["one two three"])
     manifest = models.manifest(128, 16)
     assert (manifest.profile, manifest.chunk_tokens, manifest.overlap_tokens, manifest.schema) == (
         "bundled",
         128,
         16,
-        1,
+        2,
     )
     assert manifest.created.endswith("+00:00")
-    dense, sparse = manifest.legs["dense"], manifest.legs["sparse"]
-    assert (dense.model, dense.dim, dense.max_tokens, dense.needs_idf) == (BUNDLED["dense"], 384, 256, False)
-    assert (sparse.model, sparse.dim, sparse.max_tokens, sparse.needs_idf) == (BUNDLED["sparse"], 0, 0, True)
-    assert sparse.average_tokens == 3.0
+    dense, sparse, bm25 = (manifest.legs[leg] for leg in ("dense", "sparse", "bm25"))
+    assert (dense.model, dense.dim, dense.max_tokens, dense.needs_idf) == (bundled, 384, 256, False)
+    assert (sparse.model, sparse.dim, sparse.max_tokens, sparse.needs_idf) == (bundled, 0, 256, False)
+    assert (bm25.model, bm25.dim, bm25.max_tokens, bm25.needs_idf) == ("qdrant/bm25-engine", 0, 0, True)
+    assert (sparse.average_tokens, bm25.average_tokens) == (0.0, 3.0)
     again = reopen("c", manifest, settings)
     assert {leg: encoder.fingerprint() for leg, encoder in again.encoders.items()} == {
         leg: spec.fingerprint for leg, spec in manifest.legs.items()
     }
-    assert again.encoders["sparse"].average_tokens == 3.0
+    assert again.encoders["bm25"].average_tokens == 3.0
 
 
 def test_models_that_are_not_here_and_cannot_be_fetched(settings, monkeypatch, tmp_path):

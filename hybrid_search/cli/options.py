@@ -15,6 +15,13 @@ Profile = Annotated[
 Sparse = Annotated[str | None, typer.Option(metavar="MODEL", help="A sparse model or model folder; 'none' for no leg.")]
 Dense = Annotated[str | None, typer.Option(metavar="MODEL", help="A dense model or model folder; 'none' for no leg.")]
 
+Legs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B", help="Of a new collection: sparse, dense, bm25 (Qdrant's own, no model).  [sparse,dense]"
+    ),
+]
+
 
 def numbers(text: str, option: str) -> dict[str, float]:
     """Read `name=number,...`.

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hybrid_search.report import IndexReport
-from hybrid_search.types import LEGS, DocumentHit, Results
+from hybrid_search.types import LEGS, DocumentHit, Results, in_order
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.experiment import Report
     from hybrid_search.protocols import CollectionInfo
+    from hybrid_search.ranking.expansion import Term
     from hybrid_search.types import ModelCard
 
 LEG_STYLES = {"sparse": "cyan", "dense": "magenta"}
@@ -31,8 +32,7 @@ def results_text(results: Results, width: int) -> RenderableType:
     timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in results.timings_ms.items() if stage != "total" and ms)
     hits = "1 hit" if len(results) == 1 else f"{len(results)} hits"
     foot = Text(f"{hits} in {total:.1f} ms ({timings})", style="dim")
-    legs = [leg for leg in LEGS if results.mode in ("hybrid", leg)]
-    return Group(head, Text(), *(_hit(hit, width, legs) for hit in results), foot)
+    return Group(head, Text(), *(_hit(hit, width, results.legs) for hit in results), foot)
 
 
 def _hit(hit: DocumentHit, width: int, legs: Sequence[str]) -> RenderableType:
@@ -56,6 +56,22 @@ def _hit(hit: DocumentHit, width: int, legs: Sequence[str]) -> RenderableType:
             1, Padding(Text(facts, style="dim", overflow="ellipsis", no_wrap=True), (0, 0, 0, 5), expand=False)
         )
     return Group(*lines)
+
+
+def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) -> RenderableType:
+    """A bar a term; the query's own words and those that the model adds in different colours."""
+    head = Text.assemble((query, "bold"), (f"   {model}", "dim"))
+    if not terms:
+        return Group(head, Text("no term has a weight", style="yellow"))
+    room = max(width - 34, 10)
+    grid = Table.grid(padding=(0, 1))
+    for term in terms:
+        style = "cyan" if term.in_query else "green"
+        bar = "█" * max(1, round(room * term.weight / terms[0].weight))
+        grid.add_row(Text(term.term, style=style), f"{term.weight:.2f}", Text(bar, style=style))
+    own = sum(term.in_query for term in terms)
+    foot = Text.assemble((f"{own} of the query", "cyan"), ", ", (f"{len(terms) - own} added by the model", "green"))
+    return Group(head, Text(), grid, Text(), foot)
 
 
 def index_summary(report: IndexReport) -> RenderableType:
@@ -96,11 +112,16 @@ def failures(report: IndexReport) -> RenderableType:
 
 
 def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
-    table = _table("collection", ("documents", True), ("chunks", True), ("MB", True), "sparse", "dense")
+    """A row a collection; the legs beyond the usual two share a column, which is there where one has any."""
+    others = any(set(info.manifest.legs) - set(LEGS) for info in infos)
+    columns = (*LEGS, "other legs") if others else LEGS
+    table = _table("collection", ("documents", True), ("chunks", True), ("MB", True), *columns)
     for info in infos:
         legs = info.manifest.legs
         size = "" if info.bytes_on_disk is None else f"{info.bytes_on_disk / 1e6:,.1f}"
-        models = [legs[leg].model if leg in legs else "-" for leg in ("sparse", "dense")]
+        models = [legs[leg].model if leg in legs else "-" for leg in LEGS]
+        if others:
+            models.append(", ".join(f"{leg} {legs[leg].model}" for leg in in_order(legs) if leg not in LEGS))
         table.add_row(info.name, f"{info.documents:,}", f"{info.points:,}", size, *models)
     return table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from hybrid_search.cli.options import choice, numbers
 from hybrid_search.cli.render import results_text
 from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.types import Mode, Results
+from hybrid_search.types import Results
 
 FORMATS = ("table", "json", "jsonl", "trec")
 
@@ -29,7 +29,10 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for, in any words; - reads one query a line from stdin.")],
     collection: options.Collection,
     k: Annotated[int, typer.Option("-k", metavar="N", help="Documents wanted.")] = 10,
-    mode: Annotated[str, typer.Option(metavar="hybrid|sparse|dense", help="Both legs fused, or one alone.")] = "hybrid",
+    mode: Annotated[
+        str,
+        typer.Option(metavar="hybrid|LEG|A+B", help="The collection's legs fused, one leg alone, or these legs fused."),
+    ] = "hybrid",
     fusion: Annotated[str, typer.Option(metavar="rrf", help="How the legs are fused.")] = "rrf",
     rrf_k: Annotated[float, typer.Option(metavar="N", help="The constant of reciprocal rank fusion.")] = 60,
     weights: Annotated[str, typer.Option(metavar="LEG=W,...", help="Of the legs, such as sparse=1,dense=0.5.")] = "",
@@ -48,17 +51,16 @@ def search(
 
     choice(format, FORMATS, "--format")
     choice(fusion, ("rrf",), "--fusion")
-    wanted = cast(Mode, choice(mode, ("hybrid", "sparse", "dense"), "--mode"))
     lines = [line.strip() for line in sys.stdin if line.strip()] if query == "-" else [query]
     queries = [without_surrogates(line) for line in lines]  # bytes that are no text could not be printed again
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
     with Searcher.open(collection, settings=given.settings(), profile=profile, sparse=sparse, dense=dense) as searcher:
-        searcher.warm_up(wanted)
+        searcher.warm_up(mode)
         answers = searcher.search_many(
             queries,
             k=k,
-            mode=wanted,
+            mode=mode,
             depth=depth,
             rrf_k=rrf_k,
             weights=numbers(weights, "--weights") if weights else None,

@@ -23,6 +23,10 @@ _KINDS = {
 }
 
 
+Record = tuple[int, dict[str, Any]]
+"""A JSON object with the number of its line, or of its place in the array, from 1."""
+
+
 def read_jsonl(
     stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
 ) -> Iterator[Document | Failure]:
@@ -35,17 +39,7 @@ def read_jsonl(
         name: where an id has to be made up it is `name:line`.
         fields: which fields are id, text and title.
     """
-    empty = True
-    for number, line in numbered_lines(stream, encoding):
-        where = f"{origin}:{number}"
-        if isinstance(line, Undecodable):
-            empty = False
-            yield Failure(where, str(line))
-        elif line.strip():
-            empty = False
-            yield _parsed(line, where, f"{name}:{number}", fields)
-    if empty:
-        yield Failure(origin, "the file is empty")
+    return _documents(jsonl_records(stream, encoding, origin=origin), origin, name, fields)
 
 
 def read_json(
@@ -55,13 +49,33 @@ def read_json(
 
     An array is read element by element; its origins and made-up ids count the elements from 1.
     """
+    return _documents(json_records(stream, encoding, origin=origin), origin, name, fields)
+
+
+def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[Record | Failure]:
+    """The objects that `read_jsonl` makes documents of."""
+    empty = True
+    for number, line in numbered_lines(stream, encoding):
+        where = f"{origin}:{number}"
+        if isinstance(line, Undecodable):
+            empty = False
+            yield Failure(where, str(line))
+        elif line.strip():
+            empty = False
+            yield _parsed(line, where, number)
+    if empty:
+        yield Failure(origin, "the file is empty")
+
+
+def json_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[Record | Failure]:
+    """The objects that `read_json` makes documents of."""
     stream.seek(0)
     first, second = _first_two(stream, encoding)
     stream.seek(0)
     if first.startswith("["):
-        yield from _read_array(stream, encoding, origin, name, fields)
+        yield from _read_array(stream, encoding, origin)
     elif not first or _is_object(first) or _is_object(second):
-        yield from read_jsonl(stream, encoding, origin=origin, name=name, fields=fields)
+        yield from jsonl_records(stream, encoding, origin=origin)
     else:
         text = stream.read(MAX_DOCUMENT_BYTES + 1)
         if len(text) > MAX_DOCUMENT_BYTES:
@@ -72,7 +86,7 @@ def read_json(
         except Undecodable as error:
             yield Failure(origin, str(error))
             return
-        yield _parsed(whole, f"{origin}:1", f"{name}:1", fields)
+        yield _parsed(whole, f"{origin}:1", 1)
 
 
 def count_json(stream: IO[bytes]) -> int:
@@ -105,27 +119,36 @@ def count_lines(stream: IO[bytes]) -> int:
     return count + (last != b"\n")
 
 
-def _parsed(text: str, where: str, fallback_id: str, fields: FieldMap) -> Document | Failure:
+def _documents(
+    records: Iterator[Record | Failure], origin: str, name: str, fields: FieldMap
+) -> Iterator[Document | Failure]:
+    for found in records:
+        if isinstance(found, Failure):
+            yield found
+        else:
+            number, record = found
+            yield document_of(record, fields, origin=f"{origin}:{number}", fallback_id=f"{name}:{number}")
+
+
+def _parsed(text: str, where: str, number: int) -> Record | Failure:
     try:
-        record = json.loads(text.rstrip())
+        value = json.loads(text.rstrip())
     except (ValueError, RecursionError) as error:
         return Failure(where, _broken(error))
-    return _from_value(record, where, fallback_id, fields)
+    return _object(value, where, number)
 
 
-def _from_value(record: Any, where: str, fallback_id: str, fields: FieldMap) -> Document | Failure:
-    if not isinstance(record, dict):
-        return Failure(where, f"expected a JSON object, found {_KINDS[type(record)]}")
-    return document_of(record, fields, origin=where, fallback_id=fallback_id)
+def _object(value: Any, where: str, number: int) -> Record | Failure:
+    if not isinstance(value, dict):
+        return Failure(where, f"expected a JSON object, found {_KINDS[type(value)]}")
+    return number, value
 
 
-def _read_array(
-    stream: IO[bytes], encoding: str, origin: str, name: str, fields: FieldMap
-) -> Iterator[Document | Failure]:
+def _read_array(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Record | Failure]:
     number = 0
     try:
-        for number, record in enumerate(_elements(stream, encoding), 1):
-            yield _from_value(record, f"{origin}:{number}", f"{name}:{number}", fields)
+        for number, value in enumerate(_elements(stream, encoding), 1):
+            yield _object(value, f"{origin}:{number}", number)
     except (ValueError, RecursionError) as error:
         # After a broken element nobody can say where the next begins.
         yield Failure(f"{origin}:{number + 1}", f"{_broken(error)}; the rest of the array is left out")

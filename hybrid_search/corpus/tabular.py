@@ -6,7 +6,7 @@ import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from hybrid_search.corpus.decoding import Undecodable, numbered_lines
@@ -37,6 +37,32 @@ def read_csv(
         fields: which columns are id, text and title.
         delimiter: None for whichever of `,`, `;` and tab the header has most of.
     """
+
+    def check(header: list[str]) -> None:
+        check_columns(header, fields)
+
+    for found in csv_records(stream, encoding, origin=origin, check=check, delimiter=delimiter):
+        if isinstance(found, Failure):
+            yield found
+            continue
+        # The id, the title and the text stay what they are: `007` and `1.10` are no numbers there.
+        start, record = found
+        document = document_of(record, fields, origin=f"{origin}:{start}", fallback_id=f"{name}:{start}")
+        yield _with_numbers(document) if isinstance(document, Document) else document
+
+
+def csv_records(
+    stream: IO[bytes],
+    encoding: str,
+    *,
+    origin: str,
+    check: Callable[[list[str]], None],
+    delimiter: str | None = None,
+) -> Iterator[tuple[int, dict[str, str]] | Failure]:
+    """The rows that `read_csv` makes documents of, each with the line that it starts on; `check` may refuse a header.
+
+    A header that `check` refuses, by a BadRecord, is a Failure, and no row follows.
+    """
     if csv.field_size_limit() < MAX_CELL:
         csv.field_size_limit(MAX_CELL)  # the csv module keeps one limit for the whole process
     lines = numbered_lines(stream, encoding)
@@ -54,7 +80,7 @@ def read_csv(
     reader = csv.reader(_text_lines(line, lines, origin, unreadable), delimiter=best, strict=True)
     try:
         header = _header(next(reader))
-        check_columns(header, fields)
+        check(header)
     except (csv.Error, BadRecord) as error:
         yield Failure(origin, f"the header cannot be used: {error}")
         return
@@ -74,10 +100,7 @@ def read_csv(
         elif len(row) != len(header):
             yield Failure(where, f"the row has {len(row)} cells, the header has {len(header)}")
         else:
-            # The id, the title and the text stay what they are: `007` and `1.10` are no numbers there.
-            record = dict(zip(header, row, strict=True))
-            document = document_of(record, fields, origin=where, fallback_id=f"{name}:{start}")
-            yield _with_numbers(document) if isinstance(document, Document) else document
+            yield start, dict(zip(header, row, strict=True))
     if not seen_a_row:
         yield Failure(origin, "no rows below the header")
 

@@ -1,10 +1,10 @@
 """The only room that runs models: text in, sparse vectors, dense vectors or scores out.
 
 `catalog.py` knows the models by name, `local.py` reads a folder as one, `hub.py` finds and fetches their files, and
-`load` gives the encoder that a card describes. One module per runtime: `fastembed.py` (ONNX), `torch.py`
-(sentence-transformers, an extra) and `bundled/` (files of a Python package). Models are known by their cards and their
-files, so a collection can say what it was built with. May import protocols, types and errors, and nothing of the other
-rooms; no model library is imported before a model is used.
+`load` gives the encoder that a card describes; `halves.py` makes two encoders of one that gives both vectors. One
+module per runtime: `fastembed.py` (ONNX), `torch.py` (sentence-transformers, an extra) and `bundled/` (files of a
+Python package). Models are known by their cards and their files, so a collection can say what it was built with. May
+import protocols, types and errors, and nothing of the other rooms; no model library is imported before a model is used.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from hybrid_search.errors import ModelError
-from hybrid_search.protocols import DenseEncoder, Reranker, SparseEncoder
+from hybrid_search.protocols import DenseEncoder, HybridEncoder, Reranker, SparseEncoder
 from hybrid_search.types import ModelCard
 
 
-def load(card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> SparseEncoder | DenseEncoder | Reranker:
+def load(
+    card: ModelCard, *, cache_dir: Path, threads: int | None = None
+) -> SparseEncoder | DenseEncoder | HybridEncoder | Reranker:
     """The encoder or reranker a card describes. Cheap: files are read on first use or by `warm_up()`.
 
     Args:
@@ -27,6 +29,11 @@ def load(card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> Spa
     Raises:
         ModelError: the card's runtime is not run here. (Missing files and extras are reported on first use.)
     """
+    if card.runtime == "bundled" and card.kind == "hybrid":
+        from hybrid_search.encoders.bundled.hybrid import BundledHybrid
+
+        own = Path(card.name) if Path(card.name).is_absolute() else None
+        return BundledHybrid(card, cache_dir=cache_dir, threads=threads, folder=own)
     if card.runtime == "bundled":
         from hybrid_search.encoders.bundled.minilm import BundledDense
 

@@ -19,10 +19,13 @@ from hybrid_search.types import ModelCard
 
 __all__ = ["BM25_ENGINE", "CARDS", "PROFILES", "Kind", "Profile", "card", "cards", "local_card"]
 
-Kind = Literal["sparse", "dense", "reranker"]
+Kind = Literal["sparse", "dense", "hybrid", "reranker"]
 
 BM25_ENGINE = "qdrant/bm25-engine"
 """The card that the store supplies the encoder of."""
+
+BUNDLED_HYBRID = "bundled/minilm-splade"
+"""The model that is part of this package."""
 
 _LANGUAGES = (
     "arabic danish dutch english finnish french german greek hungarian italian norwegian portuguese romanian russian "
@@ -34,7 +37,7 @@ _NESTED_SPLIT = ("onnx/model.onnx", "onnx/model.onnx_data")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A named set of models: the names of a sparse and a dense card."""
+    """A named set of models: the names of a sparse and a dense card, or of one hybrid card twice."""
 
     sparse: str
     dense: str
@@ -42,7 +45,7 @@ class Profile:
 
 PROFILES: Mapping[str, Profile] = {
     "splade": Profile(sparse="prithivida/Splade_PP_en_v1", dense="BAAI/bge-small-en-v1.5"),
-    "bundled": Profile(sparse=BM25_ENGINE, dense="bundled/all-MiniLM-L6-v2"),
+    "bundled": Profile(sparse=BUNDLED_HYBRID, dense=BUNDLED_HYBRID),
 }
 
 
@@ -210,11 +213,29 @@ _RERANKERS = (
     _torch("cross-encoder/ms-marco-MiniLM-L6-v2", "reranker", "cross_encoder", "apache-2.0", 91, 0, "English."),
 )
 
-CARDS: tuple[ModelCard, ...] = (*_SPARSE, *DENSE_CARDS, *_RERANKERS)
+_HYBRID = (
+    ModelCard(
+        name=BUNDLED_HYBRID,
+        kind="hybrid",
+        runtime="bundled",
+        family="splade",
+        licence="apache-2.0",
+        dim=384,
+        vocab_size=30522,
+        max_tokens=256,
+        size_mb=31,
+        needs_idf=True,
+        note="Part of this package: sparse and dense vectors in one pass. Taught on MS MARCO queries. English.",
+    ),
+)
+
+CARDS: tuple[ModelCard, ...] = (*_SPARSE, *_HYBRID, *DENSE_CARDS, *_RERANKERS)
 
 
 def card(name: str, kind: Kind) -> ModelCard:
     """The card of a model: by its exact name (case ignored), or of a folder on this machine.
+
+    A hybrid model's card is given for `sparse` and for `dense` too.
 
     Raises:
         UnknownModel: neither; names the near ones of this kind.
@@ -222,17 +243,41 @@ def card(name: str, kind: Kind) -> ModelCard:
     """
     for found in CARDS:
         if found.name.lower() == name.lower():
-            if found.kind != kind:
+            if not _serves(found, kind):
                 raise ModelError(f"{found.name!r} is a {found.kind} model; a {kind} model was expected here.")
             return found
-    if Path(name).expanduser().is_dir():
+    if kind != "hybrid" and Path(name).expanduser().is_dir():
         return local_card(name, kind)
     raise UnknownModel(name, _names(cards(kind)), f"{kind} model")
 
 
+def kind_of(name: str) -> Literal["sparse", "dense"]:
+    """What a model gives a leg whose kind nobody said: sparse vectors if it has any, else dense ones.
+
+    Raises:
+        UnknownModel: no such model; names the near ones of both kinds.
+        ModelError: a model that gives neither, or a folder that is no usable model.
+    """
+    try:
+        card(name, "sparse")
+        return "sparse"
+    except UnknownModel:
+        raise UnknownModel(name, _names([*cards("sparse"), *cards("dense")]), "sparse or dense model") from None
+    except ModelError as error:
+        try:
+            card(name, "dense")
+            return "dense"
+        except ModelError:
+            raise error from None
+
+
 def cards(kind: Kind | None = None) -> tuple[ModelCard, ...]:
-    """All cards, or those of one kind, in the catalogue's order: the default of each kind first."""
-    return tuple(found for found in CARDS if kind is None or found.kind == kind)
+    """All cards, or those that serve as one kind, in the catalogue's order: the default of each kind first."""
+    return tuple(found for found in CARDS if kind is None or _serves(found, kind))
+
+
+def _serves(found: ModelCard, kind: Kind) -> bool:
+    return found.kind == kind or (found.kind == "hybrid" and kind != "reranker")
 
 
 def _names(found: Iterable[ModelCard]) -> list[str]:

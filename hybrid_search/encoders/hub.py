@@ -57,7 +57,7 @@ def folder_of(card: ModelCard, cache_dir: Path) -> Path | None:
     if card.runtime == "engine":
         return None
     if card.runtime == "bundled":
-        return model_folder()
+        return _bundled_folder(card)
     if not card.source:
         folder = Path(card.name)
         return folder if _complete(card, folder) else None
@@ -85,6 +85,8 @@ def ensure(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = N
         return folder
     if card.runtime == "engine":
         raise ModelError(f"{card.name} has no files: it runs inside Qdrant.")
+    if card.runtime == "bundled" and card.family != "dense":
+        raise ModelUnavailable(f"The files of {card.name} are part of hybrid-search and are missing: install it again.")
     if card.runtime == "bundled":
         raise not_installed(card)
     if not card.source:
@@ -221,6 +223,14 @@ def _complete(card: ModelCard, folder: Path) -> bool:
         described = any((folder / name).is_file() for name in _TORCH_CONFIGS)
         return described and any(path.is_file() for name in _TORCH_WEIGHTS for path in folder.rglob(name))
     return True
+
+
+def _bundled_folder(card: ModelCard) -> Path | None:
+    if card.family == "dense":
+        return model_folder()
+    from hybrid_search.encoders.bundled.hybrid import FILES, FOLDER  # stands above this module
+
+    return FOLDER if all((FOLDER / name).is_file() for name in FILES) else None
 
 
 def _snapshots(repository: Path, revision: str) -> Iterator[Path]:

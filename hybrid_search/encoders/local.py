@@ -12,6 +12,9 @@ from hybrid_search.errors import ModelError
 from hybrid_search.types import ModelCard
 
 OWN_FILE = "hybrid_search.json"
+TRAINED = "model"
+"""Where a training puts its model, inside its own folder."""
+
 POOLINGS = ("mean", "cls", "last_token", "none")
 _ONNX_FILES = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx")
 _TORCH_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -30,12 +33,16 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "reranker"]) -
     (`model.onnx`, `onnx/model.onnx`, `model_optimized.onnx`: then fastembed runs it, else torch), `idf.json` (queries
     without inference), and `hybrid_search.json`, whose fields (those of ModelCard, and `pooling`) go before all others.
 
+    The folder that `hybrid-search train` leaves stands for the model in it.
+
     Raises:
         ModelError: there is no such folder, a file is missing or damaged, or the model is of another kind.
     """
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
         raise ModelError(f"No model folder {str(folder)!r}.")
+    if not (folder / "config.json").is_file() and (folder / TRAINED / OWN_FILE).is_file():
+        folder = folder / TRAINED
     own = _own(folder)
     onnx = [name for name in _ONNX_FILES if (folder / name).is_file()]
     inner = _transformer_folder(folder)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.asking import DEPTH
+from hybrid_search.asking import DEPTH, HYBRID
 from hybrid_search.corpus.trec import Dataset, ScoredDoc, read_beir, write_run
 from hybrid_search.cutting import batched
 from hybrid_search.encoders.catalog import BM25_ENGINE
@@ -22,15 +22,15 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
 from hybrid_search.evaluation.significance import paired_p
 from hybrid_search.indexer import Indexer
-from hybrid_search.profiles import NO_LEG, Models, choose, fetch, open_place
+from hybrid_search.manifest import Manifest
+from hybrid_search.profiles import DEFAULT_LEGS, NO_LEG, Models, choose, fetch, open_place
 from hybrid_search.protocols import Store
 from hybrid_search.report import IndexReport
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
-from hybrid_search.types import LEGS, Mode
+from hybrid_search.types import LEGS, LegName, Mode, in_order
 
 BASELINE = "bm25"
-MODES = (BASELINE, "sparse", "dense", "hybrid")
 QUERY_BATCH = 64
 
 Watch = Mapping[str, Callable[..., None]]
@@ -77,6 +77,7 @@ def evaluate(
     profile: str = "auto",
     sparse: str | None = None,
     dense: str | None = None,
+    legs: Sequence[LegName] | None = None,
     modes: Sequence[str] | None = None,
     measures: Sequence[str] = measuring.DEFAULT_MEASURES,
     runs: Path | None = None,
@@ -90,10 +91,12 @@ def evaluate(
         profile: the models of a collection that is built.
         sparse: instead of the profile's, as `Indexer.open` takes it.
         dense: the same for the dense leg.
+        legs: of a collection that is built, as `Indexer.open` takes them.
         collection: search this one; else one is built, one chunk a document, and reused while data and models are the
             same.
-        modes: of `sparse`, `dense`, `hybrid`, and `bm25` (the baseline, whatever the sparse leg is); all that the
-            models' legs allow when not given.
+        modes: any leg's name, `hybrid`, `a+b` for these legs fused, and `bm25`: the baseline, whatever legs there are.
+            When not given: the baseline, each leg, `hybrid`, and for each leg that stands beside the others `hybrid`
+            with it in the place of the leg of its kind (`new+dense`).
         measures: ir_measures' names.
         runs: write a TREC run a mode into this folder.
         watch: callbacks of the index job.
@@ -102,18 +105,21 @@ def evaluate(
         EvaluationError: the folder is no dataset, or a measure is unknown.
         InvalidArgument: an unknown mode, one whose leg the models lack, or no mode at all.
     """
-    _check_modes(modes, LEGS)
+    if collection is None:
+        _check_words(modes, legs or DEFAULT_LEGS)
     parsed = measuring.parse(measures)
     data = read_beir(folder)
     name = Path(folder).resolve().name
     job = _Job(open_place(None, settings), settings, data, name, watch or {})
     if collection is None:
-        models = job.choose(profile, sparse, dense)
-        modes = _check_modes(modes, models.encoders)
+        models = job.choose(profile, sparse, dense, legs)
+        modes = _check_modes(modes, in_order(models.encoders), usual_modes(models.encoders))
         main = job.built(models)
     else:
         main = collection
-        modes = _check_modes(modes, job.store.info(main).manifest.legs)
+        found = job.store.info(main).manifest
+        _check_words(modes, tuple(found.legs))
+        modes = _check_modes(modes, in_order(found.legs), usual_modes(found.fused(), _beside(found)))
     k = max(measuring.deepest(parsed), 10)
     scores: dict[str, dict[str, NDArray[np.float64]]] = {}
     with job.open:
@@ -151,9 +157,11 @@ class _Job:
             while block := stream.read(1 << 20):
                 self._corpus_hash.update(block)
 
-    def choose(self, profile: str, sparse: str | None, dense: str | None) -> Models:
+    def choose(
+        self, profile: str, sparse: str | None, dense: str | None, legs: Sequence[LegName] | None = None
+    ) -> Models:
         """The models of these names, fetched first where they are not on this machine."""
-        models = choose(profile, {"sparse": sparse, "dense": dense}, self._settings)
+        models = choose(profile, {"sparse": sparse, "dense": dense}, self._settings, legs)
         self.reason = self.reason or models.reason
         fetch(models, self._settings, self._watch.get("on_download"))
         return models
@@ -174,6 +182,7 @@ class _Job:
                 settings=self._settings,
                 sparse=given.get("sparse", NO_LEG),
                 dense=given.get("dense", NO_LEG),
+                legs=in_order({*LEGS, *given}),
                 chunk_tokens=0,
             )
             report = indexer.index(self._data.corpus.parent, **cast(Any, self._watch))
@@ -183,14 +192,7 @@ class _Job:
 
     def run(self, main: str, mode: str, k: int) -> list[ScoredDoc]:
         """The run of every judged query in one mode."""
-        collection, search_mode = main, cast(Mode, mode)
-        if mode == BASELINE:
-            legs = self.store.info(main).manifest.legs
-            own = "sparse" in legs and legs["sparse"].model == BM25_ENGINE
-            collection, search_mode = (
-                (main if own else self.built(self.choose("bundled", BM25_ENGINE, NO_LEG))),
-                "sparse",
-            )
+        collection, search_mode = self._baseline(main) if mode == BASELINE else (main, mode)
         start = perf_counter()
         rows: list[ScoredDoc] = []
         searcher = self._searcher(collection)
@@ -201,6 +203,15 @@ class _Job:
         self.timings_s[mode] = perf_counter() - start
         return rows
 
+    def _baseline(self, main: str) -> tuple[str, Mode]:
+        """Where BM25 is searched: the leg of this name, a sparse leg that is BM25, or a collection built for it."""
+        legs = self.store.info(main).manifest.legs
+        if BASELINE in legs:
+            return main, BASELINE
+        if "sparse" in legs and legs["sparse"].model == BM25_ENGINE:
+            return main, "sparse"
+        return self.built(self.choose("bundled", BM25_ENGINE, NO_LEG, LEGS)), "sparse"
+
     def _searcher(self, collection: str) -> Searcher:
         """One for all modes of a collection, so that its models are loaded once; closed with `open`."""
         if collection not in self._searchers:
@@ -209,18 +220,53 @@ class _Job:
         return self._searchers[collection]
 
 
-def _check_modes(asked: Sequence[str] | None, legs: Collection[str]) -> Sequence[str]:
-    """The modes asked for, or all that these legs allow."""
-    possible = [mode for mode in MODES if mode in (BASELINE, *legs) or (mode == "hybrid" and len(legs) > 1)]
+def usual_modes(fused: Collection[LegName], beside: Mapping[LegName, Mode] | None = None) -> tuple[Mode, ...]:
+    """The baseline, each leg, `hybrid`, and hybrid with each leg that stands beside.
+
+    >>> usual_modes(["dense", "sparse"], {"new": "new+dense"})
+    ('bm25', 'sparse', 'dense', 'new', 'hybrid', 'new+dense')
+    """
+    beside = beside or {}
+    hybrid = (HYBRID,) if len(fused) > 1 else ()
+    swapped = (mode for mode in beside.values() if "+" in mode)
+    return tuple(dict.fromkeys((BASELINE, *in_order(fused), *in_order(beside), *hybrid, *swapped)))
+
+
+def _beside(manifest: Manifest) -> dict[LegName, Mode]:
+    """For each leg that stands beside the others, `hybrid` with it in the place of the first leg of its kind."""
+    found: dict[LegName, Mode] = {}
+    for leg, spec in manifest.legs.items():
+        if spec.beside:
+            old = next((one for one in manifest.fused() if manifest.legs[one].kind == spec.kind), None)
+            found[leg] = "+".join(leg if one == old else one for one in manifest.fused())
+            if old is None:
+                found[leg] = "+".join((leg, *manifest.fused()))
+    return found
+
+
+def _check_words(asked: Sequence[str] | None, legs: Collection[LegName]) -> None:
+    """Refuse what is no mode at all, before anything is read."""
+    words = (BASELINE, *in_order({*LEGS, *legs} - {BASELINE}), HYBRID)
+    wrong = [mode for mode in asked or () if mode not in words and not ("+" in mode and {*mode.split("+")} <= {*legs})]
+    if wrong or (asked is not None and not asked):
+        raise InvalidArgument(
+            f"Unknown mode: {', '.join(wrong) or 'none given'}. Take any of: {', '.join(words)}; or legs fused: a+b."
+        )
+
+
+def _check_modes(asked: Sequence[str] | None, legs: Sequence[LegName], usual: Sequence[Mode]) -> Sequence[Mode]:
+    """The modes asked for, or the usual ones.
+
+    Raises:
+        InvalidArgument: a mode whose leg is not there.
+    """
     if asked is None:
-        return possible
-    wrong = [mode for mode in asked if mode not in possible]
-    if not asked or any(mode not in MODES for mode in wrong):
-        raise InvalidArgument(f"Unknown mode: {', '.join(wrong) or 'none given'}. Take any of: {', '.join(MODES)}.")
+        return usual
+    wrong = [mode for mode in asked if mode not in usual and not ("+" in mode and {*mode.split("+")} <= {*legs})]
     if wrong:
         raise InvalidArgument(
             f"There is no {' and no '.join(wrong)} to judge: the models have a {' and a '.join(legs)} leg only. "
-            f"Take any of: {', '.join(possible)}."
+            f"Take any of: {', '.join(usual)}."
         )
     return asked
 

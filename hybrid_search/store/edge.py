@@ -11,18 +11,28 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ManifestMismatch, StoreError
-from hybrid_search.manifest import Manifest
+from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import CollectionInfo, Head
 from hybrid_search.store import generations
 from hybrid_search.store.names import Names, write_names
-from hybrid_search.store.schema import check_name, check_points, check_requests, new_fields
+from hybrid_search.store.records import Record, going_on, read_record, same_building
+from hybrid_search.store.schema import (
+    being_built,
+    check_name,
+    check_points,
+    check_requests,
+    check_vectors,
+    is_present,
+    new_fields,
+)
 from hybrid_search.store.shard import Shard
 from hybrid_search.types import LegName, Point, Vector, chunk_id_of, point_id_of
 
@@ -69,9 +79,9 @@ class EdgeStore:
     def manifest(self, name: str) -> Manifest | None:
         root = self.folder / check_name(name)
         if (root / "work" / "manifest.json").is_file():
-            return _read_manifest(root / "work")[0]
+            return going_on(root).manifest
         folder = generations.current(root)
-        return None if folder is None else _read_manifest(folder)[0]
+        return None if folder is None else read_record(folder).manifest
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> EdgeWriter:
         root = self.folder / check_name(name)
@@ -101,7 +111,7 @@ class EdgeStore:
         folder = generations.current(root)
         if folder is None:
             raise self._missing(name)
-        manifest, counts = _read_manifest(folder)
+        manifest, counts, _ = read_record(folder)
         return CollectionInfo(name, counts["documents"], counts["points"], generations.real_size(root), manifest)
 
     def _missing(self, name: str) -> StoreError:
@@ -122,7 +132,7 @@ class EdgeReader:
     def __init__(self, name: str, lease: generations.Lease) -> None:
         self._name = name
         self._lease = lease
-        self.manifest, self._counts = _read_manifest(lease.folder)
+        self.manifest, self._counts, _ = read_record(lease.folder)
         rebuild = f"Build it again from its sources: hybrid-search index SOURCE -c {name} --replace"
         damaged = generations.damaged_files(lease.folder)
         if damaged:
@@ -136,7 +146,7 @@ class EdgeReader:
             raise CollectionDamaged(f"Collection {name!r} has lost its names ({error}). {rebuild}") from error
         self._shard = Shard.load(lease.folder / "shard")
         self._names: dict[int, str] = {}  # by the point id's integer, which hashes ten times as fast as the UUID
-        found = self._shard.counts(self.manifest.legs)
+        found = self._shard.counts(self.manifest)
         expected = {key: self._counts.get(key) for key in found}
         if found != expected:
             self._shard.close()
@@ -147,7 +157,8 @@ class EdgeReader:
 
     def retrieve(self, requests: Sequence[tuple[LegName, Vector]], limit: int) -> list[list[tuple[str, float]]]:
         check_requests(requests, limit, self.manifest)
-        answers = self._shard.query(requests, limit)
+        called = self.manifest.vectors()
+        answers = self._shard.query([(called[leg], vector) for leg, vector in requests], limit)
         # Other threads read and fill the same dict, so it only grows; a full one is left to them and a new one begun.
         names = self._names if len(self._names) < KNOWN_NAMES else {}
         unknown = [point for answer in answers for point, _ in answer if point.int not in names]
@@ -185,14 +196,16 @@ class EdgeWriter:
         if not (self._work / "manifest.json").is_file():
             # The manifest is written last, so a creation cut short starts afresh.
             generations.remove_folder(self._work)
-            self.manifest = manifest
+            self._build = uuid.uuid4().hex
             self._shard = Shard.create(self._work / "shard", manifest)
-            generations.write_json(self._work / "manifest.json", {"manifest": manifest.to_dict()})
+            self._keep(manifest)
             self._mark_changed()
         else:
-            self.manifest = _read_manifest(self._work)[0]
+            self.manifest, _, self._build = going_on(root)
             if self.manifest.fingerprint() != manifest.fingerprint():
                 raise ManifestMismatch(name, "the manifest", self.manifest.fingerprint(), manifest.fingerprint())
+            if read_record(self._work) != (self.manifest, {}, self._build):
+                self._keep(self.manifest)
             self._shard = Shard.load(self._work / "shard")
         self._fields = dict(self._shard.indexed_fields())
         self._unflushed = 0
@@ -203,8 +216,8 @@ class EdgeWriter:
         return {p["doc_id"]: Head(p["stamp"], p["chunks"]) for p in found.values()}
 
     def doc_ids(self) -> Iterator[str]:
-        for _, doc_id in self._shard.scroll("doc_id", heads=True):
-            yield doc_id
+        for _, payload in self._shard.scroll(["doc_id"], heads=True):
+            yield payload["doc_id"]
 
     def upsert(self, points: Sequence[Point]) -> None:
         check_points(points, self.manifest)
@@ -213,7 +226,7 @@ class EdgeWriter:
         for path, kind in new_fields(points, self._fields).items():
             self._shard.index_field(path, kind)
             self._fields[path] = kind
-        self._shard.upsert(points)
+        self._shard.upsert(points, self.manifest)
         self._count_write(len(points))
 
     def delete(self, chunk_ids: Iterable[str]) -> None:
@@ -223,29 +236,64 @@ class EdgeWriter:
             self._shard.delete(ids)
             self._count_write(len(ids))
 
-    def publish(self) -> None:
+    def publish(self, manifest: Manifest | None = None) -> None:
+        manifest = manifest or self.manifest
         self._shard.flush()
-        if not (self._work / "changed").exists() and generations.current(self._root) is not None:
+        written = (self._work / "changed").exists() or manifest != self.manifest
+        if not written and generations.current(self._root) is not None:
             return
         if self._shard.count() >= OPTIMIZE_FROM:
             self._optimize()
-        whole = self._shard.counts(self.manifest.legs)
+        whole = self._shard.counts(manifest)
         counts = {**whole, "documents": self._shard.count(heads=True)}
 
         def settle(path: Path) -> None:
             copy = Shard.load(path)
             try:
-                found = copy.counts(self.manifest.legs)
-                write_names(path.parent / "names", copy.scroll("chunk_id"))
+                found = copy.counts(manifest)
+                points = copy.scroll(["chunk_id"])
+                write_names(path.parent / "names", ((point, payload["chunk_id"]) for point, payload in points))
             finally:
                 copy.close()
             if found != whole:
                 raise StoreError(f"The copy in {path} holds {found}, expected {whole}; readers keep what they have.")
 
-        published = {"manifest": self.manifest.to_dict(), "counts": counts}
+        published = Record(manifest, counts, self._build).to_dict()
         generations.publish(self._root, self._work / "shard", published, settle)
+        self._keep(manifest)
         (self._work / "changed").unlink(missing_ok=True)
         generations.sweep(self._root)
+
+    def stored(self, without: str = "") -> Iterator[dict[str, Any]]:
+        for _, payload in self._shard.scroll(True, without=without):
+            yield payload
+
+    def extend(self, spec: LegSpec) -> None:
+        self._require_live()
+        self._drop_vectors({*self.manifest.vectors().values(), spec.vector})
+        if spec.vector not in self._shard.vectors():
+            self._mark_changed()
+            self._shard.add_vector(spec)
+
+    def set_vectors(self, spec: LegSpec, vectors: Mapping[str, Vector]) -> None:
+        check_vectors(vectors, spec)
+        generations.require_space(self._root)
+        by_point = {point_id_of(chunk_id): vector for chunk_id, vector in vectors.items() if is_present(vector)}
+        if by_point:
+            self._mark_changed()
+            self._shard.set_vectors(spec.vector, by_point)
+            self._count_write(len(by_point))
+
+    def relabel(self, manifest: Manifest) -> None:
+        folder = self._require_live()
+        record = read_record(folder).with_legs(manifest, self._build)
+        files = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("files", {})
+        # What is published comes first: it decides, should this process end between the two (`records.going_on`).
+        generations.write_json(folder / "manifest.json", {**record.to_dict(), "files": files})
+        self._keep(manifest)
+
+    def tidy(self) -> None:
+        self._drop_vectors(set(self.manifest.vectors().values()))
 
     def info(self) -> CollectionInfo:
         size = generations.real_size(self._root)
@@ -258,6 +306,22 @@ class EdgeWriter:
             self._shard.close()
         finally:
             self._lock.release()
+
+    def _keep(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        generations.write_json(self._work / "manifest.json", Record(manifest, {}, self._build).to_dict())
+
+    def _drop_vectors(self, keep: set[str]) -> None:
+        for name in sorted(self._shard.vectors() - keep):
+            self._mark_changed()
+            self._shard.drop_vector(name)
+
+    def _require_live(self) -> Path:
+        """The generation that readers have, if it is one of this shard's."""
+        folder = generations.current(self._root)
+        if folder is None or not same_building(read_record(folder), read_record(self._work)):
+            raise StoreError(being_built(self._name))
+        return folder
 
     def _mark_changed(self) -> None:
         (self._work / "changed").touch()
@@ -282,18 +346,6 @@ class EdgeWriter:
         if done.returncode != 0:
             last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             log.warning("Collection %s stays without its search index (slower, still right): %s", self._name, last_line)
-
-
-def _read_manifest(folder: Path) -> tuple[Manifest, dict[str, int]]:
-    file = folder / "manifest.json"
-    published = folder.name != "work"
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        return Manifest.from_dict(data["manifest"]), data["counts"] if published else {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CollectionDamaged(
-            f"{file} cannot be read ({error}). Build the collection again from its sources (--replace)."
-        ) from error
 
 
 def _warn_of_network(root: Path) -> None:

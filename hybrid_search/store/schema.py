@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hybrid_search.errors import InvalidArgument, StoreError
-from hybrid_search.manifest import Manifest
+from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
@@ -150,6 +150,26 @@ def check_points(points: Sequence[Point], manifest: Manifest) -> None:
             raise StoreError(f"The payload of {point.chunk_id!r} is not JSON: {error}.") from error
 
 
+def being_built(name: str) -> str:
+    """Why the legs of a collection cannot be changed while a replacement, or the first building, is unfinished."""
+    return (
+        f"Collection {name!r} is being built and has not been finished yet, so its legs cannot be changed. "
+        "Run the same `hybrid-search index` command again (without --replace) to finish it."
+    )
+
+
+def check_vectors(vectors: Mapping[str, Vector], spec: LegSpec) -> None:
+    """Refuse vectors for a new leg that an engine would take and then break on.
+
+    Raises:
+        StoreError: a wrong kind or length, a value that is not finite, or a zero vector.
+    """
+    for chunk_id, vector in vectors.items():
+        problem = vector_problem(vector, spec.dim)
+        if problem:
+            raise StoreError(f"The vector of {chunk_id!r} from {spec.model} {problem}.")
+
+
 def check_requests(requests: Sequence[tuple[LegName, Vector]], limit: int, manifest: Manifest) -> None:
     """Refuse a search that one engine would refuse and another answer with nothing.
 
@@ -166,9 +186,14 @@ def check_requests(requests: Sequence[tuple[LegName, Vector]], limit: int, manif
             raise InvalidArgument(f"The query vector for the {leg} leg {problem}.")
 
 
-def present_vectors(point: Point) -> dict[LegName, Vector]:
-    """The vectors worth storing: an empty sparse vector is the same as none."""
-    return {leg: v for leg, v in point.vectors.items() if not (isinstance(v, SparseVector) and len(v) == 0)}
+def present_vectors(point: Point, manifest: Manifest) -> dict[str, Vector]:
+    """The vectors worth storing, by their names in the store: an empty sparse vector is the same as none."""
+    names = manifest.vectors()
+    return {names[leg]: vector for leg, vector in point.vectors.items() if is_present(vector)}
+
+
+def is_present(vector: Vector) -> bool:
+    return not (isinstance(vector, SparseVector) and len(vector) == 0)
 
 
 def vector_problem(vector: Vector, dim: int) -> str | None:

@@ -7,6 +7,7 @@ batch first (`schema.check_points`), and every call here goes through `_using` o
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError, StoreFull
-from hybrid_search.manifest import Manifest
+from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.store.schema import FIXED_FIELDS, present_vectors
-from hybrid_search.types import LegName, Point, SparseVector, Vector
+from hybrid_search.types import Point, SparseVector, Vector
 
 if TYPE_CHECKING:
     import qdrant_edge
@@ -61,13 +62,16 @@ class Shard:
     def create(cls, path: Path, manifest: Manifest) -> Shard:
         import qdrant_edge as q
 
+        names = manifest.vectors()
         dense: dict[str, q.EdgeVectorParams] = {
-            name: q.EdgeVectorParams(leg.dim, q.Distance.Cosine) for name, leg in manifest.legs.items() if leg.dim
+            names[leg]: q.EdgeVectorParams(spec.dim, q.Distance.Cosine)
+            for leg, spec in manifest.legs.items()
+            if spec.dim
         }
         sparse: dict[str, q.EdgeSparseVectorParams] = {
-            name: q.EdgeSparseVectorParams(modifier=q.Modifier.Idf if leg.needs_idf else None)
-            for name, leg in manifest.legs.items()
-            if not leg.dim
+            names[leg]: q.EdgeSparseVectorParams(modifier=q.Modifier.Idf if spec.needs_idf else None)
+            for leg, spec in manifest.legs.items()
+            if not spec.dim
         }
         with _engine(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,31 +97,60 @@ class Shard:
             schema = self._shard.info().payload_schema
         return {path: str(info.data_type).rpartition(".")[2].lower() for path, info in schema.items()}
 
-    def upsert(self, points: Sequence[Point]) -> None:
+    def upsert(self, points: Sequence[Point], manifest: Manifest) -> None:
         import qdrant_edge as q
 
         with self._using():
             records = [
                 q.Point(
                     point.point_id,
-                    {leg: _to_engine(v) for leg, v in present_vectors(point).items()},
+                    {name: _to_engine(v) for name, v in present_vectors(point, manifest).items()},
                     dict(point.payload),
                 )
                 for point in points
             ]
         self._update(q.UpdateOperation.upsert_points(records))
 
+    def vectors(self) -> set[str]:
+        """The names of the vectors that points may have."""
+        config = json.loads((self._path / "edge_config.json").read_text(encoding="utf-8"))
+        return {*config.get("vectors", {}), *config.get("sparse_vectors", {})}
+
+    def add_vector(self, spec: LegSpec) -> None:
+        """Make room for one more vector a point; room that is there stays as it is."""
+        import qdrant_edge as q
+
+        if spec.dim:
+            self._update(q.UpdateOperation.create_dense_vector(spec.vector, spec.dim, q.Distance.Cosine))
+        else:
+            modifier = q.Modifier.Idf if spec.needs_idf else None
+            self._update(q.UpdateOperation.create_sparse_vector(spec.vector, modifier))
+
+    def drop_vector(self, name: str) -> None:
+        import qdrant_edge as q
+
+        self._update(q.UpdateOperation.delete_vector_name(name))
+
+    def set_vectors(self, name: str, vectors: Mapping[UUID, Vector]) -> None:
+        """Give points, all of which must be there, one more vector; they keep the others."""
+        import qdrant_edge as q
+
+        with self._using():
+            records = [q.PointVectors(point, {name: _to_engine(vector)}) for point, vector in vectors.items()]
+        self._update(q.UpdateOperation.update_vectors(records))
+
     def delete(self, ids: Sequence[UUID]) -> None:
         import qdrant_edge as q
 
         self._update(q.UpdateOperation.delete_points(list(ids)))
 
-    def query(self, requests: Sequence[tuple[LegName, Vector]], limit: int) -> list[list[tuple[UUID, float]]]:
+    def query(self, requests: Sequence[tuple[str, Vector]], limit: int) -> list[list[tuple[UUID, float]]]:
+        """For each (vector's name, query) the points found with their scores."""
         import qdrant_edge as q
 
         asked = [
-            q.QueryRequest(query=q.Query.Nearest(_to_engine(vector), using=leg), limit=limit)
-            for leg, vector in requests
+            q.QueryRequest(query=q.Query.Nearest(_to_engine(vector), using=name), limit=limit)
+            for name, vector in requests
         ]
         with self._using():
             answers = self._shard.query_batch(q.QueryBatchRequest(asked))
@@ -128,31 +161,35 @@ class Shard:
             records = self._shard.retrieve(list(ids), payload, False)
         return {cast(UUID, record.id): record.payload or {} for record in records}
 
-    def scroll(self, field: str, *, heads: bool = False) -> Iterator[tuple[UUID, Any]]:
-        """Every point, or every document's head, with one field of its payload."""
+    def scroll(
+        self, fields: bool | list[str], *, heads: bool = False, without: str = ""
+    ) -> Iterator[tuple[UUID, dict[str, Any]]]:
+        """Every point, every document's head, or every point without a vector; with these fields of its payload."""
         import qdrant_edge as q
 
         offset = None
-        wanted = _heads() if heads else None
+        lacking = q.Filter(must_not=[q.HasVectorCondition(without)]) if without else None
+        wanted = _heads() if heads else lacking
         while True:
-            request = q.ScrollRequest(limit=SCROLL_PAGE, offset=offset, filter=wanted, with_payload=[field])
+            request = q.ScrollRequest(limit=SCROLL_PAGE, offset=offset, filter=wanted, with_payload=fields)
             with self._using():
                 records, offset = self._shard.scroll(request)
             for record in records:
-                yield cast(UUID, record.id), (record.payload or {}).get(field)
+                yield cast(UUID, record.id), record.payload or {}
             if offset is None:
                 return
 
-    def count(self, *, heads: bool = False, leg: str = "") -> int:
+    def count(self, *, heads: bool = False, vector: str = "") -> int:
         import qdrant_edge as q
 
-        wanted = _heads() if heads else q.Filter(must=[q.HasVectorCondition(leg)]) if leg else None
+        wanted = _heads() if heads else q.Filter(must=[q.HasVectorCondition(vector)]) if vector else None
         with self._using():
             return self._shard.count(q.CountRequest(filter=wanted, exact=True))
 
-    def counts(self, legs: Mapping[LegName, Any]) -> dict[str, int]:
+    def counts(self, manifest: Manifest) -> dict[str, int]:
         """Points, and points with a vector of each leg: what a damaged file would change without an error."""
-        return {"points": self.count(), **{leg: self.count(leg=leg) for leg in legs}}
+        found = {leg: self.count(vector=name) for leg, name in manifest.vectors().items()}
+        return {"points": self.count(), **found}
 
     def flush(self) -> None:
         self._require_whole()

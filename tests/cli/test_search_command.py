@@ -51,8 +51,8 @@ def fruit(built, run, monkeypatch):
 
 @pytest.fixture
 def both(built, run, bundled, monkeypatch):
-    """The collection `both`, with BM25 and MiniLM."""
-    settings = built("both", profile="bundled")
+    """The collection `both`, with BM25 and the dense vectors of the bundled model."""
+    settings = built("both", sparse="qdrant/bm25-engine", dense=bundled)
     monkeypatch.setenv("HYBRID_SEARCH_STORE", settings.store)
     return settings
 
@@ -168,7 +168,7 @@ def test_a_collection_with_one_leg_is_searched_with_it_and_says_so(run, fruit):
         (["-k", "-1"], "k is -1"),
         (["-k", "ten"], "integer"),
         (["-k", "5", "--depth", "4"], "depth is 4"),
-        (["--mode", "both"], "hybrid, sparse, dense"),
+        (["--mode", "both"], "no 'both' leg"),
         (["--mode", "dense"], "no 'dense' leg"),
         (["--fusion", "magic"], "rrf"),
         (["--format", "xml"], "table, json, jsonl, trec"),

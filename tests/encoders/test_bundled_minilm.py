@@ -11,7 +11,7 @@ from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.bundled import minilm, package
 from hybrid_search.encoders.bundled.graph import BertShape, read_safetensors
 from hybrid_search.encoders.catalog import card
-from hybrid_search.errors import ModelError, ModelUnavailable
+from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.protocols import DenseEncoder
 from tests import hub_models
 
@@ -210,3 +210,12 @@ def test_missing_weights_are_named(small, tmp_path):
 def test_other_architectures_are_refused():
     with pytest.raises(ModelError, match="Not a plain BERT"):
         BertShape.of({"hidden_act": "silu"})
+
+
+def test_without_onnx_the_extra_is_named(encoder, tmp_path, monkeypatch):
+    from hybrid_search.encoders.bundled import minilm
+
+    fresh = minilm.BundledDense(encoder.card, cache_dir=tmp_path)
+    monkeypatch.setattr(minilm, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"'hybrid-search\[minilm\]'"):
+        fresh.warm_up()

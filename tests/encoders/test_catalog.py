@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hybrid_search.encoders import load
-from hybrid_search.encoders.catalog import CARDS, PROFILES, card, cards
+from hybrid_search.encoders.catalog import CARDS, PROFILES, Profile, card, cards, kind_of
 from hybrid_search.errors import ModelError, UnknownModel
 
 NOT_CARRIED = {
@@ -89,7 +89,8 @@ def test_models_that_need_prefixes_have_them():
 def test_cards_are_sound():
     assert len({found.name.lower() for found in CARDS}) == len(CARDS)
     for found in CARDS:
-        assert (found.dim > 0) == (found.kind == "dense" and found.runtime != "torch"), found.name
+        assert (found.dim > 0) == (found.kind in ("dense", "hybrid") and found.runtime != "torch"), found.name
+        assert found.kind != "hybrid" or found.vocab_size > 0, found.name
         assert found.extra == ("torch" if found.runtime == "torch" else ""), found.name
         assert bool(found.source) == (found.runtime in ("fastembed", "torch")), found.name
         assert (found.max_tokens == 0) == (found.family == "bm25"), found.name
@@ -111,6 +112,37 @@ def test_profiles_name_cards():
     for profile in PROFILES.values():
         card(profile.sparse, "sparse")
         card(profile.dense, "dense")
+    assert PROFILES["bundled"] == Profile("bundled/minilm-splade", "bundled/minilm-splade")
+
+
+def test_a_hybrid_model_serves_either_leg_and_nothing_else():
+    for kind in ("sparse", "dense", "hybrid"):
+        assert card("bundled/minilm-splade", kind).kind == "hybrid"
+        assert "bundled/minilm-splade" in [found.name for found in cards(kind)]
+    assert [found.kind for found in cards("hybrid")] == ["hybrid"]
+    with pytest.raises(ModelError, match="is a hybrid model; a reranker model was expected"):
+        card("bundled/minilm-splade", "reranker")
+    with pytest.raises(ModelError, match="is a dense model; a hybrid model was expected"):
+        card("BAAI/bge-small-en-v1.5", "hybrid")
+
+
+def test_the_kind_of_a_model_that_nobody_said():
+    assert kind_of("prithivida/Splade_PP_en_v1") == kind_of("bundled/minilm-splade") == "sparse"
+    assert kind_of("BAAI/bge-small-en-v1.5") == "dense"
+    with pytest.raises(ModelError, match="is a reranker model"):
+        kind_of("BAAI/bge-reranker-base")
+    with pytest.raises(UnknownModel, match="sparse or dense model") as caught:
+        kind_of("BAAI/bge-smal-en-v1.5")
+    assert caught.value.near[0] == "BAAI/bge-small-en-v1.5"
+
+
+def test_the_kind_of_a_folder_is_read_from_it(tmp_path):
+    from tests import hub_models
+
+    assert kind_of(str(hub_models.splade_folder(tmp_path / "splade"))) == "sparse"
+    assert kind_of(str(hub_models.dense_folder(tmp_path / "dense", onnx="model.onnx"))) == "dense"
+    with pytest.raises(ModelError, match="holds no model"):
+        kind_of(str(tmp_path))
 
 
 def test_names_are_exact_but_for_case():

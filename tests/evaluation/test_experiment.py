@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hybrid_search.changing import add_leg, swap_legs
 from hybrid_search.corpus.trec import read_beir_qrels, read_run
 from hybrid_search.errors import CollectionNotFound, EvaluationError, InvalidArgument
 from hybrid_search.evaluation import measures
@@ -52,8 +53,7 @@ def test_all_four_modes_of_the_bundled_profile(dataset, settings, bundled, tmp_p
     found = by_mode(report)
     assert list(found) == ["bm25", "sparse", "dense", "hybrid"]
     assert found["bm25"].baseline_p is None
-    assert found["sparse"].measures == found["bm25"].measures  # the bundled profile's sparse leg is BM25
-    assert found["sparse"].baseline_p == 1.0
+    assert found["sparse"].baseline_p is not None
     assert found["dense"].measures["nDCG@10"] > found["bm25"].measures["nDCG@10"]
     assert found["dense"].measures["R@100"] == round((1 + 1 + 1 + 0.5) / 4, 4)
     assert all(list(result.measures) == ["nDCG@10", "R@100", "P@1"] for result in report.results)
@@ -67,7 +67,9 @@ def test_all_four_modes_of_the_bundled_profile(dataset, settings, bundled, tmp_p
         assert {row.query_id for row in run} <= {"q1", "q2", "q3", "q4"}
         again = measures.score(run, qrels, parsed)["nDCG@10"].mean()
         assert round(float(again), 4) == result.measures["nDCG@10"]
-    with Searcher.open(EdgeStore(settings.store).names()[0], settings=settings) as searcher:
+    store = EdgeStore(settings.store)
+    (name,) = [name for name in store.names() if store.info(name).manifest.profile == "bundled"]
+    with Searcher.open(name, settings=settings) as searcher:
         expected = [hit.doc_id for hit in searcher.search("music")]
     assert [row.doc_id for row in read_run(runs / "films.hybrid.trec") if row.query_id == "q1"] == expected
 
@@ -85,7 +87,7 @@ def test_the_second_time_nothing_is_indexed(dataset, settings):
 def test_another_corpus_or_another_model_is_another_collection(dataset, settings, bundled):
     evaluate(dataset(), settings=settings, **BM25)
     evaluate(dataset(documents={**DOCUMENTS, "new": "Something new."}), settings=settings, **BM25)
-    report = evaluate(dataset(), settings=settings, sparse="none", dense="bundled/all-MiniLM-L6-v2", modes=["dense"])
+    report = evaluate(dataset(), settings=settings, sparse="none", dense=bundled, modes=["dense"])
     names = EdgeStore(settings.store).names()
     assert len(names) == 3
     assert all(name.startswith("eval-films-") for name in names)
@@ -93,7 +95,7 @@ def test_another_corpus_or_another_model_is_another_collection(dataset, settings
 
 
 def test_the_baseline_is_built_beside_models_that_are_not_bm25(dataset, settings, bundled):
-    report = evaluate(dataset(), settings=settings, sparse="none", dense="bundled/all-MiniLM-L6-v2")
+    report = evaluate(dataset(), settings=settings, sparse="none", dense=bundled)
     assert list(by_mode(report)) == ["bm25", "dense"]
     assert len(report.indexed) == 2
     assert by_mode(report)["bm25"] == by_mode(evaluate(dataset(), settings=settings, **BM25))["bm25"]
@@ -168,3 +170,59 @@ def test_a_folder_that_lacks_a_piece(dataset, settings):
     (folder / "queries.jsonl").unlink()
     with pytest.raises(EvaluationError, match=r"queries\.jsonl"):
         evaluate(folder, settings=settings, **BM25)
+
+
+# ---------------------------------------------------------------- any legs
+
+
+def test_three_legs_are_judged_each_alone_and_together(dataset, settings, fakes):
+    folder = dataset()
+    both = {"sparse": "fake/both", "dense": "fake/both"}
+    report = evaluate(folder, settings=settings, legs=["sparse", "dense", "bm25"], **both)
+    found = by_mode(report)
+    assert list(found) == ["bm25", "sparse", "dense", "hybrid"]
+    assert len(report.indexed) == 1  # its own bm25 leg is the baseline
+    alone = by_mode(evaluate(folder, settings=settings, **BM25))["bm25"].measures
+    assert found["bm25"].measures == alone
+    two = by_mode(evaluate(folder, settings=settings, modes=["bm25", "hybrid"], **both))
+    assert (two["bm25"].measures, list(two)) == (alone, ["bm25", "hybrid"])
+    fused = evaluate(
+        folder, settings=settings, legs=["sparse", "dense", "bm25"], modes=["sparse+dense", "bm25+dense"], **both
+    )
+    assert by_mode(fused)["sparse+dense"].measures == two["hybrid"].measures
+
+
+def test_a_new_leg_is_judged_beside_the_old_one_and_so_is_hybrid_with_each(dataset, settings, fakes, tmp_path):
+    folder = dataset()
+    Indexer.open("mine", settings=settings, sparse="fake/sparse", dense="fake/dense").index(folder)
+    add_leg("mine", "new", "fake/sparse-2", settings=settings)
+    report = evaluate(folder, settings=settings, collection="mine", runs=tmp_path)
+    before = by_mode(report)
+    assert list(before) == ["bm25", "sparse", "dense", "new", "hybrid", "new+dense"]
+    assert before["new+dense"].baseline_p is not None
+    assert (tmp_path / "films.new+dense.trec").is_file()
+    assert "new+dense" in report.timings_s
+    few = evaluate(folder, settings=settings, collection="mine", modes=["sparse", "new", "hybrid", "dense+new"])
+    assert list(by_mode(few)) == ["sparse", "new", "hybrid", "dense+new"]
+    assert by_mode(few)["dense+new"].measures == before["new+dense"].measures
+    swap_legs("mine", "sparse", "new", settings=settings)
+    after = by_mode(evaluate(folder, settings=settings, collection="mine"))
+    for one, other in (("sparse", "new"), ("new", "sparse"), ("hybrid", "new+dense"), ("new+dense", "hybrid")):
+        assert after[one].measures == before[other].measures
+
+
+@pytest.mark.parametrize(
+    ("modes", "message"),
+    [
+        (["new+colbert"], r"Unknown mode: new\+colbert. Take any of: bm25, sparse, dense, new, hybrid; or legs fused"),
+        (["hybrid+new"], r"Unknown mode: hybrid\+new"),
+        (["colbert"], "Unknown mode: colbert"),
+        (["dense"], "no dense to judge: the models have a sparse and a new leg only"),
+        (["hybrid"], "no hybrid to judge"),
+    ],
+)
+def test_modes_that_a_collection_does_not_have(dataset, settings, fakes, modes, message):
+    Indexer.open("mine", settings=settings, sparse="fake/sparse", dense="none").index(dataset())
+    add_leg("mine", "new", "fake/sparse-2", settings=settings)
+    with pytest.raises(InvalidArgument, match=message):
+        evaluate(dataset(), settings=settings, collection="mine", modes=modes)

@@ -1,7 +1,5 @@
 """What every store has to do, whatever it is made of. A server is asked where QDRANT_URL names one."""
 
-import os
-import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -12,48 +10,11 @@ import pytest
 from hybrid_search.errors import CollectionNotFound, InvalidArgument, ManifestMismatch, StoreError
 from hybrid_search.protocols import Head
 from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.server import ServerStore
 from hybrid_search.types import SparseVector
+from tests.store.conftest import in_memory
 from tests.store.store_points import DIM, build, found, manifest_of, point, points, random_sparse
 
 EMPTY = SparseVector.of([], [])
-
-
-def in_memory():
-    """The server adapter over the client's own in-memory form."""
-    from qdrant_client import QdrantClient
-
-    return ServerStore(QdrantClient(":memory:"))
-
-
-@pytest.fixture
-def prefix():
-    """In front of every collection's name: a real server may be shared."""
-    return f"t{uuid.uuid4().hex[:8]}"
-
-
-@pytest.fixture(params=["edge", "local", pytest.param("server", marks=pytest.mark.server)])
-def store(request, tmp_path, prefix):
-    if request.param == "edge":
-        store = EdgeStore(tmp_path / "store")
-    elif request.param == "local":
-        store = in_memory()
-    else:
-        url = os.environ.get("QDRANT_URL")
-        if not url:
-            pytest.skip("needs a Qdrant server: set QDRANT_URL")
-        store = ServerStore.connect(url, api_key=os.environ.get("QDRANT_API_KEY"))
-    yield store
-    if request.param == "server":
-        for collection in store._client.get_collections().collections:
-            if collection.name.startswith(prefix):
-                store._client.delete_collection(collection.name)
-    store.close()
-
-
-@pytest.fixture
-def name(prefix):
-    return f"{prefix}-movies"
 
 
 def brute_force(query, batch, leg, *, idf=False):

@@ -223,5 +223,5 @@ def test_requests_are_checked_like_points():
 
 def test_an_empty_sparse_vector_is_not_stored():
     whole = Point("a#0", {"sparse": EMPTY, "dense": ONES}, {})
-    assert list(present_vectors(whole)) == ["dense"]
-    assert list(present_vectors(Point("a#0", {"sparse": FULL}, {}))) == ["sparse"]
+    assert list(present_vectors(whole, manifest_of())) == ["dense"]
+    assert list(present_vectors(Point("a#0", {"sparse": FULL}, {}), manifest_of())) == ["sparse"]

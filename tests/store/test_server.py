@@ -21,7 +21,8 @@ from hybrid_search.errors import (
 )
 from hybrid_search.store import open_store, server
 from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.server import MANIFEST_KEY, ServerStore
+from hybrid_search.store.served import MANIFEST_KEY, create
+from hybrid_search.store.server import ServerStore
 from hybrid_search.store.transport import is_open
 from tests.store.store_points import DIM, build, found, manifest_of, point, points
 
@@ -433,9 +434,7 @@ def test_only_collections_of_ours_are_listed(store, foreign):
 
 def test_a_collection_of_ours_under_a_plain_name_is_used_but_not_replaced(store, client):
     """A restored snapshot, say: there is no alias that could be moved."""
-    from hybrid_search.store.server import _create
-
-    _create(client, "restored", manifest_of(), "the Qdrant client")
+    create(client, "restored", manifest_of(), "the Qdrant client")
     build(store, "restored", points(2))
     assert len(found(store.reader("restored"))) == 2
     with pytest.raises(StoreError, match="stands for 'restored', which a new version cannot replace"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from hybrid_search.encoders.batching import batches
 from hybrid_search.encoders.bundled.package import FILES
 from hybrid_search.encoders.files import file_hash, fingerprint_of, write_atomically
 from hybrid_search.encoders.seat import FileModel
+from hybrid_search.errors import MissingExtra
 from hybrid_search.types import ModelCard
 
 if TYPE_CHECKING:
@@ -115,6 +117,8 @@ class BundledDense(FileModel):
         from hybrid_search.encoders.bundled.graph import read_safetensors, sentence_encoder
 
         folder = self._folder()
+        if find_spec("onnx") is None:
+            raise MissingExtra("minilm", self._card.name)
         config = json.loads((folder / "config.json").read_text("utf-8"))
         built: bytes = sentence_encoder(config, read_safetensors(folder / FILES[0])).SerializeToString()
         return built

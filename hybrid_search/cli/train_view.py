@@ -1,0 +1,115 @@
+"""How a training is shown: its progress on stderr, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from hybrid_search.cli.options import choice
+from hybrid_search.cli.render import SHOWN_FAILURES
+from hybrid_search.cli.verb import err, note
+
+if TYPE_CHECKING:
+    from hybrid_search.training.report import Report
+    from hybrid_search.training.watching import Progress as Told
+    from hybrid_search.types import Failure
+
+_STAGES = {
+    "data": "reading",
+    "mine": "mining negatives",
+    "teach": "asking teachers",
+    "train": "training",
+    "export": "exporting",
+}
+
+
+@contextmanager
+def watching(kind: str) -> Iterator[tuple[Callable[[Told], None], Callable[[str, int, int], None]]]:
+    kind = choice(kind, ("auto", "bar", "json", "none"), "--progress")
+    if kind == "json":
+        yield _print_event, _print_download
+    elif kind == "none" or (kind == "auto" and not err.is_terminal):
+        yield _print_evaluation if kind == "auto" else (lambda _: None), lambda *_: None
+    else:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[more]}"),
+        )
+        with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bars:
+            yield _bars(bars)
+
+
+def _bars(bars: Progress) -> tuple[Callable[[Told], None], Callable[[str, int, int], None]]:
+    tasks: dict[str, TaskID] = {}
+
+    def show(name: str, done: int, total: int, more: str = "") -> None:
+        if name not in tasks:
+            tasks[name] = bars.add_task(name, total=None, more="")
+        bars.update(tasks[name], completed=done, total=total or None, more=more)
+
+    def tell(now: Told) -> None:
+        show(_STAGES[now.stage], now.done, now.total, now.note if now.loss is None else f"loss {now.loss:.4f}")
+        _print_evaluation(now)
+
+    return tell, lambda name, done, total: show(f"fetching {name}", done, total)
+
+
+def _print_evaluation(now: Told) -> None:
+    if now.evaluation is not None:
+        one = now.evaluation
+        note(
+            f"step {one.step:,}: nDCG@10 {one.ndcg:.4f}, active dims {one.query_dims:.0f} (queries) "
+            f"{one.document_dims:.0f} (documents), FLOPS {one.flops:.1f}"
+        )
+    elif now.stage == "train" and now.note:
+        note(now.note)
+
+
+def _print_event(now: Told) -> None:
+    event = {**now._asdict(), "event": "progress", "evaluation": now.evaluation and now.evaluation._asdict()}
+    sys.stderr.write(json.dumps({name: value for name, value in event.items() if value not in (None, "")}) + "\n")
+    sys.stderr.flush()
+
+
+def _print_download(name: str, done: int, total: int) -> None:
+    sys.stderr.write(json.dumps({"event": "download", "model": name, "bytes": done, "total_bytes": total}) + "\n")
+    sys.stderr.flush()
+
+
+def summary(report: Report) -> RenderableType:
+    head = Text.assemble((report.out, "bold"), (f"  {report.made:,} steps in {report.seconds:,.0f} s", "dim"))
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "nDCG@10", "query dims", "document dims", "FLOPS"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    full, int8 = report.exported.full, report.exported.int8
+    for name, one in (("before", report.before), ("trained", report.after), ("exported", full), ("int8", int8)):
+        if one is not None:
+            cells = (f"{one.ndcg:.4f}", f"{one.query_dims:.1f}", f"{one.document_dims:.1f}", f"{one.flops:.1f}")
+            table.add_row(name, *cells)
+    lines: list[RenderableType] = [head]
+    lines += [table] if table.rows else [Text("nothing was held out, so nothing was measured", style="yellow")]
+    if report.improved is False:
+        lines.append(Text("The trained model is not better than its base on the held-out queries.", style="yellow"))
+    use = f"hybrid-search index SOURCE -c NAME --sparse {report.out}"
+    lines.append(
+        Text(f"use it: {use}\nint8: --sparse {report.out}/int8; report: {report.out}/report.html", style="dim")
+    )
+    return Group(*lines)
+
+
+def left_out(failures: list[Failure]) -> RenderableType:
+    lines = [Text(f"{len(failures):,} rows were left out:", style="yellow")]
+    lines += [Text.assemble("  ", (one.origin, "bold"), ": ", one.reason) for one in failures[:SHOWN_FAILURES]]
+    if len(failures) > SHOWN_FAILURES:
+        lines.append(Text(f"  and {len(failures) - SHOWN_FAILURES:,} more", style="dim"))
+    return Group(*lines)

@@ -1,0 +1,153 @@
+"""What the frozen transformer makes of texts: the states of two layers at every token, and the dense vector."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.encoders.batching import batches
+from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooled, read_safetensors
+from hybrid_search.encoders.bundled.package import model_folder
+from hybrid_search.errors import MissingExtra
+from hybrid_search.training.bundled.graph import Builder, transformer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_BATCH_TOKENS = 1024
+_BATCH_TEXTS = 128
+log = logging.getLogger(__name__)
+
+
+class States(NamedTuple):
+    """Of some texts, one after the other.
+
+    Args:
+        offsets: (texts + 1,) where the tokens of each begin.
+        ids: (tokens,) their wordpieces, [CLS] and [SEP] of each text included.
+        layers: (tokens, 2 * hidden) float16 (float32 from `exact_states`), the middle layer's states and the last's.
+        dense: (texts, hidden) float32 of unit length.
+    """
+
+    offsets: NDArray[np.int64]
+    ids: NDArray[np.int32]
+    layers: NDArray[Any]
+    dense: NDArray[np.float32]
+
+    def texts(self) -> list[NDArray[np.int32]]:
+        return [self.ids[start:end] for start, end in zip(self.offsets[:-1], self.offsets[1:], strict=True)]
+
+
+def base_model() -> tuple[BertShape, Mapping[str, NDArray[Any]], Tokenizer]:
+    """all-MiniLM-L6-v2 out of its Python package: shape, weights, and a tokenizer without truncation and padding.
+
+    Raises:
+        MissingExtra: the package is not installed.
+        ModelError: a file of it is damaged.
+    """
+    from tokenizers import Tokenizer
+
+    folder = model_folder()
+    if folder is None:
+        raise MissingExtra("train", "The recipe of the bundled model")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return BertShape.of(config), read_safetensors(folder / "model.safetensors"), tokenizer
+
+
+def states_of(
+    texts: Sequence[str],
+    shape: BertShape,
+    weights: Mapping[str, NDArray[Any]],
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    keep: Path,
+) -> States:
+    """Run the transformer over texts, or read what an earlier run kept of the same ones.
+
+    Args:
+        texts: what is encoded; each is cut at `max_tokens`.
+        shape: of the transformer.
+        weights: its weights.
+        tokenizer: its tokenizer.
+        max_tokens: what is read of a text.
+        keep: a folder; it is made, and complete once it holds `dense.npy`.
+    """
+    ids = [_cut(found.ids, max_tokens) for found in tokenizer.encode_batch_fast(list(texts))]
+    flat = np.concatenate(ids).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
+    if (keep / "dense.npy").is_file() and np.array_equal(np.load(keep / "ids.npy"), flat):
+        return States(offsets, flat, np.load(keep / "layers.npy", mmap_mode="r"), np.load(keep / "dense.npy"))
+    keep.mkdir(parents=True, exist_ok=True)
+    (keep / "dense.npy").unlink(missing_ok=True)
+    hidden = weights["embeddings.word_embeddings.weight"].shape[1]
+    size = (int(offsets[-1]), 2 * hidden)
+    layers = np.lib.format.open_memmap(keep / "layers.npy", "w+", np.float16, size)
+    dense = np.empty((len(ids), hidden), dtype=np.float32)
+    session = _session(shape, weights, hidden)
+    done = 0
+    for number, batch in enumerate(batches([len(each) for each in ids], budget=_BATCH_TOKENS, limit=_BATCH_TEXTS)):
+        given = padded([ids[place] for place in batch])
+        dense[batch], middle, last = session.run(["dense", "middle", "last"], given)
+        for row, place in enumerate(batch):
+            start, end = offsets[place], offsets[place + 1]
+            layers[start:end, :hidden] = middle[row, : end - start]
+            layers[start:end, hidden:] = last[row, : end - start]
+            done += end - start
+        if number % 100 == 99:
+            log.info("states: %d of %d tokens", done, offsets[-1])
+    layers.flush()
+    np.save(keep / "ids.npy", flat)
+    np.save(keep / "dense.npy", dense)
+    return States(offsets, flat, layers, dense)
+
+
+def exact_states(ids: Sequence[NDArray[np.int32]], shape: BertShape, weights: Mapping[str, NDArray[Any]]) -> States:
+    """The same for a few texts given as ids, one at a time and in float32: what the shipped graph computes inside."""
+    hidden = weights["embeddings.word_embeddings.weight"].shape[1]
+    session = _session(shape, weights, hidden)
+    found = [session.run(["dense", "middle", "last"], padded([each])) for each in ids]
+    layers = [np.concatenate([middle[0], last[0]], axis=1) for _, middle, last in found]
+    offsets = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
+    return States(offsets, np.concatenate(ids), np.concatenate(layers), np.concatenate([each[0] for each in found]))
+
+
+def padded(ids: Sequence[Sequence[int] | NDArray[np.int32]]) -> dict[str, NDArray[np.int64]]:
+    """`input_ids` and `attention_mask` of a batch, (texts, longest)."""
+    tokens = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)
+    mask = np.zeros_like(tokens)
+    for row, found in enumerate(ids):
+        tokens[row, : len(found)] = found
+        mask[row, : len(found)] = 1
+    return {"input_ids": tokens, "attention_mask": mask}
+
+
+def _cut(ids: list[int], limit: int) -> list[int]:
+    return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]
+
+
+def _session(shape: BertShape, weights: Mapping[str, NDArray[Any]], hidden: int) -> Any:
+    import onnxruntime
+
+    graph = Graph()
+    last, middle = transformer(Builder(graph, False, {}), shape, weights)
+    batch = ("batch", "length")
+    model = graph.model(
+        {"input_ids": batch, "attention_mask": batch},
+        {
+            "dense": (mean_pooled(graph, last), ("batch", hidden)),
+            "middle": (middle, (*batch, hidden)),
+            "last": (last, (*batch, hidden)),
+        },
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,122 @@
+"""Checkpoints that are whole or do not count.
+
+A checkpoint is a folder, and a kill or a full disk can leave half of one. So each gets a seal when it is complete: a
+file with the size and hash of every other file in it, written last and at once. A folder without a seal, or whose files
+are not what the seal says, is passed over, and the one before it is taken; older ones go only after a newer one has its
+seal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from hybrid_search.encoders.files import write_atomically
+
+SEAL = "complete.json"
+KEPT = 2
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+def seal(folder: Path) -> None:
+    """Declare a folder complete.
+
+    Raises:
+        OSError: its files cannot be read, or the seal not written.
+    """
+    files = {path.relative_to(folder).as_posix(): _facts(path, durable=True) for path in _files(folder)}
+    write_atomically(folder / SEAL, json.dumps(files, indent=0, sort_keys=True).encode())
+    _sync(folder / SEAL)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder was sealed and still is what it was then."""
+    try:
+        sealed = json.loads((folder / SEAL).read_text("utf-8"))
+        return bool({path.relative_to(folder).as_posix(): _facts(path) for path in _files(folder)} == sealed)
+    except (OSError, ValueError):
+        return False
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step a checkpoint was made after, by its name."""
+    found = _NAME.fullmatch(checkpoint.name)
+    return int(found.group(1)) if found else -1
+
+
+def all_in(folder: Path) -> list[Path]:
+    """Every checkpoint in a folder, whole or not, the newest first."""
+    found = [path for path in folder.glob("checkpoint-*") if path.is_dir() and step_of(path) >= 0]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def last_whole(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole; None where there is none."""
+    return next((path for path in all_in(folder) if is_whole(path)), None)
+
+
+def prune(folder: Path, keep: int = KEPT) -> None:
+    """Remove all but the newest sealed checkpoints. Nothing goes before something newer has its seal."""
+    sealed = [path for path in all_in(folder) if (path / SEAL).is_file()]
+    for path in sealed[keep:]:
+        remove(path)
+
+
+def drop_halves(folder: Path) -> None:
+    """Remove what a kill left half written: checkpoints that are not whole, and folders that never got their name."""
+    for path in all_in(folder):
+        if not is_whole(path):
+            remove(path)
+    for path in folder.glob(".new-*"):
+        remove(path)
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes this one's name when everything went well, and is gone when it did not."""
+    new, old = folder.parent / f".new-{folder.name}", folder.parent / f".old-{folder.name}"
+    remove(new)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if folder.exists():
+            remove(old)
+            folder.rename(old)
+        new.rename(folder)
+        remove(old)
+    except BaseException:
+        remove(new)
+        raise
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, its seal first, so that a half removed one does not count; one that is not there is fine."""
+    with contextlib.suppress(OSError):
+        (folder / SEAL).unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
+
+
+def _facts(path: Path, *, durable: bool = False) -> list[object]:
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    if durable:
+        _sync(path)
+    return [path.stat().st_size, digest.hexdigest()]
+
+
+def _sync(path: Path) -> None:
+    """Have the system write a file out, so that not even a power cut loses it. Where it cannot, it cannot."""
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,89 @@
+"""The values that travel the training road. Frozen; stdlib and the values of the package only.
+
+    sources -> TrainingSet -> (mining adds negatives) -> (teachers add scores) -> trainer
+
+A text of an example is what the model reads: title, newline, text, as in `Chunk.searchable`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from hybrid_search.types import SparseVector
+
+_END_MARKS = " .?!…"
+
+
+class Example(NamedTuple):
+    """A query with a text that answers it, and, where known, texts that do not and how teachers score them all.
+
+    Args:
+        query: the query, as a user would type it.
+        positive: a text that answers it.
+        negatives: texts that do not, hardest first where their maker knows an order.
+        scores: the teacher's scores of (positive, *negatives), higher is better, finite; empty where there is none.
+        query_id: the id its source gives it; empty where the source has none.
+        positive_id: the document's id; empty where the source has none.
+    """
+
+    query: str
+    positive: str
+    negatives: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    query_id: str = ""
+    positive_id: str = ""
+
+
+class HeldOut(NamedTuple):
+    """What evaluation during training ranks: none of these queries stands in an example.
+
+    Args:
+        queries: query_id -> text; no two are the same text.
+        documents: doc_id -> searchable text; every document of the qrels is among them.
+        qrels: query_id -> doc_id -> grade; every query has a grade above 0.
+    """
+
+    queries: Mapping[str, str]
+    documents: Mapping[str, str]
+    qrels: Mapping[str, Mapping[str, int]]
+
+
+class TrainingSet(NamedTuple):
+    """Everything a training reads.
+
+    Args:
+        examples: in the order of their sources.
+        held_out: what it is judged on; empty where nothing was to be held out.
+        vectors: texts, each with a given sparse vector to regress on.
+        hashes: file -> SHA-256 of its bytes, in hex, for the report.
+    """
+
+    examples: tuple[Example, ...]
+    held_out: HeldOut
+    vectors: tuple[tuple[str, SparseVector], ...] = ()
+    hashes: Mapping[str, str] = MappingProxyType({})
+
+
+def normalised(text: str) -> str:
+    """The form in which two texts count as the same: Unicode NFKC, no case, single spaces, no mark at the end.
+
+    >>> normalised("  What is\\tBM25? ") == normalised("what is bm25")
+    True
+    >>> normalised("???")
+    '???'
+    """
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return plain.rstrip(_END_MARKS) or plain
+
+
+def draw(seed: int, *parts: str) -> int:
+    """A number in 0 .. 2**64 - 1 that depends on the seed and the parts alone: chance that every machine repeats.
+
+    Sorting by it shuffles, and an item's place among the others does not change when further items join them.
+    """
+    key = "\0".join((str(seed), *parts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")

