@@ -60,7 +60,8 @@ def test_a_room_imports_only_from_below(file: Path) -> None:
     elif room in COMPOSERS:
         allowed = VALUES | ROOMS | COMPOSERS
     elif room in ABOVE:
-        allowed = VALUES | ROOMS | COMPOSERS | {room}
+        # Training judges what it trains, by the measures of evaluation: the one look aside.
+        allowed = VALUES | ROOMS | COMPOSERS | {room} | ({"evaluation"} if room == "training" else set())
     else:
         return  # cli, __init__ and __main__ stand above everything
     assert imports_of(file) <= allowed

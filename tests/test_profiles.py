@@ -100,7 +100,7 @@ def test_the_manifest_brings_the_same_models_back(settings, bundled):
     assert manifest.created.endswith("+00:00")
     dense, sparse, bm25 = (manifest.legs[leg] for leg in ("dense", "sparse", "bm25"))
     assert (dense.model, dense.dim, dense.max_tokens, dense.needs_idf) == (bundled, 384, 256, False)
-    assert (sparse.model, sparse.dim, sparse.max_tokens, sparse.needs_idf) == (bundled, 0, 256, False)
+    assert (sparse.model, sparse.dim, sparse.max_tokens, sparse.needs_idf) == (bundled, 0, 256, True)
     assert (bm25.model, bm25.dim, bm25.max_tokens, bm25.needs_idf) == ("qdrant/bm25-engine", 0, 0, True)
     assert (sparse.average_tokens, bm25.average_tokens) == (0.0, 3.0)
     again = reopen("c", manifest, settings)

@@ -42,8 +42,8 @@ def model_card(report: Report) -> str:
         "## Made from",
         "",
         f"- Base: `{report.base['name']}`, weights {report.base['weights'][:16]}, head {report.base['head']}.",
-        f"- Loss: {_LOSSES[recipe.loss]}, with {recipe.regularizer.upper()} regularisation of {on_queries:g} on queries "
-        f"and {on_documents:g} on documents, growing over the first {recipe.warmup_fraction:.0%} of the steps.",
+        f"- Loss: {_LOSSES[recipe.loss]}, with {recipe.regularizer.upper()} regularisation of {on_queries:g} on "
+        f"queries and {on_documents:g} on documents, growing over the first {recipe.warmup_fraction:.0%} of the steps.",
         f"- {report.made:,} steps of {recipe.batch_size * recipe.accumulate:,} examples, learning rate "
         f"{recipe.learning_rate:g}, {recipe.precision}, seed {recipe.seed}; it reads {recipe.max_tokens} tokens.",
         *(f"- {count:,} {what}." for what, count in report.data.items()),

@@ -66,7 +66,9 @@ def _written(mlm: Any, shape: BertShape, extra_logs: int, *, tied: bool) -> byte
     if extra_logs:
         value, one = graph.add("Relu", value), graph.weight(np.array(1.0, dtype=np.float32))
         more = extra_logs > 0
-        value = graph.add("Log", graph.add("Add", value, one)) if more else graph.add("Sub", graph.add("Exp", value), one)
+        value = (
+            graph.add("Log", graph.add("Add", value, one)) if more else graph.add("Sub", graph.add("Exp", value), one)
+        )
     logits = (value, ("batch", "length", len(words)))
     built = graph.model(dict.fromkeys(_INPUTS, ("batch", "length")), {"logits": logits})
     return bytes(_each_once(built).SerializeToString())

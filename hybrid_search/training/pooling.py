@@ -1,10 +1,10 @@
 """The head of a SPLADE model, in a form that trains fast on a CPU.
 
 A SPLADE vector is, for each word of the vocabulary, log(1 + ReLU(the largest logit of any token)): Formal et al.,
-SPLADE v2, 2021, arXiv 2109.10086, equations 1 and 2 with max pooling; the maximum may be taken first, for both functions
-are monotonic. Written plainly, that keeps batch x tokens x 30,522 logits, and walks through all of them again on the way
-back. But a gradient reaches only the logits that won their word and are above zero, a few hundred a text. So `quicken`
-keeps the place of each winner instead, and the way back costs next to nothing.
+SPLADE v2, 2021, arXiv 2109.10086, equations 1 and 2 with max pooling; the maximum may be taken first, for both
+functions are monotonic. Written plainly, that keeps batch x tokens x 30,522 logits, and walks through all of them again
+on the way back. But a gradient reaches only the logits that won their word and are above zero, a few hundred a text. So
+`quicken` keeps the place of each winner instead, and the way back costs next to nothing.
 """
 
 from __future__ import annotations

@@ -81,7 +81,11 @@ def test_a_table_for_people_and_a_folder_for_searches(run, films, beir, tmp_path
     assert done.code == 0, done.err
     for word in ("before", "trained", "exported", "int8", "nDCG@10", f"--sparse {out}"):
         assert word in done.out
-    assert [line.split(":")[0] for line in done.err.splitlines() if line.startswith("step")] == ["step 0", "step 2", "step 4"]
+    assert [line.split(":")[0] for line in done.err.splitlines() if line.startswith("step")] == [
+        "step 0",
+        "step 2",
+        "step 4",
+    ]
     assert run("index", beir, "-c", "films", "--sparse", out, "--dense", "none").code == 0
     found = json.loads(run("search", "music of the sea", "-c", "films", "--format", "json").out)
     assert found["hits"]
@@ -111,7 +115,8 @@ def test_resumed_otherwise_is_refused(run, films, tmp_path):
 
 def test_left_out_rows_are_listed_and_the_exit_code_says_so(run, films, tmp_path, beir):  # noqa: F811
     pairs = tmp_path / "pairs.jsonl"
-    rows = [{"query": f"music {word}", "positive": f"the {word}"} for word in "sea river lake ocean rain snow".split()]
+    words = ["sea", "river", "lake", "ocean", "rain", "snow"]
+    rows = [{"query": f"music {word}", "positive": f"the {word}"} for word in words]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows) + "nothing\n", encoding="utf-8")
     done = run("train", pairs, *films[1:], "--out", tmp_path / "out", "--skip-bad-rows", "--held-out", "2")
     assert done.code == 4

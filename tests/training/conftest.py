@@ -26,9 +26,7 @@ def train_extra():
 def bases(train_extra, tmp_path_factory):
     """Tiny BERTs in hub layout, by architecture."""
     folder = tmp_path_factory.mktemp("bases")
-    return {
-        name: hub_models.torch_folder(folder / name, name, seed=7) for name in ("BertForMaskedLM", "BertModel")
-    }
+    return {name: hub_models.torch_folder(folder / name, name, seed=7) for name in ("BertForMaskedLM", "BertModel")}
 
 
 def texts(count: int, seed: int = 0) -> list[str]:
@@ -42,7 +40,9 @@ def tiny():
     draw, found = random.Random(1), texts(40)
     queries = [" ".join(draw.sample(text.split(), 3)) for text in found]
     examples = tuple(
-        Example(queries[at], found[at], (found[(at + 7) % 30], found[(at + 11) % 30]), (3.0, 1.0, 0.5), f"q{at}", f"d{at}")
+        Example(
+            queries[at], found[at], (found[(at + 7) % 30], found[(at + 11) % 30]), (3.0, 1.0, 0.5), f"q{at}", f"d{at}"
+        )
         for at in range(30)
     )
     held_out = HeldOut(
@@ -50,7 +50,9 @@ def tiny():
         {f"d{at}": text for at, text in enumerate(found)},
         {f"q{at}": {f"d{at}": 1} for at in range(30, 40)},
     )
-    vectors = tuple((text, SparseVector.of(range(10 + at, 14 + at), [1.0, 0.5, 2.0, 1.5])) for at, text in enumerate(found))
+    vectors = tuple(
+        (text, SparseVector.of(range(10 + at, 14 + at), [1.0, 0.5, 2.0, 1.5])) for at, text in enumerate(found)
+    )
     return TrainingSet(examples, held_out, vectors)
 
 

@@ -51,7 +51,7 @@ def test_no_answer_of_one_query_is_a_negative_of_another():
 
 
 def test_without_contrast_anything_stands_together():
-    assert list(Batches(films(8, answers=8), 4, 2, 0, contrast=False))[0].__len__() == 4
+    assert len(next(iter(Batches(films(8, answers=8), 4, 2, 0, contrast=False)))) == 4
 
 
 def test_examples_with_more_negatives_stand_apart():

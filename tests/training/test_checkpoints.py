@@ -64,7 +64,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     place = tmp_path / "best"
     with checkpoints.replacing(place) as new:
         (new / "a").write_text("1")
-    with pytest.raises(RuntimeError), checkpoints.replacing(place) as new:
+    with pytest.raises(RuntimeError), checkpoints.replacing(place) as new:  # noqa: PT012
         (new / "a").write_text("2")
         raise RuntimeError
     assert (place / "a").read_text() == "1"

@@ -92,7 +92,17 @@ def test_the_page_needs_nothing_else(report):
 
 def test_the_page_says_what_was_done(report):
     text = page(report)
-    for shown in ("0.3000", "0.4000", "ab" * 32, "1,200", "learning_rate", "2e-05", report.command, "python", "exported"):
+    for shown in (
+        "0.3000",
+        "0.4000",
+        "ab" * 32,
+        "1,200",
+        "learning_rate",
+        "2e-05",
+        report.command,
+        "python",
+        "exported",
+    ):
         assert shown in text
     assert WORSE not in text
     assert WORSE in page(replace(report, best=0))
@@ -105,7 +115,13 @@ def test_json_has_everything(report, tmp_path):
     assert found == json.loads(json.dumps(report.to_dict()))
     assert found["improved"] is True
     assert Recipe.from_dict(found["recipe"]) == report.recipe
-    assert found["evaluations"][1] == {"step": 10, "ndcg": 0.4, "query_dims": 18.0, "document_dims": 150.0, "flops": 2.0}
+    assert found["evaluations"][1] == {
+        "step": 10,
+        "ndcg": 0.4,
+        "query_dims": 18.0,
+        "document_dims": 150.0,
+        "flops": 2.0,
+    }
     assert found["exported"]["int8"]["ndcg"] == 0.395
     assert found["curve"][0]["loss"] == 3.0
     assert found["environment"]["device"] == "cpu"

@@ -29,8 +29,8 @@ def test_from_a_beir_folder_to_a_search(beir, recipe, settings, tmp_path):
     assert names == {
         "README.md", "checkpoints", "int8", "model", "report.html", "report.json", "torch", "training.json",
     }  # fmt: skip
-    assert [one.stage for one in told][0] == "data"
-    assert [one.stage for one in told][-1] == "export"
+    assert told[0].stage == "data"
+    assert told[-1].stage == "export"
     assert report.data == {
         "examples": 32, "queries": 32, "negatives": 0, "held-out queries": 8, "held-out documents": 40,
     }  # fmt: skip
@@ -91,7 +91,9 @@ def test_resumed_otherwise_is_refused_by_name(beir, recipe, settings, tmp_path):
         training.resume(out, sources=[tmp_path / "other"], settings=settings)
     with (beir / "corpus.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"_id": "more", "text": "a new one"}\n')
-    with pytest.raises(TrainingError, match=r"data .* has changed since it was begun: \S+corpus\.jsonl\. Bring it back"):
+    with pytest.raises(
+        TrainingError, match=r"data .* has changed since it was begun: \S+corpus\.jsonl\. Bring it back"
+    ):
         training.resume(out, settings=settings)
     assert (out / "checkpoints" / "checkpoint-2").is_dir()
 

@@ -81,7 +81,7 @@ def test_what_is_watched(whole):
 
 
 def test_the_same_seed_gives_the_same_weights(whole, tiny, tmp_path):
-    recipe, fitted, _, folder = whole
+    recipe, fitted, _, _ = whole
     again = run(recipe, tiny, tmp_path)
     assert same(weights(again.best), weights(fitted.best))
     assert not same(weights(again.best), weights(run(replace(recipe, seed=4), tiny, tmp_path / "4").best))
@@ -105,11 +105,12 @@ from hybrid_search.training.recipe import Recipe
 from hybrid_search.training.trainer import fit
 import json
 given = json.loads(sys.stdin.read())
-examples = tuple(Example(*(tuple(part) if isinstance(part, list) else part for part in row)) for row in given["examples"])
+examples = tuple(Example(*(tuple(p) if isinstance(p, list) else p for p in row)) for row in given["examples"])
 data = TrainingSet(examples, HeldOut(*given["held_out"]))
 recipe = Recipe.from_dict(given["recipe"])
 base = load_base(recipe.base, (), max_tokens=recipe.max_tokens, device="cpu")
-fit(base, data, recipe, __import__("pathlib").Path(given["folder"]), on_progress=lambda now: print(now.done, flush=True))
+folder = __import__("pathlib").Path(given["folder"])
+fit(base, data, recipe, folder, on_progress=lambda now: print(now.done, flush=True))
 """
 
 
@@ -125,7 +126,9 @@ def test_killed_in_the_middle_it_ends_the_same(whole, tiny, tmp_path):
     )
     held_out = [dict(part) for part in tiny.held_out]
     child.stdin.write(
-        json.dumps({"examples": tiny.examples, "held_out": held_out, "recipe": recipe.to_dict(), "folder": str(tmp_path)})
+        json.dumps(
+            {"examples": tiny.examples, "held_out": held_out, "recipe": recipe.to_dict(), "folder": str(tmp_path)}
+        )
     )
     child.stdin.close()
     for line in child.stdout:
@@ -146,7 +149,7 @@ def test_killed_in_the_middle_it_ends_the_same(whole, tiny, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_passed_over(whole, tiny, tmp_path):
-    recipe, fitted, _, _ = whole
+    recipe = whole[0]
     run(replace(recipe, eval_every=2), tiny, tmp_path)
     (tmp_path / "checkpoint-6" / "optimizer.pt").write_bytes(b"half")
     resumed = run(replace(recipe, eval_every=2), tiny, tmp_path)
@@ -156,7 +159,9 @@ def test_a_damaged_checkpoint_is_passed_over(whole, tiny, tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_training(whole, tiny, tmp_path):
     recipe = replace(whole[0], learning_rate=1e12, steps=20, accumulate=1, checkpoint_every=1, eval_every=20)
-    message = r"(loss of step \d+ is (nan|inf)|weights that are not finite).*(last checkpoint|no checkpoint).*learning-rate"
+    message = (
+        r"(loss of step \d+ is (nan|inf)|weights that are not finite).*(last checkpoint|no checkpoint).*learning-rate"
+    )
     with pytest.raises(TrainingError, match=message):
         run(recipe, tiny, tmp_path)
     torch = import_module("torch")
@@ -181,14 +186,18 @@ def test_a_full_disk_keeps_the_last_checkpoint(whole, tiny, tmp_path, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(place, name, full)
-        with pytest.raises(TrainingError, match=r"could not be written .* after step 4: .*No space left.*checkpoint-2.*--resume"):
+        with pytest.raises(
+            TrainingError, match=r"could not be written .* after step 4: .*No space left.*checkpoint-2.*--resume"
+        ):
             run(recipe, tiny, tmp_path)
     assert [path.name for path in checkpoints.all_in(tmp_path)] == ["checkpoint-2"]
     assert same(weights(run(recipe, tiny, tmp_path).best), weights(fitted.best))
 
 
 def test_patience_ends_it_early(whole, tiny, tmp_path):
-    recipe = replace(whole[0], learning_rate=1e-12, steps=40, accumulate=1, eval_every=2, checkpoint_every=50, patience=2)
+    recipe = replace(
+        whole[0], learning_rate=1e-12, steps=40, accumulate=1, eval_every=2, checkpoint_every=50, patience=2
+    )
     fitted = run(recipe, tiny, tmp_path)
     # Nothing changes, so the first evaluation stays the best, and two more are waited for.
     assert [one.step for one in fitted.journal.evaluations] == [0, 2, 4, 6]

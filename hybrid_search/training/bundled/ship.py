@@ -167,9 +167,7 @@ def _verified(
             with torch.no_grad():
                 batch = heads.batch_of(exact, [place], known)
                 query = side == heads.QUERY
-                wanted = (
-                    heads.queries(head, batch, known) if query else heads.documents(head, batch, known)
-                ).numpy()
+                wanted = (heads.queries(head, batch, known) if query else heads.documents(head, batch, known)).numpy()
             worst = max(worst, float(np.abs(wanted - sparse).max()))
             cheap = small.run(["sparse", "dense"], given)
             cosines.append((_cosine(sparse[0], cheap[0][0]), _cosine(dense[0], cheap[1][0])))
