@@ -212,6 +212,7 @@ def test_other_architectures_are_refused():
         BertShape.of({"hidden_act": "silu"})
 
 
+@needs_package
 def test_without_onnx_the_extra_is_named(encoder, tmp_path, monkeypatch):
     from hybrid_search.encoders.bundled import minilm
 
