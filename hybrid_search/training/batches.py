@@ -149,8 +149,10 @@ def _collator() -> Any:
 
         def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
             places = [int(row["place"]) for row in features]
-            rows = [self._target(at) if self._loss == "vectors" else self._columns(at) for at in places]
-            columns: dict[str, Any] = super().__call__(rows)
+            if self._loss == "vectors":
+                texts: dict[str, Any] = super().__call__([{"text": self._data.vectors[at][0]} for at in places])
+                return {**texts, "label": self._targets(places)}
+            columns: dict[str, Any] = super().__call__([self._columns(at) for at in places])
             return columns
 
         def _columns(self, at: int) -> dict[str, Any]:
@@ -161,10 +163,11 @@ def _collator() -> Any:
                 row["label"] = list(example.scores)
             return row
 
-        def _target(self, at: int) -> dict[str, Any]:
-            text, vector = self._data.vectors[at]
-            target = torch.zeros(self._dimensions)
-            target[torch.from_numpy(vector.indices.astype(np.int64))] = torch.from_numpy(vector.values.copy())
-            return {"text": text, "label": target}
+        def _targets(self, places: list[int]) -> Any:
+            targets = np.zeros((len(places), self._dimensions), dtype=np.float32)
+            for row, at in zip(targets, places, strict=True):
+                vector = self._data.vectors[at][1]
+                row[vector.indices] = vector.values
+            return torch.from_numpy(targets)
 
     return Collator

@@ -21,10 +21,11 @@ Device = Literal["auto", "cpu", "cuda"]
 SCORED: tuple[Loss, ...] = ("margin-mse", "kl")
 """Losses that learn from a teacher's scores."""
 
-WEIGHTS: Mapping[Regularizer, tuple[float, float]] = {"flops": (3e-3, 1e-3), "l1": (1e-3, 3e-4)}
+WEIGHTS: Mapping[Regularizer, tuple[float, float]] = {"flops": (3e-2, 1e-2), "l1": (3e-3, 1e-3)}
 """The regulariser's weight on (queries, documents) where none is given. Given vectors are sparse already: there 0."""
 
 EPOCHS = 4.0
+EVALUATIONS = 5
 FREE_TO_CHANGE = frozenset({"checkpoint_every"})
 """Changes nothing of the outcome, so that a resumed training may have another."""
 
@@ -69,7 +70,7 @@ class Recipe:
             for 50 times `learning_rate`. A head that the base brings along learns like the transformer.
         precision: `bf16` and `fp16` run the forward pass in half precision; `fp16` needs a GPU.
         device: `auto` is a GPU where there is one.
-        eval_every: steps between evaluations; None for ten in the whole training.
+        eval_every: steps between evaluations; None for five in the whole training.
         patience: evaluations in a row without a better nDCG@10 after which training stops; 0 for never.
         checkpoint_every: steps between checkpoints; None for `eval_every`.
         seed: of everything that is drawn.
@@ -99,7 +100,7 @@ class Recipe:
     precision: Precision = "fp32"
     device: Device = "auto"
     eval_every: int | None = None
-    patience: int = 4
+    patience: int = 3
     checkpoint_every: int | None = None
     seed: int = 0
     max_tokens: int = 256
@@ -160,7 +161,7 @@ class Recipe:
         return max(1, math.ceil(self.epochs * examples / (self.batch_size * self.accumulate)))
 
     def evaluations_every(self, steps: int) -> int:
-        return self.eval_every or max(1, math.ceil(steps / 10))
+        return self.eval_every or max(1, math.ceil(steps / EVALUATIONS))
 
     def checkpoints_every(self, steps: int) -> int:
         return self.checkpoint_every or self.evaluations_every(steps)

@@ -53,13 +53,13 @@ def shipped(data, tmp_path_factory):
         patch.setattr(states, "model_folder", lambda: base)
         patch.setattr(recipe, "_HELD_OUT", 20)
         small = Recipe(
-            imitation_steps=150,
+            imitation_steps=500,
             imitation_batch=16,
-            rate=0.01,
+            imitation_rate=0.01,
+            rate=0.003,
             steps=30,
             passages=12,
             neighbours=8,
-            taught=8,
             watch_every=15,
         )
         return recipe.ship(data, place / "work", place / "out", small)
@@ -82,8 +82,8 @@ def encoder(shipped) -> BundledHybrid:
 
 def test_the_head_learns_and_the_folder_says_how(shipped):
     before, after = shipped.measured[0], shipped.measured[30]
-    # The imitation stage has taught something, and ranking has not undone it.
-    assert after["cosine"] > 0.3
+    # An untaught head gives 0 on this transformer of random weights; ranking leaves expansion as it was taught.
+    assert after["cosine"] == before["cosine"] > 0.1
     assert all(math.isfinite(value) for value in (*before.values(), *after.values()))
     record = json.loads((shipped.folder / "training.json").read_text("utf-8"))
     assert record["recipe"]["steps"] == 30
@@ -125,6 +125,7 @@ def test_the_trick_of_the_decoder_changes_neither_result_nor_gradient():
     stems = np.arange(12)
     lexicon = Lexicon(stems, np.arange(2, 12), np.ones(12, dtype=np.float32))
     head = heads.new_head(4 * np.random.default_rng(1).standard_normal((12, 4)).astype(np.float32), lexicon, 1)
+    head["bias"].data.zero_()
     inside = torch.tensor([[False, True, True, True, False, False], [False, True, False, False, False, False]])
     batch = heads.Batch(torch.randn(2, 6, 8, generator=draw) * 9, inside, torch.full((2, 6), -1))
     found = heads.expansion(head, batch)

@@ -137,6 +137,9 @@ def test_other_transformers_go_through_torch(tmp_path, bases, kind):
         mlm = transformers.RobertaForMaskedLM(config)
     mlm.save_pretrained(tmp_path / kind)
     hub_models.tokenizer_files(tmp_path / kind)
+    settings = json.loads((tmp_path / kind / "tokenizer_config.json").read_text("utf-8"))
+    settings["model_input_names"] = ["input_ids", "attention_mask"]
+    (tmp_path / kind / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     base = load_base(str(tmp_path / kind), (), max_tokens=300, device="cpu").model
     assert base.max_seq_length == (300 if kind == "distilbert" else 128)
     assert made(base, tmp_path / "out").difference <= TOLERANCE

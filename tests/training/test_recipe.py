@@ -39,7 +39,7 @@ def test_steps_follow_from_epochs_and_batches():
     assert Recipe(epochs=2, batch_size=8, accumulate=2).step_count(100) == 13
     assert Recipe(epochs=0.01).step_count(10) == 1
     assert Recipe(steps=7, epochs=99).step_count(100) == 7
-    assert Recipe().evaluations_every(95) == 10
+    assert Recipe().evaluations_every(96) == 20
     assert Recipe().checkpoints_every(3) == 1
     assert Recipe(eval_every=4).checkpoints_every(100) == 4
 

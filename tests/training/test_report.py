@@ -135,7 +135,7 @@ def test_the_card_names_base_data_losses_numbers_licence_and_command(report):
         "| base, before training | 0.3000 | 20.0 | 200.0 | 3.00 |",
         "| exported, int8 | 0.3950 |",
         "InfoNCE",
-        "FLOPS regularisation of 0.003 on queries",
+        "FLOPS regularisation of 0.03 on queries",
         f"| `films/corpus.jsonl` | `{'ab' * 32}` |",
         "1,200 examples",
         report.command,
