@@ -40,21 +40,30 @@ OnDownload = Callable[[str, int, int], None]
 
 
 class _Begun(NamedTuple):
-    """What `training.json` holds: how a training was begun, and on what. Hashes are by absolute path."""
+    """What `training.json` holds: how a training was begun, and on what.
+
+    Args:
+        sources: absolute paths.
+        recipe: with the settings of the first run.
+        hashes: of the data's files, by absolute path.
+        weights: a hash over the base's; empty until it is loaded.
+    """
 
     sources: tuple[str, ...]
     recipe: Recipe
     hashes: Mapping[str, str]
+    weights: str = ""
 
     def write(self, out: Path) -> None:
-        content = {"schema": 1, "sources": self.sources, "recipe": self.recipe.to_dict(), "hashes": self.hashes}
+        content = {"schema": 1, **self._asdict(), "recipe": self.recipe.to_dict()}
         write_atomically(out / TRAINING_FILE, json.dumps(content, indent=1).encode("utf-8", "surrogatepass"))
 
     @classmethod
     def read(cls, out: Path) -> _Begun:
         try:
             content = json.loads((out / TRAINING_FILE).read_text("utf-8"))
-            return cls(tuple(content["sources"]), Recipe.from_dict(content["recipe"]), content["hashes"])
+            recipe = Recipe.from_dict(content["recipe"])
+            return cls(tuple(content["sources"]), recipe, content["hashes"], content["weights"])
         except FileNotFoundError:
             raise TrainingError(
                 f"{out} holds no training that could go on ({TRAINING_FILE} is missing). Begin one without --resume."
@@ -207,6 +216,7 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
     if recipe.inference_free:
         base = without_inference(base, texts)
     device, weights = str(base.model.device), _weights_hash(base.model)
+    _same_base(out, begun, base, weights)
     fitted = fit(base, prepared, recipe, out / CHECKPOINTS, on_progress=asked.tell)
     asked.tell(Progress("export"))
     best = load_base(str(fitted.best), (), max_tokens=recipe.max_tokens, device="cpu")
@@ -270,6 +280,20 @@ def _check_device(recipe: Recipe) -> None:
         raise TrainingError("device is cuda, and torch finds no GPU here. Take --device auto or cpu.")
     if recipe.precision == "fp16" and (recipe.device == "cpu" or not cuda):
         raise InvalidArgument("precision is fp16, which needs a GPU. Take fp32, or bf16.")
+
+
+def _same_base(out: Path, begun: _Begun, base: Base, weights: str) -> None:
+    """Remember the base's weights, or compare them. A head that was fitted here may differ in its last digits."""
+    if begun.weights and begun.weights != weights and not base.fresh:
+        raise TrainingError(
+            f"The base {begun.recipe.base} has changed since the training in {out} was begun. Bring it back, or train "
+            "anew into another folder."
+        )
+    if not begun.weights:
+        try:
+            begun._replace(weights=weights).write(out)
+        except OSError as fault:
+            raise TrainingError(f"{out} cannot be written: {fault}. Make room, and go on with --resume.") from fault
 
 
 def _texts(prepared: TrainingSet, recipe: Recipe) -> list[str]:

@@ -176,7 +176,7 @@ def _optimizer(base: Base, recipe: Recipe) -> Any:
         else:
             key = (recipe.head_rate * (_BIAS_RATE if parameter is bias else 1), 0.0)
         groups.setdefault(key, []).append(parameter)
-    listed = [{"params": group, "lr": key[0], "weight_decay": key[1]} for key, group in groups.items()]
+    listed = [{"params": group, "lr": key[0], "weight_decay": key[1]} for key, group in sorted(groups.items())]
     return torch.optim.AdamW(listed)
 
 

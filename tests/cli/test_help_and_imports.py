@@ -72,7 +72,7 @@ def test_help_is_quick(start):
     process = start("--help")
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
-    assert time.perf_counter() - begun < 5
+    assert time.perf_counter() - begun < 15
     assert "hybrid-search [OPTIONS] COMMAND" in out
 
 

@@ -158,7 +158,7 @@ def test_an_unknown_model_offers_the_near_ones(run, verb):
 def test_download_without_a_network_says_what_to_do_at_once(run, tmp_path, model_cache):
     begun = time.perf_counter()
     done = run("models", "download", "splade")
-    assert time.perf_counter() - begun < 5
+    assert time.perf_counter() - begun < 15
     assert (done.code, done.out) == (3, "")
     for words in ("prithivida/Splade_PP_en_v1", "HF_HUB_OFFLINE", "HF_ENDPOINT", str(model_cache), "bundled"):
         assert words in done.err

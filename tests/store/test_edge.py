@@ -160,7 +160,7 @@ def test_g4_a_second_writer_is_told_who_the_first_is(store):
         store.writer("c", manifest_of())
     with pytest.raises(StoreBusy, match=str(process.pid)):
         store.delete("c")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     with pytest.raises(StoreBusy):
         store.writer("c", manifest_of(), wait_s=0.3)
     process.kill()

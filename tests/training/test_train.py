@@ -16,6 +16,7 @@ from hybrid_search.searcher import Searcher
 from hybrid_search.training import train as training
 from hybrid_search.training.preparing import EXAMPLES_FILE
 from hybrid_search.training.recipe import Recipe
+from tests import hub_models
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("train_extra")]
 
@@ -96,6 +97,14 @@ def test_resumed_otherwise_is_refused_by_name(beir, recipe, settings, tmp_path):
     ):
         training.resume(out, settings=settings)
     assert (out / "checkpoints" / "checkpoint-2").is_dir()
+
+
+def test_another_base_under_the_same_name_is_refused(beir, recipe, settings, tmp_path):
+    folder = shutil.copytree(recipe.base, tmp_path / "base")
+    out = begun(beir, replace(recipe, base=str(folder)), settings, tmp_path / "out")
+    hub_models.torch_folder(folder, "BertForMaskedLM", seed=8)
+    with pytest.raises(TrainingError, match=r"The base \S+base has changed since"):
+        training.resume(out, settings=settings)
 
 
 def test_what_is_no_training_to_go_on_with(recipe, settings, tmp_path):
