@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from hybrid_search.encoders import hub, load
-from hybrid_search.encoders.catalog import BM25_ENGINE, PROFILES, card
+from hybrid_search.encoders.catalog import BM25_ENGINE, PROFILES, card, kind_of
 from hybrid_search.encoders.halves import half
 from hybrid_search.errors import InvalidArgument, ManifestMismatch, ModelError, UnknownModel
 from hybrid_search.manifest import LegSpec, Manifest
@@ -103,7 +103,8 @@ def choose(
 
     Args:
         profile: `splade`, `bundled`, or `auto`: the former where its files are here or the hub answers within three
-            seconds, else the latter.
+            seconds, else the latter. Or the folder of a model, such as `hybrid-search train` leaves: it serves the legs
+            that it can, and the bundled model the other one.
         names: a model or a folder instead of the profile's, by leg; `none` leaves the leg out.
         settings: where model files are kept.
         legs: of `sparse`, `dense` and `bm25`, which is the engine's BM25 whatever the profile; `DEFAULT_LEGS` when not
@@ -270,6 +271,11 @@ def _auto(cache_dir: Path) -> tuple[str, str]:
 
 
 def _profile_names(profile: str) -> dict[LegName, str]:
-    if profile not in PROFILES:
-        raise InvalidArgument(f"Unknown profile {profile!r}. Take one of: auto, {', '.join(PROFILES)}.")
-    return {"sparse": PROFILES[profile].sparse, "dense": PROFILES[profile].dense}
+    """The models of a profile by leg. A folder with a sparse model lacks the other leg: that is then the bundled one."""
+    if profile in PROFILES:
+        return {"sparse": PROFILES[profile].sparse, "dense": PROFILES[profile].dense}
+    if not Path(profile).expanduser().is_dir():
+        known = ", ".join(PROFILES)
+        raise InvalidArgument(f"Unknown profile {profile!r}. Take one of: auto, {known}, or the folder of a model.")
+    kind = card(profile, kind_of(profile)).kind
+    return {leg: profile if kind in (leg, "hybrid") else getattr(PROFILES["bundled"], leg) for leg in LEGS}

@@ -1,14 +1,18 @@
 """From names to models: what a new collection gets, and what is recorded of it."""
 
+import json
+import shutil
 from collections import Counter
 
 import pytest
 
 from hybrid_search.encoders import hub
-from hybrid_search.encoders.catalog import PROFILES
-from hybrid_search.errors import ConfigError, InvalidArgument, ModelUnavailable, UnknownModel
+from hybrid_search.encoders.bundled.hybrid import FOLDER
+from hybrid_search.encoders.catalog import PROFILES, card
+from hybrid_search.errors import ConfigError, InvalidArgument, ModelError, ModelUnavailable, UnknownModel
 from hybrid_search.profiles import choose, fetch, open_place, reopen
 from hybrid_search.store.edge import EdgeStore
+from tests import hub_models
 
 
 def names(models):
@@ -58,6 +62,28 @@ def test_the_hub_is_not_asked_where_every_leg_is_named(settings, monkeypatch):
 def test_names_stand_in_for_the_profiles(settings, profile, given, expected, label):
     models = choose(profile, given, settings)
     assert (names(models), models.profile) == (expected, label)
+
+
+def test_a_folder_is_a_profile(settings, tmp_path):
+    sparse = hub_models.splade_folder(tmp_path / "trained")
+    assert names(choose(str(sparse), {}, settings)) == {"sparse": str(sparse.resolve()), "dense": BUNDLED["dense"]}
+    dense = hub_models.dense_folder(tmp_path / "dense")
+    assert names(choose(str(dense), {}, settings)) == {"sparse": BUNDLED["sparse"], "dense": str(dense.resolve())}
+
+
+def test_the_folder_of_a_hybrid_model_serves_both_legs_in_one_pass(settings, tmp_path):
+    folder = shutil.copytree(FOLDER, tmp_path / "mine")
+    facts = {"kind": "hybrid", "runtime": "bundled", "family": "splade", "dim": 384, "vocab_size": 30522}
+    (folder / "hybrid_search.json").write_text(json.dumps({**facts, "max_tokens": 256, "needs_idf": True}))
+    models = choose(str(folder), {}, settings)
+    assert names(models) == dict.fromkeys(BUNDLED, str(folder))
+    [mine] = models.encoders["sparse"].encode_queries(["heart attack"])
+    [ours] = choose("bundled", {}, settings).encoders["sparse"].encode_queries(["heart attack"])
+    assert mine == ours
+    again = reopen("c", models.manifest(200, 40), settings)
+    assert again.encoders["sparse"].whole is again.encoders["dense"].whole
+    with pytest.raises(ModelError, match="a hybrid model .* a reranker model was expected"):
+        card(str(folder), "reranker")
 
 
 def test_what_cannot_be_chosen(settings):

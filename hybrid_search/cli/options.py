@@ -10,7 +10,11 @@ from hybrid_search.errors import InvalidArgument
 
 Collection = Annotated[str, typer.Option("-c", "--collection", metavar="NAME", help="The collection.")]
 Profile = Annotated[
-    str, typer.Option(metavar="auto|splade|bundled", help="The models of a new collection; auto takes what is at hand.")
+    str,
+    typer.Option(
+        metavar="auto|splade|bundled|FOLDER",
+        help="The models of a new collection: a set of them (auto takes what is at hand), or a model folder.",
+    ),
 ]
 Sparse = Annotated[str | None, typer.Option(metavar="MODEL", help="A sparse model or model folder; 'none' for no leg.")]
 Dense = Annotated[str | None, typer.Option(metavar="MODEL", help="A dense model or model folder; 'none' for no leg.")]

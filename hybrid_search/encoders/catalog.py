@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from hybrid_search.encoders.dense_cards import DENSE_CARDS
-from hybrid_search.encoders.local import local_card
+from hybrid_search.encoders.local import local_card, serves
 from hybrid_search.errors import ModelError, UnknownModel
 from hybrid_search.types import ModelCard
 
@@ -243,10 +243,10 @@ def card(name: str, kind: Kind) -> ModelCard:
     """
     for found in CARDS:
         if found.name.lower() == name.lower():
-            if not _serves(found, kind):
+            if not serves(found.kind, kind):
                 raise ModelError(f"{found.name!r} is a {found.kind} model; a {kind} model was expected here.")
             return found
-    if kind != "hybrid" and Path(name).expanduser().is_dir():
+    if Path(name).expanduser().is_dir():
         return local_card(name, kind)
     raise UnknownModel(name, _names(cards(kind)), f"{kind} model")
 
@@ -273,11 +273,7 @@ def kind_of(name: str) -> Literal["sparse", "dense"]:
 
 def cards(kind: Kind | None = None) -> tuple[ModelCard, ...]:
     """All cards, or those that serve as one kind, in the catalogue's order: the default of each kind first."""
-    return tuple(found for found in CARDS if kind is None or _serves(found, kind))
-
-
-def _serves(found: ModelCard, kind: Kind) -> bool:
-    return found.kind == kind or (found.kind == "hybrid" and kind != "reranker")
+    return tuple(found for found in CARDS if kind is None or serves(found.kind, kind))
 
 
 def _names(found: Iterable[ModelCard]) -> list[str]:

