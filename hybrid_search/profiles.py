@@ -271,7 +271,7 @@ def _auto(cache_dir: Path) -> tuple[str, str]:
 
 
 def _profile_names(profile: str) -> dict[LegName, str]:
-    """The models of a profile by leg. A folder with a sparse model lacks the other leg: that is then the bundled one."""
+    """The models of a profile by leg. What a folder's model does not serve, the bundled one does."""
     if profile in PROFILES:
         return {"sparse": PROFILES[profile].sparse, "dense": PROFILES[profile].dense}
     if not Path(profile).expanduser().is_dir():

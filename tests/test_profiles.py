@@ -82,7 +82,7 @@ def test_the_folder_of_a_hybrid_model_serves_both_legs_in_one_pass(settings, tmp
     assert mine == ours
     again = reopen("c", models.manifest(200, 40), settings)
     assert again.encoders["sparse"].whole is again.encoders["dense"].whole
-    with pytest.raises(ModelError, match="a hybrid model .* a reranker model was expected"):
+    with pytest.raises(ModelError, match=r"a hybrid model .* a reranker model was expected"):
         card(str(folder), "reranker")
 
 

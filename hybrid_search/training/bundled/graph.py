@@ -62,6 +62,8 @@ class Saturation(NamedTuple):
 
 
 SATURATION = Saturation()
+REACH = 0.5
+"""An occurrence of a word counts between 1 - REACH and 1 + REACH, by what it does in its text."""
 
 
 def hybrid_graph(
@@ -234,7 +236,8 @@ def _own_words(
     stems = graph.add("Gather", graph.weight(lexicon.stems.astype(np.int64)), "input_ids")
     known = graph.add("Cast", graph.add("GreaterOrEqual", stems, made.ints(0)), to=_FLOAT)
     known = graph.add("Mul", known, inside)
-    counts = graph.add("Mul", graph.add("Mul", graph.add("Sigmoid", logit), made.number(2.0)), known)
+    gates = graph.add("Mul", graph.add("Sigmoid", logit), made.number(2 * REACH))
+    counts = graph.add("Mul", graph.add("Add", gates, made.number(1 - REACH)), known)
     batch = graph.add("Slice", graph.add("Shape", "input_ids"), made.ints(0), made.ints(1))
     empty = graph.add("Expand", made.number(0.0), graph.add("Concat", batch, made.ints(len(lexicon.stems)), axis=0))
     places = graph.add("Max", stems, made.ints(0))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.training.bundled.graph import SATURATION, Lexicon
+from hybrid_search.training.bundled.graph import REACH, SATURATION, Lexicon
 from hybrid_search.training.bundled.states import States
 
 if TYPE_CHECKING:
@@ -169,12 +169,12 @@ def _above_zero(normed: Tensor, seen: Tensor, decoder: Tensor, bias: Tensor) -> 
 
 
 def _gated(head: Head, side: int, batch: Batch, lexicon: Lexicon) -> Tensor:
-    """How often each word class stands in a text, every occurrence counting 0..2: (texts, vocabulary)."""
+    """How often each word class stands in a text, an occurrence counting 1 - REACH..1 + REACH: (texts, vocabulary)."""
     import torch
     from torch.nn import functional
 
     lifted = functional.gelu(batch.states @ head["gate_in"][side] + head["gate_in_bias"][side])
-    gates = 2 * torch.sigmoid(lifted @ head["gate"][side] + head["gate_bias"][side])
+    gates = 1 + REACH * (2 * torch.sigmoid(lifted @ head["gate"][side] + head["gate_bias"][side]) - 1)
     rows, places = (batch.stems >= 0).nonzero(as_tuple=True)
     empty = torch.zeros(len(batch.stems), len(lexicon.stems))
     return empty.index_put((rows, batch.stems[rows, places]), gates[rows, places], accumulate=True)
