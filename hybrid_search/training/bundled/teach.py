@@ -1,10 +1,10 @@
 """Teaches a head, in two stages.
 
 First expansion learns to give the teacher's query vectors, of long queries too, and is then left alone: measured,
-training it on the ranking of the passages at hand made it worse at ranking those of other domains. Then the weights of a text's own words learn to
-rank: in each step some passages of one domain, half of them near each other, are ranked for their queries, and the
-ranking is drawn towards that of the dense vectors and BM25 together (KL divergence) and towards the right passage
-(cross-entropy).
+training it on the ranking of the passages at hand made it worse at ranking those of other domains. Then the weights of
+a text's own words learn to rank: in each step some passages of one domain, half of them near each other, are ranked for
+their queries, and the ranking is drawn towards that of the dense vectors and BM25 together (KL divergence) and towards
+the right passage (cross-entropy).
 """
 
 from __future__ import annotations
