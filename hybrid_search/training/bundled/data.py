@@ -143,7 +143,8 @@ def _joined(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
     for text, vector in taught:
         by_word[max(vector, key=lambda piece: vector[piece], default="")].append((text, vector))
     in_order = [each for word in sorted(by_word) for each in chance.sample(by_word[word], len(by_word[word]))]
-    made, start = [], 0
+    made: list[Taught] = []
+    start = 0
     while start < len(in_order):
         some = in_order[start : start + chance.randint(1, _MOST_JOINED)]
         start += max(1, len(some) // 2)
