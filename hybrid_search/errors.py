@@ -111,14 +111,21 @@ class CollectionDamaged(StoreError):
 class ManifestMismatch(StoreError):
     """The collection was built with other models or other chunking than asked for."""
 
-    def __init__(self, collection: str, what: str, found: object, wanted: object) -> None:
+    def __init__(
+        self,
+        collection: str,
+        what: str,
+        found: object,
+        wanted: object,
+        way_out: str = "Leave the option out to go on with what it has",
+    ) -> None:
         self.collection = collection
         self.what = what
         self.found = found
         self.wanted = wanted
         super().__init__(
             f"Collection {collection!r} was built with {what} {found}, not with {wanted}. "
-            f"Leave the option out to go on with what it has, or rebuild it: "
+            f"{way_out}, or rebuild it: "
             f"hybrid-search index SOURCE -c {collection} --replace ..."
         )
 

@@ -170,7 +170,11 @@ def reopen(
     for leg, spec in manifest.legs.items():
         if (found := encoders[leg].fingerprint()) != spec.fingerprint:
             raise ManifestMismatch(
-                collection, f"the files of {spec.model},", spec.fingerprint[:12], f"those on this machine, {found[:12]}"
+                collection,
+                f"the files of {spec.model},",
+                spec.fingerprint[:12],
+                f"those on this machine, {found[:12]}",
+                "Bring the files back that it was built with",
             )
     return models
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +15,10 @@ from hybrid_search.cli import options
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import index_summary, results_text
 from hybrid_search.cli.verb import given, note, out
-from hybrid_search.errors import CorpusError
+from hybrid_search.errors import CorpusError, ManifestMismatch
+
+if TYPE_CHECKING:
+    from hybrid_search.settings import Settings
 
 COLLECTION = "movies"
 QUERIES = (
@@ -36,9 +40,17 @@ def demo(
     from hybrid_search.searcher import Searcher
 
     settings = given.settings()
+    films = movies_folder()
     with watching(progress) as watchers:
-        indexer = Indexer.open(COLLECTION, settings=settings, profile=profile)
-        report = indexer.index(movies_folder(), **watchers._asdict())
+        try:
+            indexer = Indexer.open(COLLECTION, settings=settings, profile=profile)
+            report = indexer.index(films, **watchers._asdict())
+        except ManifestMismatch:
+            if not _holds_only(films, settings):
+                raise
+            note(f"The collection {COLLECTION!r} was built with other models, and holds nothing but films: built anew.")
+            indexer = Indexer.open(COLLECTION, settings=settings, profile=profile, replace=True)
+            report = indexer.index(films, **watchers._asdict())
     out.print(index_summary(report))
     with Searcher.open(COLLECTION, settings=settings) as searcher:
         searcher.warm_up()
@@ -48,6 +60,23 @@ def demo(
     note(f"\nYour turn:  {_program()} search 'an old man and the sea' -c {COLLECTION}")
     note(f"Your files: {_program()} index FOLDER -c notes")
     note(f"            {_program()} search 'your question' -c notes")
+
+
+def _holds_only(films: Path, settings: Settings) -> bool:
+    """Whether the collection has no other documents: an earlier demo, which may be built anew."""
+    from hybrid_search.profiles import open_place
+
+    with (films / "corpus.jsonl").open(encoding="utf-8") as lines:
+        doc_ids = {json.loads(line)["_id"] for line in lines}
+    store = open_place(None, settings)
+    found = store.manifest(COLLECTION)
+    if found is None:
+        return True
+    writer = store.writer(COLLECTION, found)
+    try:
+        return doc_ids.issuperset(writer.doc_ids())
+    finally:
+        writer.close()
 
 
 def _program() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hybrid_search.cli import demo
+from hybrid_search.encoders.bundled import hybrid
 
 BM25 = ("--sparse", "qdrant/bm25-engine", "--dense", "none")
 
@@ -292,6 +293,27 @@ def test_the_demo_runs_three_searches(run, bundled, monkeypatch, tmp_path):
     assert len(re.findall(r"=  sparse (?:rank|not found)", done.out)) == 9  # three hits each, with their evidence
     assert "Your turn" in done.err
     assert "Your turn" not in done.out
+
+
+def test_an_earlier_versions_demo_is_built_anew_unless_it_holds_something_else(run, bundled, monkeypatch, tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    lines = (demo.movies_folder() / "corpus.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "corpus.jsonl").write_text("".join(lines[:5]), encoding="utf-8")
+    monkeypatch.setattr(demo, "movies_folder", lambda: folder)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(hybrid, "MAX_ACTIVE_DIMS", (59, 249))
+        assert run("demo", "--profile", "bundled").code == 0
+    assert run("search", "music", "-c", "movies").code == 3
+    done = run("demo", "--profile", "bundled")
+    assert done.code == 0
+    assert "built anew" in done.err
+    (tmp_path / "mine.jsonl").write_text('{"_id": "mine", "text": "A film of my own."}\n', encoding="utf-8")
+    assert run("index", tmp_path / "mine.jsonl", "-c", "movies").code == 0
+    monkeypatch.setattr(hybrid, "MAX_ACTIVE_DIMS", (59, 249))
+    refused = run("demo", "--profile", "bundled")
+    assert refused.code == 3
+    assert "Bring the files back that it was built with, or rebuild it" in refused.err
 
 
 def test_the_demo_collection_is_in_its_place():
