@@ -224,7 +224,9 @@ class _Reading:
             shown = "; ".join(f"{origin}: {reason}" for origin, reason in self._bad)
             # A whole file's failure has its name for an origin, and is never passed over.
             rows = any(origin not in self._hashes for origin, _ in self._bad)
-            advice = "Correct it, or have bad rows left out: --skip-bad-rows" if rows else "Correct it, or leave it out."
+            advice = (
+                "Correct it, or have bad rows left out: --skip-bad-rows" if rows else "Correct it, or leave it out."
+            )
             raise CorpusError(f"Training data that cannot be used: {shown}{more}. {advice}")
 
     def result(self, share: float) -> TrainingSet:

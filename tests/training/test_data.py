@@ -263,7 +263,7 @@ def test_sources_and_values_that_cannot_be_meant(tmp_path, jsonl):
         read([file], held_out_documents=-1)
     with pytest.raises(CorpusError, match="not a BEIR folder"):
         read([tmp_path])
-    with pytest.raises(CorpusError, match="one distinct query, .* --held-out 0"):
+    with pytest.raises(CorpusError, match=r"one distinct query, .* --held-out 0"):
         read([jsonl([PAIRS[0]] * 9, "one.jsonl")])
     with pytest.raises(CorpusError, match=r"nothing to train on: no row could be used"):
         read([jsonl(["{"], "none.jsonl")], on_failure=lambda failure: None)
