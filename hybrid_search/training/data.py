@@ -135,7 +135,8 @@ class _Reading:
         by_index = all(is_index(key) for _, row in given for key in row.weights)
         if not by_index and self._vocabulary is None:
             raise InvalidArgument(
-                f"{path} gives vectors by token; give the vocabulary of the model to train, or vectors by dimension."
+                f"{path} gives vectors by token, which need the vocabulary of the model to train. To learn from them, "
+                "take --loss vectors; else leave the file out."
             )
         for where, row in given:
             try:

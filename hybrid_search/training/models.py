@@ -12,7 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hybrid_search.encoders import hub
 from hybrid_search.encoders.bundled.package import PACKAGE, model_folder
+from hybrid_search.encoders.catalog import CARDS
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.training.checkpoints import could_not_write
 from hybrid_search.training.heads import fit_head, inverse_frequency, wordless
@@ -146,8 +148,24 @@ def _place(name: str) -> str:
     if not folder.is_dir():
         if folder.is_absolute() or name.startswith((".", "~")):
             raise ModelUnavailable(f"There is no model folder {name!r} to start from.")
+        _check_hub(name)
         return name
     return str(folder / TORCH_FOLDER if (folder / TORCH_FOLDER).is_dir() else folder)
+
+
+def _check_hub(name: str) -> None:
+    """Say at once that a name leads nowhere, where the libraries would try for a minute."""
+    if name in {card.name for card in CARDS if card.name.startswith("bundled/")}:
+        raise ModelError(
+            f"{name} is part of the package to search with, in eight bits, and cannot be trained on. Leave --base out "
+            f"for {DEFAULT_BASE}, or name a folder or a model on the hub."
+        )
+    cached: Any = import_module("huggingface_hub").try_to_load_from_cache
+    if not isinstance(cached(name, "config.json"), str) and not hub.hub_answers():
+        raise ModelUnavailable(
+            f"The base {name} is no folder and not in the hub's cache on this machine, and the model hub does not "
+            f"answer. Name a folder, set HF_ENDPOINT to a mirror, or leave --base out for {DEFAULT_BASE}."
+        )
 
 
 def _is_sparse_encoder(place: str) -> bool:
@@ -235,4 +253,6 @@ def _faults_of(name: str) -> Iterator[None]:
         reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
         if "ignore_mismatched_sizes" in reason:  # transformers names the sizes in its log alone
             reason = "the sizes in its config.json are not those of its weights."
+        if "no file named model.safetensors" in reason and (Path(name) / "model.onnx").is_file():
+            reason = "it holds an ONNX model, to search with. Name the folder of its training, or one with weights."
         raise ModelUnavailable(f"The base {name} cannot be loaded: {reason}") from fault

