@@ -226,6 +226,7 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
     dimensions = len(vocabulary(recipe.base)) if recipe.loss == "vectors" else 0
     check_data(prepared, recipe, dimensions)
     texts = _texts(prepared, recipe)
+    asked.tell(Progress("base"))
     base = load_base(recipe.base, texts, max_tokens=recipe.max_tokens, device=recipe.device)
     if recipe.inference_free:
         base = without_inference(base, texts)

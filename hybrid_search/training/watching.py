@@ -19,14 +19,15 @@ from hybrid_search.training.judging import Evaluation, encoding, judge
 JOURNAL = "journal.json"
 _BEST = "best-"
 
-Stage = Literal["data", "mine", "teach", "train", "export"]
+Stage = Literal["data", "mine", "teach", "base", "train", "judge", "export"]
 
 
 class Progress(NamedTuple):
     """How far a training is.
 
     Args:
-        stage: what is being done: reading, mining, scoring, training or exporting.
+        stage: what is being done: reading, mining, scoring, loading the base, training, judging the held-out queries,
+            exporting.
         done: of `total`: queries, texts, or optimiser steps.
         total: 0 where it is not known.
         loss: the mean since the last report, where there is one.
@@ -161,6 +162,7 @@ class Watcher:
         forget_others(self.folder)
 
     def _evaluate(self, step: int, total: int) -> bool:
+        self._tell(Progress("judge"))
         evaluation = judge(encoding(self._model, "query"), encoding(self._model, "document"), self._held_out, step)
         self._model.train()
         better = self.journal.add(evaluation)

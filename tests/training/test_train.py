@@ -40,6 +40,8 @@ def test_from_a_beir_folder_to_a_search(beir, recipe, settings, tmp_path):
     }  # fmt: skip
     assert told[0].stage == "data"
     assert told[-1].stage == "export"
+    stages = [one.stage for one, before in zip(told[1:], told, strict=False) if one.stage != before.stage]
+    assert stages[:3] == ["base", "judge", "train"]
     assert report.data == {
         "examples": 32, "queries": 32, "negatives": 0, "held-out queries": 8, "held-out documents": 40,
     }  # fmt: skip
@@ -176,6 +178,8 @@ def test_what_cannot_be_is_said_before_anything_is_written(beir, recipe, setting
         asked(base=str(tmp_path / "nowhere"))
     with pytest.raises(UnknownModel, match="Unknown teacher"):
         asked(loss="kl", teachers=("no-such-model",))
+    with pytest.raises(UnknownModel, match="Unknown teacher"):  # before anything is mined, from whatever collection
+        asked(loss="kl", mine_from="nowhere", teachers=("no-such-model",))
     # So the same folder can be asked for again.
     assert not out.exists()
 
