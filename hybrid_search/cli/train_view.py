@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 _STAGES = {
     "data": "reading",
+    "base": "loading the base",
     "mine": "mining negatives",
     "teach": "asking teachers",
     "train": "training",
+    "judge": "judging",
     "export": "exporting",
 }
 
@@ -58,6 +60,9 @@ def _bars(bars: Progress) -> tuple[Callable[[Told], None], Callable[[str, int, i
         bars.update(tasks[name], completed=done, total=total or None, more=more)
 
     def tell(now: Told) -> None:
+        # One stage follows another; the training alone stays in sight, for it is the one that is waited for.
+        for name, task in tasks.items():
+            bars.update(task, visible=name in (_STAGES[now.stage], _STAGES["train"]))
         show(_STAGES[now.stage], now.done, now.total, now.note if now.loss is None else f"loss {now.loss:.4f}")
         _print_evaluation(now)
 

@@ -102,6 +102,16 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def could_not_write(fault: Exception) -> bool:
+    """Whether an error, also one of torch or safetensors, is that of a file that could not be written.
+
+    torch's own writer names the line of its source that found a file shorter than what it had written.
+    """
+    text = f"{type(fault).__name__} {fault}".lower()
+    signs = ("no space left", "file write failed", "i/o error", "file too large", "iostream", "inline_container")
+    return isinstance(fault, OSError) or any(sign in text for sign in signs)
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
 

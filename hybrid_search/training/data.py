@@ -100,6 +100,7 @@ class _Reading:
         self._pooling = True
         self._vectors: list[tuple[str, SparseVector]] = []
         self._hashes: dict[str, str] = {}
+        self._unanswered = 0
         self._bad: list[Failure] = []
         self._bad_count = 0
 
@@ -134,7 +135,8 @@ class _Reading:
         by_index = all(is_index(key) for _, row in given for key in row.weights)
         if not by_index and self._vocabulary is None:
             raise InvalidArgument(
-                f"{path} gives vectors by token; give the vocabulary of the model to train, or vectors by dimension."
+                f"{path} gives vectors by token, which need the vocabulary of the model to train. To learn from them, "
+                "take --loss vectors; else leave the file out."
             )
         for where, row in given:
             try:
@@ -202,6 +204,7 @@ class _Reading:
                 self._fail(Failure(where, f"judges the document {qrel.doc_id!r}, which {BEIR_CORPUS} does not have"))
         for query in data.queries:
             grades = by_query.get(query.query_id, {})
+            self._unanswered += not any(grade > 0 for grade in grades.values())
             zeros = [doc_id for doc_id, grade in grades.items() if grade <= 0]
             zeros.sort(key=lambda doc_id: draw(self._seed, "judged 0", query.query_id, doc_id))
             for doc_id, grade in grades.items():
@@ -220,7 +223,11 @@ class _Reading:
         if self._bad_count:
             more = f"; and {self._bad_count - _SHOWN:,} more" if self._bad_count > _SHOWN else ""
             shown = "; ".join(f"{origin}: {reason}" for origin, reason in self._bad)
-            advice = "Correct them, or have them left out: --skip-bad-rows"
+            # A whole file's failure has its name for an origin, and is never passed over.
+            rows = any(origin not in self._hashes for origin, _ in self._bad)
+            advice = (
+                "Correct it, or have bad rows left out: --skip-bad-rows" if rows else "Correct it, or leave it out."
+            )
             raise CorpusError(f"Training data that cannot be used: {shown}{more}. {advice}")
 
     def result(self, share: float) -> TrainingSet:
@@ -233,6 +240,8 @@ class _Reading:
         vectors = [pair for pair in self._vectors if (query := normalised(pair[0])) not in own and query not in more]
         if not rows and not vectors:
             why = "every query is a held-out one" if self._rows or self._vectors else "no row could be used"
+            if self._unanswered and not self._rows:
+                why = f"of {self._unanswered:,} judged queries none has a document judged above 0; one each is needed"
             raise CorpusError(f"There is nothing to train on: {why}.")
         if self._pooling and held:
             for row in rows:

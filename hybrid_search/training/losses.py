@@ -74,21 +74,25 @@ def check_data(data: TrainingSet, recipe: Recipe, dimensions: int) -> None:
         _check_vectors(data, dimensions)
         return
     if not data.examples:
-        raise TrainingError(f"The loss {recipe.loss!r} learns from queries with texts, and the sources hold none.")
+        more = " They hold texts with given vectors: take --loss vectors." if data.vectors else ""
+        raise TrainingError(
+            f"The loss {recipe.loss!r} learns from queries with texts, and the sources hold none.{more}"
+        )
     if recipe.loss in SCORED:
         for example in data.examples:
             _check_scored(example, recipe)
     elif len({example.query for example in data.examples}) < 2 and not any(one.negatives for one in data.examples):
         raise TrainingError(
-            "The loss 'contrastive' needs texts that do not answer a query; there is one query, without negatives. "
-            "Give more data, or mine negatives: --mine-from COLLECTION"
+            "The loss 'contrastive' needs texts that do not answer a query; there is one query to train on, without "
+            "negatives. Give more data, or mine negatives: --mine-from COLLECTION"
         )
 
 
 def _check_vectors(data: TrainingSet, dimensions: int) -> None:
     if not data.vectors:
         raise TrainingError(
-            "The loss 'vectors' learns from texts with given sparse vectors, and the sources hold none."
+            "The loss 'vectors' learns from rows of text and vector, and the sources hold none. Give some, or take "
+            "another --loss."
         )
     for text, vector in data.vectors:
         if len(vector) and int(vector.indices[-1]) >= dimensions:

@@ -12,11 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hybrid_search.encoders import hub
 from hybrid_search.encoders.bundled.package import PACKAGE, model_folder
+from hybrid_search.encoders.catalog import CARDS
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
+from hybrid_search.training.checkpoints import could_not_write
 from hybrid_search.training.heads import fit_head, inverse_frequency, wordless
 from hybrid_search.training.hushing import hushed
-from hybrid_search.training.pooling import parts, quicken
+from hybrid_search.training.pooling import dimensions, parts, quicken
 from hybrid_search.training.recipe import DEFAULT_BASE, Device
 
 TORCH_FOLDER = "torch"
@@ -145,8 +148,24 @@ def _place(name: str) -> str:
     if not folder.is_dir():
         if folder.is_absolute() or name.startswith((".", "~")):
             raise ModelUnavailable(f"There is no model folder {name!r} to start from.")
+        _check_hub(name)
         return name
     return str(folder / TORCH_FOLDER if (folder / TORCH_FOLDER).is_dir() else folder)
+
+
+def _check_hub(name: str) -> None:
+    """Say at once that a name leads nowhere, where the libraries would try for a minute."""
+    if name in {card.name for card in CARDS if card.name.startswith("bundled/")}:
+        raise ModelError(
+            f"{name} is part of the package to search with, in eight bits, and cannot be trained on. Leave --base out "
+            f"for {DEFAULT_BASE}, or name a folder or a model on the hub."
+        )
+    cached: Any = import_module("huggingface_hub").try_to_load_from_cache
+    if not isinstance(cached(name, "config.json"), str) and not hub.hub_answers():
+        raise ModelUnavailable(
+            f"The base {name} is no folder and not in the hub's cache on this machine, and the model hub does not "
+            f"answer. Name a folder, set HF_ENDPOINT to a mirror, or leave --base out for {DEFAULT_BASE}."
+        )
 
 
 def _is_sparse_encoder(place: str) -> bool:
@@ -180,8 +199,16 @@ def _with_head(name: str, place: str, texts: Sequence[str], device: Device) -> t
         fit_head(mlm, tokenizer, texts)
     # sentence-transformers builds its modules from a folder, in each of its versions in its own way.
     with tempfile.TemporaryDirectory(prefix="hybrid-search-base-") as folder:
-        mlm.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        try:
+            mlm.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        except Exception as fault:
+            if not could_not_write(fault):
+                raise
+            raise ModelError(
+                f"There is no room for a copy of the base {name} in {tempfile.gettempdir()}: {fault}. Make room there, "
+                "or name another folder in the environment variable TMPDIR."
+            ) from fault
         return _sparse_encoder(folder, device), bool(missing)
 
 
@@ -191,6 +218,11 @@ def _check(name: str, model: Any) -> None:
         fits = pooling.pooling_strategy == "max" and transformer.auto_model.get_output_embeddings() is not None
     except (AttributeError, IndexError, KeyError):
         fits = False
+    if fits and len(model.tokenizer) > dimensions(model):
+        raise ModelError(
+            f"{name} has a tokenizer of {len(model.tokenizer):,} entries and a network for {dimensions(model):,}: they "
+            "are not of the same model. Put the network's own tokenizer files into the folder."
+        )
     if not fits:
         raise ModelError(
             f"{name} is no SPLADE model: expected a transformer with a vocabulary head and max pooling, "
@@ -219,4 +251,8 @@ def _faults_of(name: str) -> Iterator[None]:
         raise
     except Exception as fault:  # torch, transformers, safetensors and the hub share no error type
         reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+        if "ignore_mismatched_sizes" in reason:  # transformers names the sizes in its log alone
+            reason = "the sizes in its config.json are not those of its weights."
+        if "no file named model.safetensors" in reason and (Path(name) / "model.onnx").is_file():
+            reason = "it holds an ONNX model, to search with. Name the folder of its training, or one with weights."
         raise ModelUnavailable(f"The base {name} cannot be loaded: {reason}") from fault

@@ -57,13 +57,15 @@ def prepared(
         examples, done = _kept(file)
         return read._replace(examples=examples), done
     examples, done = read.examples, {}
+    # Before the mining, which can take long.
+    cards = {name: _card(name) for name in recipe.teachers}
     if recipe.mine_from:
         mined = _mined(examples, recipe, settings, tell)
         examples = mined.examples
         done["mined negatives"] = sum(len(evidence.negatives) for evidence in mined.evidence)
         done["left out as likely answers"] = mined.likely_false
     if recipe.teachers:
-        models = [_teacher(name, examples, settings, on_download) for name in recipe.teachers]
+        models = [_teacher(name, model, examples, settings, on_download) for name, model in cards.items()]
         examples = teachers.score(
             examples, models, on_progress=lambda name, at, total: tell(Progress("teach", at, total, note=name))
         )
@@ -91,9 +93,8 @@ def _mined(
 
 
 def _teacher(
-    name: str, examples: tuple[Example, ...], settings: Settings, on_download: OnDownload | None
+    name: str, model: ModelCard, examples: tuple[Example, ...], settings: Settings, on_download: OnDownload | None
 ) -> teachers.Teacher:
-    model = _card(name)
     if model.runtime == "engine":
         texts = dict.fromkeys(text for example in examples for text in (example.positive, *example.negatives))
         return teachers.Teacher(Bm25Encoder(model).fitted(list(texts)), name=name)

@@ -95,7 +95,8 @@ def chosen(queries: Collection[str], share: float, seed: int) -> frozenset[str]:
         return frozenset()
     if len(queries) < 2:
         raise CorpusError(
-            "There is one distinct query, and none could be held out for evaluation. Give more data, or hold out 0."
+            "There is one distinct query, and none could be held out for evaluation. Give more data, or hold out none: "
+            "--held-out 0"
         )
     if share >= 1 and 2 * share > len(queries):
         raise InvalidArgument(

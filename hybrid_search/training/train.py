@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from hybrid_search.encoders.files import write_atomically
-from hybrid_search.errors import InvalidArgument, TrainingError
+from hybrid_search.errors import HybridSearchError, InvalidArgument, TrainingError
 from hybrid_search.settings import Settings
 from hybrid_search.training import checkpoints, data, preparing
 from hybrid_search.training.card import model_card
@@ -28,7 +29,7 @@ from hybrid_search.training.models import Base, check_extra, load_base, vocabula
 from hybrid_search.training.recipe import Recipe, differences
 from hybrid_search.training.report import Report, environment, now
 from hybrid_search.training.trainer import Fitted, fit
-from hybrid_search.training.watching import OnProgress, Progress
+from hybrid_search.training.watching import OnProgress, Progress, forget_others
 from hybrid_search.types import Failure
 
 TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
@@ -88,7 +89,8 @@ def train(
 
     Args:
         sources: as `data.read` takes them.
-        out: a folder that is empty or not there yet.
+        out: a folder that is empty or not there yet; again so where this fails before its first checkpoint, unless
+            the disk was full.
         recipe: how; the defaults when not given.
         settings: name the store to mine from, the model cache and the threads.
         on_progress: told what is being done, and of every evaluation.
@@ -122,7 +124,12 @@ def train(
         begun.write(out)
     except OSError as fault:
         raise TrainingError(f"{out} cannot be written: {fault}.") from fault
-    return _go(out, begun, read, asked)
+    try:
+        return _go(out, begun, read, asked)
+    except HybridSearchError as fault:
+        if not (isinstance(fault.__cause__, Exception) and checkpoints.could_not_write(fault.__cause__)):
+            _withdraw(out)
+        raise
 
 
 def resume(
@@ -203,6 +210,13 @@ def _go(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
         raise TrainingError(f"Another process is training into {out}. Wait for it, or name another folder.") from None
 
 
+def _withdraw(out: Path) -> None:
+    """Clear away a training that failed before there was anything to go on from, so that its folder is free again."""
+    left = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if left <= {TRAINING_FILE, CHECKPOINTS, ".lock"} and checkpoints.last_whole(out / CHECKPOINTS) is None:
+        shutil.rmtree(out, ignore_errors=True)
+
+
 def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
     recipe = begun.recipe
     if asked.settings.threads is not None:
@@ -212,6 +226,7 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
     dimensions = len(vocabulary(recipe.base)) if recipe.loss == "vectors" else 0
     check_data(prepared, recipe, dimensions)
     texts = _texts(prepared, recipe)
+    asked.tell(Progress("base"))
     base = load_base(recipe.base, texts, max_tokens=recipe.max_tokens, device=recipe.device)
     if recipe.inference_free:
         base = without_inference(base, texts)
@@ -250,6 +265,7 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
             f"The report could not be written to {out}: {fault}. Make room, and use --resume."
         ) from fault
     checkpoints.prune(out / CHECKPOINTS, keep=1)
+    forget_others(out / CHECKPOINTS)
     return report
 
 

@@ -18,7 +18,17 @@ from hybrid_search.training.losses import loss_of
 from hybrid_search.training.models import Base, is_inference_free
 from hybrid_search.training.pooling import parts
 from hybrid_search.training.recipe import Recipe
-from hybrid_search.training.watching import JOURNAL, Journal, OnProgress, Progress, Watcher, best_folder, callback
+from hybrid_search.training.watching import (
+    JOURNAL,
+    Journal,
+    OnProgress,
+    Progress,
+    Watcher,
+    best_folder,
+    callback,
+    check_finite,
+    kept,
+)
 
 REPORTS = 200
 """The curve has about so many points."""
@@ -201,18 +211,13 @@ def _trainer() -> Any:
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"The loss of step {self.state.global_step + 1} is {float(loss)}, not a number to learn from. "
-                    f"{_kept(self._our_folder)} Start again, into another folder, with a smaller --learning-rate "
+                    f"{kept(self._our_folder)} Start again, into another folder, with a smaller --learning-rate "
                     f"(now {self.args.learning_rate:g}), with --precision fp32, or with other data."
                 )
             return loss
 
         def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
-            step = self.state.global_step
-            if not all(bool(torch.isfinite(weight).all()) for weight in self.model.parameters()):
-                raise TrainingError(
-                    f"After step {step} the model has weights that are not finite, and is not saved. "
-                    f"{_kept(self._our_folder)} Start again, into another folder, with a smaller --learning-rate."
-                )
+            check_finite(self.model, self.state.global_step, self._our_folder)
             super()._save_checkpoint(*arguments, **options)
 
         def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -230,30 +235,17 @@ def _faults(folder: Path, trainer: Any, recipe: Recipe) -> Iterator[None]:
         raise
     except Exception as fault:  # torch, safetensors, transformers and the file system share no error type
         checkpoints.drop_halves(folder)
-        where, kept = f"after step {trainer.state.global_step}", _kept(folder)
-        text = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+        where, safe = f"after step {trainer.state.global_step}", kept(folder)
+        text = (str(fault).strip().splitlines() or [type(fault).__name__])[0].rstrip(" .") + "."
         if isinstance(fault, MemoryError) or "out of memory" in text.lower() or "not enough memory" in text.lower():
             raise TrainingError(
-                f"There is not enough memory {where}: {text} {kept} Take a smaller --batch-size (now "
+                f"There is not enough memory {where}: {text} {safe} Take a smaller --batch-size (now "
                 f"{recipe.batch_size}) with a larger --accumulate (now {recipe.accumulate}), or fewer --max-tokens "
                 f"(now {recipe.max_tokens})."
             ) from fault
-        if isinstance(fault, OSError) or _is_writing(fault):
+        if checkpoints.could_not_write(fault):
             raise TrainingError(
-                f"The training could not be written to {folder} {where}: {text}. {kept} Make room, and go on with "
+                f"The training could not be written to {folder} {where}: {text} {safe} Make room, and go on with "
                 "--resume."
             ) from fault
-        raise TrainingError(f"The training failed {where}: {type(fault).__name__}: {text} {kept}") from fault
-
-
-def _is_writing(fault: Exception) -> bool:
-    """Whether an error of torch or safetensors is that of a file that could not be written."""
-    text = f"{type(fault).__name__} {fault}".lower()
-    return any(
-        sign in text for sign in ("no space left", "file write failed", "i/o error", "file too large", "iostream")
-    )
-
-
-def _kept(folder: Path) -> str:
-    last = checkpoints.last_whole(folder)
-    return f"The last checkpoint is {last}." if last else "There is no checkpoint yet."
+        raise TrainingError(f"The training failed {where}: {type(fault).__name__}: {text} {safe}") from fault

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hybrid_search.encoders.files import write_atomically
+from hybrid_search.errors import TrainingError
 from hybrid_search.training import checkpoints
 from hybrid_search.training.examples import HeldOut
 from hybrid_search.training.judging import Evaluation, encoding, judge
@@ -18,14 +19,15 @@ from hybrid_search.training.judging import Evaluation, encoding, judge
 JOURNAL = "journal.json"
 _BEST = "best-"
 
-Stage = Literal["data", "mine", "teach", "train", "export"]
+Stage = Literal["data", "mine", "teach", "base", "train", "judge", "export"]
 
 
 class Progress(NamedTuple):
     """How far a training is.
 
     Args:
-        stage: what is being done: reading, mining, scoring, training or exporting.
+        stage: what is being done: reading, mining, scoring, loading the base, training, judging the held-out queries,
+            exporting.
         done: of `total`: queries, texts, or optimiser steps.
         total: 0 where it is not known.
         loss: the mean since the last report, where there is one.
@@ -128,9 +130,14 @@ class Watcher:
             self._evaluate(0, total)
 
     def step(self, step: int, total: int) -> tuple[bool, bool]:
-        """After each step: whether a checkpoint is due, and whether training is over before its last step."""
+        """After each step: whether a checkpoint is due, and whether training is over before its last step.
+
+        Raises:
+            TrainingError: an evaluation is due, and the model has weights that are no numbers.
+        """
         last = step >= total
         if last or step % self._eval_every == 0:
+            check_finite(self._model, step, self.folder)
             if not self._held_out.queries:
                 if last:
                     self.journal.best = step
@@ -152,9 +159,10 @@ class Watcher:
         self.journal.write(checkpoint / JOURNAL)
         checkpoints.seal(checkpoint)
         checkpoints.prune(self.folder)
-        _forget_others(self.folder)
+        forget_others(self.folder)
 
     def _evaluate(self, step: int, total: int) -> bool:
+        self._tell(Progress("judge"))
         evaluation = judge(encoding(self._model, "query"), encoding(self._model, "document"), self._held_out, step)
         self._model.train()
         better = self.journal.add(evaluation)
@@ -167,12 +175,32 @@ class Watcher:
             checkpoints.seal(new)
 
 
+def check_finite(model: Any, step: int, folder: Path) -> None:
+    """Refuse to judge or keep a model with weights that are NaN or infinite.
+
+    Raises:
+        TrainingError: it has some.
+    """
+    torch: Any = import_module("torch")
+    if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
+        raise TrainingError(
+            f"After step {step} the model has weights that are not finite, and is not kept. {kept(folder)} Start "
+            "again, into another folder, with a smaller --learning-rate."
+        )
+
+
+def kept(folder: Path) -> str:
+    """What there is to go on from, in words."""
+    last = checkpoints.last_whole(folder)
+    return f"The last checkpoint is {last}." if last else "There is no checkpoint yet."
+
+
 def best_folder(folder: Path, step: int) -> Path:
     """Where the weights of the best step lie."""
     return folder / f"{_BEST}{step}"
 
 
-def _forget_others(folder: Path) -> None:
+def forget_others(folder: Path) -> None:
     """Remove the weights of every best step that no checkpoint refers to any more."""
     kept = {best_folder(folder, Journal.read(path / JOURNAL).best) for path in checkpoints.all_in(folder)}
     for path in folder.glob(f"{_BEST}*"):

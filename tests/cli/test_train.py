@@ -8,12 +8,15 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+import rich.progress
 import typer
 
+from hybrid_search.cli import train_view
 from hybrid_search.cli.app import app
 from hybrid_search.training import models
 from hybrid_search.training.recipe import Recipe
 from hybrid_search.training.train import command_of
+from hybrid_search.training.watching import Progress as Told
 from tests.training.conftest import bases, beir, train_extra  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -91,6 +94,19 @@ def test_a_table_for_people_and_a_folder_for_searches(run, films, beir, tmp_path
     assert found["hits"]
     judged = run("evaluate", beir, "--sparse", out / "int8", "--dense", "none", "--modes", "sparse", "--format", "json")
     assert judged.code == 0, judged.err
+
+
+def test_the_bar_shows_what_is_being_done_and_nothing_that_is_over():
+    with rich.progress.Progress(disable=True) as bars:
+        tell, _ = train_view._bars(bars)
+        seen = []
+        for now in (("data",), ("base",), ("judge",), ("train", 1, 6), ("judge",), ("train", 6, 6), ("export",)):
+            tell(Told(*now))
+            seen.append([task.description for task in bars.tasks if task.visible])
+    assert seen == [
+        ["reading"], ["loading the base"], ["judging"], ["training"], ["judging", "training"], ["training"],
+        ["training", "exporting"],
+    ]  # fmt: skip
 
 
 def test_json_for_machines(run, films, tmp_path):

@@ -243,6 +243,7 @@ def test_a_file_that_is_no_training_data_is_an_error_even_when_bad_rows_are_left
     with pytest.raises(CorpusError, match=said) as caught:
         read([file, good], on_failure=failures.append)
     assert str(file) in str(caught.value)
+    assert "--skip-bad-rows" not in str(caught.value)
 
 
 def test_sources_and_values_that_cannot_be_meant(tmp_path, jsonl):
@@ -262,10 +263,16 @@ def test_sources_and_values_that_cannot_be_meant(tmp_path, jsonl):
         read([file], held_out_documents=-1)
     with pytest.raises(CorpusError, match="not a BEIR folder"):
         read([tmp_path])
-    with pytest.raises(CorpusError, match="one distinct query"):
+    with pytest.raises(CorpusError, match=r"one distinct query, .* --held-out 0"):
         read([jsonl([PAIRS[0]] * 9, "one.jsonl")])
     with pytest.raises(CorpusError, match=r"nothing to train on: no row could be used"):
         read([jsonl(["{"], "none.jsonl")], on_failure=lambda failure: None)
+
+
+def test_judgements_without_an_answer_are_said(beir):
+    folder = beir(texts(4), asked(4), test=[(f"q{n}", f"d{n}", 0) for n in range(3)])
+    with pytest.raises(CorpusError, match=r"of 3 judged queries none has a document judged above 0"):
+        read([folder])
 
 
 # ---------------------------------------------------------------- given vectors

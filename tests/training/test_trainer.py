@@ -19,6 +19,7 @@ from hybrid_search.training import checkpoints
 from hybrid_search.training.examples import HeldOut
 from hybrid_search.training.models import load_base, without_inference
 from hybrid_search.training.trainer import fit
+from hybrid_search.training.watching import Watcher
 from tests.training.conftest import texts
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("train_extra")]
@@ -103,6 +104,7 @@ from hybrid_search.training.examples import Example, HeldOut, TrainingSet
 from hybrid_search.training.models import load_base
 from hybrid_search.training.recipe import Recipe
 from hybrid_search.training.trainer import fit
+from hybrid_search.training.watching import Watcher
 import json
 given = json.loads(sys.stdin.read())
 examples = tuple(Example(*(tuple(p) if isinstance(p, list) else p for p in row)) for row in given["examples"])
@@ -170,24 +172,47 @@ def test_a_loss_that_is_no_number_stops_the_training(whole, tiny, tmp_path):
         assert all(torch.isfinite(tensor).all() for file in weights(path).values() for tensor in file.values())
 
 
-@pytest.mark.parametrize("victim", ["torch.save", "safetensors"])
+@pytest.mark.parametrize("held_out", [True, False])
+def test_weights_that_are_no_numbers_are_neither_judged_nor_kept(whole, tiny, tmp_path, monkeypatch, held_out):
+    data = tiny if held_out else tiny._replace(held_out=HeldOut({}, {}, {}))
+    torch, real = import_module("torch"), Watcher.step
+
+    def step(self, step, total):
+        if step == 6:
+            with torch.no_grad():
+                next(self._model.parameters()).mul_(float("inf"))
+        return real(self, step, total)
+
+    monkeypatch.setattr(Watcher, "step", step)
+    with pytest.raises(TrainingError, match=r"After step 6 .* not finite.*checkpoint-4.*smaller --learning-rate"):
+        run(whole[0], data, tmp_path)
+    assert [path.name for path in checkpoints.all_in(tmp_path)] == ["checkpoint-4", "checkpoint-2"]
+    assert not (tmp_path / "best-6").exists()
+
+
+_SHORT = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 66112 vs 66000")
+
+
+@pytest.mark.parametrize("victim", ["torch.save", "torch's writer", "safetensors"])
 def test_a_full_disk_keeps_the_last_checkpoint(whole, tiny, tmp_path, monkeypatch, victim):
     recipe, fitted, _, _ = whole
     torch, trainer = import_module("torch"), import_module("sentence_transformers")
-    place, name = (torch, "save") if victim == "torch.save" else (trainer.SparseEncoder, "save_pretrained")
+    place, name = (trainer.SparseEncoder, "save_pretrained") if victim == "safetensors" else (torch, "save")
+    fault = _SHORT if victim == "torch's writer" else OSError(errno.ENOSPC, "No space left on device")
     real = getattr(place, name)
 
     def full(*arguments, **options):
         target = str(arguments[1])
         if "checkpoint-4" in target:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise fault
         return real(*arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(place, name, full)
         with pytest.raises(
-            TrainingError, match=r"could not be written .* after step 4: .*No space left.*checkpoint-2.*--resume"
+            TrainingError,
+            match=r"could not be written .* after step 4: .*(No space left|unexpected pos).*checkpoint-2.*--resume",
         ):
             run(recipe, tiny, tmp_path)
     assert [path.name for path in checkpoints.all_in(tmp_path)] == ["checkpoint-2"]
