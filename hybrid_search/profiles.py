@@ -157,9 +157,12 @@ def reopen(
             encoder = encoder_of(card(spec.model, spec.kind), spec.kind, settings, loaded)
         except UnknownModel as error:
             beside = f", or leave it out: hybrid-search collections drop-leg {collection} {leg}" if spec.beside else ""
+            why = "which this version does not know. Use the version that built it"
+            if Path(spec.model).is_absolute():
+                why = "a folder that is no longer there. Bring it back"
             raise ModelError(
-                f"Collection {collection!r} was built with the {leg} model {spec.model!r}, which this version does not "
-                "know. Use the version that built it, or rebuild it with another model: "
+                f"Collection {collection!r} was built with the {leg} model {spec.model!r}, {why}, or rebuild it with "
+                "another model: "
                 f"hybrid-search index SOURCE -c {collection} --replace{beside}"
             ) from error
         if isinstance(encoder, Bm25Encoder):

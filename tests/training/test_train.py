@@ -60,6 +60,9 @@ def test_from_a_beir_folder_to_a_search(beir, recipe, settings, tmp_path):
         Indexer.open(place.name, settings=settings, sparse=str(place), dense="none", chunk_tokens=0).index(beir)
         with Searcher.open(place.name, settings=settings) as searcher:
             assert len(searcher.search("music and the sea", k=5, mode="sparse"))
+    shutil.rmtree(out / "int8")
+    with pytest.raises(ModelError, match=r"'int8' was built with .*/int8', a folder that is no longer there\. Bring"):
+        Searcher.open("int8", settings=settings)
 
 
 def test_the_command_in_the_report_trains_the_same(beir, recipe, settings, tmp_path):
