@@ -2,9 +2,10 @@
 
 `catalog.py` knows the models by name, `local.py` reads a folder as one, `hub.py` finds and fetches their files, and
 `load` gives the encoder that a card describes; `halves.py` makes two encoders of one that gives both vectors. One
-module per runtime: `fastembed.py` (ONNX), `torch.py` (sentence-transformers, an extra) and `bundled/` (files of a
-Python package). Models are known by their cards and their files, so a collection can say what it was built with. May
-import protocols, types and errors, and nothing of the other rooms; no model library is imported before a model is used.
+module per runtime: `onnx.py`, `torch.py` (sentence-transformers, an extra), `bundled/` (files of a Python package) and
+`fastembed.py` (what is no plain graph). `tokens.py` reads texts, `graphs/` derives what `onnx.py` runs. Models are known
+by their cards and their files, so a collection can say what it was built with. May import protocols, types and errors,
+and nothing of the other rooms; no model library is imported before a model is used.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ def load(
         from hybrid_search.encoders.bundled.minilm import BundledDense
 
         return BundledDense(card, cache_dir=cache_dir, threads=threads)
+    if card.runtime == "onnx":
+        from hybrid_search.encoders import onnx
+
+        return onnx.load(card, cache_dir=cache_dir, threads=threads)
     if card.runtime == "fastembed":
         from hybrid_search.encoders import fastembed
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.batching import batches, readable
+from hybrid_search.encoders.tokens import counted
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.types import ModelCard
 
@@ -74,7 +75,7 @@ class FileModel(ABC):
         tokenizer = self.tokenizer()
         if tokenizer is None:
             return [0] * len(texts)
-        return [len(found.ids) for found in tokenizer.encode_batch_fast(list(texts))]
+        return counted(tokenizer, texts)
 
     def _batches(self, lengths: Sequence[int], size: tuple[int, int]) -> Iterator[NDArray[np.intp]]:
         """Batches of (tokens, texts) at most `size`, by what the model reads of each text."""

@@ -1,0 +1,43 @@
+"""Makes a derived graph. The only module of the warm path's that needs the package onnx, and it is not on it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hybrid_search.encoders.graphs.derived import Made, Source, original
+from hybrid_search.encoders.graphs.edit import Edit
+from hybrid_search.encoders.graphs.folding import Wanted, facts, fold
+from hybrid_search.encoders.graphs.skeleton import Maps
+
+
+def make(source: Source, wanted: Wanted, precision: str) -> Made:
+    """Derive a graph from a model's own.
+
+    Raises:
+        ModelError: the original is damaged, or has no output that can be meant.
+    """
+    if source.make is None:
+        return _from(source, source.folder, wanted, precision)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        source.make(Path(folder))
+        made = _from(source, Path(folder), wanted, precision)
+        # The folder goes, and what lies in it must stay.
+        maps = Maps(Path(folder))
+        kept = {name: maps.array(weight).copy() for name, weight in made.old.items()}
+        return made._replace(old={}, new={**made.new, **kept})
+
+
+def _from(source: Source, folder: Path, wanted: Wanted, precision: str) -> Made:
+    model, weights = original(source, folder)
+    maps = Maps(folder)
+    edit = Edit(model, {name: maps.array(weight) for name, weight in weights.items()})
+    pooled = fold(edit, wanted)
+    used = {tensor.name for tensor in model.graph.initializer}
+    old = {name: weight for name, weight in weights.items() if name in used}
+    made = Made(model.SerializeToString(), old, {}, facts(model), pooled)
+    if precision == "int8":
+        from hybrid_search.encoders.graphs.eight_bits import in_eight_bits
+
+        return in_eight_bits(made, maps)
+    return made
