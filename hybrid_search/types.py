@@ -23,6 +23,9 @@ LegName = str
 LEGS: tuple[LegName, ...] = ("sparse", "dense")
 """The legs that every profile has a model for."""
 
+Precision = Literal["fp32", "int8", "bf16"]
+"""What a network's products are computed in; `fp32` is as its files are."""
+
 Mode = str
 """`hybrid` for all fused legs of a collection, a leg's name for that one alone, `a+b` for these legs fused."""
 

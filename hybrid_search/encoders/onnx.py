@@ -30,6 +30,9 @@ _SPLADE_BATCH = (512, 32)
 _DENSE_BATCH = (1024, 64)
 _RERANK_BATCH = (1024, 64)
 _NUMPY = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16}
+PRECISION_VERSION = 1
+"""Goes into fingerprints: raise it whenever another precision than fp32 gives other vectors."""
+
 # What jina-embeddings-v3 calls its tasks.
 _TASKS = {"queries": 0, "documents": 1}
 
@@ -101,7 +104,11 @@ class _Onnx(FileModel):
         facts: dict[str, Any] = {}
         if self._card.kind == "dense" and not self._card.source:
             facts["pooling"] = self._card.pooling or None
-        return fingerprint_of(self._card, self._hashes(names), **facts)
+        return fingerprint_of(self._card, self._hashes(names), **facts, **self._precise())
+
+    def _precise(self) -> dict[str, str]:
+        """What a precision adds to the fingerprint; nothing for the files' own."""
+        return {} if self._precision == "fp32" else {"precision": f"{self._precision} {PRECISION_VERSION}"}
 
     def warm_up(self) -> None:
         self._reading()

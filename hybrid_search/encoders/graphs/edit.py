@@ -47,6 +47,8 @@ class Edit:
         from onnx import helper
 
         self._made += 1
+        while f"ours/{self._made}" in self._sources:  # of an earlier edit
+            self._made += 1
         output = name or f"ours/{self._made}"
         node = helper.make_node(op, list(inputs), [output], name=f"ours/{op}/{self._made}", domain=domain, **attributes)
         self.graph.node.append(node)
@@ -94,11 +96,23 @@ class Edit:
             return np.transpose(inner, list(given["perm"].ints) if "perm" in given else None)
         return None
 
-    def readers(self, name: str) -> list[Any]:
-        return [node for node in self.graph.node if name in node.input]
+    def outside(self, name: str, array: Array) -> None:
+        """Put a weight in whose value lies in another file."""
+        from onnx import TensorProto, helper
 
-    def is_output(self, name: str) -> bool:
-        return any(output.name == name for output in self.graph.output)
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        tensor = TensorProto(name=name, data_type=kind, dims=array.shape, data_location=TensorProto.EXTERNAL)
+        for key, text in (("location", "elsewhere"), ("offset", "0"), ("length", str(array.nbytes))):
+            tensor.external_data.add(key=key, value=text)
+        self.graph.initializer.append(tensor)
+
+    def take_over(self, node: Any, op: str, *inputs: str, bias: str = "") -> None:
+        """Let an operator, and a bias added to what it gives, stand where a node stood."""
+        name = node.output[0]
+        node.output[0] = f"{name}/before"
+        if bias:
+            inputs, op = (self.add(op, *inputs), bias), "Add"
+        self.add(op, *inputs, name=name)
 
     def input(self, name: str, shape: Iterable[str], kind: int = INT64) -> str:
         """The graph's input of this name, put in where there is none."""
