@@ -23,9 +23,6 @@ LegName = str
 LEGS: tuple[LegName, ...] = ("sparse", "dense")
 """The legs that every profile has a model for."""
 
-Precision = Literal["fp32", "int8", "bf16"]
-"""What a network's products are computed in; `fp32` is as its files are."""
-
 Mode = str
 """`hybrid` for all fused legs of a collection, a leg's name for that one alone, `a+b` for these legs fused."""
 
@@ -367,8 +364,7 @@ class ModelCard:
         needs_idf: the store has to multiply in the inverse document frequency, for the sparse vector.
         source: the hub repository whose files are loaded; empty for none.
         files: the files needed from it besides config and tokenizer; of an ONNX model its graph first.
-        pooling: how a dense model's token vectors become one: `mean`, `cls`, `last_token`, `none` (its graph does it);
-            empty where nobody says.
+        pooling: of a dense model's tokens: `mean`, `cls`, `last_token`, `none` (its graph does it); empty: nobody says.
         size_mb: of the download.
     """
 

@@ -4,8 +4,8 @@
 `load` gives the encoder that a card describes; `halves.py` makes two encoders of one that gives both vectors. One
 module per runtime: `onnx.py`, `torch.py` (sentence-transformers, an extra), `bundled/` (files of a Python package) and
 `fastembed.py` (what is no plain graph). `tokens.py` reads texts, `graphs/` derives what `onnx.py` runs. Models are
-known by their cards and their files, so a collection can say what it was built with. May import protocols, types and errors,
-and nothing of the other rooms; no model library is imported before a model is used.
+known by their cards and their files, so a collection can say what it was built with. May import the values, and nothing
+of the other rooms; no model library is imported before a model is used.
 """
 
 from __future__ import annotations
@@ -13,8 +13,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from hybrid_search.errors import ModelError
+from hybrid_search.manifest import Precision
 from hybrid_search.protocols import DenseEncoder, HybridEncoder, Reranker, SparseEncoder
-from hybrid_search.types import ModelCard, Precision
+from hybrid_search.types import ModelCard
+
+
+def precision_of(card: ModelCard, asked: Precision) -> Precision:
+    """What a model is run in where a precision is asked for.
+
+    What has no network, or is in eight bits by its files, is run as it is, which is called `fp32`.
+    """
+    chosen = card.runtime == "onnx" or (card.runtime == "bundled" and card.kind == "dense") or card.runtime == "torch"
+    return asked if chosen else "fp32"
 
 
 def load(
@@ -26,11 +36,11 @@ def load(
         card: of the catalogue, or of a local folder.
         cache_dir: where model files are looked for and downloaded to, besides the Hugging Face cache.
         threads: of one forward pass; None means every core.
-        precision: of the products: `fp32` (as the files are), `int8`, `bf16`. What has no network, or is in eight bits
-            by its files, is run as it is.
+        precision: of the products: `fp32` (as the files are), `int8`, `bf16`; see `precision_of`.
 
     Raises:
-        ModelError: the card's runtime is not run here, or not in this precision. (Missing files and extras are reported on first use.)
+        ModelError: the card's runtime is not run here, or not in this precision. (Missing files and extras are reported
+            on first use.)
     """
     if card.runtime == "bundled" and card.kind == "hybrid":
         from hybrid_search.encoders.bundled.hybrid import BundledHybrid

@@ -23,6 +23,7 @@ from hybrid_search.encoders.sessions import open_session
 from hybrid_search.encoders.table import Table
 from hybrid_search.encoders.tokens import Ids, Pair, Reader
 from hybrid_search.errors import ModelError, ModelUnavailable
+from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
 
 # (tokens, texts) of one batch.
@@ -38,7 +39,7 @@ _TASKS = {"queries": 0, "documents": 1}
 
 
 def load(
-    card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: str = "fp32"
+    card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: Precision = "fp32"
 ) -> OnnxSparse | OnnxDense | OnnxReranker:
     """The encoder or reranker of a card whose runtime is `onnx`."""
     if card.kind == "sparse":
@@ -93,10 +94,10 @@ class _Onnx(FileModel):
     """What the three seats share: the fingerprint, the network, the reading, and their faults."""
 
     def __init__(
-        self, card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: str = "fp32"
+        self, card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: Precision = "fp32"
     ) -> None:
         super().__init__(card, cache_dir=cache_dir, threads=threads)
-        self._precision = precision
+        self.precision = precision
         self._reader: Reader | None = None
 
     def fingerprint(self) -> str:
@@ -108,7 +109,7 @@ class _Onnx(FileModel):
 
     def _precise(self) -> dict[str, str]:
         """What a precision adds to the fingerprint; nothing for the files' own."""
-        return {} if self._precision == "fp32" else {"precision": f"{self._precision} {PRECISION_VERSION}"}
+        return {} if self.precision == "fp32" else {"precision": f"{self.precision} {PRECISION_VERSION}"}
 
     def warm_up(self) -> None:
         self._reading()
@@ -123,7 +124,7 @@ class _Onnx(FileModel):
             return found
 
     def _derived(self) -> Derived:
-        return derived(self._source(), self._wanted(), self._precision, self._cache_dir)
+        return derived(self._source(), self._wanted(), self.precision, self._cache_dir)
 
     def _source(self) -> Source:
         files = [name for name in self._card.files if name != "idf.json"]

@@ -15,6 +15,7 @@ from hybrid_search.encoders import hub
 from hybrid_search.encoders.batching import batches, readable
 from hybrid_search.encoders.tokens import counted
 from hybrid_search.errors import ModelUnavailable
+from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class FileModel(ABC):
         cache_dir: where files are looked for and downloaded to, besides the Hugging Face cache.
         threads: of one forward pass; None means every core.
     """
+
+    precision: Precision = "fp32"
+    """What its products are computed in; `fp32` is as its files are."""
 
     def __init__(self, card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> None:
         self._card = card

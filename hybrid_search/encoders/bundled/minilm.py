@@ -10,6 +10,7 @@ from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.graphs.derived import Source
 from hybrid_search.encoders.graphs.folding import Wanted
 from hybrid_search.encoders.onnx import OnnxDense
+from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
 
 # Goes into the name of the cached graph: raise it whenever graph.py builds another one.
@@ -34,7 +35,7 @@ class BundledDense(OnnxDense):
         *,
         cache_dir: Path,
         threads: int | None = None,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         folder: Path | None = None,
     ) -> None:
         super().__init__(card, cache_dir=cache_dir, threads=threads, precision=precision)
