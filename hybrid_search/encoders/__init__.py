@@ -42,6 +42,10 @@ def load(
         ModelError: the card's runtime is not run here, or not in this precision. (Missing files and extras are reported
             on first use.)
     """
+    if precision == "bf16":
+        from hybrid_search.encoders import openvino
+
+        openvino.require(card.name)
     if card.runtime == "bundled" and card.kind == "hybrid":
         from hybrid_search.encoders.bundled.hybrid import BundledHybrid
 

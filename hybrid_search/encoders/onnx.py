@@ -18,6 +18,7 @@ from hybrid_search.encoders import hub
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.graphs.derived import Derived, Source, derived
 from hybrid_search.encoders.graphs.folding import OUTPUT, NoPooling, Wanted
+from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.seat import FileModel
 from hybrid_search.encoders.sessions import open_session
 from hybrid_search.encoders.table import Table
@@ -54,10 +55,16 @@ class Network:
     Args:
         graph: what runs.
         threads: of one run; None means every core.
+        precision: `bf16` is OpenVINO's; what is in eight bits is so by the graph.
     """
 
-    def __init__(self, graph: Derived, threads: int | None) -> None:
+    def __init__(self, graph: Derived, threads: int | None, precision: Precision = "fp32") -> None:
         self.graph = graph
+        if precision == "bf16":
+            if graph.file is None:
+                raise ModelError("bf16 needs a cache folder that can be written, and there is none.")
+            self._session: Any = OpenVinoSession(graph.file, threads)
+            return
         # Held: the session reads the weights from where they are mapped.
         self._arrays = graph.arrays()
         self._session = open_session(graph.graph, self._arrays, threads=threads)
@@ -119,7 +126,7 @@ class _Onnx(FileModel):
         with self._lock:
             if self._model is None:
                 with self._faults():
-                    self._model = Network(self._derived(), self._threads)
+                    self._model = Network(self._derived(), self._threads, self.precision)
             found: Network = self._model
             return found
 

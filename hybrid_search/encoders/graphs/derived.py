@@ -24,7 +24,7 @@ from hybrid_search.errors import ModelError
 VERSION = 1
 """Goes into the name of the folder: raise it whenever other graphs are made."""
 
-_GRAPH, _OWN, _INDEX = "graph.onnx", "weights.bin", "index.json"
+_GRAPH, OWN, _INDEX = "graph.onnx", "weights.bin", "index.json"
 _ALIGNED = 64
 
 Array = NDArray[Any]
@@ -55,6 +55,7 @@ class Derived(NamedTuple):
         maps: what gives them.
         inputs: the graph's inputs, with their ONNX element types.
         pooled: the rows were pooled here, and are the plain maximum or an unscaled sum.
+        file: where the graph is kept; None where it is not.
     """
 
     graph: bytes
@@ -62,6 +63,7 @@ class Derived(NamedTuple):
     maps: Maps
     inputs: Mapping[str, int]
     pooled: bool
+    file: Path | None = None
 
     def arrays(self) -> dict[str, Array]:
         return {name: self.maps.array(weight) for name, weight in self.weights.items()}
@@ -92,7 +94,7 @@ def derived(source: Source, wanted: Wanted, precision: str, cache_dir: Path) -> 
     from hybrid_search.encoders.graphs.making import make
 
     made = make(source, wanted, precision)
-    own, places = _placed(made.new)
+    own, places = placed(made.new)
     try:
         return _keep(folder, made, own, places, source, cache_dir)
     except OSError:  # a read-only or full cache; another process may hold the file open (Windows)
@@ -107,11 +109,12 @@ def _kept(folder: Path, source: Source, cache_dir: Path) -> Derived | None:
         graph = (folder / _GRAPH).read_bytes()
         if hashlib.sha256(graph).hexdigest() != index["graph"]:
             return None
-        if index["own"] and file_hash(folder / _OWN, cache_dir) != index["own"]:
+        if index["own"] and file_hash(folder / OWN, cache_dir) != index["own"]:
             return None
         places = index["weights"].items()
         weights = {name: Weight(file, at, kind, tuple(dims)) for name, (file, at, kind, dims) in places}
-        return Derived(graph, weights, Maps(source.folder, folder / _OWN), index["inputs"], index["pooled"])
+        maps = Maps(source.folder, folder / OWN)
+        return Derived(graph, weights, maps, index["inputs"], index["pooled"], folder / _GRAPH)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -122,20 +125,21 @@ def _keep(
     """Write the parts, and last the index that vouches for them."""
     weights = {**made.old, **places}
     if own:
-        write_atomically(folder / _OWN, own)
+        write_atomically(folder / OWN, own)
     write_atomically(folder / _GRAPH, made.graph)
     index = {
         "graph": hashlib.sha256(made.graph).hexdigest(),
-        "own": file_hash(folder / _OWN, cache_dir, trust_memory=False) if own else "",
+        "own": file_hash(folder / OWN, cache_dir, trust_memory=False) if own else "",
         "inputs": dict(made.inputs),
         "pooled": made.pooled,
         "weights": weights,
     }
     write_atomically(folder / _INDEX, json.dumps(index).encode())
-    return Derived(made.graph, weights, Maps(source.folder, folder / _OWN), made.inputs, made.pooled)
+    maps = Maps(source.folder, folder / OWN)
+    return Derived(made.graph, weights, maps, made.inputs, made.pooled, folder / _GRAPH)
 
 
-def _placed(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:
+def placed(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:
     """New weights as the content of one file, and where each lies in it."""
     content: list[bytes] = []
     places, at = {}, 0

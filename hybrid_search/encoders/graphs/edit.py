@@ -106,13 +106,11 @@ class Edit:
             tensor.external_data.add(key=key, value=text)
         self.graph.initializer.append(tensor)
 
-    def take_over(self, node: Any, op: str, *inputs: str, bias: str = "") -> None:
-        """Let an operator, and a bias added to what it gives, stand where a node stood."""
+    def take_over(self, node: Any, op: str, *inputs: str, **attributes: Any) -> None:
+        """Let an operator stand where a node stood."""
         name = node.output[0]
         node.output[0] = f"{name}/before"
-        if bias:
-            inputs, op = (self.add(op, *inputs), bias), "Add"
-        self.add(op, *inputs, name=name)
+        self.add(op, *inputs, name=name, **attributes)
 
     def input(self, name: str, shape: Iterable[str], kind: int = INT64) -> str:
         """The graph's input of this name, put in where there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hybrid_search.encoders.graphs.derived import Made, Source, original
+from hybrid_search.encoders.graphs.derived import OWN, Made, Source, original, placed
 from hybrid_search.encoders.graphs.edit import Edit
 from hybrid_search.encoders.graphs.folding import Wanted, facts, fold
 from hybrid_search.encoders.graphs.skeleton import Maps
@@ -40,4 +40,20 @@ def _from(source: Source, folder: Path, wanted: Wanted, precision: str) -> Made:
         from hybrid_search.encoders.graphs.eight_bits import in_eight_bits
 
         return in_eight_bits(made, maps)
-    return made
+    return _whole(made, maps) if precision == "bf16" else made
+
+
+def _whole(made: Made, maps: Maps) -> Made:
+    """The same graph with all its weights in the file beside it, so that any runtime reads it."""
+    import onnx
+
+    new = {name: maps.array(weight) for name, weight in made.old.items()}
+    _, places = placed(new)
+    model = onnx.ModelProto.FromString(made.graph)
+    for tensor in model.graph.initializer:
+        if tensor.name in places:
+            del tensor.external_data[:]
+            facts = {"location": OWN, "offset": places[tensor.name].offset, "length": places[tensor.name].size}
+            for key, value in facts.items():
+                tensor.external_data.add(key=key, value=str(value))
+    return made._replace(graph=model.SerializeToString(), old={}, new=new)
