@@ -22,7 +22,7 @@ from hybrid_search.encoders.halves import encode
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexer import ENCODE_BATCH
 from hybrid_search.intake import SAMPLE_DOCUMENTS
-from hybrid_search.manifest import LegSpec, Manifest, check_leg_name
+from hybrid_search.manifest import LegSpec, Manifest, Precision, Sparsity, check_leg_name
 from hybrid_search.profiles import Models, OnDownload, encoder_of, fetch, open_place, profile_of, spec_of
 from hybrid_search.protocols import CollectionWriter, Encoder, Store
 from hybrid_search.report import IndexReport, Progress, Tally
@@ -37,6 +37,8 @@ def add_leg(
     model: str,
     *,
     kind: Kind | None = None,
+    precision: Precision | None = None,
+    sparsity: Sparsity | None = None,
     store: str | Path | Store | None = None,
     settings: Settings | None = None,
     wait_s: float = 0.0,
@@ -54,6 +56,8 @@ def add_leg(
         leg: the new leg's name.
         model: a card's name, or a folder.
         kind: which vectors to take of a model that gives both; `sparse` where it is not said.
+        precision: of the model, where it has a choice; the settings' when not given.
+        sparsity: what is kept of its vectors, where they are learned sparse ones.
         store: a folder, a server's URL, or an open store; the settings' store when not given.
         settings: read from the environment and the config file when not given.
         wait_s: seconds to wait for another process that writes to the collection.
@@ -72,7 +76,7 @@ def add_leg(
     settings = settings or load_settings()
     check_leg_name(leg)
     kind = kind or kind_of(model)
-    encoder = encoder_of(card(model, kind), kind, settings, {})
+    encoder = encoder_of(card(model, kind), kind, settings, {}, precision, sparsity)
     fetch(Models("custom", {leg: encoder}), settings, on_download)
     with _writing(collection, store, settings, wait_s) as writer:
         encoder = _fitted(encoder, leg, writer)

@@ -13,8 +13,8 @@ from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import Cutter, batched, cut_off, cutter
 from hybrid_search.encoders.halves import encode
 from hybrid_search.intake import Source, accepted, beginning, open_source
-from hybrid_search.manifest import Manifest
-from hybrid_search.profiles import Models, OnDownload, models_for, open_place
+from hybrid_search.manifest import Manifest, Precision, Sparsity
+from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
@@ -40,9 +40,7 @@ class Indexer:
     def __init__(self, collection: str, store: Store, settings: Settings, *, wait_s: float = 0.0) -> None:
         self.collection = check_name(collection)
         self._store, self._settings, self._wait_s = store, settings, wait_s
-        self._profile = "auto"
-        self._names: dict[LegName, str | None] = {}
-        self._legs: Sequence[LegName] | None = None
+        self._asked = Asked()
         self._chunk_tokens: int | None = None
         self._overlap_tokens: int | None = None
         self._replace = False
@@ -58,6 +56,8 @@ class Indexer:
         sparse: str | None = None,
         dense: str | None = None,
         legs: Sequence[LegName] | None = None,
+        precision: Precision | None = None,
+        sparsity: Sparsity | None = None,
         chunk_tokens: int | None = None,
         overlap_tokens: int | None = None,
         replace: bool = False,
@@ -73,6 +73,8 @@ class Indexer:
             sparse: a model or a folder instead of the profile's, `none` for no such leg.
             dense: the same for the dense leg.
             legs: of a new collection: `sparse`, `dense`, `bm25` (the engine's own); the first two when not given.
+            precision: of the models of a new collection that have a choice; the settings' when not given.
+            sparsity: what is kept of the vectors of its learned sparse models.
             chunk_tokens: tokens a chunk may take, the title included; 0 for one chunk a document, which a model then
                 cuts at its own limit. As many as all models read when not given.
             overlap_tokens: tokens that neighbouring chunks share at most, 0 when not given.
@@ -85,7 +87,7 @@ class Indexer:
         """
         settings = settings or load_settings()
         indexer = cls(collection, open_place(store, settings), settings, wait_s=wait_s)
-        indexer._profile, indexer._names, indexer._legs = profile, {"sparse": sparse, "dense": dense}, legs
+        indexer._asked = Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity)
         indexer._chunk_tokens, indexer._overlap_tokens, indexer._replace = chunk_tokens, overlap_tokens, replace
         return indexer
 
@@ -122,7 +124,7 @@ class Indexer:
         """
         items, total = open_source(source, fields or FieldMap(), globs)
         found = None if self._replace else self._store.manifest(self.collection)
-        models = models_for(self.collection, found, self._profile, self._names, self._settings, on_download, self._legs)
+        models = models_for(self.collection, found, self._asked, self._settings, on_download)
         cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
         tally.tell()

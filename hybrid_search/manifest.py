@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Kind, LegName, in_order
@@ -15,8 +15,59 @@ from hybrid_search.types import Kind, LegName, in_order
 SCHEMA = 2
 """Of the manifest. 1 knew the legs `sparse` and `dense` only; it is read as it is."""
 
+Precision = Literal["fp32", "int8", "bf16"]
+"""What a network's products are computed in; `fp32` is as its files are."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+SIDES = ("queries", "documents")
 _TAKEN = ("hybrid", "none", "points", "documents")
+
+
+@dataclass(frozen=True, slots=True)
+class Sparsity:
+    """What is kept of the vectors of a sparse leg, of queries first and of documents second.
+
+    Args:
+        max_active_dims: the heaviest weights, so many at most; 0 for all.
+        min_weight: no lighter ones.
+
+    Raises:
+        InvalidArgument: a number that cannot be meant.
+    """
+
+    max_active_dims: tuple[int, int] = (0, 0)
+    min_weight: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if min(self.max_active_dims) < 0 or not all(0 <= weight < float("inf") for weight in self.min_weight):
+            raise InvalidArgument(
+                f"max_active_dims is {self.max_active_dims} and min_weight {self.min_weight} (queries, documents); "
+                "both must be 0 (no limit) or more."
+            )
+
+    @classmethod
+    def of(
+        cls, max_active_dims: Mapping[str, float] | None = None, min_weight: Mapping[str, float] | None = None
+    ) -> Sparsity | None:
+        """From numbers by side, `queries` and `documents`; None where none is given.
+
+        Raises:
+            InvalidArgument: another side, or dimensions that are no whole number from 1 on.
+
+        >>> Sparsity.of({"documents": 120}, {"queries": 0.1})
+        Sparsity(max_active_dims=(0, 120), min_weight=(0.1, 0.0))
+        """
+        if not max_active_dims and not min_weight:
+            return None
+        dims, weights = max_active_dims or {}, min_weight or {}
+        wrong = sorted({*dims, *weights} - set(SIDES))
+        if wrong:
+            raise InvalidArgument(f"There is no side {wrong[0]!r} of a sparse vector's limits: {' and '.join(SIDES)}.")
+        for side, number in dims.items():
+            if number < 1 or number != int(number):
+                raise InvalidArgument(f"max_active_dims of {side} is {number:g}; it must be a whole number from 1 on.")
+        queries, documents = (int(dims.get(side, 0)) for side in SIDES)
+        return cls((queries, documents), (float(weights.get(SIDES[0], 0)), float(weights.get(SIDES[1], 0))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +83,8 @@ class LegSpec:
         average_tokens: BM25's mean document length, measured on the corpus; 0 where it does not apply.
         vector: the vector's name in the store, which a leg keeps when its own name changes; empty for the leg's own.
         beside: the leg stands beside the others: searched when it is named, but no part of `hybrid`.
+        precision: of the model's products.
+        sparsity: what is kept of its sparse vectors.
     """
 
     model: str
@@ -42,10 +95,29 @@ class LegSpec:
     average_tokens: float = 0.0
     vector: str = ""
     beside: bool = False
+    precision: Precision = "fp32"
+    sparsity: Sparsity = Sparsity()
 
     @property
     def kind(self) -> Kind:
         return "dense" if self.dim else "sparse"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without what earlier versions did not know, where it says nothing: they read it."""
+        found = asdict(self)
+        if self.precision == "fp32":
+            del found["precision"]
+        if self.sparsity == Sparsity():
+            del found["sparsity"]
+        return found
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LegSpec:
+        """Read one back. Raises TypeError, ValueError or AttributeError where it is none."""
+        given = dict(data)
+        if "sparsity" in given:
+            given["sparsity"] = Sparsity(**{name: tuple(pair) for name, pair in given["sparsity"].items()})
+        return cls(**given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +165,7 @@ class Manifest:
         return replace(self, legs=dict(legs), profile=profile, schema=SCHEMA, stamped=self.stamp_base())
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "legs": {leg: spec.to_dict() for leg, spec in self.legs.items()}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Manifest:
@@ -107,7 +179,7 @@ class Manifest:
                 raise ValueError(
                     f"schema {data['schema']} is newer than this version reads ({SCHEMA}); update hybrid-search"
                 )
-            legs = {leg: LegSpec(**spec) for leg, spec in data["legs"].items()}
+            legs = {leg: LegSpec.from_dict(spec) for leg, spec in data["legs"].items()}
             return cls(**{**data, "legs": legs})
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a manifest: {error}") from error

@@ -7,13 +7,15 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
-from hybrid_search.encoders import hub, load
+from hybrid_search.encoders import hub, load, precision_of
 from hybrid_search.encoders.catalog import BM25_ENGINE, PROFILES, card, kind_of
-from hybrid_search.encoders.halves import half
+from hybrid_search.encoders.halves import half, whole_of
+from hybrid_search.encoders.sparsity import Capped, capped
 from hybrid_search.errors import InvalidArgument, ManifestMismatch, ModelError, UnknownModel
-from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.manifest import SIDES, LegSpec, Manifest, Precision, Sparsity
 from hybrid_search.protocols import Encoder, HybridEncoder, Store
 from hybrid_search.settings import Settings
 from hybrid_search.store import open_store
@@ -31,6 +33,24 @@ BM25_LEG = "bm25"
 
 DEFAULT_LEGS: tuple[LegName, ...] = LEGS
 """The legs of a new collection where none are asked for."""
+
+
+class Asked(NamedTuple):
+    """What is asked of a collection's models. One that exists refuses what it has not; None and `auto` ask nothing.
+
+    Args:
+        profile: a name, `auto`, or a model's folder.
+        names: a model instead of the profile's, by leg.
+        legs: of a new collection.
+        precision: of the models that have a choice; the settings' for a new collection when not given.
+        sparsity: what is kept of learned sparse vectors.
+    """
+
+    profile: str = "auto"
+    names: Mapping[LegName, str | None] = MappingProxyType({})
+    legs: Sequence[LegName] | None = None
+    precision: Precision | None = None
+    sparsity: Sparsity | None = None
 
 
 class Models(NamedTuple):
@@ -75,13 +95,7 @@ def open_place(store: str | Path | Store | None, settings: Settings) -> Store:
 
 
 def models_for(
-    collection: str,
-    found: Manifest | None,
-    profile: str,
-    names: Mapping[LegName, str | None],
-    settings: Settings,
-    on_download: OnDownload | None,
-    legs: Sequence[LegName] | None = None,
+    collection: str, found: Manifest | None, asked: Asked, settings: Settings, on_download: OnDownload | None
 ) -> Models:
     """The models of an existing collection, which are those asked for or none is; or those for a new one. All are here.
 
@@ -89,15 +103,20 @@ def models_for(
         HybridSearchError: whatever `check_same`, `reopen`, `choose` and `fetch` raise.
     """
     if found is not None:
-        check_same(collection, found, profile, names, legs)
+        check_same(collection, found, *asked)
         return reopen(collection, found, settings, on_download)
-    models = choose(profile, names, settings, legs)
+    models = choose(asked.profile, asked.names, settings, asked.legs, asked.precision, asked.sparsity)
     fetch(models, settings, on_download)
     return models
 
 
 def choose(
-    profile: str, names: Mapping[LegName, str | None], settings: Settings, legs: Sequence[LegName] | None = None
+    profile: str,
+    names: Mapping[LegName, str | None],
+    settings: Settings,
+    legs: Sequence[LegName] | None = None,
+    precision: Precision | None = None,
+    sparsity: Sparsity | None = None,
 ) -> Models:
     """The models for a new collection.
 
@@ -109,9 +128,12 @@ def choose(
         settings: where model files are kept.
         legs: of `sparse`, `dense` and `bm25`, which is the engine's BM25 whatever the profile; `DEFAULT_LEGS` when not
             given.
+        precision: of the models that have a choice; the settings' when not given.
+        sparsity: what is kept of the vectors of learned sparse models; everything when not given.
 
     Raises:
-        InvalidArgument: no such profile or leg, a model for a leg that is not asked for, or no leg left.
+        InvalidArgument: no such profile or leg, a model for a leg that is not asked for, no leg left, or limits of
+            sparse vectors where none is learned.
         UnknownModel: a name is in no card.
     """
     given: dict[LegName, str] = {leg: name for leg, name in names.items() if name}
@@ -127,7 +149,14 @@ def choose(
     chosen = {leg: name for leg, name in chosen.items() if name != NO_LEG}
     if not chosen:
         raise InvalidArgument("Both legs are 'none'; keep at least one of --sparse and --dense.")
-    return Models(profile_of(chosen), _encoders(chosen, settings), reason)
+    loaded: dict[str, Encoder] = {}
+    encoders = {}
+    for leg, name in chosen.items():
+        kind = _KINDS[leg]
+        encoders[leg] = encoder_of(card(name, kind), kind, settings, loaded, precision, sparsity)
+    if sparsity not in (None, Sparsity()) and not any(isinstance(encoder, Capped) for encoder in encoders.values()):
+        raise InvalidArgument("Limits of sparse vectors are given, but no leg has a learned sparse model to keep them.")
+    return Models(profile_of(chosen), encoders, reason)
 
 
 def profile_of(names: Mapping[LegName, str]) -> str:
@@ -154,7 +183,8 @@ def reopen(
     for leg in in_order(manifest.legs):
         spec = manifest.legs[leg]
         try:
-            encoder = encoder_of(card(spec.model, spec.kind), spec.kind, settings, loaded)
+            model = card(spec.model, spec.kind)
+            encoder = encoder_of(model, spec.kind, settings, loaded, spec.precision, spec.sparsity)
         except UnknownModel as error:
             beside = f", or leave it out: hybrid-search collections drop-leg {collection} {leg}" if spec.beside else ""
             why = "which this version does not know. Use the version that built it"
@@ -188,6 +218,8 @@ def check_same(
     profile: str,
     names: Mapping[LegName, str | None],
     legs: Sequence[LegName] | None = None,
+    precision: Precision | None = None,
+    sparsity: Sparsity | None = None,
 ) -> None:
     """Refuse, by name, other models or legs than a collection was built with. `auto` and None ask for nothing.
 
@@ -204,6 +236,14 @@ def check_same(
             raise ManifestMismatch(collection, f"the {leg} model", repr(have), repr(want))
     if legs is not None and set(legs) != set(manifest.fused()):
         raise ManifestMismatch(collection, "the legs", ",".join(manifest.fused()), ",".join(in_order(legs)))
+    for leg, spec in manifest.legs.items():
+        if leg not in _KINDS or spec.beside:
+            continue
+        model = card(spec.model, spec.kind)
+        if precision is not None and precision_of(model, precision) != spec.precision:
+            raise ManifestMismatch(collection, f"the precision of {spec.model},", spec.precision, precision)
+        if sparsity is not None and _learned(model, spec.kind) and sparsity != spec.sparsity:
+            raise ManifestMismatch(collection, f"the {leg} leg's limits", _told(spec.sparsity), _told(sparsity))
 
 
 def fetch(models: Models, settings: Settings, on_download: OnDownload | None = None) -> None:
@@ -219,17 +259,35 @@ def fetch(models: Models, settings: Settings, on_download: OnDownload | None = N
             hub.ensure(model, settings.cache_dir, on_progress=tell)
 
 
-def encoder_of(model: ModelCard, kind: Kind, settings: Settings, loaded: dict[str, Encoder]) -> Encoder:
+def encoder_of(
+    model: ModelCard,
+    kind: Kind,
+    settings: Settings,
+    loaded: dict[str, Encoder],
+    precision: Precision | None = None,
+    sparsity: Sparsity | None = None,
+) -> Encoder:
     """The encoder of one leg: of a hybrid model the half that its kind says.
 
-    `loaded` holds models by name, so that one which serves several legs is loaded once; this one is added.
+    Args:
+        model: the leg's.
+        kind: which of a hybrid model's vectors.
+        settings: the model cache, the threads, and the precision where none is given.
+        loaded: models by name and precision, so that one which serves several legs is loaded once; this one is added.
+        precision: of a model that has a choice.
+        sparsity: what is kept of a learned sparse model's vectors.
     """
     if model.runtime == "engine":
         return Bm25Encoder(model)
-    if model.name not in loaded:
-        loaded[model.name] = cast(Encoder, load(model, cache_dir=settings.cache_dir, threads=settings.threads))
-    whole = loaded[model.name]
-    return half(cast(HybridEncoder, whole), kind) if model.kind == "hybrid" else whole
+    chosen = precision_of(model, precision or settings.precision)
+    key = f"{model.name} {chosen}"
+    if key not in loaded:
+        options = {"precision": chosen} if chosen != "fp32" else {}
+        found = load(model, cache_dir=settings.cache_dir, threads=settings.threads, **options)
+        loaded[key] = cast(Encoder, found)
+    whole = loaded[key]
+    encoder = half(cast(HybridEncoder, whole), kind) if model.kind == "hybrid" else whole
+    return capped(encoder, sparsity) if sparsity and _learned(model, kind) else encoder
 
 
 def spec_of(encoder: Encoder) -> LegSpec:
@@ -241,6 +299,8 @@ def spec_of(encoder: Encoder) -> LegSpec:
         needs_idf=encoder.card.needs_idf,
         max_tokens=encoder.card.max_tokens,
         average_tokens=encoder.average_tokens if isinstance(encoder, Bm25Encoder) else 0.0,
+        precision=getattr(whole_of(encoder), "precision", "fp32"),
+        sparsity=encoder.sparsity if isinstance(encoder, Capped) else Sparsity(),
     )
 
 
@@ -264,9 +324,22 @@ def _legs_wanted(legs: Sequence[LegName] | None, given: Mapping[LegName, str]) -
     return in_order(set(legs))
 
 
-def _encoders(names: Mapping[LegName, str], settings: Settings) -> dict[LegName, Encoder]:
-    loaded: dict[str, Encoder] = {}
-    return {leg: encoder_of(card(name, _KINDS[leg]), _KINDS[leg], settings, loaded) for leg, name in names.items()}
+def _learned(model: ModelCard, kind: Kind) -> bool:
+    """Whether its sparse vectors may be cut: those of a network, not counts of words."""
+    return kind == "sparse" and model.family not in ("bm25", "bm42", "minicoil")
+
+
+def _told(sparsity: Sparsity) -> str:
+    """The limits as the options are written.
+
+    >>> _told(Sparsity((60, 250), (0.0, 0.1)))
+    'max-active-dims queries=60,documents=250 min-weight documents=0.1'
+    """
+    told = []
+    for name, pair in (("max-active-dims", sparsity.max_active_dims), ("min-weight", sparsity.min_weight)):
+        parts = ",".join(f"{side}={number:g}" for side, number in zip(SIDES, pair, strict=True) if number)
+        told += [f"{name} {parts}"] if parts else []
+    return " ".join(told) or "none"
 
 
 def _auto(cache_dir: Path) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import Field, SecretStr, ValidationError
@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(default=None, description="of the Qdrant server")
     timeout_s: float = Field(default=30.0, gt=0, description="seconds that a request to a server may take")
     cache_dir: Path = Field(default_factory=_default_cache, description="model files")
+    precision: Literal["fp32", "int8", "bf16"] = Field(
+        default="fp32", description="fp32, int8 or bf16: of the models of new collections"
+    )
     threads: int | None = Field(default=None, ge=1, description="threads of a model, all cores when not set")
 
     @classmethod

@@ -354,8 +354,8 @@ class ModelCard:
     Args:
         name: the name on the hub, or the absolute path of a local folder.
         kind: the seat it fills; a `hybrid` model gives both vectors in one pass and may be named for either leg.
-        runtime: what runs it: `fastembed` (ONNX), `torch` (sentence-transformers), `engine` (Qdrant's own BM25),
-            `bundled` (files from a Python package on this machine).
+        runtime: what runs it: `onnx`, `fastembed` (what is no plain graph), `torch` (sentence-transformers), `engine`
+            (Qdrant's own BM25), `bundled` (files from a Python package on this machine).
         family: which of the runtime's classes: `splade`, `inference_free_splade`, `bm25`, `bm42`, `minicoil`,
             `dense`, `cross_encoder`.
         dim: length of the dense vector; 0 for models that give none.
@@ -363,13 +363,14 @@ class ModelCard:
         max_tokens: what it reads of a text, special tokens included; 0 means everything.
         needs_idf: the store has to multiply in the inverse document frequency, for the sparse vector.
         source: the hub repository whose files are loaded; empty for none.
-        files: the files needed from it besides config and tokenizer.
+        files: the files needed from it besides config and tokenizer; of an ONNX model its graph first.
+        pooling: of a dense model's tokens: `mean`, `cls`, `last_token`, `none` (its graph does it); empty: nobody says.
         size_mb: of the download.
     """
 
     name: str
     kind: Literal["sparse", "dense", "hybrid", "reranker"]
-    runtime: Literal["fastembed", "torch", "engine", "bundled"]
+    runtime: Literal["onnx", "fastembed", "torch", "engine", "bundled"]
     family: str
     licence: str = ""
     dim: int = 0
@@ -382,6 +383,7 @@ class ModelCard:
     revision: str = ""
     files: tuple[str, ...] = ()
     size_mb: int = 0
+    pooling: str = ""
     extra: str = ""
     note: str = ""
 

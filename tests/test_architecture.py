@@ -18,7 +18,7 @@ COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cut
 COMPOSERS |= {"changing"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
-HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic"]
+HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
 
 
 def imports_of(file: Path) -> set[str]:
@@ -74,7 +74,7 @@ def test_engines_models_and_printing_stay_in_their_rooms(file: Path) -> None:
         assert file.name == "shard.py"
     if "qdrant_client" in outside:
         assert room_of(file) == "store"
-    if outside & {"onnxruntime", "onnx", "fastembed", "sentence_transformers", "torch"}:
+    if outside & {"onnxruntime", "onnx", "openvino", "fastembed", "sentence_transformers", "torch"}:
         assert room_of(file) in {"encoders", "training"}
     if outside & {"rich", "typer", "textual"}:
         assert room_of(file) in {"cli", "tui"}

@@ -7,11 +7,12 @@ from typing import Annotated, get_args
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.options import names
+from hybrid_search.cli.options import names, precision_of, sparsity_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, index_summary
 from hybrid_search.cli.verb import OK, SOME_FAILED, err, given, note, out
 from hybrid_search.errors import InvalidArgument
+from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.types import Kind
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -26,6 +27,9 @@ def index(
     sparse: options.Sparse = None,
     dense: options.Dense = None,
     legs: options.Legs = None,
+    precision: options.Precision = None,
+    max_active_dims: options.MaxActiveDims = "",
+    min_weight: options.MinWeight = "",
     add_leg: Annotated[
         str | None,
         typer.Option(
@@ -59,11 +63,15 @@ def index(
     from hybrid_search.corpus.fields import FieldMap
     from hybrid_search.indexer import Indexer
 
+    chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
     if add_leg is not None:
         others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
         if any(others) or profile != "auto" or replace or prune or dry_run:
-            raise InvalidArgument("--add-leg takes -c, --wait and --progress only: it reads the texts that are stored.")
-        return _add_leg(collection, add_leg, wait, progress)
+            raise InvalidArgument(
+                "--add-leg takes -c, --precision, --max-active-dims, --min-weight, --wait and --progress only: "
+                "it reads the texts that are stored."
+            )
+        return _add_leg(collection, add_leg, chosen, sparsity, wait, progress)
     if not sources:
         raise InvalidArgument("There is no SOURCE. Name files or folders to index, or - for stdin.")
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
@@ -74,6 +82,8 @@ def index(
         sparse=sparse,
         dense=dense,
         legs=None if legs is None else names(legs),
+        precision=chosen,
+        sparsity=sparsity,
         chunk_tokens=chunk_tokens,
         overlap_tokens=overlap_tokens,
         replace=replace,
@@ -96,14 +106,24 @@ def index(
     raise typer.Exit(SOME_FAILED if report.failed else OK)
 
 
-def _add_leg(collection: str, asked: str, wait: float, progress: str) -> None:
+def _add_leg(
+    collection: str, asked: str, precision: Precision | None, sparsity: Sparsity | None, wait: float, progress: str
+) -> None:
     from hybrid_search.changing import add_leg
 
     leg, model, kind = _leg_and_model(asked)
     try:
         with watching(progress) as watchers:
             report = add_leg(
-                collection, leg, model, kind=kind, settings=given.settings(), wait_s=wait, **watchers._asdict()
+                collection,
+                leg,
+                model,
+                kind=kind,
+                precision=precision,
+                sparsity=sparsity,
+                settings=given.settings(),
+                wait_s=wait,
+                **watchers._asdict(),
             )
     except KeyboardInterrupt:
         note(f"\nWhat was encoded so far is kept. Run the same command again to finish the leg {leg!r}.")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hybrid_search.cli.options import choice
+from hybrid_search.cli.options import PRECISIONS, choice
 from hybrid_search.cli.progress import watching
-from hybrid_search.cli.render import models_table
+from hybrid_search.cli.render import comparison_table, models_table
 from hybrid_search.cli.verb import FAILED, given, note, out, verb
 
 if TYPE_CHECKING:
+    from hybrid_search.manifest import Precision
     from hybrid_search.types import ModelCard
 
 app = typer.Typer(no_args_is_help=True, help="List, show, download and verify models.")
@@ -94,13 +95,25 @@ def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help=
 
 @app.command("verify")
 @verb
-def verify(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")]) -> None:
-    """Check the files of models against their checksums.
+def verify(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")],
+    precision: Annotated[
+        str | None, typer.Option(metavar="int8|bf16", help="Measure instead what it costs against fp32, in nDCG@10.")
+    ] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Option("--dataset", metavar="FOLDER", help="To measure on; may be given again.")
+    ] = None,
+    format: Annotated[str, typer.Option(metavar="table|json", help="Of what was measured.")] = "table",
+) -> None:
+    """Check the files of models against their checksums, or measure what a precision costs.
 
-    Example: `hybrid-search models verify splade`
+    Example: `hybrid-search models verify bundled/all-MiniLM-L6-v2 --precision int8 --dataset datasets/movies`
     """
     from hybrid_search.encoders import hub
 
+    choice(format, ("table", "json"), "--format")
+    if precision is not None or datasets:
+        return _compare(names, precision or "", datasets or [], format)
     cache_dir = given.settings().cache_dir
     broken = False
     for one in [card for name in names for card in _cards(name)]:
@@ -111,3 +124,20 @@ def verify(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="M
     if broken:
         note("Fetch damaged files again: hybrid-search models download NAME")
         raise typer.Exit(FAILED)
+
+
+def _compare(names: list[str], precision: str, datasets: list[str], format: str) -> None:
+    from hybrid_search.evaluation.precision import compare
+
+    asked = cast("Precision", choice(precision, PRECISIONS[1:], "--precision"))
+    with watching("auto") as watchers:
+        found = [
+            compare(one, asked, datasets, given.settings(), watchers._asdict())
+            for name in names
+            for one in _cards(name)
+        ]
+    if format == "json":
+        typer.echo(json.dumps([comparison.to_dict() for comparison in found]))
+    else:
+        for comparison in found:
+            out.print(comparison_table(comparison))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
+from hybrid_search import manifest
 from hybrid_search.errors import InvalidArgument
 
 Collection = Annotated[str, typer.Option("-c", "--collection", metavar="NAME", help="The collection.")]
@@ -27,7 +28,45 @@ Legs = Annotated[
 ]
 
 
-def numbers(text: str, option: str) -> dict[str, float]:
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="fp32|int8|bf16",
+        help="Of the models' products: exact, fast, or fast on processors that have it.  [fp32, or as it was built]",
+    ),
+]
+MaxActiveDims = Annotated[
+    str,
+    typer.Option(metavar="SIDE=N,...", help="Keep the heaviest N of each sparse vector: queries=60,documents=250."),
+]
+MinWeight = Annotated[
+    str, typer.Option(metavar="SIDE=W,...", help="Keep no lighter weights in sparse vectors: documents=0.1.")
+]
+PRECISIONS = ("fp32", "int8", "bf16")
+
+
+def precision_of(value: str | None) -> manifest.Precision | None:
+    """The precision, if it is one.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    return None if value is None else cast("manifest.Precision", choice(value, PRECISIONS, "--precision"))
+
+
+def sparsity_of(max_active_dims: str, min_weight: str) -> manifest.Sparsity | None:
+    """The limits of sparse vectors, by side; None where none is given.
+
+    Raises:
+        InvalidArgument: they cannot be meant.
+    """
+    example = "queries=60,documents=250"
+    dims = numbers(max_active_dims, "--max-active-dims", example) if max_active_dims else {}
+    weights = numbers(min_weight, "--min-weight", "queries=0.1,documents=0.1") if min_weight else {}
+    return manifest.Sparsity.of(dims, weights)
+
+
+def numbers(text: str, option: str, example: str = "sparse=1,dense=0.5") -> dict[str, float]:
     """Read `name=number,...`.
 
     Raises:
@@ -44,7 +83,7 @@ def numbers(text: str, option: str) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals or not name.strip():
-            raise InvalidArgument(f"{option} is {text!r}; write name=number, such as {option} sparse=1,dense=0.5.")
+            raise InvalidArgument(f"{option} is {text!r}; write name=number, such as {option} {example}.")
     return pairs
 
 

@@ -15,6 +15,7 @@ from hybrid_search.types import LEGS, DocumentHit, Results, in_order
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.experiment import Report
+    from hybrid_search.evaluation.precision import Comparison
     from hybrid_search.protocols import CollectionInfo
     from hybrid_search.ranking.expansion import Term
     from hybrid_search.types import ModelCard
@@ -147,6 +148,18 @@ def report_table(report: Report) -> RenderableType:
     for result in report.results:
         cells = [Text(f"{v:.4f}", style="bold" if v == best[name] else "") for name, v in result.measures.items()]
         table.add_row(result.mode, *cells, "" if result.baseline_p is None else f"{result.baseline_p:.4f}")
+    return Group(head, table)
+
+
+def comparison_table(comparison: Comparison) -> RenderableType:
+    """Datasets down; what the precision costs stands last."""
+    name = comparison.precision
+    head = Text.assemble((comparison.model, "bold"), (f"  nDCG@10 in fp32 and in {name}", "dim"))
+    table = _table("dataset", ("queries", True), ("fp32", True), (name, True), ("loss", True))
+    for cost in comparison.costs:
+        table.add_row(cost.dataset, f"{cost.queries:,}", f"{cost.fp32:.4f}", f"{cost.other:.4f}", f"{cost.loss:+.4f}")
+    if len(comparison.costs) > 1:
+        table.add_row("mean", "", "", "", Text(f"{comparison.mean_loss:+.4f}", style="bold"))
     return Group(head, table)
 
 

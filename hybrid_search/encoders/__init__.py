@@ -2,9 +2,10 @@
 
 `catalog.py` knows the models by name, `local.py` reads a folder as one, `hub.py` finds and fetches their files, and
 `load` gives the encoder that a card describes; `halves.py` makes two encoders of one that gives both vectors. One
-module per runtime: `fastembed.py` (ONNX), `torch.py` (sentence-transformers, an extra) and `bundled/` (files of a
-Python package). Models are known by their cards and their files, so a collection can say what it was built with. May
-import protocols, types and errors, and nothing of the other rooms; no model library is imported before a model is used.
+module per runtime: `onnx.py`, `torch.py` (sentence-transformers, an extra), `bundled/` (files of a Python package) and
+`fastembed.py` (what is no plain graph). `tokens.py` reads texts, `graphs/` derives what `onnx.py` runs. Models are
+known by their cards and their files, so a collection can say what it was built with. May import the values, and nothing
+of the other rooms; no model library is imported before a model is used.
 """
 
 from __future__ import annotations
@@ -12,12 +13,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from hybrid_search.errors import ModelError
+from hybrid_search.manifest import Precision
 from hybrid_search.protocols import DenseEncoder, HybridEncoder, Reranker, SparseEncoder
 from hybrid_search.types import ModelCard
 
 
+def precision_of(card: ModelCard, asked: Precision) -> Precision:
+    """What a model is run in where a precision is asked for.
+
+    What has no network, or is in eight bits by its files, is run as it is, which is called `fp32`.
+    """
+    chosen = card.runtime == "onnx" or (card.runtime == "bundled" and card.kind == "dense") or card.runtime == "torch"
+    return asked if chosen else "fp32"
+
+
 def load(
-    card: ModelCard, *, cache_dir: Path, threads: int | None = None
+    card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: Precision = "fp32"
 ) -> SparseEncoder | DenseEncoder | HybridEncoder | Reranker:
     """The encoder or reranker a card describes. Cheap: files are read on first use or by `warm_up()`.
 
@@ -25,10 +36,16 @@ def load(
         card: of the catalogue, or of a local folder.
         cache_dir: where model files are looked for and downloaded to, besides the Hugging Face cache.
         threads: of one forward pass; None means every core.
+        precision: of the products: `fp32` (as the files are), `int8`, `bf16`; see `precision_of`.
 
     Raises:
-        ModelError: the card's runtime is not run here. (Missing files and extras are reported on first use.)
+        ModelError: the card's runtime is not run here, or not in this precision. (Missing files and extras are reported
+            on first use.)
     """
+    if precision == "bf16":
+        from hybrid_search.encoders import openvino
+
+        openvino.require(card.name)
     if card.runtime == "bundled" and card.kind == "hybrid":
         from hybrid_search.encoders.bundled.hybrid import BundledHybrid
 
@@ -37,12 +54,18 @@ def load(
     if card.runtime == "bundled":
         from hybrid_search.encoders.bundled.minilm import BundledDense
 
-        return BundledDense(card, cache_dir=cache_dir, threads=threads)
+        return BundledDense(card, cache_dir=cache_dir, threads=threads, precision=precision)
+    if card.runtime == "onnx":
+        from hybrid_search.encoders import onnx
+
+        return onnx.load(card, cache_dir=cache_dir, threads=threads, precision=precision)
     if card.runtime == "fastembed":
         from hybrid_search.encoders import fastembed
 
         return fastembed.load(card, cache_dir=cache_dir, threads=threads)
     if card.runtime == "torch":
+        if precision != "fp32":
+            raise ModelError(f"{card.name} runs with torch, in fp32 only; {precision} is for ONNX models.")
         from hybrid_search.encoders import torch
 
         return torch.load(card, cache_dir=cache_dir, threads=threads)

@@ -62,7 +62,7 @@ def _reranker(
     return ModelCard(
         name=name,
         kind="reranker",
-        runtime="fastembed",
+        runtime="onnx",
         family="cross_encoder",
         licence=licence,
         max_tokens=max_tokens,
@@ -93,7 +93,7 @@ _SPARSE = (
     ModelCard(
         name="prithivida/Splade_PP_en_v1",
         kind="sparse",
-        runtime="fastembed",
+        runtime="onnx",
         family="splade",
         licence="apache-2.0",
         vocab_size=30522,
@@ -106,7 +106,7 @@ _SPARSE = (
     ModelCard(
         name="opensearch-project/opensearch-neural-sparse-encoding-doc-v3-gte",
         kind="sparse",
-        runtime="fastembed",
+        runtime="onnx",
         family="inference_free_splade",
         licence="apache-2.0",
         vocab_size=30522,

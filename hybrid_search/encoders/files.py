@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hybrid_search.types import ModelCard
@@ -71,8 +71,8 @@ def fingerprint_of(card: ModelCard, hashes: Mapping[str, str], **facts: object) 
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that every reader sees all of it or none of it.
+def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write a file, whole or part by part, so that every reader sees all of it or none of it.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -81,7 +81,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            for part in [content] if isinstance(content, bytes) else content:
+                file.write(part)
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.encoders.sparsity import Capped
 from hybrid_search.protocols import DenseEncoder, Encoder, HybridEncoder, SparseEncoder
 from hybrid_search.types import DenseVector, Kind, LegName, ModelCard, SparseVector, Vector
 
@@ -80,6 +81,8 @@ def half(whole: HybridEncoder, kind: Kind) -> SparseEncoder | DenseEncoder:
 
 def whole_of(encoder: Encoder) -> Encoder:
     """The model that runs when this encoder does: what it is a half of, or itself."""
+    if isinstance(encoder, Capped):
+        return whole_of(encoder.inner)
     return encoder.whole if isinstance(encoder, _Half) else encoder
 
 
@@ -100,6 +103,14 @@ def encode(
         whole: Any = whole_of(next(iter(group.values())))
         vectors = (whole.encode_queries if queries else whole.encode_documents)(texts)
         for leg, encoder in group.items():
-            place = 0 if isinstance(encoder, SparseHalf) else 1
-            found[leg] = [pair[place] for pair in vectors] if isinstance(encoder, _Half) else list(vectors)
+            found[leg] = _taken(encoder, vectors, queries)
     return {leg: found[leg] for leg in encoders}
+
+
+def _taken(encoder: Encoder, vectors: Any, queries: bool) -> Sequence[Vector]:
+    """An encoder's own part of what its model gave."""
+    if isinstance(encoder, Capped):
+        return encoder.cut(_taken(encoder.inner, vectors, queries), queries=queries)  # type: ignore[arg-type]
+    if isinstance(encoder, _Half):
+        return [pair[0 if isinstance(encoder, SparseHalf) else 1] for pair in vectors]
+    return list(vectors)

@@ -30,8 +30,8 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
 
     What is read: `config.json` (architecture, sizes), `tokenizer_config.json` and `sentence_bert_config.json` (length),
     `modules.json` and `config_sentence_transformers.json` (the sentence-transformers layout, prompts), an ONNX file
-    (`model.onnx`, `onnx/model.onnx`, `model_optimized.onnx`: then fastembed runs it, else torch), `idf.json` (queries
-    without inference), and `hybrid_search.json`, whose fields (those of ModelCard, and `pooling`) go before all others.
+    (`model.onnx`, `onnx/model.onnx`, `model_optimized.onnx`: then onnxruntime runs it, else torch), `idf.json` (queries
+    without inference), and `hybrid_search.json`, whose fields (those of ModelCard) go before all others.
 
     The folder that `hybrid-search train` leaves stands for the model in it. A hybrid model, which says of itself in
     `hybrid_search.json` that it is one, serves as sparse and as dense.
@@ -50,6 +50,9 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
     config = _json(inner, "config.json")
     facts: dict[str, Any] = {"runtime": own.get("runtime") or _runtime(folder, bool(onnx))}
     facts["family"] = own.get("family") or _family(folder, config)
+    # Folders of ours that were made when fastembed ran these models say so.
+    if facts["runtime"] == "fastembed" and facts["family"] in _KIND_OF:
+        facts["runtime"] = own["runtime"] = "onnx"
     facts["kind"] = own.get("kind") or _KIND_OF.get(facts["family"], "sparse")
     if not serves(facts["kind"], kind):
         raise ModelError(
@@ -57,6 +60,7 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
         )
     if facts["kind"] == "dense":
         facts["dim"] = own.get("dim") or _dim(folder, config)
+        facts["pooling"] = pooling_of(folder) or ""
     if facts["kind"] == "sparse":
         facts["vocab_size"] = config.get("vocab_size", 0)
     facts["max_tokens"] = own.get("max_tokens") or _max_tokens(inner, config)
@@ -65,7 +69,7 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
     facts["document_prefix"] = prompts.get("document") or prompts.get("passage") or ""
     facts["extra"] = "torch" if facts["runtime"] == "torch" else ""
     facts["needs_idf"] = facts["family"] in _NEED_IDF
-    facts["files"] = own.get("files") or (_files(folder, onnx) if facts["runtime"] == "fastembed" else ())
+    facts["files"] = own.get("files") or (_files(folder, onnx) if facts["runtime"] in ("onnx", "fastembed") else ())
     facts.update({name: value for name, value in own.items() if name in _FIELDS})
     facts["files"] = tuple(facts["files"])
     try:
@@ -121,11 +125,10 @@ def length_limit(folder: Path) -> int | None:
 
 def _own(folder: Path) -> dict[str, Any]:
     own = _json(folder, OWN_FILE)
-    unknown = sorted(set(own) - _FIELDS - {"pooling"})
+    unknown = sorted(set(own) - _FIELDS)
     if unknown:
         raise ModelError(
-            f"{folder / OWN_FILE} has unknown fields {', '.join(unknown)}; "
-            f"known are {', '.join(sorted(_FIELDS | {'pooling'}))}."
+            f"{folder / OWN_FILE} has unknown fields {', '.join(unknown)}; known are {', '.join(sorted(_FIELDS))}."
         )
     return own
 
@@ -154,7 +157,7 @@ def _transformer_folder(folder: Path) -> Path:
 
 def _runtime(folder: Path, has_onnx: bool) -> str:
     if has_onnx:
-        return "fastembed"
+        return "onnx"
     if (folder / "modules.json").is_file() or any((folder / name).is_file() for name in _TORCH_FILES):
         return "torch"
     expected = ", ".join((*_ONNX_FILES, *_TORCH_FILES))
@@ -201,6 +204,6 @@ def _dim(folder: Path, config: Mapping[str, Any]) -> int:
 
 def _files(folder: Path, onnx: list[str]) -> tuple[str, ...]:
     if not onnx:
-        raise ModelError(f"{folder} has no ONNX file ({', '.join(_ONNX_FILES)}) to run with fastembed.")
+        raise ModelError(f"{folder} has no ONNX file ({', '.join(_ONNX_FILES)}) to run.")
     beside = [f"{onnx[0]}_data", f"{onnx[0]}.data", "idf.json"]
     return (onnx[0], *(name for name in beside if (folder / name).is_file()))

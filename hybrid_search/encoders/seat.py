@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.batching import batches, readable
+from hybrid_search.encoders.tokens import counted
 from hybrid_search.errors import ModelUnavailable
+from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ class FileModel(ABC):
         cache_dir: where files are looked for and downloaded to, besides the Hugging Face cache.
         threads: of one forward pass; None means every core.
     """
+
+    precision: Precision = "fp32"
+    """What its products are computed in; `fp32` is as its files are."""
 
     def __init__(self, card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> None:
         self._card = card
@@ -74,7 +79,7 @@ class FileModel(ABC):
         tokenizer = self.tokenizer()
         if tokenizer is None:
             return [0] * len(texts)
-        return [len(found.ids) for found in tokenizer.encode_batch_fast(list(texts))]
+        return counted(tokenizer, texts)
 
     def _batches(self, lengths: Sequence[int], size: tuple[int, int]) -> Iterator[NDArray[np.intp]]:
         """Batches of (tokens, texts) at most `size`, by what the model reads of each text."""

@@ -22,8 +22,8 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
 from hybrid_search.evaluation.significance import paired_p
 from hybrid_search.indexer import Indexer
-from hybrid_search.manifest import Manifest
-from hybrid_search.profiles import DEFAULT_LEGS, NO_LEG, Models, choose, fetch, open_place
+from hybrid_search.manifest import Manifest, Precision, Sparsity
+from hybrid_search.profiles import DEFAULT_LEGS, NO_LEG, Asked, Models, choose, fetch, open_place
 from hybrid_search.protocols import Store
 from hybrid_search.report import IndexReport
 from hybrid_search.searcher import Searcher
@@ -78,6 +78,8 @@ def evaluate(
     sparse: str | None = None,
     dense: str | None = None,
     legs: Sequence[LegName] | None = None,
+    precision: Precision | None = None,
+    sparsity: Sparsity | None = None,
     modes: Sequence[str] | None = None,
     measures: Sequence[str] = measuring.DEFAULT_MEASURES,
     runs: Path | None = None,
@@ -92,6 +94,8 @@ def evaluate(
         sparse: instead of the profile's, as `Indexer.open` takes it.
         dense: the same for the dense leg.
         legs: of a collection that is built, as `Indexer.open` takes them.
+        precision: the same of its models.
+        sparsity: the same of its learned sparse vectors.
         collection: search this one; else one is built, one chunk a document, and reused while data and models are the
             same.
         modes: any leg's name, `hybrid`, `a+b` for these legs fused, and `bm25`: the baseline, whatever legs there are.
@@ -112,9 +116,9 @@ def evaluate(
     name = Path(folder).resolve().name
     job = _Job(open_place(None, settings), settings, data, name, watch or {})
     if collection is None:
-        models = job.choose(profile, sparse, dense, legs)
+        models = job.choose(Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity))
         modes = _check_modes(modes, in_order(models.encoders), usual_modes(models.encoders))
-        main = job.built(models)
+        main = job.built(models, precision, sparsity)
     else:
         main = collection
         found = job.store.info(main).manifest
@@ -157,16 +161,14 @@ class _Job:
             while block := stream.read(1 << 20):
                 self._corpus_hash.update(block)
 
-    def choose(
-        self, profile: str, sparse: str | None, dense: str | None, legs: Sequence[LegName] | None = None
-    ) -> Models:
-        """The models of these names, fetched first where they are not on this machine."""
-        models = choose(profile, {"sparse": sparse, "dense": dense}, self._settings, legs)
+    def choose(self, asked: Asked) -> Models:
+        """The models asked for, fetched first where they are not on this machine."""
+        models = choose(asked.profile, asked.names, self._settings, asked.legs, asked.precision, asked.sparsity)
         self.reason = self.reason or models.reason
         fetch(models, self._settings, self._watch.get("on_download"))
         return models
 
-    def built(self, models: Models) -> str:
+    def built(self, models: Models, precision: Precision | None = None, sparsity: Sparsity | None = None) -> str:
         """The name of a collection with these models over this corpus, built first where it is not there."""
         key = self._corpus_hash.copy()
         for leg, encoder in sorted(models.encoders.items()):
@@ -183,6 +185,8 @@ class _Job:
                 sparse=given.get("sparse", NO_LEG),
                 dense=given.get("dense", NO_LEG),
                 legs=in_order({*LEGS, *given}),
+                precision=precision,
+                sparsity=sparsity,
                 chunk_tokens=0,
             )
             report = indexer.index(self._data.corpus.parent, **cast(Any, self._watch))
@@ -210,7 +214,7 @@ class _Job:
             return main, BASELINE
         if "sparse" in legs and legs["sparse"].model == BM25_ENGINE:
             return main, "sparse"
-        return self.built(self.choose("bundled", BM25_ENGINE, NO_LEG, LEGS)), "sparse"
+        return self.built(self.choose(Asked("bundled", {"sparse": BM25_ENGINE, "dense": NO_LEG}, LEGS))), "sparse"
 
     def _searcher(self, collection: str) -> Searcher:
         """One for all modes of a collection, so that its models are loaded once; closed with `open`."""

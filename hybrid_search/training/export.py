@@ -102,7 +102,7 @@ def _exported(
 
 
 def _write(model: Any, folder: Path, graph: bytes, licence: str) -> None:
-    """Graph, tokenizer, config and our own file of facts: everything that `local_card` and fastembed read."""
+    """Graph, tokenizer, config and our own file of facts: everything that `local_card` and the ONNX runner read."""
     (folder / "model.onnx").write_bytes(graph)
     tokenizer = model.tokenizer
     tokenizer.save_pretrained(str(folder))
@@ -117,7 +117,7 @@ def _write(model: Any, folder: Path, graph: bytes, licence: str) -> None:
         _dump(folder / "idf.json", _query_table(model))
     own = {
         "kind": "sparse",
-        "runtime": "fastembed",
+        "runtime": "onnx",
         "family": "inference_free_splade" if free else "splade",
         "max_tokens": model.max_seq_length,
         "vocab_size": config["vocab_size"],

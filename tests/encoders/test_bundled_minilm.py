@@ -11,7 +11,7 @@ from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.bundled import minilm, package
 from hybrid_search.encoders.bundled.graph import BertShape, read_safetensors
 from hybrid_search.encoders.catalog import card
-from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
+from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.protocols import DenseEncoder
 from tests import hub_models
 
@@ -55,7 +55,7 @@ def small_card():
 
 
 def cached_graph(cache_dir):
-    (path,) = (cache_dir / "bundled").glob("*.onnx")
+    (path,) = (cache_dir / "derived").glob("*/graph.onnx")
     return path
 
 
@@ -139,14 +139,15 @@ def test_the_graph_is_made_once(small, tmp_path):
     second = minilm.BundledDense(small_card(), cache_dir=cache_dir, folder=small)
     np.testing.assert_array_equal(second.encode_documents(["music"]), wanted)
     assert cached_graph(cache_dir).stat().st_mtime_ns == before
-    assert [path.name for path in (cache_dir / "bundled").iterdir() if path.suffix == ".tmp"] == []
+    assert [path.name for path in (cache_dir / "derived").rglob("*") if path.suffix == ".tmp"] == []
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "unsealed"])
-def test_a_damaged_graph_is_made_again(small, tmp_path, harm):
+@pytest.mark.parametrize("file", ["graph.onnx", "weights.bin"])
+def test_a_damaged_graph_is_made_again(small, tmp_path, harm, file):
     cache_dir = tmp_path / "cache"
     wanted = minilm.BundledDense(small_card(), cache_dir=cache_dir, folder=small).encode_documents(["music"])
-    path = cached_graph(cache_dir)
+    path = cached_graph(cache_dir).with_name(file)
     content = path.read_bytes()
     if harm == "cut":
         path.write_bytes(content[:-1000])
@@ -154,7 +155,7 @@ def test_a_damaged_graph_is_made_again(small, tmp_path, harm):
         middle = len(content) // 2
         path.write_bytes(content[:middle] + b"\x41\x41\x41\x41" + content[middle + 4 :])
     else:
-        path.with_suffix(".sha256").unlink()
+        path.with_name("index.json").unlink()
     found = minilm.BundledDense(small_card(), cache_dir=cache_dir, folder=small).encode_documents(["music"])
     np.testing.assert_array_equal(found, wanted)
     assert path.read_bytes() == content
@@ -168,7 +169,7 @@ def test_other_weights_make_another_graph(small, tmp_path):
     hub_models.write_safetensors(small / "model.safetensors", hub_models.weights(11))
     second = minilm.BundledDense(small_card(), cache_dir=cache_dir, folder=small)
     second.warm_up()
-    assert len(list((cache_dir / "bundled").glob("*.onnx"))) == 2
+    assert len(list((cache_dir / "derived").iterdir())) == 2
     assert second.fingerprint() != old
 
 
@@ -210,13 +211,3 @@ def test_missing_weights_are_named(small, tmp_path):
 def test_other_architectures_are_refused():
     with pytest.raises(ModelError, match="Not a plain BERT"):
         BertShape.of({"hidden_act": "silu"})
-
-
-@needs_package
-def test_without_onnx_the_extra_is_named(encoder, tmp_path, monkeypatch):
-    from hybrid_search.encoders.bundled import minilm
-
-    fresh = minilm.BundledDense(encoder.card, cache_dir=tmp_path)
-    monkeypatch.setattr(minilm, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"'hybrid-search\[minilm\]'"):
-        fresh.warm_up()

@@ -40,7 +40,7 @@ def fastembed_models():
 
 def test_every_model_of_fastembed_is_a_card_or_left_out_for_a_reason():
     theirs = {model.model for _, _, model in fastembed_models()}
-    ours = {found.name for found in CARDS if found.runtime == "fastembed"}
+    ours = {found.name for found in CARDS if found.runtime in ("onnx", "fastembed")}
     assert ours == theirs - NOT_CARRIED
     assert theirs >= NOT_CARRIED
 
@@ -54,11 +54,22 @@ def test_cards_say_what_fastembed_says():
         "MiniCOIL": "minicoil",
         "OnnxTextCrossEncoder": "cross_encoder",
     }
+    poolings = {
+        "OnnxTextEmbedding": "cls",
+        "PooledEmbedding": "mean",
+        "PooledNormalizedEmbedding": "mean",
+        "JinaEmbeddingV3": "mean",
+        "LastTokenNormalizedEmbedding": "last_token",
+        "BuiltinSentenceEmbedding": "none",
+    }
     for kind, model_class, theirs in fastembed_models():
         if theirs.model in NOT_CARRIED:
             continue
         ours = card(theirs.model, kind)
         assert ours.family == families.get(model_class, "dense"), ours.name
+        assert ours.pooling == poolings.get(model_class, ""), ours.name
+        by_fastembed = ours.family in ("bm25", "bm42", "minicoil") or model_class == "StaticTextEmbedding"
+        assert ours.runtime == ("fastembed" if by_fastembed else "onnx"), ours.name
         assert ours.source == theirs.sources.hf, ours.name
         assert ours.files == (theirs.model_file, *theirs.additional_files), ours.name
         assert ours.licence == theirs.license, ours.name
@@ -92,7 +103,7 @@ def test_cards_are_sound():
         assert (found.dim > 0) == (found.kind in ("dense", "hybrid") and found.runtime != "torch"), found.name
         assert found.kind != "hybrid" or found.vocab_size > 0, found.name
         assert found.extra == ("torch" if found.runtime == "torch" else ""), found.name
-        assert bool(found.source) == (found.runtime in ("fastembed", "torch")), found.name
+        assert bool(found.source) == (found.runtime in ("onnx", "fastembed", "torch")), found.name
         assert (found.max_tokens == 0) == (found.family == "bm25"), found.name
         weighs_itself = found.family not in ("bm25", "bm42", "minicoil") and found.name != BUNDLED_HYBRID
         assert found.needs_idf != weighs_itself, found.name

@@ -21,7 +21,7 @@ def test_a_splade_folder(tmp_path):
     folder = hub_models.splade_folder(tmp_path / "any-name-at-all")
     found = card(str(folder), "sparse")
     assert found.name == str(folder.resolve())
-    assert (found.runtime, found.family, found.files) == ("fastembed", "splade", ("model.onnx",))
+    assert (found.runtime, found.family, found.files) == ("onnx", "splade", ("model.onnx",))
     assert (found.vocab_size, found.max_tokens, found.dim) == (len(hub_models.VOCABULARY), 512, 0)
     assert (found.needs_idf, found.source, found.extra) == (False, "", "")
 

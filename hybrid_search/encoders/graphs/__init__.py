@@ -1,0 +1,1 @@
+"""ONNX graphs made of models' own: pooling taken into the graph, products in eight bits; kept in the cache folder."""

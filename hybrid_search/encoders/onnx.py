@@ -1,0 +1,299 @@
+"""ONNX models run by onnxruntime: SPLADE, inference-free SPLADE, dense models, cross-encoders.
+
+What runs is a graph derived from the model's own (`graphs/`), which gives one row a text. Texts are tokenised once,
+batched by length under a bound of tokens, and come back in their order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.encoders import hub
+from hybrid_search.encoders.files import file_hash, fingerprint_of
+from hybrid_search.encoders.graphs.derived import Derived, Source, derived
+from hybrid_search.encoders.graphs.folding import OUTPUT, NoPooling, Wanted
+from hybrid_search.encoders.openvino import OpenVinoSession
+from hybrid_search.encoders.seat import FileModel
+from hybrid_search.encoders.sessions import open_session
+from hybrid_search.encoders.table import Table
+from hybrid_search.encoders.tokens import Ids, Pair, Reader
+from hybrid_search.errors import ModelError, ModelUnavailable
+from hybrid_search.manifest import Precision
+from hybrid_search.types import ModelCard, SparseVector
+
+# (tokens, texts) of one batch.
+_SPLADE_BATCH = (512, 32)
+_DENSE_BATCH = (1024, 64)
+_RERANK_BATCH = (1024, 64)
+_NUMPY = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16}
+PRECISION_VERSION = 1
+"""Goes into fingerprints: raise it whenever another precision than fp32 gives other vectors."""
+
+# What jina-embeddings-v3 calls its tasks.
+_TASKS = {"queries": 0, "documents": 1}
+
+
+def load(
+    card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: Precision = "fp32"
+) -> OnnxSparse | OnnxDense | OnnxReranker:
+    """The encoder or reranker of a card whose runtime is `onnx`."""
+    if card.kind == "sparse":
+        return OnnxSparse(card, cache_dir=cache_dir, threads=threads, precision=precision)
+    seat = OnnxDense if card.kind == "dense" else OnnxReranker
+    return seat(card, cache_dir=cache_dir, threads=threads, precision=precision)
+
+
+class Network:
+    """A derived graph, open.
+
+    Args:
+        graph: what runs.
+        threads: of one run; None means every core.
+        precision: `bf16` is OpenVINO's; what is in eight bits is so by the graph.
+    """
+
+    def __init__(self, graph: Derived, threads: int | None, precision: Precision = "fp32") -> None:
+        self.graph = graph
+        if precision == "bf16":
+            if graph.file is None:
+                raise ModelError("bf16 needs a cache folder that can be written, and there is none.")
+            self._session: Any = OpenVinoSession(graph.file, threads)
+            return
+        # Held: the session reads the weights from where they are mapped.
+        self._arrays = graph.arrays()
+        self._session = open_session(graph.graph, self._arrays, threads=threads)
+        graph.maps.let_go()
+
+    def rows(self, texts: Sequence[Ids | Pair], side: str) -> NDArray[np.float32]:
+        """One row a text; they are padded to the longest."""
+        ids = [text.ids if isinstance(text, Pair) else text for text in texts]
+        lengths = np.array([len(each) for each in ids])
+        length = max(1, int(lengths.max()))
+        attended = np.arange(length) < lengths[:, None]
+        given: dict[str, NDArray[Any]] = {}
+        for name, kind in self.graph.inputs.items():
+            dtype = _NUMPY.get(kind, np.int64)
+            if name == "input_ids":
+                given[name] = _filled(ids, attended, dtype)
+            elif name == "attention_mask":
+                given[name] = attended.astype(dtype)
+            elif name == "token_type_ids":
+                types = [text.types for text in texts if isinstance(text, Pair)]
+                given[name] = _filled(types, attended, dtype) if types else np.zeros(attended.shape, dtype)
+            elif name == "position_ids":
+                given[name] = np.where(attended, np.arange(length), 0).astype(dtype)
+            elif name == "task_id":
+                given[name] = np.array(_TASKS[side], dtype=dtype)
+            else:
+                raise ModelError(f"The graph asks for {name!r}, which is not known here.")
+        [rows] = self._session.run([OUTPUT], given)
+        found: NDArray[np.float32] = rows
+        return found
+
+
+class _Onnx(FileModel):
+    """What the three seats share: the fingerprint, the network, the reading, and their faults."""
+
+    def __init__(
+        self, card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: Precision = "fp32"
+    ) -> None:
+        super().__init__(card, cache_dir=cache_dir, threads=threads)
+        self.precision = precision
+        self._reader: Reader | None = None
+
+    def fingerprint(self) -> str:
+        names = (*hub.needed_files(self._card), "special_tokens_map.json")
+        facts: dict[str, Any] = {}
+        if self._card.kind == "dense" and not self._card.source:
+            facts["pooling"] = self._card.pooling or None
+        return fingerprint_of(self._card, self._hashes(names), **facts, **self._precise())
+
+    def _precise(self) -> dict[str, str]:
+        """What a precision adds to the fingerprint; nothing for the files' own."""
+        return {} if self.precision == "fp32" else {"precision": f"{self.precision} {PRECISION_VERSION}"}
+
+    def warm_up(self) -> None:
+        self._reading()
+        self._loaded()
+
+    def _loaded(self) -> Network:
+        with self._lock:
+            if self._model is None:
+                with self._faults():
+                    self._model = Network(self._derived(), self._threads, self.precision)
+            found: Network = self._model
+            return found
+
+    def _derived(self) -> Derived:
+        return derived(self._source(), self._wanted(), self.precision, self._cache_dir)
+
+    def _source(self) -> Source:
+        files = [name for name in self._card.files if name != "idf.json"]
+        return Source(self._folder(), files[0], self._hashes(files))
+
+    def _wanted(self) -> Wanted:
+        return Wanted(self._card.family, self._card.pooling, self._card.dim or self._card.vocab_size)
+
+    def _hashes(self, names: Sequence[str]) -> dict[str, str]:
+        folder = self._folder()
+        return {name: file_hash(folder / name, self._cache_dir) for name in names if (folder / name).is_file()}
+
+    def _reading(self) -> Reader:
+        with self._lock:
+            if self._reader is None:
+                self._reader = Reader(self._own_tokenizer(), self._card.max_tokens)
+            return self._reader
+
+    def _rows(
+        self, texts: Sequence[Ids | Pair], size: tuple[int, int], side: str
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+        """Batch by batch the places of its texts, and their rows."""
+        network = self._loaded()
+        lengths = [len(text.ids if isinstance(text, Pair) else text) for text in texts]
+        for batch in self._batches(lengths, size):
+            with self._running():
+                rows = network.rows([texts[place] for place in batch], side)
+                if len(rows) != len(batch):
+                    raise ModelError(f"{len(rows)} rows came back for {len(batch)} texts.")
+            yield batch, rows
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except NoPooling as fault:
+            raise ModelError(
+                f"{self._folder()} does not say how its token vectors become one. Add 1_Pooling/config.json "
+                '(sentence-transformers) or hybrid_search.json with {"pooling": "mean"} ("cls", "last_token").'
+            ) from fault
+        except MemoryError:
+            raise
+        except Exception as fault:  # onnxruntime has no error type of its own
+            raise ModelUnavailable(
+                f"{self._card.name} cannot be loaded from {self._folder()}: {fault} "
+                f"Check its files: hybrid-search models verify {self._card.name}"
+            ) from fault
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as fault:  # whatever onnxruntime raises for a graph that is not what its card says
+            raise ModelError(f"{self._card.name} ({self._card.family}) failed on a batch of texts: {fault}") from fault
+
+
+class OnnxSparse(_Onnx):
+    """A SPLADE model. Of an inference-free one the queries are looked up in a table, and no network is loaded."""
+
+    _table: Table | None = None
+
+    def warm_up(self) -> None:
+        """What a query needs."""
+        self._reading()
+        if self._looked_up():
+            self._tabled()
+        else:
+            self._loaded()
+
+    def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
+        return self._encode(self._reading().texts(self._documents(texts)), "documents")
+
+    def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
+        ids = self._reading().texts(self._queries(texts))
+        return [self._tabled().vector(each) for each in ids] if self._looked_up() else self._encode(ids, "queries")
+
+    def terms(self, indices: Sequence[int]) -> list[str]:
+        """The wordpiece of each dimension."""
+        tokenizer = self._own_tokenizer()
+        return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+
+    def _looked_up(self) -> bool:
+        return self._card.family == "inference_free_splade"
+
+    def _tabled(self) -> Table:
+        with self._lock:
+            if self._table is None:
+                with self._faults():
+                    self._table = Table.read(self._folder(), self._own_tokenizer())
+            return self._table
+
+    def _encode(self, ids: Sequence[Ids], side: str) -> list[SparseVector]:
+        encoded: list[Any] = [None] * len(ids)
+        pooled = bool(ids) and self._loaded().graph.pooled
+        for batch, rows in self._rows(ids, _SPLADE_BATCH, side):
+            if self._looked_up():
+                rows[:, self._tabled().special] = 0
+            logs = (2 if self._looked_up() else 1) if pooled else 0
+            for place, vector in zip(batch, sparse_rows(rows, logs), strict=True):
+                encoded[place] = vector
+        return encoded
+
+
+class OnnxDense(_Onnx):
+    """A dense encoder; vectors leave it with unit length, whatever the model does."""
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._encode(self._documents(texts), "documents")
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._encode(self._queries(texts), "queries")
+
+    def _encode(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
+        encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
+        for batch, rows in self._rows(self._reading().texts(texts), _DENSE_BATCH, side):
+            if rows.shape[1:] != (self._card.dim,):
+                raise ModelError(f"{self._card.name} gave {rows.shape[1]} dimensions; its card says {self._card.dim}.")
+            norms = np.linalg.norm(rows, axis=1, keepdims=True)
+            encoded[batch] = rows / np.maximum(norms, np.finfo(np.float32).tiny)
+        return encoded
+
+
+class OnnxReranker(_Onnx):
+    """A cross-encoder: reads query and text together. Scores are the model's raw outputs."""
+
+    def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        (asked,) = self._queries([query])
+        pairs = self._reading().pairs(asked, self._documents(texts))
+        scores = np.zeros(len(pairs), dtype=np.float32)
+        for batch, rows in self._rows(pairs, _RERANK_BATCH, "documents"):
+            if rows.ndim > 2:
+                raise ModelError(
+                    f"{self._card.name} ({self._card.family}) failed on a batch of texts: {rows.shape[1:]} numbers "
+                    "came back for each; one was expected."
+                )
+            scores[batch] = rows.reshape(len(batch), -1)[:, 0]
+        return scores
+
+
+def sparse_rows(rows: NDArray[np.float32], logs: int) -> list[SparseVector]:
+    """The vectors of a batch, from one look over all of it: of weights above 0, log(1 + w) taken `logs` times.
+
+    Args:
+        rows: shape (batch, vocabulary).
+        logs: 0, 1 or 2.
+    """
+    width = rows.shape[1]
+    flat = np.ascontiguousarray(rows).reshape(-1)
+    active = np.flatnonzero(flat > 0)
+    values = flat[active]
+    for _ in range(logs):
+        values = np.log1p(values)
+    ends = np.searchsorted(active, np.arange(1, len(rows)) * width)
+    indices = (active % width).astype(np.int32)
+    parts = zip(np.split(indices, ends), np.split(values, ends), strict=True)
+    return [SparseVector(dims, weights) for dims, weights in parts]
+
+
+def _filled(rows: Sequence[Ids], attended: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
+    """Rows of different lengths as one array, 0 behind their ends."""
+    found = np.zeros(attended.shape, dtype=dtype)
+    found[attended] = np.concatenate(rows)
+    return found

@@ -1,0 +1,34 @@
+"""How onnxruntime is asked to run a graph here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def open_session(graph: bytes, weights: Arrays, *, threads: int | None = None) -> Any:
+    """An `onnxruntime.InferenceSession` on the processor.
+
+    Args:
+        graph: the ONNX file.
+        weights: those that the file only names; they must outlive the session.
+        threads: of one run; None means every core.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Lengths change from batch to batch, so a plan of the memory for one of them is kept for nothing.
+    options.enable_mem_pattern = False
+    # Numbers too small to matter cost a hundred times the time of others.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if weights:
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

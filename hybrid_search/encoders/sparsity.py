@@ -1,0 +1,78 @@
+"""Smaller sparse vectors: the heaviest weights of each, the same for every sparse encoder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from hybrid_search.manifest import Sparsity
+from hybrid_search.protocols import Encoder, SparseEncoder
+from hybrid_search.types import ModelCard, SparseVector
+
+
+def kept(vector: SparseVector, max_active_dims: int, min_weight: float) -> SparseVector:
+    """The vector without its lightest weights; by size where they are signed. Of equal weights the first are kept.
+
+    Args:
+        vector: as the model gives it.
+        max_active_dims: weights that are kept at most; 0 for all.
+        min_weight: lighter ones are dropped, and if they are all that there is.
+    """
+    weights = np.abs(vector.values)
+    chosen = np.flatnonzero(weights >= min_weight)
+    if 0 < max_active_dims < len(chosen):
+        heaviest = np.argsort(-weights[chosen], kind="stable")[:max_active_dims]
+        chosen = np.sort(chosen[heaviest])
+    if len(chosen) == len(vector):
+        return vector
+    return SparseVector(vector.indices[chosen], vector.values[chosen], vector.signed)
+
+
+class Capped:
+    """A sparse encoder whose vectors keep their heaviest weights only.
+
+    Args:
+        inner: what gives them.
+        sparsity: what is kept of them.
+    """
+
+    def __init__(self, inner: SparseEncoder, sparsity: Sparsity) -> None:
+        self.inner, self.sparsity = inner, sparsity
+
+    @property
+    def card(self) -> ModelCard:
+        return self.inner.card
+
+    def fingerprint(self) -> str:
+        content = f"{self.inner.fingerprint()} {self.sparsity.max_active_dims} {self.sparsity.min_weight}"
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+    def warm_up(self) -> None:
+        self.inner.warm_up()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self.inner.count_tokens(texts)
+
+    def terms(self, indices: Sequence[int]) -> list[str]:
+        return self.inner.terms(indices)
+
+    def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
+        return self.cut(self.inner.encode_documents(texts))
+
+    def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
+        return self.cut(self.inner.encode_queries(texts), queries=True)
+
+    def cut(self, vectors: Sequence[SparseVector], *, queries: bool = False) -> list[SparseVector]:
+        """What is kept of the inner encoder's vectors."""
+        side = 0 if queries else 1
+        dims, weight = self.sparsity.max_active_dims[side], self.sparsity.min_weight[side]
+        return [kept(vector, dims, weight) for vector in vectors]
+
+
+def capped(encoder: Encoder, sparsity: Sparsity) -> Encoder:
+    """The encoder, cut where something is to be cut of its vectors."""
+    if sparsity == Sparsity() or not isinstance(encoder, SparseEncoder):
+        return encoder
+    return Capped(encoder, sparsity)
