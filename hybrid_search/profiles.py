@@ -236,6 +236,8 @@ def check_same(
             raise ManifestMismatch(collection, f"the {leg} model", repr(have), repr(want))
     if legs is not None and set(legs) != set(manifest.fused()):
         raise ManifestMismatch(collection, "the legs", ",".join(manifest.fused()), ",".join(in_order(legs)))
+    if precision is None and sparsity is None:
+        return
     for leg, spec in manifest.legs.items():
         if leg not in _KINDS or spec.beside:
             continue
