@@ -141,7 +141,7 @@ def test_a_collection_is_searched_as_it_was_built(folder, settings, jsonl):
     assert again.unchanged == 3
     same = Indexer.open("c", settings=settings, precision="int8", sparsity=SPARSITY).index([str(jsonl(rows))])
     assert same.unchanged == 3
-    with pytest.raises(ManifestMismatch, match="the sparse leg.s limits max-active-dims queries=3"):
+    with pytest.raises(ManifestMismatch, match=r"the sparse leg.s limits max-active-dims queries=3"):
         Indexer.open("c", settings=settings, sparsity=Sparsity((3, 9))).index([str(jsonl(rows))])
     with pytest.raises(ManifestMismatch, match="int8, not with fp32"):
         Indexer.open("c", settings=settings, precision="fp32").index([str(jsonl(rows))])
