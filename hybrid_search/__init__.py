@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hybrid_search.changing import add_leg, drop_leg, join_leg, swap_legs
     from hybrid_search.errors import HybridSearchError
     from hybrid_search.indexer import Indexer
+    from hybrid_search.manifest import Sparsity
     from hybrid_search.report import IndexReport
     from hybrid_search.searcher import Searcher
     from hybrid_search.types import Document, DocumentHit, Failure, LegHit, Results, SparseVector
@@ -35,6 +36,7 @@ _HOME = {
     "Results": "types",
     "Searcher": "searcher",
     "SparseVector": "types",
+    "Sparsity": "manifest",
     "add_leg": "changing",
     "drop_leg": "changing",
     "join_leg": "changing",
@@ -52,6 +54,7 @@ __all__ = [
     "Results",
     "Searcher",
     "SparseVector",
+    "Sparsity",
     "add_leg",
     "drop_leg",
     "join_leg",

@@ -27,7 +27,7 @@ class Encoder(Protocol):
         ...
 
     def warm_up(self) -> None:
-        """Load the weights now. Raises ModelError where that fails."""
+        """Load now what a query needs. Raises ModelError where that fails."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

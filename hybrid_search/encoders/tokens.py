@@ -24,6 +24,8 @@ _AT_ONCE = 1 << 20
 # Of a text that goes on, first this many characters for each token the model reads; eight times as many where that was
 # not enough (long runs of blanks, or of letters that are one unknown word).
 _CHARACTERS_A_TOKEN = 8
+# And never fewer than this: a word that is cut must stay one that is too long to be known.
+_LEAST_CHARACTERS = 1024
 # Pieces beyond the limit that must be there too: the last ones before a cut may not be those of the whole text.
 _MARGIN = 32
 
@@ -81,7 +83,7 @@ class Reader:
         """The bare pieces of each text: all of them, or more than `room` where there are more; 0 for all."""
         found: list[Ids] = [np.zeros(0, np.int32)] * len(texts)
         left: Sequence[int] = range(len(texts))
-        characters = room * _CHARACTERS_A_TOKEN if room else max(map(len, texts), default=0)
+        characters = max(room * _CHARACTERS_A_TOKEN, _LEAST_CHARACTERS) if room else max(map(len, texts), default=0)
         while left:
             again = []
             for group in grouped([min(len(texts[place]), characters) for place in left]):
