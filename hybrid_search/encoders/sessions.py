@@ -24,8 +24,7 @@ def open_session(graph: bytes, weights: Arrays, *, threads: int | None = None) -
     options.log_severity_level = 3
     # Lengths change from batch to batch, so a plan of the memory for one of them is kept for nothing.
     options.enable_mem_pattern = False
-    # Numbers too small to matter cost a hundred times the time of others.
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # `session.set_denormal_as_zero` is left off: it changes the arithmetic of the thread that opens the session too.
     if threads is not None:
         options.intra_op_num_threads = threads
     if weights:
