@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.seat import FileModel
-from hybrid_search.errors import ModelError, ModelUnavailable
+from hybrid_search.errors import ModelError
 from hybrid_search.types import ModelCard, SparseVector
 
 # (tokens, texts) of one batch.
@@ -56,35 +56,23 @@ class _Fastembed(FileModel):
             if self._model is None:
                 folder = self._folder()
                 _hush()
-                with self._faults_of(folder):
+                with self._faults():
                     model = self._open(folder)
                     self._limit_length(model)
                 self._model = model
             if weights and self._card.family in _LAZY and getattr(self._model, "model", None) is None:
-                with self._faults_of(self._folder()):
+                with self._faults():
                     self._model.load_onnx_model()
             return self._model
 
     @contextlib.contextmanager
-    def _faults_of(self, folder: Path) -> Iterator[None]:
+    def _faults(self) -> Iterator[None]:
         try:
             yield
         except (ModelError, MemoryError):
             raise
         except Exception as fault:  # onnxruntime, tokenizers and fastembed share no error type
-            raise ModelUnavailable(
-                f"{self._card.name} cannot be loaded from {folder}: {fault} "
-                f"Check its files: hybrid-search models verify {self._card.name}"
-            ) from fault
-
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        try:
-            yield
-        except MemoryError:
-            raise
-        except Exception as fault:  # whatever onnxruntime raises for a graph that is not what its card says
-            raise ModelError(f"{self._card.name} ({self._card.family}) failed on a batch of texts: {fault}") from fault
+            raise self._unloadable(fault) from fault
 
     def _limit_length(self, model: Any) -> None:
         if self._card.max_tokens == 0 or getattr(model, "tokenizer", None) is None:

@@ -21,9 +21,10 @@ from hybrid_search.encoders.graphs.folding import OUTPUT, NoPooling, Wanted
 from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.seat import FileModel
 from hybrid_search.encoders.sessions import open_session
+from hybrid_search.encoders.sparsity import sparse_rows
 from hybrid_search.encoders.table import Table
-from hybrid_search.encoders.tokens import Ids, Pair, Reader
-from hybrid_search.errors import ModelError, ModelUnavailable
+from hybrid_search.encoders.tokens import Ids, Pair, Reader, attention, filled
+from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
 
@@ -73,21 +74,19 @@ class Network:
     def rows(self, texts: Sequence[Ids | Pair], side: str) -> NDArray[np.float32]:
         """One row a text; they are padded to the longest."""
         ids = [text.ids if isinstance(text, Pair) else text for text in texts]
-        lengths = np.array([len(each) for each in ids])
-        length = max(1, int(lengths.max()))
-        attended = np.arange(length) < lengths[:, None]
+        attended = attention(ids)
         given: dict[str, NDArray[Any]] = {}
         for name, kind in self.graph.inputs.items():
             dtype = _NUMPY.get(kind, np.int64)
             if name == "input_ids":
-                given[name] = _filled(ids, attended, dtype)
+                given[name] = filled(ids, attended, dtype)
             elif name == "attention_mask":
                 given[name] = attended.astype(dtype)
             elif name == "token_type_ids":
                 types = [text.types for text in texts if isinstance(text, Pair)]
-                given[name] = _filled(types, attended, dtype) if types else np.zeros(attended.shape, dtype)
+                given[name] = filled(types, attended, dtype) if types else np.zeros(attended.shape, dtype)
             elif name == "position_ids":
-                given[name] = np.where(attended, np.arange(length), 0).astype(dtype)
+                given[name] = np.where(attended, np.arange(attended.shape[1]), 0).astype(dtype)
             elif name == "task_id":
                 given[name] = np.array(_TASKS[side], dtype=dtype)
             else:
@@ -175,19 +174,7 @@ class _Onnx(FileModel):
         except MemoryError:
             raise
         except Exception as fault:  # onnxruntime has no error type of its own
-            raise ModelUnavailable(
-                f"{self._card.name} cannot be loaded from {self._folder()}: {fault} "
-                f"Check its files: hybrid-search models verify {self._card.name}"
-            ) from fault
-
-    @contextlib.contextmanager
-    def _running(self) -> Iterator[None]:
-        try:
-            yield
-        except MemoryError:
-            raise
-        except Exception as fault:  # whatever onnxruntime raises for a graph that is not what its card says
-            raise ModelError(f"{self._card.name} ({self._card.family}) failed on a batch of texts: {fault}") from fault
+            raise self._unloadable(fault) from fault
 
 
 class OnnxSparse(_Onnx):
@@ -271,29 +258,3 @@ class OnnxReranker(_Onnx):
                 )
             scores[batch] = rows.reshape(len(batch), -1)[:, 0]
         return scores
-
-
-def sparse_rows(rows: NDArray[np.float32], logs: int) -> list[SparseVector]:
-    """The vectors of a batch, from one look over all of it: of weights above 0, log(1 + w) taken `logs` times.
-
-    Args:
-        rows: shape (batch, vocabulary).
-        logs: 0, 1 or 2.
-    """
-    width = rows.shape[1]
-    flat = np.ascontiguousarray(rows).reshape(-1)
-    active = np.flatnonzero(flat > 0)
-    values = flat[active]
-    for _ in range(logs):
-        values = np.log1p(values)
-    ends = np.searchsorted(active, np.arange(1, len(rows)) * width)
-    indices = (active % width).astype(np.int32)
-    parts = zip(np.split(indices, ends), np.split(values, ends), strict=True)
-    return [SparseVector(dims, weights) for dims, weights in parts]
-
-
-def _filled(rows: Sequence[Ids], attended: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
-    """Rows of different lengths as one array, 0 behind their ends."""
-    found = np.zeros(attended.shape, dtype=dtype)
-    found[attended] = np.concatenate(rows)
-    return found

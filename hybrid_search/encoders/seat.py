@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.batching import batches, readable
 from hybrid_search.encoders.tokens import counted
-from hybrid_search.errors import ModelUnavailable
+from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
 
@@ -108,6 +109,22 @@ class FileModel(ABC):
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
+
+    def _unloadable(self, fault: Exception) -> ModelUnavailable:
+        """The error for whatever a runtime raises on files it cannot load; runtimes share no error type."""
+        return ModelUnavailable(
+            f"{self._card.name} cannot be loaded from {self._folder()}: {fault} "
+            f"Check its files: hybrid-search models verify {self._card.name}"
+        )
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as fault:  # whatever a runtime raises for a graph that is not what its card says
+            raise ModelError(f"{self._card.name} ({self._card.family}) failed on a batch of texts: {fault}") from fault
 
     @abstractmethod
     def _loaded(self) -> Any:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def open_session(graph: bytes, weights: Arrays, *, threads: int | None = None) -> Any:
+def open_session(graph: bytes | str, weights: Arrays, *, threads: int | None = None) -> Any:
     """An `onnxruntime.InferenceSession` on the processor.
 
     Args:
-        graph: the ONNX file.
+        graph: the ONNX file, or its path.
         weights: those that the file only names; they must outlive the session.
         threads: of one run; None means every core.
     """

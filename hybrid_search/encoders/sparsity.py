@@ -1,4 +1,4 @@
-"""Smaller sparse vectors: the heaviest weights of each, the same for every sparse encoder."""
+"""Rows to sparse vectors, and smaller ones: the heaviest weights of each, the same for every sparse encoder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,30 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hybrid_search.manifest import Sparsity
 from hybrid_search.protocols import Encoder, SparseEncoder
 from hybrid_search.types import ModelCard, SparseVector
+
+
+def sparse_rows(rows: NDArray[np.float32], logs: int) -> list[SparseVector]:
+    """The vectors of a batch, from one look over all of it: of weights above 0, log(1 + w) taken `logs` times.
+
+    Args:
+        rows: shape (batch, vocabulary).
+        logs: 0, 1 or 2.
+    """
+    width = rows.shape[1]
+    flat = np.ascontiguousarray(rows).reshape(-1)
+    active = np.flatnonzero(flat > 0)
+    values = flat[active]
+    for _ in range(logs):
+        values = np.log1p(values)
+    ends = np.searchsorted(active, np.arange(1, len(rows)) * width)
+    indices = (active % width).astype(np.int32)
+    parts = zip(np.split(indices, ends), np.split(values, ends), strict=True)
+    return [SparseVector(dims, weights) for dims, weights in parts]
 
 
 def kept(vector: SparseVector, max_active_dims: int, min_weight: float) -> SparseVector:

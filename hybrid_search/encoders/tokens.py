@@ -8,7 +8,7 @@ paired with, and of a text of 100,000 words only a beginning is read that surely
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,20 @@ class Reader:
                         found[place] = ids
             left, characters = again, characters * 8
         return found
+
+
+def attention(rows: Sequence[Ids]) -> NDArray[np.bool_]:
+    """Where rows of different lengths have tokens when they are padded: (rows, the longest, at least 1)."""
+    lengths = np.array([len(row) for row in rows])
+    attended: NDArray[np.bool_] = np.arange(max(1, int(lengths.max()))) < lengths[:, None]
+    return attended
+
+
+def filled(rows: Sequence[Ids], attended: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
+    """Rows of different lengths as one array, 0 behind their ends."""
+    found = np.zeros(attended.shape, dtype=dtype)
+    found[attended] = np.concatenate(rows)
+    return found
 
 
 def counted(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:

@@ -15,7 +15,7 @@ from hybrid_search.encoders import load
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.graphs import derived as keeping
 from hybrid_search.encoders.graphs.skeleton import Maps, skeleton
-from hybrid_search.encoders.onnx import sparse_rows
+from hybrid_search.encoders.sparsity import sparse_rows
 from hybrid_search.errors import ModelError, ModelUnavailable
 from tests import hub_models
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.seat import FileModel
+from hybrid_search.encoders.sessions import open_session
+from hybrid_search.encoders.sparsity import kept, sparse_rows
+from hybrid_search.encoders.tokens import Ids, Reader, attention, filled
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.types import DenseVector, ModelCard, SparseVector
 
@@ -46,7 +49,7 @@ class BundledHybrid(FileModel):
         return fingerprint_of(self._card, hashes, max_active_dims=str(MAX_ACTIVE_DIMS))
 
     def warm_up(self) -> None:
-        self._run([[101, 102]], QUERY)
+        self._run([np.array([101, 102], dtype=np.int32)], QUERY)
 
     def encode_documents(self, texts: Sequence[str]) -> list[tuple[SparseVector, DenseVector]]:
         return self._encode(self._documents(texts), DOCUMENT)
@@ -60,23 +63,17 @@ class BundledHybrid(FileModel):
         return [vocabulary.id_to_token(int(index)) or f"#{index}" for index in indices]
 
     def _encode(self, texts: Sequence[str], side: int) -> list[tuple[SparseVector, DenseVector]]:
-        limit = self._card.max_tokens
-        found = [encoding.ids for encoding in self._own_tokenizer().encode_batch_fast(list(texts))]
-        # Cut by hand, as the tokenizer would: the text's head, then its closing [SEP].
-        ids = [each if len(each) <= limit else [*each[: limit - 1], each[-1]] for each in found]
+        ids = Reader(self._own_tokenizer(), self._card.max_tokens).texts(texts)
         encoded: list[Any] = [None] * len(ids)
         for batch in self._batches([len(each) for each in ids], (BATCH_TOKENS, BATCH_TEXTS)):
             sparse, dense = self._run([ids[place] for place in batch], side)
-            for row, place in enumerate(batch):
-                encoded[place] = (_heaviest(sparse[row], MAX_ACTIVE_DIMS[side]), dense[row])
+            for place, vector, row in zip(batch, sparse_rows(sparse, 0), dense, strict=True):
+                encoded[place] = (kept(vector, MAX_ACTIVE_DIMS[side], 0.0), row)
         return encoded
 
-    def _run(self, ids: Sequence[Sequence[int]], side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        tokens = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)
-        mask = np.zeros_like(tokens)
-        for row, found in enumerate(ids):
-            tokens[row, : len(found)] = found
-            mask[row, : len(found)] = 1
+    def _run(self, ids: Sequence[Ids], side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        attended = attention(ids)
+        tokens, mask = filled(ids, attended, np.int64), attended.astype(np.int64)
         given = {"input_ids": tokens, "attention_mask": mask, "side": np.array(side, dtype=np.int64)}
         sparse, dense = self._loaded().run(["sparse", "dense"], given)
         return sparse, dense
@@ -84,18 +81,8 @@ class BundledHybrid(FileModel):
     def _loaded(self) -> Any:
         with self._lock:
             if self._model is None:
-                self._model = self._open()
+                self._model = open_session(str(self._folder() / FILES[0]), {}, threads=self._threads)
             return self._model
-
-    def _open(self) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
-        path = str(self._folder() / FILES[0])
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def _folder(self) -> Path:
         folder = self._found or FOLDER
@@ -104,12 +91,3 @@ class BundledHybrid(FileModel):
             what = f"The bundled model lacks {', '.join(missing)} in {folder}"
             raise ModelUnavailable(f"{what}; it comes with the package. Install that again.")
         return folder
-
-
-def _heaviest(weights: NDArray[np.float32], limit: int) -> SparseVector:
-    """The dimensions above 0, at most `limit` of them; of equal weights the first."""
-    active = np.flatnonzero(weights > 0)
-    if len(active) > limit:
-        kept = np.argsort(-weights[active], kind="stable")[:limit]
-        active = np.sort(active[kept])
-    return SparseVector(active.astype(np.int32), weights[active])

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from hybrid_search.encoders.batching import batches
 from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooled, read_safetensors
 from hybrid_search.encoders.bundled.package import model_folder
+from hybrid_search.encoders.sessions import open_session
+from hybrid_search.encoders.tokens import Reader, attention, filled
 from hybrid_search.errors import MissingExtra
 from hybrid_search.training.bundled.graph import Builder, transformer
 
@@ -81,8 +83,8 @@ def states_of(
         max_tokens: what is read of a text.
         keep: a folder; it is made, and complete once it holds `dense.npy`.
     """
-    ids = [_cut(found.ids, max_tokens) for found in tokenizer.encode_batch_fast(list(texts))]
-    flat = np.concatenate(ids).astype(np.int32)
+    ids = Reader(tokenizer, max_tokens).texts(texts)
+    flat = np.concatenate(ids)
     offsets = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
     if (keep / "dense.npy").is_file() and np.array_equal(np.load(keep / "ids.npy"), flat):
         return States(offsets, flat, np.load(keep / "layers.npy", mmap_mode="r"), np.load(keep / "dense.npy"))
@@ -120,23 +122,13 @@ def exact_states(ids: Sequence[NDArray[np.int32]], shape: BertShape, weights: Ma
     return States(offsets, np.concatenate(ids), np.concatenate(layers), np.concatenate([each[0] for each in found]))
 
 
-def padded(ids: Sequence[Sequence[int] | NDArray[np.int32]]) -> dict[str, NDArray[np.int64]]:
+def padded(ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int64]]:
     """`input_ids` and `attention_mask` of a batch, (texts, longest)."""
-    tokens = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)
-    mask = np.zeros_like(tokens)
-    for row, found in enumerate(ids):
-        tokens[row, : len(found)] = found
-        mask[row, : len(found)] = 1
-    return {"input_ids": tokens, "attention_mask": mask}
-
-
-def _cut(ids: list[int], limit: int) -> list[int]:
-    return ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]]
+    attended = attention(ids)
+    return {"input_ids": filled(ids, attended, np.int64), "attention_mask": attended.astype(np.int64)}
 
 
 def _session(shape: BertShape, weights: Mapping[str, NDArray[Any]], hidden: int) -> Any:
-    import onnxruntime
-
     graph = Graph()
     last, middle = transformer(Builder(graph, False, {}), shape, weights)
     batch = ("batch", "length")
@@ -148,6 +140,4 @@ def _session(shape: BertShape, weights: Mapping[str, NDArray[Any]], hidden: int)
             "last": (last, (*batch, hidden)),
         },
     )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return open_session(model.SerializeToString(), {})
