@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from hybrid_search.indexer import Indexer
     from hybrid_search.manifest import Sparsity
     from hybrid_search.report import IndexReport
+    from hybrid_search.results import DocumentHit, Results
     from hybrid_search.searcher import Searcher
-    from hybrid_search.types import Document, DocumentHit, Failure, LegHit, Results, SparseVector
+    from hybrid_search.types import Document, Failure, LegHit, SparseVector
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Document": "types",
-    "DocumentHit": "types",
+    "DocumentHit": "results",
     "Failure": "types",
     "HybridSearchError": "errors",
     "IndexReport": "report",
     "Indexer": "indexer",
     "LegHit": "types",
-    "Results": "types",
+    "Results": "results",
     "Searcher": "searcher",
     "SparseVector": "types",
     "Sparsity": "manifest",

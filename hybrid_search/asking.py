@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
+from hybrid_search.ranking.fusion import RRF_K
 from hybrid_search.types import LegName, Mode, in_order
 
 DEPTH = 100
@@ -16,20 +19,59 @@ MAX_DEPTH = 10_000
 HYBRID: Mode = "hybrid"
 
 
-def check_request(queries: Sequence[str], k: int, depth: int | None) -> int:
-    """The depth to search at: the one given, or `DEPTH`, or k where that is more.
+class Options(TypedDict, total=False):
+    """The keywords of `Searcher.search`, `asearch` and `search_many`; `Request` says what each means."""
+
+    k: int
+    mode: Mode
+    depth: int | None
+    rrf_k: float
+    weights: Mapping[LegName, float] | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a search besides the query.
+
+    Args:
+        k: documents wanted, 1..10,000.
+        mode: `hybrid` fuses the collection's legs, without those that stand beside; a leg's name searches that one
+            alone, beside or not; `a+b` fuses these legs.
+        depth: chunks that each leg hands on, k..10,000; 100, or k where that is more, when not given.
+        rrf_k: the constant of reciprocal rank fusion, >= 0.
+        weights: of the legs in the fusion, >= 0, 1 where not given.
 
     Raises:
-        InvalidArgument: k or depth out of range, or an empty query.
+        InvalidArgument: k or depth out of range.
     """
-    if not 1 <= k <= MAX_DEPTH:
-        raise InvalidArgument(f"k is {k}; it must lie in 1..{MAX_DEPTH:,}.")
-    if depth is not None and not k <= depth <= MAX_DEPTH:
-        raise InvalidArgument(f"depth is {depth}; it must lie in k..{MAX_DEPTH:,}, and k is {k}.")
+
+    k: int = 10
+    mode: Mode = HYBRID
+    depth: int | None = None
+    rrf_k: float = RRF_K
+    weights: Mapping[LegName, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MAX_DEPTH:
+            raise InvalidArgument(f"k is {self.k}; it must lie in 1..{MAX_DEPTH:,}.")
+        if self.depth is not None and not self.k <= self.depth <= MAX_DEPTH:
+            raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
+
+    @property
+    def deep(self) -> int:
+        """The depth to search at."""
+        return self.depth if self.depth is not None else max(DEPTH, self.k)
+
+
+def check_queries(queries: Sequence[str]) -> None:
+    """Refuse empty ones.
+
+    Raises:
+        InvalidArgument: there is one.
+    """
     for query in queries:
         if not query.strip():
             raise InvalidArgument("The query is empty. Say what to look for, in any words.")
-    return depth if depth is not None else max(DEPTH, k)
 
 
 def legs_of(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode, tuple[LegName, ...]]:

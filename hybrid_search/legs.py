@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from hybrid_search.asking import MAX_DEPTH, check_request
+from hybrid_search.asking import MAX_DEPTH, Request, check_queries
 from hybrid_search.encoders import halves
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
@@ -44,11 +44,11 @@ def retrieve(
     return [dict(zip(by_leg, rankings, strict=True)) for rankings in zip(*by_leg.values(), strict=True)]
 
 
-def fuse(rankings: Mapping[LegName, Ranking], rrf_k: float, weights: Mapping[str, float] | None) -> Ranking:
+def fuse(rankings: Mapping[LegName, Ranking], request: Request) -> Ranking:
     """One leg keeps its own scores; several are fused."""
     if len(rankings) == 1:
         return next(iter(rankings.values()))
-    return rrf(rankings, rrf_k=rrf_k, weights=weights)
+    return rrf(rankings, rrf_k=request.rrf_k, weights=request.weights)
 
 
 def expanded(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], collection: str) -> tuple[Term, ...]:
@@ -57,7 +57,7 @@ def expanded(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], coll
     Raises:
         InvalidArgument: an empty query, a leg the collection lacks, or one whose vectors are not words.
     """
-    check_request([query], 1, None)
+    check_queries([query])
     encoder = encoders.get(leg)
     if not isinstance(encoder, SparseEncoder) or encoder.card.runtime == "engine":
         found = "has no such leg" if encoder is None else f"has {encoder.card.name} there, which does not expand"

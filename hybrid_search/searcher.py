@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
-from hybrid_search.asking import HYBRID, MAX_DEPTH, check_request, legs_of
+from hybrid_search.asking import HYBRID, MAX_DEPTH, Options, Request, check_queries, legs_of
 from hybrid_search.errors import StoreError
 from hybrid_search.legs import encode, expanded, fuse, retrieve
 from hybrid_search.manifest import Manifest
@@ -19,9 +19,13 @@ from hybrid_search.profiles import Models, check_same, open_place, reopen
 from hybrid_search.protocols import CollectionReader, Store
 from hybrid_search.ranking.collapse import collapse, document_hits
 from hybrid_search.ranking.expansion import Term
-from hybrid_search.ranking.fusion import RRF_K, check_weights
+from hybrid_search.ranking.fusion import check_weights
+from hybrid_search.results import DocumentHit, Results
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.types import LEGS, DocumentHit, Hit, LegName, Mode, Ranking, Results, Vector, in_order
+from hybrid_search.types import LEGS, Hit, LegName, Mode, Ranking, Vector, in_order
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 PASSAGES = 3
 
@@ -85,74 +89,57 @@ class Searcher:
         for leg in legs_of(mode, self.manifest, self.collection)[1]:
             self._encoders[leg].warm_up()
 
-    def search(
-        self,
-        query: str,
-        *,
-        k: int = 10,
-        mode: Mode = HYBRID,
-        depth: int | None = None,
-        rrf_k: float = RRF_K,
-        weights: Mapping[str, float] | None = None,
-    ) -> Results:
+    def search(self, query: str, **options: Unpack[Options]) -> Results:
         """Find the k documents that answer a query best.
 
         Args:
             query: any text; longer than the models read is cut by them.
-            k: documents wanted, 1..10,000.
-            mode: `hybrid` fuses the collection's legs, without those that stand beside; a leg's name searches that one
-                alone, beside or not; `a+b` fuses these legs.
-            depth: chunks that each leg hands on, >= k; 100, or k where that is more.
-            rrf_k: the constant of reciprocal rank fusion, >= 0.
-            weights: of the legs in the fusion, >= 0, 1 where not given.
+            options: keywords; `asking.Request` says what each means, its unit and its default.
+
+                k: documents wanted (10).
+                mode: `hybrid`, a leg's name, or `a+b` (hybrid).
+                depth: chunks that each leg hands on (100).
+                rrf_k: the constant of reciprocal rank fusion (60).
+                weights: of the legs in the fusion (1 each).
 
         Returns:
             At most k hits, fewer only where fewer documents match. Hybrid over one leg is that leg alone, and
             `Results.mode` says so.
 
         Raises:
-            InvalidArgument: an empty query, k or depth out of range, a mode whose leg the collection lacks.
+            InvalidArgument: an empty query, an option out of range, a mode whose leg the collection lacks.
             FusionError: weights or rrf_k that cannot be meant.
             StoreError: the searcher has been closed, or was opened by another process.
         """
-        return self.search_many([query], k=k, mode=mode, depth=depth, rrf_k=rrf_k, weights=weights)[0]
+        return self.search_many([query], **options)[0]
 
-    async def asearch(self, query: str, **options: Any) -> Results:
+    async def asearch(self, query: str, **options: Unpack[Options]) -> Results:
         """`search` in a thread, so that the event loop goes on."""
         return await asyncio.to_thread(self.search, query, **options)
 
-    def search_many(
-        self,
-        queries: Sequence[str],
-        *,
-        k: int = 10,
-        mode: Mode = HYBRID,
-        depth: int | None = None,
-        rrf_k: float = RRF_K,
-        weights: Mapping[str, float] | None = None,
-    ) -> list[Results]:
+    def search_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
         """`search` for many queries: encoded as a batch, retrieved in one request; one result a query, in order."""
         self._require_open()
-        depth = check_request(queries, k, depth)
-        mode, legs = legs_of(mode, self.manifest, self.collection)
-        check_weights(weights, legs if len(legs) > 1 else self._shown)
+        request = Request(**options)
+        check_queries(queries)
+        mode, legs = legs_of(request.mode, self.manifest, self.collection)
+        check_weights(request.weights, legs if len(legs) > 1 else self._shown)
         if not queries:
             return []
         start = perf_counter()
         encoded = encode(queries, self._encoders, legs, self._threads)
         encode_ms = (perf_counter() - start) * 1e3
-        found = retrieve(self._reader, encoded, depth)
+        found = retrieve(self._reader, encoded, request.deep)
         retrieve_ms = (perf_counter() - start) * 1e3 - encode_ms
         share, results = 1 / len(queries), []
         for place, query in enumerate(queries):
             began = perf_counter()
-            vectors = {leg: [encoded[leg][place]] for leg in legs}
-            groups = self._documents(found[place], vectors, k, depth, lambda ranked: fuse(ranked, rrf_k, weights))
+            groups = self._documents(found[place], {leg: [encoded[leg][place]] for leg in legs}, request)
             fuse_ms = (perf_counter() - began) * 1e3
-            hits = self._hits(groups[:k])
+            hits = self._hits(groups[: request.k])
             timings = {"encode": encode_ms * share, "retrieve": retrieve_ms * share, "fuse": fuse_ms, "rerank": 0.0}
             timings["total"] = (encode_ms + retrieve_ms) * share + (perf_counter() - began) * 1e3
-            results.append(Results(query, self.collection, mode, k, hits, timings, legs))
+            results.append(Results(query, self.collection, mode, request.k, hits, timings, legs))
         return results
 
     def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
@@ -161,17 +148,14 @@ class Searcher:
         return expanded(query, leg, self._encoders, self.collection)
 
     def _documents(
-        self,
-        rankings: Mapping[LegName, Ranking],
-        vectors: Mapping[LegName, Sequence[Vector]],
-        k: int,
-        depth: int,
-        fused: Callable[[Mapping[LegName, Ranking]], Ranking],
+        self, rankings: Mapping[LegName, Ranking], vectors: Mapping[LegName, Sequence[Vector]], request: Request
     ) -> list[tuple[Hit, ...]]:
         """The documents of one query; k counts them, so where chunks of a few fill the legs, it looks deeper."""
+        depth = request.deep
         while True:
-            groups = collapse(fused(rankings))
-            if len(groups) >= k or depth >= MAX_DEPTH or all(len(ranking) < depth for ranking in rankings.values()):
+            groups = collapse(fuse(rankings, request))
+            enough = len(groups) >= request.k or depth >= MAX_DEPTH
+            if enough or all(len(ranking) < depth for ranking in rankings.values()):
                 return groups
             if len(groups) == self._reader.info().documents:
                 return groups  # there are no others

@@ -13,7 +13,7 @@ import hybrid_search
 
 PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
-VALUES = {"types", "manifest", "protocols", "errors"}
+VALUES = {"types", "results", "manifest", "protocols", "errors"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"changing"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hybrid_search.report import IndexReport
-from hybrid_search.types import LEGS, DocumentHit, Results, in_order
+from hybrid_search.results import DocumentHit, Results
+from hybrid_search.types import LEGS, in_order
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.experiment import Report

@@ -14,7 +14,7 @@ from hybrid_search.cli.options import choice, numbers
 from hybrid_search.cli.render import results_text
 from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.types import Results
+from hybrid_search.results import Results
 
 FORMATS = ("table", "json", "jsonl", "trec")
 

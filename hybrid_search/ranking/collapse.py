@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hybrid_search.types import DocumentHit, Hit, Passage, Ranking
+from hybrid_search.results import DocumentHit, Passage
+from hybrid_search.types import Hit, Ranking
 
 
 def collapse(ranking: Ranking) -> list[tuple[Hit, ...]]:

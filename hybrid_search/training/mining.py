@@ -18,9 +18,10 @@ from hybrid_search.asking import DEPTH, MAX_DEPTH
 from hybrid_search.cutting import batched
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
+from hybrid_search.results import DocumentHit, Results
 from hybrid_search.searcher import Searcher
 from hybrid_search.training.examples import Example, draw, normalised
-from hybrid_search.types import Chunk, DocumentHit, LegName, Results
+from hybrid_search.types import Chunk, LegName
 
 MARGIN = 0.05
 NEGATIVES = 4

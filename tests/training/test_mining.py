@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexer import Indexer
 from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.results import DocumentHit, Passage, Results
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.training.examples import Example, normalised
 from hybrid_search.training.mining import Place, mine
-from hybrid_search.types import Document, DocumentHit, LegHit, Passage, Results
+from hybrid_search.types import Document, LegHit
 
 SPARSE, DENSE = LegSpec("s", "f"), LegSpec("d", "f", dim=3)
 
