@@ -65,11 +65,11 @@ def search(
             rrf_k=rrf_k,
             weights=numbers(weights, "--weights") if weights else None,
         )
-    if format == "trec":
-        _print_run(answers)
-    else:
-        for results in answers:
-            _print(results, format)
+        if format == "trec":
+            _print_run(answers)
+        else:
+            for results in answers:
+                _print(results, format)
     raise typer.Exit(OK if any(len(results) for results in answers) else NOTHING_FOUND)
 
 

@@ -57,9 +57,12 @@ class Network:
         graph: what runs.
         threads: of one run; None means every core.
         precision: `bf16` is OpenVINO's; what is in eight bits is so by the graph.
+        quick: see `sessions.open_session`.
     """
 
-    def __init__(self, graph: Derived, threads: int | None, precision: Precision = "fp32") -> None:
+    def __init__(
+        self, graph: Derived, threads: int | None, precision: Precision = "fp32", *, quick: bool = False
+    ) -> None:
         self.graph = graph
         if precision == "bf16":
             if graph.file is None:
@@ -68,7 +71,7 @@ class Network:
             return
         # Held: the session reads the weights from where they are mapped.
         self._arrays = graph.arrays()
-        self._session = open_session(graph.graph, self._arrays, threads=threads)
+        self._session = open_session(graph.graph, self._arrays, threads=threads, quick=quick)
         graph.maps.let_go()
 
     def rows(self, texts: Sequence[Ids | Pair], side: str) -> NDArray[np.float32]:
@@ -118,14 +121,15 @@ class _Onnx(FileModel):
         return {} if self.precision == "fp32" else {"precision": f"{self.precision} {PRECISION_VERSION}"}
 
     def warm_up(self) -> None:
+        """What a query needs."""
         self._reading()
-        self._loaded()
+        self._loaded(quick=True)
 
-    def _loaded(self) -> Network:
+    def _loaded(self, quick: bool = False) -> Network:
         with self._lock:
             if self._model is None:
                 with self._faults():
-                    self._model = Network(self._derived(), self._threads, self.precision)
+                    self._model = Network(self._derived(), self._threads, self.precision, quick=quick)
             found: Network = self._model
             return found
 
@@ -153,7 +157,7 @@ class _Onnx(FileModel):
         self, texts: Sequence[Ids | Pair], size: tuple[int, int], side: str
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
         """Batch by batch the places of its texts, and their rows."""
-        network = self._loaded()
+        network = self._loaded(quick=side == "queries")
         lengths = [len(text.ids if isinstance(text, Pair) else text) for text in texts]
         for batch in self._batches(lengths, size):
             with self._running():
@@ -188,7 +192,7 @@ class OnnxSparse(_Onnx):
         if self._looked_up():
             self._tabled()
         else:
-            self._loaded()
+            self._loaded(quick=True)
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         return self._encode(self._reading().texts(self._documents(texts)), "documents")
@@ -214,7 +218,7 @@ class OnnxSparse(_Onnx):
 
     def _encode(self, ids: Sequence[Ids], side: str) -> list[SparseVector]:
         encoded: list[Any] = [None] * len(ids)
-        pooled = bool(ids) and self._loaded().graph.pooled
+        pooled = bool(ids) and self._loaded(quick=side == "queries").graph.pooled
         for batch, rows in self._rows(ids, _SPLADE_BATCH, side):
             if self._looked_up():
                 rows[:, self._tabled().special] = 0

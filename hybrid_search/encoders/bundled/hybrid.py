@@ -49,6 +49,7 @@ class BundledHybrid(FileModel):
         return fingerprint_of(self._card, hashes, max_active_dims=str(MAX_ACTIVE_DIMS))
 
     def warm_up(self) -> None:
+        self._own_tokenizer()
         self._run([np.array([101, 102], dtype=np.int32)], QUERY)
 
     def encode_documents(self, texts: Sequence[str]) -> list[tuple[SparseVector, DenseVector]]:
@@ -75,13 +76,13 @@ class BundledHybrid(FileModel):
         attended = attention(ids)
         tokens, mask = filled(ids, attended, np.int64), attended.astype(np.int64)
         given = {"input_ids": tokens, "attention_mask": mask, "side": np.array(side, dtype=np.int64)}
-        sparse, dense = self._loaded().run(["sparse", "dense"], given)
+        sparse, dense = self._loaded(quick=side == QUERY).run(["sparse", "dense"], given)
         return sparse, dense
 
-    def _loaded(self) -> Any:
+    def _loaded(self, quick: bool = False) -> Any:
         with self._lock:
             if self._model is None:
-                self._model = open_session(str(self._folder() / FILES[0]), {}, threads=self._threads)
+                self._model = open_session(str(self._folder() / FILES[0]), {}, threads=self._threads, quick=quick)
             return self._model
 
     def _folder(self) -> Path:
