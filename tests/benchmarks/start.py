@@ -2,9 +2,9 @@
 
     python tests/benchmarks/start.py [--rounds 15] [--work FOLDER]
 
-The collection is datasets/movies with the bundled profile; the disk is warm. `wall_s` runs from the start of the process
-to its first line of output; `own_ms` is what is left of it without the interpreter, imports, model load and encoding.
-`query_ms` are medians over 200 queries of an open searcher. Prints one dated JSON line and adds it to
+The collection is datasets/movies with the bundled profile; the disk is warm. `wall_s` runs from the start of the
+process to its first line of output; `own_ms` is what is left of it without the interpreter, imports, model load and
+encoding. `query_ms` are medians over 200 queries of an open searcher. Prints one dated JSON line and adds it to
 tests/benchmarks/results/start.jsonl.
 """
 
