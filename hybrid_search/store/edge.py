@@ -32,6 +32,7 @@ from hybrid_search.store.schema import (
     check_vectors,
     is_present,
     new_fields,
+    vector_name,
 )
 from hybrid_search.store.shard import Shard
 from hybrid_search.types import LegName, Point, Vector, chunk_id_of, point_id_of
@@ -170,6 +171,11 @@ class EdgeReader:
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         found = self._shard.retrieve([point_id_of(chunk_id) for chunk_id in chunk_ids], True)
         return {payload["chunk_id"]: payload for payload in found.values()}
+
+    def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        by_point = {point_id_of(chunk_id): chunk_id for chunk_id in chunk_ids}
+        found = self._shard.vectors_of(vector_name(leg, self.manifest), list(by_point))
+        return {by_point[point]: vector for point, vector in found.items()}
 
     def info(self) -> CollectionInfo:
         size = generations.real_size(self._lease.folder.parent)

@@ -192,6 +192,20 @@ def present_vectors(point: Point, manifest: Manifest) -> dict[str, Vector]:
     return {names[leg]: vector for leg, vector in point.vectors.items() if is_present(vector)}
 
 
+def vector_name(leg: LegName, manifest: Manifest) -> str:
+    """The name in the store of a leg's vectors; InvalidArgument where the collection has no such leg."""
+    if leg not in manifest.legs:
+        raise InvalidArgument(f"The collection has no {leg!r} leg; it has {list(manifest.legs)}.")
+    return manifest.vectors()[leg]
+
+
+def vector_of(raw: Any) -> Vector:
+    """A vector as either engine returns it: sparse with indices and values, or a list of numbers."""
+    if hasattr(raw, "indices"):
+        return SparseVector.of(raw.indices, raw.values, signed=True)
+    return np.asarray(raw, dtype=np.float32)
+
+
 def is_present(vector: Vector) -> bool:
     return not (isinstance(vector, SparseVector) and len(vector) == 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hybrid_search.errors import CollectionDamaged, ManifestMismatch, StoreError, StoreUnavailable
 from hybrid_search.manifest import LegSpec, Manifest
@@ -19,6 +19,8 @@ from hybrid_search.store.schema import (
     is_present,
     new_fields,
     present_vectors,
+    vector_name,
+    vector_of,
 )
 from hybrid_search.store.transport import server_errors
 from hybrid_search.types import LegName, Point, SparseVector, Vector, chunk_id_of, point_id_of
@@ -53,6 +55,15 @@ class ServerReader:
 
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return _retrieve(self._client, self._real, chunk_ids, True, self._location)
+
+    def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        name = vector_name(leg, self.manifest)
+        by_point = {str(point_id_of(chunk_id)): chunk_id for chunk_id in chunk_ids}
+        with server_errors(self._location):
+            records = self._client.retrieve(self._real, list(by_point), with_payload=False, with_vectors=[name])
+        # One name among several comes as a dict; there is no unnamed vector here.
+        found = {by_point[str(record.id)]: cast("dict[str, Any]", record.vector or {}).get(name) for record in records}
+        return {chunk_id: vector_of(raw) for chunk_id, raw in found.items() if raw is not None}
 
     def info(self) -> CollectionInfo:
         return info_of(self._client, self._real, self._name, self.manifest, self._location)

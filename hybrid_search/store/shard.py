@@ -18,7 +18,7 @@ from uuid import UUID
 
 from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError, StoreFull
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.store.schema import FIXED_FIELDS, present_vectors
+from hybrid_search.store.schema import FIXED_FIELDS, present_vectors, vector_of
 from hybrid_search.types import Point, SparseVector, Vector
 
 if TYPE_CHECKING:
@@ -160,6 +160,13 @@ class Shard:
         with self._using():
             records = self._shard.retrieve(list(ids), payload, False)
         return {cast(UUID, record.id): record.payload or {} for record in records}
+
+    def vectors_of(self, name: str, ids: Sequence[UUID]) -> dict[UUID, Vector]:
+        """The vector of this name of each point that has one."""
+        with self._using():
+            records = self._shard.retrieve(list(ids), False, [name])
+        found = {cast(UUID, record.id): cast("dict[str, Any]", record.vector or {}).get(name) for record in records}
+        return {point: vector_of(raw) for point, raw in found.items() if raw is not None}
 
     def scroll(
         self, fields: bool | list[str], *, heads: bool = False, without: str = ""

@@ -488,3 +488,20 @@ def test_both_kinds_of_store_give_the_same_ranking(tmp_path, idf):
             assert [s for _, s in ordered(mine)] == pytest.approx([s for _, s in ordered(theirs)], abs=1e-4)
             assert len(mine) == 10
     embedded.close()
+
+
+def test_the_vectors_of_chunks_come_back_by_leg(store, name):
+    rng = np.random.default_rng(3)
+    batch = [point(doc, sparse=random_sparse(rng)) for doc in "abc"] + [point("empty", sparse=EMPTY)]
+    build(store, name, batch)
+    reader = store.reader(name)
+
+    sparse = reader.vectors("sparse", ["a#0", "c#0", "empty#0", "missing#0"])
+    assert set(sparse) == {"a#0", "c#0"}
+    assert sparse["a#0"] == batch[0].vectors["sparse"]
+    dense = reader.vectors("dense", ["b#0"])["b#0"]
+    given = batch[1].vectors["dense"]
+    np.testing.assert_allclose(dense, given / np.linalg.norm(given), atol=1e-6)
+    assert reader.vectors("sparse", []) == {}
+    with pytest.raises(InvalidArgument, match="no 'other' leg"):
+        reader.vectors("other", ["a#0"])

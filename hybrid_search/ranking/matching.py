@@ -1,0 +1,160 @@
+"""Which words of a text a query's vector stands for: marks in it, and the window that holds most of them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+from hybrid_search.ranking.expansion import Term
+
+WORDS = re.compile(r"\w+")
+WINDOW = 280
+"""Characters of a passage that are shown."""
+
+EXPANSIONS = 40
+"""Of the words that only the expansion brings, the heaviest are looked for."""
+
+_SENTENCE = re.compile(r"[.!?]\s+|\n")
+_REACH = 90
+# Words that say nothing by themselves are not marked, unless the query has no others.
+_SMALL_WORDS = """
+a an and are as at be been being but by did do does for from had has have he her his how i if in into is it its me my no
+not of on or our she so some such than that the their them then there these they this those to us was we were what when
+where which who whom whose why will with would you your
+"""
+_SMALL = frozenset(_SMALL_WORDS.split())
+
+Kind = Literal["literal", "expansion"]
+
+
+class Mark(NamedTuple):
+    """A word of a text that matches: its place, and whether the query has it or only the query's expansion."""
+
+    start: int
+    end: int
+    kind: Kind
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"start": self.start, "end": self.end, "kind": self.kind}
+
+
+class Highlight(NamedTuple):
+    """What to show of a text: the window from `start` to `end`, and every mark in the text, by place.
+
+    Offsets count characters of the text, end excluded.
+    """
+
+    start: int
+    end: int
+    marks: tuple[Mark, ...] = ()
+
+
+class Sought(NamedTuple):
+    """How a word counts that is looked for."""
+
+    kind: Kind
+    weight: float
+
+
+def sought(query: str, terms: Iterable[Term] = ()) -> dict[str, Sought]:
+    """What to look for in texts, by stem: the query's words, and the heaviest words that its expansion adds.
+
+    Args:
+        query: its text.
+        terms: of its sparse vector, heaviest first; none where no leg has words.
+
+    >>> [(stem, found.kind) for stem, found in sought("hearts", [Term("cardiac", 1.2, False)]).items()]
+    [('heart', 'literal'), ('cardiac', 'expansion')]
+    """
+    words = list(map(_plain, WORDS.findall(query)))
+    told = [word for word in words if word not in _SMALL] or words
+    terms = list(terms)
+    weights: dict[str, float] = {}
+    for term in terms:
+        weights[stem(_plain(term.term))] = max(weights.get(stem(_plain(term.term)), 0.0), term.weight)
+    top = max(weights.values(), default=1.0)
+    found = {stem(word): Sought("literal", max(weights.get(stem(word), 0.0), top / 2)) for word in told}
+    added = [term for term in terms if not term.in_query and term.term.isalnum() and term.term not in _SMALL]
+    for term in added[:EXPANSIONS]:
+        found.setdefault(stem(_plain(term.term)), Sought("expansion", term.weight))
+    return found
+
+
+def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> Highlight:
+    """The marks in a text, and the window of at most `window` characters that holds the most of what is wanted.
+
+    A window counts each stem once, by its weight, and a little for every repetition; of equal ones the first is taken.
+    It begins with a sentence where one begins shortly before.
+    """
+    marks, weights, stems = [], [], []
+    for match in WORDS.finditer(text):
+        root = stem(_plain(match.group()))
+        if (found := wanted.get(root)) is not None:
+            marks.append(Mark(match.start(), match.end(), found.kind))
+            weights.append(found.weight)
+            stems.append(root)
+    if len(text) <= window:
+        return Highlight(0, len(text), tuple(marks))
+    first = _best(marks, weights, stems, window)
+    start = _beginning(text, marks[first].start if marks else 0)
+    end = min(len(text), start + window)
+    if end < len(text) and not text[end].isspace():
+        cut = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
+        end = cut if cut > start + window // 2 else end
+    return Highlight(start, end, tuple(marks))
+
+
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    """The Snowball stem of a word in small letters."""
+    return str(_stemmer().stem_word(word))
+
+
+@lru_cache(maxsize=1)
+def _stemmer() -> Any:
+    from py_rust_stemmers import SnowballStemmer
+
+    return SnowballStemmer("english")
+
+
+def _plain(word: str) -> str:
+    """Small letters without accents, as the models' tokenizers read them."""
+    word = word.lower()
+    if word.isascii():
+        return word
+    return "".join(sign for sign in unicodedata.normalize("NFKD", word) if not unicodedata.combining(sign))
+
+
+def _best(marks: Sequence[Mark], weights: Sequence[float], stems: Sequence[str], window: int) -> int:
+    """The mark at which the best window begins."""
+    counts: dict[str, int] = {}
+    total, best, best_at, end = 0.0, -1.0, 0, 0
+    # Two ends that only move forward, so that a long text takes time by its length alone.
+    for start in range(len(marks)):
+        while end < len(marks) and marks[end].end - marks[start].start <= window:
+            total += weights[end] * (0.1 if counts.get(stems[end]) else 1.0)
+            counts[stems[end]] = counts.get(stems[end], 0) + 1
+            end += 1
+        if total > best + 1e-9:
+            best, best_at = total, start
+        if end > start:
+            counts[stems[start]] -= 1
+            total -= weights[start] * (0.1 if counts[stems[start]] else 1.0)
+        else:
+            end = start + 1
+    return best_at
+
+
+def _beginning(text: str, mark: int) -> int:
+    """Where the window begins that is to hold a mark: at its sentence's start, or some words before it."""
+    lower = max(0, mark - _REACH)
+    ends = [match.end() for match in _SENTENCE.finditer(text, lower, mark)]
+    if ends:
+        return ends[0]
+    if lower == 0:
+        return 0
+    blank = text.find(" ", max(0, mark - _REACH // 3), mark)
+    return blank + 1 if blank >= 0 else mark
