@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.ranking.collapse import collapse, document_hits
-from hybrid_search.ranking.rerank import Placed
 from hybrid_search.ranking.fusion import rank
+from hybrid_search.ranking.rerank import Placed
 from hybrid_search.types import Hit, LegHit
 
 CHUNKS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), unique=True)
