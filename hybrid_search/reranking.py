@@ -89,6 +89,7 @@ def open_reranker(name: str, settings: Settings) -> Reranker:
     reranker = cast(Reranker, found)
     try:
         reranker.warm_up()
+        reranker.score("warm", ["up"])  # the first pass is slower than all others, and nobody's budget is to pay for it
     except (ModelUnavailable, MissingExtra) as fault:
         here = [one.name for one in cards("reranker") if one != model and hub.is_here(one, settings.cache_dir)]
         others = f"Re-rankers on this machine: {', '.join(here)}." if here else "No other re-ranker is on this machine."
@@ -157,12 +158,12 @@ def score_until(
 ) -> list[float]:
     """The scores of the first texts, as many as fit before `deadline`, on the clock's time in seconds.
 
-    One text comes first and shows what a text takes; after it no batch begins that would not end in time if its texts
-    took as long as the slowest so far, by their length. So only the first text can make it late, or one that takes
+    One text comes first and shows what a text takes; after it no batch begins that would not end in time if it took as
+    long, for its length, as the slower of the last two. So only the first text can make it late, or a batch that takes
     longer than its length lets expect.
     """
     scores: list[float] = []
-    seconds_a_character = 0.0
+    paces: list[float] = []  # seconds a character, of each batch
     batch = 1
     while batch and len(scores) < len(texts):
         start = clock()
@@ -171,8 +172,8 @@ def score_until(
         some = texts[len(scores) : len(scores) + batch]
         scores += score_all(reranker, query, some)
         now = clock()
-        seconds_a_character = max(seconds_a_character, (now - start) / _size(query, some))
-        batch = _fitting(query, texts[len(scores) :][:BATCH], (deadline - now) / max(seconds_a_character, 1e-12))
+        paces.append((now - start) / _size(query, some))
+        batch = _fitting(query, texts[len(scores) :][:BATCH], (deadline - now) / max(*paces[-2:], 1e-12))
     return scores
 
 
