@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict
 
-from hybrid_search.errors import InvalidArgument
+from hybrid_search.errors import FusionError, InvalidArgument
 from hybrid_search.manifest import Manifest
-from hybrid_search.ranking.fusion import RRF_K
+from hybrid_search.ranking.fusion import FUSIONS, RRF_K, Fusion, check_rrf_k
 from hybrid_search.types import LegName, Mode, in_order
 
 DEPTH = 100
@@ -16,7 +17,16 @@ DEPTH = 100
 
 MAX_DEPTH = 10_000
 
+RERANK_DEPTH = 50
+"""Documents that a re-ranker reads, where nothing else is asked for."""
+
 HYBRID: Mode = "hybrid"
+
+AUTO: Literal["auto"] = "auto"
+"""Given for weights: chosen for each query."""
+
+Weights = Mapping[LegName, float] | Literal["auto"] | None
+"""By leg, 1 where not given; or `auto`."""
 
 
 class Options(TypedDict, total=False):
@@ -25,8 +35,12 @@ class Options(TypedDict, total=False):
     k: int
     mode: Mode
     depth: int | None
+    fusion: Fusion
     rrf_k: float
-    weights: Mapping[LegName, float] | None
+    weights: Weights
+    rerank: bool | str | None
+    rerank_depth: int
+    rerank_budget_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -38,29 +52,67 @@ class Request:
         mode: `hybrid` fuses the collection's legs, without those that stand beside; a leg's name searches that one
             alone, beside or not; `a+b` fuses these legs.
         depth: chunks that each leg hands on, k..10,000; 100, or k where that is more, when not given.
+        fusion: `rrf`, `dbsf` or `minmax`; see `ranking/fusion.py`.
         rrf_k: the constant of reciprocal rank fusion, >= 0.
-        weights: of the legs in the fusion, >= 0, 1 where not given.
+        weights: of the legs in the fusion, >= 0, 1 where not given; `auto` chooses them for each query, see
+            `ranking/weighing.py`.
+        rerank: True, or the name or folder of a cross-encoder: it reads the best chunk of each of the first documents,
+            which then stand in the order of its scores. True takes the setting `reranker`, else the catalogue's first.
+        rerank_depth: documents that it reads, 1..10,000; the others follow in the order they had.
+        rerank_budget_ms: it stops in time to take no more milliseconds a query than this, > 0; no limit when not given.
 
     Raises:
-        InvalidArgument: k or depth out of range.
+        InvalidArgument: k, a depth or the budget out of range, no such fusion, a budget where nothing is re-ranked.
+        FusionError: weights that are none, or an `rrf_k` that cannot be meant.
     """
 
     k: int = 10
     mode: Mode = HYBRID
     depth: int | None = None
+    fusion: Fusion = "rrf"
     rrf_k: float = RRF_K
-    weights: Mapping[LegName, float] | None = None
+    weights: Weights = None
+    rerank: bool | str | None = None
+    rerank_depth: int = RERANK_DEPTH
+    rerank_budget_ms: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_DEPTH:
             raise InvalidArgument(f"k is {self.k}; it must lie in 1..{MAX_DEPTH:,}.")
         if self.depth is not None and not self.k <= self.depth <= MAX_DEPTH:
             raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
+        if self.fusion not in FUSIONS:
+            raise InvalidArgument(f"fusion is {self.fusion!r}; take one of: {', '.join(FUSIONS)}.")
+        check_rrf_k(self.rrf_k)
+        if not (self.weights is None or self.weights == AUTO or isinstance(self.weights, Mapping)):
+            raise FusionError(f"weights is {self.weights!r}; give a number by leg, such as sparse=1, or 'auto'.")
+        self._check_rerank()
+
+    def _check_rerank(self) -> None:
+        if not (self.rerank is None or isinstance(self.rerank, (bool, str))) or self.rerank == "":
+            raise InvalidArgument(f"rerank is {self.rerank!r}; give True, or the name or folder of a cross-encoder.")
+        if not 1 <= self.rerank_depth <= MAX_DEPTH:
+            raise InvalidArgument(f"rerank_depth is {self.rerank_depth}; it must lie in 1..{MAX_DEPTH:,}.")
+        budget = self.rerank_budget_ms
+        if budget is not None and not (math.isfinite(budget) and budget > 0):
+            raise InvalidArgument(f"rerank_budget_ms is {budget}; it must be a number of milliseconds > 0.")
+        if budget is not None and not self.rerank:
+            raise InvalidArgument(f"rerank_budget_ms is {budget:g}, but nothing is re-ranked; add rerank (--rerank).")
+
+    @property
+    def wanted(self) -> int:
+        """The documents that are needed: those to show, or those to re-rank."""
+        return max(self.k, self.rerank_depth) if self.rerank else self.k
 
     @property
     def deep(self) -> int:
         """The depth to search at."""
-        return self.depth if self.depth is not None else max(DEPTH, self.k)
+        return self.depth if self.depth is not None else max(DEPTH, self.wanted)
+
+    @property
+    def fixed_weights(self) -> Mapping[LegName, float] | None:
+        """The weights, where they are the same for every query."""
+        return self.weights if isinstance(self.weights, Mapping) else None
 
 
 def check_queries(queries: Sequence[str]) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import cast
 
-from hybrid_search.asking import MAX_DEPTH, Request, check_queries
+from hybrid_search.asking import AUTO, MAX_DEPTH, Request, check_queries
 from hybrid_search.encoders import halves
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
+from hybrid_search.ranking import fusion
 from hybrid_search.ranking.expansion import Term, expansion
-from hybrid_search.ranking.fusion import rank, rrf, settled
-from hybrid_search.types import LegName, Ranking, Vector
+from hybrid_search.ranking.fusion import rank, settled
+from hybrid_search.ranking.weighing import features, weigh
+from hybrid_search.types import LegName, Ranking, SparseVector, Vector
+
+_EXPANDING = ("splade", "inference_free_splade")
 
 TIE_ROOM = 4
 """Asked beyond the depth, to see whether the last score goes on: ties at the edge must not depend on the engine."""
@@ -48,7 +54,33 @@ def fuse(rankings: Mapping[LegName, Ranking], request: Request) -> Ranking:
     """One leg keeps its own scores; several are fused."""
     if len(rankings) == 1:
         return next(iter(rankings.values()))
-    return rrf(rankings, rrf_k=request.rrf_k, weights=request.weights)
+    return fusion.fuse(rankings, request.fusion, rrf_k=request.rrf_k, weights=request.fixed_weights)
+
+
+def weighed(
+    request: Request,
+    query: str,
+    rankings: Mapping[LegName, Ranking],
+    encoded: Mapping[LegName, Sequence[Vector]],
+    encoders: Mapping[LegName, Encoder],
+) -> Request:
+    """The request with the weights of this query, where they are to be chosen for each one.
+
+    Args:
+        request: what is asked.
+        query: its text.
+        rankings: of each leg, for this query.
+        encoded: the vectors of this query, one a leg.
+        encoders: of the legs.
+    """
+    if request.weights != AUTO:
+        return request
+    if len(rankings) < 2:
+        return replace(request, weights=None)
+    learned = (leg for leg in rankings if encoders[leg].card.family in _EXPANDING)
+    terms = next((_terms(query, encoders[leg], encoded[leg][0]) for leg in learned), ())
+    kinds = {leg: "dense" if encoders[leg].card.kind == "dense" else "sparse" for leg in rankings}
+    return replace(request, weights=weigh(features(query, terms, rankings), kinds))
 
 
 def expanded(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], collection: str) -> tuple[Term, ...]:
@@ -59,11 +91,21 @@ def expanded(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], coll
     """
     check_queries([query])
     encoder = encoders.get(leg)
-    if not isinstance(encoder, SparseEncoder) or encoder.card.runtime == "engine":
+    if encoder is None or not _learned(encoder):
         found = "has no such leg" if encoder is None else f"has {encoder.card.name} there, which does not expand"
         raise InvalidArgument(f"Collection {collection!r} {found}: {leg!r}. Name a leg with a learned sparse model.")
-    [vector] = encoder.encode_queries([query])
-    return expansion(query, encoder.terms(vector.indices.tolist()), vector.values.tolist())
+    [vector] = cast(SparseEncoder, encoder).encode_queries([query])
+    return _terms(query, encoder, vector)
+
+
+def _learned(encoder: Encoder) -> bool:
+    return isinstance(encoder, SparseEncoder) and encoder.card.runtime != "engine"
+
+
+def _terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:
+    found = cast(SparseVector, vector)
+    names = cast(SparseEncoder, encoder).terms(found.indices.tolist())
+    return expansion(query, names, found.values.tolist())
 
 
 def _goes_on(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> bool:

@@ -20,7 +20,7 @@ Precision = Literal["fp32", "int8", "bf16"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SIDES = ("queries", "documents")
-_TAKEN = ("hybrid", "none", "points", "documents")
+_TAKEN = ("hybrid", "none", "points", "documents", "auto", "rerank")
 
 
 @dataclass(frozen=True, slots=True)

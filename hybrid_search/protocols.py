@@ -81,6 +81,10 @@ class Reranker(Protocol):
     @property
     def card(self) -> ModelCard: ...
 
+    def warm_up(self) -> None:
+        """Load now what scoring needs. Raises ModelError where that fails."""
+        ...
+
     def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (n,) float32, higher is better."""
         ...

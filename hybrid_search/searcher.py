@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING
 
 from hybrid_search.asking import HYBRID, MAX_DEPTH, Options, Request, check_queries, legs_of
 from hybrid_search.errors import StoreError
-from hybrid_search.legs import encode, expanded, fuse, retrieve
+from hybrid_search.legs import encode, expanded, fuse, retrieve, weighed
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, check_same, open_place, reopen
 from hybrid_search.protocols import CollectionReader, Store
-from hybrid_search.ranking.collapse import collapse, document_hits
+from hybrid_search.ranking.collapse import collapse
 from hybrid_search.ranking.expansion import Term
 from hybrid_search.ranking.fusion import check_weights
-from hybrid_search.results import DocumentHit, Results
+from hybrid_search.reranking import Rerankers, hits_of, rerank_documents
+from hybrid_search.results import Results
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LEGS, Hit, LegName, Mode, Ranking, Vector, in_order
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-PASSAGES = 3
 
 
 class Searcher:
@@ -35,11 +34,14 @@ class Searcher:
     Safe to use from many threads; not across a fork. It answers from the collection as it was when opened.
     """
 
-    def __init__(self, collection: str, reader: CollectionReader, models: Models) -> None:
+    def __init__(
+        self, collection: str, reader: CollectionReader, models: Models, settings: Settings | None = None
+    ) -> None:
         self.collection = collection
         self._reader = reader
         self._encoders = models.encoders
         self._shown = in_order({*LEGS, *models.encoders})
+        self._rerankers = Rerankers(settings)
         self._pid = os.getpid()
         self._closed = False
         self._threads = ThreadPoolExecutor(max_workers=len(self._shown), thread_name_prefix="encode")
@@ -74,7 +76,7 @@ class Searcher:
         reader = open_place(store, settings).reader(collection)
         try:
             check_same(collection, reader.manifest, profile, {"sparse": sparse, "dense": dense})
-            return cls(collection, reader, reopen(collection, reader.manifest, settings))
+            return cls(collection, reader, reopen(collection, reader.manifest, settings), settings)
         except BaseException:
             reader.close()
             raise
@@ -83,8 +85,9 @@ class Searcher:
     def manifest(self) -> Manifest:
         return self._reader.manifest
 
-    def warm_up(self, mode: Mode = HYBRID) -> None:
-        """Load the models of a mode now instead of on the first search."""
+    def warm_up(self, mode: Mode = HYBRID, rerank: bool | str | None = None) -> None:
+        """Load the models of a mode, and a re-ranker, now instead of on the first search."""
+        self._rerankers.get(rerank)
         for leg in legs_of(mode, self.manifest, self.collection)[1]:
             self._encoders[leg].warm_up()
 
@@ -98,8 +101,12 @@ class Searcher:
                 k: documents wanted (10).
                 mode: `hybrid`, a leg's name, or `a+b` (hybrid).
                 depth: chunks that each leg hands on (100).
+                fusion: `rrf`, `dbsf` or `minmax` (rrf).
                 rrf_k: the constant of reciprocal rank fusion (60).
-                weights: of the legs in the fusion (1 each).
+                weights: of the legs in the fusion, or `auto`: chosen for each query (1 each).
+                rerank: True, or the name or folder of a cross-encoder, to re-rank with (None).
+                rerank_depth: documents that it reads (50).
+                rerank_budget_ms: milliseconds a query that it may take, loading the model not counted (None: no limit).
 
         Returns:
             At most k hits, fewer only where fewer documents match. Hybrid over one leg is that leg alone, and
@@ -108,6 +115,7 @@ class Searcher:
         Raises:
             InvalidArgument: an empty query, an option out of range, a mode whose leg the collection lacks.
             FusionError: weights or rrf_k that cannot be meant.
+            ModelError: a re-ranker that is unknown, or that cannot be loaded here.
             StoreError: the searcher has been closed, or was opened by another process.
         """
         return self.search_many([query], **options)[0]
@@ -124,9 +132,10 @@ class Searcher:
         request = Request(**options)
         check_queries(queries)
         mode, legs = legs_of(request.mode, self.manifest, self.collection)
-        check_weights(request.weights, legs if len(legs) > 1 else self._shown)
+        check_weights(request.fixed_weights, legs if len(legs) > 1 else self._shown)
         if not queries:
             return []
+        reranker = self._rerankers.get(request.rerank)
         start = perf_counter()
         encoded = encode(queries, self._encoders, legs, self._threads)
         encode_ms = (perf_counter() - start) * 1e3
@@ -135,12 +144,17 @@ class Searcher:
         share, results = 1 / len(queries), []
         for place, query in enumerate(queries):
             began = perf_counter()
-            groups = self._documents(found[place], {leg: [encoded[leg][place]] for leg in legs}, request)
+            vectors = {leg: [encoded[leg][place]] for leg in legs}
+            asked = weighed(request, query, found[place], vectors, self._encoders)
+            groups = self._documents(found[place], vectors, asked)
             fuse_ms = (perf_counter() - began) * 1e3
-            hits = self._hits(groups[: request.k])
-            timings = {"encode": encode_ms * share, "retrieve": retrieve_ms * share, "fuse": fuse_ms, "rerank": 0.0}
+            timings = {"encode": encode_ms * share, "retrieve": retrieve_ms * share, "fuse": fuse_ms}
+            last = rerank_documents(query, groups, self._reader.payloads, reranker, request)
+            timings["rerank"] = (perf_counter() - began) * 1e3 - fuse_ms if reranker else 0.0
+            hits = hits_of(last, request.k, self._reader.payloads, self._shown)
             timings["total"] = (encode_ms + retrieve_ms) * share + (perf_counter() - began) * 1e3
-            results.append(Results(query, self.collection, mode, request.k, hits, timings, legs))
+            end = (*last[1:], asked.fixed_weights or {})
+            results.append(Results(query, self.collection, mode, request.k, hits, timings, legs, *end))
         return results
 
     def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
@@ -155,7 +169,7 @@ class Searcher:
         depth = request.deep
         while True:
             groups = collapse(fuse(rankings, request))
-            enough = len(groups) >= request.k or depth >= MAX_DEPTH
+            enough = len(groups) >= request.wanted or depth >= MAX_DEPTH
             if enough or all(len(ranking) < depth for ranking in rankings.values()):
                 return groups
             if len(groups) == self._reader.info().documents:
@@ -178,8 +192,3 @@ class Searcher:
         if self._closed or os.getpid() != self._pid:
             why = "has been closed" if self._closed else f"was opened by process {self._pid}, of which this is a fork"
             raise StoreError(f"The searcher of {self.collection!r} {why}. Open one here: Searcher.open(...).")
-
-    def _hits(self, groups: Sequence[Sequence[Hit]]) -> tuple[DocumentHit, ...]:
-        shown = [group[:PASSAGES] for group in groups]
-        payloads = self._reader.payloads([hit.chunk_id for group in shown for hit in group])
-        return document_hits(shown, payloads, self._shown)

@@ -40,7 +40,10 @@ class Settings(BaseSettings):
     timeout_s: float = Field(default=30.0, gt=0, description="seconds that a request to a server may take")
     cache_dir: Path = Field(default_factory=_default_cache, description="model files")
     precision: Literal["fp32", "int8", "bf16"] = Field(
-        default="fp32", description="fp32, int8 or bf16: of the models of new collections"
+        default="fp32", description="fp32, int8 or bf16: of the models of new collections, and of re-rankers"
+    )
+    reranker: str | None = Field(
+        default=None, description="the cross-encoder of searches that name none; the first of `models list` if not set"
     )
     threads: int | None = Field(default=None, ge=1, description="threads of a model, all cores when not set")
 

@@ -8,6 +8,7 @@ import typer
 
 import hybrid_search
 from hybrid_search.cli import collections, demo, evaluate, explain, index, models, search, train
+from hybrid_search.cli.options import WithRerank
 from hybrid_search.cli.verb import Config, Debug, Store, given, verb
 
 app = typer.Typer(
@@ -41,9 +42,9 @@ def _main(
 
 app.command("demo")(verb(demo.demo))
 app.command("index")(verb(index.index))
-app.command("search")(verb(search.search))
+app.command("search", cls=WithRerank)(verb(search.search))
 app.command("explain")(verb(explain.explain))
-app.command("evaluate")(verb(evaluate.evaluate))
+app.command("evaluate", cls=WithRerank)(verb(evaluate.evaluate))
 app.command("train")(verb(train.train))
 app.add_typer(collections.app, name="collections")
 app.add_typer(models.app, name="models")

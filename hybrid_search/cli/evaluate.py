@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.options import choice, names, numbers
+from hybrid_search.cli.options import choice, fusion_of, names, numbers, rerank_of, weights_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, report_table
 from hybrid_search.cli.verb import FAILED, complain, err, given, note, out
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from hybrid_search.asking import Options
     from hybrid_search.evaluation.experiment import Report
 
 
@@ -31,8 +32,16 @@ def evaluate(
     legs: options.Legs = None,
     modes: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Of bm25, each leg, hybrid, and legs fused as in sparse+dense.  [all usual]"),
+        typer.Option(
+            metavar="A,B",
+            help="Of bm25, each leg, hybrid, sparse+dense; re-ranked: hybrid+rerank; hybrid+auto.  [usual]",
+        ),
     ] = None,
+    fusion: options.FusionWay = "rrf",
+    rrf_k: options.RrfK = 60,
+    weights: options.Weights = "",
+    rerank: options.Rerank = None,
+    rerank_depth: options.RerankDepth = 50,
     measures: Annotated[str, typer.Option(metavar="A,B", help="As ir_measures writes them.")] = "nDCG@10,R@100,RR@10",
     runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a TREC run a mode into this folder.")] = None,
     fail_under: Annotated[
@@ -49,6 +58,8 @@ def evaluate(
 
     choice(format, ("table", "json"), "--format")
     thresholds = numbers(fail_under, "--fail-under") if fail_under else {}
+    search: Options = {"fusion": fusion_of(fusion), "rrf_k": rrf_k, "weights": weights_of(weights)}
+    search.update({"rerank": rerank_of(rerank), "rerank_depth": rerank_depth})
     asked = list(dict.fromkeys([*names(measures), *thresholds]))
     with watching(progress) as watchers:
         report = run_experiment(
@@ -60,6 +71,7 @@ def evaluate(
             dense=dense,
             legs=None if legs is None else names(legs),
             modes=None if modes is None else names(modes),
+            search=search,
             measures=asked,
             runs=runs,
             watch=watchers._asdict(),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
+from typer.core import TyperCommand
 
 from hybrid_search import manifest
 from hybrid_search.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from hybrid_search.ranking.fusion import Fusion
 
 Collection = Annotated[str, typer.Option("-c", "--collection", metavar="NAME", help="The collection.")]
 Profile = Annotated[
@@ -26,6 +31,79 @@ Legs = Annotated[
         metavar="A,B", help="Of a new collection: sparse, dense, bm25 (Qdrant's own, no model).  [sparse,dense]"
     ),
 ]
+
+
+FUSIONS = ("rrf", "dbsf", "minmax")
+FusionWay = Annotated[str, typer.Option("--fusion", metavar="|".join(FUSIONS), help="How the legs are fused.")]
+RrfK = Annotated[float, typer.Option(metavar="N", help="The constant of reciprocal rank fusion.")]
+Weights = Annotated[
+    str, typer.Option(metavar="LEG=W,...|auto", help="Of the legs, as in sparse=1,dense=0.5; auto: by the query.")
+]
+Rerank = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[MODEL]",
+        help="Re-rank with a cross-encoder: a name, a folder, or the usual one where none is named.",
+        show_default=False,
+    ),
+]
+RerankDepth = Annotated[int, typer.Option(metavar="N", help="Documents that the re-ranker reads.")]
+RerankBudget = Annotated[
+    float | None,
+    typer.Option(metavar="MS", help="Re-rank no longer than this a query; loading the model not counted.  [no limit]"),
+]
+RERANK = "--rerank"
+
+
+class WithRerank(TyperCommand):
+    """A verb whose `--rerank` may stand without a model: it takes what follows if that is no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, valued(args))
+
+
+def valued(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with an empty model given to a `--rerank` that has none.
+
+    >>> valued(["music", "--rerank", "-c", "films"])
+    ['music', '--rerank', '', '-c', 'films']
+    >>> valued(["--rerank", "a/b", "--", "--rerank"])
+    ['--rerank', 'a/b', '--', '--rerank']
+    """
+    found: list[str] = []
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return found + list(arguments[place:])
+        found.append(argument)
+        following = arguments[place + 1 : place + 2]
+        if argument == RERANK and (not following or following[0].startswith("-")):
+            found.append("")
+    return found
+
+
+def rerank_of(value: str | None) -> bool | str | None:
+    """What `--rerank` asks for: nothing, the usual model, or one by name or folder."""
+    return value or (None if value is None else True)
+
+
+def fusion_of(value: str) -> Fusion:
+    """The way to fuse, if it is one.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    return cast("Fusion", choice(value, FUSIONS, "--fusion"))
+
+
+def weights_of(value: str) -> dict[str, float] | Literal["auto"] | None:
+    """Read `leg=number,...` or `auto`; None where nothing is given.
+
+    Raises:
+        InvalidArgument: anything else.
+    """
+    if value == "auto":
+        return "auto"
+    return numbers(value, "--weights") if value else None
 
 
 Precision = Annotated[

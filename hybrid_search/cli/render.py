@@ -34,7 +34,23 @@ def results_text(results: Results, width: int) -> RenderableType:
     timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in results.timings_ms.items() if stage != "total" and ms)
     hits = "1 hit" if len(results) == 1 else f"{len(results)} hits"
     foot = Text(f"{hits} in {total:.1f} ms ({timings})", style="dim")
-    return Group(head, Text(), *(_hit(hit, width, results.legs) for hit in results), foot)
+    lines = [Text(line, style="dim") for line in (_weights(results), _how_far(results)) if line]
+    return Group(head, Text(), *(_hit(hit, width, results.legs) for hit in results), *lines, foot)
+
+
+def _weights(results: Results) -> str:
+    return (
+        "weights " + ", ".join(f"{leg} {weight:.2f}" for leg, weight in results.weights.items())
+        if results.weights
+        else ""
+    )
+
+
+def _how_far(results: Results) -> str:
+    if not results.reranker:
+        return ""
+    late = ", then the time was up" if results.reranked < results.rerank_depth else ""
+    return f"re-ranked {results.reranked} of {results.rerank_depth} by {results.reranker}{late}"
 
 
 def _hit(hit: DocumentHit, width: int, legs: Sequence[str]) -> RenderableType:
@@ -42,7 +58,12 @@ def _hit(hit: DocumentHit, width: int, legs: Sequence[str]) -> RenderableType:
     title.append(f"  {hit.doc_id}" if hit.title else "", style="dim")
     facts = _facts(hit.metadata)
     body = Text(_snippet(hit.passages[0].text, 2 * max(width - 6, 40)))
-    evidence = Text.assemble((f"{hit.score:.4f}", "bold"), ("  =  ", "dim"))
+    evidence = Text()
+    if hit.fused_rank is not None:
+        read = "not re-ranked" if hit.rerank_score is None else f"re-ranked {hit.rerank_score:.3f}"
+        evidence.append(read, style="" if hit.rerank_score is None else "bold green")
+        evidence.append(f", was {hit.fused_rank}  ·  ")
+    evidence.append(f"{hit.score:.4f}", style="bold").append("  =  ", style="dim")
     for place, leg in enumerate(legs):
         found = hit.legs[leg]
         evidence.append(" + " if place else "", style="dim")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.options import choice, numbers
+from hybrid_search.cli.options import choice, fusion_of, rerank_of, weights_of
 from hybrid_search.cli.render import results_text
 from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out
 from hybrid_search.errors import InvalidArgument
@@ -33,10 +33,13 @@ def search(
         str,
         typer.Option(metavar="hybrid|LEG|A+B", help="The collection's legs fused, one leg alone, or these legs fused."),
     ] = "hybrid",
-    fusion: Annotated[str, typer.Option(metavar="rrf", help="How the legs are fused.")] = "rrf",
-    rrf_k: Annotated[float, typer.Option(metavar="N", help="The constant of reciprocal rank fusion.")] = 60,
-    weights: Annotated[str, typer.Option(metavar="LEG=W,...", help="Of the legs, such as sparse=1,dense=0.5.")] = "",
+    fusion: options.FusionWay = "rrf",
+    rrf_k: options.RrfK = 60,
+    weights: options.Weights = "",
     depth: Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")] = None,
+    rerank: options.Rerank = None,
+    rerank_depth: options.RerankDepth = 50,
+    rerank_budget_ms: options.RerankBudget = None,
     profile: Built = "auto",
     sparse: BuiltSparse = None,
     dense: BuiltDense = None,
@@ -50,7 +53,7 @@ def search(
     from hybrid_search.searcher import Searcher
 
     choice(format, FORMATS, "--format")
-    choice(fusion, ("rrf",), "--fusion")
+    way, leg_weights = fusion_of(fusion), weights_of(weights)
     lines = [line.strip() for line in sys.stdin if line.strip()] if query == "-" else [query]
     queries = [without_surrogates(line) for line in lines]  # bytes that are no text could not be printed again
     if not queries:
@@ -62,8 +65,12 @@ def search(
             k=k,
             mode=mode,
             depth=depth,
+            fusion=way,
             rrf_k=rrf_k,
-            weights=numbers(weights, "--weights") if weights else None,
+            weights=leg_weights,
+            rerank=rerank_of(rerank),
+            rerank_depth=rerank_depth,
+            rerank_budget_ms=rerank_budget_ms,
         )
         if format == "trec":
             _print_run(answers)
@@ -87,6 +94,10 @@ def _print_run(answers: Sequence[Results]) -> None:
     """A TREC run as `evaluate --runs` writes it; queries are numbered from 1."""
     from hybrid_search.corpus.trec import ScoredDoc, run_lines
 
-    rows = [ScoredDoc(str(place), hit.doc_id, hit.score) for place, results in enumerate(answers, 1) for hit in results]
+    rows = [
+        ScoredDoc(str(place), hit.doc_id, score)
+        for place, results in enumerate(answers, 1)
+        for hit, score in zip(results, results.run_scores(), strict=True)
+    ]
     for line in run_lines(rows, tag="hybrid-search"):
         typer.echo(line)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.asking import DEPTH, HYBRID
+from hybrid_search.asking import AUTO, DEPTH, HYBRID, RERANK_DEPTH, Options, Request
 from hybrid_search.corpus.trec import Dataset, ScoredDoc, read_beir, write_run
 from hybrid_search.cutting import batched
 from hybrid_search.encoders.catalog import BM25_ENGINE
@@ -32,6 +32,8 @@ from hybrid_search.types import LEGS, LegName, Mode, in_order
 
 BASELINE = "bm25"
 QUERY_BATCH = 64
+RERANK = "rerank"
+"""Added to a mode, `+rerank` re-ranks it; `+auto` fuses it with weights chosen for each query."""
 
 Watch = Mapping[str, Callable[..., None]]
 
@@ -81,6 +83,7 @@ def evaluate(
     precision: Precision | None = None,
     sparsity: Sparsity | None = None,
     modes: Sequence[str] | None = None,
+    search: Options | None = None,
     measures: Sequence[str] = measuring.DEFAULT_MEASURES,
     runs: Path | None = None,
     watch: Watch | None = None,
@@ -100,21 +103,27 @@ def evaluate(
             same.
         modes: any leg's name, `hybrid`, `a+b` for these legs fused, and `bm25`: the baseline, whatever legs there are.
             When not given: the baseline, each leg, `hybrid`, and for each leg that stands beside the others `hybrid`
-            with it in the place of the leg of its kind (`new+dense`).
+            with it in the place of the leg of its kind (`new+dense`). Each may end in `+rerank`, which re-ranks it,
+            and a fused one in `+auto`, which chooses the weights for each query (`hybrid+auto+rerank`).
+        search: keywords of a search: `fusion`, `rrf_k` and `weights` of the fused modes, `rerank` and `rerank_depth` of
+            the re-ranked ones. Where `rerank` is given and no modes are, the usual ones' last stands there re-ranked.
         measures: ir_measures' names.
         runs: write a TREC run a mode into this folder.
         watch: callbacks of the index job.
 
     Raises:
         EvaluationError: the folder is no dataset, or a measure is unknown.
-        InvalidArgument: an unknown mode, one whose leg the models lack, or no mode at all.
+        InvalidArgument: an unknown mode, one whose leg the models lack, or no mode at all; an option out of range.
+        ModelError: the re-ranker is unknown, or cannot be loaded here.
     """
+    search = search or {}
+    Request(**search)
     if collection is None:
         _check_words(modes, legs or DEFAULT_LEGS)
     parsed = measuring.parse(measures)
     data = read_beir(folder)
     name = Path(folder).resolve().name
-    job = _Job(open_place(None, settings), settings, data, name, watch or {})
+    job = _Job(open_place(None, settings), settings, data, name, watch or {}, search)
     if collection is None:
         models = job.choose(Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity))
         modes = _check_modes(modes, in_order(models.encoders), usual_modes(models.encoders))
@@ -124,6 +133,8 @@ def evaluate(
         found = job.store.info(main).manifest
         _check_words(modes, tuple(found.legs))
         modes = _check_modes(modes, in_order(found.legs), usual_modes(found.fused(), _beside(found)))
+    if search.get("rerank") and not any(_way(mode).rerank for mode in modes):
+        modes = (*modes, f"{modes[-1]}+{RERANK}")
     k = max(measuring.deepest(parsed), 10)
     scores: dict[str, dict[str, NDArray[np.float64]]] = {}
     with job.open:
@@ -149,7 +160,10 @@ def evaluate(
 class _Job:
     """The collections of one evaluation, and the time each step took."""
 
-    def __init__(self, store: Store, settings: Settings, data: Dataset, name: str, watch: Watch) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, data: Dataset, name: str, watch: Watch, search: Options
+    ) -> None:
+        self._search = search
         self.store, self._settings, self._data, self._name, self._watch = store, settings, data, name, watch
         self.timings_s: dict[str, float] = {"index": 0.0}
         self.indexed: list[IndexReport] = []
@@ -196,14 +210,25 @@ class _Job:
 
     def run(self, main: str, mode: str, k: int) -> list[ScoredDoc]:
         """The run of every judged query in one mode."""
-        collection, search_mode = self._baseline(main) if mode == BASELINE else (main, mode)
+        way = _way(mode)
+        collection, search_mode = self._baseline(main) if way.mode == BASELINE else (main, way.mode)
+        options: Options = {"k": k, "mode": search_mode, "depth": max(DEPTH, k)}
+        if way.fused:
+            fusing = {name: value for name, value in self._search.items() if name in ("fusion", "rrf_k", "weights")}
+            options.update(cast(Options, fusing))
+        if way.auto:
+            options["weights"] = AUTO
+        if way.rerank:
+            options["rerank"] = self._search.get("rerank") or True
+            options["rerank_depth"] = self._search.get("rerank_depth", RERANK_DEPTH)
         start = perf_counter()
         rows: list[ScoredDoc] = []
         searcher = self._searcher(collection)
         for some in batched(self._data.queries, QUERY_BATCH):
-            answers = searcher.search_many([query.text for query in some], k=k, mode=search_mode, depth=max(DEPTH, k))
+            answers = searcher.search_many([query.text for query in some], **options)
             for query, results in zip(some, answers, strict=True):
-                rows += [ScoredDoc(query.query_id, hit.doc_id, hit.score) for hit in results]
+                scored = zip(results, results.run_scores(), strict=True)
+                rows += [ScoredDoc(query.query_id, hit.doc_id, score) for hit, score in scored]
         self.timings_s[mode] = perf_counter() - start
         return rows
 
@@ -248,13 +273,41 @@ def _beside(manifest: Manifest) -> dict[LegName, Mode]:
     return found
 
 
+class _Way(NamedTuple):
+    """A mode without its endings, and what they said."""
+
+    mode: Mode
+    auto: bool
+    rerank: bool
+
+    @property
+    def fused(self) -> bool:
+        return self.mode == HYBRID or "+" in self.mode
+
+    def among(self, single: Collection[str], legs: Collection[LegName]) -> bool:
+        """Whether it is one of these modes, or fuses some of these legs."""
+        known = self.mode in single or ("+" in self.mode and {*self.mode.split("+")} <= {*legs})
+        return known and (self.fused or not self.auto)
+
+
+def _way(mode: str) -> _Way:
+    """Read a mode's endings.
+
+    >>> _way("new+dense+auto+rerank")
+    _Way(mode='new+dense', auto=True, rerank=True)
+    """
+    rest = mode.removesuffix(f"+{RERANK}")
+    return _Way(rest.removesuffix(f"+{AUTO}"), rest.endswith(f"+{AUTO}"), rest != mode)
+
+
 def _check_words(asked: Sequence[str] | None, legs: Collection[LegName]) -> None:
     """Refuse what is no mode at all, before anything is read."""
     words = (BASELINE, *in_order({*LEGS, *legs} - {BASELINE}), HYBRID)
-    wrong = [mode for mode in asked or () if mode not in words and not ("+" in mode and {*mode.split("+")} <= {*legs})]
+    wrong = [mode for mode in asked or () if not _way(mode).among(words, legs)]
     if wrong or (asked is not None and not asked):
         raise InvalidArgument(
-            f"Unknown mode: {', '.join(wrong) or 'none given'}. Take any of: {', '.join(words)}; or legs fused: a+b."
+            f"Unknown mode: {', '.join(wrong) or 'none given'}. Take any of: {', '.join(words)}; or legs fused: a+b; "
+            "re-ranked: hybrid+rerank; with weights by the query: hybrid+auto."
         )
 
 
@@ -266,7 +319,7 @@ def _check_modes(asked: Sequence[str] | None, legs: Sequence[LegName], usual: Se
     """
     if asked is None:
         return usual
-    wrong = [mode for mode in asked if mode not in usual and not ("+" in mode and {*mode.split("+")} <= {*legs})]
+    wrong = [mode for mode in asked if not _way(mode).among(usual, legs)]
     if wrong:
         raise InvalidArgument(
             f"There is no {' and no '.join(wrong)} to judge: the models have a {' and a '.join(legs)} leg only. "

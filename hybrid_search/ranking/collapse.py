@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hybrid_search.ranking.rerank import Placed
 from hybrid_search.results import DocumentHit, Passage
 from hybrid_search.types import Hit, Ranking
 
@@ -28,21 +29,27 @@ def collapse(ranking: Ranking) -> list[tuple[Hit, ...]]:
 
 
 def document_hits(
-    groups: Sequence[Sequence[Hit]], payloads: Mapping[str, Mapping[str, Any]], legs: Sequence[str]
+    documents: Sequence[Placed],
+    payloads: Mapping[str, Mapping[str, Any]],
+    legs: Sequence[str],
+    *,
+    reranked: bool = False,
 ) -> tuple[DocumentHit, ...]:
-    """The hits a user sees, ranked 1..n in the order of `groups`.
+    """The hits a user sees, ranked 1..n in the order of `documents`.
 
     Args:
-        groups: the chunks to show of each document, best first.
-        payloads: by chunk_id, of every chunk in `groups`.
+        documents: each with the chunks to show of it, best first.
+        payloads: by chunk_id, of every chunk to show.
         legs: those of the collection; a leg that did not find a document's best chunk is None there.
+        reranked: a re-ranker had its say, so a hit tells its rank before.
     """
-    return tuple(_document_hit(place, group, payloads, legs) for place, group in enumerate(groups, 1))
+    return tuple(_document_hit(place, one, payloads, legs, reranked) for place, one in enumerate(documents, 1))
 
 
 def _document_hit(
-    place: int, group: Sequence[Hit], payloads: Mapping[str, Mapping[str, Any]], legs: Sequence[str]
+    place: int, placed: Placed, payloads: Mapping[str, Mapping[str, Any]], legs: Sequence[str], reranked: bool
 ) -> DocumentHit:
+    group = placed.hits
     head = payloads[group[0].chunk_id]
     passages = (
         Passage(hit.chunk_id, payload["start"], payload["end"], payload["text"], hit.score)
@@ -58,4 +65,6 @@ def _document_hit(
         origin=head["origin"],
         passages=tuple(passages),
         legs={leg: group[0].legs.get(leg) for leg in legs},
+        rerank_score=placed.score,
+        fused_rank=placed.fused_rank if reranked else None,
     )

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
+from typing import Literal, get_args
 
 from hybrid_search.errors import FusionError
 from hybrid_search.types import Hit, LegHit, Ranking
 
 RRF_K = 60
 """Cormack's constant, added to a rank that counts from 1."""
+
+Fusion = Literal["rrf", "dbsf", "minmax"]
+"""How legs are fused: by rank, or by score once the legs' scores are comparable."""
+
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
+
+Shares = Callable[[Ranking], Sequence[float]]
+"""What a leg's hits bring into the fusion, best first, before the leg's weight."""
 
 
 def rank(leg: str, scored: Sequence[tuple[str, float]], depth: int) -> Ranking:
@@ -44,20 +53,48 @@ def settled(score: float) -> float:
     return round(score, 6 if size < 1 else 5 if size < 10 else 4)
 
 
-def rrf(legs: Mapping[str, Ranking], *, rrf_k: float = RRF_K, weights: Mapping[str, float] | None = None) -> Ranking:
-    """Fuse rankings by reciprocal rank: score(d) = sum over legs of weight / (rrf_k + rank in the leg).
+def fuse(
+    rankings: Mapping[str, Ranking],
+    how: Fusion = "rrf",
+    *,
+    rrf_k: float = RRF_K,
+    weights: Mapping[str, float] | None = None,
+) -> Ranking:
+    """Fuse the rankings of any number of legs, for one query, in one of the ways below.
 
     Args:
-        legs: one ranking a leg, for the same query. A chunk that a leg lacks gets nothing from it.
-        rrf_k: >= 0; ranks count from 1. (Qdrant's own k counts from rank 0, so it is `rrf_k + 1`.)
-        weights: by leg, >= 0, 1 where not given. They multiply the share; Qdrant's divide the rank instead.
+        rankings: one a leg. A chunk that a leg lacks gets nothing from it.
+        how: `rrf`, `dbsf` or `minmax`.
+        rrf_k: of `rrf`, >= 0.
+        weights: by leg, >= 0, 1 where not given. They multiply what the leg brings.
 
     Returns:
         Every chunk that a leg with a weight above 0 found, by score descending, ties by chunk_id; each keeps its rank
         and score in every leg.
 
     Raises:
-        FusionError: a weight names no leg, is negative or not finite, all are 0, or `rrf_k` is negative.
+        FusionError: there is no such way, a weight names no leg, is negative or not finite, all are 0, or `rrf_k` is
+            negative.
+    """
+    if how == "rrf":
+        return rrf(rankings, rrf_k=rrf_k, weights=weights)
+    if how == "dbsf":
+        return dbsf(rankings, weights=weights)
+    if how == "minmax":
+        return minmax(rankings, weights=weights)
+    raise FusionError(f"There is no fusion {how!r}; take one of: {', '.join(FUSIONS)}.")
+
+
+def rrf(legs: Mapping[str, Ranking], *, rrf_k: float = RRF_K, weights: Mapping[str, float] | None = None) -> Ranking:
+    """Fuse rankings by reciprocal rank: score(d) = sum over legs of weight / (rrf_k + rank in the leg).
+
+    Args:
+        legs: one ranking a leg, for the same query.
+        rrf_k: >= 0; ranks count from 1. (Qdrant's own k counts from rank 0, so it is `rrf_k + 1`.)
+        weights: as in `fuse`. (Qdrant's divide the rank instead, which hardly changes anything.)
+
+    Raises:
+        FusionError: as `fuse`.
 
     Source: Cormack, Clarke & Büttcher, Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning
     Methods, SIGIR 2009. The weights are the usual extension.
@@ -66,22 +103,68 @@ def rrf(legs: Mapping[str, Ranking], *, rrf_k: float = RRF_K, weights: Mapping[s
     >>> [(hit.chunk_id, round(hit.score, 6)) for hit in rrf(legs)]
     [('b#0', 0.032522), ('a#0', 0.016393)]
     """
-    share = check_weights(weights, tuple(legs))
+    check_rrf_k(rrf_k)
+    return _summed(legs, lambda ranking: [1 / (rrf_k + hit.rank) for hit in ranking.hits], weights)
+
+
+def dbsf(legs: Mapping[str, Ranking], *, weights: Mapping[str, float] | None = None) -> Ranking:
+    """Distribution-based score fusion: score(d) = sum over legs of weight * (s - low) / (high - low).
+
+    `s` is the chunk's score in the leg, `low` and `high` are the mean of the leg's scores minus and plus three of their
+    standard deviations (the sample's, n - 1). Where there is one score, or all are the same, each counts 0.5. Most
+    shares lie in 0..1; one that is further out is not cut, so a score may be a little below 0 or above the sum of the
+    weights. The mean is that of what the leg handed on, so another depth is another score.
+
+    Args:
+        legs: one ranking a leg, for the same query.
+        weights: as in `fuse`; Qdrant's has none.
+
+    Raises:
+        FusionError: as `fuse`.
+
+    Source: Mazzeschi, Distribution-Based Score Fusion (DBSF), a new approach to vector search ranking, 2023; the
+    variance, the 0.5 and that nothing is cut are Qdrant's (`Fusion.DBSF`), whose numbers these are.
+
+    >>> legs = {"sparse": rank("sparse", [("a#0", 9.0), ("b#0", 5.0)], 10), "dense": rank("dense", [("b#0", 0.8)], 10)}
+    >>> [(hit.chunk_id, round(hit.score, 6)) for hit in dbsf(legs)]
+    [('b#0', 0.882149), ('a#0', 0.617851)]
+    """
+    return _summed(legs, _spread, weights)
+
+
+def minmax(legs: Mapping[str, Ranking], *, weights: Mapping[str, float] | None = None) -> Ranking:
+    """Weighted sum of scores scaled to 0..1 in each leg: score(d) = sum over legs of weight * (s - min) / (max - min).
+
+    `s` is the chunk's score in the leg, `min` and `max` are the least and the greatest that the leg handed on, so
+    another depth is another score. A leg's last chunk gets 0 from it, as one that it did not find. Where a leg brings
+    one hit, or all of its scores are the same, each counts 1: it was found, and nothing better was.
+
+    Args:
+        legs: one ranking a leg, for the same query.
+        weights: as in `fuse`.
+
+    Raises:
+        FusionError: as `fuse`.
+
+    Source: the sum is CombSUM of Fox & Shaw, Combination of Multiple Searches, TREC-2 1994; the scaling that of Lee,
+    Analyses of Multiple Evidence Combination, SIGIR 1997; with weights it is the convex combination of Bruch, Gai &
+    Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, TOIS 2023.
+
+    >>> legs = {"sparse": rank("sparse", [("a#0", 9.0), ("b#0", 5.0)], 10), "dense": rank("dense", [("b#0", 0.8)], 10)}
+    >>> [(hit.chunk_id, round(hit.score, 6)) for hit in minmax(legs)]
+    [('a#0', 1.0), ('b#0', 1.0)]
+    """
+    return _summed(legs, _scaled, weights)
+
+
+def check_rrf_k(rrf_k: float) -> None:
+    """Refuse a constant that cannot be meant.
+
+    Raises:
+        FusionError: it is negative or not finite.
+    """
     if not (math.isfinite(rrf_k) and rrf_k >= 0):
         raise FusionError(f"rrf_k is {rrf_k}; it must be a number >= 0 (the usual value is {RRF_K}).")
-    scores: dict[str, float] = {}
-    found: dict[str, Mapping[str, LegHit]] = {}
-    for leg, ranking in legs.items():
-        weight = share[leg]
-        for hit in ranking.hits:
-            earlier = found.get(hit.chunk_id)
-            found[hit.chunk_id] = hit.legs if earlier is None else {**earlier, **hit.legs}
-            if weight:
-                scores[hit.chunk_id] = scores.get(hit.chunk_id, 0.0) + weight / (rrf_k + hit.rank)
-    ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-    return Ranking(
-        tuple(Hit(chunk_id, place, score, found[chunk_id]) for place, (chunk_id, score) in enumerate(ordered, 1))
-    )
 
 
 def check_weights(weights: Mapping[str, float] | None, legs: Sequence[str]) -> dict[str, float]:
@@ -100,3 +183,41 @@ def check_weights(weights: Mapping[str, float] | None, legs: Sequence[str]) -> d
     if legs and not any(share.values()):
         raise FusionError("Every leg has weight 0; give at least one a weight above 0, such as --weights sparse=1.")
     return share
+
+
+def _summed(legs: Mapping[str, Ranking], shares: Shares, weights: Mapping[str, float] | None) -> Ranking:
+    """The weighted sum of what the legs bring. Exact sums (`fsum`), so the order of the legs changes no last bit."""
+    share = check_weights(weights, tuple(legs))
+    parts: dict[str, list[float]] = {}
+    found: dict[str, Mapping[str, LegHit]] = {}
+    for leg, ranking in legs.items():
+        weight = share[leg]
+        for hit, value in zip(ranking.hits, shares(ranking), strict=True):
+            earlier = found.get(hit.chunk_id)
+            found[hit.chunk_id] = hit.legs if earlier is None else {**earlier, **hit.legs}
+            if weight:
+                parts.setdefault(hit.chunk_id, []).append(weight * value)
+    scores = {chunk_id: math.fsum(some) for chunk_id, some in parts.items()}
+    ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    return Ranking(
+        tuple(Hit(chunk_id, place, score, found[chunk_id]) for place, (chunk_id, score) in enumerate(ordered, 1))
+    )
+
+
+def _spread(ranking: Ranking) -> list[float]:
+    # Settled, so that the last bits, which differ from engine to engine, decide nothing.
+    scores = [settled(hit.score) for hit in ranking.hits]
+    if not scores or scores[0] == scores[-1]:
+        return [0.5] * len(scores)
+    mean = math.fsum(scores) / len(scores)
+    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / (len(scores) - 1))
+    # (score - low) / (high - low), with low and high three deviations below and above the mean
+    return [0.5 + (score - mean) / (6 * deviation) for score in scores]
+
+
+def _scaled(ranking: Ranking) -> list[float]:
+    scores = [settled(hit.score) for hit in ranking.hits]
+    if not scores or scores[0] == scores[-1]:
+        return [1.0] * len(scores)
+    most, least = scores[0], scores[-1]
+    return [(score - least) / (most - least) for score in scores]

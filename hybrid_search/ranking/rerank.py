@@ -1,0 +1,46 @@
+"""From the fused order and a re-ranker's scores to the order that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from hybrid_search.ranking.fusion import settled
+from hybrid_search.types import Hit
+
+
+class Placed(NamedTuple):
+    """A document in its last place: its chunks, best first, its rank before, and its score where it was read."""
+
+    hits: tuple[Hit, ...]
+    fused_rank: int
+    score: float | None = None
+
+
+def rerank(documents: Sequence[tuple[Hit, ...]], scores: Sequence[float]) -> list[Placed]:
+    """Put the documents that were scored first, by score descending, ties by the best chunk's id.
+
+    Those that were not scored follow, in the order they had: nothing is known of them that would move them.
+
+    Args:
+        documents: in fused order, each its chunks, best first.
+        scores: of the first `len(scores)` of them, higher is better. Scores that are the same once `settled` tie, for
+            their last bits depend on what else was in the batch.
+
+    Raises:
+        ValueError: more scores than documents, or one that is not a number.
+
+    >>> documents = [(Hit("a#0", 1, 0.3),), (Hit("b#0", 2, 0.2),), (Hit("c#0", 3, 0.1),)]
+    >>> [(placed.hits[0].chunk_id, placed.fused_rank, placed.score) for placed in rerank(documents, [-1.5, 2.0])]
+    [('b#0', 2, 2.0), ('a#0', 1, -1.5), ('c#0', 3, None)]
+    """
+    if len(scores) > len(documents):
+        raise ValueError(f"{len(scores)} scores for {len(documents)} documents")
+    if any(score != score for score in scores):
+        raise ValueError("a score is not a number")
+    read = [
+        Placed(hits, rank, float(score)) for rank, (hits, score) in enumerate(zip(documents, scores, strict=False), 1)
+    ]
+    read.sort(key=lambda placed: (-settled(placed.score or 0.0), placed.hits[0].chunk_id))
+    rest = [Placed(hits, rank) for rank, hits in enumerate(documents[len(scores) :], len(scores) + 1)]
+    return read + rest
