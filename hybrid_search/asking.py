@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
+from hybrid_search.parsing import parse
 from hybrid_search.ranking.fusion import RRF_K
 from hybrid_search.types import LegName, Mode, in_order
+from hybrid_search.where import Condition
 
 DEPTH = 100
 """Chunks that each leg hands on, where nothing else is asked for."""
@@ -27,6 +29,7 @@ class Options(TypedDict, total=False):
     depth: int | None
     rrf_k: float
     weights: Mapping[LegName, float] | None
+    where: str | Condition | None
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,12 @@ class Request:
         depth: chunks that each leg hands on, k..10,000; 100, or k where that is more, when not given.
         rrf_k: the constant of reciprocal rank fusion, >= 0.
         weights: of the legs in the fusion, >= 0, 1 where not given.
+        where: a filter, in the language of `parsing` or as a tree of `where`; applied inside every leg. Every chunk
+            when not given. A text is parsed here, once; `condition` has the tree.
 
     Raises:
         InvalidArgument: k or depth out of range.
+        FilterError: a filter that cannot be read.
     """
 
     k: int = 10
@@ -50,12 +56,17 @@ class Request:
     depth: int | None = None
     rrf_k: float = RRF_K
     weights: Mapping[LegName, float] | None = None
+    where: str | Condition | None = None
+    condition: Condition | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_DEPTH:
             raise InvalidArgument(f"k is {self.k}; it must lie in 1..{MAX_DEPTH:,}.")
         if self.depth is not None and not self.k <= self.depth <= MAX_DEPTH:
             raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
+        if self.where is not None:
+            condition = self.where if isinstance(self.where, Condition) else parse(self.where)
+            object.__setattr__(self, "condition", condition)
 
     @property
     def deep(self) -> int:

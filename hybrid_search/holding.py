@@ -1,8 +1,9 @@
 """What a filter means: whether it holds for a payload. Every store gives the same answers, and tests hold them to it.
 
-Values. A condition on a field holds if any of the field's values satisfies it; a list has many. Strings are equal letter by
-letter, or where both are dates, as moments; numbers as numbers, 1 like 1.0; true is no 1. A date is compared with dates only,
-a number with numbers only. A field that is missing, null or an empty list has no value, so nothing but `!=` and `not` holds.
+Values. A condition on a field holds if any of the field's values satisfies it; a list has many. Strings are equal
+letter by letter, or where both are dates, as moments; numbers as numbers, 1 like 1.0; true is no 1. A date is compared
+with dates only, a number with numbers only. A field that is missing, null or an empty list has no value, so nothing but
+`!=` and `not` holds.
 
 Nesting. `author.name` finds the name of an author, and of each author where there is a list of them.
 """
@@ -13,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hybrid_search.spelling import Value, moment, ordered_as, words
 from hybrid_search.where import (
     OWN_FIELDS,
     And,
@@ -26,10 +28,6 @@ from hybrid_search.where import (
     OneOf,
     Or,
     Test,
-    Value,
-    moment,
-    ordered_as,
-    words,
 )
 
 EARTH_RADIUS_M = 6_371_008.8

@@ -6,17 +6,19 @@
     FIELD ~ 'words'  FIELD ^= 'beginning'    FIELD exists, exists(FIELD)
     FIELD within 5 km of (LAT, LON)          and, or, not, ( ); `not in` and `not between` as well
 
-`not` binds closest, then `and`, then `or`. Words of the language may be written in any case. A value is a number, `true`,
-`false`, or a text in single or double quotes, in which `\\n \\t \\r \\\\ \\' \\" \\u00e9` and doubled quotes are escapes.
+`not` binds closest, then `and`, then `or`. Words of the language may be written in any case. A value is a number,
+`true`, `false`, or a text in single or double quotes, with the escapes `\\n \\t \\r \\\\ \\' \\" \\u00e9` and doubled
+quotes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hybrid_search.errors import FilterError
+from hybrid_search.spelling import Value, check_value, field_name, unescaped
 from hybrid_search.where import (
     And,
     Between,
@@ -29,11 +31,7 @@ from hybrid_search.where import (
     OneOf,
     Or,
     Place,
-    Value,
-    check_value,
-    field_name,
     placed,
-    unescaped,
 )
 
 if TYPE_CHECKING:
@@ -130,7 +128,7 @@ def parse(text: str) -> Condition:
     except UnexpectedInput as error:
         reason, column = _explained(error, text)
         raise FilterError(reason, text, column) from None
-    return placed(condition, text)
+    return placed(cast(Condition, condition), text)
 
 
 @lru_cache(maxsize=1)
@@ -225,9 +223,10 @@ def _near(found: Sequence[Any]) -> Condition:
     return _made(Geo, field, _Read(0, _column(distance)), float(numbers[0]), float(numbers[1]), metres)
 
 
-def _made(kind: Any, field: _Field, read: _Read, *values: Any) -> Any:
+def _made(kind: Any, field: _Field, read: _Read, *values: Any) -> Condition:
     """A condition on a field; what is wrong with it is its value."""
-    return _at(read.column, kind, field, *values, place=Place("", field.column))
+    made: Condition = _at(read.column, kind, field, *values, place=Place("", field.column))
+    return made
 
 
 def _at(column: int, make: Callable[..., Any], *values: Any, **options: Any) -> Any:

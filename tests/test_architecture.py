@@ -13,7 +13,8 @@ import hybrid_search
 
 PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
-VALUES = {"types", "results", "manifest", "protocols", "errors", "where", "parsing", "holding"}
+VALUES = {"types", "results", "manifest", "protocols", "errors"}
+VALUES |= {"where", "spelling", "parsing", "holding"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"changing"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}

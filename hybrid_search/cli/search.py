@@ -37,6 +37,10 @@ def search(
     rrf_k: Annotated[float, typer.Option(metavar="N", help="The constant of reciprocal rank fusion.")] = 60,
     weights: Annotated[str, typer.Option(metavar="LEG=W,...", help="Of the legs, such as sparse=1,dense=0.5.")] = "",
     depth: Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="EXPR", help="Only what passes a filter, such as \"year >= 1990 and title ~ 'love'\"."),
+    ] = None,
     profile: Built = "auto",
     sparse: BuiltSparse = None,
     dense: BuiltDense = None,
@@ -64,6 +68,7 @@ def search(
             depth=depth,
             rrf_k=rrf_k,
             weights=numbers(weights, "--weights") if weights else None,
+            where=where,
         )
     if format == "trec":
         _print_run(answers)
