@@ -7,6 +7,7 @@ answer is not `holds`, the condition is resolved before the search instead: what
 - `~`: without a text index the engine compares letters, with one its own tokens; older collections have none;
 - a number against a field indexed as dates, and a date against one indexed as numbers: the engine takes any index;
 - numbers of 2**53 and more, which the engine's ranges round (but equality on a field indexed as integers);
+- whether a nested field exists: of a list of authors the engine says so only if each has the field;
 - keys that the engine's paths cannot name.
 
 On a field indexed as integers the engine cuts the bounds of a range off to integers; they are rounded here first.
@@ -166,7 +167,9 @@ def _is_hard(leaf: Test, kinds: Kinds) -> bool:
     written = engine_path(path)
     if written is None or len(path) - (path[0] == "metadata") > MAX_KEYS:
         return True
-    if isinstance(leaf, (Exists, Geo)):
+    if isinstance(leaf, Exists):
+        return len(path) > 2
+    if isinstance(leaf, Geo):
         return False
     if isinstance(leaf, Match):
         return leaf.op == "~"
@@ -203,8 +206,7 @@ def _translated(condition: Condition, engine: Engine, kinds: Kinds, passing: Map
         return engine.classes.Filter(must_not=[_translated(same, engine, kinds, passing)])
     forms = list(_forms(payload_path(condition.path)))
     if isinstance(condition, Exists):
-        empty = [engine.classes.FieldCondition(key=form, is_empty=True) for form in forms]
-        return engine.classes.Filter(must_not=[_all(engine, empty)])
+        return engine.classes.Filter(must_not=[engine.classes.FieldCondition(key=forms[0], is_empty=True)])
     return _any(engine, [made for form in forms for made in _tests(condition, form, kinds.get(form, ""), engine)])
 
 
