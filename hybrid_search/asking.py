@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
 from hybrid_search.errors import FusionError, InvalidArgument
 from hybrid_search.manifest import Manifest
+from hybrid_search.parsing import parse
 from hybrid_search.ranking.fusion import FUSIONS, RRF_K, Fusion, check_rrf_k
 from hybrid_search.types import LegName, Mode, in_order
+from hybrid_search.where import Condition
 
 DEPTH = 100
 """Chunks that each leg hands on, where nothing else is asked for."""
@@ -41,6 +43,7 @@ class Options(TypedDict, total=False):
     rerank: bool | str | None
     rerank_depth: int
     rerank_budget_ms: float | None
+    where: str | Condition | None
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,13 @@ class Request:
             which then stand in the order of its scores. True takes the setting `reranker`, else the catalogue's first.
         rerank_depth: documents that it reads, 1..10,000; the others follow in the order they had.
         rerank_budget_ms: it stops in time to take no more milliseconds a query than this, > 0; no limit when not given.
+        where: a filter, in the language of `parsing` or as a tree of `where`; applied inside every leg. Every chunk
+            when not given. A text is parsed here, once; `condition` has the tree.
 
     Raises:
         InvalidArgument: k, a depth or the budget out of range, no such fusion, a budget where nothing is re-ranked.
         FusionError: weights that are none, or an `rrf_k` that cannot be meant.
+        FilterError: a filter that cannot be read.
     """
 
     k: int = 10
@@ -75,6 +81,8 @@ class Request:
     rerank: bool | str | None = None
     rerank_depth: int = RERANK_DEPTH
     rerank_budget_ms: float | None = None
+    where: str | Condition | None = None
+    condition: Condition | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_DEPTH:
@@ -87,6 +95,9 @@ class Request:
         if not (self.weights is None or self.weights == AUTO or isinstance(self.weights, Mapping)):
             raise FusionError(f"weights is {self.weights!r}; give a number by leg, such as sparse=1, or 'auto'.")
         self._check_rerank()
+        if self.where is not None:
+            condition = self.where if isinstance(self.where, Condition) else parse(self.where)
+            object.__setattr__(self, "condition", condition)
 
     def _check_rerank(self) -> None:
         if not (self.rerank is None or isinstance(self.rerank, (bool, str))) or self.rerank == "":

@@ -2,6 +2,7 @@
 
     HybridSearchError
     ├── InvalidArgument          a value the caller gave cannot be meant (k=0, an empty query)
+    │   └── FilterError          a filter cannot be read, or names a field that is not there
     ├── ConfigError              a setting or the config file is wrong
     ├── CorpusError              a source cannot be read at all
     ├── ModelError               a model cannot be used
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from unicodedata import combining, east_asian_width
 
 
 class HybridSearchError(Exception):
@@ -34,6 +36,22 @@ class HybridSearchError(Exception):
 
 class InvalidArgument(HybridSearchError, ValueError):
     """A value the caller gave cannot be meant; the command line answers with exit code 2."""
+
+
+class FilterError(InvalidArgument):
+    """A filter (`--where`) cannot be read, or names a field that no document has.
+
+    `reason` says why; `text` and `column`, from 1, where. Without a text (a tree made by hand) there is no column.
+    """
+
+    def __init__(self, reason: str, text: str | None = None, column: int | None = None) -> None:
+        self.reason = reason
+        self.text = text
+        self.column = column
+        if text is None or column is None:
+            super().__init__(f"The filter cannot be used: {reason}.")
+        else:
+            super().__init__(f"The filter cannot be used, at column {column}: {reason}.\n{_pointed(text, column)}")
 
 
 class ConfigError(HybridSearchError):
@@ -146,6 +164,17 @@ def near(name: str, known: Sequence[str]) -> tuple[str, ...]:
     """Up to three known names close to `name`, case ignored, best first."""
     by_lower = {item.lower(): item for item in known}
     return tuple(by_lower[match] for match in get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.5))
+
+
+def _pointed(text: str, column: int, room: int = 90) -> str:
+    """The text around a column, which counts from 1, and a caret below it."""
+    start = max(0, min(column - 1 - room // 2, len(text) - room))
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[start : start + room])
+    before, after = "…" if start else "", "…" if start + room < len(text) else ""
+    wide = sum(
+        2 if east_asian_width(letter) in "WF" else not combining(letter) for letter in shown[: column - 1 - start]
+    )
+    return f"  {before}{shown}{after}\n  {' ' * (len(before) + wide)}^"
 
 
 def _did_you_mean(names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from hybrid_search.ranking.expansion import Term, expansion
 from hybrid_search.ranking.fusion import rank, settled
 from hybrid_search.ranking.weighing import features, weigh
 from hybrid_search.types import LegName, Ranking, SparseVector, Vector
+from hybrid_search.where import Condition
 
 _EXPANDING = ("splade", "inference_free_splade")
 
@@ -36,15 +37,18 @@ def encode(
 
 
 def retrieve(
-    reader: CollectionReader, encoded: Mapping[LegName, Sequence[Vector]], depth: int
+    reader: CollectionReader,
+    encoded: Mapping[LegName, Sequence[Vector]],
+    depth: int,
+    where: Condition | None = None,
 ) -> list[dict[LegName, Ranking]]:
-    """For each query the ranking of each leg, from one batched request."""
+    """For each query the ranking of each leg, from one batched request, of the chunks that `where` lets pass."""
     requests = [(leg, vector) for leg, vectors in encoded.items() for vector in vectors]
     limit = depth + TIE_ROOM
-    answers = reader.retrieve(requests, limit)
+    answers = reader.retrieve(requests, limit, where)
     while limit < MAX_DEPTH and any(_goes_on(answer, depth, limit) for answer in answers):
         limit = min(limit * 4, MAX_DEPTH)
-        answers = reader.retrieve(requests, limit)
+        answers = reader.retrieve(requests, limit, where)
     ranked = iter(answers)
     by_leg = {leg: [rank(leg, next(ranked), depth) for _ in vectors] for leg, vectors in encoded.items()}
     return [dict(zip(by_leg, rankings, strict=True)) for rankings in zip(*by_leg.values(), strict=True)]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.types import DenseVector, LegName, ModelCard, Point, SparseVector, Vector
+from hybrid_search.where import Condition
 
 
 class Encoder(Protocol):
@@ -113,10 +114,20 @@ class CollectionReader(Protocol):
     @property
     def manifest(self) -> Manifest: ...
 
-    def retrieve(self, requests: Sequence[tuple[LegName, Vector]], limit: int) -> list[list[tuple[str, float]]]:
+    def retrieve(
+        self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
+    ) -> list[list[tuple[str, float]]]:
         """One batched request: for each (leg, query vector) up to `limit` (chunk_id, score), best first.
 
-        The order among equal scores is the engine's; ranks and ties are made once, in `ranking/`.
+        With `where`, of the chunks alone for which `holding.holds`. The order among equal scores is the engine's; ranks
+        and ties are made once, in `ranking/`. Raises FilterError where `where` names a field that no document has.
+        """
+        ...
+
+    def fields(self) -> Mapping[str, str]:
+        """What a filter may name, with its type: metadata fields, as they are written, and the documents' own.
+
+        Fields without an index are found in a sample of the chunks, so a rare one may be missing.
         """
         ...
 

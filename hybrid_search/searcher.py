@@ -107,6 +107,7 @@ class Searcher:
                 rerank: True, or the name or folder of a cross-encoder, to re-rank with (None).
                 rerank_depth: documents that it reads (50).
                 rerank_budget_ms: milliseconds a query that it may take, loading the model not counted (None: no limit).
+                where: a filter, such as `"year >= 1990 and genres in ('drama', 'war')"`, or its tree (none).
 
         Returns:
             At most k hits, fewer only where fewer documents match. Hybrid over one leg is that leg alone, and
@@ -114,6 +115,7 @@ class Searcher:
 
         Raises:
             InvalidArgument: an empty query, an option out of range, a mode whose leg the collection lacks.
+            FilterError: a filter that cannot be read, or names a field that no document has.
             FusionError: weights or rrf_k that cannot be meant.
             ModelError: a re-ranker that is unknown, or that cannot be loaded here.
             StoreError: the searcher has been closed, or was opened by another process.
@@ -139,7 +141,7 @@ class Searcher:
         start = perf_counter()
         encoded = encode(queries, self._encoders, legs, self._threads)
         encode_ms = (perf_counter() - start) * 1e3
-        found = retrieve(self._reader, encoded, request.deep)
+        found = retrieve(self._reader, encoded, request.deep, request.condition)
         retrieve_ms = (perf_counter() - start) * 1e3 - encode_ms
         share, results = 1 / len(queries), []
         for place, query in enumerate(queries):
@@ -175,7 +177,7 @@ class Searcher:
             if len(groups) == self._reader.info().documents:
                 return groups  # there are no others
             depth = min(depth * 4, MAX_DEPTH)
-            rankings = retrieve(self._reader, vectors, depth)[0]
+            rankings = retrieve(self._reader, vectors, depth, request.condition)[0]
 
     def close(self) -> None:
         self._closed = True

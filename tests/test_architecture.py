@@ -14,11 +14,13 @@ import hybrid_search
 PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
 VALUES = {"types", "results", "manifest", "protocols", "errors"}
+VALUES |= {"where", "spelling", "parsing", "holding"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"changing", "reranking"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
+HEAVY += ["lark"]
 
 
 def imports_of(file: Path) -> set[str]:

@@ -40,6 +40,10 @@ def search(
     rerank: options.Rerank = None,
     rerank_depth: options.RerankDepth = 50,
     rerank_budget_ms: options.RerankBudget = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="EXPR", help="Only what passes a filter, such as \"year >= 1990 and title ~ 'love'\"."),
+    ] = None,
     profile: Built = "auto",
     sparse: BuiltSparse = None,
     dense: BuiltDense = None,
@@ -71,6 +75,7 @@ def search(
             rerank=rerank_of(rerank),
             rerank_depth=rerank_depth,
             rerank_budget_ms=rerank_budget_ms,
+            where=where,
         )
         if format == "trec":
             _print_run(answers)

@@ -21,7 +21,7 @@ from filelock import FileLock
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ManifestMismatch, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import CollectionInfo, Head
-from hybrid_search.store import generations
+from hybrid_search.store import filters, generations
 from hybrid_search.store.names import Names, write_names
 from hybrid_search.store.records import Record, going_on, read_record, same_building
 from hybrid_search.store.schema import (
@@ -34,8 +34,9 @@ from hybrid_search.store.schema import (
     new_fields,
     vector_name,
 )
-from hybrid_search.store.shard import Shard
+from hybrid_search.store.shard import Shard, engine_conditions
 from hybrid_search.types import LegName, Point, Vector, chunk_id_of, point_id_of
+from hybrid_search.where import Condition, Test
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ OPTIMIZE_FROM = 5_000
 """Points from which the engine has an index to build; below it scans, which is as fast."""
 
 FLUSH_EVERY = 5_000
+KNOWN_FILTERS = 32
 KNOWN_NAMES = 500_000
 """Chunk ids a reader remembers by point id, so that ranking needs no payload (about 150 bytes each)."""
 
@@ -146,6 +148,7 @@ class EdgeReader:
         except (OSError, ValueError) as error:
             raise CollectionDamaged(f"Collection {name!r} has lost its names ({error}). {rebuild}") from error
         self._shard = Shard.load(lease.folder / "shard")
+        self._filters: dict[str, Any] = {}
         self._names: dict[int, str] = {}  # by the point id's integer, which hashes ten times as fast as the UUID
         found = self._shard.counts(self.manifest)
         expected = {key: self._counts.get(key) for key in found}
@@ -156,10 +159,14 @@ class EdgeReader:
                 f"{rebuild}"
             )
 
-    def retrieve(self, requests: Sequence[tuple[LegName, Vector]], limit: int) -> list[list[tuple[str, float]]]:
+    def retrieve(
+        self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
+    ) -> list[list[tuple[str, float]]]:
         check_requests(requests, limit, self.manifest)
         called = self.manifest.vectors()
-        answers = self._shard.query([(called[leg], vector) for leg, vector in requests], limit)
+        wanted = None if where is None else self._filter(where)
+        exact = wanted is not None and self._shard.about(wanted) <= filters.EXACT_UP_TO
+        answers = self._shard.query([(called[leg], vector) for leg, vector in requests], limit, wanted, exact=exact)
         # Other threads read and fill the same dict, so it only grows; a full one is left to them and a new one begun.
         names = self._names if len(self._names) < KNOWN_NAMES else {}
         unknown = [point for answer in answers for point, _ in answer if point.int not in names]
@@ -176,6 +183,27 @@ class EdgeReader:
         by_point = {point_id_of(chunk_id): chunk_id for chunk_id in chunk_ids}
         found = self._shard.vectors_of(vector_name(leg, self.manifest), list(by_point))
         return {by_point[point]: vector for point, vector in found.items()}
+
+    def fields(self) -> Mapping[str, str]:
+        sample = (payload for _, payload in self._shard.read(["metadata"], None, filters.SAMPLE))
+        return filters.fields_of(self._shard.indexed_fields(), sample)
+
+    def _filter(self, where: Condition) -> Any:
+        """The engine's filter; remembered, for a generation never changes."""
+        made = self._filters.get(repr(where))
+        if made is None:
+            engine, kinds = engine_conditions(), self._shard.indexed_fields()
+
+            def exists(test: Test) -> bool:
+                made = filters.engine_filter(test, engine, kinds, self._shard.read)
+                return any(True for _ in self._shard.read(["number"], made, 1))
+
+            filters.require_fields(where, kinds, exists, self.fields)
+            made = filters.engine_filter(where, engine, kinds, self._shard.read)
+            # Other threads read the same dict, so a full one is left to them and a new one begun.
+            known = self._filters if len(self._filters) < KNOWN_FILTERS else {}
+            self._filters = {**known, repr(where): made}
+        return made
 
     def info(self) -> CollectionInfo:
         size = generations.real_size(self._lease.folder.parent)

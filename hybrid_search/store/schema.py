@@ -83,7 +83,7 @@ def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def field_types(metadata: Mapping[str, Any], prefix: str = "metadata") -> dict[str, FieldType]:
     """The payload index each metadata field wants, by its path in the payload.
 
-    Lists count by their first value; long texts and mixed values want none.
+    Lists count by their first value, or a float among integers; long texts want none.
 
     >>> field_types({"year": 1984, "genres": ["comedy"], "seen": True, "added": "2026-11-21"})
     {'metadata.year': 'integer', 'metadata.genres': 'keyword', 'metadata.seen': 'bool', 'metadata.added': 'datetime'}
@@ -96,7 +96,7 @@ def field_types(metadata: Mapping[str, Any], prefix: str = "metadata") -> dict[s
         if isinstance(value, dict):
             found.update(field_types(value, path))
             continue
-        kind = _field_type(value[0] if isinstance(value, list) and value else value)
+        kind = _field_type(_widest(value) if isinstance(value, list) and value else value)
         if kind is not None:
             found[path] = kind
     return found
@@ -225,6 +225,12 @@ def vector_problem(vector: Vector, dim: int) -> str | None:
     if not 1e-12 < norm < 1e12:
         return f"has length {norm:g}, expected about 1"
     return None
+
+
+def _widest(values: list[Any]) -> Any:
+    # An index of integers would leave the floats of a list out.
+    floats = (value for value in values if _field_type(value) == "float")
+    return next(floats, values[0]) if _field_type(values[0]) == "integer" else values[0]
 
 
 def _field_type(value: Any) -> FieldType | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from hybrid_search.errors import CollectionDamaged, ManifestMismatch, StoreError, StoreUnavailable
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import CollectionInfo, Head
+from hybrid_search.store import filters
 from hybrid_search.store.schema import (
     FIXED_FIELDS,
     FieldType,
@@ -24,6 +26,7 @@ from hybrid_search.store.schema import (
 )
 from hybrid_search.store.transport import server_errors
 from hybrid_search.types import LegName, Point, SparseVector, Vector, chunk_id_of, point_id_of
+from hybrid_search.where import Condition, Test
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -39,19 +42,29 @@ class ServerReader:
     def __init__(self, client: QdrantClient, real: str, name: str, location: str) -> None:
         self._client, self._real, self._name, self._location = client, real, name, location
         self.manifest = manifest_of(client, real, name, location)
+        self._known: set[str] = set()
 
-    def retrieve(self, requests: Sequence[tuple[LegName, Vector]], limit: int) -> list[list[tuple[str, float]]]:
-        from qdrant_client import models
-
+    def retrieve(
+        self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
+    ) -> list[list[tuple[str, float]]]:
         check_requests(requests, limit, self.manifest)
-        called = self.manifest.vectors()
-        asked = [
-            models.QueryRequest(query=_to_client(vector), using=called[leg], limit=limit, with_payload=["chunk_id"])
-            for leg, vector in requests
-        ]
+        if where is None:
+            return self._query(requests, limit, None)
+        kinds = self._kinds()
+        filters.require_fields(where, kinds, self._exists(kinds), self.fields)
+        engine = client_conditions()
+        try:
+            return self._query(requests, limit, filters.engine_filter(where, engine, kinds, self._scan))
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            # A server may refuse fields without an index (strict mode), or be older than a condition; ids it knows.
+            return self._query(requests, limit, filters.resolved(where, engine, self._scan))
+
+    def fields(self) -> Mapping[str, str]:
         with server_errors(self._location):
-            answers = self._client.query_batch_points(self._real, asked)
-        return [[(p.payload["chunk_id"], p.score) for p in answer.points if p.payload] for answer in answers]
+            records, _ = self._client.scroll(self._real, limit=filters.SAMPLE, with_payload=["metadata"])
+        return filters.fields_of(self._kinds(), (record.payload or {} for record in records))
 
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return _retrieve(self._client, self._real, chunk_ids, True, self._location)
@@ -70,6 +83,57 @@ class ServerReader:
 
     def close(self) -> None:
         """The client belongs to the store."""
+
+    def _query(
+        self, requests: Sequence[tuple[LegName, Vector]], limit: int, wanted: models.Filter | None
+    ) -> list[list[tuple[str, float]]]:
+        from qdrant_client import models
+
+        called = self.manifest.vectors()
+        with server_errors(self._location):
+            about = 0 if wanted is None else self._client.count(self._real, wanted, exact=False).count
+            exact = models.SearchParams(exact=True) if wanted is not None and about <= filters.EXACT_UP_TO else None
+            asked = [
+                models.QueryRequest(
+                    query=_to_client(vector),
+                    using=called[leg],
+                    limit=limit,
+                    filter=wanted,
+                    params=None if isinstance(vector, SparseVector) else exact,
+                    with_payload=["chunk_id"],
+                )
+                for leg, vector in requests
+            ]
+            answers = self._client.query_batch_points(self._real, asked)
+        return [[(p.payload["chunk_id"], p.score) for p in answer.points if p.payload] for answer in answers]
+
+    def _kinds(self) -> dict[str, str]:
+        """The indexed fields now: a writer may add some."""
+        with server_errors(self._location):
+            schema = self._client.get_collection(self._real).payload_schema
+        return {path: _field_kind(index) for path, index in schema.items()}
+
+    def _exists(self, kinds: Mapping[str, str]) -> Callable[[Test], bool]:
+        def exists(test: Test) -> bool:
+            if test.field not in self._known:
+                try:
+                    wanted = filters.engine_filter(test, client_conditions(), kinds, self._scan)
+                    with server_errors(self._location):
+                        found, _ = self._client.scroll(self._real, wanted, limit=1, with_payload=False)
+                except StoreUnavailable:
+                    raise
+                except StoreError:
+                    return True  # refused: nobody can tell
+                if not found:
+                    return False
+                self._known.add(test.field)
+            return True
+
+        return exists
+
+    def _scan(self, fields: list[str], wanted: models.Filter | None) -> Iterator[tuple[UUID, dict[str, Any]]]:
+        for payload in _scroll(self._client, self._real, wanted, ["chunk_id", *fields], self._location):
+            yield point_id_of(payload["chunk_id"]), payload
 
 
 class ServerWriter:
@@ -201,16 +265,7 @@ class ServerWriter:
                 self._client.delete_vector_name(self._real, name, wait=True)
 
     def _scroll(self, wanted: models.Filter | None, fields: bool | list[str]) -> Iterator[dict[str, Any]]:
-        offset = None
-        while True:
-            with server_errors(self._location):
-                records, offset = self._client.scroll(
-                    self._real, wanted, limit=SCROLL_PAGE, offset=offset, with_payload=fields
-                )
-            for record in records:
-                yield record.payload or {}
-            if offset is None:
-                return
+        return _scroll(self._client, self._real, wanted, fields, self._location)
 
     def _require_live(self) -> None:
         if self._live != self._real:
@@ -280,6 +335,29 @@ def _retrieve(
     with server_errors(location):
         records = client.retrieve(real, list(by_point), with_payload=payload)
     return {by_point[str(record.id)]: record.payload or {} for record in records}
+
+
+def _scroll(
+    client: QdrantClient, real: str, wanted: models.Filter | None, fields: bool | list[str], location: str
+) -> Iterator[dict[str, Any]]:
+    offset = None
+    while True:
+        with server_errors(location):
+            records, offset = client.scroll(real, wanted, limit=SCROLL_PAGE, offset=offset, with_payload=fields)
+        for record in records:
+            yield record.payload or {}
+        if offset is None:
+            return
+
+
+def client_conditions() -> filters.Engine:
+    """What the client calls the conditions of a filter."""
+    from qdrant_client import models
+
+    def ids(points: set[UUID]) -> models.HasIdCondition:
+        return models.HasIdCondition(has_id=sorted(map(str, points)))
+
+    return filters.Engine(models, models.Range, models.DatetimeRange, bool, ids)
 
 
 def _heads() -> models.Filter:

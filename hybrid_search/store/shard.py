@@ -18,6 +18,7 @@ from uuid import UUID
 
 from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError, StoreFull
 from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.store.filters import Engine
 from hybrid_search.store.schema import FIXED_FIELDS, present_vectors, vector_of
 from hybrid_search.types import Point, SparseVector, Vector
 
@@ -32,6 +33,15 @@ def optimize(path: str) -> None:
     shard = Shard.load(Path(path))
     shard.optimize()
     shard.close()
+
+
+def engine_conditions() -> Engine:
+    """What the engine calls the conditions of a filter."""
+    import numpy as np
+    import qdrant_edge as q
+
+    # It takes a bool of Python's for the integer 1, and one of numpy's for what it is.
+    return Engine(q, q.RangeFloat, q.RangeDateTime, np.bool_, lambda points: q.HasIdCondition({*points}))
 
 
 def engine_bm25(average_tokens: float, k: float, b: float, language: str) -> qdrant_edge.Bm25:
@@ -144,12 +154,28 @@ class Shard:
 
         self._update(q.UpdateOperation.delete_points(list(ids)))
 
-    def query(self, requests: Sequence[tuple[str, Vector]], limit: int) -> list[list[tuple[UUID, float]]]:
-        """For each (vector's name, query) the points found with their scores."""
+    def query(
+        self,
+        requests: Sequence[tuple[str, Vector]],
+        limit: int,
+        wanted: qdrant_edge.Filter | None = None,
+        *,
+        exact: bool = False,
+    ) -> list[list[tuple[UUID, float]]]:
+        """For each (vector's name, query) the points found with their scores, of those that a filter lets pass.
+
+        With `exact` every one of them is compared, and no index that may miss some is used.
+        """
         import qdrant_edge as q
 
+        params = q.SearchParams(exact=True) if exact else None
         asked = [
-            q.QueryRequest(query=q.Query.Nearest(_to_engine(vector), using=name), limit=limit)
+            q.QueryRequest(
+                query=q.Query.Nearest(_to_engine(vector), using=name),
+                limit=limit,
+                filter=wanted,
+                params=None if isinstance(vector, SparseVector) else params,
+            )
             for name, vector in requests
         ]
         with self._using():
@@ -174,17 +200,31 @@ class Shard:
         """Every point, every document's head, or every point without a vector; with these fields of its payload."""
         import qdrant_edge as q
 
-        offset = None
         lacking = q.Filter(must_not=[q.HasVectorCondition(without)]) if without else None
-        wanted = _heads() if heads else lacking
+        return self.read(fields, _heads() if heads else lacking)
+
+    def read(
+        self, fields: bool | list[str], wanted: qdrant_edge.Filter | None, limit: int | None = None
+    ) -> Iterator[tuple[UUID, dict[str, Any]]]:
+        """These fields of the points that a filter lets pass, of the first `limit` or of all."""
+        import qdrant_edge as q
+
+        offset = None
         while True:
-            request = q.ScrollRequest(limit=SCROLL_PAGE, offset=offset, filter=wanted, with_payload=fields)
+            page = q.ScrollRequest(limit=limit or SCROLL_PAGE, offset=offset, filter=wanted, with_payload=fields)
             with self._using():
-                records, offset = self._shard.scroll(request)
+                records, offset = self._shard.scroll(page)
             for record in records:
                 yield cast(UUID, record.id), record.payload or {}
-            if offset is None:
+            if offset is None or limit is not None:
                 return
+
+    def about(self, wanted: qdrant_edge.Filter) -> int:
+        """Roughly how many points a filter lets pass, without counting them."""
+        import qdrant_edge as q
+
+        with self._using():
+            return self._shard.count(q.CountRequest(filter=wanted, exact=False))
 
     def count(self, *, heads: bool = False, vector: str = "") -> int:
         import qdrant_edge as q

@@ -1,0 +1,160 @@
+"""How a filter's fields and values are written, and what its texts stand for: names, escapes, words, dates."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import date
+
+from hybrid_search.errors import FilterError
+
+Value = str | int | float | bool
+
+_PLAIN = re.compile(r"[^\W\d][\w-]*")
+_PART = re.compile(rf'\s*(?:({_PLAIN.pattern})|"((?:[^"\\]|\\.|"")*)")\s*(\.|$)', re.DOTALL)
+_KEYWORDS = frozenset(["and", "or", "not", "in", "between", "exists", "within", "of", "true", "false"])
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
+_ESCAPE = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|(.))|''|\"\"""", re.DOTALL)
+_MOMENT = re.compile(
+    # As lenient as the engine is: with spaces before any number, and one digit where two are usual.
+    r"\s*([+-]\d{1,6}|\d{1,4})-\s*(\d{1,2})-\s*(\d{1,2})"
+    r"(?:(?:T|t(?=\S+[Zz]|\S+[+-]\d)|)\s*(\d{1,2}):\s*(\d{1,2})"
+    r"(?::\s*(\d{1,2})(?:\.(\d+))?(?:\s*([Zz]|UTC|[+−-]\d\d:?(?:\d\d)?))?)?)?",
+    re.ASCII,
+)
+
+
+def path_of(name: str) -> tuple[str, ...]:
+    """The keys that a field's name stands for.
+
+    >>> path_of("author.name"), path_of('"odd.key"')
+    (('author', 'name'), ('odd.key',))
+    """
+    keys: list[str] = []
+    at, more = 0, True
+    while more:
+        found = _PART.match(name, at) if isinstance(name, str) else None
+        if found is None:
+            raise FilterError(f"{name!r} is no field's name; write letters and digits, or put it in double quotes")
+        keys.append(found[1] if found[1] is not None else unescaped(found[2]))
+        at, more = found.end(), found[3] == "."
+    return tuple(keys)
+
+
+def field_name(path: tuple[str, ...]) -> str:
+    """How a field is written; the inverse of `path_of`."""
+    plain = (_PLAIN.fullmatch(key) and key.lower() not in _KEYWORDS for key in path)
+    return ".".join(key if bare else _quoted(key, '"') for key, bare in zip(path, plain, strict=True))
+
+
+def written(value: Value) -> str:
+    """How a value is written.
+
+    >>> written("it's"), written(True), written(2.5)
+    ("'it\\\\'s'", 'true', '2.5')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _quoted(value, "'") if isinstance(value, str) else repr(value)
+
+
+def unescaped(text: str) -> str:
+    """What stands between quotes, without its escapes.
+
+    Raises:
+        FilterError: a backslash before a letter that means nothing there.
+    """
+
+    def meant(found: re.Match[str]) -> str:
+        if found[1]:
+            return chr(int(found[1], 16))
+        if found[2] is None:
+            return found[0][0]  # a doubled quote
+        if found[2] not in _ESCAPES:
+            raise FilterError(rf"\{found[2]} means nothing in a text; write \\ for a backslash")
+        return _ESCAPES[found[2]]
+
+    return _ESCAPE.sub(meant, text)
+
+
+def words(text: str) -> frozenset[str]:
+    """The words that `~` compares: runs of letters and digits, case folded; of Chinese and Japanese each character.
+
+    >>> sorted(words("The 39 Steps, in ENGLISH"))
+    ['39', 'english', 'in', 'steps', 'the']
+    """
+    return frozenset(re.findall(r"[぀-ヿ㐀-鿿]|[^\W぀-ヿ㐀-鿿]+", text.casefold()))
+
+
+def moment(text: str) -> int | None:
+    """A date, or a date and time, as microseconds since 1970 in UTC; None for any other text.
+
+    These are the forms that Qdrant takes: `2026-11-21`, `2026-11-21 10:00`, `2026-11-21T10:00:00.5+02:00`. Without a
+    time it is midnight, without a zone UTC.
+    """
+    found = _MOMENT.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day = int(found[1]), int(found[2]), int(found[3])
+    hour, minute, second = (int(found[at] or 0) for at in (4, 5, 6))
+    days = _days(year, month, day)
+    if days is None or hour > 23 or minute > 59 or second > 60:
+        return None
+    zone, shift = found[8] or "Z", 0
+    if zone[0] in "+-−":
+        hours, minutes = int(zone[1:3]), int(zone[3:].strip(":") or 0)
+        if hours > 23 or minutes > 59:
+            return None
+        shift = (hours * 60 + minutes) * (1 if zone[0] == "+" else -1)
+    fraction = int((found[7] or "0").ljust(6, "0")[:6])
+    if second == 60:  # a leap second comes before the next minute
+        second, fraction = 59, 999_999
+    return ((days * 1440 + hour * 60 + minute - shift) * 60 + second) * 1_000_000 + fraction
+
+
+def ordered_as(value: Value) -> float:
+    """What `<` and `between` compare: a number, or a date's microseconds."""
+    if isinstance(value, str):
+        found = moment(value)
+        assert found is not None, "checked when the condition was made"
+        return found
+    return value
+
+
+def check_value(value: object) -> None:
+    """Refuse what no field can hold.
+
+    Raises:
+        FilterError: another type, a number that is not finite, half a character.
+    """
+    if isinstance(value, str):
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise FilterError(f"{value!a} holds half a character (a lone surrogate), which no text has")
+    elif not isinstance(value, (bool, int, float)):
+        raise FilterError(f"{value!r} cannot be compared; take a text, a number, true or false")
+    else:
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:
+            finite = False
+        if not finite:
+            raise FilterError(
+                f"{value} is not a number that can be compared"
+                if isinstance(value, float)
+                else "the number is too large"
+            )
+
+
+def _quoted(text: str, quote: str) -> str:
+    for letter, escape in (("\\", "\\\\"), (quote, f"\\{quote}"), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
+        text = text.replace(letter, escape)
+    return f"{quote}{text}{quote}"
+
+
+def _days(year: int, month: int, day: int) -> int | None:
+    """Days since 1970-01-01 in the Gregorian calendar, which repeats every 400 years, before the year 1 too."""
+    try:
+        day_of_era = date(2000 + year % 400, month, day).toordinal()
+    except ValueError:
+        return None
+    return day_of_era + (year // 400 - 5) * 146_097 - date(1970, 1, 1).toordinal()
