@@ -44,6 +44,10 @@ class Options(TypedDict, total=False):
     rerank_depth: int
     rerank_budget_ms: float | None
     where: str | Condition | None
+    offset: int
+    fold: bool
+    highlight: bool
+    explain: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,10 @@ class Request:
         rerank_budget_ms: it stops in time to take no more milliseconds a query than this, > 0; no limit when not given.
         where: a filter, in the language of `parsing` or as a tree of `where`; applied inside every leg. Every chunk
             when not given. A text is parsed here, once; `condition` has the tree.
+        offset: documents to pass over, 0..9,999: with k = 10 an offset of 10 is the second page.
+        fold: leave out documents that say the same as one before them, and tell their ids there.
+        highlight: mark the words that match in the passages, and choose the window to show of each.
+        explain: add to each hit the terms that matched and what each gave to its score, and the query's expansion.
 
     Raises:
         InvalidArgument: k, a depth or the budget out of range, no such fusion, a budget where nothing is re-ranked.
@@ -82,11 +90,17 @@ class Request:
     rerank_depth: int = RERANK_DEPTH
     rerank_budget_ms: float | None = None
     where: str | Condition | None = None
+    offset: int = 0
+    fold: bool = False
+    highlight: bool = True
+    explain: bool = False
     condition: Condition | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_DEPTH:
             raise InvalidArgument(f"k is {self.k}; it must lie in 1..{MAX_DEPTH:,}.")
+        if not 0 <= self.offset < MAX_DEPTH:
+            raise InvalidArgument(f"offset is {self.offset}; it must lie in 0..{MAX_DEPTH - 1:,}.")
         if self.depth is not None and not self.k <= self.depth <= MAX_DEPTH:
             raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
         if self.fusion not in FUSIONS:
@@ -113,7 +127,8 @@ class Request:
     @property
     def wanted(self) -> int:
         """The documents that are needed: those to show, or those to re-rank."""
-        return max(self.k, self.rerank_depth) if self.rerank else self.k
+        shown = self.offset + (2 if self.fold else 1) * self.k
+        return max(shown, self.rerank_depth) if self.rerank else shown
 
     @property
     def deep(self) -> int:

@@ -12,9 +12,10 @@ from hybrid_search.encoders import halves
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
 from hybrid_search.ranking import fusion
-from hybrid_search.ranking.expansion import Term, expansion
+from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.fusion import rank, settled
 from hybrid_search.ranking.weighing import features, weigh
+from hybrid_search.results import Term
 from hybrid_search.types import LegName, Ranking, SparseVector, Vector
 from hybrid_search.where import Condition
 
@@ -65,7 +66,7 @@ def weighed(
     request: Request,
     query: str,
     rankings: Mapping[LegName, Ranking],
-    encoded: Mapping[LegName, Sequence[Vector]],
+    vectors: Mapping[LegName, Vector],
     encoders: Mapping[LegName, Encoder],
 ) -> Request:
     """The request with the weights of this query, where they are to be chosen for each one.
@@ -74,7 +75,7 @@ def weighed(
         request: what is asked.
         query: its text.
         rankings: of each leg, for this query.
-        encoded: the vectors of this query, one a leg.
+        vectors: of this query, one a leg.
         encoders: of the legs.
     """
     if request.weights != AUTO:
@@ -82,7 +83,7 @@ def weighed(
     if len(rankings) < 2:
         return replace(request, weights=None)
     learned = (leg for leg in rankings if encoders[leg].card.family in _EXPANDING)
-    terms = next((_terms(query, encoders[leg], encoded[leg][0]) for leg in learned), ())
+    terms = next((_terms(query, encoders[leg], vectors[leg]) for leg in learned), ())
     kinds = {leg: "dense" if encoders[leg].card.kind == "dense" else "sparse" for leg in rankings}
     return replace(request, weights=weigh(features(query, terms, rankings), kinds))
 

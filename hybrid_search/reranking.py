@@ -12,14 +12,9 @@ from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.catalog import card, cards
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.protocols import Reranker
-from hybrid_search.ranking.collapse import document_hits
 from hybrid_search.ranking.rerank import Placed, rerank
-from hybrid_search.results import DocumentHit
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.types import Chunk, Hit, LegName
-
-PASSAGES = 3
-"""Chunks of a document that its hit shows, at most."""
+from hybrid_search.types import Chunk, Hit
 
 Payloads = Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
 """What the store has of chunks, by their ids."""
@@ -132,20 +127,6 @@ def rerank_documents(
     if any(score != score for score in scores):
         raise ModelError(f"{reranker.card.name} gave a score that is not a number for the query {query!r}.")
     return Reranked(rerank(documents, scores), reranker.card.name, len(scores), len(heads))
-
-
-def hits_of(last: Reranked, k: int, payloads: Payloads, legs: Sequence[LegName]) -> tuple[DocumentHit, ...]:
-    """The first k documents as hits, each with its best passages.
-
-    Args:
-        last: the documents in their last order.
-        k: how many are shown.
-        payloads: of chunks, by their ids.
-        legs: those of the collection.
-    """
-    shown = [placed._replace(hits=placed.hits[:PASSAGES]) for placed in last.documents[:k]]
-    found = payloads([hit.chunk_id for placed in shown for hit in placed.hits])
-    return document_hits(shown, found, legs, reranked=bool(last.model))
 
 
 def score_all(reranker: Reranker, query: str, texts: Sequence[str]) -> list[float]:

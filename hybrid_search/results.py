@@ -4,19 +4,99 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hybrid_search.types import LEGS, LegHit, LegName, Mode
 
+Kind = Literal["literal", "expansion"]
+"""Whether the query itself has a word that matches, or only its expansion."""
+
+
+class Term(NamedTuple):
+    """One dimension of a query's sparse vector: the vocabulary's word, its weight > 0, and whether the query has it.
+
+    Args:
+        word: of a word piece the query's word that it is part of; else the term itself.
+    """
+
+    term: str
+    weight: float
+    in_query: bool
+    word: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "term": self.term,
+            "weight": round(self.weight, 4),
+            "in_query": self.in_query,
+            **({"word": self.word} if self.word not in ("", self.term) else {}),
+        }
+
+
+class MatchedTerm(NamedTuple):
+    """A term that query and document share, and what it gave to a leg's score.
+
+    Args:
+        term: the vocabulary's entry, or the query's word where dimensions are hashes.
+        query_weight: in the query's vector, inverse document frequency included where the store multiplies that in.
+        document_weight: in the vector of the document's best chunk.
+        contribution: their product; over a hit's terms of one leg they sum to the leg's score.
+        leg: whose vectors they are.
+        in_query: whether the query has it, or only its expansion.
+    """
+
+    term: str
+    query_weight: float
+    document_weight: float
+    contribution: float
+    leg: LegName
+    in_query: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+class Mark(NamedTuple):
+    """A word of a text that matches: its place, end excluded, and how."""
+
+    start: int
+    end: int
+    kind: Kind
+
+    def to_dict(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+class Highlight(NamedTuple):
+    """What to show of a text: the window from `start` to `end` (excluded), and every mark in the text, by place."""
+
+    start: int
+    end: int
+    marks: tuple[Mark, ...] = ()
+
 
 class Passage(NamedTuple):
-    """A chunk as shown inside a result: its span of the document's text, and its fused score."""
+    """A chunk as shown inside a result.
+
+    Args:
+        start, end: its span of the document's text.
+        score: after fusion.
+        highlight: what of it matches, in offsets of `text`; None where that was not asked for.
+    """
 
     chunk_id: str
     start: int
     end: int
     text: str
     score: float
+    highlight: Highlight | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        shown = {"chunk_id": self.chunk_id, "start": self.start, "end": self.end, "text": self.text}
+        if self.highlight is None:
+            return shown
+        window, marks = self.highlight[:2], [mark.to_dict() for mark in self.highlight.marks]
+        return {**shown, "window": {"start": window[0], "end": window[1]}, "highlights": marks}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +111,9 @@ class DocumentHit:
             that, or was not asked.
         rerank_score: what the re-ranker gave its best chunk; None where it did not read it.
         fused_rank: its rank before re-ranking; None where nothing was re-ranked.
+        matched_terms: what its best chunk shares with the query in every leg of words that found it, the greatest
+            contribution first; None where no explanation was asked for.
+        folded: ids of documents further down that say the same, left out for it.
     """
 
     rank: int
@@ -43,6 +126,8 @@ class DocumentHit:
     legs: Mapping[str, LegHit | None]
     rerank_score: float | None = None
     fused_rank: int | None = None
+    matched_terms: tuple[MatchedTerm, ...] | None = None
+    folded: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `search --format json` prints for a hit."""
@@ -52,12 +137,15 @@ class DocumentHit:
             "score": self.score,
             "title": self.title,
             "metadata": dict(self.metadata),
-            "chunks": [{"chunk_id": p.chunk_id, "start": p.start, "end": p.end, "text": p.text} for p in self.passages],
+            "origin": self.origin,
+            "chunks": [passage.to_dict() for passage in self.passages],
             "legs": {
                 leg: None if hit is None else {"rank": hit.rank, "score": hit.score} for leg, hit in self.legs.items()
             },
             "rerank_score": self.rerank_score,
             **({} if self.fused_rank is None else {"fused_rank": self.fused_rank}),
+            **({} if self.matched_terms is None else {"matched_terms": [t.to_dict() for t in self.matched_terms]}),
+            **({"folded": list(self.folded)} if self.folded else {}),
         }
 
 
@@ -71,6 +159,8 @@ class Results:
         reranked: documents that it scored.
         rerank_depth: documents that it was to score; more than `reranked` where its time ran out.
         weights: by leg, where they were chosen for this query; else empty.
+        expansion: of the query by leg, heaviest term first, where an explanation was asked for; else empty.
+        offset: documents that were passed over before the first hit.
     """
 
     query: str
@@ -84,6 +174,8 @@ class Results:
     reranked: int = 0
     rerank_depth: int = 0
     weights: Mapping[LegName, float] = field(default_factory=dict)
+    expansion: Mapping[LegName, tuple[Term, ...]] = field(default_factory=dict)
+    offset: int = 0
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -114,4 +206,9 @@ class Results:
             "hits": [hit.to_dict() for hit in self.hits],
             **(how_far if self.reranker else {}),
             **({"weights": dict(self.weights)} if self.weights else {}),
+            **({"offset": self.offset} if self.offset else {}),
+            **({"expansion": self._expansions()} if self.expansion else {}),
         }
+
+    def _expansions(self) -> dict[LegName, list[dict[str, Any]]]:
+        return {leg: [term.to_dict() for term in terms] for leg, terms in self.expansion.items()}

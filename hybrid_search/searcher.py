@@ -1,28 +1,27 @@
-"""Road two: query -> encodings -> legs -> fusion -> collapse -> results."""
+"""Road two: query -> encodings -> legs -> fusion -> rerank -> collapse -> results."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from hybrid_search.asking import HYBRID, MAX_DEPTH, Options, Request, check_queries, legs_of
+from hybrid_search.answering import Opened, Retrieved, answer
+from hybrid_search.asking import HYBRID, Options, Request, check_queries, legs_of
 from hybrid_search.errors import StoreError
-from hybrid_search.legs import encode, expanded, fuse, retrieve, weighed
+from hybrid_search.legs import encode, expanded, retrieve
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, check_same, open_place, reopen
 from hybrid_search.protocols import CollectionReader, Store
-from hybrid_search.ranking.collapse import collapse
-from hybrid_search.ranking.expansion import Term
 from hybrid_search.ranking.fusion import check_weights
-from hybrid_search.reranking import Rerankers, hits_of, rerank_documents
-from hybrid_search.results import Results
+from hybrid_search.reranking import Rerankers
+from hybrid_search.results import Results, Term
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.types import LEGS, Hit, LegName, Mode, Ranking, Vector, in_order
+from hybrid_search.types import LEGS, LegName, Mode, in_order
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -107,6 +106,10 @@ class Searcher:
                 rerank: True, or the name or folder of a cross-encoder, to re-rank with (None).
                 rerank_depth: documents that it reads (50).
                 rerank_budget_ms: milliseconds a query that it may take, loading the model not counted (None: no limit).
+                offset: documents to pass over, for a second page (0).
+                fold: leave out documents that say the same as one before them (False).
+                highlight: mark what matches in the passages, and choose the window to show (True).
+                explain: add the terms that matched and what each gave to the score (False).
                 where: a filter, such as `"year >= 1990 and genres in ('drama', 'war')"`, or its tree (none).
 
         Returns:
@@ -143,41 +146,22 @@ class Searcher:
         encode_ms = (perf_counter() - start) * 1e3
         found = retrieve(self._reader, encoded, request.deep, request.condition)
         retrieve_ms = (perf_counter() - start) * 1e3 - encode_ms
-        share, results = 1 / len(queries), []
-        for place, query in enumerate(queries):
-            began = perf_counter()
-            vectors = {leg: [encoded[leg][place]] for leg in legs}
-            asked = weighed(request, query, found[place], vectors, self._encoders)
-            groups = self._documents(found[place], vectors, asked)
-            fuse_ms = (perf_counter() - began) * 1e3
-            timings = {"encode": encode_ms * share, "retrieve": retrieve_ms * share, "fuse": fuse_ms}
-            last = rerank_documents(query, groups, self._reader.payloads, reranker, request)
-            timings["rerank"] = (perf_counter() - began) * 1e3 - fuse_ms if reranker else 0.0
-            hits = hits_of(last, request.k, self._reader.payloads, self._shown)
-            timings["total"] = (encode_ms + retrieve_ms) * share + (perf_counter() - began) * 1e3
-            end = (*last[1:], asked.fixed_weights or {})
-            results.append(Results(query, self.collection, mode, request.k, hits, timings, legs, *end))
-        return results
+        opened = Opened(self.collection, self._reader, self._encoders, self._shown)
+        spent = {"encode": encode_ms / len(queries), "retrieve": retrieve_ms / len(queries)}
+        return [
+            answer(
+                Retrieved(query, mode, {leg: encoded[leg][place] for leg in legs}, found[place], spent),
+                request,
+                opened,
+                reranker,
+            )
+            for place, query in enumerate(queries)
+        ]
 
     def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
         """What a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
         self._require_open()
         return expanded(query, leg, self._encoders, self.collection)
-
-    def _documents(
-        self, rankings: Mapping[LegName, Ranking], vectors: Mapping[LegName, Sequence[Vector]], request: Request
-    ) -> list[tuple[Hit, ...]]:
-        """The documents of one query; k counts them, so where chunks of a few fill the legs, it looks deeper."""
-        depth = request.deep
-        while True:
-            groups = collapse(fuse(rankings, request))
-            enough = len(groups) >= request.wanted or depth >= MAX_DEPTH
-            if enough or all(len(ranking) < depth for ranking in rankings.values()):
-                return groups
-            if len(groups) == self._reader.info().documents:
-                return groups  # there are no others
-            depth = min(depth * 4, MAX_DEPTH)
-            rankings = retrieve(self._reader, vectors, depth, request.condition)[0]
 
     def close(self) -> None:
         self._closed = True

@@ -251,9 +251,11 @@ def test_the_shape_of_results(films):
     best, second = shown["hits"]
     assert (best["rank"], best["doc_id"], best["title"]) == (1, "amadeus", "Amadeus")
     assert best["metadata"] == {"letters": 7}
-    assert best["chunks"] == [
-        {"chunk_id": "amadeus#0", "start": 0, "end": len(FILMS["amadeus"]), "text": FILMS["amadeus"]}
-    ]
+    [chunk] = best["chunks"]
+    marks, window = chunk.pop("highlights"), chunk.pop("window")
+    assert chunk == {"chunk_id": "amadeus#0", "start": 0, "end": len(FILMS["amadeus"]), "text": FILMS["amadeus"]}
+    assert window == {"start": 0, "end": len(FILMS["amadeus"])}
+    assert {FILMS["amadeus"][mark["start"] : mark["end"]] for mark in marks if mark["kind"] == "literal"} == {"Mozart"}
     assert best["legs"]["sparse"]["rank"] == best["legs"]["dense"]["rank"] == 1
     assert best["rerank_score"] is None
     assert second["legs"]["sparse"] is None
@@ -387,9 +389,9 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
         reader, limits = searcher._reader, []
 
         class Counting:
-            def retrieve(self, requests, limit):
+            def retrieve(self, requests, limit, where=None):
                 limits.append(limit)
-                return reader.retrieve(requests, limit)
+                return reader.retrieve(requests, limit, where)
 
             def __getattr__(self, name):
                 return getattr(reader, name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hybrid_search.evaluation.experiment import Report
     from hybrid_search.evaluation.precision import Comparison
     from hybrid_search.protocols import CollectionInfo
-    from hybrid_search.ranking.expansion import Term
+    from hybrid_search.results import Term
     from hybrid_search.types import ModelCard
 
 LEG_STYLES = {"sparse": "cyan", "dense": "magenta"}

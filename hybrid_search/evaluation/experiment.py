@@ -212,7 +212,7 @@ class _Job:
         """The run of every judged query in one mode."""
         way = _way(mode)
         collection, search_mode = self._baseline(main) if way.mode == BASELINE else (main, way.mode)
-        options: Options = {"k": k, "mode": search_mode, "depth": max(DEPTH, k)}
+        options: Options = {"k": k, "mode": search_mode, "depth": max(DEPTH, k), "highlight": False}
         if way.fused:
             fusing = {name: value for name, value in self._search.items() if name in ("fusion", "rrf_k", "weights")}
             options.update(cast(Options, fusing))

@@ -33,21 +33,34 @@ def document_hits(
     payloads: Mapping[str, Mapping[str, Any]],
     legs: Sequence[str],
     *,
-    reranked: bool = False,
+    first: int = 1,
+    folded: Mapping[str, tuple[str, ...]] | None = None,
+    reranked: str = "",
 ) -> tuple[DocumentHit, ...]:
-    """The hits a user sees, ranked 1..n in the order of `documents`.
+    """The hits a user sees, ranked from `first` on in the order of `documents`.
 
     Args:
         documents: each with the chunks to show of it, best first.
         payloads: by chunk_id, of every chunk to show.
         legs: those of the collection; a leg that did not find a document's best chunk is None there.
-        reranked: a re-ranker had its say, so a hit tells its rank before.
+        first: the rank of the first of them.
+        folded: by document the ids of those that were left out for it.
+        reranked: the re-ranker that had its say, so that a hit tells its rank before; empty for none.
     """
-    return tuple(_document_hit(place, one, payloads, legs, reranked) for place, one in enumerate(documents, 1))
+    twins = folded or {}
+    return tuple(
+        _document_hit(place, one, payloads, legs, twins.get(one.hits[0].doc_id, ()), bool(reranked))
+        for place, one in enumerate(documents, first)
+    )
 
 
 def _document_hit(
-    place: int, placed: Placed, payloads: Mapping[str, Mapping[str, Any]], legs: Sequence[str], reranked: bool
+    place: int,
+    placed: Placed,
+    payloads: Mapping[str, Mapping[str, Any]],
+    legs: Sequence[str],
+    folded: tuple[str, ...],
+    reranked: bool,
 ) -> DocumentHit:
     group = placed.hits
     head = payloads[group[0].chunk_id]
@@ -67,4 +80,5 @@ def _document_hit(
         legs={leg: group[0].legs.get(leg) for leg in legs},
         rerank_score=placed.score,
         fused_rank=placed.fused_rank if reranked else None,
+        folded=folded,
     )

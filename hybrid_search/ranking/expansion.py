@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+
+from hybrid_search.results import Term
 
 _WORDS = re.compile(r"\w+")
 _INSIDE = "##"
-
-
-class Term(NamedTuple):
-    """One dimension of a query's sparse vector: the vocabulary's word, its weight > 0, and whether the query has it."""
-
-    term: str
-    weight: float
-    in_query: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"term": self.term, "weight": round(self.weight, 4), "in_query": self.in_query}
 
 
 def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tuple[Term, ...]:
@@ -47,5 +37,37 @@ def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tup
         # A rare word stands in the vocabulary in pieces; its first one begins it.
         return stemmer.stem_word(term.lower()) in stems or any(word.startswith(term.lower()) for word in words)
 
-    found = [Term(term, float(weight), own(term)) for term, weight in zip(terms, weights, strict=True)]
+    whole = joined(terms, words)
+    found = [
+        Term(term, float(weight), own(term), whole.get(term, term)) for term, weight in zip(terms, weights, strict=True)
+    ]
     return tuple(sorted(found, key=lambda each: (-each.weight, each.term)))
+
+
+def joined(terms: Sequence[str], words: Sequence[str]) -> dict[str, str]:
+    """For word pieces among a query's terms the word of the query that they make up.
+
+    >>> joined(["prize", "##fight", "##ing", "boxing"], ["a", "prizefighting", "film"])
+    {'prize': 'prizefighting', '##fight': 'prizefighting', '##ing': 'prizefighting'}
+    """
+    pieces = {term for term in terms if term.startswith(_INSIDE)}
+    whole = set(terms) - pieces
+    found: dict[str, str] = {}
+    for word in words:
+        parts = _cut(word, whole, pieces)
+        if len(parts) > 1:
+            found.update(dict.fromkeys(parts, word))
+    return found
+
+
+def _cut(word: str, whole: set[str], pieces: set[str]) -> list[str]:
+    """The pieces of a word, the longest first from its start (WordPiece); empty where they do not make it up."""
+    found, start = [], 0
+    while start < len(word):
+        known = ((word[start:end], end) for end in range(len(word), start, -1))
+        part = next(((p, e) for p, e in known if (p in whole if start == 0 else f"{_INSIDE}{p}" in pieces)), None)
+        if part is None:
+            return []
+        found.append(part[0] if start == 0 else f"{_INSIDE}{part[0]}")
+        start = part[1]
+    return found

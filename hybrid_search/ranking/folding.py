@@ -13,11 +13,13 @@ ALIKE = 0.9
 def shingles(text: str) -> frozenset[int]:
     """The hashes of every five words in a row, case and signs aside; of a shorter text the hash of all of it.
 
+    A text without words has none.
+
     Source: Broder, On the Resemblance and Containment of Documents, 1997.
     """
     words = _WORDS.findall(text.lower())
     rows = [tuple(words[start : start + _SHINGLE]) for start in range(len(words) - _SHINGLE + 1)]
-    return frozenset(map(hash, rows or [tuple(words)]))
+    return frozenset(map(hash, rows or ([tuple(words)] if words else [])))
 
 
 def alike(one: frozenset[int], other: frozenset[int]) -> bool:
@@ -26,6 +28,6 @@ def alike(one: frozenset[int], other: frozenset[int]) -> bool:
     >>> alike(shingles("The quick brown fox jumps."), shingles("the quick brown fox JUMPS"))
     True
     """
-    if min(len(one), len(other)) < ALIKE * max(len(one), len(other)):
+    if not one or min(len(one), len(other)) < ALIKE * max(len(one), len(other)):
         return False
     return len(one & other) >= ALIKE * len(one | other)

@@ -6,9 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from hybrid_search.ranking.expansion import Term
+from hybrid_search.results import Highlight, Kind, Mark, Term
 
 WORDS = re.compile(r"\w+")
 WINDOW = 280
@@ -21,35 +21,11 @@ _SENTENCE = re.compile(r"[.!?]\s+|\n")
 _REACH = 90
 # Words that say nothing by themselves are not marked, unless the query has no others.
 _SMALL_WORDS = """
-a an and are as at be been being but by did do does for from had has have he her his how i if in into is it its me my no
-not of on or our she so some such than that the their them then there these they this those to us was we were what when
-where which who whom whose why will with would you your
+a about an and are as at be been being but by did do does for from had has have he her his how i if in into is it its me
+my no not of on or our she so some such than that the their them then there these they this those to us was we were what
+when where which who whom whose why will with would you your
 """
 _SMALL = frozenset(_SMALL_WORDS.split())
-
-Kind = Literal["literal", "expansion"]
-
-
-class Mark(NamedTuple):
-    """A word of a text that matches: its place, and whether the query has it or only the query's expansion."""
-
-    start: int
-    end: int
-    kind: Kind
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"start": self.start, "end": self.end, "kind": self.kind}
-
-
-class Highlight(NamedTuple):
-    """What to show of a text: the window from `start` to `end`, and every mark in the text, by place.
-
-    Offsets count characters of the text, end excluded.
-    """
-
-    start: int
-    end: int
-    marks: tuple[Mark, ...] = ()
 
 
 class Sought(NamedTuple):
@@ -100,6 +76,8 @@ def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> 
         return Highlight(0, len(text), tuple(marks))
     first = _best(marks, weights, stems, window)
     start = _beginning(text, marks[first].start if marks else 0)
+    if len(text) - start < window:  # there is room before it, and none behind
+        start = text.find(" ", len(text) - window - 1) + 1
     end = min(len(text), start + window)
     if end < len(text) and not text[end].isspace():
         cut = max(text.rfind(" ", start, end), text.rfind("\n", start, end))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from hybrid_search.ranking.expansion import Term
+from hybrid_search.results import Term
 from hybrid_search.types import Ranking
 
 HEAD = 10

@@ -129,7 +129,9 @@ def mine(
     made: dict[int, tuple[Example, Evidence]] = {}
     done = 0
     for some in batched(wanted.items(), QUERY_BATCH):
-        answers = searcher.search_many([examples[places[0]].query for _, places in some], k=depth, depth=depth)
+        answers = searcher.search_many(
+            [examples[places[0]].query for _, places in some], k=depth, depth=depth, highlight=False
+        )
         for (_, places), results in zip(some, answers, strict=True):
             made.update(job.mined({at: examples[at] for at in places}, results))
         done += len(some)

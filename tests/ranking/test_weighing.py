@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_search.ranking.expansion import Term
 from hybrid_search.ranking.fusion import rank
 from hybrid_search.ranking.weighing import Features, agreement, features, weigh
+from hybrid_search.results import Term
 
 KINDS = {"sparse": "sparse", "dense": "dense"}
 FEATURES = st.builds(Features, st.integers(0, 300), st.floats(0, 1), st.floats(0, 1))
