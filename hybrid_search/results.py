@@ -137,12 +137,12 @@ class DocumentHit:
             "score": self.score,
             "title": self.title,
             "metadata": dict(self.metadata),
-            "origin": self.origin,
             "chunks": [passage.to_dict() for passage in self.passages],
             "legs": {
                 leg: None if hit is None else {"rank": hit.rank, "score": hit.score} for leg, hit in self.legs.items()
             },
             "rerank_score": self.rerank_score,
+            "origin": self.origin,
             **({} if self.fused_rank is None else {"fused_rank": self.fused_rank}),
             **({} if self.matched_terms is None else {"matched_terms": [t.to_dict() for t in self.matched_terms]}),
             **({"folded": list(self.folded)} if self.folded else {}),

@@ -11,7 +11,7 @@ from hybrid_search.indexer import Indexer
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 
-HIT = ["rank", "doc_id", "score", "title", "metadata", "chunks", "legs", "rerank_score"]
+HIT = ["rank", "doc_id", "score", "title", "metadata", "chunks", "legs", "rerank_score", "origin"]
 ESCAPE = "\x1b"
 
 
@@ -75,7 +75,7 @@ def test_json_is_one_object_of_the_promised_shape(run, both):
         assert list(hit) == HIT
         assert hit["rank"] == place
         assert list(hit["legs"]) == ["sparse", "dense"]
-        assert [list(chunk) for chunk in hit["chunks"]] == [["chunk_id", "start", "end", "text"]]
+        assert [list(chunk) for chunk in hit["chunks"]] == [["chunk_id", "start", "end", "text", "window", "highlights"]]
     assert (best["doc_id"], best["title"], best["metadata"], best["rerank_score"]) == (
         "a",
         "Apples",
