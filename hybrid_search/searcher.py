@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 from hybrid_search.answering import Opened, Retrieved, answer
 from hybrid_search.asking import HYBRID, Options, Request, check_queries, legs_of
 from hybrid_search.errors import StoreError
-from hybrid_search.legs import encode, expanded, retrieve
+from hybrid_search.legs import encode, expanded, retrieve, weighed
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, check_same, open_place, reopen
-from hybrid_search.protocols import CollectionReader, Store
+from hybrid_search.protocols import CollectionReader, Reranker, Store
 from hybrid_search.ranking.fusion import check_weights
 from hybrid_search.reranking import Rerankers
 from hybrid_search.results import Results, Term
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LEGS, LegName, Mode, in_order
+from hybrid_search.why import Why, follow
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -133,35 +134,42 @@ class Searcher:
 
     def search_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
         """`search` for many queries: encoded as a batch, retrieved in one request; one result a query, in order."""
+        request, opened, reranker, retrieved = self._retrieved(queries, options)
+        return [answer(found, request, opened, reranker) for found in retrieved]
+
+    def why(self, query: str, doc_id: str, **options: Unpack[Options]) -> Why:
+        """Why a document is, or is not, in the list that `search` gives with the same options."""
+        request, opened, reranker, [found] = self._retrieved([query], options)
+        request = weighed(request, query, found.rankings, found.vectors, self._encoders)
+        return follow(doc_id, found, request, opened, reranker)
+
+    def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
+        """What a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
+        self._require_open()
+        return expanded(query, leg, self._encoders, self.collection)
+
+    def _retrieved(
+        self, queries: Sequence[str], options: Options
+    ) -> tuple[Request, Opened, Reranker | None, list[Retrieved]]:
+        """What is asked, what it is asked of, and each query after encoding and retrieval."""
         self._require_open()
         request = Request(**options)
         check_queries(queries)
         mode, legs = legs_of(request.mode, self.manifest, self.collection)
         check_weights(request.fixed_weights, legs if len(legs) > 1 else self._shown)
+        opened = Opened(self.collection, self._reader, self._encoders, self._shown)
         if not queries:
-            return []
+            return request, opened, None, []
         reranker = self._rerankers.get(request.rerank)
         start = perf_counter()
         encoded = encode(queries, self._encoders, legs, self._threads)
         encode_ms = (perf_counter() - start) * 1e3
         found = retrieve(self._reader, encoded, request.deep, request.condition)
         retrieve_ms = (perf_counter() - start) * 1e3 - encode_ms
-        opened = Opened(self.collection, self._reader, self._encoders, self._shown)
         spent = {"encode": encode_ms / len(queries), "retrieve": retrieve_ms / len(queries)}
-        return [
-            answer(
-                Retrieved(query, mode, {leg: encoded[leg][place] for leg in legs}, found[place], spent),
-                request,
-                opened,
-                reranker,
-            )
-            for place, query in enumerate(queries)
-        ]
-
-    def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
-        """What a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
-        self._require_open()
-        return expanded(query, leg, self._encoders, self.collection)
+        each = [{leg: encoded[leg][place] for leg in legs} for place in range(len(queries))]
+        retrieved = zip(queries, each, found, strict=True)
+        return request, opened, reranker, [Retrieved(q, mode, v, ranked, spent) for q, v, ranked in retrieved]
 
     def close(self) -> None:
         self._closed = True

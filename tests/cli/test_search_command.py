@@ -75,7 +75,9 @@ def test_json_is_one_object_of_the_promised_shape(run, both):
         assert list(hit) == HIT
         assert hit["rank"] == place
         assert list(hit["legs"]) == ["sparse", "dense"]
-        assert [list(chunk) for chunk in hit["chunks"]] == [["chunk_id", "start", "end", "text", "window", "highlights"]]
+        assert [list(chunk) for chunk in hit["chunks"]] == [
+            ["chunk_id", "start", "end", "text", "window", "highlights"]
+        ]
     assert (best["doc_id"], best["title"], best["metadata"], best["rerank_score"]) == (
         "a",
         "Apples",
