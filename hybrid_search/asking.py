@@ -100,14 +100,14 @@ class Request:
             raise InvalidArgument(f"rerank_budget_ms is {budget:g}, but nothing is re-ranked; add rerank (--rerank).")
 
     @property
-    def wanted(self) -> int:
-        """The documents that are needed: those to show, or those to re-rank."""
-        return max(self.k, self.rerank_depth) if self.rerank else self.k
-
-    @property
     def deep(self) -> int:
         """The depth to search at."""
-        return self.depth if self.depth is not None else max(DEPTH, self.wanted)
+        return self.depth if self.depth is not None else max(DEPTH, self.k, self.rerank_depth if self.rerank else 0)
+
+    @property
+    def wanted(self) -> int:
+        """The documents that are needed: those to show and those to re-rank, as far as the depth asked for goes."""
+        return max(self.k, min(self.rerank_depth, self.deep)) if self.rerank else self.k
 
     @property
     def fixed_weights(self) -> Mapping[LegName, float] | None:

@@ -132,6 +132,26 @@ def test_where_chunks_of_a_few_fill_the_legs_it_looks_deep_enough(settings, read
     assert found.rerank_depth == 9
 
 
+def test_a_depth_that_was_asked_for_bounds_what_is_read(rivers, reader):
+    assert rivers.search("river", k=2, depth=3, rerank=NAME).rerank_depth == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "deep", "wanted"),
+    [
+        ({}, 100, 10),
+        ({"k": 200}, 200, 200),
+        ({"rerank": True}, 100, 50),
+        ({"rerank": True, "rerank_depth": 300}, 300, 300),
+        ({"rerank": True, "depth": 20}, 20, 20),
+        ({"rerank": True, "k": 60, "depth": 80}, 80, 60),
+    ],
+)
+def test_how_deep_it_looks(options, deep, wanted):
+    request = Request(**options)
+    assert (request.deep, request.wanted) == (deep, wanted)
+
+
 def test_one_loading_serves_many_queries_and_its_time_is_told(rivers, reader):
     answers = rivers.search_many(["river", "stone3", "zzz"], rerank=NAME)
     assert [one.reranked for one in answers] == [8, 1, 0]
