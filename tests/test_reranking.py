@@ -10,7 +10,7 @@ import pytest
 from hybrid_search import reranking
 from hybrid_search.asking import Request
 from hybrid_search.encoders import catalog
-from hybrid_search.errors import InvalidArgument, ModelError, ModelUnavailable, UnknownModel
+from hybrid_search.errors import InvalidArgument, MissingExtra, ModelError, ModelUnavailable, UnknownModel
 from hybrid_search.indexer import Indexer
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
@@ -285,6 +285,18 @@ def test_what_cannot_be_loaded_is_an_error_that_names_the_others(rivers, tmp_pat
     with pytest.raises(ModelUnavailable, match=r"Re-rankers on this machine: Xenova/ms-marco-MiniLM-L-12-v2\."):
         rivers.search("river", rerank=True)
     assert rivers.search("river", rerank="xenova/ms-marco-minilm-l-12-v2").reranked == 8
+
+
+def test_a_missing_extra_is_told_with_the_others(rivers, reader, tmp_path, no_hub, monkeypatch):
+    def lacking():
+        raise MissingExtra("torch", "The model fake/reader")
+
+    monkeypatch.setattr(reader, "warm_up", lacking)
+    hub_models.in_hub_cache(hub_models.reranker_folder(tmp_path / "one"), no_hub, "BAAI/bge-reranker-base")
+    with pytest.raises(
+        ModelUnavailable, match=r"pip install 'hybrid-search\[torch\]'.*machine: BAAI/bge-reranker-base\."
+    ):
+        rivers.search("river", rerank=NAME)
 
 
 def test_what_is_no_reranker(rivers, tmp_path):
