@@ -125,15 +125,15 @@ class Request:
             raise InvalidArgument(f"rerank_budget_ms is {budget:g}, but nothing is re-ranked; add rerank (--rerank).")
 
     @property
-    def wanted(self) -> int:
-        """The documents that are needed: those to show, or those to re-rank."""
-        shown = self.offset + (2 if self.fold else 1) * self.k
-        return max(shown, self.rerank_depth) if self.rerank else shown
-
-    @property
     def deep(self) -> int:
         """The depth to search at."""
-        return self.depth if self.depth is not None else max(DEPTH, self.wanted)
+        return self.depth if self.depth is not None else max(DEPTH, self.k, self.rerank_depth if self.rerank else 0)
+
+    @property
+    def wanted(self) -> int:
+        """The documents that are needed: those to show and those to re-rank, as far as the depth asked for goes."""
+        shown = self.offset + (2 if self.fold else 1) * self.k
+        return max(shown, min(self.rerank_depth, self.deep)) if self.rerank else shown
 
     @property
     def fixed_weights(self) -> Mapping[LegName, float] | None:

@@ -19,6 +19,7 @@ from hybrid_search.results import Term
 from hybrid_search.types import LegName, Ranking, SparseVector, Vector
 from hybrid_search.where import Condition
 
+# Models whose sparse vectors have terms that the text lacks.
 _EXPANDING = ("splade", "inference_free_splade")
 
 TIE_ROOM = 4
@@ -82,9 +83,10 @@ def weighed(
         return request
     if len(rankings) < 2:
         return replace(request, weights=None)
-    learned = (leg for leg in rankings if encoders[leg].card.family in _EXPANDING)
+    cards = {leg: encoders[leg].card for leg in rankings}
+    kinds = {leg: "dense" if card.kind == "dense" else "sparse" for leg, card in cards.items()}
+    learned = (leg for leg, card in cards.items() if kinds[leg] == "sparse" and card.family in _EXPANDING)
     terms = next((_terms(query, encoders[leg], vectors[leg]) for leg in learned), ())
-    kinds = {leg: "dense" if encoders[leg].card.kind == "dense" else "sparse" for leg in rankings}
     return replace(request, weights=weigh(features(query, terms, rankings), kinds))
 
 

@@ -19,6 +19,9 @@ from hybrid_search.types import Chunk, Hit
 Payloads = Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
 """What the store has of chunks, by their ids."""
 
+SURE = 0.75
+"""Share of the time left that the next batch is planned to take: other work on the machine may slow it down."""
+
 BATCH = 8
 """Texts read at once, at most, where the time is limited: the clock is looked at between batches."""
 
@@ -139,9 +142,9 @@ def score_until(
 ) -> list[float]:
     """The scores of the first texts, as many as fit before `deadline`, on the clock's time in seconds.
 
-    One text comes first and shows what a text takes; after it no batch begins that would not end in time if it took as
-    long, for its length, as the slower of the last two. So only the first text can make it late, or a batch that takes
-    longer than its length lets expect.
+    One text comes first and shows what a text takes; after it no batch begins that would not end within `SURE` of the
+    time left if it took as long, for its length, as the slower of the last two. So only the first text can make it
+    late, or a batch that takes much longer than its length lets expect.
     """
     scores: list[float] = []
     paces: list[float] = []  # seconds a character, of each batch
@@ -154,7 +157,7 @@ def score_until(
         scores += score_all(reranker, query, some)
         now = clock()
         paces.append((now - start) / _size(query, some))
-        batch = _fitting(query, texts[len(scores) :][:BATCH], (deadline - now) / max(*paces[-2:], 1e-12))
+        batch = _fitting(query, texts[len(scores) :][:BATCH], SURE * (deadline - now) / max(*paces[-2:], 1e-12))
     return scores
 
 

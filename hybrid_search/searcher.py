@@ -1,4 +1,4 @@
-"""Road two: query -> encodings -> legs -> fusion -> rerank -> collapse -> results."""
+"""Road two: query -> encodings -> legs -> fusion -> collapse -> rerank -> results."""
 
 from __future__ import annotations
 

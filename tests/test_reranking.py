@@ -10,7 +10,7 @@ import pytest
 from hybrid_search import reranking
 from hybrid_search.asking import Request
 from hybrid_search.encoders import catalog
-from hybrid_search.errors import InvalidArgument, ModelError, ModelUnavailable, UnknownModel
+from hybrid_search.errors import InvalidArgument, MissingExtra, ModelError, ModelUnavailable, UnknownModel
 from hybrid_search.indexer import Indexer
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
@@ -130,6 +130,26 @@ def test_where_chunks_of_a_few_fill_the_legs_it_looks_deep_enough(settings, read
     with Searcher.open("deep", settings=settings) as searcher:
         found = searcher.search("river", k=1, rerank=NAME, rerank_depth=9)
     assert found.rerank_depth == 9
+
+
+def test_a_depth_that_was_asked_for_bounds_what_is_read(rivers, reader):
+    assert rivers.search("river", k=2, depth=3, rerank=NAME).rerank_depth == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "deep", "wanted"),
+    [
+        ({}, 100, 10),
+        ({"k": 200}, 200, 200),
+        ({"rerank": True}, 100, 50),
+        ({"rerank": True, "rerank_depth": 300}, 300, 300),
+        ({"rerank": True, "depth": 20}, 20, 20),
+        ({"rerank": True, "k": 60, "depth": 80}, 80, 60),
+    ],
+)
+def test_how_deep_it_looks(options, deep, wanted):
+    request = Request(**options)
+    assert (request.deep, request.wanted) == (deep, wanted)
 
 
 def test_one_loading_serves_many_queries_and_its_time_is_told(rivers, reader):
@@ -265,6 +285,18 @@ def test_what_cannot_be_loaded_is_an_error_that_names_the_others(rivers, tmp_pat
     with pytest.raises(ModelUnavailable, match=r"Re-rankers on this machine: Xenova/ms-marco-MiniLM-L-12-v2\."):
         rivers.search("river", rerank=True)
     assert rivers.search("river", rerank="xenova/ms-marco-minilm-l-12-v2").reranked == 8
+
+
+def test_a_missing_extra_is_told_with_the_others(rivers, reader, tmp_path, no_hub, monkeypatch):
+    def lacking():
+        raise MissingExtra("torch", "The model fake/reader")
+
+    monkeypatch.setattr(reader, "warm_up", lacking)
+    hub_models.in_hub_cache(hub_models.reranker_folder(tmp_path / "one"), no_hub, "BAAI/bge-reranker-base")
+    with pytest.raises(
+        ModelUnavailable, match=r"pip install 'hybrid-search\[torch\]'.*machine: BAAI/bge-reranker-base\."
+    ):
+        rivers.search("river", rerank=NAME)
 
 
 def test_what_is_no_reranker(rivers, tmp_path):
