@@ -5,7 +5,7 @@ import string
 
 from hybrid_search.where import And, Between, Compare, Exists, Geo, Match, Not, OneOf, Or
 
-WORDS = ["drama", "war", "Drama", "", "ünï", "漢字 音楽", "it's \"odd\" \\", "2026", "true", "the love of two", "Love"]
+WORDS = ["drama", "war", "Drama", "", "ünï", "漢字 音楽", 'it\'s "odd" \\', "2026", "true", "the love of two", "Love"]
 DATES = ["2026-11-21", "2026-11-21T00:00:00Z", "2026-11-21 01:00:00+01:00", "2027-01-01", "1999-12-31T23:59:59.5Z"]
 NUMBERS = [0, 1, -1, 2, 3, 2.5, 1.0, -0.5, 1990, 1990.5, 2**53, 2**53 + 1, 2**62, 1e300]
 BOOLS = [True, False]
