@@ -54,7 +54,7 @@ def random_metadata(rng):
 
 def random_test(rng):
     field, kinds = rng.choice(FIELDS), [WORDS, NUMBERS, BOOLS, DATES]
-    ordered = [value for value in [*NUMBERS, *DATES]]
+    ordered = [*NUMBERS, *DATES]
     pick = rng.randrange(8)
     if pick == 0:
         return Compare(field, rng.choice(["=", "!="]), random_value(rng, kinds))
