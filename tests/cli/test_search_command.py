@@ -108,7 +108,7 @@ def test_a_filter_narrows_the_search(run, both):
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ("year > ", "at column 8: it ends too early"),
+        ("year > ", "at column 7: it ends too early"),
         ("yaer > 3", "Did you mean year?"),
         ("", "The filter cannot be used"),
     ],
