@@ -92,11 +92,11 @@ _EXPECTED = {
     "TRUE": "",
     "FALSE": "",
     "NUMBER": "a number",
-    "OP": "= != < <= > >=",
-    "WORDS": "~",
-    "BEGINS": "^=",
-    "LPAR": "(",
-    "RPAR": ")",
+    "OP": "one of = != < <= > >=",
+    "WORDS": '"~"',
+    "BEGINS": '"^="',
+    "LPAR": '"("',
+    "RPAR": '")"',
     "COMMA": "a comma",
     "DOT": "",
     "UNIT": "km, m or mi",
@@ -286,9 +286,9 @@ def _explained(error: Any, text: str) -> tuple[str, int]:
 
 
 def _named(expected: set[str]) -> str:
-    names = [_EXPECTED.get(name, name.lower()) for name in sorted(expected)]
+    names = [_EXPECTED.get(name, f'"{name.lower()}"') for name in sorted(expected)]
     if "SINGLE" in expected:
-        names = ["a value: a number, true, false or a text in quotes", *(n for n in names if n in "()")]
+        names = ["a value: a number, true, false or a text in quotes", *(name for name in names if name == '")"')]
     some = [name for name in names if name]
     return " or ".join([", ".join(some[:-1]), some[-1]] if len(some) > 1 else some) or "something else"
 

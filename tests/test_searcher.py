@@ -10,12 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hybrid_search.errors import CollectionNotFound, FusionError, InvalidArgument, ManifestMismatch, StoreError
+from hybrid_search.errors import (
+    CollectionNotFound,
+    FilterError,
+    FusionError,
+    InvalidArgument,
+    ManifestMismatch,
+    StoreError,
+)
 from hybrid_search.indexer import Indexer
 from hybrid_search.legs import TIE_ROOM
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
+from hybrid_search.where import And, Compare, Match, Not
 
 BM25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
 FILMS = {
@@ -318,6 +326,41 @@ def test_an_empty_query_is_refused(films, query):
 @pytest.mark.parametrize("query", ["\ud800 music", "music \0", "a" * 200_000, "漢字 ünï 🎬", "music " * 20_000])
 def test_odd_queries_are_answered(films, query):
     assert len(films.search(query, k=3)) == 3
+
+
+# ---------------------------------------------------------------- filters
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "sparse", "dense"])
+def test_a_filter_is_applied_in_every_leg_and_a_text_is_the_same_as_its_tree(films, mode):
+    text = "letters > 5 and not title ~ 'amadeus'"
+    tree = And((Compare("letters", ">", 5), Not(Match("title", "~", "amadeus"))))
+    results = films.search("a film about music", where=text, mode=mode)
+    assert without_times(results) == without_times(films.search("a film about music", where=tree, mode=mode))
+    found = {hit.doc_id for hit in results}
+    wanted = {name for name in FILMS if len(name) > 5 and name != "amadeus"}
+    assert found <= wanted
+    if mode != "sparse":
+        assert found == wanted
+        assert sorted(hit.legs["dense"].rank for hit in results) == list(range(1, len(wanted) + 1))
+    many = films.search_many(["music", "space"], where=tree, mode=mode)
+    assert [hit.doc_id for hit in many[1]] == [hit.doc_id for hit in films.search("space", where=text, mode=mode)]
+
+
+def test_a_filter_that_lets_nothing_pass_finds_nothing(films):
+    assert len(films.search("music", where="letters > 1000")) == 0
+
+
+def test_more_hits_than_the_depth_are_looked_for_behind_a_filter(bm25):
+    documents = [Document(f"d{n}", "the same words", metadata={"n": n}) for n in range(60)]
+    results = bm25(documents).search("words", k=10, depth=10, where="n >= 40")
+    assert sorted(hit.metadata["n"] for hit in results) == list(range(40, 50))
+
+
+@pytest.mark.parametrize("where", ["letters >", "", "lettres > 5", 7, Compare("lettres", "=", 1)])
+def test_a_filter_that_cannot_be_meant_is_refused(films, where):
+    with pytest.raises(FilterError):
+        films.search("music", where=where)
 
 
 def test_an_unknown_collection_is_named_with_its_neighbours(films, place):

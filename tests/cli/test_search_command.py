@@ -98,6 +98,29 @@ def test_a_leg_that_the_collection_lacks_is_null(run, fruit):
     assert shown["hits"][0]["legs"]["dense"] is None
 
 
+def test_a_filter_narrows_the_search(run, both):
+    done = run("search", "apples", "-c", "both", "--format", "jsonl", "--where", "year between 1990 and 2000")
+    assert [json.loads(line)["doc_id"] for line in done.out.splitlines()] == ["a"]
+    done = run("search", "apples", "-c", "both", "--format", "jsonl", "--where", "year != 1999")
+    assert sorted(json.loads(line)["doc_id"] for line in done.out.splitlines()) == ["b", "c"]
+    done = run("search", "apples", "-c", "both", "--where", "year > 3000")
+    assert done.code == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("year > ", "at column 7: it ends too early"),
+        ("yaer > 3", "Did you mean year?"),
+        ("", "The filter cannot be used"),
+    ],
+)
+def test_a_wrong_filter_is_a_usage_error(run, fruit, where, words):
+    done = run("search", "apples", "-c", "fruit", "--where", where)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+
+
 def test_jsonl_is_a_hit_a_line(run, both):
     done = run("search", "pears", "-c", "both", "--format", "jsonl", "-k", 2)
     hits = [json.loads(line) for line in done.out.splitlines()]
