@@ -6,9 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hybrid_search.errors import FilterError, StoreError
 from hybrid_search.holding import holds
-from tests.random_filters import random_condition, random_metadata, random_test, seeded
-from tests.store.store_points import DIM, build, point
+from hybrid_search.legs import retrieve
+from hybrid_search.parsing import parse
+from hybrid_search.ranking.fusion import rank
+from hybrid_search.store import filters
+from hybrid_search.store.edge import EdgeStore
+from hybrid_search.where import And, Compare, Match
+from tests.random_filters import DATES, random_condition, random_metadata, random_test, seeded
+from tests.store.conftest import in_memory
+from tests.store.store_points import DIM, build, manifest_of, point, random_sparse
+from tests.store.test_contract import brute_force
 
 ONES = np.ones(DIM, np.float32)
 MOVIES = Path(__file__).resolve().parents[2] / "datasets" / "movies" / "corpus.jsonl"
