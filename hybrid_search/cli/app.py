@@ -43,7 +43,7 @@ def _main(
 app.command("demo")(verb(demo.demo))
 app.command("index")(verb(index.index))
 app.command("search", cls=WithRerank)(verb(search.search))
-app.command("explain")(verb(explain.explain))
+app.command("explain", cls=WithRerank)(verb(explain.explain))
 app.command("evaluate", cls=WithRerank)(verb(evaluate.evaluate))
 app.command("train")(verb(train.train))
 app.add_typer(collections.app, name="collections")

@@ -3,41 +3,86 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.options import choice
-from hybrid_search.cli.render import expansion_text
+from hybrid_search.cli.hits import expansion_text, why_text
+from hybrid_search.cli.options import choice, fusion_of, rerank_of, weights_of
 from hybrid_search.cli.verb import given, out
+
+if TYPE_CHECKING:
+    from hybrid_search.asking import Options
+    from hybrid_search.searcher import Searcher
 
 
 def explain(
     query: Annotated[str, typer.Argument(help="Any words.")],
     collection: options.Collection,
+    doc: Annotated[
+        str | None, typer.Option("--doc", metavar="ID", help="Why this document is, or is not, in the list.")
+    ] = None,
     leg: Annotated[str, typer.Option(metavar="LEG", help="The sparse leg whose model is asked.")] = "sparse",
+    k: options.K = 10,
+    offset: options.Offset = 0,
+    mode: options.Mode = "hybrid",
+    fusion: options.FusionWay = "rrf",
+    rrf_k: options.RrfK = 60,
+    weights: options.Weights = "",
+    depth: options.Depth = None,
+    rerank: options.Rerank = None,
+    rerank_depth: options.RerankDepth = 50,
+    rerank_budget_ms: options.RerankBudget = None,
+    where: options.Where = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Let one document stand for several that say the same.")
+    ] = True,
     format: Annotated[str, typer.Option(metavar="table|json")] = "table",
 ) -> None:
-    """Show what a collection's sparse model makes of a query: its words, those it adds, and what each weighs.
+    """Show what a collection's sparse model makes of a query; with --doc why a document is, or is not, in the list.
 
-    Example: `hybrid-search explain "heart attack" -c movies`
+    The other options are those of `search`, and count with --doc.
+
+    Examples: `hybrid-search explain "heart attack" -c movies`,
+    `hybrid-search explain "a film about music" -c movies --doc amadeus-1984`
     """
     from hybrid_search.corpus.decoding import without_surrogates
     from hybrid_search.searcher import Searcher
 
     choice(format, ("table", "json"), "--format")
+    asked: Options = {
+        "k": k,
+        "offset": offset,
+        "mode": mode,
+        "fusion": fusion_of(fusion),
+        "rrf_k": rrf_k,
+        "weights": weights_of(weights),
+        "depth": depth,
+        "rerank": rerank_of(rerank),
+        "rerank_depth": rerank_depth,
+        "rerank_budget_ms": rerank_budget_ms,
+        "where": where,
+        "fold": fold,
+    }
     text = without_surrogates(query)
     with Searcher.open(collection, settings=given.settings()) as searcher:
-        terms = searcher.expansion(text, leg)
-        model = searcher.manifest.legs[leg].model
+        if doc is None:
+            _expansion(searcher, text, leg, format)
+            return
+        why = searcher.why(text, doc, **asked)
+    if format == "json":
+        typer.echo(json.dumps(why.to_dict(), ensure_ascii=False))
+    else:
+        out.print(why_text(why))
+
+
+def _expansion(searcher: Searcher, query: str, leg: str, format: str) -> None:
+    terms = searcher.expansion(query, leg)
+    model = searcher.manifest.legs[leg].model
     if format == "json":
         shown = [term.to_dict() for term in terms]
-        typer.echo(
-            json.dumps(
-                {"query": text, "collection": collection, "leg": leg, "model": model, "expansion": shown},
-                ensure_ascii=False,
-            )
-        )
+        found = {"query": query, "collection": searcher.collection, "leg": leg, "model": model, "expansion": shown}
+        typer.echo(json.dumps(found, ensure_ascii=False))
     else:
-        out.print(expansion_text(text, model, terms, out.width))
+        out.print(expansion_text(query, model, terms, out.width))

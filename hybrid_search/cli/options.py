@@ -34,6 +34,17 @@ Legs = Annotated[
 
 
 FUSIONS = ("rrf", "dbsf", "minmax")
+K = Annotated[int, typer.Option("-k", metavar="N", help="Documents wanted.")]
+Offset = Annotated[int, typer.Option(metavar="N", help="Documents to pass over: 10 for the second page.")]
+Mode = Annotated[
+    str,
+    typer.Option(metavar="hybrid|LEG|A+B", help="The collection's legs fused, one leg alone, or these legs fused."),
+]
+Depth = Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")]
+Where = Annotated[
+    str | None,
+    typer.Option(metavar="EXPR", help="Only what passes a filter, such as \"year >= 1990 and title ~ 'love'\"."),
+]
 FusionWay = Annotated[str, typer.Option("--fusion", metavar="|".join(FUSIONS), help="How the legs are fused.")]
 RrfK = Annotated[float, typer.Option(metavar="N", help="The constant of reciprocal rank fusion.")]
 Weights = Annotated[

@@ -3,98 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from hybrid_search.report import IndexReport
-from hybrid_search.results import DocumentHit, Results
 from hybrid_search.types import LEGS, in_order
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.experiment import Report
     from hybrid_search.evaluation.precision import Comparison
     from hybrid_search.protocols import CollectionInfo
-    from hybrid_search.results import Term
     from hybrid_search.types import ModelCard
 
-LEG_STYLES = {"sparse": "cyan", "dense": "magenta"}
 SHOWN_FAILURES = 20
-
-
-def results_text(results: Results, width: int) -> RenderableType:
-    """The hits of one query, a compact block each: title, passage, and where each leg placed it."""
-    head = Text.assemble((results.query, "bold"), (f"   {results.mode} · {results.collection}", "dim"))
-    if not len(results):
-        return Group(head, Text("nothing found", style="yellow"))
-    total = results.timings_ms["total"]
-    timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in results.timings_ms.items() if stage != "total" and ms)
-    hits = "1 hit" if len(results) == 1 else f"{len(results)} hits"
-    foot = Text(f"{hits} in {total:.1f} ms ({timings})", style="dim")
-    lines = [Text(line, style="dim") for line in (_weights(results), _how_far(results)) if line]
-    return Group(head, Text(), *(_hit(hit, width, results.legs) for hit in results), *lines, foot)
-
-
-def _weights(results: Results) -> str:
-    return (
-        "weights " + ", ".join(f"{leg} {weight:.2f}" for leg, weight in results.weights.items())
-        if results.weights
-        else ""
-    )
-
-
-def _how_far(results: Results) -> str:
-    if not results.reranker:
-        return ""
-    late = ", then the time was up" if results.reranked < results.rerank_depth else ""
-    return f"re-ranked {results.reranked} of {results.rerank_depth} by {results.reranker}{late}"
-
-
-def _hit(hit: DocumentHit, width: int, legs: Sequence[str]) -> RenderableType:
-    title = Text.assemble((f"{hit.rank:>3}  ", "bold"), (hit.title or hit.doc_id, "bold"))
-    title.append(f"  {hit.doc_id}" if hit.title else "", style="dim")
-    facts = _facts(hit.metadata)
-    body = Text(_snippet(hit.passages[0].text, 2 * max(width - 6, 40)))
-    evidence = Text()
-    if hit.fused_rank is not None:
-        read = "not re-ranked" if hit.rerank_score is None else f"re-ranked {hit.rerank_score:.3f}"
-        evidence.append(read, style="" if hit.rerank_score is None else "bold green")
-        evidence.append(f", was {hit.fused_rank}  ·  ")
-    evidence.append(f"{hit.score:.4f}", style="bold").append("  =  ", style="dim")
-    for place, leg in enumerate(legs):
-        found = hit.legs[leg]
-        evidence.append(" + " if place else "", style="dim")
-        evidence.append(leg, style=LEG_STYLES.get(leg, ""))
-        evidence.append(f" rank {found.rank} ({found.score:.3f})" if found else " not found")
-    lines: list[RenderableType] = [
-        title,
-        Padding(body, (0, 0, 0, 5), expand=False),
-        Padding(evidence, (0, 0, 1, 5), expand=False),
-    ]
-    if facts:
-        lines.insert(
-            1, Padding(Text(facts, style="dim", overflow="ellipsis", no_wrap=True), (0, 0, 0, 5), expand=False)
-        )
-    return Group(*lines)
-
-
-def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) -> RenderableType:
-    """A bar a term; the query's own words and those that the model adds in different colours."""
-    head = Text.assemble((query, "bold"), (f"   {model}", "dim"))
-    if not terms:
-        return Group(head, Text("no term has a weight", style="yellow"))
-    room = max(width - 34, 10)
-    grid = Table.grid(padding=(0, 1))
-    for term in terms:
-        style = "cyan" if term.in_query else "green"
-        bar = "█" * max(1, round(room * term.weight / terms[0].weight))
-        grid.add_row(Text(term.term, style=style), f"{term.weight:.2f}", Text(bar, style=style))
-    own = sum(term.in_query for term in terms)
-    foot = Text.assemble((f"{own} of the query", "cyan"), ", ", (f"{len(terms) - own} added by the model", "green"))
-    return Group(head, Text(), grid, Text(), foot)
 
 
 def index_summary(report: IndexReport) -> RenderableType:
@@ -192,18 +116,3 @@ def _table(*columns: str | tuple[str, bool]) -> Table:
         # The first column names things to be copied, so it is never broken.
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=place == 0)
     return table
-
-
-def _facts(metadata: Any) -> str:
-    """The first few short metadata values, as words."""
-    shown = []
-    for key, value in metadata.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        if not isinstance(value, dict) and 0 < len(text) <= 60:
-            shown.append(text if isinstance(value, (str, list)) else f"{key} {text}")
-    return " · ".join(shown[:5])
-
-
-def _snippet(text: str, length: int) -> str:
-    words = " ".join(text.split())
-    return words if len(words) <= length else words[: length - 1].rsplit(" ", 1)[0] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -10,9 +11,9 @@ from typing import Annotated
 import typer
 
 from hybrid_search.cli import options
+from hybrid_search.cli.hits import results_text
 from hybrid_search.cli.options import choice, fusion_of, rerank_of, weights_of
-from hybrid_search.cli.render import results_text
-from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out
+from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out, paging
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.results import Results
 
@@ -28,22 +29,25 @@ BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE)]
 def search(
     query: Annotated[str, typer.Argument(help="What to look for, in any words; - reads one query a line from stdin.")],
     collection: options.Collection,
-    k: Annotated[int, typer.Option("-k", metavar="N", help="Documents wanted.")] = 10,
-    mode: Annotated[
-        str,
-        typer.Option(metavar="hybrid|LEG|A+B", help="The collection's legs fused, one leg alone, or these legs fused."),
-    ] = "hybrid",
+    k: options.K = 10,
+    offset: options.Offset = 0,
+    mode: options.Mode = "hybrid",
     fusion: options.FusionWay = "rrf",
     rrf_k: options.RrfK = 60,
     weights: options.Weights = "",
-    depth: Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")] = None,
+    depth: options.Depth = None,
     rerank: options.Rerank = None,
     rerank_depth: options.RerankDepth = 50,
     rerank_budget_ms: options.RerankBudget = None,
-    where: Annotated[
-        str | None,
-        typer.Option(metavar="EXPR", help="Only what passes a filter, such as \"year >= 1990 and title ~ 'love'\"."),
+    where: options.Where = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what each word gave to a hit's score, and the query's expansion.")
+    ] = False,
+    fold: Annotated[
+        bool | None,
+        typer.Option("--fold/--no-fold", help="Show one of several documents that say the same.  [in tables]"),
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Show whole chunks, not only the window that matches.")] = False,
     profile: Built = "auto",
     sparse: BuiltSparse = None,
     dense: BuiltDense = None,
@@ -76,18 +80,23 @@ def search(
             rerank_depth=rerank_depth,
             rerank_budget_ms=rerank_budget_ms,
             where=where,
+            offset=offset,
+            fold=format == "table" if fold is None else fold,
+            highlight=format != "trec",
+            explain=explain,
         )
         if format == "trec":
             _print_run(answers)
         else:
-            for results in answers:
-                _print(results, format)
+            with paging() if format == "table" else contextlib.nullcontext():
+                for results in answers:
+                    _print(results, format, full)
     raise typer.Exit(OK if any(len(results) for results in answers) else NOTHING_FOUND)
 
 
-def _print(results: Results, format: str) -> None:
+def _print(results: Results, format: str, full: bool) -> None:
     if format == "table":
-        out.print(results_text(results, out.width))
+        out.print(results_text(results, out.width, full=full))
     elif format == "json":
         typer.echo(json.dumps(results.to_dict(), ensure_ascii=False))
     else:

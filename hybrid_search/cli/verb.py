@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
 import os
+import shlex
+import shutil
+import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -113,6 +117,24 @@ def _run(function: Callable[[], None]) -> None:
             traceback.print_exc()
         complain(f"{type(error).__name__}: {error}. This is a fault of ours; --debug shows where.")
         raise typer.Exit(FAILED) from None
+
+
+@contextlib.contextmanager
+def paging() -> Iterator[None]:
+    """What is printed in here goes through the pager where it is longer than the terminal is high."""
+    if not (out.is_terminal and sys.stdin.isatty() and shutil.which((os.environ.get("PAGER") or "less").split()[0])):
+        yield
+        return
+    with out.capture() as captured:
+        yield
+    text = captured.get()
+    if text.count("\n") < out.height:
+        out.file.write(text)
+        return
+    # R: colours and links as they are; F: leave at once where it fits after all; X: leave it on the screen.
+    env = {**os.environ, "LESS": os.environ.get("LESS", "RFX")}
+    command = shlex.split(os.environ.get("PAGER") or "less")
+    subprocess.run(command, input=text.encode("utf-8", "replace"), env=env, check=False)
 
 
 def complain(message: str) -> None:

@@ -1,0 +1,252 @@
+"""What people see of a search: hits with their evidence, expansions, and what became of a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from hybrid_search.results import DocumentHit, Highlight, MatchedTerm, Passage, Results, Term
+
+if TYPE_CHECKING:
+    from hybrid_search.why import LegPlace, Why
+
+LEG_STYLES = {"sparse": "cyan", "dense": "magenta"}
+MARKS = {"literal": "bold cyan", "expansion": "bold green"}
+"""Words that the query has, and words that only its expansion has."""
+
+_TERMS = 8
+_BAR = 24
+_INDENT = 5
+
+
+def results_text(results: Results, width: int, *, full: bool = False) -> RenderableType:
+    """The hits of one query, a compact block each: title, passage, and where each leg placed it.
+
+    Args:
+        results: of the query; with their terms where they were explained.
+        width: of the terminal, in columns.
+        full: show the whole of each chunk instead of the window that matches best.
+    """
+    head = Text.assemble((results.query, "bold"), (f"   {results.mode} · {results.collection}", "dim"))
+    parts: list[RenderableType] = [head]
+    for leg, terms in results.expansion.items():
+        parts += [Text(), _expansion_line(leg, terms)]
+    if not len(results):
+        return Group(*parts, Text("nothing found", style="yellow"))
+    total = results.timings_ms["total"]
+    timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in results.timings_ms.items() if stage != "total" and ms)
+    hits = "1 hit" if len(results) == 1 else f"{len(results)} hits"
+    foot = Text(f"{hits} in {total:.1f} ms ({timings})", style="dim")
+    lines = [Text(line, style="dim") for line in (_weights(results), _how_far(results)) if line]
+    return Group(*parts, Text(), *(_hit(hit, width, results, full) for hit in results), *lines, foot)
+
+
+def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) -> RenderableType:
+    """A bar a word; the query's own words and those that the model adds in different colours."""
+    head = Text.assemble((query, "bold"), (f"   {model}", "dim"))
+    if not terms:
+        return Group(head, Text("no term has a weight", style="yellow"))
+    words = _words(terms)
+    room = max(width - 34, 10)
+    grid = Table.grid(padding=(0, 1))
+    for word, weight, own in words:
+        style = MARKS["literal" if own else "expansion"]
+        grid.add_row(Text(word, style=style), f"{weight:.2f}", _bar(weight / words[0][1], room, style))
+    count = sum(own for *_, own in words)
+    foot = Text.assemble((f"{count} of the query", "cyan"), ", ", (f"{len(words) - count} added by the model", "green"))
+    return Group(head, Text(), grid, Text(), foot)
+
+
+def why_text(why: Why) -> RenderableType:
+    """The stages that a document went through, and where it ended."""
+    head = Text.assemble((why.query, "bold"), (f"   {why.doc_id} · {why.collection}", "dim"))
+    verdict = Text(why.reason, style="green" if why.verdict == "shown" else "yellow")
+    grid = Table.grid(padding=(0, 2))
+    if why.chunks:
+        grid.add_row(Text("indexed", style="dim"), "1 chunk" if why.chunks == 1 else f"{why.chunks:,} chunks")
+        for clause in why.clauses:
+            grid.add_row(Text("filter", style="dim"), Text(f"{clause} does not hold", style="yellow"))
+        if not why.clauses and why.passing < why.chunks:
+            grid.add_row(Text("filter", style="dim"), f"{why.passing:,} chunks pass")
+    for leg, place in (why.legs or {}).items():
+        grid.add_row(Text(leg, style=LEG_STYLES.get(leg, "")), _place(place))
+    if why.fused_rank is not None:
+        grid.add_row(Text("fused", style="dim"), f"rank {why.fused_rank:,}")
+    if why.rerank_score is not None:
+        grid.add_row(Text("re-ranked", style="dim"), f"rank {why.rank:,}, score {why.rerank_score:.3f}")
+    if why.rank is not None and why.verdict != "shown":
+        grid.add_row(Text("shown", style="dim"), f"ranks {why.shown[0]:,} to {why.shown[1]:,}")
+    return Group(head, verdict, Text(), grid) if grid.row_count else Group(head, verdict)
+
+
+def marked(text: str, highlight: Highlight | None, window: tuple[int, int]) -> Text:
+    """A window of a text with its marks, in one line of blanks, with signs where it was cut."""
+    start, end = window
+    shown = Text("… " if start else "", style="dim")
+    at = start
+    for mark in highlight.marks if highlight else ():
+        if mark.end <= start or mark.start >= end:
+            continue
+        first, last = max(mark.start, start), min(mark.end, end)
+        shown.append(_flat(text[at:first]), style="not dim").append(_flat(text[first:last]), style=MARKS[mark.kind])
+        at = last
+    shown.append(_flat(text[at:end]), style="not dim")
+    return shown.append(" …" if end < len(text) else "", style="dim")
+
+
+def _hit(hit: DocumentHit, width: int, results: Results, full: bool) -> RenderableType:
+    title = Text.assemble((f"{hit.rank:>3}  ", "bold"), (hit.title or hit.doc_id, "bold"))
+    title.append(f"  {hit.doc_id}" if hit.title else "", style="dim")
+    lines: list[RenderableType] = [title]
+    facts = _facts(hit.metadata)
+    if facts:
+        lines.append(_under(Text(facts, style="dim", overflow="ellipsis", no_wrap=True)))
+    if hit.origin:
+        lines.append(_under(_origin(hit.origin)))
+    for passage in hit.passages if full else hit.passages[:1]:
+        lines.append(_under(_body(passage, width, full)))
+    lines.append(_under(_evidence(hit, results.legs)))
+    if hit.matched_terms is not None:
+        lines += [_under(line) for line in _terms(hit, results)]
+    if hit.folded:
+        others = ", ".join(hit.folded[:3]) + (" …" if len(hit.folded) > 3 else "")
+        lines.append(_under(Text(f"and {len(hit.folded)} that say the same: {others}", style="dim")))
+    return Group(*lines, Text())
+
+
+def _body(passage: Passage, width: int, full: bool) -> Text:
+    text, highlight = passage.text, passage.highlight
+    if full:
+        return marked(text, highlight, (0, len(text)))
+    room = 2 * max(width - _INDENT - 1, 40)
+    start, end = highlight[:2] if highlight else (0, len(text))
+    if end - start > room:
+        cut = text.rfind(" ", start, start + room - 3)
+        end = cut if cut > start else start + room - 3
+    return marked(text, highlight, (start, end))
+
+
+def _evidence(hit: DocumentHit, legs: Sequence[str]) -> Text:
+    """One line: the rank path, from the legs' places to the fused score and the re-ranker's."""
+    line = Text()
+    if hit.fused_rank is not None:
+        read = "not re-ranked" if hit.rerank_score is None else f"re-ranked {hit.rerank_score:.3f}"
+        line.append(read, style="" if hit.rerank_score is None else "bold green")
+        line.append(f", was {hit.fused_rank}  ·  ")
+    line.append(f"{hit.score:.4f}", style="bold").append("  =  ", style="dim")
+    for place, leg in enumerate(legs):
+        found = hit.legs[leg]
+        line.append(" + " if place else "", style="dim").append(leg, style=LEG_STYLES.get(leg, ""))
+        line.append(f" rank {found.rank} ({found.score:.3f})" if found else " not found")
+    return line
+
+
+def _terms(hit: DocumentHit, results: Results) -> Iterable[RenderableType]:
+    """For each leg of words a bar a word: what it gave to the leg's score."""
+    by_leg: dict[str, list[MatchedTerm]] = {}
+    for term in hit.matched_terms or ():
+        by_leg.setdefault(term.leg, []).append(term)
+    for leg, terms in by_leg.items():
+        grid = Table.grid(padding=(0, 1))
+        joined = _joined(terms, results.expansion.get(leg, ()))
+        for word, share, own, weights in joined[:_TERMS]:
+            style = MARKS["literal" if own else "expansion"]
+            bar = _bar(share / joined[0][1], _BAR, style) if joined[0][1] > 0 else Text()
+            grid.add_row(Text(word, style=style), f"{share:.2f}", bar, Text(weights, style="dim"))
+        if len(joined) > _TERMS:
+            rest = sum(share for _, share, *_ in joined[_TERMS:])
+            grid.add_row(Text(f"{len(joined) - _TERMS} more", style="dim"), f"{rest:.2f}")
+        yield grid
+
+
+def _joined(terms: Sequence[MatchedTerm], expansion: Sequence[Term]) -> list[tuple[str, float, bool, str]]:
+    """Word, contribution, whether the query has it, and the product that it is; pieces of one word taken together."""
+    words = {term.term: term.word or term.term for term in expansion}
+    found: dict[str, list[MatchedTerm]] = {}
+    for term in terms:
+        found.setdefault(words.get(term.term, term.term), []).append(term)
+    rows = []
+    for word, pieces in found.items():
+        products = " + ".join(f"{piece.query_weight:.2f} × {piece.document_weight:.2f}" for piece in pieces)
+        share = sum(piece.contribution for piece in pieces)
+        rows.append((word, share, any(piece.in_query for piece in pieces), products))
+    return sorted(rows, key=lambda row: -row[1])
+
+
+def _words(terms: Sequence[Term]) -> list[tuple[str, float, bool]]:
+    """Word, weight, and whether the query has it; the weights of a word's pieces together."""
+    found: dict[str, tuple[float, bool]] = {}
+    for term in terms:
+        weight, own = found.get(term.word or term.term, (0.0, False))
+        found[term.word or term.term] = (weight + term.weight, own or term.in_query)
+    return sorted(((word, *rest) for word, rest in found.items()), key=lambda row: (-row[1], row[0]))
+
+
+def _expansion_line(leg: str, terms: Sequence[Term]) -> Text:
+    """The query as a leg reads it, its heaviest words with their weights."""
+    words = _words(terms)
+    line = Text(f"{leg} reads  ", style="dim")
+    for word, weight, own in words[:16]:
+        line.append(word, style=MARKS["literal" if own else "expansion"]).append(f" {weight:.1f}  ", style="dim")
+    return line.append(f"and {len(words) - 16} more" if len(words) > 16 else "", style="dim")
+
+
+def _place(place: LegPlace) -> Text:
+    if place.rank is None or place.score is None:
+        found = Text("not found: it is not among the first 10,000, or shares no term with the query")
+    else:
+        found = Text(f"rank {place.rank:,} ({place.score:.3f})")
+        found.append("" if place.handed_on else f", below the depth of {place.depth:,}", style="yellow")
+    if place.cut_tokens:
+        found.append(f"; {place.cut_tokens:,} tokens too many for its model were not read", style="yellow")
+    return found
+
+
+def _weights(results: Results) -> str:
+    chosen = ", ".join(f"{leg} {weight:.2f}" for leg, weight in results.weights.items())
+    return f"weights {chosen}" if chosen else ""
+
+
+def _how_far(results: Results) -> str:
+    if not results.reranker:
+        return ""
+    late = ", then the time was up" if results.reranked < results.rerank_depth else ""
+    return f"re-ranked {results.reranked} of {results.rerank_depth} by {results.reranker}{late}"
+
+
+def _origin(origin: str) -> Text:
+    """`path` or `path:line`, to be clicked where the terminal can."""
+    path = origin.rpartition(":")[0] if origin.rpartition(":")[2].isdigit() else origin
+    found = Path(path)
+    link = found.absolute().as_uri() if found.is_file() else None
+    shown = str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else path
+    return Text(shown + origin.removeprefix(path), style=Style(dim=True, link=link), no_wrap=True, overflow="fold")
+
+
+def _bar(share: float, room: int, style: str) -> Text:
+    return Text("█" * max(1, round(room * share)) if share > 0 else "", style=style)
+
+
+def _under(content: RenderableType) -> RenderableType:
+    return Padding(content, (0, 0, 0, _INDENT), expand=False)
+
+
+def _facts(metadata: Mapping[str, Any]) -> str:
+    """The first few short metadata values, as words."""
+    shown = []
+    for key, value in metadata.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        if not isinstance(value, dict) and 0 < len(text) <= 60:
+            shown.append(text if isinstance(value, (str, list)) else f"{key} {text}")
+    return " · ".join(shown[:5])
+
+
+def _flat(text: str) -> str:
+    return text.replace("\n", " ").replace("\t", " ").replace("\r", " ")
