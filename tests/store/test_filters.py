@@ -159,6 +159,20 @@ def test_fifty_filters_over_the_films_find_what_brute_force_finds(store, name):
     assert some > 25
 
 
+@pytest.mark.parametrize("idf", [False, True])
+def test_a_filter_changes_no_score(store, name, idf):
+    batch = [point(f"d{n}", metadata={"n": n}) for n in range(120)]
+    build(store, name, batch, manifest_of(idf=idf))
+    reader, numbers = store.reader(name), np.random.default_rng(3)
+    requests = [("sparse", random_sparse(numbers, active=20)), ("dense", ONES)]
+    for free, narrow in zip(
+        reader.retrieve(requests, 200), reader.retrieve(requests, 200, parse("n < 40")), strict=True
+    ):
+        kept = {chunk_id: score for chunk_id, score in free if int(chunk_id[1:-2]) < 40}
+        assert len(kept) > 20
+        assert dict(narrow) == pytest.approx(kept, rel=1e-5)
+
+
 @pytest.mark.slow
 def test_one_in_a_hundred_of_twenty_thousand_chunks_fills_the_list(tmp_path):
     dim, count = 160, 20_000  # longer vectors than elsewhere: the engine builds no index of a few megabytes
