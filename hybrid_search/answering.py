@@ -80,7 +80,7 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
         reranker=last.model,
         reranked=last.scored,
         rerank_depth=last.candidates,
-        weights=asked.fixed_weights or {} if request.weights != asked.weights else {},
+        weights=asked.fixed_weights or {},
         expansion=terms,
         offset=request.offset,
     )

@@ -158,7 +158,7 @@ class Results:
         reranker: the model that re-ranked them; empty where nothing was re-ranked.
         reranked: documents that it scored.
         rerank_depth: documents that it was to score; more than `reranked` where its time ran out.
-        weights: by leg, where they were chosen for this query; else empty.
+        weights: by leg, where they were given, or chosen for this query; else empty.
         expansion: of the query by leg, heaviest term first, where an explanation was asked for; else empty.
         offset: documents that were passed over before the first hit.
     """

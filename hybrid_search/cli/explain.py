@@ -44,8 +44,7 @@ def explain(
 
     The other options are those of `search`, and count with --doc.
 
-    Examples: `hybrid-search explain "heart attack" -c movies`,
-    `hybrid-search explain "a film about music" -c movies --doc amadeus-1984`
+    Example: `hybrid-search explain "a film about music" -c movies --doc amadeus-1984`
     """
     from hybrid_search.corpus.decoding import without_surrogates
     from hybrid_search.searcher import Searcher
