@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from hybrid_search.asking import MAX_DEPTH, Request
 from hybrid_search.evidence import evident
-from hybrid_search.legs import fuse, retrieve, weighed
+from hybrid_search.legs import Retrieved, fuse, retrieve, weighed
 from hybrid_search.protocols import CollectionReader, Encoder, Reranker
 from hybrid_search.ranking.collapse import collapse, document_hits
 from hybrid_search.ranking.folding import alike, shingles
 from hybrid_search.ranking.rerank import Placed
 from hybrid_search.reranking import Payloads, rerank_documents
 from hybrid_search.results import Results
-from hybrid_search.types import Hit, LegName, Mode, Ranking, Vector
+from hybrid_search.types import Hit, LegName
 
 PASSAGES = 3
 """Chunks of a document that its hit shows, at most."""
@@ -35,24 +35,6 @@ class Opened(NamedTuple):
     reader: CollectionReader
     encoders: Mapping[LegName, Encoder]
     shown: tuple[LegName, ...]
-
-
-class Retrieved(NamedTuple):
-    """One query after retrieval.
-
-    Args:
-        query: its text.
-        mode: that is searched in.
-        vectors: one a leg.
-        rankings: one a leg.
-        spent_ms: its share of what encoding and retrieval took, by stage.
-    """
-
-    query: str
-    mode: Mode
-    vectors: Mapping[LegName, Vector]
-    rankings: Mapping[LegName, Ranking]
-    spent_ms: Mapping[str, float]
 
 
 def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranker | None) -> Results:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import cast
+from time import perf_counter
+from typing import NamedTuple, cast
 
 from hybrid_search.asking import AUTO, MAX_DEPTH, Request, check_queries
 from hybrid_search.encoders import halves
@@ -16,7 +17,7 @@ from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.fusion import rank, settled
 from hybrid_search.ranking.weighing import features, weigh
 from hybrid_search.results import Term
-from hybrid_search.types import LegName, Ranking, SparseVector, Vector
+from hybrid_search.types import LegName, Mode, Ranking, SparseVector, Vector
 from hybrid_search.where import Condition
 
 # Models whose sparse vectors have terms that the text lacks.
@@ -26,16 +27,71 @@ TIE_ROOM = 4
 """Asked beyond the depth, to see whether the last score goes on: ties at the edge must not depend on the engine."""
 
 
+QUERY_BATCH = 32
+"""Queries that are encoded and retrieved together."""
+
+
+class Retrieved(NamedTuple):
+    """One query after retrieval.
+
+    Args:
+        query: its text.
+        mode: that is searched in.
+        vectors: one a leg.
+        rankings: one a leg.
+        spent_ms: its share of what encoding and retrieval took, by stage.
+    """
+
+    query: str
+    mode: Mode
+    vectors: Mapping[LegName, Vector]
+    rankings: Mapping[LegName, Ranking]
+    spent_ms: Mapping[str, float]
+
+
+def retrieved(
+    queries: Sequence[str],
+    request: Request,
+    mode: Mode,
+    reader: CollectionReader,
+    encoders: Mapping[LegName, Encoder],
+    threads: ThreadPoolExecutor,
+    ahead: ThreadPoolExecutor,
+) -> Iterator[Retrieved]:
+    """Each query with its vectors and the legs' rankings; one batch is encoded while another's answers are made.
+
+    Args:
+        queries: their texts.
+        request: what is asked.
+        mode: that is searched in.
+        reader: of the collection.
+        encoders: of the legs to search.
+        threads: one a model, where there are several.
+        ahead: a thread for the next batch.
+    """
+    batches = [queries[start : start + QUERY_BATCH] for start in range(0, len(queries), QUERY_BATCH)]
+    waiting = None
+    for place, batch in enumerate(batches):
+        encoded, encode_ms = waiting.result() if waiting else _timed(batch, encoders, threads)
+        if place + 1 < len(batches):
+            waiting = ahead.submit(_timed, batches[place + 1], encoders, threads)
+        start = perf_counter()
+        found = retrieve(reader, encoded, request.deep, request.condition)
+        spent = {"encode": encode_ms / len(batch), "retrieve": (perf_counter() - start) * 1e3 / len(batch)}
+        for row, (query, rankings) in enumerate(zip(batch, found, strict=True)):
+            yield Retrieved(query, mode, {leg: encoded[leg][row] for leg in encoders}, rankings, spent)
+
+
 def encode(
-    queries: Sequence[str], encoders: Mapping[LegName, Encoder], legs: Sequence[LegName], threads: ThreadPoolExecutor
+    queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor
 ) -> dict[LegName, Sequence[Vector]]:
     """The queries' vectors by leg, all models at once: they let go of the interpreter while they compute."""
-    first, *others = halves.groups({leg: encoders[leg] for leg in legs})
+    first, *others = halves.groups(encoders)
     jobs = [threads.submit(halves.encode, group, queries, queries=True) for group in others]
     found = halves.encode(first, queries, queries=True)
     for job in jobs:
         found.update(job.result())
-    return {leg: found[leg] for leg in legs}
+    return {leg: found[leg] for leg in encoders}
 
 
 def retrieve(
@@ -118,3 +174,11 @@ def _terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:
 def _goes_on(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> bool:
     """Whether chunks with the score at `depth` may have been left out of an answer."""
     return len(answer) == limit and settled(answer[-1][1]) == settled(answer[depth - 1][1])
+
+
+def _timed(
+    queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor
+) -> tuple[dict[LegName, Sequence[Vector]], float]:
+    """The queries' vectors, and the milliseconds they took."""
+    start = perf_counter()
+    return encode(queries, encoders, threads), (perf_counter() - start) * 1e3

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from hybrid_search.answering import Opened, Retrieved, answer
+from hybrid_search.answering import Opened, answer
 from hybrid_search.asking import HYBRID, Options, Request, check_queries, legs_of
 from hybrid_search.errors import StoreError
-from hybrid_search.legs import encode, expanded, retrieve, weighed
+from hybrid_search.legs import Retrieved, expanded, retrieved, weighed
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, check_same, open_place, reopen
 from hybrid_search.protocols import CollectionReader, Reranker, Store
@@ -45,6 +44,7 @@ class Searcher:
         self._pid = os.getpid()
         self._closed = False
         self._threads = ThreadPoolExecutor(max_workers=len(self._shown), thread_name_prefix="encode")
+        self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead")
 
     @classmethod
     def open(
@@ -133,47 +133,48 @@ class Searcher:
         return await asyncio.to_thread(self.search, query, **options)
 
     def search_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
-        """`search` for many queries: encoded as a batch, retrieved in one request; one result a query, in order."""
-        request, opened, reranker, retrieved = self._retrieved(queries, options)
-        return [answer(found, request, opened, reranker) for found in retrieved]
+        """`search` for many queries, one result a query, in order.
+
+        They are encoded and retrieved in batches, and one batch is encoded while the answers to the one before it are
+        put together.
+        """
+        request, reranker = self._asked(queries, options)
+        return [answer(found, request, self._opened(), reranker) for found in self._retrieved(queries, request)]
 
     def why(self, query: str, doc_id: str, **options: Unpack[Options]) -> Why:
         """Why a document is, or is not, in the list that `search` gives with the same options."""
-        request, opened, reranker, [found] = self._retrieved([query], options)
+        request, reranker = self._asked([query], options)
+        [found] = self._retrieved([query], request)
         request = weighed(request, query, found.rankings, found.vectors, self._encoders)
-        return follow(doc_id, found, request, opened, reranker)
+        return follow(doc_id, found, request, self._opened(), reranker)
 
     def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
         """What a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
         self._require_open()
         return expanded(query, leg, self._encoders, self.collection)
 
-    def _retrieved(
-        self, queries: Sequence[str], options: Options
-    ) -> tuple[Request, Opened, Reranker | None, list[Retrieved]]:
-        """What is asked, what it is asked of, and each query after encoding and retrieval."""
+    def _asked(self, queries: Sequence[str], options: Options) -> tuple[Request, Reranker | None]:
+        """What is asked, checked before anything is encoded, and the re-ranker for it."""
         self._require_open()
         request = Request(**options)
         check_queries(queries)
-        mode, legs = legs_of(request.mode, self.manifest, self.collection)
+        _, legs = legs_of(request.mode, self.manifest, self.collection)
         check_weights(request.fixed_weights, legs if len(legs) > 1 else self._shown)
-        opened = Opened(self.collection, self._reader, self._encoders, self._shown)
-        if not queries:
-            return request, opened, None, []
-        reranker = self._rerankers.get(request.rerank)
-        start = perf_counter()
-        encoded = encode(queries, self._encoders, legs, self._threads)
-        encode_ms = (perf_counter() - start) * 1e3
-        found = retrieve(self._reader, encoded, request.deep, request.condition)
-        retrieve_ms = (perf_counter() - start) * 1e3 - encode_ms
-        spent = {"encode": encode_ms / len(queries), "retrieve": retrieve_ms / len(queries)}
-        each = [{leg: encoded[leg][place] for leg in legs} for place in range(len(queries))]
-        retrieved = zip(queries, each, found, strict=True)
-        return request, opened, reranker, [Retrieved(q, mode, v, ranked, spent) for q, v, ranked in retrieved]
+        return request, self._rerankers.get(request.rerank) if queries else None
+
+    def _retrieved(self, queries: Sequence[str], request: Request) -> Iterator[Retrieved]:
+        """Each query with its vectors and the legs' rankings."""
+        mode, legs = legs_of(request.mode, self.manifest, self.collection)
+        encoders = {leg: self._encoders[leg] for leg in legs}
+        return retrieved(queries, request, mode, self._reader, encoders, self._threads, self._ahead)
+
+    def _opened(self) -> Opened:
+        return Opened(self.collection, self._reader, self._encoders, self._shown)
 
     def close(self) -> None:
         self._closed = True
         self._threads.shutdown(wait=False)
+        self._ahead.shutdown(wait=False)
         self._reader.close()
 
     def __enter__(self) -> Searcher:

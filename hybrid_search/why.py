@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hybrid_search.answering import Opened, Retrieved, choose, documents
+from hybrid_search.answering import Opened, choose, documents
 from hybrid_search.asking import MAX_DEPTH, Request
 from hybrid_search.encoders.halves import whole_of
 from hybrid_search.holding import failing
-from hybrid_search.legs import retrieve
+from hybrid_search.legs import Retrieved, retrieve
 from hybrid_search.protocols import Reranker
 from hybrid_search.reranking import rerank_documents
 from hybrid_search.types import Chunk, LegName, chunk_id_of

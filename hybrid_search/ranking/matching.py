@@ -45,17 +45,17 @@ def sought(query: str, terms: Iterable[Term] = ()) -> dict[str, Sought]:
     >>> [(stem, found.kind) for stem, found in sought("hearts", [Term("cardiac", 1.2, False)]).items()]
     [('heart', 'literal'), ('cardiac', 'expansion')]
     """
-    words = list(map(_plain, WORDS.findall(query)))
-    told = [word for word in words if word not in _SMALL] or words
+    words = WORDS.findall(query)
+    told = [word for word in words if _plain(word) not in _SMALL] or words
     terms = list(terms)
     weights: dict[str, float] = {}
     for term in terms:
-        weights[stem(_plain(term.term))] = max(weights.get(stem(_plain(term.term)), 0.0), term.weight)
+        weights[stem(term.term)] = max(weights.get(stem(term.term), 0.0), term.weight)
     top = max(weights.values(), default=1.0)
     found = {stem(word): Sought("literal", max(weights.get(stem(word), 0.0), top / 2)) for word in told}
     added = [term for term in terms if not term.in_query and term.term.isalnum() and term.term not in _SMALL]
     for term in added[:EXPANSIONS]:
-        found.setdefault(stem(_plain(term.term)), Sought("expansion", term.weight))
+        found.setdefault(stem(term.term), Sought("expansion", term.weight))
     return found
 
 
@@ -67,7 +67,7 @@ def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> 
     """
     marks, weights, stems = [], [], []
     for match in WORDS.finditer(text):
-        root = stem(_plain(match.group()))
+        root = stem(match.group())
         if (found := wanted.get(root)) is not None:
             marks.append(Mark(match.start(), match.end(), found.kind))
             weights.append(found.weight)
@@ -85,10 +85,10 @@ def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> 
     return Highlight(start, end, tuple(marks))
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=200_000)
 def stem(word: str) -> str:
-    """The Snowball stem of a word in small letters."""
-    return str(_stemmer().stem_word(word))
+    """The Snowball stem of a word, in small letters without accents."""
+    return str(_stemmer().stem_word(_plain(word)))
 
 
 @lru_cache(maxsize=1)

@@ -75,10 +75,10 @@ def inside() -> None:
     import contextlib
     import io
 
-    from hybrid_search import searcher
+    from hybrid_search import legs, searcher
     from hybrid_search.cli.app import app
 
-    load, encode = searcher.Searcher.warm_up, searcher.encode
+    load, encode = searcher.Searcher.warm_up, legs.encode
 
     def timed(name: str, function: Any) -> Any:
         def run(*given: Any, **options: Any) -> Any:
@@ -90,13 +90,13 @@ def inside() -> None:
 
         return run
 
-    searcher.Searcher.warm_up, searcher.encode = timed("load_ms", load), timed("encode_ms", encode)  # type: ignore[method-assign]
+    searcher.Searcher.warm_up, legs.encode = timed("load_ms", load), timed("encode_ms", encode)  # type: ignore[method-assign]
     start = perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         app(COMMAND)
     whole = (perf_counter() - start) * 1e3
     spent["own_ms"] = whole - spent["load_ms"] - spent["encode_ms"]
-    searcher.Searcher.warm_up, searcher.encode = load, encode  # type: ignore[method-assign]
+    searcher.Searcher.warm_up, legs.encode = load, encode  # type: ignore[method-assign]
     with searcher.Searcher.open("movies") as open_one:
         found = [open_one.search(QUERY).timings_ms for _ in range(200)]
     spent["query_ms"] = statistics.median(each["total"] for each in found)
