@@ -227,7 +227,7 @@ def _origin(origin: str) -> Text:
     found = Path(path)
     link = found.absolute().as_uri() if found.is_file() else None
     shown = str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else path
-    return Text(shown + origin.removeprefix(path), style=Style(dim=True, link=link), no_wrap=True, overflow="fold")
+    return Text(shown + origin.removeprefix(path), style=Style(dim=True, link=link), overflow="fold")
 
 
 def _bar(share: float, room: int, style: str) -> Text:
