@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.options import choice, names, numbers
+from hybrid_search.cli.options import choice, device_of, names, numbers
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, report_table
 from hybrid_search.cli.verb import FAILED, complain, err, given, note, out
@@ -29,6 +29,7 @@ def evaluate(
     sparse: options.Sparse = None,
     dense: options.Dense = None,
     legs: options.Legs = None,
+    device: options.Device = None,
     modes: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Of bm25, each leg, hybrid, and legs fused as in sparse+dense.  [all usual]"),
@@ -48,12 +49,13 @@ def evaluate(
     from hybrid_search.evaluation.experiment import evaluate as run_experiment
 
     choice(format, ("table", "json"), "--format")
+    settings = given.settings(device=device_of(device))
     thresholds = numbers(fail_under, "--fail-under") if fail_under else {}
     asked = list(dict.fromkeys([*names(measures), *thresholds]))
     with watching(progress) as watchers:
         report = run_experiment(
             dataset,
-            settings=given.settings(),
+            settings=settings,
             collection=collection,
             profile=profile,
             sparse=sparse,

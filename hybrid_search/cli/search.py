@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.options import choice, numbers
+from hybrid_search.cli.options import choice, device_of, numbers
 from hybrid_search.cli.render import results_text
 from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out
 from hybrid_search.errors import InvalidArgument
@@ -40,6 +40,7 @@ def search(
     profile: Built = "auto",
     sparse: BuiltSparse = None,
     dense: BuiltDense = None,
+    device: options.Device = None,
     format: Annotated[str, typer.Option(metavar="table|json|jsonl|trec")] = "table",
 ) -> None:
     """Search a collection, and see which leg found each hit, at which rank.
@@ -55,7 +56,8 @@ def search(
     queries = [without_surrogates(line) for line in lines]  # bytes that are no text could not be printed again
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
-    with Searcher.open(collection, settings=given.settings(), profile=profile, sparse=sparse, dense=dense) as searcher:
+    settings = given.settings(device=device_of(device))
+    with Searcher.open(collection, settings=settings, profile=profile, sparse=sparse, dense=dense) as searcher:
         searcher.warm_up(mode)
         answers = searcher.search_many(
             queries,

@@ -52,7 +52,7 @@ def test_a_collection_is_built_in_eight_bits_and_cut(run, folder, source):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--precision", "int4"], "take one of: fp32, int8, bf16"),
+        (["--precision", "int4"], "take one of: fp32, int8, bf16, fp16"),
         (["--max-active-dims", "250"], "queries=60,documents=250"),
         (["--max-active-dims", "sparse=250"], "no side 'sparse'"),
         (["--min-weight", "documents=-1"], "must be 0"),
@@ -90,7 +90,7 @@ def test_what_a_precision_costs_is_measured(run, folder, dataset):
     [
         (["--precision", "int8"], "There is no dataset"),
         (["--dataset", "x"], "--precision is ''"),
-        (["--precision", "fp32", "--dataset", "x"], "take one of: int8, bf16"),
+        (["--precision", "fp32", "--dataset", "x"], "take one of: int8, bf16, fp16"),
     ],
 )
 def test_a_measurement_needs_both(run, folder, options, message):

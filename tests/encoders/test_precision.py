@@ -142,8 +142,8 @@ def test_what_has_no_choice_runs_as_it_is(name, kind, precision):
     assert precision_of(card(name, kind), "int8") == precision
 
 
-def test_torch_runs_in_fp32_only(tmp_path):
-    with pytest.raises(ModelError, match="in fp32 only; int8 is for ONNX models"):
+def test_torch_has_no_eight_bits(tmp_path):
+    with pytest.raises(ModelError, match="in fp32 or fp16 only; int8 is for ONNX models"):
         load(card("naver/splade-v3", "sparse"), cache_dir=tmp_path, precision="int8")
 
 
