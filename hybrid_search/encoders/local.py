@@ -123,6 +123,11 @@ def length_limit(folder: Path) -> int | None:
     return valid[0] if valid else None
 
 
+def cut_side(folder: Path) -> Literal["left", "right"]:
+    """The side on which a text that is too long loses tokens, by `tokenizer_config.json`."""
+    return "left" if _json(folder, "tokenizer_config.json").get("truncation_side") == "left" else "right"
+
+
 def _own(folder: Path) -> dict[str, Any]:
     own = _json(folder, OWN_FILE)
     unknown = sorted(set(own) - _FIELDS)

@@ -21,6 +21,7 @@ from hybrid_search.encoders.devices import Device, NoCuda, Place, Sizes, place_o
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.graphs.derived import Derived, Source, derived
 from hybrid_search.encoders.graphs.folding import OUTPUT, NoPooling, Wanted
+from hybrid_search.encoders.local import cut_side
 from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.seat import FileModel
 from hybrid_search.encoders.sessions import open_where_it_runs
@@ -128,6 +129,8 @@ class _Onnx(FileModel):
         facts: dict[str, Any] = {}
         if self._card.kind == "dense" and not self._card.source:
             facts["pooling"] = self._card.pooling or None
+        if cut_side(self._folder()) == "left":  # which versions before did not honour
+            facts["cut"] = "left"
         return fingerprint_of(self._card, self._hashes(names), **facts, **self._precise())
 
     def warm_up(self) -> None:
@@ -161,7 +164,7 @@ class _Onnx(FileModel):
     def _reading(self) -> Reader:
         with self._lock:
             if self._reader is None:
-                self._reader = Reader(self._own_tokenizer(), self._card.max_tokens)
+                self._reader = Reader(self._own_tokenizer(), self._card.max_tokens, cut_side(self._folder()))
             return self._reader
 
     def _rows(
