@@ -59,7 +59,7 @@ class Reader:
         room = self._limit - len(self._head) - len(self._tail) if self._limit else 0
         head, tail = self._head, self._tail
         found = self.pieces(texts, room)
-        return [np.concatenate([head, self._kept(each, room) if room else each, tail]) for each in found]
+        return [np.concatenate([head, self.kept(each, room) if room else each, tail]) for each in found]
 
     def pairs(self, query: str, texts: Sequence[str]) -> list[Pair]:
         """The query with each text; where they are too long together, the longer one is cut first.
@@ -74,7 +74,7 @@ class Reader:
         found = []
         for text in self.pieces(texts, room):
             kept = _longest_first(len(asked), len(text), room) if room else (len(asked), len(text))
-            both = (self._kept(asked, kept[0]), self._kept(text, kept[1]))
+            both = (self.kept(asked, kept[0]), self.kept(text, kept[1]))
             ids, types = [], []
             for part in template:
                 given = part.ids if part.of is None else both[part.of]
@@ -104,8 +104,8 @@ class Reader:
             left, characters = again, characters * 8
         return found
 
-    def _kept(self, ids: Ids, room: int) -> Ids:
-        """What is left of a text's pieces in this room."""
+    def kept(self, ids: Ids, room: int) -> Ids:
+        """What is left of a text's pieces where there is room for so many."""
         return ids[:room] if self._cut == "right" else ids[max(0, len(ids) - room) :]
 
 

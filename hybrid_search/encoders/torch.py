@@ -23,6 +23,7 @@ from hybrid_search.encoders.batching import Places
 from hybrid_search.encoders.devices import Device, Place, Sizes, place_of
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.seat import FileModel
+from hybrid_search.encoders.table import StaticTable
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -123,17 +124,34 @@ class _Torch(FileModel):
 
 
 class TorchSparse(_Torch):
-    """A sparse encoder of sentence-transformers: SPLADE, or its kin with queries by a table."""
+    """A sparse encoder of sentence-transformers: SPLADE, or its kin with queries by a table, which load no torch."""
+
+    _table: StaticTable | None = None
+
+    def warm_up(self) -> None:
+        """What a query needs."""
+        if self._tabled() is None:
+            self._loaded()
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         return self._encode(self._documents(texts), "encode_document")
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
-        return self._encode(self._queries(texts), "encode_query")
+        given, table = self._queries(texts), self._tabled()
+        return self._encode(given, "encode_query") if table is None else table.vectors(given)
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+
+    def _tabled(self) -> StaticTable | None:
+        """The table of the queries; None where they take the network, or a query side that only torch can run."""
+        if self._card.family != "inference_free_splade":
+            return None
+        with self._lock:
+            if self._table is None:
+                self._table = StaticTable.read(self._folder())
+            return self._table
 
     def _encode(self, texts: list[str], verb: str) -> list[SparseVector]:
         encode = getattr(self._loaded(), verb)
