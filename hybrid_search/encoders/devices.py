@@ -92,15 +92,14 @@ def let_go() -> None:
 @cache
 def onnx_has_cuda() -> bool:
     """Whether this onnxruntime was built for CUDA; whether it starts is seen when a graph is opened."""
-    # Whatever is found of CUDA's libraries is told by print and by warnings; what matters of it is seen later.
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import onnxruntime
+    import onnxruntime
 
-        if hasattr(onnxruntime, "preload_dlls"):  # CUDA's libraries where pip put them
-            with contextlib.suppress(Exception):
-                onnxruntime.preload_dlls()
-        return PROVIDER in onnxruntime.get_available_providers()
+    if getattr(onnxruntime, "cuda_version", "") and hasattr(onnxruntime, "preload_dlls"):
+        # CUDA's libraries where pip put them. What is missing of them it prints; that matters when a graph is opened.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter("ignore")
+            onnxruntime.preload_dlls()
+    return PROVIDER in onnxruntime.get_available_providers()
 
 
 def torch_has_cuda() -> bool:
