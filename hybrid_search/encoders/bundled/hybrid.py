@@ -68,6 +68,9 @@ class BundledHybrid(FileModel):
         encoded: list[Any] = [None] * len(ids)
         lengths = [len(each) for each in ids]
 
+        if ids:
+            self._loaded()  # its faults are not those of a batch
+
         def run(batch: Places) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             return self._run([ids[place] for place in batch], side)
 
