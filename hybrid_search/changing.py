@@ -17,7 +17,9 @@ from itertools import islice
 from pathlib import Path
 
 from hybrid_search.cutting import batched, cut_off
+from hybrid_search.encoders import precision_of
 from hybrid_search.encoders.catalog import card, kind_of
+from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.halves import encode
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexer import ENCODE_BATCH
@@ -76,7 +78,9 @@ def add_leg(
     settings = settings or load_settings()
     check_leg_name(leg)
     kind = kind or kind_of(model)
-    encoder = encoder_of(card(model, kind), kind, settings, {}, precision, sparsity)
+    found = card(model, kind)
+    check_building(found, precision_of(found, precision or settings.precision), settings.device)
+    encoder = encoder_of(found, kind, settings, {}, precision, sparsity)
     fetch(Models("custom", {leg: encoder}), settings, on_download)
     with _writing(collection, store, settings, wait_s) as writer:
         encoder = _fitted(encoder, leg, writer)

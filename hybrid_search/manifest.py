@@ -15,7 +15,7 @@ from hybrid_search.types import Kind, LegName, in_order
 SCHEMA = 2
 """Of the manifest. 1 knew the legs `sparse` and `dense` only; it is read as it is."""
 
-Precision = Literal["fp32", "int8", "bf16"]
+Precision = Literal["fp32", "int8", "bf16", "fp16"]
 """What a network's products are computed in; `fp32` is as its files are."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")

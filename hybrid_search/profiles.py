@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 
 from hybrid_search.encoders import hub, load, precision_of
 from hybrid_search.encoders.catalog import BM25_ENGINE, PROFILES, card, kind_of
+from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.halves import half, whole_of
 from hybrid_search.encoders.sparsity import Capped, capped
 from hybrid_search.errors import InvalidArgument, ManifestMismatch, ModelError, UnknownModel
@@ -134,6 +135,7 @@ def choose(
     Raises:
         InvalidArgument: no such profile or leg, a model for a leg that is not asked for, no leg left, or limits of
             sparse vectors where none is learned.
+        ModelError: a model cannot run on the device that is asked for, or not be built in this precision here.
         UnknownModel: a name is in no card.
     """
     given: dict[LegName, str] = {leg: name for leg, name in names.items() if name}
@@ -153,7 +155,9 @@ def choose(
     encoders = {}
     for leg, name in chosen.items():
         kind = _KINDS[leg]
-        encoders[leg] = encoder_of(card(name, kind), kind, settings, loaded, precision, sparsity)
+        model = card(name, kind)
+        check_building(model, precision_of(model, precision or settings.precision), settings.device)
+        encoders[leg] = encoder_of(model, kind, settings, loaded, precision, sparsity)
     if sparsity not in (None, Sparsity()) and not any(isinstance(encoder, Capped) for encoder in encoders.values()):
         raise InvalidArgument("Limits of sparse vectors are given, but no leg has a learned sparse model to keep them.")
     return Models(profile_of(chosen), encoders, reason)
@@ -274,7 +278,7 @@ def encoder_of(
     Args:
         model: the leg's.
         kind: which of a hybrid model's vectors.
-        settings: the model cache, the threads, and the precision where none is given.
+        settings: the model cache, the threads, the device, and the precision where none is given.
         loaded: models by name and precision, so that one which serves several legs is loaded once; this one is added.
         precision: of a model that has a choice.
         sparsity: what is kept of a learned sparse model's vectors.
@@ -284,8 +288,8 @@ def encoder_of(
     chosen = precision_of(model, precision or settings.precision)
     key = f"{model.name} {chosen}"
     if key not in loaded:
-        options = {"precision": chosen} if chosen != "fp32" else {}
-        found = load(model, cache_dir=settings.cache_dir, threads=settings.threads, **options)
+        cache, threads, device = settings.cache_dir, settings.threads, settings.device
+        found = load(model, cache_dir=cache, threads=threads, precision=chosen, device=device)
         loaded[key] = cast(Encoder, found)
     whole = loaded[key]
     encoder = half(cast(HybridEncoder, whole), kind) if model.kind == "hybrid" else whole

@@ -83,7 +83,8 @@ def open_reranker(name: str, settings: Settings) -> Reranker:
     """
     model = card(name, "reranker")
     precision = settings.precision if model.runtime == "onnx" else "fp32"
-    found = load(model, cache_dir=settings.cache_dir, threads=settings.threads, precision=precision)
+    options: dict[str, Any] = {"threads": settings.threads, "precision": precision, "device": settings.device}
+    found = load(model, cache_dir=settings.cache_dir, **options)
     reranker = cast(Reranker, found)
     try:
         reranker.warm_up()

@@ -39,8 +39,11 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(default=None, description="of the Qdrant server")
     timeout_s: float = Field(default=30.0, gt=0, description="seconds that a request to a server may take")
     cache_dir: Path = Field(default_factory=_default_cache, description="model files")
-    precision: Literal["fp32", "int8", "bf16"] = Field(
-        default="fp32", description="fp32, int8 or bf16: of the models of new collections, and of re-rankers"
+    precision: Literal["fp32", "int8", "bf16", "fp16"] = Field(
+        default="fp32", description="fp32, int8, bf16 or fp16: of the models of new collections, and of re-rankers"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto, cpu or cuda: where models run; auto is a GPU where there is one"
     )
     reranker: str | None = Field(
         default=None, description="the cross-encoder of searches that name none; the first of `models list` if not set"

@@ -261,6 +261,10 @@ def _attention(graph: Graph, hidden: str, found: dict[str, np.ndarray]) -> str:
     """One head over the last states; the tests need a matrix whose rows sum to 1, not a meaning."""
     products = graph.add("MatMul", hidden, graph.add("Transpose", hidden, perm=[0, 2, 1]))
     scaled = graph.add("Mul", products, graph.weight(np.array([0.02], dtype=np.float32)))
+    # Padding is not looked at.
+    padding = graph.add("Sub", graph.add("Cast", "attention_mask", to=1), graph.weight(np.array([1], dtype=np.float32)))
+    padding = graph.add("Mul", padding, graph.weight(np.array([1e4], dtype=np.float32)))
+    scaled = graph.add("Add", scaled, graph.add("Unsqueeze", padding, graph.weight(np.array([1]))))
     return graph.add("Unsqueeze", graph.add("Softmax", scaled, axis=-1), graph.weight(np.array([1])))
 
 

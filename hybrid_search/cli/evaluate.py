@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.options import choice, fusion_of, names, numbers, rerank_of, weights_of
+from hybrid_search.cli.options import choice, device_of, fusion_of, names, numbers, rerank_of, weights_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, report_table
 from hybrid_search.cli.verb import FAILED, complain, err, given, note, out
@@ -30,6 +30,7 @@ def evaluate(
     sparse: options.Sparse = None,
     dense: options.Dense = None,
     legs: options.Legs = None,
+    device: options.Device = None,
     modes: Annotated[
         str | None,
         typer.Option(
@@ -57,6 +58,7 @@ def evaluate(
     from hybrid_search.evaluation.experiment import evaluate as run_experiment
 
     choice(format, ("table", "json"), "--format")
+    settings = given.settings(device=device_of(device))
     thresholds = numbers(fail_under, "--fail-under") if fail_under else {}
     search: Options = {"fusion": fusion_of(fusion), "rrf_k": rrf_k, "weights": weights_of(weights)}
     search.update({"rerank": rerank_of(rerank), "rerank_depth": rerank_depth})
@@ -64,7 +66,7 @@ def evaluate(
     with watching(progress) as watchers:
         report = run_experiment(
             dataset,
-            settings=given.settings(),
+            settings=settings,
             collection=collection,
             profile=profile,
             sparse=sparse,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.options import names, precision_of, sparsity_of
+from hybrid_search.cli.options import device_of, names, precision_of, sparsity_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, index_summary
 from hybrid_search.cli.verb import OK, SOME_FAILED, err, given, note, out
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.types import Kind
+
+if TYPE_CHECKING:
+    from hybrid_search.settings import Settings
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -28,6 +31,7 @@ def index(
     dense: options.Dense = None,
     legs: options.Legs = None,
     precision: options.Precision = None,
+    device: options.Device = None,
     max_active_dims: options.MaxActiveDims = "",
     min_weight: options.MinWeight = "",
     add_leg: Annotated[
@@ -64,20 +68,21 @@ def index(
     from hybrid_search.indexer import Indexer
 
     chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
+    settings = given.settings(device=device_of(device))
     if add_leg is not None:
         others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
         if any(others) or profile != "auto" or replace or prune or dry_run:
             raise InvalidArgument(
-                "--add-leg takes -c, --precision, --max-active-dims, --min-weight, --wait and --progress only: "
-                "it reads the texts that are stored."
+                "--add-leg takes -c, --precision, --device, --max-active-dims, --min-weight, --wait and --progress "
+                "only: it reads the texts that are stored."
             )
-        return _add_leg(collection, add_leg, chosen, sparsity, wait, progress)
+        return _add_leg(collection, add_leg, chosen, sparsity, settings, wait, progress)
     if not sources:
         raise InvalidArgument("There is no SOURCE. Name files or folders to index, or - for stdin.")
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
     indexer = Indexer.open(
         collection,
-        settings=given.settings(),
+        settings=settings,
         profile=profile,
         sparse=sparse,
         dense=dense,
@@ -107,7 +112,13 @@ def index(
 
 
 def _add_leg(
-    collection: str, asked: str, precision: Precision | None, sparsity: Sparsity | None, wait: float, progress: str
+    collection: str,
+    asked: str,
+    precision: Precision | None,
+    sparsity: Sparsity | None,
+    settings: Settings,
+    wait: float,
+    progress: str,
 ) -> None:
     from hybrid_search.changing import add_leg
 
@@ -121,7 +132,7 @@ def _add_leg(
                 kind=kind,
                 precision=precision,
                 sparsity=sparsity,
-                settings=given.settings(),
+                settings=settings,
                 wait_s=wait,
                 **watchers._asdict(),
             )

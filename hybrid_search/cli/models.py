@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hybrid_search.cli.options import PRECISIONS, choice
+from hybrid_search.cli.options import PRECISIONS, choice, device_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import comparison_table, models_table
 from hybrid_search.cli.verb import FAILED, given, note, out, verb
 
 if TYPE_CHECKING:
     from hybrid_search.manifest import Precision
+    from hybrid_search.settings import Settings
     from hybrid_search.types import ModelCard
 
 app = typer.Typer(no_args_is_help=True, help="List, show, download and verify models.")
@@ -98,10 +99,14 @@ def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help=
 def verify(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")],
     precision: Annotated[
-        str | None, typer.Option(metavar="int8|bf16", help="Measure instead what it costs against fp32, in nDCG@10.")
+        str | None,
+        typer.Option(metavar="int8|bf16|fp16", help="Measure instead what it costs against fp32, in nDCG@10."),
     ] = None,
     datasets: Annotated[
         list[str] | None, typer.Option("--dataset", metavar="FOLDER", help="To measure on; may be given again.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="auto|cpu|cuda", help="Where that runs; auto: on a GPU where there is one.")
     ] = None,
     format: Annotated[str, typer.Option(metavar="table|json", help="Of what was measured.")] = "table",
 ) -> None:
@@ -113,7 +118,7 @@ def verify(
 
     choice(format, ("table", "json"), "--format")
     if precision is not None or datasets:
-        return _compare(names, precision or "", datasets or [], format)
+        return _compare(names, precision or "", datasets or [], given.settings(device=device_of(device)), format)
     cache_dir = given.settings().cache_dir
     broken = False
     for one in [card for name in names for card in _cards(name)]:
@@ -126,16 +131,12 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-def _compare(names: list[str], precision: str, datasets: list[str], format: str) -> None:
+def _compare(names: list[str], precision: str, datasets: list[str], settings: Settings, format: str) -> None:
     from hybrid_search.evaluation.precision import compare
 
     asked = cast("Precision", choice(precision, PRECISIONS[1:], "--precision"))
     with watching("auto") as watchers:
-        found = [
-            compare(one, asked, datasets, given.settings(), watchers._asdict())
-            for name in names
-            for one in _cards(name)
-        ]
+        found = [compare(one, asked, datasets, settings, watchers._asdict()) for name in names for one in _cards(name)]
     if format == "json":
         typer.echo(json.dumps([comparison.to_dict() for comparison in found]))
     else:

@@ -120,8 +120,9 @@ def weights_of(value: str) -> dict[str, float] | Literal["auto"] | None:
 Precision = Annotated[
     str | None,
     typer.Option(
-        metavar="fp32|int8|bf16",
-        help="Of the models' products: exact, fast, or fast on processors that have it.  [fp32, or as it was built]",
+        metavar="fp32|int8|bf16|fp16",
+        help="Of the models' products: exact, fast, fast on processors that have it, fast on GPUs.  "
+        "[fp32, or as it was built]",
     ),
 ]
 MaxActiveDims = Annotated[
@@ -131,7 +132,21 @@ MaxActiveDims = Annotated[
 MinWeight = Annotated[
     str, typer.Option(metavar="SIDE=W,...", help="Keep no lighter weights in sparse vectors: documents=0.1.")
 ]
-PRECISIONS = ("fp32", "int8", "bf16")
+PRECISIONS = ("fp32", "int8", "bf16", "fp16")
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="auto|cpu|cuda", help="Where models run; auto: on a GPU where there is one.  [auto]"),
+]
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def device_of(value: str | None) -> str | None:
+    """The device, if it is one.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    return None if value is None else choice(value, DEVICES, "--device")
 
 
 def precision_of(value: str | None) -> manifest.Precision | None:

@@ -12,7 +12,7 @@ import typer
 
 from hybrid_search.cli import options
 from hybrid_search.cli.hits import results_text
-from hybrid_search.cli.options import choice, fusion_of, rerank_of, weights_of
+from hybrid_search.cli.options import choice, device_of, fusion_of, rerank_of, weights_of
 from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out, paging
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.results import Results
@@ -51,6 +51,7 @@ def search(
     profile: Built = "auto",
     sparse: BuiltSparse = None,
     dense: BuiltDense = None,
+    device: options.Device = None,
     format: Annotated[str, typer.Option(metavar="table|json|jsonl|trec")] = "table",
 ) -> None:
     """Search a collection, and see which leg found each hit, at which rank.
@@ -66,7 +67,8 @@ def search(
     queries = [without_surrogates(line) for line in lines]  # bytes that are no text could not be printed again
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
-    with Searcher.open(collection, settings=given.settings(), profile=profile, sparse=sparse, dense=dense) as searcher:
+    settings = given.settings(device=device_of(device))
+    with Searcher.open(collection, settings=settings, profile=profile, sparse=sparse, dense=dense) as searcher:
         searcher.warm_up(mode)
         answers = searcher.search_many(
             queries,

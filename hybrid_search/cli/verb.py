@@ -58,10 +58,10 @@ class Given:
     def take(self, store: str | None, config: str | None, debug: bool) -> None:
         self.store, self.config, self.debug = store or self.store, config or self.config, debug or self.debug
 
-    def settings(self) -> Settings:
+    def settings(self, *, device: str | None = None) -> Settings:
         from hybrid_search.settings import load_settings
 
-        return load_settings(self.config, store=self.store)
+        return load_settings(self.config, store=self.store, device=device)
 
 
 given = Given()

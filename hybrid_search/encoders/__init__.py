@@ -3,15 +3,16 @@
 `catalog.py` knows the models by name, `local.py` reads a folder as one, `hub.py` finds and fetches their files, and
 `load` gives the encoder that a card describes; `halves.py` makes two encoders of one that gives both vectors. One
 module per runtime: `onnx.py`, `torch.py` (sentence-transformers, an extra), `bundled/` (files of a Python package) and
-`fastembed.py` (what is no plain graph). `tokens.py` reads texts, `graphs/` derives what `onnx.py` runs. Models are
-known by their cards and their files, so a collection can say what it was built with. May import the values, and nothing
-of the other rooms; no model library is imported before a model is used.
+`fastembed.py` (what is no plain graph). `devices.py` says what runs on a GPU, `tokens.py` reads texts, `graphs/`
+derives what `onnx.py` runs. Models are known by their cards and their files, so a collection can say what it was built
+with. May import the values, and nothing of the other rooms; no model library is imported before a model is used.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from hybrid_search.encoders.devices import Device, place_of
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.protocols import DenseEncoder, HybridEncoder, Reranker, SparseEncoder
@@ -28,7 +29,12 @@ def precision_of(card: ModelCard, asked: Precision) -> Precision:
 
 
 def load(
-    card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: Precision = "fp32"
+    card: ModelCard,
+    *,
+    cache_dir: Path,
+    threads: int | None = None,
+    precision: Precision = "fp32",
+    device: Device = "auto",
 ) -> SparseEncoder | DenseEncoder | HybridEncoder | Reranker:
     """The encoder or reranker a card describes. Cheap: files are read on first use or by `warm_up()`.
 
@@ -36,12 +42,15 @@ def load(
         card: of the catalogue, or of a local folder.
         cache_dir: where model files are looked for and downloaded to, besides the Hugging Face cache.
         threads: of one forward pass; None means every core.
-        precision: of the products: `fp32` (as the files are), `int8`, `bf16`; see `precision_of`.
+        precision: of the products: `fp32` (as the files are), `int8`, `bf16`, `fp16`; see `precision_of`.
+        device: `auto` takes a GPU where there is one and the model can run on it, `cuda` insists, `cpu` touches none.
 
     Raises:
-        ModelError: the card's runtime is not run here, or not in this precision. (Missing files and extras are reported
-            on first use.)
+        ModelError: the card's runtime is not run here, or not in this precision, or not on this device. (Missing files
+            and extras are reported on first use.)
     """
+    if device == "cuda":
+        place_of(card, precision, device)
     if precision == "bf16":
         from hybrid_search.encoders import openvino
 
@@ -54,21 +63,19 @@ def load(
     if card.runtime == "bundled":
         from hybrid_search.encoders.bundled.minilm import BundledDense
 
-        return BundledDense(card, cache_dir=cache_dir, threads=threads, precision=precision)
+        return BundledDense(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
     if card.runtime == "onnx":
         from hybrid_search.encoders import onnx
 
-        return onnx.load(card, cache_dir=cache_dir, threads=threads, precision=precision)
+        return onnx.load(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
     if card.runtime == "fastembed":
         from hybrid_search.encoders import fastembed
 
         return fastembed.load(card, cache_dir=cache_dir, threads=threads)
     if card.runtime == "torch":
-        if precision != "fp32":
-            raise ModelError(f"{card.name} runs with torch, in fp32 only; {precision} is for ONNX models.")
         from hybrid_search.encoders import torch
 
-        return torch.load(card, cache_dir=cache_dir, threads=threads)
+        return torch.load(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
     raise ModelError(
         f"{card.name!r} runs inside {card.runtime!r}, not as a model here; the store supplies this encoder."
     )

@@ -1,14 +1,27 @@
-"""Batches that waste little: texts of one length together, a bounded number of tokens each, the order restored."""
+"""Batches that waste little: texts of one length together, a bounded number of tokens each, fewer where memory ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.encoders.devices import let_go
 
-def batches(lengths: Sequence[int], *, budget: int, limit: int) -> Iterator[NDArray[np.intp]]:
+Places = NDArray[np.intp]
+Result = TypeVar("Result")
+
+# What runtimes say when memory, the processor's or a GPU's, is not enough.
+_FULL = re.compile(
+    r"failed to allocate|out of memory|can't allocate memory|not enough memory|ALLOC_FAILED|bad_alloc|bad allocation",
+    re.IGNORECASE,
+)
+
+
+def batches(lengths: Sequence[int], *, budget: int, limit: int) -> Iterator[Places]:
     """Yield the places of the texts of each batch, shortest texts first, every place exactly once.
 
     A batch is padded to its longest text, so its cost is that length times its size; sorting keeps the padding small.
@@ -21,13 +34,63 @@ def batches(lengths: Sequence[int], *, budget: int, limit: int) -> Iterator[NDAr
     >>> [batch.tolist() for batch in batches([5, 1, 9, 2], budget=8, limit=4)]
     [[1, 3], [0], [2]]
     """
+    return (batch for batch, _ in in_batches(lengths, lambda batch: None, Room(), budget=budget, limit=limit))
+
+
+class Room:
+    """What a model has learned of its memory: the tokens that a batch may have; None where it was never too small."""
+
+    tokens: int | None = None
+
+
+def in_batches(
+    lengths: Sequence[int], run: Callable[[Places], Result], room: Room, *, budget: int, limit: int
+) -> Iterator[tuple[Places, Result]]:
+    """Run batch after batch, as `batches` cuts them; yields the places of each, and what came of it.
+
+    Where memory runs out, the batch is halved and run again, and no later one is larger than what is left: `room` keeps
+    that for the calls to come.
+
+    Args:
+        lengths: tokens of each text, as the model reads it.
+        run: is given the places of a batch.
+        room: the model's.
+        budget: tokens of a batch, padding included; a single text may exceed it.
+        limit: texts of a batch.
+
+    Raises:
+        Exception: whatever `run` raises, for want of memory too where the batch was one text.
+    """
     order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
-    for end in range(1, len(order) + 1):
-        full = end == len(order) or end - start == limit
-        if full or (end - start + 1) * max(1, lengths[order[end]]) > budget:
-            yield order[start:end]
+    while start < len(order):
+        allowed = budget if room.tokens is None else min(budget, room.tokens)
+        end = start + 1
+        while end < len(order) and end - start < limit and (end - start + 1) * max(1, lengths[order[end]]) <= allowed:
+            end += 1
+        batch = order[start:end]
+        try:
+            result = run(batch)
+        except Exception as fault:
+            if len(batch) == 1 or not out_of_memory(fault):
+                raise
+            room.tokens = max(1, len(batch) * lengths[batch[-1]] // 2)
+        else:
+            yield batch, result
             start = end
+            continue
+        # Here the fault is gone, and what it held of the batch with it.
+        let_go()
+
+
+def out_of_memory(fault: BaseException) -> bool:
+    """Whether a fault means that memory was not enough; onnxruntime says so in words only.
+
+    >>> out_of_memory(RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer"))
+    True
+    """
+    named = any(kind.__name__ == "OutOfMemoryError" for kind in type(fault).__mro__)
+    return named or isinstance(fault, MemoryError) or bool(_FULL.search(str(fault)))
 
 
 def readable(text: str) -> str:

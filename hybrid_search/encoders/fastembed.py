@@ -1,8 +1,8 @@
 """What fastembed runs: BM25, BM42, miniCOIL, and dense models that are a table of word vectors.
 
 fastembed is given a complete folder every time and never looks for files itself: its own search for them gives up only
-after forty seconds. Batches are bounded by tokens, and the limit of a text's length is the card's, whatever the
-tokenizer's config says.
+after forty seconds. It runs on the processor here, though it would take a GPU by itself. Batches are bounded by tokens,
+and the limit of a text's length is the card's, whatever the tokenizer's config says.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
+from hybrid_search.encoders.batching import Places
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.seat import FileModel
 from hybrid_search.errors import ModelError
@@ -103,18 +104,18 @@ class FastembedSparse(_Fastembed):
     def _encode(self, texts: list[str], embed: Any) -> list[SparseVector]:
         encoded: list[Any] = [None] * len(texts)
         signed = self._card.family == "minicoil"  # directions of a word's meaning, so either sign
-        for batch in self._parts(texts):
-            with self._running():
-                rows = list(embed([texts[place] for place in batch]))
+        for batch, rows in self._parts(texts, lambda batch: list(embed([texts[place] for place in batch]))):
             for place, found in zip(batch, rows, strict=True):
                 # A hash of -2**31 has no positive twin in 32 bits.
                 encoded[place] = SparseVector.of(np.minimum(found.indices, _MAX_INDEX), found.values, signed=signed)
         return encoded
 
-    def _parts(self, texts: list[str]) -> Iterable[NDArray[np.intp]]:
-        if self._card.max_tokens == 0:
-            return [np.arange(len(texts))] if texts else []
-        return self._batches(self._lengths(texts), _SPARSE_BATCH)
+    def _parts(self, texts: list[str], run: Callable[[Places], list[Any]]) -> Iterator[tuple[Places, list[Any]]]:
+        if self._card.max_tokens:
+            yield from self._batches(self._lengths(texts), _SPARSE_BATCH, run)
+        elif texts:
+            with self._running():
+                yield np.arange(len(texts)), run(np.arange(len(texts)))
 
     def _limit_length(self, model: Any) -> None:
         if self._card.family in _LAZY:
@@ -138,7 +139,7 @@ class FastembedSparse(_Fastembed):
             return Bm25(name, **common, **_BM25)
         described = SparseModelDescription(model=name, vocab_size=self._card.vocab_size, **_described_files(self._card))
         lazy = self._card.family in _LAZY
-        return _described(base, described)(name, threads=self._threads, lazy_load=lazy, **common)
+        return _described(base, described)(name, threads=self._threads, lazy_load=lazy, cuda=False, **common)
 
 
 class FastembedDense(_Fastembed):
@@ -153,9 +154,11 @@ class FastembedDense(_Fastembed):
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         model = self._loaded()
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
-        for batch in self._batches(self._lengths(texts), _STATIC_BATCH):
-            with self._running():
-                rows = np.stack(list(model.embed([texts[place] for place in batch]))).astype(np.float32)
+
+        def run(batch: Places) -> NDArray[np.float32]:
+            return np.stack(list(model.embed([texts[place] for place in batch]))).astype(np.float32)
+
+        for batch, rows in self._batches(self._lengths(texts), _STATIC_BATCH, run):
             if rows.shape[1] != self._card.dim:
                 raise ModelError(f"{self._card.name} gave {rows.shape[1]} dimensions; its card says {self._card.dim}.")
             norms = np.linalg.norm(rows, axis=1, keepdims=True)

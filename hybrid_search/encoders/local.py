@@ -47,7 +47,7 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
     own = _own(folder)
     onnx = [name for name in _ONNX_FILES if (folder / name).is_file()]
     inner = _transformer_folder(folder)
-    config = _json(inner, "config.json")
+    config = as_json(inner, "config.json")
     facts: dict[str, Any] = {"runtime": own.get("runtime") or _runtime(folder, bool(onnx))}
     facts["family"] = own.get("family") or _family(folder, config)
     # Folders of ours that were made when fastembed ran these models say so.
@@ -64,7 +64,7 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
     if facts["kind"] == "sparse":
         facts["vocab_size"] = config.get("vocab_size", 0)
     facts["max_tokens"] = own.get("max_tokens") or _max_tokens(inner, config)
-    prompts = _json(folder, "config_sentence_transformers.json").get("prompts") or {}
+    prompts = as_json(folder, "config_sentence_transformers.json").get("prompts") or {}
     facts["query_prefix"] = prompts.get("query") or ""
     facts["document_prefix"] = prompts.get("document") or prompts.get("passage") or ""
     facts["extra"] = "torch" if facts["runtime"] == "torch" else ""
@@ -94,7 +94,7 @@ def pooling_of(folder: Path) -> str | None:
         if own not in POOLINGS:
             raise ModelError(f"{folder / OWN_FILE} asks for pooling {own!r}; known are {', '.join(POOLINGS)}.")
         return str(own)
-    config = _json(folder, "1_Pooling/config.json")
+    config = as_json(folder, "1_Pooling/config.json")
     modes = {
         "mean": config.get("pooling_mode_mean_tokens"),
         "cls": config.get("pooling_mode_cls_token"),
@@ -117,14 +117,19 @@ def length_limit(folder: Path) -> int | None:
 
     `max_length` comes second: transformers writes into it what the tokenizer was last cut at, not what the model reads.
     """
-    config = _json(folder, "tokenizer_config.json")
+    config = as_json(folder, "tokenizer_config.json")
     limits = [config.get("model_max_length"), config.get("max_length")]
     valid = [limit for limit in limits if type(limit) is int and 0 < limit < _NO_LIMIT]
     return valid[0] if valid else None
 
 
+def cut_side(folder: Path) -> Literal["left", "right"]:
+    """The side on which a text that is too long loses tokens, by `tokenizer_config.json`."""
+    return "left" if as_json(folder, "tokenizer_config.json").get("truncation_side") == "left" else "right"
+
+
 def _own(folder: Path) -> dict[str, Any]:
-    own = _json(folder, OWN_FILE)
+    own = as_json(folder, OWN_FILE)
     unknown = sorted(set(own) - _FIELDS)
     if unknown:
         raise ModelError(
@@ -133,7 +138,12 @@ def _own(folder: Path) -> dict[str, Any]:
     return own
 
 
-def _json(folder: Path, name: str) -> dict[str, Any]:
+def as_json(folder: Path, name: str) -> dict[str, Any]:
+    """The JSON object in a model's file; empty where there is no such file.
+
+    Raises:
+        ModelError: it cannot be read, or holds something else.
+    """
     path = folder / name
     try:
         found = json.loads(path.read_text("utf-8"))
@@ -148,7 +158,7 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
 
 def _transformer_folder(folder: Path) -> Path:
     """Where the network's files are: here, or where a router of sentence-transformers keeps its documents' side."""
-    structure = _json(folder, "router_config.json").get("structure") or {}
+    structure = as_json(folder, "router_config.json").get("structure") or {}
     for name in structure.get("document") or []:
         if not (folder / "config.json").is_file() and (folder / name / "config.json").is_file():
             return folder / str(name)
@@ -165,7 +175,7 @@ def _runtime(folder: Path, has_onnx: bool) -> str:
 
 
 def _family(folder: Path, config: Mapping[str, Any]) -> str:
-    made_by = _json(folder, "config_sentence_transformers.json").get("model_type")
+    made_by = as_json(folder, "config_sentence_transformers.json").get("model_type")
     idf = (folder / "idf.json").is_file() or (folder / "router_config.json").is_file()
     architectures = config.get("architectures") or []
     if made_by == "SparseEncoder" or any(name.endswith("ForMaskedLM") for name in architectures):
@@ -181,7 +191,7 @@ def _family(folder: Path, config: Mapping[str, Any]) -> str:
 
 
 def _max_tokens(folder: Path, config: Mapping[str, Any]) -> int:
-    limit = _json(folder, "sentence_bert_config.json").get("max_seq_length") or length_limit(folder)
+    limit = as_json(folder, "sentence_bert_config.json").get("max_seq_length") or length_limit(folder)
     limit = limit or config.get("max_position_embeddings")
     if type(limit) is not int or limit < 1:
         raise ModelError(
@@ -194,7 +204,7 @@ def _max_tokens(folder: Path, config: Mapping[str, Any]) -> int:
 def _dim(folder: Path, config: Mapping[str, Any]) -> int:
     dim = config.get("hidden_size") or config.get("dim") or config.get("d_model")
     for place in sorted(folder.glob("*_Dense/config.json")):
-        dim = _json(place.parent, place.name).get("out_features", dim)
+        dim = as_json(place.parent, place.name).get("out_features", dim)
     if type(dim) is not int or dim < 1:
         raise ModelError(
             f'{folder} does not say its dimensions: no hidden_size in config.json. Add {OWN_FILE} with {{"dim": ...}}.'

@@ -1,7 +1,8 @@
 """ONNX models run by onnxruntime: SPLADE, inference-free SPLADE, dense models, cross-encoders.
 
 What runs is a graph derived from the model's own (`graphs/`), which gives one row a text. Texts are tokenised once,
-batched by length under a bound of tokens, and come back in their order.
+batched by length under a bound of tokens, and come back in their order. A network runs on the processor or on a GPU;
+tables stay on the processor.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
+from hybrid_search.encoders.batching import Places
+from hybrid_search.encoders.devices import Device, NoCuda, Place, Sizes, place_of
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.graphs.derived import Derived, Source, derived
 from hybrid_search.encoders.graphs.folding import OUTPUT, NoPooling, Wanted
+from hybrid_search.encoders.local import cut_side
 from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.seat import FileModel
-from hybrid_search.encoders.sessions import open_session
+from hybrid_search.encoders.sessions import open_where_it_runs
 from hybrid_search.encoders.sparsity import sparse_rows
 from hybrid_search.encoders.table import Table
 from hybrid_search.encoders.tokens import Ids, Pair, Reader, attention, filled
@@ -28,26 +32,28 @@ from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
 
-# (tokens, texts) of one batch.
-_SPLADE_BATCH = (512, 32)
-_DENSE_BATCH = (1024, 64)
-_RERANK_BATCH = (1024, 64)
+# (tokens, texts) of one batch. On a GPU a SPLADE model's logits take 1 GB, the array that is pooled; these sizes are
+# estimates: no GPU was at hand to measure them on.
+_SPLADE_BATCH: Sizes = {"cpu": (512, 32), "cuda": (8192, 128)}
+_DENSE_BATCH: Sizes = {"cpu": (1024, 64), "cuda": (32768, 256)}
+_RERANK_BATCH: Sizes = {"cpu": (1024, 64), "cuda": (32768, 256)}
 _NUMPY = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16}
-PRECISION_VERSION = 1
-"""Goes into fingerprints: raise it whenever another precision than fp32 gives other vectors."""
-
 # What jina-embeddings-v3 calls its tasks.
 _TASKS = {"queries": 0, "documents": 1}
 
 
 def load(
-    card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: Precision = "fp32"
+    card: ModelCard,
+    *,
+    cache_dir: Path,
+    threads: int | None = None,
+    precision: Precision = "fp32",
+    device: Device = "auto",
 ) -> OnnxSparse | OnnxDense | OnnxReranker:
     """The encoder or reranker of a card whose runtime is `onnx`."""
-    if card.kind == "sparse":
-        return OnnxSparse(card, cache_dir=cache_dir, threads=threads, precision=precision)
-    seat = OnnxDense if card.kind == "dense" else OnnxReranker
-    return seat(card, cache_dir=cache_dir, threads=threads, precision=precision)
+    seats: dict[str, type[OnnxSparse | OnnxDense | OnnxReranker]] = {"sparse": OnnxSparse, "dense": OnnxDense}
+    seat = seats.get(card.kind, OnnxReranker)
+    return seat(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
 
 
 class Network:
@@ -56,12 +62,27 @@ class Network:
     Args:
         graph: what runs.
         threads: of one run; None means every core.
-        precision: `bf16` is OpenVINO's; what is in eight bits is so by the graph.
+        precision: `bf16` is OpenVINO's; what is in eight bits or in fp16 is so by the graph.
+        place: where it is to run.
         quick: see `sessions.open_session`.
+        strict: it must be there; else the processor does where a GPU cannot be started.
+
+    Raises:
+        NoCuda: `strict`, and the GPU cannot be started.
     """
 
+    place: Place = "cpu"
+    """Where it runs."""
+
     def __init__(
-        self, graph: Derived, threads: int | None, precision: Precision = "fp32", *, quick: bool = False
+        self,
+        graph: Derived,
+        threads: int | None,
+        precision: Precision = "fp32",
+        place: Place = "cpu",
+        *,
+        quick: bool = False,
+        strict: bool = False,
     ) -> None:
         self.graph = graph
         if precision == "bf16":
@@ -71,7 +92,8 @@ class Network:
             return
         # Held: the session reads the weights from where they are mapped.
         self._arrays = graph.arrays()
-        self._session = open_session(graph.graph, self._arrays, threads=threads, quick=quick)
+        options: dict[str, Any] = {"threads": threads, "place": place, "tf32": precision == "fp16"}
+        self._session, self.place = open_where_it_runs(graph.graph, self._arrays, **options, quick=quick, strict=strict)
         graph.maps.let_go()
 
     def rows(self, texts: Sequence[Ids | Pair], side: str) -> NDArray[np.float32]:
@@ -102,23 +124,16 @@ class Network:
 class _Onnx(FileModel):
     """What the three seats share: the fingerprint, the network, the reading, and their faults."""
 
-    def __init__(
-        self, card: ModelCard, *, cache_dir: Path, threads: int | None = None, precision: Precision = "fp32"
-    ) -> None:
-        super().__init__(card, cache_dir=cache_dir, threads=threads)
-        self.precision = precision
-        self._reader: Reader | None = None
+    _reader: Reader | None = None
 
     def fingerprint(self) -> str:
         names = (*hub.needed_files(self._card), "special_tokens_map.json")
         facts: dict[str, Any] = {}
         if self._card.kind == "dense" and not self._card.source:
             facts["pooling"] = self._card.pooling or None
+        if cut_side(self._folder()) == "left":  # which versions before did not honour
+            facts["cut"] = "left"
         return fingerprint_of(self._card, self._hashes(names), **facts, **self._precise())
-
-    def _precise(self) -> dict[str, str]:
-        """What a precision adds to the fingerprint; nothing for the files' own."""
-        return {} if self.precision == "fp32" else {"precision": f"{self.precision} {PRECISION_VERSION}"}
 
     def warm_up(self) -> None:
         """What a query needs."""
@@ -129,7 +144,9 @@ class _Onnx(FileModel):
         with self._lock:
             if self._model is None:
                 with self._faults():
-                    self._model = Network(self._derived(), self._threads, self.precision, quick=quick)
+                    place = place_of(self._card, self.precision, self._device)
+                    graph, strict = self._derived(), self._device == "cuda"
+                    self._model = Network(graph, self._threads, self.precision, place, quick=quick, strict=strict)
             found: Network = self._model
             return found
 
@@ -150,21 +167,23 @@ class _Onnx(FileModel):
     def _reading(self) -> Reader:
         with self._lock:
             if self._reader is None:
-                self._reader = Reader(self._own_tokenizer(), self._card.max_tokens)
+                self._reader = Reader(self._own_tokenizer(), self._card.max_tokens, cut_side(self._folder()))
             return self._reader
 
     def _rows(
-        self, texts: Sequence[Ids | Pair], size: tuple[int, int], side: str
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+        self, texts: Sequence[Ids | Pair], sizes: Sizes, side: str
+    ) -> Iterator[tuple[Places, NDArray[np.float32]]]:
         """Batch by batch the places of its texts, and their rows."""
         network = self._loaded(quick=side == "queries")
+
+        def run(batch: Places) -> NDArray[np.float32]:
+            rows = network.rows([texts[place] for place in batch], side)
+            if len(rows) != len(batch):
+                raise ModelError(f"{len(rows)} rows came back for {len(batch)} texts.")
+            return rows
+
         lengths = [len(text.ids if isinstance(text, Pair) else text) for text in texts]
-        for batch in self._batches(lengths, size):
-            with self._running():
-                rows = network.rows([texts[place] for place in batch], side)
-                if len(rows) != len(batch):
-                    raise ModelError(f"{len(rows)} rows came back for {len(batch)} texts.")
-            yield batch, rows
+        return self._batches(lengths, sizes[network.place], run)
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -175,7 +194,7 @@ class _Onnx(FileModel):
                 f"{self._folder()} does not say how its token vectors become one. Add 1_Pooling/config.json "
                 '(sentence-transformers) or hybrid_search.json with {"pooling": "mean"} ("cls", "last_token").'
             ) from fault
-        except MemoryError:
+        except (MemoryError, NoCuda):
             raise
         except Exception as fault:  # onnxruntime has no error type of its own
             raise self._unloadable(fault) from fault

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hybrid_search.encoders import hub
-from hybrid_search.encoders.batching import batches, readable
+from hybrid_search.encoders.batching import Places, Result, Room, in_batches, out_of_memory, readable
+from hybrid_search.encoders.devices import Device
 from hybrid_search.encoders.tokens import counted
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
@@ -21,6 +19,9 @@ from hybrid_search.types import ModelCard
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+PRECISION_VERSION = 1
+"""Goes into fingerprints: raise it whenever another precision than fp32 gives other vectors."""
 
 
 class FileModel(ABC):
@@ -30,15 +31,28 @@ class FileModel(ABC):
         card: of the catalogue, or of a local folder.
         cache_dir: where files are looked for and downloaded to, besides the Hugging Face cache.
         threads: of one forward pass; None means every core.
+        precision: of the products.
+        device: where it is to run; what has one place only needs none.
     """
 
     precision: Precision = "fp32"
     """What its products are computed in; `fp32` is as its files are."""
 
-    def __init__(self, card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        *,
+        cache_dir: Path,
+        threads: int | None = None,
+        precision: Precision = "fp32",
+        device: Device = "auto",
+    ) -> None:
         self._card = card
         self._cache_dir = cache_dir
         self._threads = threads
+        self.precision = precision
+        self._device: Device = device
+        self._room = Room()
         self._lock = threading.RLock()
         self._found: Path | None = None
         self._model: Any = None
@@ -51,6 +65,10 @@ class FileModel(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash over the model's files and everything in the card that changes its output."""
+
+    def _precise(self) -> dict[str, str]:
+        """What a precision adds to the fingerprint; nothing for the files' own."""
+        return {} if self.precision == "fp32" else {"precision": f"{self.precision} {PRECISION_VERSION}"}
 
     def warm_up(self) -> None:
         self._loaded()
@@ -82,10 +100,18 @@ class FileModel(ABC):
             return [0] * len(texts)
         return counted(tokenizer, texts)
 
-    def _batches(self, lengths: Sequence[int], size: tuple[int, int]) -> Iterator[NDArray[np.intp]]:
-        """Batches of (tokens, texts) at most `size`, by what the model reads of each text."""
+    def _batches(
+        self, lengths: Sequence[int], size: tuple[int, int], run: Callable[[Places], Result]
+    ) -> Iterator[tuple[Places, Result]]:
+        """Run batches of (tokens, texts) at most `size`, by what the model reads of each text; see `in_batches`.
+
+        Raises:
+            ModelError: the runtime failed, or memory was not enough for one text.
+        """
         limit = self._card.max_tokens or max(lengths, default=1)
-        return batches([min(length, limit) for length in lengths], budget=size[0], limit=size[1])
+        read = [min(length, limit) for length in lengths]
+        with self._running():
+            yield from in_batches(read, run, self._room, budget=size[0], limit=size[1])
 
     def _folder(self) -> Path:
         if self._found is None:
@@ -121,9 +147,12 @@ class FileModel(ABC):
     def _running(self) -> Iterator[None]:
         try:
             yield
-        except MemoryError:
-            raise
         except Exception as fault:  # whatever a runtime raises for a graph that is not what its card says
+            if out_of_memory(fault):
+                raise ModelError(
+                    f"Memory is not enough for {self._card.name}, even for one text at a time: {fault} Close what else "
+                    "fills it, cut documents smaller (--chunk-tokens), or run the model elsewhere (--device cpu)."
+                ) from fault
             raise ModelError(f"{self._card.name} ({self._card.family}) failed on a batch of texts: {fault}") from fault
 
     @abstractmethod

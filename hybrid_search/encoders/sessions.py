@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
+from hybrid_search.encoders.devices import PROVIDER, NoCuda, Place
+
 Arrays = Mapping[str, NDArray[Any]]
 
+logger = logging.getLogger(__name__)
 
-def open_session(graph: bytes | str, weights: Arrays, *, threads: int | None = None, quick: bool = False) -> Any:
-    """An `onnxruntime.InferenceSession` on the processor.
+
+def open_session(
+    graph: bytes | str,
+    weights: Arrays,
+    *,
+    threads: int | None = None,
+    place: Place = "cpu",
+    tf32: bool = False,
+    quick: bool = False,
+) -> Any:
+    """An `onnxruntime.InferenceSession`.
 
     Args:
         graph: the ONNX file, or its path.
         weights: those that the file only names; they must outlive the session.
-        threads: of one run; None means every core.
+        threads: of one run on the processor; None means every core.
+        place: the processor, or a GPU, which keeps to fp32 where the graph is in it.
         quick: open in a third to half of the time, and run some 4 % slower: good for a handful of queries. (Which
             buffers can be shared is not planned; onnxruntime compares every pair of values for it.)
+        tf32: let a GPU cut the factors of fp32 products to ten bits, as fp16 has, which is several times faster.
+
+    Raises:
+        NoCuda: onnxruntime could not start on the GPU.
     """
     import onnxruntime
 
@@ -33,4 +51,44 @@ def open_session(graph: bytes | str, weights: Arrays, *, threads: int | None = N
     if weights:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    if place == "cpu":
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    # Memory by what is needed: by default it doubles, and is full before it is used.
+    gpu = {"arena_extend_strategy": "kSameAsRequested", "use_tf32": str(int(tf32))}
+    providers = [(PROVIDER, gpu), "CPUExecutionProvider"]
+    try:
+        # Its own fallback prints; without it a fault is raised.
+        session = onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=0)
+    except Exception as fault:  # onnxruntime has no error type of its own
+        raise NoCuda(f"onnxruntime cannot start on the GPU: {fault}") from fault
+    if PROVIDER not in session.get_providers():
+        raise NoCuda(
+            "onnxruntime is built for CUDA but cannot start it here. It needs an NVIDIA driver, CUDA and cuDNN of the "
+            "versions it was built with: pip install 'onnxruntime-gpu[cuda,cudnn]'. Take --device auto or cpu."
+        )
+    return session
+
+
+def open_where_it_runs(
+    graph: bytes | str,
+    weights: Arrays,
+    *,
+    threads: int | None,
+    place: Place,
+    tf32: bool,
+    quick: bool,
+    strict: bool,
+) -> tuple[Any, Place]:
+    """The session, and where it runs: on the processor where a GPU could not be started, unless it must be one.
+
+    Raises:
+        NoCuda: `strict`, and the GPU could not be started.
+    """
+    if place == "cuda":
+        try:
+            return open_session(graph, weights, threads=threads, place=place, tf32=tf32, quick=quick), place
+        except NoCuda as fault:
+            if strict:
+                raise
+            logger.warning("%s The processor is used instead.", fault)
+    return open_session(graph, weights, threads=threads, quick=quick), "cpu"

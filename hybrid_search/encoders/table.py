@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.tokens import Ids
+from hybrid_search.encoders.bundled.graph import read_safetensors
+from hybrid_search.encoders.local import as_json, cut_side, length_limit
+from hybrid_search.encoders.tokens import Ids, Reader
 from hybrid_search.errors import ModelError
 from hybrid_search.types import SparseVector
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FILE = "idf.json"
+_WEIGHTS = "model.safetensors"
 
 
 class Table(NamedTuple):
@@ -56,6 +60,62 @@ class Table(NamedTuple):
         once = np.unique(ids)
         weights = self.weights[once]
         return SparseVector(once[weights > 0], weights[weights > 0])
+
+
+class StaticTable(NamedTuple):
+    """The query side of an inference-free model that sentence-transformers saved: a router's `SparseStaticEmbedding`.
+
+    Args:
+        weights: by token id, as that module has them; special tokens, which its tokenizer does not add, too.
+        reader: of its own tokenizer.
+        limit: tokens it reads of a query; 0 for all.
+    """
+
+    weights: NDArray[np.float32]
+    reader: Reader
+    limit: int
+
+    @classmethod
+    def read(cls, folder: Path) -> StaticTable | None:
+        """Read it; None where the folder has another layout, or something that only that library knows of.
+
+        Raises:
+            ModelError: a file is damaged.
+        """
+        found = static_folder(folder)
+        if found is None:
+            return None
+        from tokenizers import Tokenizer
+
+        weights = read_safetensors(found / _WEIGHTS).get("weight")
+        tokenizer = Tokenizer.from_file(str(found / "tokenizer.json"))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        if weights is None or weights.shape != (tokenizer.get_vocab_size(),):
+            return None
+        limit = length_limit(found) or 0
+        return cls(weights.astype(np.float32), Reader(tokenizer, limit, cut_side(found)), limit)
+
+    def vectors(self, texts: Sequence[str]) -> list[SparseVector]:
+        """How often a token stands in a query does not count."""
+        found = []
+        for pieces in self.reader.pieces(texts, self.limit):
+            once = np.unique(self.reader.kept(pieces, self.limit) if self.limit else pieces)
+            found.append(SparseVector.of(once, self.weights[once]))
+        return found
+
+
+def static_folder(folder: Path) -> Path | None:
+    """Where a saved router keeps its queries' table; None where queries are not a table and nothing else."""
+    if as_json(folder, "config_sentence_transformers.json").get("max_active_dims"):
+        return None
+    router = as_json(folder, "router_config.json")
+    names = (router.get("structure") or {}).get("query") or []
+    kinds = [str((router.get("types") or {}).get(name)).rpartition(".")[2] for name in names]
+    if kinds != ["SparseStaticEmbedding"] or as_json(folder / names[0], "config.json").get("path"):
+        return None
+    found = folder / str(names[0])
+    return found if all((found / name).is_file() for name in (_WEIGHTS, "tokenizer.json")) else None
 
 
 def _special(folder: Path, tokenizer: Tokenizer) -> NDArray[np.int64]:

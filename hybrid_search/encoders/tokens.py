@@ -2,13 +2,14 @@
 
 A tokenizer is always asked for a text's bare pieces; the special tokens around them are put here, as the tokenizer's
 own template has them. So one reading serves whoever shares the vocabulary, a query is read once for all texts it is
-paired with, and of a text of 100,000 words only a beginning is read that surely fills the model's limit.
+paired with, and of a text of 100,000 words only as much is read as surely fills the model's limit: its beginning, or
+its end where the model's texts are cut on the left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+Side = Literal["left", "right"]
 Ids = NDArray[np.int32]
 """Token ids of one text: (length,)."""
 
@@ -43,11 +45,13 @@ class Reader:
     Args:
         tokenizer: without truncation and padding.
         limit: tokens of a text, special tokens included; 0 for no limit.
+        cut: the side on which a longer text loses tokens.
     """
 
-    def __init__(self, tokenizer: Tokenizer, limit: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, limit: int, cut: Side = "right") -> None:
         self._tokenizer = tokenizer
         self._limit = limit
+        self._cut = cut
         self._head, self._tail = _around(tokenizer)
 
     def texts(self, texts: Sequence[str]) -> list[Ids]:
@@ -55,7 +59,7 @@ class Reader:
         room = self._limit - len(self._head) - len(self._tail) if self._limit else 0
         head, tail = self._head, self._tail
         found = self.pieces(texts, room)
-        return [np.concatenate([head, each[: room or None], tail]) for each in found]
+        return [np.concatenate([head, self.kept(each, room) if room else each, tail]) for each in found]
 
     def pairs(self, query: str, texts: Sequence[str]) -> list[Pair]:
         """The query with each text; where they are too long together, the longer one is cut first.
@@ -70,7 +74,7 @@ class Reader:
         found = []
         for text in self.pieces(texts, room):
             kept = _longest_first(len(asked), len(text), room) if room else (len(asked), len(text))
-            both = (asked[: kept[0]], text[: kept[1]])
+            both = (self.kept(asked, kept[0]), self.kept(text, kept[1]))
             ids, types = [], []
             for part in template:
                 given = part.ids if part.of is None else both[part.of]
@@ -88,7 +92,8 @@ class Reader:
             again = []
             for group in grouped([min(len(texts[place]), characters) for place in left]):
                 places = left[group]
-                read = [_beginning(texts[place], characters) for place in places]
+                part = _beginning if self._cut == "right" else _end
+                read = [part(texts[place], characters) for place in places]
                 encodings = self._tokenizer.encode_batch_fast(read, add_special_tokens=False)
                 for place, encoding in zip(places, encodings, strict=True):
                     ids = np.array(encoding.ids, dtype=np.int32)
@@ -98,6 +103,10 @@ class Reader:
                         found[place] = ids
             left, characters = again, characters * 8
         return found
+
+    def kept(self, ids: Ids, room: int) -> Ids:
+        """What is left of a text's pieces where there is room for so many."""
+        return ids[:room] if self._cut == "right" else ids[max(0, len(ids) - room) :]
 
 
 def attention(rows: Sequence[Ids]) -> NDArray[np.bool_]:
@@ -146,6 +155,16 @@ def _beginning(text: str, characters: int) -> str:
     words = cut.rsplit(None, 1)
     # A cut inside a word that fills half of what is read: there are no blanks, so anywhere is as good.
     return words[0] if len(words) == 2 and len(words[0]) > characters // 2 else cut
+
+
+def _end(text: str, characters: int) -> str:
+    """The same of the text's last characters, cut behind a blank."""
+    if len(text) <= characters:
+        return text
+    cut = text[-characters:]
+    words = cut.split(None, 1)
+    # The first piece may be one of a word whose beginning is not there; it is beyond the room, as the margin has it.
+    return words[1] if len(words) == 2 and len(words[1]) > characters // 2 else cut
 
 
 def _around(tokenizer: Tokenizer) -> tuple[Ids, Ids]:

@@ -1,4 +1,8 @@
-"""Models run by sentence-transformers and torch: those without an ONNX file, and every model on a GPU. An extra."""
+"""Models run by sentence-transformers and torch: those without an ONNX file. An extra.
+
+On a GPU fp16 is autocast: products in fp16, and what needs the range (layer norms, softmax, logarithms) in fp32. On a
+processor the same model computes in fp32.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +19,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.encoders.batching import Places
+from hybrid_search.encoders.devices import Device, Place, Sizes, place_of
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.seat import FileModel
+from hybrid_search.encoders.table import StaticTable
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
+from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
 
-# (tokens, texts) of one batch; a SPLADE model's output is batch x tokens x vocabulary.
-_SPARSE_BATCH = (4096, 32)
-_BATCH = (16384, 128)
+# (tokens, texts) of one batch; a SPLADE model's output is batch x tokens x vocabulary. Those of a GPU are estimates.
+_SPARSE_BATCH: Sizes = {"cpu": (4096, 32), "cuda": (16384, 128)}
+_BATCH: Sizes = {"cpu": (16384, 128), "cuda": (65536, 512)}
 _HASHED = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
 
 
-def load(card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> TorchSparse | TorchDense | TorchReranker:
-    """The encoder or reranker of a card whose runtime is `torch`."""
-    if card.kind == "sparse":
-        return TorchSparse(card, cache_dir=cache_dir, threads=threads)
-    if card.kind == "dense":
-        return TorchDense(card, cache_dir=cache_dir, threads=threads)
-    return TorchReranker(card, cache_dir=cache_dir, threads=threads)
+def load(
+    card: ModelCard,
+    *,
+    cache_dir: Path,
+    threads: int | None = None,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+) -> TorchSparse | TorchDense | TorchReranker:
+    """The encoder or reranker of a card whose runtime is `torch`.
+
+    Raises:
+        ModelError: another precision than fp32 and fp16.
+    """
+    if precision not in ("fp32", "fp16"):
+        raise ModelError(f"{card.name} runs with torch, in fp32 or fp16 only; {precision} is for ONNX models.")
+    seats: dict[str, type[TorchSparse | TorchDense | TorchReranker]] = {"sparse": TorchSparse, "dense": TorchDense}
+    seat = seats.get(card.kind, TorchReranker)
+    return seat(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
 
 
 class _Torch(FileModel):
-    """What the three seats share. The device is a GPU where there is one."""
+    """What the three seats share."""
+
+    _place: Place = "cpu"
+    """Where the model runs, once it is loaded."""
 
     def fingerprint(self) -> str:
         folder = self._folder()
@@ -44,7 +66,7 @@ class _Torch(FileModel):
         # What sentence-transformers notes of its own versions changes nothing of the output.
         paths = {path for path in paths if path.name not in ("config_sentence_transformers.json", "hybrid_search.json")}
         hashes = {path.relative_to(folder).as_posix(): file_hash(path, self._cache_dir) for path in paths}
-        return fingerprint_of(self._card, hashes)
+        return fingerprint_of(self._card, hashes, **self._precise())
 
     def _loaded(self) -> Any:
         with self._lock:
@@ -57,6 +79,7 @@ class _Torch(FileModel):
 
                     torch.set_num_threads(self._threads)
                 try:
+                    self._place = place_of(self._card, self.precision, self._device)
                     with _quiet() as said:
                         model = self._open(str(folder))
                 except (ModelError, MemoryError):
@@ -78,6 +101,15 @@ class _Torch(FileModel):
                 f"they are not those of a {self._card.family} model."
             )
 
+    def _mixed(self) -> contextlib.AbstractContextManager[Any]:
+        """What a batch runs in."""
+        if self.precision != "fp16" or self._place != "cuda":
+            return contextlib.nullcontext()
+        import torch
+
+        context: contextlib.AbstractContextManager[Any] = torch.autocast("cuda", dtype=torch.float16)
+        return context
+
     def _limited(self, model: Any) -> Any:
         if self._card.max_tokens:
             model.max_seq_length = self._card.max_tokens
@@ -92,25 +124,46 @@ class _Torch(FileModel):
 
 
 class TorchSparse(_Torch):
-    """A sparse encoder of sentence-transformers: SPLADE, or its kin with queries by a table."""
+    """A sparse encoder of sentence-transformers: SPLADE, or its kin with queries by a table, which load no torch."""
+
+    _table: StaticTable | None = None
+
+    def warm_up(self) -> None:
+        """What a query needs."""
+        if self._tabled() is None:
+            self._loaded()
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         return self._encode(self._documents(texts), "encode_document")
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
-        return self._encode(self._queries(texts), "encode_query")
+        given, table = self._queries(texts), self._tabled()
+        return self._encode(given, "encode_query") if table is None else table.vectors(given)
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
 
+    def _tabled(self) -> StaticTable | None:
+        """The table of the queries; None where they take the network, or a query side that only torch can run."""
+        if self._card.family != "inference_free_splade":
+            return None
+        with self._lock:
+            if self._table is None:
+                self._table = StaticTable.read(self._folder())
+            return self._table
+
     def _encode(self, texts: list[str], verb: str) -> list[SparseVector]:
         encode = getattr(self._loaded(), verb)
         encoded: list[Any] = [None] * len(texts)
-        for batch in self._batches(self._lengths(texts), _SPARSE_BATCH):
-            part = [texts[place] for place in batch]
-            options = {"batch_size": len(part), "show_progress_bar": False, "save_to_cpu": True}
-            rows = encode(part, convert_to_tensor=False, convert_to_sparse_tensor=True, **options)
+
+        def run(batch: Places) -> Any:
+            options = {"batch_size": len(batch), "show_progress_bar": False, "save_to_cpu": True}
+            with self._mixed():
+                part = [texts[place] for place in batch]
+                return encode(part, convert_to_tensor=False, convert_to_sparse_tensor=True, **options)
+
+        for batch, rows in self._batches(self._lengths(texts), _SPARSE_BATCH[self._place], run):
             for place, row in zip(batch, rows, strict=True):
                 kept = row.coalesce()
                 encoded[place] = SparseVector.of(kept.indices()[0].numpy(), kept.values().float().numpy())
@@ -119,7 +172,7 @@ class TorchSparse(_Torch):
     def _open(self, folder: str) -> Any:
         from sentence_transformers import SparseEncoder
 
-        return self._limited(SparseEncoder(folder, local_files_only=True))
+        return self._limited(SparseEncoder(folder, local_files_only=True, device=self._place))
 
 
 class TorchDense(_Torch):
@@ -134,9 +187,13 @@ class TorchDense(_Torch):
     def _encode(self, texts: list[str], verb: str) -> NDArray[np.float32]:
         encode = getattr(self._loaded(), verb)
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
-        for batch in self._batches(self._lengths(texts), _BATCH):
-            part = [texts[place] for place in batch]
-            rows = encode(part, batch_size=len(part), show_progress_bar=False, normalize_embeddings=True)
+
+        def run(batch: Places) -> Any:
+            with self._mixed():
+                part = [texts[place] for place in batch]
+                return encode(part, batch_size=len(part), show_progress_bar=False, normalize_embeddings=True)
+
+        for batch, rows in self._batches(self._lengths(texts), _BATCH[self._place], run):
             if rows.shape[1] != self._card.dim:
                 raise ModelError(f"{self._card.name} gave {rows.shape[1]} dimensions; its card says {self._card.dim}.")
             encoded[batch] = rows
@@ -145,7 +202,7 @@ class TorchDense(_Torch):
     def _open(self, folder: str) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        return self._limited(SentenceTransformer(folder, local_files_only=True))
+        return self._limited(SentenceTransformer(folder, local_files_only=True, device=self._place))
 
 
 class TorchReranker(_Torch):
@@ -159,17 +216,22 @@ class TorchReranker(_Torch):
         passages = self._documents(texts)
         of_query = self._lengths([asked])[0]
         scores = np.zeros(len(passages), dtype=np.float32)
-        for batch in self._batches([of_query + length for length in self._lengths(passages)], _BATCH):
-            pairs = [(asked, passages[place]) for place in batch]
-            options = {"batch_size": len(pairs), "show_progress_bar": False, "activation_fn": torch.nn.Identity()}
-            scores[batch] = model.predict(pairs, **options)
+
+        def run(batch: Places) -> Any:
+            options = {"batch_size": len(batch), "show_progress_bar": False, "activation_fn": torch.nn.Identity()}
+            with self._mixed():
+                return model.predict([(asked, passages[place]) for place in batch], **options)
+
+        lengths = [of_query + length for length in self._lengths(passages)]
+        for batch, found in self._batches(lengths, _BATCH[self._place], run):
+            scores[batch] = found
         return scores
 
     def _open(self, folder: str) -> Any:
         from sentence_transformers import CrossEncoder
 
         limit = self._card.max_tokens or None
-        return CrossEncoder(folder, local_files_only=True, max_length=limit, num_labels=1)
+        return CrossEncoder(folder, local_files_only=True, max_length=limit, num_labels=1, device=self._place)
 
 
 class _Collector(logging.Handler):

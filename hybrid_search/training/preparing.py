@@ -101,7 +101,8 @@ def _teacher(
     if model.source and not hub.is_here(model, settings.cache_dir):
         told = None if on_download is None else lambda done, total: on_download(model.name, done, total)
         hub.ensure(model, settings.cache_dir, on_progress=told)
-    return teachers.Teacher(load(model, cache_dir=settings.cache_dir, threads=settings.threads), name=name)
+    encoder = load(model, cache_dir=settings.cache_dir, threads=settings.threads, device=settings.device)
+    return teachers.Teacher(encoder, name=name)
 
 
 def _card(name: str) -> ModelCard:

@@ -1,4 +1,4 @@
-"""--precision, --max-active-dims, --min-weight, and what `models verify` measures."""
+"""--precision, --device, --max-active-dims, --min-weight, and what `models verify` measures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from hybrid_search import profiles
+from hybrid_search.encoders import devices
 from tests import hub_models
 
 
@@ -52,7 +54,8 @@ def test_a_collection_is_built_in_eight_bits_and_cut(run, folder, source):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--precision", "int4"], "take one of: fp32, int8, bf16"),
+        (["--precision", "int4"], "take one of: fp32, int8, bf16, fp16"),
+        (["--device", "gpu"], "--device is 'gpu'; take one of: auto, cpu, cuda"),
         (["--max-active-dims", "250"], "queries=60,documents=250"),
         (["--max-active-dims", "sparse=250"], "no side 'sparse'"),
         (["--min-weight", "documents=-1"], "must be 0"),
@@ -90,7 +93,7 @@ def test_what_a_precision_costs_is_measured(run, folder, dataset):
     [
         (["--precision", "int8"], "There is no dataset"),
         (["--dataset", "x"], "--precision is ''"),
-        (["--precision", "fp32", "--dataset", "x"], "take one of: int8, bf16"),
+        (["--precision", "fp32", "--dataset", "x"], "take one of: int8, bf16, fp16"),
     ],
 )
 def test_a_measurement_needs_both(run, folder, options, message):
@@ -103,3 +106,46 @@ def test_a_model_without_a_choice_is_not_compared(run, dataset):
     done = run("models", "verify", "bundled/minilm-splade", "--precision", "int8", "--dataset", dataset)
     assert done.code == 2
     assert "others are run as their files are" in done.err
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(devices, "onnx_has_cuda", lambda: False)
+
+
+def test_cuda_where_there_is_none_is_an_error_by_name(run, folder, source, dataset, no_gpu, monkeypatch):
+    given = ["--sparse", folder, "--dense", "none"]
+    assert run("index", source, "-c", "c", *given, "--device", "cpu").code == 0
+    asked = [
+        ["index", source, "-c", "new", *given],
+        ["index", "-c", "c", "--add-leg", f"more={folder}"],
+        ["search", "music", "-c", "c"],
+        ["evaluate", dataset, *given],
+        ["models", "verify", folder, "--precision", "int8", "--dataset", dataset],
+    ]
+    for words in asked:
+        done = run(*words, "--device", "cuda")
+        assert done.code == 3, words
+        assert "cannot run on cuda: this onnxruntime has no CUDAExecutionProvider" in done.err
+    monkeypatch.setenv("HYBRID_SEARCH_DEVICE", "cuda")
+    assert run("search", "music", "-c", "c").code == 3
+    # The option goes before the environment; the collection does not remember where it was built.
+    assert run("search", "music", "-c", "c", "--device", "auto").code == 0
+    assert "device" not in run("collections", "show", "c").out
+
+
+def test_fp16_is_built_on_gpus_and_searched_everywhere(run, folder, source, no_gpu, monkeypatch):
+    given = [source, "-c", "c", "--sparse", folder, "--dense", "none", "--precision", "fp16"]
+    refused = run("index", *given)
+    assert refused.code == 3
+    assert "not built in fp16 here" in refused.err
+    assert run("collections", "show", "c").code == 3
+    with monkeypatch.context() as on_another_machine:
+        on_another_machine.setattr(profiles, "check_building", lambda *asked: None)
+        assert run("index", *given).code == 0
+    leg = json.loads(run("collections", "show", "c").out)["manifest"]["legs"]["sparse"]
+    assert leg["precision"] == "fp16"
+    assert run("search", "music", "-c", "c").code == 0
+    assert run("index", source, "-c", "c").code == 0
+    added = run("index", "-c", "c", "--add-leg", f"more={folder}", "--precision", "fp16")
+    assert (added.code, "not built in fp16" in added.err) == (3, True)

@@ -254,9 +254,10 @@ def test_another_original_or_derivation_gets_its_own(splade, tmp_path, monkeypat
     encoded(splade, tmp_path)
     encoded(hub_models.splade_folder(tmp_path / "other", seed=3), tmp_path)
     assert len(list((tmp_path / "derived").iterdir())) == 2
+    before = set((tmp_path / "derived").iterdir())
     monkeypatch.setattr(keeping, "VERSION", keeping.VERSION + 1)
     encoded(splade, tmp_path)
-    assert len(list((tmp_path / "derived").iterdir())) == 3
+    assert len(set((tmp_path / "derived").iterdir()) - before) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(splade, tmp_path):
@@ -356,3 +357,31 @@ def test_a_graph_too_old_is_refused(splade, tmp_path):
     (other / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelUnavailable, match="opset 9; 11 or newer"):
         encoded(other, tmp_path)
+
+
+def test_a_newer_derivation_removes_what_older_ones_made_of_the_same(splade, dense, tmp_path, monkeypatch):
+    first, other = encoded(splade, tmp_path), encoded(dense, tmp_path, "dense")
+    old = set((tmp_path / "derived").iterdir())
+    assert len(old) == 2
+    monkeypatch.setattr(keeping, "VERSION", keeping.VERSION + 1)
+    np.testing.assert_array_equal(encoded(splade, tmp_path), first)
+    kept = set((tmp_path / "derived").iterdir())
+    assert len(kept) == 2
+    assert len(kept & old) == 1  # the dense model's: nothing newer has been made of it
+    monkeypatch.undo()
+    np.testing.assert_array_equal(encoded(dense, tmp_path, "dense"), other)
+
+
+def test_an_older_derivation_that_cannot_be_removed_does_no_harm(splade, tmp_path, monkeypatch):
+    first = encoded(splade, tmp_path)
+    monkeypatch.setattr(keeping, "VERSION", keeping.VERSION + 1)
+    real = os.unlink
+
+    def refuse(path, *args, **options):
+        if str(path).endswith(("graph.onnx", "index.json")):
+            raise PermissionError(path)
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    np.testing.assert_array_equal(encoded(splade, tmp_path), first)
+    assert len(list((tmp_path / "derived").iterdir())) == 2

@@ -1,4 +1,4 @@
-"""Eight bits and bf16: close to fp32, the same in every batch, and known by their fingerprints."""
+"""Eight bits, bf16 and fp16: close to fp32, the same in every batch, and known by their fingerprints."""
 
 from __future__ import annotations
 
@@ -58,6 +58,56 @@ def test_eight_bits_are_close_and_not_the_same(folders, cache, kind):
     exact, small = (rows(model(folders, cache, kind, precision), TEXTS) for precision in ("fp32", "int8"))
     assert cosines(exact, small).min() > 0.98
     assert np.abs(exact - small).max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["sparse", "dense"])
+def test_fp16_is_closer_and_not_the_same(folders, cache, kind):
+    """On the processor, which casts what it cannot compute: the graph is the one that a GPU runs."""
+    exact, half = (rows(model(folders, cache, kind, precision), TEXTS) for precision in ("fp32", "fp16"))
+    assert half.dtype == np.float32
+    assert cosines(exact, half).min() > 0.9999
+    assert 1e-6 < np.abs(exact - half).max() < 0.01
+
+
+def test_the_reranker_runs_in_fp16(folders, cache):
+    exact, half = (model(folders, cache, "reranker", each).score("music", TEXTS) for each in ("fp32", "fp16"))
+    np.testing.assert_allclose(exact, half, atol=0.01)
+    assert exact.tolist() != half.tolist()
+
+
+def test_products_are_in_fp16_and_what_needs_the_range_is_not(folders, cache):
+    derived = model(folders, cache, "sparse", "fp16")._derived()
+    onnx = import_module("onnx")
+    graph = onnx.ModelProto.FromString(derived.graph).graph
+    gives = {name: node for node in graph.node for name in node.output}
+    half, casts = onnx.TensorProto.FLOAT16, [node for node in graph.node if node.op_type == "Cast"]
+    down = {node.output[0] for node in casts if node.attribute[0].i == half}
+    for node in graph.node:
+        if node.op_type in ("MatMul", "Attention"):
+            assert node.input[0] in down
+            assert derived.weights[node.input[1]].dtype == "<f2"
+        elif node.op_type in ("LayerNormalization", "SkipLayerNormalization", "BiasGelu", "Add"):
+            assert not down & set(node.input)
+    # The logits, the largest array of all, are pooled before they are cast.
+    [top] = [node for node in graph.node if node.op_type == "ReduceMax"]
+    assert gives[top.input[0]].op_type == "MatMul"
+    # The table of words stays; the matrices are half as large as they were.
+    assert {weight.dtype for weight in derived.weights.values()} == {"<f2", "<f4"}
+
+
+def test_a_matrix_beyond_the_range_of_fp16_stays(tmp_path, cache):
+    folder = hub_models.splade_folder(tmp_path / "splade")
+    onnx = import_module("onnx")
+    network = onnx.load(folder / "model.onnx")
+    products = {node.input[1] for node in network.graph.node if node.op_type == "MatMul"}
+    large = next(tensor for tensor in network.graph.initializer if tensor.name in products)
+    values = onnx.numpy_helper.to_array(large).copy()
+    values[0, 0] = 1e5
+    large.CopyFrom(onnx.numpy_helper.from_array(values, large.name))
+    onnx.save(network, folder / "model.onnx")
+    exact, half = (rows(model({"sparse": folder}, cache, "sparse", each), TEXTS) for each in ("fp32", "fp16"))
+    assert np.isfinite(half).all()
+    assert cosines(exact, half).min() > 0.99
 
 
 @pytest.mark.parametrize("kind", ["sparse", "dense"])
@@ -142,8 +192,8 @@ def test_what_has_no_choice_runs_as_it_is(name, kind, precision):
     assert precision_of(card(name, kind), "int8") == precision
 
 
-def test_torch_runs_in_fp32_only(tmp_path):
-    with pytest.raises(ModelError, match="in fp32 only; int8 is for ONNX models"):
+def test_torch_has_no_eight_bits(tmp_path):
+    with pytest.raises(ModelError, match="in fp32 or fp16 only; int8 is for ONNX models"):
         load(card("naver/splade-v3", "sparse"), cache_dir=tmp_path, precision="int8")
 
 

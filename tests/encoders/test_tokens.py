@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 
 import numpy as np
@@ -155,3 +156,40 @@ def test_queries_by_table_load_no_network(tmp_path):
     assert encoder._model is None
     (folder / "model.onnx").write_bytes(content)
     assert len(encoder.encode_documents(["music"])[0]) > 2
+
+
+@FORMS
+@pytest.mark.parametrize("limit", [8, 16, 64])
+def test_texts_are_cut_on_the_left_as_the_library_cuts_them(folder, form, limit):
+    theirs = form(tokenizer(folder))
+    theirs.enable_truncation(limit, direction="left")
+    long = [*TEXTS, "sea " + "music movie " * 20_000, "x" * 9000 + " music"]
+    ours = Reader(form(tokenizer(folder)), limit, "left").texts(long)
+    for mine, expected, text in zip(ours, theirs.encode_batch(long), long, strict=True):
+        assert mine.tolist() == expected.ids, text[:40]
+
+
+@FORMS
+@pytest.mark.parametrize("query", ["music", " ".join(WORDS[:30]), ""])
+def test_pairs_are_cut_on_the_left_as_the_library_cuts_them(folder, form, query):
+    theirs = form(tokenizer(folder))
+    theirs.enable_truncation(24, direction="left")
+    ours = Reader(form(tokenizer(folder)), 24, "left").pairs(query, TEXTS)
+    for mine, expected, text in zip(ours, theirs.encode_batch([(query, text) for text in TEXTS]), TEXTS, strict=True):
+        assert mine.ids.tolist() == expected.ids, text[:40]
+        assert mine.types.tolist() == expected.type_ids, text[:40]
+
+
+def test_the_side_is_the_tokenizer_configs(tmp_path):
+    folders = [hub_models.splade_folder(tmp_path / name) for name in ("right", "left")]
+    settings = json.loads((folders[1] / "tokenizer_config.json").read_text("utf-8"))
+    settings["truncation_side"] = "left"
+    (folders[1] / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    right, left = (load(card(str(folder), "sparse"), cache_dir=tmp_path) for folder in folders)
+    text = "sea " * 300 + "music " * 600
+    [begins], [ends], [music] = (
+        model.encode_documents([each]) for model, each in ((right, text), (left, text), (left, "music " * 510))
+    )
+    assert ends == music
+    assert begins != ends
+    assert left.fingerprint() != right.fingerprint()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -75,22 +78,31 @@ def test_reranker_agrees_with_onnx(tmp_path):
     assert ours.score("music", []).shape == (0,)
 
 
-@needs_torch
-def test_a_saved_inference_free_model(tmp_path):
+@pytest.fixture(scope="module")
+def inference_free(tmp_path_factory):
+    """A router of sentence-transformers as its own library saves it; and the folder of its documents' network."""
     import torch
     from sentence_transformers import SparseEncoder as Theirs
     from sentence_transformers.models import Router
     from sentence_transformers.sparse_encoder import models
     from transformers import AutoTokenizer
 
-    base = hub_models.torch_folder(tmp_path / "base", "BertForMaskedLM", seed=8)
+    home = tmp_path_factory.mktemp("free")
+    base = hub_models.torch_folder(home / "base", "BertForMaskedLM", seed=8)
     table = models.SparseStaticEmbedding(AutoTokenizer.from_pretrained(base), frozen=True)
+    table.tokenizer.model_max_length = 40
     with torch.no_grad():
         table.weight[:] = torch.arange(len(hub_models.VOCABULARY)) / 100
     document = [models.MLMTransformer(str(base)), models.SpladePooling("max")]
     router = Router.for_query_document(query_modules=[table], document_modules=document)
-    Theirs(modules=[router]).save(str(tmp_path / "saved"))
-    found = card(str(tmp_path / "saved"), "sparse")
+    Theirs(modules=[router]).save(str(home / "saved"))
+    return home / "saved", base
+
+
+@needs_torch
+def test_a_saved_inference_free_model(inference_free, tmp_path):
+    saved, base = inference_free
+    found = card(str(saved), "sparse")
     assert (found.family, found.runtime) == ("inference_free_splade", "torch")
     encoder = load(found, cache_dir=tmp_path)
     (query,) = encoder.encode_queries(["music"])
@@ -100,6 +112,42 @@ def test_a_saved_inference_free_model(tmp_path):
     np.testing.assert_allclose(
         as_rows(encoder.encode_documents(TEXTS[:1])), as_rows(plain.encode_documents(TEXTS[:1])), atol=1e-5
     )
+
+
+@needs_torch
+def test_queries_by_table_are_the_librarys(inference_free, tmp_path):
+    encoder = load(card(str(inference_free[0]), "sparse"), cache_dir=tmp_path)
+    texts = [*TEXTS, "music [SEP] music", " ".join(hub_models.WORDS)]
+    found = encoder.encode_queries(texts)
+    assert encoder._model is None
+    theirs = encoder._encode(encoder._queries(texts), "encode_query")
+    for mine, other in zip(found, theirs, strict=True):
+        assert mine.indices.tolist() == other.indices.tolist()
+        np.testing.assert_array_equal(mine.values, other.values)
+
+
+@needs_torch
+def test_queries_by_table_load_no_torch(inference_free, tmp_path):
+    script = (
+        "from pathlib import Path\nimport sys\nfrom hybrid_search.encoders import load\n"
+        "from hybrid_search.encoders.catalog import card\n"
+        f"model = load(card({str(inference_free[0])!r}, 'sparse'), cache_dir=Path({str(tmp_path)!r}))\n"
+        "model.warm_up()\nmodel.fingerprint()\nassert len(model.encode_queries(['music'])[0]) == 1\n"
+        "print([name for name in ('torch', 'transformers', 'onnxruntime') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@needs_torch
+def test_a_query_side_of_another_kind_takes_torch(inference_free, tmp_path):
+    folder = shutil.copytree(inference_free[0], tmp_path / "copy")
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "max_active_dims": 2}), encoding="utf-8")
+    encoder = load(card(str(folder), "sparse"), cache_dir=tmp_path)
+    [found] = encoder.encode_queries(["music movie sea"])
+    assert encoder._model is not None
+    assert len(found) == 2
 
 
 @needs_torch

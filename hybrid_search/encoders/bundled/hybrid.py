@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.encoders.batching import Places
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.seat import FileModel
 from hybrid_search.encoders.sessions import open_session
@@ -30,7 +31,7 @@ BATCH_TEXTS = 64
 
 
 class BundledHybrid(FileModel):
-    """A HybridEncoder that needs no hub and no torch.
+    """A HybridEncoder that needs no hub and no torch. Its graph is in eight bits, so it runs on the processor.
 
     Args:
         threads: of one forward pass; None means every core.
@@ -66,8 +67,15 @@ class BundledHybrid(FileModel):
     def _encode(self, texts: Sequence[str], side: int) -> list[tuple[SparseVector, DenseVector]]:
         ids = Reader(self._own_tokenizer(), self._card.max_tokens).texts(texts)
         encoded: list[Any] = [None] * len(ids)
-        for batch in self._batches([len(each) for each in ids], (BATCH_TOKENS, BATCH_TEXTS)):
-            sparse, dense = self._run([ids[place] for place in batch], side)
+        lengths = [len(each) for each in ids]
+
+        if ids:
+            self._loaded()  # its faults are not those of a batch
+
+        def run(batch: Places) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            return self._run([ids[place] for place in batch], side)
+
+        for batch, (sparse, dense) in self._batches(lengths, (BATCH_TOKENS, BATCH_TEXTS), run):
             for place, vector, row in zip(batch, sparse_rows(sparse, 0), dense, strict=True):
                 encoded[place] = (kept(vector, MAX_ACTIVE_DIMS[side], 0.0), row)
         return encoded

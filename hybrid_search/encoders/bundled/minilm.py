@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from hybrid_search.encoders.bundled.package import FILES
+from hybrid_search.encoders.devices import Device
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.graphs.derived import Source
 from hybrid_search.encoders.graphs.folding import Wanted
@@ -25,7 +26,8 @@ class BundledDense(OnnxDense):
 
     Args:
         threads: of one forward pass; None means every core.
-        precision: `fp32` or `int8`.
+        precision: of the products.
+        device: where it is to run.
         folder: the model's files; None means those of the package.
     """
 
@@ -36,9 +38,10 @@ class BundledDense(OnnxDense):
         cache_dir: Path,
         threads: int | None = None,
         precision: Precision = "fp32",
+        device: Device = "auto",
         folder: Path | None = None,
     ) -> None:
-        super().__init__(card, cache_dir=cache_dir, threads=threads, precision=precision)
+        super().__init__(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
         self._found = folder
 
     def fingerprint(self) -> str:

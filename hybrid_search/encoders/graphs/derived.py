@@ -2,13 +2,15 @@
 
 A kept graph holds no large weight: those of the original stay in its files, new ones (eight bits) lie beside the graph.
 The folder's name is a hash of the original's files, of what was wanted and of VERSION, so a changed original or a newer
-derivation never meets an old graph. Where the folder cannot be written the graph is made in memory each time.
+derivation never meets an old graph; the graphs that earlier versions made of the same are removed when it is made.
+Where the folder cannot be written the graph is made in memory each time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ from hybrid_search.encoders.graphs.skeleton import TYPES, Maps, Weight, skeleton
 from hybrid_search.errors import ModelError
 
 VERSION = 1
-"""Goes into the name of the folder: raise it whenever other graphs are made."""
+"""Goes into the name of the folder: raise it, by one, whenever other graphs are made."""
 
 _GRAPH, OWN, _INDEX = "graph.onnx", "weights.bin", "index.json"
 _ALIGNED = 64
@@ -86,8 +88,7 @@ def derived(source: Source, wanted: Wanted, precision: str, cache_dir: Path) -> 
         ModelError: the original is damaged, or has no output that can be meant.
         OSError: it cannot be read.
     """
-    key = json.dumps([VERSION, wanted, precision, dict(source.hashes)], sort_keys=True)
-    folder = cache_dir / "derived" / hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
+    folder = cache_dir / "derived" / _name(VERSION, source, wanted, precision)
     kept = _kept(folder, source, cache_dir)
     if kept is not None:
         return kept
@@ -96,10 +97,20 @@ def derived(source: Source, wanted: Wanted, precision: str, cache_dir: Path) -> 
     made = make(source, wanted, precision)
     own, places = placed(made.new)
     try:
-        return _keep(folder, made, own, places, source, cache_dir)
+        found = _keep(folder, made, own, places, source, cache_dir)
+        for version in range(1, VERSION):
+            # A process that has it open keeps what it mapped; where that forbids removing (Windows) it stays.
+            shutil.rmtree(folder.with_name(_name(version, source, wanted, precision)), ignore_errors=True)
+        return found
     except OSError:  # a read-only or full cache; another process may hold the file open (Windows)
         content = b"".join(own)
         return Derived(made.graph, {**made.old, **places}, Maps(source.folder, content), made.inputs, made.pooled)
+
+
+def _name(version: int, source: Source, wanted: Wanted, precision: str) -> str:
+    """The folder of a graph; the same formula in all versions, so that each knows the names its forerunners gave."""
+    key = json.dumps([version, wanted, precision, dict(source.hashes)], sort_keys=True)
+    return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
 
 
 def _kept(folder: Path, source: Source, cache_dir: Path) -> Derived | None:

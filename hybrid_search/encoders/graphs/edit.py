@@ -40,6 +40,7 @@ class Edit:
             raise ModelError(f"The graph is of opset {self.opset}; {_LEAST_OPSET} or newer is needed.")
         self._sources = {name: node for node in self.graph.node for name in node.output}
         self._constants = {tensor.name: tensor for tensor in self.graph.initializer}
+        self._names = {node.name for node in self.graph.node}
         self._made = 0
 
     def add(self, op: str, *inputs: str, domain: str = "", name: str = "", **attributes: Any) -> str:
@@ -47,7 +48,7 @@ class Edit:
         from onnx import helper
 
         self._made += 1
-        while f"ours/{self._made}" in self._sources:  # of an earlier edit
+        while f"ours/{self._made}" in self._sources or f"ours/{op}/{self._made}" in self._names:  # of an earlier edit
             self._made += 1
         output = name or f"ours/{self._made}"
         node = helper.make_node(op, list(inputs), [output], name=f"ours/{op}/{self._made}", domain=domain, **attributes)
@@ -111,6 +112,13 @@ class Edit:
         name = node.output[0]
         node.output[0] = f"{name}/before"
         self.add(op, *inputs, name=name, **attributes)
+
+    def put_behind(self, node: Any, op: str, **attributes: Any) -> None:
+        """Put an operator behind a node: whoever read what the node gives reads what the operator makes of it."""
+        name = node.output[0]
+        node.output[0] = f"{name}/inner"
+        self._sources[node.output[0]] = node
+        self.add(op, node.output[0], name=name, **attributes)
 
     def input(self, name: str, shape: Iterable[str], kind: int = INT64) -> str:
         """The graph's input of this name, put in where there is none."""

@@ -40,7 +40,7 @@ def in_eight_bits(made: Made, maps: Maps) -> Made:
     edit = Edit(model, {**values, **made.new})
     products = _Products(edit)
     for node in list(edit.graph.node):
-        kernel = _kernel(edit, node)
+        kernel = kernel_of(edit, node)
         if kernel is not None:
             bias = node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
             edit.take_over(node, "Identity", products.add(node.input[0], kernel, bias))
@@ -87,7 +87,7 @@ def quantised(kernel: Array) -> tuple[Array, Array]:
     return np.rint(kernel / scale).astype(np.int8), scale
 
 
-def _kernel(edit: Edit, node: Any) -> Array | None:
+def kernel_of(edit: Edit, node: Any) -> Array | None:
     """The constant matrix that a node multiplies with; None where it does not, or the matrix is small."""
     if node.op_type not in ("MatMul", "Gemm"):
         return None

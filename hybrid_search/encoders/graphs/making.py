@@ -40,6 +40,10 @@ def _from(source: Source, folder: Path, wanted: Wanted, precision: str) -> Made:
         from hybrid_search.encoders.graphs.eight_bits import in_eight_bits
 
         return in_eight_bits(made, maps)
+    if precision == "fp16":
+        from hybrid_search.encoders.graphs.sixteen_bits import in_sixteen_bits
+
+        return in_sixteen_bits(made, maps)
     return _whole(made, maps) if precision == "bf16" else made
 
 

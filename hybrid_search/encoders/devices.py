@@ -1,0 +1,147 @@
+"""Where a model runs: on the processor, or on a GPU that CUDA reaches.
+
+ONNX models need the package onnxruntime-gpu for that, torch models a torch that finds a GPU. Graphs in eight bits,
+bf16 and what fastembed runs stay on the processor. The device is the machine's business: a collection does not
+remember it, and is searched on any.
+
+No GPU was at hand when this was written: what runs on one was held by fakes and by the processor's half of it, and the
+tests marked `gpu` are to prove it on a machine that has one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal
+
+from hybrid_search.errors import MissingExtra, ModelError
+from hybrid_search.manifest import Precision
+from hybrid_search.types import ModelCard
+
+Device = Literal["auto", "cpu", "cuda"]
+"""What is asked for; `auto` takes a GPU where there is one."""
+
+Place = Literal["cpu", "cuda"]
+"""Where a model then runs."""
+
+Sizes = Mapping[Place, tuple[int, int]]
+"""(tokens, texts) of one batch, by where it runs."""
+
+PROVIDER = "CUDAExecutionProvider"
+_INSTEAD = "Take --device auto or cpu"
+
+
+class NoCuda(ModelError):
+    """A model was asked onto a GPU, and cannot run there."""
+
+
+def place_of(card: ModelCard, precision: Precision, device: Device) -> Place:
+    """Where a model runs.
+
+    Args:
+        card: the model's. One without a network (BM25, word vectors from a table) is always on the processor.
+        precision: it is run in.
+        device: asked for.
+
+    Raises:
+        NoCuda: `cuda`, and this model runs on the processor only, or there is no CUDA here.
+        MissingExtra: `cuda`, and torch is not installed, which this model needs.
+    """
+    if device == "cpu" or _needs_no_network(card):
+        return "cpu"
+    why = _bound(card, precision)
+    if not why:
+        why = _lacking(card)
+        if not why:
+            return "cuda"
+    if device == "auto":
+        return "cpu"
+    if card.runtime == "torch" and find_spec("torch") is None:
+        raise MissingExtra("torch", f"The model {card.name}")
+    raise NoCuda(f"{card.name} cannot run on cuda: {why}")
+
+
+def check_building(card: ModelCard, precision: Precision, device: Device) -> None:
+    """Refuse to build in fp16 without a GPU: a processor computes it in fp32 and gains nothing by it.
+
+    Searching, and adding to, what was built in fp16 elsewhere goes on any machine.
+
+    Raises:
+        ModelError: so it is; or as `place_of` raises.
+    """
+    if precision == "fp16" and place_of(card, precision, device) != "cuda":
+        why = "the device is cpu." if device == "cpu" else _lacking(card)
+        raise ModelError(
+            f"{card.name} is not built in fp16 here: fp16 is for GPUs, and {why} Take int8, which processors are "
+            "fast in, or fp32. A collection that was built in fp16 elsewhere can be searched here."
+        )
+
+
+def let_go() -> None:
+    """Give back what torch keeps of a GPU's memory, after it ran out."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@cache
+def onnx_has_cuda() -> bool:
+    """Whether this onnxruntime was built for CUDA; whether it starts is seen when a graph is opened."""
+    import onnxruntime
+
+    if getattr(onnxruntime, "cuda_version", "") and hasattr(onnxruntime, "preload_dlls"):
+        # CUDA's libraries where pip put them. What is missing of them it prints; that matters when a graph is opened.
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter("ignore")
+            onnxruntime.preload_dlls()
+    return PROVIDER in onnxruntime.get_available_providers()
+
+
+def torch_has_cuda() -> bool:
+    """Whether torch is installed and finds a GPU."""
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _needs_no_network(card: ModelCard) -> bool:
+    return card.runtime == "engine" or (card.runtime == "fastembed" and card.family not in ("bm42", "minicoil"))
+
+
+def _bound(card: ModelCard, precision: Precision) -> str:
+    """Why a model stays on the processor; empty where it need not."""
+    if card.runtime == "fastembed":
+        return f"fastembed runs it here, on the processor. {_INSTEAD}."
+    if card.runtime == "bundled" and card.kind == "hybrid":
+        return (
+            "its graph is in eight bits, which run on the processor. "
+            f"{_INSTEAD}, or another model (such as --profile splade)."
+        )
+    if precision in ("int8", "bf16"):
+        return f"{precision} runs on the processor. {_INSTEAD}, or --precision fp16 or fp32."
+    return ""
+
+
+def _lacking(card: ModelCard) -> str:
+    """What a model lacks here to run on a GPU; empty where it lacks nothing."""
+    if card.runtime == "torch":
+        if torch_has_cuda():
+            return ""
+        return (
+            "torch finds no GPU here. It needs an NVIDIA driver and a torch built for CUDA "
+            f"(https://pytorch.org/get-started/locally). {_INSTEAD}."
+        )
+    if onnx_has_cuda():
+        return ""
+    return (
+        f"this onnxruntime has no {PROVIDER}. Put the package onnxruntime-gpu in its place: "
+        "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]' (Linux and Windows, with an NVIDIA "
+        f"driver). {_INSTEAD}."
+    )
