@@ -214,7 +214,7 @@ class OnnxSparse(_Onnx):
             self._loaded(quick=True)
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
-        return self._encode(self._reading().texts(self._documents(texts)), "documents")
+        return self._encode(self._reading().texts(self._documents(texts), shared=True), "documents")
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
         ids = self._reading().texts(self._queries(texts))
@@ -258,7 +258,7 @@ class OnnxDense(_Onnx):
 
     def _encode(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
-        for batch, rows in self._rows(self._reading().texts(texts), _DENSE_BATCH, side):
+        for batch, rows in self._rows(self._reading().texts(texts, shared=side == "documents"), _DENSE_BATCH, side):
             if rows.shape[1:] != (self._card.dim,):
                 raise ModelError(f"{self._card.name} gave {rows.shape[1]} dimensions; its card says {self._card.dim}.")
             norms = np.linalg.norm(rows, axis=1, keepdims=True)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.encoders.sharing import MARGIN, Lately, lately
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -28,8 +30,6 @@ _AT_ONCE = 1 << 20
 _CHARACTERS_A_TOKEN = 8
 # And never fewer than this: a word that is cut must stay one that is too long to be known.
 _LEAST_CHARACTERS = 1024
-# Pieces beyond the limit that must be there too: the last ones before a cut may not be those of the whole text.
-_MARGIN = 32
 
 
 class Pair(NamedTuple):
@@ -53,12 +53,22 @@ class Reader:
         self._limit = limit
         self._cut = cut
         self._head, self._tail = _around(tokenizer)
+        self._lately: Lately | None = None
 
-    def texts(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of each text, with special tokens, at most the limit."""
+    def texts(self, texts: Sequence[str], *, shared: bool = False) -> list[Ids]:
+        """The ids of each text, with special tokens, at most the limit.
+
+        Args:
+            texts: to read.
+            shared: models with the same vocabulary read them too, just before or after.
+        """
         room = self._limit - len(self._head) - len(self._tail) if self._limit else 0
         head, tail = self._head, self._tail
-        found = self.pieces(texts, room)
+        if shared:
+            self._lately = self._lately or lately(self._tokenizer, self._cut)
+            found = self._lately.pieces(self.pieces, texts, room)
+        else:
+            found = self.pieces(texts, room)
         return [np.concatenate([head, self.kept(each, room) if room else each, tail]) for each in found]
 
     def pairs(self, query: str, texts: Sequence[str]) -> list[Pair]:
@@ -97,7 +107,7 @@ class Reader:
                 encodings = self._tokenizer.encode_batch_fast(read, add_special_tokens=False)
                 for place, encoding in zip(places, encodings, strict=True):
                     ids = np.array(encoding.ids, dtype=np.int32)
-                    if len(texts[place]) > characters and len(ids) < room + _MARGIN:
+                    if len(texts[place]) > characters and len(ids) < room + MARGIN:
                         again.append(place)
                     else:
                         found[place] = ids
