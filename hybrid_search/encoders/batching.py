@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +15,9 @@ from hybrid_search.encoders.devices import let_go
 
 Places = NDArray[np.intp]
 Result = TypeVar("Result")
+
+# Fewer are not worth a lane of their own.
+_LEAST_TOKENS = 64
 
 # What runtimes say when memory, the processor's or a GPU's, is not enough.
 _FULL = re.compile(
@@ -44,7 +49,7 @@ class Room:
 
 
 def in_batches(
-    lengths: Sequence[int], run: Callable[[Places], Result], room: Room, *, budget: int, limit: int
+    lengths: Sequence[int], run: Callable[[Places], Result], room: Room, *, budget: int, limit: int, lanes: int = 1
 ) -> Iterator[tuple[Places, Result]]:
     """Run batch after batch, as `batches` cuts them; yields the places of each, and what came of it.
 
@@ -53,34 +58,95 @@ def in_batches(
 
     Args:
         lengths: tokens of each text, as the model reads it.
-        run: is given the places of a batch.
+        run: is given the places of a batch; with several lanes by several threads at once.
         room: the model's.
         budget: tokens of a batch, padding included; a single text may exceed it.
         limit: texts of a batch.
+        lanes: batches that run side by side. A few texts are cut so that every lane has some.
 
     Raises:
         Exception: whatever `run` raises, for want of memory too where the batch was one text.
     """
     order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
+    if lanes > 1 and len(order) > 1:
+        budget = min(budget, max(_LEAST_TOKENS, -(-sum(lengths) // lanes)))
+        yield from _side_by_side(order, lengths, run, room, budget, limit, lanes)
+        return
     start = 0
     while start < len(order):
-        allowed = budget if room.tokens is None else min(budget, room.tokens)
-        end = start + 1
-        while end < len(order) and end - start < limit and (end - start + 1) * max(1, lengths[order[end]]) <= allowed:
-            end += 1
-        batch = order[start:end]
+        batch = _cut(order, start, lengths, budget if room.tokens is None else min(budget, room.tokens), limit)
         try:
             result = run(batch)
         except Exception as fault:
-            if len(batch) == 1 or not out_of_memory(fault):
-                raise
-            room.tokens = max(1, len(batch) * lengths[batch[-1]] // 2)
+            _learn(room, fault, batch, lengths)
         else:
             yield batch, result
-            start = end
+            start += len(batch)
             continue
         # Here the fault is gone, and what it held of the batch with it.
         let_go()
+
+
+def _side_by_side(
+    order: Places,
+    lengths: Sequence[int],
+    run: Callable[[Places], Result],
+    room: Room,
+    budget: int,
+    limit: int,
+    lanes: int,
+) -> Iterator[tuple[Places, Result]]:
+    start = 0
+    waiting: deque[tuple[Places, Future[Result]]] = deque()
+    with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
+        try:
+            while start < len(order) or waiting:
+                # One more than there are lanes, so that none waits for the caller.
+                while start < len(order) and len(waiting) <= lanes:
+                    allowed = budget if room.tokens is None else min(budget, room.tokens)
+                    batch = _cut(order, start, lengths, allowed, limit)
+                    waiting.append((batch, pool.submit(run, batch)))
+                    start += len(batch)
+                batch, job = waiting.popleft()
+                try:
+                    result = job.result()
+                except Exception as fault:
+                    _learn(room, fault, batch, lengths)
+                else:
+                    yield batch, result
+                    continue
+                del job
+                let_go()
+                # What did not fit beside others is run again here, alone.
+                again = [lengths[place] for place in batch]
+                for part, result in in_batches(again, _within(run, batch), room, budget=budget, limit=limit):
+                    yield batch[part], result
+        finally:
+            for _, job in waiting:
+                job.cancel()
+
+
+def _within(run: Callable[[Places], Result], places: Places) -> Callable[[Places], Result]:
+    return lambda part: run(places[part])
+
+
+def _cut(order: Places, start: int, lengths: Sequence[int], allowed: int, limit: int) -> Places:
+    """The next batch: as many of the texts from `start` on as are allowed, at least one."""
+    end = start + 1
+    while end < len(order) and end - start < limit and (end - start + 1) * max(1, lengths[order[end]]) <= allowed:
+        end += 1
+    return order[start:end]
+
+
+def _learn(room: Room, fault: Exception, batch: Places, lengths: Sequence[int]) -> None:
+    """Note how much less memory there is than a batch took.
+
+    Raises:
+        Exception: the fault, where memory was not it, or the batch was one text.
+    """
+    if len(batch) == 1 or not out_of_memory(fault):
+        raise fault
+    room.tokens = max(1, len(batch) * lengths[batch[-1]] // 2)
 
 
 def out_of_memory(fault: BaseException) -> bool:

@@ -21,6 +21,7 @@ from hybrid_search.encoders.devices import Device, NoCuda, Place, Sizes, place_o
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.graphs.derived import Derived, Source, derived
 from hybrid_search.encoders.graphs.folding import OUTPUT, NoPooling, Wanted
+from hybrid_search.encoders.lanes import lanes_of
 from hybrid_search.encoders.local import cut_side
 from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.seat import FileModel
@@ -125,6 +126,7 @@ class _Onnx(FileModel):
     """What the three seats share: the fingerprint, the network, the reading, and their faults."""
 
     _reader: Reader | None = None
+    _narrow: Network | None = None
 
     def fingerprint(self) -> str:
         names = (*hub.needed_files(self._card), "special_tokens_map.json")
@@ -140,15 +142,31 @@ class _Onnx(FileModel):
         self._reading()
         self._loaded(quick=True)
 
-    def _loaded(self, quick: bool = False) -> Network:
+    def _loaded(self, *, quick: bool = False, narrow: bool = False) -> Network:
+        """The network, opened when it is first needed: for one text, or `narrow`, for batches side by side."""
         with self._lock:
-            if self._model is None:
+            narrow = narrow and self._lanes()[0] > 1
+            found: Network | None = self._narrow if narrow else self._model
+            if found is None:
+                threads = self._lanes()[1] if narrow else self._threads
                 with self._faults():
                     place = place_of(self._card, self.precision, self._device)
                     graph, strict = self._derived(), self._device == "cuda"
-                    self._model = Network(graph, self._threads, self.precision, place, quick=quick, strict=strict)
-            found: Network = self._model
+                    found = Network(graph, threads, self.precision, place, quick=quick, strict=strict)
+                if narrow:
+                    self._narrow = found
+                else:
+                    self._model = found
             return found
+
+    def _lanes(self) -> tuple[int, int | None]:
+        """How many batches run at once, and on how many threads each."""
+        alone = self.precision == "bf16" or place_of(self._card, self.precision, self._device) != "cpu"
+        return (1, self._threads) if alone else lanes_of(self._threads)
+
+    def _network(self, count: int, side: str) -> Network:
+        """The network for so many texts."""
+        return self._loaded(quick=side == "queries", narrow=side == "documents" or count > 1)
 
     def _derived(self) -> Derived:
         return derived(self._source(), self._wanted(), self.precision, self._cache_dir)
@@ -174,7 +192,7 @@ class _Onnx(FileModel):
         self, texts: Sequence[Ids | Pair], sizes: Sizes, side: str
     ) -> Iterator[tuple[Places, NDArray[np.float32]]]:
         """Batch by batch the places of its texts, and their rows."""
-        network = self._loaded(quick=side == "queries")
+        network = self._network(len(texts), side)
 
         def run(batch: Places) -> NDArray[np.float32]:
             rows = network.rows([texts[place] for place in batch], side)
@@ -183,7 +201,8 @@ class _Onnx(FileModel):
             return rows
 
         lengths = [len(text.ids if isinstance(text, Pair) else text) for text in texts]
-        return self._batches(lengths, sizes[network.place], run)
+        lanes = self._lanes()[0] if network.place == "cpu" else 1
+        return self._batches(lengths, sizes[network.place], run, lanes)
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -237,7 +256,7 @@ class OnnxSparse(_Onnx):
 
     def _encode(self, ids: Sequence[Ids], side: str) -> list[SparseVector]:
         encoded: list[Any] = [None] * len(ids)
-        pooled = bool(ids) and self._loaded(quick=side == "queries").graph.pooled
+        pooled = bool(ids) and self._network(len(ids), side).graph.pooled
         for batch, rows in self._rows(ids, _SPLADE_BATCH, side):
             if self._looked_up():
                 rows[:, self._tabled().special] = 0

@@ -101,7 +101,7 @@ class FileModel(ABC):
         return counted(tokenizer, texts)
 
     def _batches(
-        self, lengths: Sequence[int], size: tuple[int, int], run: Callable[[Places], Result]
+        self, lengths: Sequence[int], size: tuple[int, int], run: Callable[[Places], Result], lanes: int = 1
     ) -> Iterator[tuple[Places, Result]]:
         """Run batches of (tokens, texts) at most `size`, by what the model reads of each text; see `in_batches`.
 
@@ -111,7 +111,7 @@ class FileModel(ABC):
         limit = self._card.max_tokens or max(lengths, default=1)
         read = [min(length, limit) for length in lengths]
         with self._running():
-            yield from in_batches(read, run, self._room, budget=size[0], limit=size[1])
+            yield from in_batches(read, run, self._room, budget=size[0], limit=size[1], lanes=lanes)
 
     def _folder(self) -> Path:
         if self._found is None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hybrid_search.encoders import batching, load
 from hybrid_search.encoders.batching import Room, in_batches, out_of_memory
 from hybrid_search.encoders.catalog import BUNDLED_HYBRID, card
+from hybrid_search.encoders.lanes import LANES
 from hybrid_search.errors import ModelError
 from tests import hub_models
 
@@ -41,15 +42,16 @@ class Small:
         self.sizes.append(texts)
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 3])
 @given(st.lists(st.integers(0, 600), max_size=60), st.integers(1, 9))
-def test_every_place_once_whatever_fits(lengths, most):
+def test_every_place_once_whatever_fits(lanes, lengths, most):
     small, room, seen = Small(most), Room(), []
 
     def run(batch):
         small.take(len(batch))
         return [lengths[place] for place in batch]
 
-    for batch, found in in_batches(lengths, run, room, budget=2000, limit=16):
+    for batch, found in in_batches(lengths, run, room, budget=2000, limit=16, lanes=lanes):
         assert found == [lengths[place] for place in batch]
         seen += batch.tolist()
     assert sorted(seen) == list(range(len(lengths)))
@@ -126,12 +128,12 @@ def starved(monkeypatch, holder, name, small, count):
 def test_onnx_goes_on_in_smaller_batches(models, tmp_path, monkeypatch):
     encoder = load(card(str(models["sparse"]), "sparse"), cache_dir=tmp_path)
     wanted, small = encoder.encode_documents(TEXTS), Small(4)
-    starved(monkeypatch, encoder._loaded(), "rows", small, len)
+    starved(monkeypatch, encoder._loaded(narrow=True), "rows", small, len)
     same(encoder.encode_documents(TEXTS), wanted)
     assert len(small.tries) > len(small.sizes) > len(TEXTS) / 4
     before = len(small.tries) - len(small.sizes)
     same(encoder.encode_queries(TEXTS), wanted)
-    assert len(small.tries) - len(small.sizes) <= before + 1
+    assert len(small.tries) - len(small.sizes) <= before + 2 * LANES  # as many are under way when the first one fails
     small.most = 0
     with pytest.raises(ModelError, match=r"Memory is not enough for .*splade, even for one text.*--device cpu"):
         encoder.encode_documents(["music"])
@@ -140,7 +142,7 @@ def test_onnx_goes_on_in_smaller_batches(models, tmp_path, monkeypatch):
 def test_scores_come_back_in_order(models, tmp_path, monkeypatch):
     encoder = load(card(str(models["reranker"]), "reranker"), cache_dir=tmp_path)
     wanted = encoder.score("music", TEXTS)
-    starved(monkeypatch, encoder._loaded(), "rows", Small(4), len)
+    starved(monkeypatch, encoder._loaded(narrow=True), "rows", Small(4), len)
     np.testing.assert_allclose(encoder.score("music", TEXTS), wanted, atol=1e-5)
 
 
@@ -172,7 +174,7 @@ def test_torch_goes_on_in_smaller_batches(models, tmp_path, monkeypatch):
 @pytest.mark.parametrize("place", ["cpu", "cuda"])
 def test_batches_are_larger_on_a_gpu(models, tmp_path, monkeypatch, place):
     encoder, small = load(card(str(models["sparse"]), "sparse"), cache_dir=tmp_path), Small(1000)
-    network = encoder._loaded()
+    network = encoder._loaded(narrow=True)
     network.place = place
     starved(monkeypatch, network, "rows", small, len)
     encoder.encode_documents(["music"] * 128)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders.batching import Places
 from hybrid_search.encoders.files import file_hash, fingerprint_of
+from hybrid_search.encoders.lanes import lanes_of
 from hybrid_search.encoders.seat import FileModel
 from hybrid_search.encoders.sessions import open_session
 from hybrid_search.encoders.sparsity import kept, sparse_rows
@@ -43,6 +44,7 @@ class BundledHybrid(FileModel):
     ) -> None:
         super().__init__(card, cache_dir=cache_dir, threads=threads)
         self._found = folder
+        self._narrow: Any = None
 
     def fingerprint(self) -> str:
         folder = self._folder()
@@ -69,29 +71,42 @@ class BundledHybrid(FileModel):
         encoded: list[Any] = [None] * len(ids)
         lengths = [len(each) for each in ids]
 
+        narrow = side == DOCUMENT or len(ids) > 1
         if ids:
-            self._loaded()  # its faults are not those of a batch
+            self._loaded(quick=side == QUERY, narrow=narrow)  # its faults are not those of a batch
 
         def run(batch: Places) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            return self._run([ids[place] for place in batch], side)
+            return self._run([ids[place] for place in batch], side, narrow)
 
-        for batch, (sparse, dense) in self._batches(lengths, (BATCH_TOKENS, BATCH_TEXTS), run):
+        lanes, _ = lanes_of(self._threads)
+        for batch, (sparse, dense) in self._batches(lengths, (BATCH_TOKENS, BATCH_TEXTS), run, lanes):
             for place, vector, row in zip(batch, sparse_rows(sparse, 0), dense, strict=True):
                 encoded[place] = (kept(vector, MAX_ACTIVE_DIMS[side], 0.0), row)
         return encoded
 
-    def _run(self, ids: Sequence[Ids], side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(
+        self, ids: Sequence[Ids], side: int, narrow: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         attended = attention(ids)
         tokens, mask = filled(ids, attended, np.int64), attended.astype(np.int64)
         given = {"input_ids": tokens, "attention_mask": mask, "side": np.array(side, dtype=np.int64)}
-        sparse, dense = self._loaded(quick=side == QUERY).run(["sparse", "dense"], given)
+        sparse, dense = self._loaded(quick=side == QUERY, narrow=narrow).run(["sparse", "dense"], given)
         return sparse, dense
 
-    def _loaded(self, quick: bool = False) -> Any:
+    def _loaded(self, *, quick: bool = False, narrow: bool = False) -> Any:
+        """The session, opened when it is first needed: for one text, or `narrow`, for batches side by side."""
+        lanes, each = lanes_of(self._threads)
         with self._lock:
-            if self._model is None:
-                self._model = open_session(str(self._folder() / FILES[0]), {}, threads=self._threads, quick=quick)
-            return self._model
+            wide = not narrow or lanes == 1
+            found = self._model if wide else self._narrow
+            if found is None:
+                threads = self._threads if wide else each
+                found = open_session(str(self._folder() / FILES[0]), {}, threads=threads, quick=quick)
+                if wide:
+                    self._model = found
+                else:
+                    self._narrow = found
+            return found
 
     def _folder(self) -> Path:
         folder = self._found or FOLDER
