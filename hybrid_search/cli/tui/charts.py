@@ -1,0 +1,173 @@
+"""Evidence as pictures made of signs: what each matched term gave, and where two legs placed the hits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from textual.content import Content
+
+from hybrid_search.cli.tui.lines import FAINT, MUTED, Part, printable, style_of
+from hybrid_search.results import MatchedTerm, Results
+from hybrid_search.types import LegName
+
+TERM = 14
+"""Cells for a term, at most."""
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of a share of `width` cells, in halves of a cell; never quite nothing.
+
+    >>> bar(0.5, 4), bar(0.375, 4), bar(0.0, 4)
+    ('━━', '━╸', '╸')
+    """
+    halves = max(1, round(share * width * 2))
+    return "━" * (halves // 2) + "╸" * (halves % 2)
+
+
+def bars(terms: Sequence[MatchedTerm], width: int, height: int) -> Content:
+    """One line a term, the greatest contribution first: its bar, and query weight × document weight.
+
+    Args:
+        terms: what a hit shares with the query.
+        width, height: of the room, in cells; the terms that have none are summed in the last line.
+    """
+    if not terms:
+        return Content.styled("No words in common with the query,\nnor with what it expands to.", MUTED)
+    terms = sorted(terms, key=lambda term: -term.contribution)
+    shown = terms if len(terms) <= height else terms[: max(1, height - 1)]
+    left = terms[len(shown) :]
+    legs = list(dict.fromkeys(term.leg for term in terms))
+    names = [printable(t.term) + (f" {t.leg}" if len(legs) > 1 else "") for t in shown]
+    name_width = min(TERM, max(map(cell_len, names)))
+    product = width >= name_width + 34
+    room = max(4, width - name_width - (8 if not product else 22))
+    top = max(abs(term.contribution) for term in terms)
+    lines: list[Content] = []
+    for name, term in zip(names, shown, strict=True):
+        share = abs(term.contribution) / top
+        drawn = bar(share, room)
+        factors = f"{term.query_weight:5.2f} × {term.document_weight:<5.2f}" if product else ""
+        parts: list[Part] = [(set_cell_size(name, name_width), style_of(term.in_query)), " "]
+        parts += [(drawn.ljust(room), "$warning" if term.in_query else "$accent")]
+        parts += [(f" {term.contribution:5.2f}", "bold"), (f"  {factors}" if factors else "", FAINT)]
+        lines.append(Content.assemble(*parts))
+    if left:
+        lines.append(Content.styled(f"and {len(left)} more, {sum(t.contribution for t in left):.2f} together", MUTED))
+    return Content("\n").join(lines)
+
+
+class Dot(NamedTuple):
+    """Where two legs placed a hit, from 1; None where the leg did not find it."""
+
+    across: int | None
+    down: int | None
+
+
+def dots_of(results: Results, legs: tuple[LegName, LegName]) -> list[Dot]:
+    """A dot for every hit."""
+    places = [(hit.legs.get(legs[0]), hit.legs.get(legs[1])) for hit in results]
+    return [Dot(a.rank if a else None, b.rank if b else None) for a, b in places]
+
+
+def scaled(rank: int | None, top: int, cells: int) -> int:
+    """The cell of a rank on a logarithmic scale from 1 to `top`; the last of the cells is for what has no rank.
+
+    >>> [scaled(rank, 100, 9) for rank in (1, 10, 100, None)]
+    [0, 4, 7, 8]
+    """
+    if rank is None:
+        return cells - 1
+    return round(math.log(min(rank, top)) / math.log(max(top, 2)) * (cells - 2))
+
+
+def grid(dots: Sequence[Dot], selected: int, legs: tuple[LegName, LegName], width: int, height: int) -> Content:
+    """Ranks against ranks, the best at the top left, on logarithmic scales; the selected hit stands out.
+
+    Args:
+        dots: one a hit.
+        selected: the place of one of them.
+        legs: the one whose ranks go across, the one whose ranks go down.
+        width, height: in cells.
+    """
+    ranks = [rank for dot in dots for rank in dot if rank is not None]
+    top = max([10, *ranks])
+    margin = max(3, len(str(top)))
+    columns, rows = max(6, width - margin - 2), max(4, height - 2)
+    cells: dict[tuple[int, int], tuple[str, str]] = {}
+    chosen = dots[selected]
+    at = scaled(chosen.across, top, columns), scaled(chosen.down, top, rows)
+    cells |= {(column, at[1]): ("┈", FAINT) for column in range(at[0])}
+    cells |= {(at[0], row): ("┊", FAINT) for row in range(at[1])}
+    for dot in dots:
+        cells[scaled(dot.across, top, columns), scaled(dot.down, top, rows)] = ("•", "$primary")
+    cells[at] = ("◉", "bold $warning")
+    ticks = {scaled(rank, top, rows): str(rank) for rank in ticked(top)} | {rows - 1: "–"}
+    lines = [_ruler(top, columns, margin, legs[0])]
+    for row in range(rows):
+        signs = [cells.get((column, row), (" ", "")) for column in range(columns)]
+        mine = row == at[1]
+        label = str(chosen.down or "–") if mine else ticks.get(row, "")
+        parts: list[Part] = [(f"{label:>{margin}}", "bold $warning" if mine else FAINT), (" │", FAINT), *signs]
+        lines.append(Content.assemble(*parts))
+    lines.append(Content.assemble((f"{' ' * margin} ↓ ranks in {legs[1]}", MUTED)))
+    return Content("\n").join(lines[: max(1, height)])
+
+
+def _ruler(top: int, columns: int, margin: int, leg: LegName) -> Content:
+    """The scale across, and whose it is."""
+    line = [" "] * columns
+    for rank in ticked(top):
+        at = scaled(rank, top, columns)
+        if at + len(str(rank)) < columns - 1:
+            line[at : at + len(str(rank))] = str(rank)
+    line[-1] = "–"
+    name = f" ranks in {leg} →"
+    start = 2
+    if len(name) + start < columns:
+        free = next((n for n in range(start, columns - len(name)) if not "".join(line[n : n + len(name)]).strip()), None)
+        if free is not None:
+            line[free : free + len(name)] = name
+    return Content.assemble(" " * (margin + 2), ("".join(line), FAINT))
+
+
+def ticked(top: int) -> list[int]:
+    """1, the powers of ten, and the end of the scale.
+
+    >>> ticked(100), ticked(37)
+    ([1, 10, 100], [1, 10, 37])
+    """
+    powers = [10**n for n in range(len(str(top)) + 1) if 10**n <= top]
+    return powers if powers[-1] * 2 > top else [*powers, top]
+
+
+def curve(scores: Sequence[float], selected: int, leg: LegName, width: int, height: int) -> Content:
+    """Of one leg alone: the score of each hit, as columns by rank; the selected one stands out."""
+    rows = max(1, height - 1)
+    top, low = max(scores), min(0.0, *scores)
+    wide = max(1, min(3, width // max(1, len(scores))))
+    lines = []
+    for row in reversed(range(rows)):
+        parts: list[Part] = []
+        for place, score in enumerate(scores):
+            filled = ((score - low) / ((top - low) or 1.0) * rows - row) * 8
+            sign = " ▁▂▃▄▅▆▇█"[max(0, min(8, round(filled)))]
+            style = "$warning" if place == selected else "$primary"
+            parts.append(((sign * max(1, wide - 1)).ljust(wide), style))
+        lines.append(Content.assemble(*parts))
+    lines.append(Content.styled(f"scores in {leg}, by rank", MUTED))
+    return Content("\n").join(lines)
+
+
+def legs_plot(results: Results, selected: int, width: int, height: int) -> Content:
+    """The first two legs of an answer against each other, or the scores of the only one."""
+    if not len(results) or width < 12 or height < 3:
+        return Content("")
+    if len(results.legs) == 1:
+        leg = results.legs[0]
+        places = [hit.legs[leg] for hit in results]
+        return curve([place.score if place else 0.0 for place in places], selected, leg, width, height)
+    legs = (results.legs[0], results.legs[1])
+    return grid(dots_of(results, legs), selected, legs, width, height)

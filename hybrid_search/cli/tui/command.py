@@ -1,0 +1,58 @@
+"""`hybrid-search tui`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Annotated
+
+import typer
+
+from hybrid_search.cli.search import Built, BuiltDense, BuiltSparse
+from hybrid_search.cli.verb import given
+from hybrid_search.errors import InvalidArgument, MissingExtra, StoreError
+
+
+def tui(
+    collection: Annotated[
+        str | None,
+        typer.Option("-c", "--collection", metavar="NAME", help="The collection; choose on the screen if left out."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", metavar="N", help="Documents a page.")] = 20,
+    profile: Built = "auto",
+    sparse: BuiltSparse = None,
+    dense: BuiltDense = None,
+) -> None:
+    """Search as you type, on the whole screen, and see why each hit is one.
+
+    Example: `hybrid-search tui -c movies`
+    """
+    if importlib.util.find_spec("textual") is None:
+        raise MissingExtra("tui", "The full-screen search")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise InvalidArgument(
+            "tui needs a terminal to draw on, and this is none. Where input or output is a pipe or a file, take: "
+            "hybrid-search search QUERY -c NAME"
+        )
+    from hybrid_search.asking import Request
+    from hybrid_search.cli.tui.app import SearchApp
+    from hybrid_search.profiles import open_place
+    from hybrid_search.searcher import Searcher
+
+    Request(k=k)  # refuses what cannot be meant, before the screen is taken
+    settings = given.settings()
+
+    def opened(name: str) -> Searcher:
+        return Searcher.open(name, settings=settings, profile=profile, sparse=sparse, dense=dense)
+
+    names = [collection] if collection else open_place(None, settings).names()
+    if not names:
+        raise StoreError("There is no collection to search yet. Build one: hybrid-search index SOURCE -c NAME")
+    if len(names) > 1:
+        SearchApp(names, opened, k=k).run()
+        return
+    searcher = opened(names[0])  # its errors end as those of `search` do, with a message and an exit code
+    try:
+        SearchApp(names, lambda name: searcher, k=k).run()
+    finally:
+        searcher.close()
