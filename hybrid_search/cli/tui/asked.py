@@ -33,7 +33,7 @@ class Asked:
         options: Options = {"k": self.k, "mode": self.mode, "fusion": self.fusion, "offset": self.offset}
         options["explain"] = True
         if self.rerank:
-            options.update(rerank=True, rerank_budget_ms=RERANK_BUDGET_MS)
+            options["rerank"], options["rerank_budget_ms"] = True, RERANK_BUDGET_MS
         if self.where.strip():
             options["where"] = self.where
         return options

@@ -32,30 +32,33 @@ def bars(terms: Sequence[MatchedTerm], width: int, height: int) -> Content:
 
     Args:
         terms: what a hit shares with the query.
-        width, height: of the room, in cells; the terms that have none are summed in the last line.
+        width: of the room, in cells.
+        height: of the room, in lines; the last one tells the sum, and how many terms had no room.
     """
     if not terms:
-        return Content.styled("No words in common with the query,\nnor with what it expands to.", MUTED)
+        return Content.styled(
+            "No word in common with the query, nor with what it\nexpands to: found by meaning.", MUTED
+        )
     terms = sorted(terms, key=lambda term: -term.contribution)
-    shown = terms if len(terms) <= height else terms[: max(1, height - 1)]
-    left = terms[len(shown) :]
+    shown = terms[: max(1, height - 1)]
     legs = list(dict.fromkeys(term.leg for term in terms))
-    names = [printable(t.term) + (f" {t.leg}" if len(legs) > 1 else "") for t in shown]
+    names = [printable(term.term) + (f" {term.leg}" if len(legs) > 1 else "") for term in shown]
     name_width = min(TERM, max(map(cell_len, names)))
-    product = width >= name_width + 34
-    room = max(4, width - name_width - (8 if not product else 22))
+    factors = width >= name_width + 34
+    room = max(4, width - name_width - (22 if factors else 8))
     top = max(abs(term.contribution) for term in terms)
     lines: list[Content] = []
     for name, term in zip(names, shown, strict=True):
-        share = abs(term.contribution) / top
-        drawn = bar(share, room)
-        factors = f"{term.query_weight:5.2f} × {term.document_weight:<5.2f}" if product else ""
-        parts: list[Part] = [(set_cell_size(name, name_width), style_of(term.in_query)), " "]
-        parts += [(drawn.ljust(room), "$warning" if term.in_query else "$accent")]
-        parts += [(f" {term.contribution:5.2f}", "bold"), (f"  {factors}" if factors else "", FAINT)]
+        name = name if cell_len(name) <= name_width else set_cell_size(name, name_width - 1) + "…"
+        product = f"  {term.query_weight:5.2f} × {term.document_weight:.2f}" if factors else ""
+        parts: list[Part] = [(name, style_of(term.in_query)), " " * (name_width + 1 - cell_len(name))]
+        parts += [(bar(abs(term.contribution) / top, room).ljust(room), "$warning" if term.in_query else "$secondary")]
+        parts += [(f" {term.contribution:5.2f}", "bold"), (product, FAINT)]
         lines.append(Content.assemble(*parts))
-    if left:
-        lines.append(Content.styled(f"and {len(left)} more, {sum(t.contribution for t in left):.2f} together", MUTED))
+    sums = {leg: sum(term.contribution for term in terms if term.leg == leg) for leg in legs}
+    told = " and ".join(f"{total:.2f} in {leg}" for leg, total in sums.items())
+    more = f"{len(terms) - len(shown)} more terms; " if len(terms) > len(shown) else ""
+    lines.append(Content.styled(f"{more}together {told}", FAINT))
     return Content("\n").join(lines)
 
 
@@ -90,7 +93,8 @@ def grid(dots: Sequence[Dot], selected: int, legs: tuple[LegName, LegName], widt
         dots: one a hit.
         selected: the place of one of them.
         legs: the one whose ranks go across, the one whose ranks go down.
-        width, height: in cells.
+        width: of the room, in cells.
+        height: of the room, in lines.
     """
     ranks = [rank for dot in dots for rank in dot if rank is not None]
     top = max([10, *ranks])
@@ -105,32 +109,34 @@ def grid(dots: Sequence[Dot], selected: int, legs: tuple[LegName, LegName], widt
         cells[scaled(dot.across, top, columns), scaled(dot.down, top, rows)] = ("•", "$primary")
     cells[at] = ("◉", "bold $warning")
     ticks = {scaled(rank, top, rows): str(rank) for rank in ticked(top)} | {rows - 1: "–"}
-    lines = [_ruler(top, columns, margin, legs[0])]
+    lines = [_ruler(top, columns, margin, at[0], chosen.across)]
     for row in range(rows):
         signs = [cells.get((column, row), (" ", "")) for column in range(columns)]
         mine = row == at[1]
         label = str(chosen.down or "–") if mine else ticks.get(row, "")
         parts: list[Part] = [(f"{label:>{margin}}", "bold $warning" if mine else FAINT), (" │", FAINT), *signs]
         lines.append(Content.assemble(*parts))
-    lines.append(Content.assemble((f"{' ' * margin} ↓ ranks in {legs[1]}", MUTED)))
+    lines.append(
+        Content.assemble(" " * (margin + 2), ("ranks: → ", FAINT), (legs[0], MUTED), ("   ↓ ", FAINT), (legs[1], MUTED))
+    )
     return Content("\n").join(lines[: max(1, height)])
 
 
-def _ruler(top: int, columns: int, margin: int, leg: LegName) -> Content:
-    """The scale across, and whose it is."""
+def _ruler(top: int, columns: int, margin: int, at: int, chosen: int | None) -> Content:
+    """The scale across, with the rank of the selected hit at its place."""
     line = [" "] * columns
-    for rank in ticked(top):
-        at = scaled(rank, top, columns)
-        if at + len(str(rank)) < columns - 1:
-            line[at : at + len(str(rank))] = str(rank)
     line[-1] = "–"
-    name = f" ranks in {leg} →"
-    start = 2
-    if len(name) + start < columns:
-        free = next((n for n in range(start, columns - len(name)) if not "".join(line[n : n + len(name)]).strip()), None)
-        if free is not None:
-            line[free : free + len(name)] = name
-    return Content.assemble(" " * (margin + 2), ("".join(line), FAINT))
+    for rank in ticked(top):
+        cell = scaled(rank, top, columns)
+        if cell + len(str(rank)) < columns:
+            line[cell : cell + len(str(rank))] = str(rank)
+    label = str(chosen or "–")
+    first = min(at, columns - len(label))
+    around = slice(max(0, first - 1), first + len(label) + 1)
+    line[around] = [" " if sign != "–" else sign for sign in line[around]]
+    line[first : first + len(label)] = label
+    scale = Content.styled("".join(line[:columns]), FAINT)
+    return Content(" " * (margin + 2)) + scale.stylize("bold $warning", first, first + len(label))
 
 
 def ticked(top: int) -> list[int]:

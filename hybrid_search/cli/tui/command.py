@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from hybrid_search.cli.search import Built, BuiltDense, BuiltSparse
-from hybrid_search.cli.verb import given
+from hybrid_search.cli.verb import FAILED, given
 from hybrid_search.errors import InvalidArgument, MissingExtra, StoreError
 
 
@@ -48,11 +51,22 @@ def tui(
     names = [collection] if collection else open_place(None, settings).names()
     if not names:
         raise StoreError("There is no collection to search yet. Build one: hybrid-search index SOURCE -c NAME")
-    if len(names) > 1:
-        SearchApp(names, opened, k=k).run()
-        return
-    searcher = opened(names[0])  # its errors end as those of `search` do, with a message and an exit code
+    if len(names) == 1:
+        searcher = opened(names[0])  # its errors end as those of `search` do, with a message and an exit code
+        app = SearchApp(names, lambda name: searcher, k=k)
+    else:
+        app = SearchApp(names, opened, k=k)
+    with _quiet():
+        app.run()
+    if app.return_code:
+        raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No log lines meanwhile: they would be written across the screen."""
+    logging.disable(logging.CRITICAL)
     try:
-        SearchApp(names, lambda name: searcher, k=k).run()
+        yield
     finally:
-        searcher.close()
+        logging.disable(logging.NOTSET)

@@ -13,23 +13,39 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
+from hybrid_search.cli.tui.lines import legend
+
+KEYS = (
+    ("↑ ↓", "the hit above, the hit below"),
+    ("PgUp PgDn", "the hits before these, the hits after these"),
+    ("Shift+↑ ↓", "scroll the document"),
+    ("Ctrl+L", "legs: all of them fused, then each alone"),
+    ("Ctrl+G", "fusion: rrf, dbsf, minmax"),
+    ("Ctrl+R", "re-ranking on or off"),
+    ("Ctrl+F", "filter; Enter keeps it, Esc goes back to the last good one"),
+    ("Ctrl+O", "open the document in $VISUAL or $EDITOR, at its line"),
+    ("Ctrl+Y", "copy the hit as a citation"),
+    ("Esc", "clear the query"),
+    ("Ctrl+P", "colours and more"),
+    ("Ctrl+Q Ctrl+C", "leave"),
+)
+
 
 class Choose(ModalScreen[str]):
     """Asks which collection to search."""
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
-        self._names = tuple(names)
+        self._collections = tuple(names)
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog") as dialog:
-            dialog.can_focus = False
+        with VerticalScroll(classes="dialog", can_focus=False) as dialog:
             dialog.border_title = "Which collection?"
-            yield OptionList(*(Content(name) for name in self._names))
+            yield OptionList(*(Content(name) for name in self._collections))
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._names[event.option_index])
+        self.dismiss(self._collections[event.option_index])
 
 
 class Help(ModalScreen[None]):
@@ -37,12 +53,8 @@ class Help(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,enter,q", "dismiss", "Back")]
 
-    def __init__(self, keys: Sequence[tuple[str, str]], legend: Content) -> None:
-        super().__init__()
-        self._keys, self._legend = tuple(keys), legend
-
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_title = "Keys"
-            lines = [Content.assemble((f"{key:<16}", "bold $primary"), does) for key, does in self._keys]
-            yield Static(Content("\n").join([*lines, Content(""), self._legend]))
+            keys = [Content.assemble((f"{key:<15}", "bold $primary"), does) for key, does in KEYS]
+            yield Static(Content("\n").join([*keys, Content(""), legend()]))

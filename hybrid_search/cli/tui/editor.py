@@ -15,9 +15,13 @@ from hybrid_search.errors import InvalidArgument
 USUAL = ("nano", "vim", "vi", "notepad")
 """What is looked for where neither VISUAL nor EDITOR is set."""
 
-_AT_COLON = {"code", "code-insiders", "codium", "cursor", "zed", "subl", "hx", "helix"}
-_NEED_FLAGS = {"code": ("--wait", "--goto"), "code-insiders": ("--wait", "--goto"), "codium": ("--wait", "--goto")}
-_NEED_FLAGS |= {"cursor": ("--wait", "--goto"), "zed": ("--wait",), "subl": ("--wait",)}
+_AT_COLON: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("code", "code-insiders", "codium", "cursor"), ("--wait", "--goto")),
+    **dict.fromkeys(("zed", "subl"), ("--wait",)),
+    **dict.fromkeys(("hx", "helix"), ()),
+}
+"""Editors that want `path:line`, and what else they need so that they open there and we wait."""
+
 _NO_LINE = {"notepad"}
 _LINE = re.compile(r"^(?P<path>.+):(?P<line>\d+)$")
 
@@ -67,6 +71,6 @@ def command(
         raise InvalidArgument("No editor is set. Set one before you start: export EDITOR=vim")
     name = Path(words[0]).stem.lower()
     if name in _AT_COLON:
-        missing = [flag for flag in _NEED_FLAGS.get(name, ()) if flag not in words]
+        missing = [flag for flag in _AT_COLON[name] if flag not in words]
         return [*words, *missing, f"{place.path}:{place.line}"]
     return [*words, str(place.path)] if name in _NO_LINE else [*words, f"+{place.line}", str(place.path)]

@@ -1,4 +1,4 @@
-"""Words on the screen: a hit in the list, the document beside it, the status, a citation. Pure functions of an answer."""
+"""Words on the screen: a hit in the list, the document beside it, the status, a citation. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import Any
 
 from textual.content import Content
 
+from hybrid_search.asking import HYBRID
 from hybrid_search.cli.tui.asked import Asked
 from hybrid_search.results import DocumentHit, MatchedTerm, Passage, Results
 from hybrid_search.types import Mode
 
 LITERAL = "bold $warning"
-EXPANSION = "$accent underline"
+EXPANSION = "$secondary underline"
+SET = "bold $primary"
 MUTED = "$foreground 65%"
 FAINT = "$foreground 40%"
-LEG_STYLES = ("$primary", "$success", "$secondary")
+LEG_STYLES = ("$primary", "$success", "$accent")
 """By place of the leg among those of the collection."""
 
 WORDS_SHOWN = 5
@@ -66,10 +68,10 @@ def move(moved: int | None) -> tuple[str, str]:
     """The sign for a move, and its style.
 
     >>> move(3), move(-2), move(0), move(None)
-    (('▲3', '$success'), ('▼2', '$error'), ('·', '$foreground 40%'), ('new', '$accent'))
+    (('▲3', '$success'), ('▼2', '$error'), ('·', '$foreground 40%'), ('new', '$secondary'))
     """
     if moved is None:
-        return "new", "$accent"
+        return "new", "$secondary"
     if moved == 0:
         return "·", FAINT
     return (f"▲{moved}", "$success") if moved > 0 else (f"▼{-moved}", "$error")
@@ -175,15 +177,18 @@ def path_line(hit: DocumentHit, results: Results) -> Content:
     return Content.assemble(*parts)
 
 
-def controls(asked: Asked, modes: Sequence[Mode]) -> Content:
-    """What the keys have set."""
-    hybrid = asked.mode == "hybrid" or "+" in asked.mode
-    legs = " + ".join(mode for mode in modes if mode != "hybrid") if asked.mode == "hybrid" else ""
-    parts: list[Part] = [("legs ", MUTED), (asked.mode, "bold $primary")]
-    parts += [(f" ({legs})", FAINT)] if legs else []
-    parts += [("   fusion ", MUTED), (asked.fusion, "bold $primary") if hybrid else ("none", FAINT)]
-    parts += [("   re-rank ", MUTED), ("on", "bold $success") if asked.rerank else ("off", FAINT)]
-    parts += [("   filter ", MUTED), ("on", "bold $success") if asked.where.strip() else ("none", FAINT)]
+def controls(asked: Asked, modes: Sequence[Mode], *, brief: bool = False) -> Content:
+    """What the keys have set; in few words where there is little room."""
+    legs = " + ".join(mode for mode in modes if mode != HYBRID) if asked.mode == HYBRID and not brief else ""
+    fusion = asked.fusion if asked.mode == HYBRID else "none"
+    parts: list[Part] = [("" if brief else "legs ", MUTED), (asked.mode, SET), (f" ({legs})" if legs else "", FAINT)]
+    for name, value, is_set in (
+        ("" if brief else "fusion ", fusion, fusion != "none"),
+        ("re-rank ", "on" if asked.rerank else "off", asked.rerank),
+        ("filter ", "on" if asked.where.strip() else "none", bool(asked.where.strip())),
+    ):
+        if not brief or is_set or name:
+            parts += [("  " if brief else "   "), (name, MUTED), (value, SET if is_set else FAINT)]
     return Content.assemble(*parts)
 
 
@@ -206,8 +211,12 @@ def citation(hit: DocumentHit) -> str:
 def legend() -> Content:
     """How to read the marks and the plot."""
     return Content.assemble(
-        ("in the query", LITERAL), "   a word of the query itself\n",
-        ("by expansion", EXPANSION), "   a word that the model adds to the query\n",
-        ("▲3 ▼2 new", MUTED), "      how far a hit moved when legs, fusion, filter or re-ranking changed\n",
-        ("◉ •", MUTED), "            the selected hit and the others, by their ranks in two legs",
+        ("in the query", LITERAL),
+        "   a word of the query itself\n",
+        ("by expansion", EXPANSION),
+        "   a word that the model adds to the query\n",
+        ("▲3 ▼2 new", MUTED),
+        "      how far a hit moved when legs, fusion, filter or re-ranking changed\n",
+        ("◉ •", MUTED),
+        "            the selected hit and the others, by their ranks in two legs",
     )

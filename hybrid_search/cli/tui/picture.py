@@ -1,7 +1,7 @@
 """Takes the picture in README: `python -m hybrid_search.cli.tui.picture FILE.svg [QUERY]`.
 
-Indexes the films with the bundled models into a store of its own, searches them on a screen that nobody sees, and writes
-what stands there.
+Indexes the films with the bundled models into a store of its own, searches them on a screen that nobody sees, and
+writes what stands there.
 """
 
 from __future__ import annotations
