@@ -58,7 +58,7 @@ def bars(terms: Sequence[MatchedTerm], width: int, height: int) -> Content:
     sums = {leg: sum(term.contribution for term in terms if term.leg == leg) for leg in legs}
     told = " and ".join(f"{total:.2f} in {leg}" for leg, total in sums.items())
     more = f"{len(terms) - len(shown)} more terms; " if len(terms) > len(shown) else ""
-    lines.append(Content.styled(f"{more}together {told}", FAINT))
+    lines.append(Content.styled(f"{more}sum {told}", FAINT))
     return Content("\n").join(lines)
 
 

@@ -32,7 +32,7 @@ def tui(
     """
     if importlib.util.find_spec("textual") is None:
         raise MissingExtra("tui", "The full-screen search")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not on_terminal():
         raise InvalidArgument(
             "tui needs a terminal to draw on, and this is none. Where input or output is a pipe or a file, take: "
             "hybrid-search search QUERY -c NAME"
@@ -60,6 +60,11 @@ def tui(
         app.run()
     if app.return_code:
         raise typer.Exit(FAILED)
+
+
+def on_terminal() -> bool:
+    """Whether a person sees what is drawn and can press keys."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 @contextmanager
