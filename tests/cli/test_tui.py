@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 import threading
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,12 +74,11 @@ def drive(app, play, size=(120, 40)):
     return asyncio.run(whole())
 
 
-async def until(pilot, holds):
-    for _ in range(500):
+async def until(pilot, holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come"
         await pilot.pause(0.01)
-        if holds():
-            return
-    raise AssertionError("it did not come")
 
 
 async def settled(pilot):

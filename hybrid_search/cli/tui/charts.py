@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,10 +43,11 @@ def bars(terms: Sequence[MatchedTerm], width: int, height: int) -> Content:
     terms = sorted(terms, key=lambda term: -term.contribution)
     shown = terms[: max(1, height - 1)]
     legs = list(dict.fromkeys(term.leg for term in terms))
-    names = [printable(term.term) + (f" {term.leg}" if len(legs) > 1 else "") for term in shown]
-    name_width = min(TERM, max(map(cell_len, names)))
+    # Of a word piece, `##ist`, the signs that say so are not for reading.
+    names = [printable(re.sub("^##", "…", term.term)) + (f" {term.leg}" if len(legs) > 1 else "") for term in shown]
+    name_width = max(3, min(TERM, width - 12, max(map(cell_len, names))))
     factors = width >= name_width + 34
-    room = max(4, width - name_width - (22 if factors else 8))
+    room = max(1, width - name_width - (22 if factors else 8))
     top = max(abs(term.contribution) for term in terms)
     lines: list[Content] = []
     for name, term in zip(names, shown, strict=True):
@@ -123,20 +125,17 @@ def grid(dots: Sequence[Dot], selected: int, legs: tuple[LegName, LegName], widt
 
 
 def _ruler(top: int, columns: int, margin: int, at: int, chosen: int | None) -> Content:
-    """The scale across, with the rank of the selected hit at its place."""
-    line = [" "] * columns
-    line[-1] = "–"
-    for rank in ticked(top):
-        cell = scaled(rank, top, columns)
-        if cell + len(str(rank)) < columns:
-            line[cell : cell + len(str(rank))] = str(rank)
+    """The scale across, with the rank of the selected hit at its place, instead of what would stand too near."""
     label = str(chosen or "–")
     first = min(at, columns - len(label))
-    around = slice(max(0, first - 1), first + len(label) + 1)
-    line[around] = [" " if sign != "–" else sign for sign in line[around]]
+    line = [" "] * columns
+    marks = {min(scaled(rank, top, columns), columns - 2 - len(str(rank))): str(rank) for rank in ticked(top)}
+    for cell, mark in {**marks, columns - 1: "–"}.items():
+        if 0 <= cell and (cell + len(mark) < first or first + len(label) < cell):
+            line[cell : cell + len(mark)] = mark
     line[first : first + len(label)] = label
-    scale = Content.styled("".join(line[:columns]), FAINT)
-    return Content(" " * (margin + 2)) + scale.stylize("bold $warning", first, first + len(label))
+    scale = Content.styled("".join(line), FAINT).stylize("bold $warning", first, first + len(label))
+    return Content(" " * (margin + 2)) + scale
 
 
 def ticked(top: int) -> list[int]:

@@ -10,6 +10,7 @@ import asyncio
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from hybrid_search.cli.demo import COLLECTION, movies_folder
@@ -18,18 +19,18 @@ from hybrid_search.indexer import Indexer
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import load_settings
 
-QUERY = "a film about music"
-SIZE = (140, 42)
+QUERY = "an astronaut alone in space"
+KEYS = ("ctrl+g", "down")
+SIZE = (132, 38)
 
 
-async def pictured(app: SearchApp, query: str, size: tuple[int, int] = SIZE, keys: tuple[str, ...] = ()) -> str:
-    """The screen as SVG, after a query was typed and keys were pressed."""
+async def pictured(app: SearchApp, query: str, size: tuple[int, int] = SIZE, keys: Sequence[str] = ()) -> str:
+    """The screen as SVG, after a query was typed and keys were pressed; each is answered before the next."""
     async with app.run_test(size=size) as pilot:
-        await pilot.press(*query, *keys)
-        for _ in range(1000):
-            await pilot.pause(0.05)
-            if app.shown is not None and app.shown.asked == app.asked:
-                break
+        for pressed in (tuple(query), *((key,) for key in keys)):
+            await pilot.press(*pressed)
+            while app.shown is None or app.shown.asked != app.asked:
+                await pilot.pause(0.05)
         await pilot.pause(0.1)
         svg = app.export_screenshot(title=f"hybrid-search tui -c {COLLECTION}")
     # A picture in a page may fetch nothing, fonts included.
@@ -40,10 +41,10 @@ def main(file: str, query: str = QUERY) -> None:
     """Write the picture."""
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(None, store=folder)
-        corpus = movies_folder()
-        Indexer.open(COLLECTION, settings=settings, profile="bundled").index(corpus)
+        Indexer.open(COLLECTION, settings=settings, profile="bundled").index(movies_folder())
         app = SearchApp([COLLECTION], lambda name: Searcher.open(name, settings=settings))
-        Path(file).write_text(asyncio.run(pictured(app, query)), encoding="utf-8")
+        keys = KEYS if query == QUERY else ()
+        Path(file).write_text(asyncio.run(pictured(app, query, keys=keys)), encoding="utf-8")
 
 
 if __name__ == "__main__":
