@@ -233,7 +233,6 @@ class SearchApp(App[None]):
         ids = [hit.doc_id for hit in results]
         at = ids.index(chosen) if chosen in ids else 0
         self.hits.show(results, lines.moves(results, before), at, "PgDn for more" if len(results) == asked.k else "")
-        self.sight.show(results, at)
 
     def _refused(self, asked: Asked, error: Exception) -> None:
         self.status.outcome.update(lines.outcome(self.shown.results) if self.shown else "")
@@ -252,6 +251,9 @@ class SearchApp(App[None]):
 
     @on(OptionList.OptionHighlighted, "#hits")
     def _selected(self) -> None:
+        self.call_after_refresh(self._draw_selected)  # the list first
+
+    def _draw_selected(self) -> None:
         if self.shown is not None and self.selected is not None and self.hits.at is not None:
             self.sight.show(self.shown.results, self.hits.at)
 

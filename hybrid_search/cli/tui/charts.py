@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -113,15 +114,24 @@ def grid(dots: Sequence[Dot], selected: int, legs: tuple[LegName, LegName], widt
     ticks = {scaled(rank, top, rows): str(rank) for rank in ticked(top)} | {rows - 1: "–"}
     lines = [_ruler(top, columns, margin, at[0], chosen.across)]
     for row in range(rows):
-        signs = [cells.get((column, row), (" ", "")) for column in range(columns)]
+        signs = runs(cells.get((column, row), (" ", "")) for column in range(columns))
         mine = row == at[1]
         label = str(chosen.down or "–") if mine else ticks.get(row, "")
         parts: list[Part] = [(f"{label:>{margin}}", "bold $warning" if mine else FAINT), (" │", FAINT), *signs]
         lines.append(Content.assemble(*parts))
     lines.append(
-        Content.assemble(" " * (margin + 2), ("ranks: → ", FAINT), (legs[0], MUTED), ("   ↓ ", FAINT), (legs[1], MUTED))
+        Content.assemble(" " * (margin + 2), (legs[0], MUTED), (" →   ", FAINT), (legs[1], MUTED), (" ↓", FAINT))
     )
     return Content("\n").join(lines[: max(1, height)])
+
+
+def runs(signs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Signs with their styles, those beside each other that look alike in one: the fewer parts, the sooner drawn.
+
+    >>> runs([("a", "x"), ("b", "x"), ("c", "")])
+    [('ab', 'x'), ('c', '')]
+    """
+    return [("".join(sign for sign, _ in some), style) for style, some in groupby(signs, key=lambda sign: sign[1])]
 
 
 def _ruler(top: int, columns: int, margin: int, at: int, chosen: int | None) -> Content:
@@ -131,7 +141,7 @@ def _ruler(top: int, columns: int, margin: int, at: int, chosen: int | None) -> 
     line = [" "] * columns
     marks = {min(scaled(rank, top, columns), columns - 2 - len(str(rank))): str(rank) for rank in ticked(top)}
     for cell, mark in {**marks, columns - 1: "–"}.items():
-        if 0 <= cell and (cell + len(mark) < first or first + len(label) < cell):
+        if cell >= 0 and (cell + len(mark) < first or first + len(label) < cell):
             line[cell : cell + len(mark)] = mark
     line[first : first + len(label)] = label
     scale = Content.styled("".join(line), FAINT).stylize("bold $warning", first, first + len(label))
@@ -155,13 +165,13 @@ def curve(scores: Sequence[float], selected: int, leg: LegName, width: int, heig
     wide = max(1, min(3, width // max(1, len(scores))))
     lines = []
     for row in reversed(range(rows)):
-        parts: list[Part] = []
+        signs: list[tuple[str, str]] = []
         for place, score in enumerate(scores):
             filled = ((score - low) / ((top - low) or 1.0) * rows - row) * 8
             sign = " ▁▂▃▄▅▆▇█"[max(0, min(8, round(filled)))]
             style = "$warning" if place == selected else "$primary"
-            parts.append(((sign * max(1, wide - 1)).ljust(wide), style))
-        lines.append(Content.assemble(*parts))
+            signs.append(((sign * max(1, wide - 1)).ljust(wide), style))
+        lines.append(Content.assemble(*runs(signs)))
     lines.append(Content.styled(f"scores in {leg}, by rank", MUTED))
     return Content("\n").join(lines)
 

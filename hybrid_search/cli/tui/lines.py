@@ -95,9 +95,9 @@ def _evidence_line(hit: DocumentHit) -> list[Part]:
     parts: list[Part] = []
     for leg, place in hit.legs.items():
         if place is not None:
-            parts += [(f"{leg} ", MUTED), (f"{place.rank}", leg_style(list(hit.legs), leg)), "  "]
+            parts += [(f"{leg} ", MUTED), (f"{place.rank}  ", leg_style(list(hit.legs), leg))]
     if hit.folded:
-        parts += [(f"+{len(hit.folded)} alike", MUTED), "  "]
+        parts.append((f"+{len(hit.folded)} alike  ", MUTED))
     for word, in_query in told_words(hit.matched_terms or ())[:WORDS_SHOWN]:
         parts += [(printable(word), style_of(in_query)), " "]
     return parts
