@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import ClassVar
 
 from textual import on
@@ -29,7 +30,10 @@ from hybrid_search.searcher import Searcher
 from hybrid_search.types import Mode
 
 DEBOUNCE_S = 0.02
-"""How long a key waits for the next one before a search begins. Not more: a search takes few milliseconds."""
+"""How long a key that follows another at once waits for the next one. Not more: a search takes few milliseconds."""
+
+AT_ONCE_S = 0.06
+"""Keys nearer than this follow at once, as where one is held down or a text is pasted. Others do not wait at all."""
 
 SLOW_S = 0.25
 """After which a search that still runs is told."""
@@ -95,6 +99,7 @@ class SearchApp(App[None]):
         self._names, self._open = tuple(names), open_searcher
         self._worker: Worker | None = None
         self._good_filter = ""
+        self._last_key = float("-inf")
         self._waiting: Timer | None = None
         self._slow: Timer | None = None
 
@@ -140,18 +145,23 @@ class SearchApp(App[None]):
     @on(Input.Changed, "#query")
     def _typed(self, event: Input.Changed) -> None:
         if event.value != self.asked.query:
-            self._ask(self.asked.typed(event.value), DEBOUNCE_S)
+            self._ask(self.asked.typed(event.value), self._pause())
 
     @on(Input.Changed, "#filter-field")
     def _filtered(self, event: Input.Changed) -> None:
         if event.value != self.asked.where:
-            self._ask(self.asked.filtered(event.value), DEBOUNCE_S)
+            self._ask(self.asked.filtered(event.value), self._pause())
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
         self._ask(self.asked)
         if event.input is self.filter.field:
             self._leave_filter()
+
+    def _pause(self) -> float:
+        """How long to wait for another key, in seconds."""
+        before, self._last_key = self._last_key, monotonic()
+        return DEBOUNCE_S if self._last_key - before < AT_ONCE_S else 0.0
 
     def _ask(self, asked: Asked, wait_s: float = 0.0) -> None:
         """Have it answered, once no other key has followed for a moment."""
@@ -163,7 +173,7 @@ class SearchApp(App[None]):
             self.shown = None
             self._blank(HINT if self.search_modes else LOADING)
             if self.search_modes:
-                self.status.outcome.update("")
+                self.status.tell("")
         elif wait_s:
             self._waiting = self.set_timer(wait_s, self._send)
         else:
@@ -193,7 +203,7 @@ class SearchApp(App[None]):
             case Broken(error):
                 self._worker = None
                 self._stop_clocks()
-                self.status.outcome.update("")
+                self.status.tell("")
                 self._blank("There is nothing to search. Ctrl+Q leaves.")
                 self.status.say(said(error), bad=True)
             case Answered() as answered if answered.asked == self.asked:
@@ -225,7 +235,7 @@ class SearchApp(App[None]):
         self.shown = answered
         self._good_filter = asked.where
         self.filter.say("")
-        self.status.outcome.update(lines.outcome(results))
+        self.status.tell(lines.outcome(results))
         if not len(results):
             narrow = f"\n\nThe filter may leave too little: {asked.where}" if asked.where.strip() else ""
             self._blank(f"Nothing was found for “{asked.query.strip()}”.{narrow}")
@@ -235,7 +245,7 @@ class SearchApp(App[None]):
         self.hits.show(results, lines.moves(results, before), at, "PgDn for more" if len(results) == asked.k else "")
 
     def _refused(self, asked: Asked, error: Exception) -> None:
-        self.status.outcome.update(lines.outcome(self.shown.results) if self.shown else "")
+        self.status.tell(lines.outcome(self.shown.results) if self.shown else "")
         if isinstance(error, FilterError):
             self.filter.say(error.reason, error.column)
             return
@@ -259,7 +269,7 @@ class SearchApp(App[None]):
 
     def _draw_controls(self) -> None:
         brief = self.size.width < WIDE
-        self.status.controls.update(lines.controls(self.asked, self.search_modes, brief=brief))
+        self.status.controls.say(lines.controls(self.asked, self.search_modes, brief=brief))
 
     def _blank(self, why: str) -> None:
         """No hits, and why."""

@@ -15,6 +15,26 @@ from hybrid_search.cli.tui import charts, lines
 from hybrid_search.results import Results
 
 
+class Line(Static):
+    """Words that are there or not. Only what has changed is laid out again, for that draws the whole screen anew."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id, markup=False)
+        self._said: str | Content = ""
+
+    def say(self, what: str | Content) -> None:
+        if what != self._said:
+            self._said = what
+            self.update(what)
+        put(self, bool(what))
+
+
+def put(part: Widget, there: bool) -> None:
+    """Show a part, or take it away."""
+    if part.display != there:
+        part.display = there
+
+
 class Filter(Vertical):
     """The filter's field, and below it what is wrong with it."""
 
@@ -23,7 +43,7 @@ class Filter(Vertical):
     def __init__(self) -> None:
         super().__init__(id="filter")
         self.field = Input(placeholder="year >= 1990 and title ~ 'love'", id="filter-field", compact=True)
-        self._fault = Static(id="fault", markup=False)
+        self._fault = Line("fault")
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="filter-row"):
@@ -34,13 +54,12 @@ class Filter(Vertical):
     def say(self, reason: str, column: int | None = None) -> None:
         """What is wrong, below the column where it is, from 1; nothing where there is no reason."""
         reason = lines.printable(reason)
-        self._fault.display = bool(reason)
         if column is None:
-            self._fault.update(reason)
+            self._fault.say(reason)
             return
         at = max(0, self.LABEL + cell_len(self.field.value[: column - 1]) - round(self.field.scroll_x))
         room = max(20, self.size.width - 4)
-        self._fault.update(f"{' ' * at}▲{' ' if at + 2 + cell_len(reason) <= room else chr(10)}{reason}")
+        self._fault.say(f"{' ' * at}▲{' ' if at + 2 + cell_len(reason) <= room else chr(10)}{reason}")
 
 
 class Status(Vertical):
@@ -48,8 +67,7 @@ class Status(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="status")
-        self.controls, self.outcome = Static(id="controls"), Static(id="outcome")
-        self._message = Static(id="message", markup=False)
+        self.controls, self.outcome, self._message = Line("controls"), Static(id="outcome"), Line("message")
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="status-row"):
@@ -58,12 +76,15 @@ class Status(Vertical):
         yield self._message
 
     def say(self, message: str, *, bad: bool = False) -> None:
-        self._message.update(lines.printable(message))
+        self._message.say(lines.printable(message))
         self._message.set_class(bad, "bad")
-        self._message.display = bool(message)
+
+    def tell(self, outcome: Content | str) -> None:
+        """What came of it; its room stays the same, so nothing is laid out again."""
+        self.outcome.update(outcome, layout=False)
 
     def busy(self, what: str) -> None:
-        self.outcome.update(Content.styled(f"{what} …", "$warning"))
+        self.tell(Content.styled(f"{what} …", "$warning"))
 
 
 class Hits(Vertical):
@@ -74,7 +95,7 @@ class Hits(Vertical):
         self._list = OptionList(id="hits", markup=False)
         self._list.can_focus = False  # the keys go to the query; up and down reach the list from there
         self._list.border_title = "hits"
-        self._nothing = Static(id="nothing", markup=False)
+        self._nothing = Line("nothing")
 
     def compose(self) -> ComposeResult:
         yield self._list
@@ -86,15 +107,16 @@ class Hits(Vertical):
         return self._list.highlighted
 
     def show(self, results: Results, moved: Mapping[str, int | None], at: int, more: str) -> None:
-        self._nothing.display, self._list.display = False, True
+        self._nothing.say("")
+        put(self._list, True)
         self._list.set_options([lines.hit_lines(hit, moved.get(hit.doc_id), bool(moved)) for hit in results])
         self._list.border_subtitle = more
         self._list.highlighted = at
 
     def blank(self, why: str) -> None:
-        self._list.clear_options().display = False
-        self._nothing.update(why)
-        self._nothing.display = True
+        self._list.clear_options()
+        put(self._list, False)
+        self._nothing.say(why)
 
     def move(self, by: int) -> None:
         if self._list.highlighted is not None:
@@ -124,7 +146,7 @@ class Sight(VerticalScroll, can_focus=False):
         self._preview = VerticalScroll(id="preview", classes="pane", can_focus=False)
         self._preview.border_title = "document"
         self._preview.border_subtitle = f"[{lines.LITERAL}]in the query[/]  [{lines.EXPANSION}]by expansion[/]"
-        self._text, self._path = Static(id="text"), Static(id="path")
+        self._text, self._path = Line("text"), Line("path")
         self._bars, self._plot = Drawing("bars"), Drawing("plot")
 
     def compose(self) -> ComposeResult:
@@ -139,9 +161,9 @@ class Sight(VerticalScroll, can_focus=False):
 
     def show(self, results: Results, at: int) -> None:
         hit = results[at]
-        self.display = True
-        self._text.update(lines.preview(hit))
-        self._path.update(lines.path_line(hit, results))
+        put(self, True)
+        self._text.say(lines.preview(hit))
+        self._path.say(lines.path_line(hit, results))
         self._bars.show(lambda width, height: charts.bars(hit.matched_terms or (), width, height))
         self._plot.show(lambda width, height: charts.legs_plot(results, at, width, height))
         self._preview.scroll_home(animate=False)
