@@ -17,7 +17,7 @@ from hybrid_search.cli.app import app
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     "torch transformers sentence_transformers onnxruntime onnx fastembed qdrant_client qdrant_edge pandas "
-    "pydantic_settings tokenizers huggingface_hub pyarrow ir_measures semantic_text_splitter filelock"
+    "pydantic_settings tokenizers huggingface_hub pyarrow ir_measures semantic_text_splitter filelock textual"
 )
 
 
@@ -44,7 +44,9 @@ def test_import_loads_nothing_heavy():
     assert loaded_by("import hybrid_search") == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["search", "--help"], ["models", "list", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["search", "--help"], ["tui", "--help"], ["models", "list", "-h"]]
+)
 def test_help_loads_nothing_heavy(arguments):
     code = f"""
 import sys
@@ -97,6 +99,7 @@ def test_the_commands_are_those_of_the_interface():
         "models show",
         "models download",
         "models verify",
+        "tui",
     } <= set(commands())
 
 

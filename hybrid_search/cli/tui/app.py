@@ -1,0 +1,345 @@
+"""The screen of `hybrid-search tui`: its keys, what they ask for, and what happens when an answer comes in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import ClassVar
+
+from textual import on
+from textual.app import App, ComposeResult, SuspendNotSupported
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Footer, Input, OptionList
+
+from hybrid_search.asking import HYBRID
+from hybrid_search.cli.tui import editor, lines
+from hybrid_search.cli.tui.asked import Asked
+from hybrid_search.cli.tui.dialogs import Choose, Help
+from hybrid_search.cli.tui.panes import Filter, Hits, Sight, Status
+from hybrid_search.cli.tui.worker import Answered, Broken, Ready, Refused, Told, Worker, said
+from hybrid_search.errors import FilterError, HybridSearchError, ModelError
+from hybrid_search.results import DocumentHit
+from hybrid_search.searcher import Searcher
+from hybrid_search.types import Mode
+
+DEBOUNCE_S = 0.02
+"""How long a key that follows another at once waits for the next one. Not more: a search takes few milliseconds."""
+
+AT_ONCE_S = 0.06
+"""Keys nearer than this follow at once, as where one is held down or a text is pasted. Others do not wait at all."""
+
+SLOW_S = 0.25
+"""After which a search that still runs is told."""
+
+WIDE, TALL = 100, 34
+"""Columns from which the document stands beside the list, not below it; rows from which it scrolls by itself."""
+
+THEME = "tokyo-night"
+"""Unless TEXTUAL_THEME names another."""
+
+LOADING = "Loading the models. You can type already."
+HINT = "Type to search, in any words.\n\nF1 shows all keys."
+NO_MORE = "There are no more hits."
+
+
+class Heard(Message):
+    """The worker said something."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__()
+        self.told = told
+
+
+class SearchApp(App[None]):
+    """Search as you type.
+
+    Args:
+        names: the collections to choose from; the only one is taken.
+        open_searcher: opens one; called in the thread that searches, which closes it too.
+        k: hits a page.
+    """
+
+    CSS_PATH = Path(__file__).with_name("app.tcss")
+    TITLE = "hybrid-search"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012  as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (TALL, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+l", "legs", "Legs"),
+        Binding("ctrl+g", "fusion", "Fusion"),
+        Binding("ctrl+r", "rerank", "Re-rank"),
+        Binding("ctrl+f", "filter", "Filter"),
+        Binding("ctrl+o", "open", "Open"),
+        Binding("ctrl+y", "cite", "Cite"),
+        Binding("f1", "help", "Help"),
+        Binding("pagedown", "page(1)", "More"),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("up", "select(-1)", show=False),
+        Binding("down", "select(1)", show=False),
+        Binding("shift+up", "scroll_text(-2)", show=False),
+        Binding("shift+down", "scroll_text(2)", show=False),
+        Binding("escape", "escape", show=False),
+        Binding("ctrl+c,ctrl+q", "quit", "Leave", show=False, priority=True),
+    ]
+
+    def __init__(self, names: Sequence[str], open_searcher: Callable[[str], Searcher], *, k: int = 20) -> None:
+        super().__init__()
+        self.asked = Asked(k=k)
+        self.shown: Answered | None = None
+        self.search_modes: tuple[Mode, ...] = ()
+        self.field = Input(placeholder="What are you looking for?", id="query")
+        self.field.border_title = self.TITLE
+        self.filter, self.status, self.hits, self.sight = Filter(), Status(), Hits(), Sight()
+        self._names, self._open = tuple(names), open_searcher
+        self._worker: Worker | None = None
+        self._good_filter = ""
+        self._last_key = float("-inf")
+        self._waiting: Timer | None = None
+        self._slow: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self.field
+        yield self.filter
+        yield self.status
+        with Widget(id="panes"):
+            yield self.hits
+            yield self.sight
+        yield Footer()
+
+    def on_mount(self) -> None:
+        if "TEXTUAL_THEME" not in os.environ:
+            self.theme = THEME
+        self.field.focus()
+        self._blank("")
+        if len(self._names) == 1:
+            self._begin(self._names[0])
+        else:
+            self.push_screen(Choose(self._names), lambda name: self._begin(name or self._names[0]))
+
+    def on_resize(self) -> None:
+        self._draw_controls()
+
+    def on_unmount(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+
+    def _begin(self, name: str) -> None:
+        self.field.border_title = f"{self.TITLE} · {lines.one_line(name)}"
+        self.status.busy("loading the models")
+        self._worker = Worker(lambda: self._open(name), self._tell)
+        self._worker.start()
+        self._ask(self.asked)
+
+    def _tell(self, told: Told) -> None:
+        with suppress(RuntimeError):  # the screen is gone
+            self.post_message(Heard(told))
+
+    # ------------------------------------------------------------ asking
+
+    @on(Input.Changed, "#query")
+    def _typed(self, event: Input.Changed) -> None:
+        if event.value != self.asked.query:
+            self._ask(self.asked.typed(event.value), self._pause())
+
+    @on(Input.Changed, "#filter-field")
+    def _filtered(self, event: Input.Changed) -> None:
+        if event.value != self.asked.where:
+            self._ask(self.asked.filtered(event.value), self._pause())
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        self._ask(self.asked)
+        if event.input is self.filter.field:
+            self._leave_filter()
+
+    def _pause(self) -> float:
+        """How long to wait for another key, in seconds."""
+        before, self._last_key = self._last_key, monotonic()
+        return DEBOUNCE_S if self._last_key - before < AT_ONCE_S else 0.0
+
+    def _ask(self, asked: Asked, wait_s: float = 0.0) -> None:
+        """Have it answered, once no other key has followed for a moment."""
+        self.asked = asked
+        self.status.say("")
+        self._draw_controls()
+        self._stop_clocks()
+        if not asked.query.strip():
+            self.shown = None
+            self._blank(HINT if self.search_modes else LOADING)
+            if self.search_modes:
+                self.status.tell("")
+        elif wait_s:
+            self._waiting = self.set_timer(wait_s, self._send)
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        if self._worker is not None:
+            self._worker.ask(self.asked)
+            self._slow = self.set_timer(SLOW_S, self._still_running)
+
+    def _still_running(self) -> None:
+        what = "re-ranking" if self.asked.rerank else "searching"
+        self.status.busy(what if self.search_modes else "loading the models")
+
+    def _stop_clocks(self) -> None:
+        for timer in (self._waiting, self._slow):
+            if timer is not None:
+                timer.stop()
+
+    # ------------------------------------------------------------ hearing
+
+    @on(Heard)
+    def _heard(self, event: Heard) -> None:
+        match event.told:
+            case Ready(modes):
+                self._loaded(modes)
+            case Broken(error):
+                self._worker = None
+                self._stop_clocks()
+                self.status.tell("")
+                self._blank("There is nothing to search. Ctrl+Q leaves.")
+                self.status.say(said(error), bad=True)
+            case Answered() as answered if answered.asked == self.asked:
+                self._stop_clocks()
+                self._answered(answered)
+            case Refused(asked, error) if asked == self.asked:
+                self._stop_clocks()
+                self._refused(asked, error)
+            case _:
+                pass  # an answer to what is no longer asked
+
+    def _loaded(self, modes: tuple[Mode, ...]) -> None:
+        self.search_modes = modes
+        if self.asked.mode not in modes or not self.asked.query.strip():
+            self._ask(self.asked if self.asked.mode in modes else self.asked.next_mode(modes))
+        self._draw_controls()
+
+    def _answered(self, answered: Answered) -> None:
+        asked, results, last = answered.asked, answered.results, self.shown
+        if not len(results) and asked.offset and last is not None:
+            self.asked = last.asked
+            self.status.say(NO_MORE)
+            return
+        same_query = last is not None and last.asked.query == asked.query
+        before: Mapping[str, int] = {}
+        if last is not None and same_query and asked != last.asked and asked.offset == last.asked.offset == 0:
+            before = {hit.doc_id: hit.rank for hit in last.results}
+        chosen = self.selected.doc_id if same_query and self.selected is not None else ""
+        self.shown = answered
+        self._good_filter = asked.where
+        self.filter.say("")
+        self.status.tell(lines.outcome(results))
+        if not len(results):
+            narrow = f"\n\nThe filter may leave too little: {asked.where}" if asked.where.strip() else ""
+            self._blank(f"Nothing was found for “{asked.query.strip()}”.{narrow}")
+            return
+        ids = [hit.doc_id for hit in results]
+        at = ids.index(chosen) if chosen in ids else 0
+        self.hits.show(results, lines.moves(results, before), at, "PgDn for more" if len(results) == asked.k else "")
+
+    def _refused(self, asked: Asked, error: Exception) -> None:
+        self.status.tell(lines.outcome(self.shown.results) if self.shown else "")
+        if isinstance(error, FilterError):
+            self.filter.say(error.reason, error.column)
+            return
+        if asked.rerank and isinstance(error, ModelError):
+            self._ask(asked.reranked(False))
+        self.status.say(said(error), bad=True)
+
+    @property
+    def selected(self) -> DocumentHit | None:
+        """The hit that the list stands on."""
+        at = self.hits.at
+        return self.shown.results[at] if self.shown and at is not None and at < len(self.shown.results) else None
+
+    @on(OptionList.OptionHighlighted, "#hits")
+    def _selected(self) -> None:
+        self.call_after_refresh(self._draw_selected)  # the list first
+
+    def _draw_selected(self) -> None:
+        if self.shown is not None and self.selected is not None and self.hits.at is not None:
+            self.sight.show(self.shown.results, self.hits.at)
+
+    def _draw_controls(self) -> None:
+        brief = self.size.width < WIDE
+        self.status.controls.say(lines.controls(self.asked, self.search_modes, brief=brief))
+
+    def _blank(self, why: str) -> None:
+        """No hits, and why."""
+        self.hits.blank(why)
+        self.sight.display = False
+
+    # ------------------------------------------------------------ keys
+
+    def action_legs(self) -> None:
+        if len(self.search_modes) > 1:
+            self._ask(self.asked.next_mode(self.search_modes))
+        elif self.search_modes:
+            self.status.say(f"This collection has one leg: {self.search_modes[0]}.")
+
+    def action_fusion(self) -> None:
+        if self.asked.mode == HYBRID:
+            self._ask(self.asked.next_fusion())
+        else:
+            self.status.say(f"Only the {self.asked.mode} leg is searched, so nothing is fused.")
+
+    def action_rerank(self) -> None:
+        self._ask(self.asked.reranked(not self.asked.rerank))
+
+    def action_filter(self) -> None:
+        self.filter.add_class("open")
+        self.filter.field.focus()
+
+    def _leave_filter(self) -> None:
+        self.filter.set_class(bool(self.asked.where.strip()), "open")
+        self.field.focus()
+
+    def action_escape(self) -> None:
+        if not self.filter.field.has_focus:
+            self.field.value = ""
+            return
+        self.filter.field.value = self._good_filter
+        self.filter.say("")
+        self._ask(self.asked.filtered(self._good_filter))
+        self._leave_filter()
+
+    def action_select(self, by: int) -> None:
+        self.hits.move(by)
+
+    def action_page(self, by: int) -> None:
+        if self.shown is None or self.shown.asked != self.asked:
+            return
+        if by > 0 and len(self.shown.results) < self.asked.k:
+            self.status.say(NO_MORE)
+        elif (asked := self.asked.page(by)) != self.asked:
+            self._ask(asked)
+
+    def action_scroll_text(self, by: int) -> None:
+        self.sight.scroll_text(by)
+
+    def action_open(self) -> None:
+        if (hit := self.selected) is None:
+            return
+        try:
+            command = editor.command(editor.place_of(hit.origin))
+            with self.suspend():
+                subprocess.run(command, check=False)
+        except HybridSearchError as error:
+            self.status.say(str(error), bad=True)
+        except (OSError, ValueError, SuspendNotSupported) as error:
+            self.status.say(f"The editor cannot be started: {error}", bad=True)
+
+    def action_cite(self) -> None:
+        if (hit := self.selected) is not None:
+            self.copy_to_clipboard(lines.citation(hit))
+            self.status.say(f"Copied as a citation: {lines.one_line(hit.title) or hit.doc_id}")
+
+    def action_help(self) -> None:
+        self.push_screen(Help())

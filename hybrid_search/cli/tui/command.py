@@ -1,0 +1,77 @@
+"""`hybrid-search tui`."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from hybrid_search.cli.search import Built, BuiltDense, BuiltSparse
+from hybrid_search.cli.verb import FAILED, given
+from hybrid_search.errors import InvalidArgument, MissingExtra, StoreError
+
+
+def tui(
+    collection: Annotated[
+        str | None,
+        typer.Option("-c", "--collection", metavar="NAME", help="The collection; choose on the screen if left out."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", metavar="N", help="Documents a page.")] = 20,
+    profile: Built = "auto",
+    sparse: BuiltSparse = None,
+    dense: BuiltDense = None,
+) -> None:
+    """Search as you type, on the whole screen, and see why each hit is one.
+
+    Example: `hybrid-search tui -c movies`
+    """
+    if importlib.util.find_spec("textual") is None:
+        raise MissingExtra("tui", "The full-screen search")
+    if not on_terminal():
+        raise InvalidArgument(
+            "tui needs a terminal to draw on, and this is none. Where input or output is a pipe or a file, take: "
+            "hybrid-search search QUERY -c NAME"
+        )
+    from hybrid_search.asking import Request
+    from hybrid_search.cli.tui.app import SearchApp
+    from hybrid_search.profiles import open_place
+    from hybrid_search.searcher import Searcher
+
+    Request(k=k)  # refuses what cannot be meant, before the screen is taken
+    settings = given.settings()
+
+    def opened(name: str) -> Searcher:
+        return Searcher.open(name, settings=settings, profile=profile, sparse=sparse, dense=dense)
+
+    names = [collection] if collection else open_place(None, settings).names()
+    if not names:
+        raise StoreError("There is no collection to search yet. Build one: hybrid-search index SOURCE -c NAME")
+    if len(names) == 1:
+        searcher = opened(names[0])  # its errors end as those of `search` do, with a message and an exit code
+        app = SearchApp(names, lambda name: searcher, k=k)
+    else:
+        app = SearchApp(names, opened, k=k)
+    with _quiet():
+        app.run()
+    if app.return_code:
+        raise typer.Exit(FAILED)
+
+
+def on_terminal() -> bool:
+    """Whether a person sees what is drawn and can press keys."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No log lines meanwhile: they would be written across the screen."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,76 @@
+"""From where a document was read to the command that opens it in an editor, at its line."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from hybrid_search.errors import InvalidArgument
+
+USUAL = ("nano", "vim", "vi", "notepad")
+"""What is looked for where neither VISUAL nor EDITOR is set."""
+
+_AT_COLON: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("code", "code-insiders", "codium", "cursor"), ("--wait", "--goto")),
+    **dict.fromkeys(("zed", "subl"), ("--wait",)),
+    **dict.fromkeys(("hx", "helix"), ()),
+}
+"""Editors that want `path:line`, and what else they need so that they open there and we wait."""
+
+_NO_LINE = {"notepad"}
+_LINE = re.compile(r"^(?P<path>.+):(?P<line>\d+)$")
+
+
+class Place(NamedTuple):
+    """A file, and a line of it from 1."""
+
+    path: Path
+    line: int = 1
+
+
+def place_of(origin: str) -> Place:
+    """The file and the line of an origin, `path` or `path:line`.
+
+    Raises:
+        InvalidArgument: it names no file, or one that is not there.
+    """
+    if not origin:
+        raise InvalidArgument("This document was made in memory: there is no file to open.")
+    if Path(origin).is_file():
+        return Place(Path(origin))
+    match = _LINE.match(origin)
+    path, line = (Path(match["path"]), int(match["line"])) if match else (Path(origin), 1)
+    if not path.is_file():
+        raise InvalidArgument(f"{path} cannot be opened: no such file, seen from {Path.cwd()}.")
+    return Place(path, max(1, line))
+
+
+def command(
+    place: Place,
+    environment: Mapping[str, str] = os.environ,
+    which: Callable[[str], str | None] = shutil.which,
+) -> list[str]:
+    """The command line that opens a place: VISUAL, else EDITOR, else a usual editor.
+
+    >>> command(Place(Path("a b.md"), 7), {"EDITOR": "vim -R"})
+    ['vim', '-R', '+7', 'a b.md']
+    >>> command(Place(Path("a.md"), 7), {"VISUAL": "code", "EDITOR": "vim"})
+    ['code', '--wait', '--goto', 'a.md:7']
+
+    Raises:
+        InvalidArgument: no editor is set, and none of the usual ones is here.
+    """
+    wanted = environment.get("VISUAL", "").strip() or environment.get("EDITOR", "").strip()
+    words = shlex.split(wanted, posix=os.name != "nt") or [name for name in USUAL if which(name)][:1]
+    if not words:
+        raise InvalidArgument("No editor is set. Set one before you start: export EDITOR=vim")
+    name = Path(words[0]).stem.lower()
+    if name in _AT_COLON:
+        missing = [flag for flag in _AT_COLON[name] if flag not in words]
+        return [*words, *missing, f"{place.path}:{place.line}"]
+    return [*words, str(place.path)] if name in _NO_LINE else [*words, f"+{place.line}", str(place.path)]
