@@ -30,12 +30,13 @@ def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tup
     stemmer = SnowballStemmer("english")
     words = _WORDS.findall(query.lower())
     stems = {stemmer.stem_word(word) for word in words}
+    beginnings = {word[:end] for word in words for end in range(1, len(word) + 1)}
 
     def own(term: str) -> bool:
         if term.startswith(_INSIDE):
             return any(term.removeprefix(_INSIDE) in word[1:] for word in words)
         # A rare word stands in the vocabulary in pieces; its first one begins it.
-        return stemmer.stem_word(term.lower()) in stems or any(word.startswith(term.lower()) for word in words)
+        return stemmer.stem_word(term.lower()) in stems or term.lower() in beginnings
 
     whole = joined(terms, words)
     found = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -65,13 +65,14 @@ def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> 
     A window counts each stem once, by its weight, and a little for every repetition; of equal ones the first is taken.
     It begins with a sentence where one begins shortly before.
     """
-    marks, weights, stems = [], [], []
-    for match in WORDS.finditer(text):
-        root = stem(match.group())
-        if (found := wanted.get(root)) is not None:
-            marks.append(Mark(match.start(), match.end(), found.kind))
-            weights.append(found.weight)
-            stems.append(root)
+    # Each word is looked at once, and then only those that match are looked for.
+    roots = {word: root for word in set(WORDS.findall(text)) if (root := stem(word)) in wanted}
+    places = sorted((start, word) for word in roots for start in _places(word, text))
+    stems = [roots[word] for _, word in places]
+    weights = [wanted[root].weight for root in stems]
+    marks = [
+        Mark(start, start + len(word), wanted[root].kind) for (start, word), root in zip(places, stems, strict=True)
+    ]
     if len(text) <= window:
         return Highlight(0, len(text), tuple(marks))
     first = _best(marks, weights, stems, window)
@@ -104,6 +105,21 @@ def _plain(word: str) -> str:
     if word.isascii():
         return word
     return "".join(sign for sign in unicodedata.normalize("NFKD", word) if not unicodedata.combining(sign))
+
+
+def _places(word: str, text: str) -> Iterator[int]:
+    """Where a word stands in a text as a whole word."""
+    start = text.find(word)
+    while start >= 0:
+        end = start + len(word)
+        if not (_inside(text[start - 1 : start]) or _inside(text[end : end + 1])):
+            yield start
+        start = text.find(word, end)
+
+
+def _inside(sign: str) -> bool:
+    """Whether a sign belongs to a word, as `WORDS` has it; the one beyond a text's end does not."""
+    return sign.isalnum() or sign == "_"
 
 
 def _best(marks: Sequence[Mark], weights: Sequence[float], stems: Sequence[str], window: int) -> int:
