@@ -9,10 +9,10 @@ from typing import Literal, TypedDict
 
 from hybrid_search.errors import FusionError, InvalidArgument
 from hybrid_search.manifest import Manifest
-from hybrid_search.parsing import parse
 from hybrid_search.ranking.fusion import FUSIONS, RRF_K, Fusion, check_rrf_k
 from hybrid_search.types import LegName, Mode, in_order
 from hybrid_search.where import Condition
+from hybrid_search.where.parsing import parse
 
 DEPTH = 100
 """Chunks that each leg hands on, where nothing else is asked for."""
@@ -67,8 +67,8 @@ class Request:
             which then stand in the order of its scores. True takes the setting `reranker`, else the catalogue's first.
         rerank_depth: documents that it reads, 1..10,000; the others follow in the order they had.
         rerank_budget_ms: it stops in time to take no more milliseconds a query than this, > 0; no limit when not given.
-        where: a filter, in the language of `parsing` or as a tree of `where`; applied inside every leg. Every chunk
-            when not given. A text is parsed here, once; `condition` has the tree.
+        where: a filter, in the language of `where/parsing.py` or as a tree of `where`; applied inside every leg. Every
+            chunk when not given. A text is parsed here, once; `condition` has the tree.
         offset: documents to pass over, 0..9,999: with k = 10 an offset of 10 is the second page.
         fold: leave out documents that say the same as one before them, and tell their ids there.
         highlight: mark the words that match in the passages, and choose the window to show of each.

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from hybrid_search.answering import Opened, choose, documents
 from hybrid_search.asking import MAX_DEPTH, Request
 from hybrid_search.encoders.halves import whole_of
-from hybrid_search.holding import failing
 from hybrid_search.legs import Retrieved, retrieve
 from hybrid_search.protocols import Reranker
 from hybrid_search.reranking import rerank_documents
 from hybrid_search.types import Chunk, LegName, chunk_id_of
+from hybrid_search.where.holding import failing
 
 Verdict = Literal["shown", "not indexed", "filtered out", "not found", "below depth", "outranked", "folded"]
 

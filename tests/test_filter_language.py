@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_search.errors import FilterError, InvalidArgument
-from hybrid_search.parsing import MAX_LENGTH, parse
-from hybrid_search.spelling import field_name, path_of
 from hybrid_search.where import MAX_NESTING, And, Between, Compare, Exists, Geo, Match, Not, OneOf, Or, leaves
+from hybrid_search.where.parsing import MAX_LENGTH, parse
+from hybrid_search.where.spelling import field_name, path_of
 from tests.random_filters import DATES
 
 # ---------------------------------------------------------------- there and back
@@ -234,7 +234,7 @@ def test_reading_works_from_many_threads_and_loads_no_grammar_before():
     code = """
         import sys
         from concurrent.futures import ThreadPoolExecutor
-        from hybrid_search.parsing import parse
+        from hybrid_search.where.parsing import parse
         assert "lark" not in sys.modules
         with ThreadPoolExecutor(8) as pool:
             assert len(set(pool.map(parse, ["a = 1 and b ~ 'x'"] * 100))) == 1

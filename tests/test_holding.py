@@ -2,9 +2,9 @@
 
 import pytest
 
-from hybrid_search.holding import failing, holds, metres_between
-from hybrid_search.parsing import parse
-from hybrid_search.spelling import moment
+from hybrid_search.where.holding import failing, holds, metres_between
+from hybrid_search.where.parsing import parse
+from hybrid_search.where.spelling import moment
 
 FILM = {
     "doc_id": "a",

@@ -23,8 +23,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from hybrid_search.errors import FilterError, near
-from hybrid_search.holding import holds, payload_path
-from hybrid_search.spelling import Value, field_name, moment
 from hybrid_search.store.schema import field_path, field_types
 from hybrid_search.where import (
     OWN_FIELDS,
@@ -41,6 +39,8 @@ from hybrid_search.where import (
     Test,
     leaves,
 )
+from hybrid_search.where.holding import holds, payload_path
+from hybrid_search.where.spelling import Value, field_name, moment
 
 EXACT_UP_TO = 100_000
 """Chunks that pass a filter up to which all of them are compared. An approximate index loses hits behind a filter."""

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import FilterError, StoreError
-from hybrid_search.holding import holds
 from hybrid_search.legs import retrieve
-from hybrid_search.parsing import parse
 from hybrid_search.ranking.fusion import rank
 from hybrid_search.store import filters
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.where import And, Compare, Match
+from hybrid_search.where.holding import holds
+from hybrid_search.where.parsing import parse
 from tests.random_filters import DATES, random_condition, random_metadata, random_test, seeded
 from tests.store.conftest import in_memory
 from tests.store.store_points import DIM, build, manifest_of, point, random_sparse

@@ -4,14 +4,15 @@
 
     And((Compare("year", ">=", 1990), OneOf("genres", ("drama", "war"))))
 
-is `parsing.parse("year >= 1990 and genres in ('drama', 'war')")`, and `str` of it gives a text with the same meaning.
+is `where.parsing.parse("year >= 1990 and genres in ('drama', 'war')")`, and `str` of it gives a text with the same
+meaning.
 
 A field is a key of the metadata, written as in the language: `year`, `author.name` for nested keys, `"odd.key"` in
 double quotes where it is no plain word. `title`, `text`, `doc_id` and `origin` are the document's own, whatever the
 metadata has; `metadata.title` is the metadata's. `text` is that of a chunk: a document is found by its chunks that the
 filter lets pass.
 
-What a condition means is written once, in `holding.holds`. Making a node checks it and raises FilterError.
+What a condition means is written once, in `holding.py`. Making a node checks it and raises FilterError.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from hybrid_search.errors import FilterError
-from hybrid_search.spelling import Value, check_value, field_name, moment, ordered_as, path_of, words, written
+from hybrid_search.where.spelling import Value, check_value, field_name, moment, ordered_as, path_of, words, written
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 

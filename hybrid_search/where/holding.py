@@ -14,8 +14,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hybrid_search.spelling import Value, moment, ordered_as, words
-from hybrid_search.where import (
+from hybrid_search.where.spelling import Value, moment, ordered_as, words
+from hybrid_search.where.tree import (
     OWN_FIELDS,
     And,
     Between,

@@ -18,8 +18,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from hybrid_search.errors import FilterError
-from hybrid_search.spelling import Value, check_value, field_name, unescaped
-from hybrid_search.where import (
+from hybrid_search.where.spelling import Value, check_value, field_name, unescaped
+from hybrid_search.where.tree import (
     And,
     Between,
     Compare,
