@@ -125,11 +125,12 @@ def _body(passage: Passage, width: int, full: bool) -> Text:
     text, highlight = passage.text, passage.highlight
     if full:
         return marked(text, highlight, (0, len(text)))
-    room = 2 * max(width - _INDENT - 1, 40)
+    # Two lines, less what wrapping leaves free at their ends and the signs of a cut.
+    room = 2 * max(width - _INDENT - 1, 40) - 16
     start, end = highlight[:2] if highlight else (0, len(text))
     if end - start > room:
-        cut = text.rfind(" ", start, start + room - 3)
-        end = cut if cut > start else start + room - 3
+        cut = text.rfind(" ", start, start + room)
+        end = cut if cut > start else start + room
     return marked(text, highlight, (start, end))
 
 
