@@ -89,15 +89,15 @@ def why_text(why: Why) -> RenderableType:
 def marked(text: str, highlight: Highlight | None, window: tuple[int, int]) -> Text:
     """A window of a text with its marks, in one line of blanks, with signs where it was cut."""
     start, end = window
-    shown = Text("… " if start else "", style="dim")
+    shown = Text().append("… " if start else "", style="dim")
     at = start
     for mark in highlight.marks if highlight else ():
         if mark.end <= start or mark.start >= end:
             continue
         first, last = max(mark.start, start), min(mark.end, end)
-        shown.append(_flat(text[at:first]), style="not dim").append(_flat(text[first:last]), style=MARKS[mark.kind])
+        shown.append(_flat(text[at:first])).append(_flat(text[first:last]), style=MARKS[mark.kind])
         at = last
-    shown.append(_flat(text[at:end]), style="not dim")
+    shown.append(_flat(text[at:end]))
     return shown.append(" …" if end < len(text) else "", style="dim")
 
 
@@ -193,7 +193,7 @@ def _words(terms: Sequence[Term]) -> list[tuple[str, float, bool]]:
 def _expansion_line(leg: str, terms: Sequence[Term]) -> Text:
     """The query as a leg reads it, its heaviest words with their weights."""
     words = _words(terms)
-    line = Text(f"{leg} reads  ", style="dim")
+    line = Text().append(f"{leg} reads  ", style="dim")
     for word, weight, own in words[:16]:
         line.append(word, style=MARKS["literal" if own else "expansion"]).append(f" {weight:.1f}  ", style="dim")
     return line.append(f"and {len(words) - 16} more" if len(words) > 16 else "", style="dim")
