@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from hybrid_search.asking import MAX_DEPTH, Request
+from hybrid_search.errors import InvalidArgument
 from hybrid_search.evidence import evident
 from hybrid_search.legs import Retrieved, fuse, retrieve, weighed
 from hybrid_search.protocols import CollectionReader, Encoder, Reranker
@@ -29,12 +30,14 @@ class Opened(NamedTuple):
         reader: of the collection.
         encoders: by leg.
         shown: the legs of which every hit tells.
+        idf: what is known of inverse document frequencies, by leg and dimension; filled as explanations need them.
     """
 
     collection: str
     reader: CollectionReader
     encoders: Mapping[LegName, Encoder]
     shown: tuple[LegName, ...]
+    idf: dict[LegName, dict[int, float]]
 
 
 def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranker | None) -> Results:
@@ -46,10 +49,15 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
     last = rerank_documents(found.query, groups, opened.reader.payloads, reranker, request)
     rerank_ms = (perf_counter() - began) * 1e3 - fuse_ms if reranker else 0.0
     chosen, folded = choose(last.documents, request, opened.reader.payloads)
+    if not chosen and last.documents:
+        raise InvalidArgument(
+            f"offset is {request.offset}, but {len(last.documents)} documents are found for {found.query!r}; "
+            f"take 0..{len(last.documents) - 1}."
+        )
     shown = [placed._replace(hits=placed.hits[:PASSAGES]) for placed in chosen]
     payloads = opened.reader.payloads([hit.chunk_id for placed in shown for hit in placed.hits])
     hits = document_hits(shown, payloads, opened.shown, first=request.offset + 1, folded=folded, reranked=last.model)
-    terms, hits = evident(found.query, found.vectors, hits, request, opened.reader, opened.encoders)
+    terms, hits = evident(found.query, found.vectors, hits, request, opened.reader, opened.encoders, opened.idf)
     total = sum(found.spent_ms.values()) + (perf_counter() - began) * 1e3
     return Results(
         query=found.query,

@@ -69,7 +69,7 @@ class Request:
         rerank_budget_ms: it stops in time to take no more milliseconds a query than this, > 0; no limit when not given.
         where: a filter, in the language of `where/parsing.py` or as a tree of `where`; applied inside every leg. Every
             chunk when not given. A text is parsed here, once; `condition` has the tree.
-        offset: documents to pass over, 0..9,999: with k = 10 an offset of 10 is the second page.
+        offset: documents to pass over, 0..9,999, fewer than are found: with k = 10 an offset of 10 is the second page.
         fold: leave out documents that say the same as one before them, and tell their ids there.
         highlight: mark the words that match in the passages, and choose the window to show of each.
         explain: add to each hit the terms that matched and what each gave to its score, and the query's expansion.

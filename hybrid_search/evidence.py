@@ -14,7 +14,10 @@ from hybrid_search.ranking.contributions import contributions
 from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.matching import WORDS, highlight, sought
 from hybrid_search.results import DocumentHit, MatchedTerm, Term
-from hybrid_search.types import LegName, SparseVector, Vector
+from hybrid_search.types import LegHit, LegName, SparseVector, Vector
+
+_CLOSE = 1e-4
+"""How far a leg's score and what its terms gave may lie apart."""
 
 Terms = Mapping[int, Term]
 """A query's terms by dimension."""
@@ -27,6 +30,7 @@ def evident(
     request: Request,
     reader: CollectionReader,
     encoders: Mapping[LegName, Encoder],
+    idf: dict[LegName, dict[int, float]],
 ) -> tuple[dict[LegName, tuple[Term, ...]], tuple[DocumentHit, ...]]:
     """The hits with what was asked for: highlights, or highlights and matched terms; and the query's expansion.
 
@@ -37,6 +41,7 @@ def evident(
         request: what is asked.
         reader: of the collection.
         encoders: by leg.
+        idf: what is known of the store's inverse document frequencies; more is put in.
     """
     if not (request.highlight or request.explain):
         return {}, tuple(hits)
@@ -52,14 +57,8 @@ def evident(
         return {}, tuple(lit)
     matched: list[tuple[MatchedTerm, ...]] = [()] * len(lit)
     for leg, vector in sparse.items():
-        idf = inverse_frequencies(reader, leg, vector) if reader.manifest.legs[leg].needs_idf else None
-        heads = [hit.passages[0].chunk_id for hit in lit]
-        found = [head for head, hit in zip(heads, lit, strict=True) if hit.legs[leg] is not None]
-        stored = reader.vectors(leg, found)
-        for place, head in enumerate(heads):
-            if head in stored:
-                document = cast(SparseVector, stored[head])
-                matched[place] += contributions(leg, vector, document, terms[leg], idf)
+        for place, some in _of_leg(leg, vector, terms[leg], lit, reader, idf.setdefault(leg, {})).items():
+            matched[place] += some
     explained = tuple(
         replace(hit, matched_terms=tuple(sorted(some, key=lambda each: -each.contribution)))
         for hit, some in zip(lit, matched, strict=True)
@@ -78,16 +77,46 @@ def terms_of(query: str, vector: SparseVector, encoder: SparseEncoder) -> dict[i
     return {dimension: found[name] for dimension, name in zip(dimensions, names, strict=True)}
 
 
-def inverse_frequencies(reader: CollectionReader, leg: LegName, query: SparseVector) -> dict[int, float]:
-    """What the store multiplies each dimension of a query with, as the store itself has it: one search a dimension.
+def _of_leg(
+    leg: LegName,
+    query: SparseVector,
+    terms: Terms,
+    hits: Sequence[DocumentHit],
+    reader: CollectionReader,
+    known: dict[int, float],
+) -> dict[int, tuple[MatchedTerm, ...]]:
+    """What terms gave to a leg's scores, by the place of the hit, of those that the leg found.
 
-    The score of a document in a search for one dimension, at weight 1, over its own weight there.
+    What is known of frequencies may be of an earlier state of the collection; then the terms do not sum to the scores,
+    and the store is asked again.
     """
-    dimensions = query.indices.tolist()
+    places = {place: hit for place, hit in enumerate(hits) if hit.legs[leg] is not None}
+    stored = reader.vectors(leg, [hit.passages[0].chunk_id for hit in places.values()])
+    weighted = reader.manifest.legs[leg].needs_idf
+    while True:
+        lacking = [dimension for dimension in query.indices.tolist() if dimension not in known] if weighted else []
+        known.update(inverse_frequencies(reader, leg, lacking))
+        found = {}
+        for place, hit in places.items():
+            document = cast(SparseVector, stored[hit.passages[0].chunk_id])
+            found[place] = contributions(leg, query, document, terms, known if weighted else None)
+        scores = {place: cast(LegHit, hit.legs[leg]).score for place, hit in places.items()}
+        sums = all(abs(sum(t.contribution for t in found[place]) - scores[place]) < _CLOSE for place in found)
+        if sums or not weighted or len(lacking) == len(query):
+            return found
+        for dimension in query.indices.tolist():
+            known.pop(dimension, None)
+
+
+def inverse_frequencies(reader: CollectionReader, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
+    """What the store multiplies dimensions of a query with, as the store itself has it: one search a dimension.
+
+    The score of a document in a search for one dimension, at weight 1, over its own weight there; 0 for none.
+    """
     singles = [SparseVector.of([dimension], [1.0]) for dimension in dimensions]
     answers = reader.retrieve([(leg, single) for single in singles], 1) if singles else []
-    stored = reader.vectors(leg, sorted({chunk_id for answer in answers for chunk_id, _ in answer}))
-    found = {}
+    stored = reader.vectors(leg, sorted({chunk_id for answer in answers for chunk_id, _ in answer})) if singles else {}
+    found = dict.fromkeys(dimensions, 0.0)
     for dimension, single, answer in zip(dimensions, singles, answers, strict=True):
         for chunk_id, score in answer:
             found[dimension] = score / cast(SparseVector, stored[chunk_id]).dot(single)

@@ -41,6 +41,7 @@ class Searcher:
         self._encoders = models.encoders
         self._shown = in_order({*LEGS, *models.encoders})
         self._rerankers = Rerankers(settings)
+        self._idf: dict[LegName, dict[int, float]] = {}
         self._pid = os.getpid()
         self._closed = False
         self._threads = ThreadPoolExecutor(max_workers=len(self._shown), thread_name_prefix="encode")
@@ -169,7 +170,7 @@ class Searcher:
         return retrieved(queries, request, mode, self._reader, encoders, self._threads, self._ahead)
 
     def _opened(self) -> Opened:
-        return Opened(self.collection, self._reader, self._encoders, self._shown)
+        return Opened(self.collection, self._reader, self._encoders, self._shown, self._idf)
 
     def close(self) -> None:
         self._closed = True

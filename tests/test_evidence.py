@@ -64,13 +64,23 @@ def test_terms_have_names_where_dimensions_are_hashes_too(films):
 def test_the_store_is_asked_for_its_own_inverse_frequencies(films):
     reader = films._reader
     [query] = films._encoders["bm25"].encode_queries(["shark nothingness"])
-    found = inverse_frequencies(reader, "bm25", query)
-    assert len(found) == 1  # no document has the other word
-    [(dimension, idf)] = found.items()
+    found = inverse_frequencies(reader, "bm25", query.indices.tolist())
+    assert sorted(idf > 0 for idf in found.values()) == [False, True]  # no document has the other word
+    [(dimension, idf)] = [(dimension, idf) for dimension, idf in found.items() if idf]
     [answer] = reader.retrieve([("bm25", SparseVector.of([dimension], [1.0]))], 5)
     stored = reader.vectors("bm25", [chunk_id for chunk_id, _ in answer])
     for chunk_id, score in answer:
         assert score == pytest.approx(idf * stored[chunk_id].dot(SparseVector.of([dimension], [1.0])), rel=1e-5)
+
+
+def test_frequencies_that_are_out_of_date_are_asked_for_again(films):
+    films.search("music", mode="bm25", explain=True)
+    known = films._idf["bm25"]
+    assert known
+    wrong = dict.fromkeys(known, 0.5)
+    known.update(wrong)
+    for hit in films.search("music", mode="bm25", explain=True):
+        assert sum(t.contribution for t in hit.matched_terms) == pytest.approx(hit.legs["bm25"].score, abs=1e-4)
 
 
 def test_without_explain_nothing_is_told_of_terms_and_without_highlight_nothing_of_words(films):
@@ -101,7 +111,9 @@ def test_pages_are_the_list_cut_and_keep_their_ranks(films):
         (hit.rank, hit.doc_id, hit.score) for hit in whole
     ]
     assert pages[1].to_dict()["offset"] == 2
-    assert len(films.search("music", offset=100)) == 0
+    with pytest.raises(InvalidArgument, match=r"offset is 100, but 8 documents are found for 'music'; take 0\.\.7"):
+        films.search("music", offset=100)
+    assert len(films.search("Mozart", mode="bm25", k=1)) == 1
     with pytest.raises(InvalidArgument, match="offset is -1"):
         films.search("music", offset=-1)
 

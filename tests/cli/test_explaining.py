@@ -58,7 +58,10 @@ def test_the_second_page(run, fruit):
     )
     assert [hit["rank"] for hit in (first["hits"] + second["hits"])] == [1, 2]
     assert first["hits"][0]["doc_id"] != second["hits"][0]["doc_id"]
-    assert run("search", "apples", "-c", "fruit", "--offset", "7").code == 1
+    late = run("search", "apples", "-c", "fruit", "--offset", "7")
+    assert (late.code, late.out) == (2, "")
+    assert "offset is 7, but 2 documents are found for 'apples'; take 0..1." in " ".join(late.err.split())
+    assert run("search", "apples", "-c", "fruit", "--offset", "-1").code == 2
 
 
 @pytest.mark.parametrize(
