@@ -12,7 +12,8 @@ from hybrid_search.asking import Request
 from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
 from hybrid_search.ranking.contributions import contributions
 from hybrid_search.ranking.expansion import expansion
-from hybrid_search.ranking.matching import WORDS, highlight, sought
+from hybrid_search.ranking.matching import highlight, sought
+from hybrid_search.ranking.stems import WORDS
 from hybrid_search.results import DocumentHit, MatchedTerm, Term
 from hybrid_search.types import LegHit, LegName, SparseVector, Vector
 

@@ -28,8 +28,12 @@ def contributions(
         terms: the query's, by dimension.
         idf: by dimension, where the store multiplies it in.
     """
-    shared, mine, theirs = np.intersect1d(query.indices, document.indices, assume_unique=True, return_indices=True)
-    values = zip(shared.tolist(), query.values[mine].tolist(), document.values[theirs].tolist(), strict=True)
+    if not len(document):
+        return ()
+    places = np.minimum(np.searchsorted(document.indices, query.indices), len(document) - 1)
+    shared = document.indices[places] == query.indices
+    dimensions, given_weights = query.indices[shared].tolist(), document.values[places[shared]].tolist()
+    values = zip(dimensions, query.values[shared].tolist(), given_weights, strict=True)
     found = []
     for dimension, asked, given in values:
         weight = asked * (1.0 if idf is None else idf.get(dimension, 0.0))

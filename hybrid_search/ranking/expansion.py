@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from hybrid_search.ranking.stems import WORDS, stem
 from hybrid_search.results import Term
 
-_WORDS = re.compile(r"\w+")
 _INSIDE = "##"
 
 
@@ -25,18 +24,15 @@ def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tup
     >>> [(found.term, found.in_query) for found in expansion("hearts", ["cardiac", "heart"], [1.2, 2.5])]
     [('heart', True), ('cardiac', False)]
     """
-    from py_rust_stemmers import SnowballStemmer
-
-    stemmer = SnowballStemmer("english")
-    words = _WORDS.findall(query.lower())
-    stems = {stemmer.stem_word(word) for word in words}
+    words = WORDS.findall(query.lower())
+    stems = {stem(word) for word in words}
     beginnings = {word[:end] for word in words for end in range(1, len(word) + 1)}
 
     def own(term: str) -> bool:
         if term.startswith(_INSIDE):
             return any(term.removeprefix(_INSIDE) in word[1:] for word in words)
         # A rare word stands in the vocabulary in pieces; its first one begins it.
-        return stemmer.stem_word(term.lower()) in stems or term.lower() in beginnings
+        return stem(term) in stems or term.lower() in beginnings
 
     whole = joined(terms, words)
     found = [

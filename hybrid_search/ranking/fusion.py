@@ -197,7 +197,9 @@ def _summed(legs: Mapping[str, Ranking], shares: Shares, weights: Mapping[str, f
             found[hit.chunk_id] = hit.legs if earlier is None else {**earlier, **hit.legs}
             if weight:
                 parts.setdefault(hit.chunk_id, []).append(weight * value)
-    scores = {chunk_id: math.fsum(some) for chunk_id, some in parts.items()}
+    # Of one or two parts a plain sum is as exact, and sooner there.
+    add = sum if len(legs) <= 2 else math.fsum
+    scores = {chunk_id: add(some) for chunk_id, some in parts.items()}
     ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
     return Ranking(
         tuple(Hit(chunk_id, place, score, found[chunk_id]) for place, (chunk_id, score) in enumerate(ordered, 1))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from hybrid_search.ranking.stems import WORDS, plain, stem
 from hybrid_search.results import Highlight, Kind, Mark, Term
 
-WORDS = re.compile(r"\w+")
 WINDOW = 280
 """Characters of a passage that are shown."""
 
@@ -46,7 +44,7 @@ def sought(query: str, terms: Iterable[Term] = ()) -> dict[str, Sought]:
     [('heart', 'literal'), ('cardiac', 'expansion')]
     """
     words = WORDS.findall(query)
-    told = [word for word in words if _plain(word) not in _SMALL] or words
+    told = [word for word in words if plain(word) not in _SMALL] or words
     terms = list(terms)
     weights: dict[str, float] = {}
     for term in terms:
@@ -67,12 +65,11 @@ def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> 
     """
     # Each word is looked at once, and then only those that match are looked for.
     roots = {word: root for word in set(WORDS.findall(text)) if (root := stem(word)) in wanted}
-    places = sorted((start, word) for word in roots for start in _places(word, text))
-    stems = [roots[word] for _, word in places]
+    places = [(start, start + len(word), root) for word, root in roots.items() for start in _places(word, text)]
+    places.sort()
+    stems = [root for _, _, root in places]
     weights = [wanted[root].weight for root in stems]
-    marks = [
-        Mark(start, start + len(word), wanted[root].kind) for (start, word), root in zip(places, stems, strict=True)
-    ]
+    marks = [Mark(start, end, wanted[root].kind) for start, end, root in places]
     if len(text) <= window:
         return Highlight(0, len(text), tuple(marks))
     first = _best(marks, weights, stems, window)
@@ -84,27 +81,6 @@ def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> 
         cut = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
         end = cut if cut > start + window // 2 else end
     return Highlight(start, end, tuple(marks))
-
-
-@lru_cache(maxsize=200_000)
-def stem(word: str) -> str:
-    """The Snowball stem of a word, in small letters without accents."""
-    return str(_stemmer().stem_word(_plain(word)))
-
-
-@lru_cache(maxsize=1)
-def _stemmer() -> Any:
-    from py_rust_stemmers import SnowballStemmer
-
-    return SnowballStemmer("english")
-
-
-def _plain(word: str) -> str:
-    """Small letters without accents, as the models' tokenizers read them."""
-    word = word.lower()
-    if word.isascii():
-        return word
-    return "".join(sign for sign in unicodedata.normalize("NFKD", word) if not unicodedata.combining(sign))
 
 
 def _places(word: str, text: str) -> Iterator[int]:

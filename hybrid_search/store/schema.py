@@ -202,7 +202,10 @@ def vector_name(leg: LegName, manifest: Manifest) -> str:
 def vector_of(raw: Any) -> Vector:
     """A vector as either engine returns it: sparse with indices and values, or a list of numbers."""
     if hasattr(raw, "indices"):
-        return SparseVector.of(raw.indices, raw.values, signed=True)
+        indices = np.asarray(raw.indices, dtype=np.int64)
+        if (indices[1:] > indices[:-1]).all():  # as they were written
+            return SparseVector(indices.astype(np.int32), np.asarray(raw.values, dtype=np.float32), signed=True)
+        return SparseVector.of(indices, raw.values, signed=True)
     return np.asarray(raw, dtype=np.float32)
 
 
