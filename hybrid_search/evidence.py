@@ -47,7 +47,10 @@ def evident(
     if not (request.highlight or request.explain):
         return {}, tuple(hits)
     sparse = {leg: vector for leg, vector in vectors.items() if isinstance(vector, SparseVector)}
-    terms = {leg: terms_of(query, vector, cast(SparseEncoder, encoders[leg])) for leg, vector in sparse.items()}
+    terms = {
+        leg: terms_of(query, vector, cast(SparseEncoder, encoders[leg]), hashed=request.explain)
+        for leg, vector in sparse.items()
+    }
     by_weight = sorted({t for some in terms.values() for t in some.values()}, key=lambda term: (-term.weight, term))
     wanted = sought(query, by_weight)
     lit = [
@@ -68,11 +71,20 @@ def evident(
     return ordered, explained
 
 
-def terms_of(query: str, vector: SparseVector, encoder: SparseEncoder) -> dict[int, Term]:
-    """The terms of a query's vector by dimension; where dimensions are hashes, named by the words that give them."""
+def terms_of(query: str, vector: SparseVector, encoder: SparseEncoder, *, hashed: bool = True) -> dict[int, Term]:
+    """The terms of a query's vector by dimension; where dimensions are hashes, named by the words that give them.
+
+    Args:
+        query: its text.
+        vector: its vector.
+        encoder: what made it.
+        hashed: find the names of hashes too, which encodes each word; else there are no terms where there are hashes.
+    """
     dimensions = vector.indices.tolist()
     names = encoder.terms(dimensions)
     if any(name == f"#{dimension}" for name, dimension in zip(names, dimensions, strict=True)):
+        if not hashed:
+            return {}
         names = _by_words(query, dimensions, names, encoder)
     found = {term.term: term for term in expansion(query, names, vector.values.tolist())}
     return {dimension: found[name] for dimension, name in zip(dimensions, names, strict=True)}

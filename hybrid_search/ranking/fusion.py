@@ -31,12 +31,12 @@ def rank(leg: str, scored: Sequence[tuple[str, float]], depth: int) -> Ranking:
     >>> [(hit.chunk_id, hit.rank) for hit in rank("sparse", [("b#0", 2.0), ("a#0", 2.0), ("c#0", 3.0)], 2)]
     [('c#0', 1), ('a#0', 2)]
     """
-    ordered = sorted(scored, key=lambda item: (-settled(item[1]), item[0]))[:depth]
-    scores = accumulate((score for _, score in ordered), min)
+    ordered = sorted([(-settled(score), chunk_id, score) for chunk_id, score in scored])[:depth]
+    scores = accumulate([score for _, _, score in ordered], min)
     return Ranking(
         tuple(
             Hit(chunk_id, place, score, {leg: LegHit(leg, place, score)})
-            for place, ((chunk_id, _), score) in enumerate(zip(ordered, scores, strict=True), 1)
+            for place, ((_, chunk_id, _), score) in enumerate(zip(ordered, scores, strict=True), 1)
         )
     )
 
@@ -200,9 +200,9 @@ def _summed(legs: Mapping[str, Ranking], shares: Shares, weights: Mapping[str, f
     # Of one or two parts a plain sum is as exact, and sooner there.
     add = sum if len(legs) <= 2 else math.fsum
     scores = {chunk_id: add(some) for chunk_id, some in parts.items()}
-    ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    ordered = sorted([(-score, chunk_id) for chunk_id, score in scores.items()])
     return Ranking(
-        tuple(Hit(chunk_id, place, score, found[chunk_id]) for place, (chunk_id, score) in enumerate(ordered, 1))
+        tuple(Hit(chunk_id, place, -less, found[chunk_id]) for place, (less, chunk_id) in enumerate(ordered, 1))
     )
 
 

@@ -27,7 +27,7 @@ class Fake:
         self.answers = answers
         self.asked = []
 
-    def search_many(self, queries, *, k, depth):
+    def search_many(self, queries, *, k, depth, highlight):
         assert k == depth
         self.asked.append(list(queries))
         return [self.results(query, self.answers[query][:k]) for query in queries]
