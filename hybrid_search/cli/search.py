@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from hybrid_search.cli.options import choice, device_of, fusion_of, rerank_of, w
 from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out, paging
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.results import Results
+
+if TYPE_CHECKING:
+    from hybrid_search.asking import Options
 
 FORMATS = ("table", "json", "jsonl", "trec")
 
@@ -58,35 +61,36 @@ def search(
 
     Example: `hybrid-search search "a film about music" -c movies`
     """
+    from hybrid_search.asking import Request
     from hybrid_search.corpus.decoding import without_surrogates
     from hybrid_search.searcher import Searcher
 
     choice(format, FORMATS, "--format")
-    way, leg_weights = fusion_of(fusion), weights_of(weights)
     lines = [line.strip() for line in sys.stdin if line.strip()] if query == "-" else [query]
     queries = [without_surrogates(line) for line in lines]  # bytes that are no text could not be printed again
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
+    asked: Options = {
+        "k": k,
+        "offset": offset,
+        "mode": mode,
+        "depth": depth,
+        "fusion": fusion_of(fusion),
+        "rrf_k": rrf_k,
+        "weights": weights_of(weights),
+        "rerank": rerank_of(rerank),
+        "rerank_depth": rerank_depth,
+        "rerank_budget_ms": rerank_budget_ms,
+        "where": where,
+        "fold": format == "table" if fold is None else fold,
+        "highlight": format != "trec",
+        "explain": explain,
+    }
+    Request(**asked)  # what is wrong with it is said before any model is loaded
     settings = given.settings(device=device_of(device))
     with Searcher.open(collection, settings=settings, profile=profile, sparse=sparse, dense=dense) as searcher:
         searcher.warm_up(mode)
-        answers = searcher.search_many(
-            queries,
-            k=k,
-            mode=mode,
-            depth=depth,
-            fusion=way,
-            rrf_k=rrf_k,
-            weights=leg_weights,
-            rerank=rerank_of(rerank),
-            rerank_depth=rerank_depth,
-            rerank_budget_ms=rerank_budget_ms,
-            where=where,
-            offset=offset,
-            fold=format == "table" if fold is None else fold,
-            highlight=format != "trec",
-            explain=explain,
-        )
+        answers = searcher.search_many(queries, **asked)
         if format == "trec":
             _print_run(answers)
         else:
