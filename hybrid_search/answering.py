@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from hybrid_search.asking import MAX_DEPTH, Request
-from hybrid_search.errors import InvalidArgument
+from hybrid_search.errors import PastTheEnd
 from hybrid_search.evidence import evident
 from hybrid_search.legs import Retrieved, fuse, retrieve, weighed
 from hybrid_search.protocols import CollectionReader, Encoder, Reranker
@@ -50,10 +50,8 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
     rerank_ms = (perf_counter() - began) * 1e3 - fuse_ms if reranker else 0.0
     chosen, folded = choose(last.documents, request, opened.reader.payloads)
     if not chosen and last.documents:
-        raise InvalidArgument(
-            f"offset is {request.offset}, but {len(last.documents)} documents are found for {found.query!r}; "
-            f"take 0..{len(last.documents) - 1}."
-        )
+        count = len(last.documents) - sum(map(len, folded.values()))
+        raise PastTheEnd(request.offset, count, found.query)
     shown = [placed._replace(hits=placed.hits[:PASSAGES]) for placed in chosen]
     payloads = opened.reader.payloads([hit.chunk_id for placed in shown for hit in placed.hits])
     hits = document_hits(shown, payloads, opened.shown, first=request.offset + 1, folded=folded, reranked=last.model)

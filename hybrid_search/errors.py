@@ -2,6 +2,7 @@
 
     HybridSearchError
     ├── InvalidArgument          a value the caller gave cannot be meant (k=0, an empty query)
+    │   ├── PastTheEnd           an offset beyond the documents that are found
     │   └── FilterError          a filter cannot be read, or names a field that is not there
     ├── ConfigError              a setting or the config file is wrong
     ├── CorpusError              a source cannot be read at all
@@ -36,6 +37,16 @@ class HybridSearchError(Exception):
 
 class InvalidArgument(HybridSearchError, ValueError):
     """A value the caller gave cannot be meant; the command line answers with exit code 2."""
+
+
+class PastTheEnd(InvalidArgument):
+    """An offset beyond the documents that are found; `documents` says how many those are."""
+
+    def __init__(self, offset: int, documents: int, query: str) -> None:
+        self.documents = documents
+        super().__init__(
+            f"offset is {offset}, but {documents} documents are found for {query!r}; take 0..{documents - 1}."
+        )
 
 
 class FilterError(InvalidArgument):

@@ -120,6 +120,7 @@ class Searcher:
 
         Raises:
             InvalidArgument: an empty query, an option out of range, a mode whose leg the collection lacks.
+            PastTheEnd: an offset beyond the documents that are found.
             FilterError: a filter that cannot be read, or names a field that no document has.
             FusionError: weights or rrf_k that cannot be meant.
             ModelError: a re-ranker that is unknown, or that cannot be loaded here.

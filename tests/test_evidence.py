@@ -113,7 +113,8 @@ def test_pages_are_the_list_cut_and_keep_their_ranks(films):
     assert pages[1].to_dict()["offset"] == 2
     with pytest.raises(InvalidArgument, match=r"offset is 100, but 8 documents are found for 'music'; take 0\.\.7"):
         films.search("music", offset=100)
-    assert len(films.search("Mozart", mode="bm25", k=1)) == 1
+    with pytest.raises(InvalidArgument, match=r"but 7 documents are found for 'music'; take 0\.\.6"):
+        films.search("music", offset=7, fold=True)
     with pytest.raises(InvalidArgument, match="offset is -1"):
         films.search("music", offset=-1)
 

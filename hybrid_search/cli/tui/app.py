@@ -24,7 +24,7 @@ from hybrid_search.cli.tui.asked import Asked
 from hybrid_search.cli.tui.dialogs import Choose, Help
 from hybrid_search.cli.tui.panes import Filter, Hits, Sight, Status
 from hybrid_search.cli.tui.worker import Answered, Broken, Ready, Refused, Told, Worker, said
-from hybrid_search.errors import FilterError, HybridSearchError, ModelError
+from hybrid_search.errors import FilterError, HybridSearchError, ModelError, PastTheEnd
 from hybrid_search.results import DocumentHit
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Mode
@@ -223,10 +223,6 @@ class SearchApp(App[None]):
 
     def _answered(self, answered: Answered) -> None:
         asked, results, last = answered.asked, answered.results, self.shown
-        if not len(results) and asked.offset and last is not None:
-            self.asked = last.asked
-            self.status.say(NO_MORE)
-            return
         same_query = last is not None and last.asked.query == asked.query
         before: Mapping[str, int] = {}
         if last is not None and same_query and asked != last.asked and asked.offset == last.asked.offset == 0:
@@ -248,6 +244,10 @@ class SearchApp(App[None]):
         self.status.tell(lines.outcome(self.shown.results) if self.shown else "")
         if isinstance(error, FilterError):
             self.filter.say(error.reason, error.column)
+            return
+        if isinstance(error, PastTheEnd) and self.shown is not None:
+            self.asked = self.shown.asked
+            self.status.say(NO_MORE)
             return
         if asked.rerank and isinstance(error, ModelError):
             self._ask(asked.reranked(False))
