@@ -44,9 +44,8 @@ class PastTheEnd(InvalidArgument):
 
     def __init__(self, offset: int, documents: int, query: str) -> None:
         self.documents = documents
-        super().__init__(
-            f"offset is {offset}, but {documents} documents are found for {query!r}; take 0..{documents - 1}."
-        )
+        found = "1 document is" if documents == 1 else f"{documents:,} documents are"
+        super().__init__(f"offset is {offset}, but {found} found for {query!r}; take 0..{documents - 1}.")
 
 
 class FilterError(InvalidArgument):

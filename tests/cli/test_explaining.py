@@ -60,6 +60,8 @@ def test_the_second_page(run, fruit):
     assert first["hits"][0]["doc_id"] != second["hits"][0]["doc_id"]
     late = run("search", "apples", "-c", "fruit", "--offset", "7")
     assert (late.code, late.out) == (2, "")
+    assert "offset is 7, but 1 document is found for 'apples'; take 0..0." in " ".join(late.err.split())
+    late = run("search", "apples", "-c", "fruit", "--offset", "7", "--no-fold")
     assert "offset is 7, but 2 documents are found for 'apples'; take 0..1." in " ".join(late.err.split())
     assert run("search", "apples", "-c", "fruit", "--offset", "-1").code == 2
 
