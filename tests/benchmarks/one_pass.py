@@ -96,7 +96,7 @@ def session(model: Any) -> Any:
 
 def run(model: Any, ids: Sequence[Sequence[int]]) -> None:
     """Encode, and for a sparse output find what is above 0, as any caller has to."""
-    for batch in batches([len(each) for each in ids], budget=BATCH_TOKENS, limit=BATCH_TEXTS):
+    for batch in batches([len(each) for each in ids], budget=BATCH_TOKENS[1], limit=BATCH_TEXTS):
         [found] = model.run(None, padded([ids[place] for place in batch]))
         if found.shape[1] > 1000:
             for row in found:

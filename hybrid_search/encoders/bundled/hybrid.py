@@ -27,7 +27,8 @@ FILES = ("model.onnx", "tokenizer.json")
 QUERY, DOCUMENT = 0, 1
 MAX_ACTIVE_DIMS = (60, 250)
 """Of a query and of a document; the heaviest are kept."""
-BATCH_TOKENS = 1024
+BATCH_TOKENS = (160, 1024)
+"""Of queries and of documents. Queries are short and differ by half in length: small batches hold less padding."""
 BATCH_TEXTS = 64
 
 
@@ -79,7 +80,7 @@ class BundledHybrid(FileModel):
             return self._run([ids[place] for place in batch], side, narrow)
 
         lanes, _ = lanes_of(self._threads)
-        for batch, (sparse, dense) in self._batches(lengths, (BATCH_TOKENS, BATCH_TEXTS), run, lanes):
+        for batch, (sparse, dense) in self._batches(lengths, (BATCH_TOKENS[side], BATCH_TEXTS), run, lanes):
             for place, vector, row in zip(batch, sparse_rows(sparse, 0), dense, strict=True):
                 encoded[place] = (kept(vector, MAX_ACTIVE_DIMS[side], 0.0), row)
         return encoded
