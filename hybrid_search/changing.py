@@ -30,7 +30,8 @@ from hybrid_search.protocols import CollectionWriter, Encoder, Store
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.bm25 import Bm25Encoder
-from hybrid_search.types import Chunk, Kind, LegName, in_order
+from hybrid_search.store.schema import chunk_of
+from hybrid_search.types import Kind, LegName, in_order
 
 
 def add_leg(
@@ -93,7 +94,7 @@ def add_leg(
         tally.tell()
         writer.extend(spec)
         for payloads in batched(writer.stored(without=spec.vector), ENCODE_BATCH):
-            chunks = [_chunk(payload) for payload in payloads]
+            chunks = [chunk_of(payload) for payload in payloads]
             texts = [chunk.searchable for chunk in chunks]
             vectors = encode({leg: encoder}, texts)[leg]
             writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
@@ -220,7 +221,7 @@ def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder
         return encoder
     if leg in writer.manifest.legs and writer.manifest.legs[leg].average_tokens:
         return replace(encoder, average_tokens=writer.manifest.legs[leg].average_tokens)
-    return encoder.fitted([_chunk(payload).searchable for payload in islice(writer.stored(), SAMPLE_DOCUMENTS)])
+    return encoder.fitted([chunk_of(payload).searchable for payload in islice(writer.stored(), SAMPLE_DOCUMENTS)])
 
 
 def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -> LegSpec:
@@ -241,8 +242,3 @@ def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -
                 f"Collection {collection!r} has the {spec.kind} vectors of {spec.model!r} already: its leg {name!r}."
             )
     return replace(spec, vector=f"{leg}.{spec.fingerprint[:8]}", beside=True)
-
-
-def _chunk(payload: dict[str, object]) -> Chunk:
-    fields = ("doc_id", "number", "text", "start", "end", "title")
-    return Chunk(**{name: payload[name] for name in fields})  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.protocols import Reranker
 from hybrid_search.ranking.rerank import Placed, rerank
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.types import Chunk, Hit
+from hybrid_search.store.schema import chunk_of
+from hybrid_search.types import Hit
 
 Payloads = Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
 """What the store has of chunks, by their ids."""
@@ -124,7 +125,7 @@ def rerank_documents(
     deadline = None if request.rerank_budget_ms is None else clock() + request.rerank_budget_ms / 1e3
     heads = [hits[0] for hits in documents[: request.rerank_depth]]
     found = payloads([hit.chunk_id for hit in heads])
-    texts = [_text(found[hit.chunk_id]) for hit in heads]
+    texts = [chunk_of(found[hit.chunk_id]).searchable for hit in heads]
     scores = (
         score_all(reranker, query, texts) if deadline is None else score_until(deadline, reranker, query, texts, clock)
     )
@@ -173,8 +174,3 @@ def _fitting(query: str, texts: Sequence[str], characters: float) -> int:
 def _size(query: str, texts: Sequence[str]) -> int:
     """What a batch costs, in characters: the query is read with every text, and texts are filled up to the longest."""
     return len(texts) * (len(query) + max(len(text) for text in texts) + 1)
-
-
-def _text(payload: Mapping[str, Any]) -> str:
-    chunk = Chunk(payload["doc_id"], 0, payload["text"], payload["start"], payload["end"], payload["title"])
-    return chunk.searchable

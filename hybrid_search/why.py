@@ -12,7 +12,8 @@ from hybrid_search.encoders.halves import whole_of
 from hybrid_search.legs import Retrieved, retrieve
 from hybrid_search.protocols import Reranker
 from hybrid_search.reranking import rerank_documents
-from hybrid_search.types import Chunk, LegName, chunk_id_of
+from hybrid_search.store.schema import chunk_of
+from hybrid_search.types import LegName, chunk_id_of
 from hybrid_search.where.holding import failing
 
 Verdict = Literal["shown", "not indexed", "filtered out", "not found", "below depth", "outranked", "folded"]
@@ -168,7 +169,7 @@ def _places(
     """Where each leg has the best of these chunks, looking as deep as it can."""
     vectors = {leg: [vector] for leg, vector in found.vectors.items()}
     [deep] = retrieve(opened.reader, vectors, MAX_DEPTH, request.condition)
-    texts = [Chunk(p["doc_id"], 0, p["text"], p["start"], p["end"], p["title"]).searchable for p in payloads]
+    texts = [chunk_of(payload).searchable for payload in payloads]
     places = {}
     for leg, ranking in deep.items():
         best = next((hit for hit in ranking if hit.chunk_id in chunk_ids), None)

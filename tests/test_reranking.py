@@ -187,7 +187,8 @@ def documents(count):
 
 def payloads(chunk_ids):
     return {
-        one: {"doc_id": one[:-2], "title": "", "text": f"stone{one[1:-2]}", "start": 0, "end": 6} for one in chunk_ids
+        one: {"doc_id": one[:-2], "number": 0, "title": "", "text": f"stone{one[1:-2]}", "start": 0, "end": 6}
+        for one in chunk_ids
     }
 
 

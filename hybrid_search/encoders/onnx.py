@@ -26,9 +26,10 @@ from hybrid_search.encoders.local import cut_side
 from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.seat import FileModel
 from hybrid_search.encoders.sessions import open_where_it_runs
+from hybrid_search.encoders.sharing import Ids
 from hybrid_search.encoders.sparsity import sparse_rows
 from hybrid_search.encoders.table import Table
-from hybrid_search.encoders.tokens import Ids, Pair, Reader, attention, filled
+from hybrid_search.encoders.tokens import Pair, Reader, attention, filled
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector

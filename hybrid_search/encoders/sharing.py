@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Ids = NDArray[np.int32]
+"""Token ids of one text: (length,)."""
+
 Read = Callable[[Sequence[str], int], list[Ids]]
 """Texts and room to their bare pieces: all of them, or more than the room where there are more; 0 for all."""
 

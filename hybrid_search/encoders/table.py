@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders.bundled.graph import read_safetensors
 from hybrid_search.encoders.local import as_json, cut_side, length_limit
-from hybrid_search.encoders.tokens import Ids, Reader
+from hybrid_search.encoders.sharing import Ids
+from hybrid_search.encoders.tokens import Reader
 from hybrid_search.errors import ModelError
 from hybrid_search.types import SparseVector
 

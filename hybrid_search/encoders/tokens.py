@@ -14,15 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.sharing import MARGIN, Lately, lately
+from hybrid_search.encoders.sharing import MARGIN, Ids, Lately, lately
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Side = Literal["left", "right"]
-Ids = NDArray[np.int32]
-"""Token ids of one text: (length,)."""
-
 # Characters in one call of the tokenizer: what it notes of a token takes some hundred bytes.
 _AT_ONCE = 1 << 20
 # Of a text that goes on, first this many characters for each token the model reads; eight times as many where that was

@@ -64,6 +64,11 @@ def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tup
     return payload
 
 
+def chunk_of(payload: Mapping[str, Any]) -> Chunk:
+    """The chunk that a payload was made of; the inverse of `payload_of`."""
+    return Chunk(**{name: payload[name] for name in ("doc_id", "number", "text", "start", "end", "title")})
+
+
 def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """A copy with JSON values only, string keys, and no lone surrogates.
 

@@ -17,8 +17,9 @@ from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.lanes import lanes_of
 from hybrid_search.encoders.seat import FileModel
 from hybrid_search.encoders.sessions import open_session
+from hybrid_search.encoders.sharing import Ids
 from hybrid_search.encoders.sparsity import kept, sparse_rows
-from hybrid_search.encoders.tokens import Ids, Reader, attention, filled
+from hybrid_search.encoders.tokens import Reader, attention, filled
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.types import DenseVector, ModelCard, SparseVector
 
