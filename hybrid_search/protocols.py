@@ -150,6 +150,11 @@ class CollectionWriter(Protocol):
     @property
     def manifest(self) -> Manifest: ...
 
+    @property
+    def resumed(self) -> bool:
+        """Whether it goes on with a building that an earlier job began and did not publish."""
+        ...
+
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
         """What is remembered of each document that is there completely."""
         ...
@@ -163,6 +168,10 @@ class CollectionWriter(Protocol):
         ...
 
     def delete(self, chunk_ids: Iterable[str]) -> None: ...
+
+    def flush(self) -> None:
+        """Make everything written so far durable, should the machine lose its power now. Readers see nothing of it."""
+        ...
 
     def publish(self, manifest: Manifest | None = None) -> None:
         """Make everything written so far durable and visible to readers, under a manifest with other legs if given.
@@ -218,11 +227,16 @@ class Store(Protocol):
         ...
 
     def manifest(self, name: str) -> Manifest | None:
-        """What a writer would go on with: the manifest of the collection, finished or not; None where there is none."""
+        """What a writer would go on with: the manifest of what readers have, else of a building that is not finished.
+
+        None where there is neither. An unfinished replacement beside a finished collection does not count.
+        """
         ...
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> CollectionWriter:
         """Open for writing, create where it is not there. `replace` builds a new one beside the old.
+
+        A replacement that was begun earlier under the same manifest is gone on with; under another one it is dropped.
 
         Raises StoreBusy after `wait_s` seconds, ManifestMismatch, StoreUnavailable.
         """

@@ -103,8 +103,9 @@ def test_a_deleted_collection_leaves_no_unfinished_replacement_behind(store, nam
     store.delete(name)
     assert store.manifest(name) is None
     build(store, name, [point("new")])
-    store.writer(name, manifest_of(model="third"), replace=True).close()
-    assert store.manifest(name) == manifest_of(model="third")
+    writer = store.writer(name, manifest_of(model="other"), replace=True)
+    assert not writer.resumed
+    writer.close()
 
 
 # ---------------------------------------------------------------- writing
@@ -275,35 +276,74 @@ def test_readers_have_the_old_until_the_new_is_published(store, name):
     assert store.names().count(name) == 1
 
 
-def test_an_interrupted_replacement_leaves_the_old_and_can_be_continued(store, name):
+def test_a_replacement_given_up_leaves_the_old_one_as_it_was(store, name):
     build(store, name, points(3, "old"))
-    new = manifest_of(model="other")
-    writer = store.writer(name, new, replace=True)
+    writer = store.writer(name, manifest_of(model="other"), replace=True)
     writer.upsert(points(2, "new"))
     writer.close()
 
     assert found(store.reader(name)) == {"old0#0", "old1#0", "old2#0"}
-    assert store.info(name).manifest == manifest_of()
-    assert store.manifest(name) == new
-    with pytest.raises(ManifestMismatch):
-        store.writer(name, manifest_of())
+    assert store.manifest(name) == store.info(name).manifest == manifest_of()
+    writer = store.writer(name, manifest_of())
+    assert not writer.resumed
+    assert set(writer.doc_ids()) == {"old0", "old1", "old2"}
+    writer.upsert([point("old3")])
+    writer.publish()
+    writer.close()
+    assert found(store.reader(name)) == {f"old{n}#0" for n in range(4)}
 
-    writer = store.writer(name, new)
+
+def test_a_replacement_is_gone_on_with(store, name):
+    build(store, name, points(3, "old"))
+    new = manifest_of(model="other")
+    writer = store.writer(name, new, replace=True)
+    assert not writer.resumed
+    writer.upsert(points(2, "new"))
+    writer.close()
+
+    writer = store.writer(name, new, replace=True)
+    assert writer.resumed
     assert set(writer.heads(["new0", "new1", "old0"])) == {"new0", "new1"}
     writer.upsert([point("new2")])
     writer.publish()
+    writer.upsert([point("new3")])
     writer.close()
     assert found(store.reader(name)) == {"new0#0", "new1#0", "new2#0"}
+    writer = store.writer(name, new)
+    assert not writer.resumed
+    writer.publish()
+    writer.close()
+    assert found(store.reader(name)) == {f"new{n}#0" for n in range(4)}
 
 
-def test_a_replacement_begun_again_starts_afresh(store, name):
+def test_a_replacement_under_another_manifest_starts_afresh(store, name):
     build(store, name, points(1, "old"))
+    for model in ("second", "third"):
+        writer = store.writer(name, manifest_of(model=model), replace=True)
+        assert not writer.resumed
+        assert list(writer.doc_ids()) == []
+        writer.upsert([point(model)])
+        writer.close()
+
+
+def test_a_finished_replacement_is_not_gone_on_with(store, name):
     for doc_id in ("first", "second"):
-        writer = store.writer(name, manifest_of(model="other"), replace=True)
+        writer = store.writer(name, manifest_of(), replace=True)
+        assert not writer.resumed
+        writer.upsert([point(doc_id)])
+        writer.publish()
+        writer.close()
+        assert found(store.reader(name)) == {f"{doc_id}#0"}
+
+
+def test_a_first_building_is_gone_on_with(store, name):
+    for replace, doc_id in ((False, "first"), (False, "second"), (True, "third")):
+        writer = store.writer(name, manifest_of(), replace=replace)
+        assert writer.resumed == (doc_id != "first")
         writer.upsert([point(doc_id)])
         writer.close()
-    writer = store.writer(name, manifest_of(model="other"))
-    assert list(writer.doc_ids()) == ["second"]
+    writer = store.writer(name, manifest_of(), replace=True)
+    assert set(writer.doc_ids()) == {"first", "second", "third"}
     writer.close()
 
 
