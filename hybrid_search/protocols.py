@@ -159,6 +159,10 @@ class CollectionWriter(Protocol):
         """What is remembered of each document that is there completely."""
         ...
 
+    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        """The stamp of each chunk that carries one, by chunk_id."""
+        ...
+
     def doc_ids(self) -> Iterator[str]:
         """Every document that is there completely."""
         ...

@@ -86,6 +86,8 @@ class Tally:
     failures: list[Failure] = field(default_factory=list)
     truncated: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
+    tokens: int = 0
+    saved: int = 0
 
     def fail(self, origin: str, reason: str) -> None:
         self.failed += 1

@@ -2,7 +2,8 @@
 
 The payload of a point is `{chunk_id, doc_id, number, start, end, text, title, origin, metadata}`. Chunk number 0 is the
 document's head: it also carries `stamp` and `chunks`, and is written after all the others, so where a head is, the
-document is complete.
+document is complete. Of a document too long for one batch every chunk carries the `stamp`, and a head without one (an
+empty string) is written first.
 """
 
 from __future__ import annotations

@@ -156,6 +156,10 @@ class ServerWriter:
         found = _retrieve(self._client, self._real, wanted, ["doc_id", "stamp", "chunks"], self._location)
         return {p["doc_id"]: Head(p["stamp"], p["chunks"]) for p in found.values()}
 
+    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        found = _retrieve(self._client, self._real, chunk_ids, ["stamp"], self._location)
+        return {chunk_id: p["stamp"] for chunk_id, p in found.items() if "stamp" in p}
+
     def doc_ids(self) -> Iterator[str]:
         for payload in self._scroll(_heads(), ["doc_id"]):
             yield payload["doc_id"]
