@@ -144,7 +144,7 @@ class Indexer:
                 for batch in batched(_parts(documents, cut, manifest, writer, tally), ENCODE_BATCH):
                     _write(batch, models, manifest, writer, tally)
                 if prune and not tally.failed:
-                    _prune(writer, ledger, tally)
+                    prune_lost(writer, ledger, tally)
                 writer.publish()
                 return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
             finally:
@@ -191,7 +191,8 @@ def _write(batch: Sequence[_Part], models: Models, manifest: Manifest, writer: C
     tally.add(sum(chunk.number == 0 for chunk in counted), len(counted))
 
 
-def _prune(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
+def prune_lost(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
+    """Remove the documents that are in the collection and not in the ledger."""
     gone = (doc_id for doc_id in list(writer.doc_ids()) if doc_id not in ledger)
     for some in batched(gone, LOOKUP_BATCH):
         heads = writer.heads(some)
