@@ -71,11 +71,11 @@ def index(
 
     chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
     settings = given.settings(device=device_of(device))
-    asked = {"SOURCE": sources, "--profile": None if profile == "auto" else profile, "--sparse": sparse}
-    asked |= {"--dense": dense, "--legs": legs, "--precision": precision, "--device": device, "--add-leg": add_leg}
+    asked: dict[str, object] = {"SOURCE": sources, "--profile": None if profile == "auto" else profile}
+    asked |= {"--sparse": sparse, "--dense": dense, "--legs": legs, "--precision": precision, "--device": device}
     asked |= {"--max-active-dims": max_active_dims, "--min-weight": min_weight, "--chunk-tokens": chunk_tokens}
     asked |= {"--overlap-tokens": overlap_tokens, "--id-field": id_field, "--text-fields": text_fields, "--glob": glob}
-    asked |= {"--replace": replace, "--prune": prune, "--dry-run": dry_run}
+    asked |= {"--add-leg": add_leg, "--replace": replace, "--prune": prune, "--dry-run": dry_run}
     if encodings.check(save_encodings, from_encodings, asked):
         if from_encodings is not None:
             encodings.load(collection, from_encodings, settings, progress, replace=replace, prune=prune, wait=wait)
