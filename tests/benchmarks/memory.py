@@ -3,8 +3,8 @@
     python tests/benchmarks/memory.py [--documents 20000 200000] [--work FOLDER] [-- OPTIONS OF index]
 
 By default the only leg is the engine's BM25, so that no model hides what the job itself takes. Needs psutil, and /proc
-(Linux). The tree is looked at every 20 ms; `peak_mb` is the greatest sum of its resident memory, `peak_anonymous_mb` that
-of what is no mapped file (the engine maps its files, and the system takes their pages back when it wants), and
+(Linux). The tree is looked at every 20 ms; `peak_mb` is the greatest sum of its resident memory, `peak_anonymous_mb`
+that of what is no mapped file (the engine maps its files, and the system takes their pages back when it wants), and
 `largest_process_mb` the greatest high-water mark (VmHWM) of one process. After it, a search has to find a document.
 Prints one dated JSON line a size and adds it to tests/benchmarks/results/memory.jsonl; with two sizes or more each line
 says how many times the first's peak it is.
