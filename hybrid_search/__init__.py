@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hybrid_search.changing import add_leg, drop_leg, join_leg, swap_legs
     from hybrid_search.errors import HybridSearchError
     from hybrid_search.indexer import Indexer
+    from hybrid_search.interop.encodings import load_encodings, save_encodings
     from hybrid_search.manifest import Sparsity
     from hybrid_search.report import IndexReport
     from hybrid_search.results import DocumentHit, Results
@@ -41,6 +42,8 @@ _HOME = {
     "add_leg": "changing",
     "drop_leg": "changing",
     "join_leg": "changing",
+    "load_encodings": "interop.encodings",
+    "save_encodings": "interop.encodings",
     "swap_legs": "changing",
 }
 
@@ -59,6 +62,8 @@ __all__ = [
     "add_leg",
     "drop_leg",
     "join_leg",
+    "load_encodings",
+    "save_encodings",
     "swap_legs",
 ]
 

@@ -131,6 +131,10 @@ class CollectionReader(Protocol):
         """
         ...
 
+    def doc_ids(self) -> Iterator[str]:
+        """Every document, in an order that is the same each time."""
+        ...
+
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The payload of each chunk that exists, by chunk_id."""
         ...

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import encodings, options
 from hybrid_search.cli.options import device_of, names, precision_of, sparsity_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, index_summary
@@ -42,6 +42,8 @@ def index(
             "Where the model gives both vectors, MODEL:dense takes the dense ones.",
         ),
     ] = None,
+    save_encodings: encodings.Save = None,
+    from_encodings: encodings.Load = None,
     chunk_tokens: Annotated[
         int | None,
         typer.Option(metavar="N", help="Tokens a chunk may take; 0: one chunk a document.  [all the models read]"),
@@ -69,6 +71,17 @@ def index(
 
     chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
     settings = given.settings(device=device_of(device))
+    asked: dict[str, object] = {"SOURCE": sources, "--profile": None if profile == "auto" else profile}
+    asked |= {"--sparse": sparse, "--dense": dense, "--legs": legs, "--precision": precision, "--device": device}
+    asked |= {"--max-active-dims": max_active_dims, "--min-weight": min_weight, "--chunk-tokens": chunk_tokens}
+    asked |= {"--overlap-tokens": overlap_tokens, "--id-field": id_field, "--text-fields": text_fields, "--glob": glob}
+    asked |= {"--add-leg": add_leg, "--replace": replace, "--prune": prune, "--dry-run": dry_run}
+    if encodings.check(save_encodings, from_encodings, asked):
+        if from_encodings is not None:
+            encodings.load(collection, from_encodings, settings, progress, replace=replace, prune=prune, wait=wait)
+        elif save_encodings is not None:
+            encodings.save(collection, save_encodings, settings, progress)
+        return
     if add_leg is not None:
         others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
         if any(others) or profile != "auto" or replace or prune or dry_run:
@@ -108,6 +121,8 @@ def index(
         err.print(failures(report), soft_wrap=True)
         if prune:
             note("--prune was skipped: a document that failed may be one that is there already.")
+    if save_encodings is not None:
+        encodings.save(collection, save_encodings, settings, progress)
     raise typer.Exit(SOME_FAILED if report.failed else OK)
 
 

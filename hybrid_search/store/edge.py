@@ -157,6 +157,9 @@ class EdgeReader:
             self._names = names
         return [[(names[point.int], score) for point, score in answer] for answer in answers]
 
+    def doc_ids(self) -> Iterator[str]:
+        return (payload["doc_id"] for _, payload in self._shard.scroll(["doc_id"], heads=True))
+
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         found = self._shard.retrieve([point_id_of(chunk_id) for chunk_id in chunk_ids], True)
         return {payload["chunk_id"]: payload for payload in found.values()}

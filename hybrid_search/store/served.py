@@ -66,6 +66,10 @@ class ServerReader:
             records, _ = self._client.scroll(self._real, limit=filters.SAMPLE, with_payload=["metadata"])
         return filters.fields_of(self._kinds(), (record.payload or {} for record in records))
 
+    def doc_ids(self) -> Iterator[str]:
+        heads = _scroll(self._client, self._real, _heads(), ["doc_id"], self._location)
+        return (payload["doc_id"] for payload in heads)
+
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return _retrieve(self._client, self._real, chunk_ids, True, self._location)
 
