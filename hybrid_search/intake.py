@@ -14,7 +14,7 @@ from hybrid_search.corpus.readers import count_documents, read
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import Document, Failure, Place
 
 Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 """Files, folders, `-` for stdin, or documents."""
@@ -112,4 +112,5 @@ def _clean(document: Document) -> Document:
         title=without_surrogates(document.title),
         origin=without_surrogates(document.origin),
         metadata=clean_metadata(document.metadata),
+        places=tuple(Place(place.start, clean_metadata(place.metadata)) for place in document.places),
     )
