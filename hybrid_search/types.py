@@ -130,6 +130,15 @@ def doc_id_of(chunk_id: str) -> str:
     return chunk_id.rpartition("#")[0]
 
 
+def own_metadata(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the metadata in a chunk's payload that which is the chunk's own, not its document's.
+
+    >>> own_metadata({"metadata": {"year": 1984, "page": 3}, "own": ["page"]})
+    {'page': 3}
+    """
+    return {name: payload["metadata"][name] for name in payload.get("own", ())}
+
+
 def point_id_of(chunk_id: str) -> uuid.UUID:
     """The point's id, a function of the chunk's: indexing twice is the same as once."""
     return uuid.uuid5(POINT_NAMESPACE, chunk_id.encode("utf-8", "surrogatepass").hex())

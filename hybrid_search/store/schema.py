@@ -17,7 +17,7 @@ import numpy as np
 
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
+from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, own_metadata
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
 
@@ -72,11 +72,6 @@ def chunk_of(payload: Mapping[str, Any]) -> Chunk:
     """The chunk that a payload was made of; the inverse of `payload_of`."""
     parts = {name: payload[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
     return Chunk(**parts, metadata=own_metadata(payload))
-
-
-def own_metadata(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a payload's metadata that which is the chunk's, not the document's."""
-    return {name: payload["metadata"][name] for name in payload.get("own", ())}
 
 
 def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
