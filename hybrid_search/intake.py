@@ -112,5 +112,12 @@ def _clean(document: Document) -> Document:
         title=without_surrogates(document.title),
         origin=without_surrogates(document.origin),
         metadata=clean_metadata(document.metadata),
-        places=tuple(Place(place.start, clean_metadata(place.metadata)) for place in document.places),
+        places=_clean_places(document.places),
     )
+
+
+def _clean_places(places: Sequence[Place]) -> tuple[Place, ...]:
+    starts = [place.start for place in places if isinstance(place, Place) and isinstance(place.start, int)]
+    if len(starts) != len(places) or starts != sorted(starts):
+        raise ValueError("places are not values of Place in the order of their starts")
+    return tuple(Place(place.start, clean_metadata(place.metadata)) for place in places)

@@ -16,7 +16,7 @@ _NUMBERED = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*")
 _NO_PARAGRAPH = re.compile(r"\s*(?:[-*+>|#<]|\d+[.)]|\Z)")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_SIGNS = re.compile(r"\\(?=[^\w\s])|[`*]|<[^>]*>|\s*\{#[^}]*\}\s*\Z")
+_SIGNS = re.compile(r"\\(?=_|[^\w\s])|[`*]|<[^>]*>|\s*\{#[^}]*\}\s*\Z")
 
 
 class Heading(NamedTuple):

@@ -20,14 +20,15 @@ extra = pytest.mark.skipif(
     not all(importlib.util.find_spec(package) for package in PACKAGES), reason="the extra `code` is not installed"
 )
 
+# Blank lines, which plain text is cut at first, are more inside than between.
 FUNCTION = """def {name}(value):
     # Twice. As said. By all.
     total = value + 1
 
+
     for item in range(total):
         print(item, {name!r}. upper())
     return total
-
 
 """
 
