@@ -14,7 +14,7 @@ from hybrid_search.corpus.readers import count_documents, read
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import Document, Failure, Place
 
 Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 """Files, folders, `-` for stdin, or documents."""
@@ -112,4 +112,12 @@ def _clean(document: Document) -> Document:
         title=without_surrogates(document.title),
         origin=without_surrogates(document.origin),
         metadata=clean_metadata(document.metadata),
+        places=_clean_places(document.places),
     )
+
+
+def _clean_places(places: Sequence[Place]) -> tuple[Place, ...]:
+    starts = [place.start for place in places if isinstance(place, Place) and isinstance(place.start, int)]
+    if len(starts) != len(places) or starts != sorted(starts):
+        raise ValueError("places are not values of Place in the order of their starts")
+    return tuple(Place(place.start, clean_metadata(place.metadata)) for place in places)

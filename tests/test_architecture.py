@@ -19,7 +19,7 @@ COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages",
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
-HEAVY += ["lark", "textual"]
+HEAVY += ["lark", "textual", "markitdown", "pypdfium2"]
 
 
 def imports_of(file: Path) -> set[str]:
