@@ -8,7 +8,7 @@ import typer
 
 from hybrid_search.cli import options
 from hybrid_search.cli.options import device_of, names, precision_of, sparsity_of
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import failures, index_summary
 from hybrid_search.cli.verb import OK, SOME_FAILED, err, given, note, out
 from hybrid_search.errors import InvalidArgument
@@ -95,7 +95,7 @@ def index(
         wait_s=wait,
     )
     try:
-        with watching(progress) as watchers:
+        with watching(progress, collection=collection, sources=sources) as watchers:
             report = indexer.index(
                 sources, fields=fields, globs=glob or (), prune=prune, dry_run=dry_run, **watchers._asdict()
             )
@@ -103,8 +103,9 @@ def index(
         less = " (leave out --replace, which would start over)" if replace else ""
         note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}{less}.")
         raise
+    ended(progress, report)
     out.print(index_summary(report))
-    if report.failed:
+    if report.failed and progress != "json":
         err.print(failures(report), soft_wrap=True)
         if prune:
             note("--prune was skipped: a document that failed may be one that is there already.")
@@ -124,7 +125,7 @@ def _add_leg(
 
     leg, model, kind = _leg_and_model(asked)
     try:
-        with watching(progress) as watchers:
+        with watching(progress, collection=collection, leg=leg) as watchers:
             report = add_leg(
                 collection,
                 leg,
@@ -139,6 +140,7 @@ def _add_leg(
     except KeyboardInterrupt:
         note(f"\nWhat was encoded so far is kept. Run the same command again to finish the leg {leg!r}.")
         raise
+    ended(progress, report)
     out.print(index_summary(report))
     note(f"The leg {leg!r} stands beside the others. Search it: --mode {leg}. See old and new side by side:")
     note(f"  hybrid-search evaluate DATASET -c {collection}")
