@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hybrid_search.changing import add_leg, drop_leg, join_leg, swap_legs
     from hybrid_search.errors import HybridSearchError
+    from hybrid_search.following import follow
     from hybrid_search.indexer import Indexer
     from hybrid_search.manifest import Sparsity
     from hybrid_search.report import IndexReport
@@ -40,6 +41,7 @@ _HOME = {
     "Sparsity": "manifest",
     "add_leg": "changing",
     "drop_leg": "changing",
+    "follow": "following",
     "join_leg": "changing",
     "swap_legs": "changing",
 }
@@ -58,6 +60,7 @@ __all__ = [
     "Sparsity",
     "add_leg",
     "drop_leg",
+    "follow",
     "join_leg",
     "swap_legs",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from hybrid_search.cli import options
+from hybrid_search.cli.following import follow_sources
 from hybrid_search.cli.options import device_of, names, precision_of, sparsity_of
 from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import failures, index_summary
@@ -56,6 +57,15 @@ def index(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Build anew beside the old one, then swap.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the sources no longer hold.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on until Ctrl-C: index again whenever files change, and remove documents that vanish from the "
+            "sources. In a collection that holds documents of other sources too it removes nothing without --prune. "
+            "Needs the extra 'watch'.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and cut everything, write nothing.")] = False,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait for another job on this collection.")] = 0.0,
     progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
@@ -71,7 +81,7 @@ def index(
     settings = given.settings(device=device_of(device))
     if add_leg is not None:
         others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
-        if any(others) or profile != "auto" or replace or prune or dry_run:
+        if any(others) or profile != "auto" or replace or prune or dry_run or watch:
             raise InvalidArgument(
                 "--add-leg takes -c, --precision, --device, --max-active-dims, --min-weight, --wait and --progress "
                 "only: it reads the texts that are stored."
@@ -79,6 +89,10 @@ def index(
         return _add_leg(collection, add_leg, chosen, sparsity, settings, wait, progress)
     if not sources:
         raise InvalidArgument("There is no SOURCE. Name files or folders to index, or - for stdin.")
+    if watch and (replace or dry_run or "-" in sources):
+        raise InvalidArgument(
+            "--watch goes without --replace, --dry-run and stdin (-). Rebuild first, then follow with --watch."
+        )
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
     indexer = Indexer.open(
         collection,
@@ -94,6 +108,8 @@ def index(
         replace=replace,
         wait_s=wait,
     )
+    if watch:
+        return follow_sources(indexer, sources, settings, progress, prune=prune, fields=fields, globs=glob or ())
     try:
         with watching(progress, collection=collection, sources=sources) as watchers:
             report = indexer.index(

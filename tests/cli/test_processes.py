@@ -7,6 +7,7 @@ import signal
 import sys
 import textwrap
 import time
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -170,3 +171,57 @@ def test_a_script_can_use_the_library_without_a_word_from_it(start, environment,
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def lines_of(stream):
+    """A process's output as it comes: a list that a thread fills."""
+    found = []
+    Thread(target=lambda: found.extend(stream), daemon=True).start()
+    return found
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a Windows process cannot be sent Ctrl-C alone")
+def test_watch_follows_a_folder_until_ctrl_c(start, environment, tmp_path):
+    pytest.importorskip("watchfiles", reason="needs the extra watch")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("red apples")
+    process = start("index", notes, "-c", "c", *BM25, "--watch")
+    out, err = lines_of(process.stdout), lines_of(process.stderr)
+    wait_for(lambda: any("Following" in line for line in err))
+    (notes / "b.md").write_text("green pears")
+    wait_for(lambda: any("1 indexed, 1 unchanged" in line for line in out))
+    (notes / "b.md").write_bytes(b"")
+    wait_for(lambda: any("b.md: the file is empty" in line for line in err))
+    (notes / "b.md").unlink()
+    wait_for(lambda: any("1 removed, 1 unchanged" in line for line in out))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    wait_for(lambda: any("Interrupted." in line for line in err))
+    assert "What was indexed so far is kept" in "".join(err)
+    assert "Traceback" not in "".join(err)
+    assert EdgeStore(environment["HYBRID_SEARCH_STORE"]).info("c").documents == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a Windows process cannot be sent Ctrl-C alone")
+def test_watch_keeps_what_other_sources_brought(start, fruit, environment, tmp_path):
+    pytest.importorskip("watchfiles", reason="needs the extra watch")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name in "xy":
+        (notes / f"{name}.md").write_text(f"plum {name}")
+    process = start("index", notes, "-c", "fruit", "--watch")
+    out, err = lines_of(process.stdout), lines_of(process.stderr)
+    wait_for(lambda: any("holds 3 documents that these sources do not" in line for line in err))
+    (notes / "y.md").unlink()
+    (notes / "z.md").write_text("plum z")
+    wait_for(lambda: any("1 indexed, 1 unchanged" in line for line in out))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert EdgeStore(environment["HYBRID_SEARCH_STORE"]).info("fruit").documents == 6
+
+
+@pytest.mark.parametrize("options", [["--replace"], ["--dry-run"], ["-"], ["--add-leg", "new=fake"]])
+def test_what_watch_does_not_go_with(run, fruit, options):
+    done = run("index", *([] if "--add-leg" in options else [fruit]), "-c", "fruit", "--watch", *options)
+    assert (done.code, done.out) == (2, "")
