@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hybrid_search.changing import add_leg, drop_leg, join_leg, swap_legs
     from hybrid_search.errors import HybridSearchError
+    from hybrid_search.following import follow
     from hybrid_search.indexer import Indexer
     from hybrid_search.interop.encodings import load_encodings, save_encodings
     from hybrid_search.manifest import Sparsity
@@ -41,6 +42,7 @@ _HOME = {
     "Sparsity": "manifest",
     "add_leg": "changing",
     "drop_leg": "changing",
+    "follow": "following",
     "join_leg": "changing",
     "load_encodings": "interop.encodings",
     "save_encodings": "interop.encodings",
@@ -61,6 +63,7 @@ __all__ = [
     "Sparsity",
     "add_leg",
     "drop_leg",
+    "follow",
     "join_leg",
     "load_encodings",
     "save_encodings",

@@ -55,6 +55,7 @@ def _as_document(row: object, place: int, fields: FieldMap) -> Document | Failur
 def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) -> Iterator[Document]:
     """Documents that can be indexed, each id once; all others are counted with the reason."""
     for item in items:
+        tally.origin = str(item.origin or "")
         if isinstance(item, Failure):
             tally.fail(*item)
             continue

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from hybrid_search.cli import encodings, options
+from hybrid_search.cli.following import follow_sources
 from hybrid_search.cli.options import device_of, names, precision_of, sparsity_of
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import failures, index_summary
 from hybrid_search.cli.verb import OK, SOME_FAILED, err, given, note, out
 from hybrid_search.errors import InvalidArgument
@@ -58,6 +59,15 @@ def index(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Build anew beside the old one, then swap.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the sources no longer hold.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on until Ctrl-C: index again whenever files change, and remove documents that vanish from the "
+            "sources. In a collection that holds documents of other sources too it removes nothing without --prune. "
+            "Needs the extra 'watch'.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and cut everything, write nothing.")] = False,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait for another job on this collection.")] = 0.0,
     progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
@@ -84,7 +94,7 @@ def index(
         return
     if add_leg is not None:
         others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
-        if any(others) or profile != "auto" or replace or prune or dry_run:
+        if any(others) or profile != "auto" or replace or prune or dry_run or watch:
             raise InvalidArgument(
                 "--add-leg takes -c, --precision, --device, --max-active-dims, --min-weight, --wait and --progress "
                 "only: it reads the texts that are stored."
@@ -92,6 +102,10 @@ def index(
         return _add_leg(collection, add_leg, chosen, sparsity, settings, wait, progress)
     if not sources:
         raise InvalidArgument("There is no SOURCE. Name files or folders to index, or - for stdin.")
+    if watch and (replace or dry_run or "-" in sources):
+        raise InvalidArgument(
+            "--watch goes without --replace, --dry-run and stdin (-). Rebuild first, then follow with --watch."
+        )
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
     indexer = Indexer.open(
         collection,
@@ -107,8 +121,10 @@ def index(
         replace=replace,
         wait_s=wait,
     )
+    if watch:
+        return follow_sources(indexer, sources, settings, progress, prune=prune, fields=fields, globs=glob or ())
     try:
-        with watching(progress) as watchers:
+        with watching(progress, collection=collection, sources=sources) as watchers:
             report = indexer.index(
                 sources, fields=fields, globs=glob or (), prune=prune, dry_run=dry_run, **watchers._asdict()
             )
@@ -116,8 +132,9 @@ def index(
         less = " (leave out --replace, which would start over)" if replace else ""
         note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}{less}.")
         raise
+    ended(progress, report)
     out.print(index_summary(report))
-    if report.failed:
+    if report.failed and progress != "json":
         err.print(failures(report), soft_wrap=True)
         if prune:
             note("--prune was skipped: a document that failed may be one that is there already.")
@@ -139,7 +156,7 @@ def _add_leg(
 
     leg, model, kind = _leg_and_model(asked)
     try:
-        with watching(progress) as watchers:
+        with watching(progress, collection=collection, leg=leg) as watchers:
             report = add_leg(
                 collection,
                 leg,
@@ -154,6 +171,7 @@ def _add_leg(
     except KeyboardInterrupt:
         note(f"\nWhat was encoded so far is kept. Run the same command again to finish the leg {leg!r}.")
         raise
+    ended(progress, report)
     out.print(index_summary(report))
     note(f"The leg {leg!r} stands beside the others. Search it: --mode {leg}. See old and new side by side:")
     note(f"  hybrid-search evaluate DATASET -c {collection}")
