@@ -150,6 +150,11 @@ class CollectionWriter(Protocol):
     @property
     def manifest(self) -> Manifest: ...
 
+    @property
+    def resumed(self) -> bool:
+        """Whether it goes on with a building that an earlier job began and did not publish."""
+        ...
+
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
         """What is remembered of each document that is there completely."""
         ...
@@ -218,11 +223,17 @@ class Store(Protocol):
         ...
 
     def manifest(self, name: str) -> Manifest | None:
-        """What a writer would go on with: the manifest of the collection, finished or not; None where there is none."""
+        """The manifest of the collection that readers have, else of its unfinished first building, else None.
+
+        It is what a writer without `replace` goes on with.
+        """
         ...
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> CollectionWriter:
-        """Open for writing, create where it is not there. `replace` builds a new one beside the old.
+        """Open for writing, create where it is not there.
+
+        `replace` builds a new one beside the old, which readers keep until `publish`: it goes on with one that an
+        earlier job began under a manifest of the same fingerprint, and drops any other.
 
         Raises StoreBusy after `wait_s` seconds, ManifestMismatch, StoreUnavailable.
         """

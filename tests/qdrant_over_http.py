@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
-from qdrant_client import QdrantClient, models
+from qdrant_client import QdrantClient, models  # noqa: TID253
 
 Trouble = str
 """`close`: no answer, and nothing is done. `lost`: it is done, and the answer is lost. `503`, `429`: no, try later."""
@@ -226,7 +226,7 @@ class QdrantOverHttp:
                     if trouble != "lost":
                         self.send(status, result, wrong)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = take  # noqa: N815
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = take
 
             def send(self, status: int, result: Any, wrong: str = "") -> None:
                 told = "ok" if status == 200 else {"error": wrong}

@@ -103,8 +103,9 @@ def test_a_deleted_collection_leaves_no_unfinished_replacement_behind(store, nam
     store.delete(name)
     assert store.manifest(name) is None
     build(store, name, [point("new")])
-    store.writer(name, manifest_of(model="third"), replace=True).close()
-    assert store.manifest(name) == manifest_of(model="third")
+    writer = store.writer(name, manifest_of(model="other"), replace=True)
+    assert (writer.resumed, list(writer.doc_ids())) == (False, [])
+    writer.close()
 
 
 # ---------------------------------------------------------------- writing
@@ -275,35 +276,75 @@ def test_readers_have_the_old_until_the_new_is_published(store, name):
     assert store.names().count(name) == 1
 
 
-def test_an_interrupted_replacement_leaves_the_old_and_can_be_continued(store, name):
-    build(store, name, points(3, "old"))
-    new = manifest_of(model="other")
-    writer = store.writer(name, new, replace=True)
-    writer.upsert(points(2, "new"))
+def begun(store, name, manifest, batch):
+    """Begin a replacement and leave it unfinished."""
+    writer = store.writer(name, manifest, replace=True)
+    writer.upsert(batch)
     writer.close()
 
-    assert found(store.reader(name)) == {"old0#0", "old1#0", "old2#0"}
-    assert store.info(name).manifest == manifest_of()
-    assert store.manifest(name) == new
-    with pytest.raises(ManifestMismatch):
-        store.writer(name, manifest_of())
 
-    writer = store.writer(name, new)
+def test_a_replacement_cut_short_is_continued_by_the_same_command(store, name):
+    build(store, name, points(3, "old"))
+    new = manifest_of(model="other")
+    begun(store, name, new, points(2, "new"))
+    assert found(store.reader(name)) == {"old0#0", "old1#0", "old2#0"}
+    assert store.info(name).manifest == store.manifest(name) == manifest_of()
+
+    writer = store.writer(name, new, replace=True)
+    assert writer.resumed
     assert set(writer.heads(["new0", "new1", "old0"])) == {"new0", "new1"}
     writer.upsert([point("new2")])
     writer.publish()
     writer.close()
     assert found(store.reader(name)) == {"new0#0", "new1#0", "new2#0"}
+    assert store.manifest(name) == new
+    again = store.writer(name, new, replace=True)
+    assert (again.resumed, list(again.doc_ids())) == (False, [])
+    again.close()
 
 
-def test_a_replacement_begun_again_starts_afresh(store, name):
+def test_beside_a_replacement_cut_short_the_old_one_can_be_written_to(store, name):
+    build(store, name, points(3, "old"))
+    new = manifest_of(model="other")
+    begun(store, name, new, points(2, "new"))
+    writer = store.writer(name, manifest_of())
+    assert not writer.resumed
+    writer.upsert([point("late")])
+    writer.publish()
+    writer.close()
+    assert found(store.reader(name)) == {"old0#0", "old1#0", "old2#0", "late#0"}
+    with pytest.raises(ManifestMismatch):
+        store.writer(name, new)
+    writer = store.writer(name, new, replace=True)
+    assert sorted(writer.doc_ids()) == ["new0", "new1"]
+    writer.close()
+
+
+def test_a_replacement_with_other_models_than_the_one_cut_short_starts_afresh(store, name):
     build(store, name, points(1, "old"))
-    for doc_id in ("first", "second"):
-        writer = store.writer(name, manifest_of(model="other"), replace=True)
-        writer.upsert([point(doc_id)])
-        writer.close()
-    writer = store.writer(name, manifest_of(model="other"))
-    assert list(writer.doc_ids()) == ["second"]
+    begun(store, name, manifest_of(model="first"), [point("first")])
+    writer = store.writer(name, manifest_of(model="second"), replace=True)
+    assert (writer.resumed, list(writer.doc_ids())) == (False, [])
+    writer.upsert([point("second")])
+    writer.publish()
+    writer.close()
+    assert found(store.reader(name)) == {"second#0"}
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_first_building_cut_short_is_continued(store, name, replace):
+    writer = store.writer(name, manifest_of())
+    assert not writer.resumed
+    writer.upsert(points(2))
+    writer.close()
+    assert store.manifest(name) == manifest_of()
+    writer = store.writer(name, manifest_of(), replace=replace)
+    assert writer.resumed
+    assert sorted(writer.doc_ids()) == ["d0", "d1"]
+    writer.publish()
+    writer.close()
+    writer = store.writer(name, manifest_of())
+    assert not writer.resumed
     writer.close()
 
 
