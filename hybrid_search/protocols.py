@@ -169,6 +169,10 @@ class CollectionWriter(Protocol):
 
     def delete(self, chunk_ids: Iterable[str]) -> None: ...
 
+    def flush(self) -> None:
+        """Make everything written so far durable, should the machine lose its power now. Readers see nothing of it."""
+        ...
+
     def publish(self, manifest: Manifest | None = None) -> None:
         """Make everything written so far durable and visible to readers, under a manifest with other legs if given.
 
@@ -223,17 +227,16 @@ class Store(Protocol):
         ...
 
     def manifest(self, name: str) -> Manifest | None:
-        """The manifest of the collection that readers have, else of its unfinished first building, else None.
+        """What a writer would go on with: the manifest of what readers have, else of a building that is not finished.
 
-        It is what a writer without `replace` goes on with.
+        None where there is neither. An unfinished replacement beside a finished collection does not count.
         """
         ...
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> CollectionWriter:
-        """Open for writing, create where it is not there.
+        """Open for writing, create where it is not there. `replace` builds a new one beside the old.
 
-        `replace` builds a new one beside the old, which readers keep until `publish`: it goes on with one that an
-        earlier job began under a manifest of the same fingerprint, and drops any other.
+        A replacement that was begun earlier under the same manifest is gone on with; under another one it is dropped.
 
         Raises StoreBusy after `wait_s` seconds, ManifestMismatch, StoreUnavailable.
         """

@@ -103,6 +103,9 @@ class ServerWriter:
         if ids:
             self._line.ask(lambda client: client.delete(self._real, models.PointIdsList(points=ids), wait=True))
 
+    def flush(self) -> None:
+        """Nothing to do: what is acknowledged is in the server's log."""
+
     def publish(self, manifest: Manifest | None = None) -> None:
         from qdrant_client import models
 

@@ -4,6 +4,7 @@
       work/shard/       the writer's own shard, write-ahead log on, held by one process (`writer.lock`, `writer.json`)
       work/manifest.json
       work/changed      there are writes that no published generation has yet
+      rebuild/          as `work`: a replacement that is being built, or was given up
       g000007/          a published generation: `shard/` without a log, `manifest.json` with what it must hold
       CURRENT           the name of the generation that readers open, replaced atomically
       leases/           a held lock file for each reader, by generation
@@ -334,7 +335,8 @@ def _holder(root: Path) -> str:
 def remove(root: Path) -> None:
     """Unpublish a collection and remove everything but its lock; readers that have it open keep what they mapped."""
     (root / "CURRENT").unlink(missing_ok=True)
-    (root / "work" / "manifest.json").unlink(missing_ok=True)
+    for name in ("work", "rebuild"):
+        (root / name / "manifest.json").unlink(missing_ok=True)
     for entry in root.iterdir():
         if entry.name != "writer.lock":
             remove_folder(entry) if entry.is_dir() else entry.unlink(missing_ok=True)

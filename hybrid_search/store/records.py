@@ -1,4 +1,4 @@
-"""The `manifest.json` of an embedded collection: one beside the writer's shard, one in each published generation."""
+"""The `manifest.json` of an embedded collection: one beside each writer's shard, one in each published generation."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Record(NamedTuple):
 
 
 def read_record(folder: Path) -> Record:
-    """The record of `work` or of a generation.
+    """The record of `work`, of `rebuild` or of a generation.
 
     Raises:
         CollectionDamaged: it cannot be read.
     """
     file = folder / "manifest.json"
-    published = folder.name != "work"
+    published = folder.name not in ("work", "rebuild")
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         counts = data["counts"] if published else {}
@@ -56,19 +56,49 @@ def read_record(folder: Path) -> Record:
         ) from error
 
 
-def going_on(root: Path) -> Record:
-    """What a writer goes on with. Of one building, what is published knows the legs: they change there first.
+def going_on(root: Path, work: Path) -> Record:
+    """What a writer of `work` goes on with. Of one building, what is published knows the legs: they change there first.
 
     Raises:
         CollectionDamaged: the writer's own record cannot be read.
     """
-    work = read_record(root / "work")
+    own = read_record(work)
     with suppress(CollectionDamaged):
         folder = generations.current(root)
         published = None if folder is None else read_record(folder)
-        if published is not None and published.build and published.build == work.build:
+        if published is not None and published.build and published.build == own.build:
             return published._replace(counts={})
-    return work if work.build else work._replace(build=uuid.uuid4().hex)
+    return own if own.build else own._replace(build=uuid.uuid4().hex)
+
+
+def working(root: Path) -> Path:
+    """The folder of the shard that what readers have is filled from: a replacement's, from its publication on."""
+    rebuild = root / "rebuild"
+    with suppress(CollectionDamaged):
+        folder = generations.current(root) if (rebuild / "manifest.json").is_file() else None
+        if folder is not None and same_building(read_record(folder), read_record(rebuild)):
+            return rebuild
+    return root / "work"
+
+
+def settled(root: Path) -> None:
+    """Let a published replacement be the one that is worked on. Cut short, the next call does the rest."""
+    rebuild = working(root)
+    if rebuild != root / "work":
+        generations.remove_folder(root / "work")
+        rebuild.rename(root / "work")
+
+
+def unfinished(root: Path, work: Path) -> Record | None:
+    """The record of a building that was begun in this folder and that readers do not have; None for none."""
+    if not (work / "manifest.json").is_file():
+        return None
+    try:
+        folder = generations.current(root)
+        own = read_record(work)
+        return None if folder is not None and same_building(read_record(folder), own) else own
+    except CollectionDamaged:
+        return None
 
 
 def same_building(published: Record, work: Record) -> bool:

@@ -104,7 +104,7 @@ def test_a_deleted_collection_leaves_no_unfinished_replacement_behind(store, nam
     assert store.manifest(name) is None
     build(store, name, [point("new")])
     writer = store.writer(name, manifest_of(model="other"), replace=True)
-    assert (writer.resumed, list(writer.doc_ids())) == (False, [])
+    assert not writer.resumed
     writer.close()
 
 
@@ -276,19 +276,30 @@ def test_readers_have_the_old_until_the_new_is_published(store, name):
     assert store.names().count(name) == 1
 
 
-def begun(store, name, manifest, batch):
-    """Begin a replacement and leave it unfinished."""
-    writer = store.writer(name, manifest, replace=True)
-    writer.upsert(batch)
+def test_a_replacement_given_up_leaves_the_old_one_as_it_was(store, name):
+    build(store, name, points(3, "old"))
+    writer = store.writer(name, manifest_of(model="other"), replace=True)
+    writer.upsert(points(2, "new"))
     writer.close()
 
+    assert found(store.reader(name)) == {"old0#0", "old1#0", "old2#0"}
+    assert store.manifest(name) == store.info(name).manifest == manifest_of()
+    writer = store.writer(name, manifest_of())
+    assert not writer.resumed
+    assert set(writer.doc_ids()) == {"old0", "old1", "old2"}
+    writer.upsert([point("old3")])
+    writer.publish()
+    writer.close()
+    assert found(store.reader(name)) == {f"old{n}#0" for n in range(4)}
 
-def test_a_replacement_cut_short_is_continued_by_the_same_command(store, name):
+
+def test_a_replacement_is_gone_on_with(store, name):
     build(store, name, points(3, "old"))
     new = manifest_of(model="other")
-    begun(store, name, new, points(2, "new"))
-    assert found(store.reader(name)) == {"old0#0", "old1#0", "old2#0"}
-    assert store.info(name).manifest == store.manifest(name) == manifest_of()
+    writer = store.writer(name, new, replace=True)
+    assert not writer.resumed
+    writer.upsert(points(2, "new"))
+    writer.close()
 
     writer = store.writer(name, new, replace=True)
     assert writer.resumed
@@ -297,54 +308,42 @@ def test_a_replacement_cut_short_is_continued_by_the_same_command(store, name):
     writer.publish()
     writer.close()
     assert found(store.reader(name)) == {"new0#0", "new1#0", "new2#0"}
-    assert store.manifest(name) == new
-    again = store.writer(name, new, replace=True)
-    assert (again.resumed, list(again.doc_ids())) == (False, [])
-    again.close()
-
-
-def test_beside_a_replacement_cut_short_the_old_one_can_be_written_to(store, name):
-    build(store, name, points(3, "old"))
-    new = manifest_of(model="other")
-    begun(store, name, new, points(2, "new"))
-    writer = store.writer(name, manifest_of())
+    writer = store.writer(name, new)
     assert not writer.resumed
-    writer.upsert([point("late")])
+    writer.upsert([point("new3")])
     writer.publish()
     writer.close()
-    assert found(store.reader(name)) == {"old0#0", "old1#0", "old2#0", "late#0"}
-    with pytest.raises(ManifestMismatch):
-        store.writer(name, new)
-    writer = store.writer(name, new, replace=True)
-    assert sorted(writer.doc_ids()) == ["new0", "new1"]
-    writer.close()
+    assert found(store.reader(name)) == {f"new{n}#0" for n in range(4)}
 
 
-def test_a_replacement_with_other_models_than_the_one_cut_short_starts_afresh(store, name):
+def test_a_replacement_under_another_manifest_starts_afresh(store, name):
     build(store, name, points(1, "old"))
-    begun(store, name, manifest_of(model="first"), [point("first")])
-    writer = store.writer(name, manifest_of(model="second"), replace=True)
-    assert (writer.resumed, list(writer.doc_ids())) == (False, [])
-    writer.upsert([point("second")])
-    writer.publish()
-    writer.close()
-    assert found(store.reader(name)) == {"second#0"}
+    for model in ("second", "third"):
+        writer = store.writer(name, manifest_of(model=model), replace=True)
+        assert not writer.resumed
+        assert list(writer.doc_ids()) == []
+        writer.upsert([point(model)])
+        writer.close()
 
 
-@pytest.mark.parametrize("replace", [False, True])
-def test_a_first_building_cut_short_is_continued(store, name, replace):
-    writer = store.writer(name, manifest_of())
-    assert not writer.resumed
-    writer.upsert(points(2))
-    writer.close()
-    assert store.manifest(name) == manifest_of()
-    writer = store.writer(name, manifest_of(), replace=replace)
-    assert writer.resumed
-    assert sorted(writer.doc_ids()) == ["d0", "d1"]
-    writer.publish()
-    writer.close()
-    writer = store.writer(name, manifest_of())
-    assert not writer.resumed
+def test_a_finished_replacement_is_not_gone_on_with(store, name):
+    for doc_id in ("first", "second"):
+        writer = store.writer(name, manifest_of(), replace=True)
+        assert not writer.resumed
+        writer.upsert([point(doc_id)])
+        writer.publish()
+        writer.close()
+        assert found(store.reader(name)) == {f"{doc_id}#0"}
+
+
+def test_a_first_building_is_gone_on_with(store, name):
+    for replace, doc_id in ((False, "first"), (False, "second"), (True, "third")):
+        writer = store.writer(name, manifest_of(), replace=replace)
+        assert writer.resumed == (doc_id != "first")
+        writer.upsert([point(doc_id)])
+        writer.close()
+    writer = store.writer(name, manifest_of(), replace=True)
+    assert set(writer.doc_ids()) == {"first", "second", "third"}
     writer.close()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import CollectionDamaged, StoreBusy, StoreError, StoreFull
-from hybrid_search.store import edge, generations
+from hybrid_search.store import edge_writer, generations
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.types import Point, SparseVector
 from tests.store.store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python
@@ -85,8 +85,8 @@ def test_g3_the_index_is_built_in_a_process_of_its_own(store, monkeypatch):
         return subprocess_run(command, **options)
 
     subprocess_run = subprocess.run
-    monkeypatch.setattr(edge, "OPTIMIZE_FROM", 50)
-    monkeypatch.setattr(edge.subprocess, "run", run)
+    monkeypatch.setattr(edge_writer, "OPTIMIZE_FROM", 50)
+    monkeypatch.setattr(edge_writer.subprocess, "run", run)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     batch = points(60)
     build(store, "c", batch)
@@ -101,9 +101,9 @@ def test_g3_the_index_is_built_in_a_process_of_its_own(store, monkeypatch):
 
 def test_g3_a_failing_build_of_the_index_costs_speed_only(store, monkeypatch, caplog):
     run = subprocess.run
-    monkeypatch.setattr(edge, "OPTIMIZE_FROM", 50)
+    monkeypatch.setattr(edge_writer, "OPTIMIZE_FROM", 50)
     failing = "import sys; sys.exit('out of memory')"
-    monkeypatch.setattr(edge.subprocess, "run", lambda command, **o: run([command[0], "-c", failing], **o))
+    monkeypatch.setattr(edge_writer.subprocess, "run", lambda command, **o: run([command[0], "-c", failing], **o))
     batch = points(60)
     with caplog.at_level(logging.WARNING):
         build(store, "c", batch)

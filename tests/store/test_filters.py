@@ -55,7 +55,7 @@ def test_an_engine_lets_pass_what_holds(store, name, odd):
 
 
 def test_a_collection_without_indexes_gives_the_same_answers(tmp_path, odd, monkeypatch):
-    monkeypatch.setattr("hybrid_search.store.edge.new_fields", lambda points, known: {})
+    monkeypatch.setattr("hybrid_search.store.edge_writer.new_fields", lambda points, known: {})
     store, rng = EdgeStore(tmp_path), seeded(12)
     build(store, "old", odd)
     reader = store.reader("old")

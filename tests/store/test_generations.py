@@ -121,6 +121,9 @@ def test_a_copy_that_lost_points_is_not_published(store, root, monkeypatch):
 
 def test_a_replacement_cut_short_while_clearing_leaves_nothing_to_go_on_with(store, root, monkeypatch):
     build(store, "c", points(3))
+    begun = store.writer("c", manifest_of(model="other"), replace=True)
+    begun.upsert(points(2, "begun"))
+    begun.close()
 
     def clear_half(folder):
         shutil.rmtree(folder / "shard")
@@ -131,9 +134,11 @@ def test_a_replacement_cut_short_while_clearing_leaves_nothing_to_go_on_with(sto
         with pytest.raises(KeyboardInterrupt):
             store.writer("c", manifest_of(), replace=True)
     assert found(store.reader("c")) == {"d0#0", "d1#0", "d2#0"}
-    writer = store.writer("c", manifest_of())
-    assert list(writer.doc_ids()) == []
-    writer.close()
+    for model in ("other", "m-dense"):
+        writer = store.writer("c", manifest_of(model=model), replace=True)
+        assert not writer.resumed
+        assert list(writer.doc_ids()) == []
+        writer.close()
 
 
 DYING_READER = """

@@ -7,7 +7,8 @@ import pytest
 
 from hybrid_search.errors import CollectionDamaged
 from hybrid_search.store import generations
-from hybrid_search.store.edge import EdgeStore, EdgeWriter
+from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge_writer import EdgeWriter
 from hybrid_search.store.records import going_on, read_record
 from tests.store.store_points import build, found, manifest_of, output_of, points, python, random_sparse
 from tests.store.test_contract_legs import NEW, add, searched, sparse_vectors, swapped, with_leg
@@ -124,7 +125,7 @@ def test_collections_of_early_versions_change_their_legs_like_others(store):
     assert store.manifest("c") == store.info("c").manifest
     assert store.info("c").manifest.legs["sparse"].model == "new-model"
     root = store.folder / "c"
-    assert read_record(root / "work").build == going_on(root).build != ""
+    assert read_record(root / "work").build == going_on(root, root / "work").build != ""
 
 
 def test_damage_is_still_found_after_names_have_changed_hands(two):
