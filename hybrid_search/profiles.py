@@ -92,7 +92,8 @@ def open_place(store: str | Path | Store | None, settings: Settings) -> Store:
     if store is not None and not isinstance(store, (str, Path)):
         return store
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    return open_store(store or settings.store, api_key=key, timeout_s=settings.timeout_s)
+    place = store or settings.store
+    return open_store(place, api_key=key, timeout_s=settings.timeout_s, retry_s=settings.retry_s)
 
 
 def models_for(

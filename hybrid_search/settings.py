@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     )
     api_key: SecretStr | None = Field(default=None, description="of the Qdrant server")
     timeout_s: float = Field(default=30.0, gt=0, description="seconds that a request to a server may take")
+    retry_s: float = Field(
+        default=60.0, ge=0, description="seconds for which writing goes on trying when a server stops answering"
+    )
     cache_dir: Path = Field(default_factory=_default_cache, description="model files")
     precision: Literal["fp32", "int8", "bf16", "fp16"] = Field(
         default="fp32", description="fp32, int8, bf16 or fp16: of the models of new collections, and of re-rankers"

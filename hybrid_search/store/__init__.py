@@ -11,8 +11,16 @@ from pathlib import Path
 from hybrid_search.protocols import Store
 
 
-def open_store(location: str | Path, *, api_key: str | None = None, timeout_s: float = 30.0) -> Store:
+def open_store(
+    location: str | Path, *, api_key: str | None = None, timeout_s: float = 30.0, retry_s: float = 60.0
+) -> Store:
     """Open the store that a location names: `http(s)://...` a server, anything else a folder.
+
+    Args:
+        location: the folder or URL.
+        api_key: of a server.
+        timeout_s: seconds that one request to a server may take.
+        retry_s: seconds for which writing goes on trying when a server stops answering.
 
     Raises:
         ConfigError: an API key would travel unencrypted.
@@ -21,7 +29,7 @@ def open_store(location: str | Path, *, api_key: str | None = None, timeout_s: f
     if str(location).startswith(("http://", "https://")):
         from hybrid_search.store.server import ServerStore
 
-        return ServerStore.connect(str(location), api_key=api_key, timeout_s=timeout_s)
+        return ServerStore.connect(str(location), api_key=api_key, timeout_s=timeout_s, retry_s=retry_s)
     from hybrid_search.store.edge import EdgeStore
 
     return EdgeStore(location)

@@ -11,16 +11,18 @@ import warnings
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from hybrid_search.errors import CollectionNotFound, ConfigError, StoreError
+from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ConfigError, StoreError
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
+from hybrid_search.store.filling import ServerWriter, create
 from hybrid_search.store.schema import check_name
-from hybrid_search.store.served import ServerReader, ServerWriter, create, manifest_of
-from hybrid_search.store.transport import is_open, server_errors
+from hybrid_search.store.served import ServerReader, manifest_of
+from hybrid_search.store.transport import Gone, Line, Patience, brief, is_open, server_errors
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+RETRY_S = 60.0
 REST_PORT, GRPC_PORT = 6333, 6334
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -31,15 +33,21 @@ class ServerStore:
     Args:
         client: an open `QdrantClient`; `connect` makes one from a URL.
         location: shown in messages.
+        retry_s: seconds for which writing goes on trying when the server does not answer, 0 for not at all. Searching
+            tries three times within a second.
     """
 
-    def __init__(self, client: QdrantClient, location: str = "the Qdrant client") -> None:
+    def __init__(self, client: QdrantClient, location: str = "the Qdrant client", *, retry_s: float = RETRY_S) -> None:
         self._client = client
         self._location = location
+        self._patience = Patience(retry_s)
+        self._writing, self._reading = Line(client, location, self._patience), Line(client, location, brief(retry_s))
 
     @classmethod
-    def connect(cls, url: str, *, api_key: str | None = None, timeout_s: float = 30.0) -> ServerStore:
-        """Reach a server; gRPC is used where its port is open.
+    def connect(
+        cls, url: str, *, api_key: str | None = None, timeout_s: float = 30.0, retry_s: float = RETRY_S
+    ) -> ServerStore:
+        """Reach a server, at once or not at all; gRPC is used where its port is open.
 
         Raises:
             ConfigError: an API key would travel unencrypted to another machine.
@@ -76,7 +84,7 @@ class ServerStore:
             except BaseException:
                 client.close()
                 raise
-        return cls(client, url)
+        return cls(client, url, retry_s=retry_s)
 
     @property
     def location(self) -> str:
@@ -84,57 +92,63 @@ class ServerStore:
 
     def names(self) -> list[str]:
         """Aliases of versions of the same name: what others keep on this server has no manifest to search it by."""
-        with server_errors(self._location):
-            aliases = self._client.get_aliases().aliases
+        aliases = self._reading.ask(lambda client: client.get_aliases()).aliases
         return sorted(a.alias_name for a in aliases if _version_of(a.alias_name, a.collection_name))
 
     def reader(self, name: str) -> ServerReader:
-        return ServerReader(self._client, self._require(name), name, self._location)
+        real = self._require(name)
+        try:
+            return ServerReader(self._reading, real, name, self._now)
+        except Gone:  # replaced just now
+            return ServerReader(self._reading, self._require(name), name, self._now)
 
     def info(self, name: str) -> CollectionInfo:
         return self.reader(name).info()
 
     def manifest(self, name: str) -> Manifest | None:
-        live = self._resolve(name)
-        real = self._unfinished(name, live) or live
-        return None if real is None else manifest_of(self._client, real, name, self._location)
+        live = self._live(self._writing, name)
+        real = live or self._unfinished(self._writing, name, live)
+        return None if real is None else manifest_of(self._writing, real, name)
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> ServerWriter:
         """`wait_s` does not count here: a server takes writes from many."""
-        live = self._resolve(name)
+        live = self._live(self._writing, name)
         if live is not None and not _version_of(name, live):
-            manifest_of(self._client, live, name, self._location)
+            manifest_of(self._writing, live, name)
             if replace:
                 raise StoreError(
                     f"{name!r} in {self._location} stands for {live!r}, which a new version cannot replace. "
                     "Index into a new name: hybrid-search index SOURCE -c NEW_NAME"
                 )
-        unfinished = self._unfinished(name, live)
-        with server_errors(self._location):
-            if unfinished and replace:
-                self._client.delete_collection(unfinished)
-                unfinished = None
-            real = unfinished or (None if replace else live)
-            if real is None:
-                real = f"{name}__v{_version_of(name, live) + 1}"
-                create(self._client, real, manifest, self._location)
-        return ServerWriter(self._client, real, live, name, manifest, self._location)
+        real = None if replace else live
+        resumed = False
+        if real is None:
+            real = self._unfinished(self._writing, name, live)
+            if real and replace and not self._same(real, name, manifest):
+                self._drop(real)
+                real = None
+            resumed = real is not None
+        if real is None:
+            real = f"{name}__v{_version_of(name, live) + 1}"
+            create(self._writing, real, manifest)
+        line = Line(self._client, self._location, self._patience)
+        return ServerWriter(line, real, live, name, manifest, older=self._older, resumed=resumed)
 
     def delete(self, name: str) -> None:
         versions = self._versions(name)
         if not versions:
             versions = [self._require(name)]
-            manifest_of(self._client, versions[0], name, self._location)  # what others made is not ours to delete
-        with server_errors(self._location):
-            for real in versions:
-                self._client.delete_collection(real)
+            manifest_of(self._writing, versions[0], name)  # what others made is not ours to delete
+        for real in versions:
+            self._drop(real)
 
     def close(self) -> None:
+        self._writing.hang_up()
         self._client.close()
 
     def _require(self, name: str) -> str:
-        real = self._resolve(name)
-        if real is None and self._unfinished(name, None):
+        real = self._now(name)
+        if real is None and self._unfinished(self._reading, name, None):
             raise StoreError(
                 f"Collection {name!r} in {self._location} is being built and has not been finished yet. "
                 "Run the same `hybrid-search index` command again to finish it."
@@ -145,24 +159,39 @@ class ServerStore:
 
     def _versions(self, name: str) -> list[str]:
         """Every version of a name, the live one and unfinished ones."""
-        with server_errors(self._location):
-            real = [collection.name for collection in self._client.get_collections().collections]
-        return [version for version in real if _version_of(check_name(name), version)]
+        found = self._writing.ask(lambda client: client.get_collections()).collections
+        return [version.name for version in found if _version_of(check_name(name), version.name)]
 
-    def _resolve(self, name: str) -> str | None:
+    def _older(self, real: str) -> list[str]:
+        """The versions of the same name below one."""
+        name = real.rpartition("__v")[0]
+        return [version for version in self._versions(name) if _version_of(name, version) < _version_of(name, real)]
+
+    def _now(self, name: str) -> str | None:
+        return self._live(self._reading, name)
+
+    def _live(self, line: Line, name: str) -> str | None:
         """The real collection behind a name, or None."""
         check_name(name)
-        with server_errors(self._location):
-            for alias in self._client.get_aliases().aliases:
-                if alias.alias_name == name:
-                    return str(alias.collection_name)
-            return name if self._client.collection_exists(name) else None
+        for alias in line.ask(lambda client: client.get_aliases()).aliases:
+            if alias.alias_name == name:
+                return str(alias.collection_name)
+        return name if line.ask(lambda client: client.collection_exists(name)) else None
 
-    def _unfinished(self, name: str, live: str | None) -> str | None:
-        """A version above the live one, which a job began and did not publish."""
+    def _unfinished(self, line: Line, name: str, live: str | None) -> str | None:
+        """The version above the live one, which a job began and did not publish."""
         following = f"{name}__v{_version_of(name, live) + 1}"
-        with server_errors(self._location):
-            return following if self._client.collection_exists(following) else None
+        return following if line.ask(lambda client: client.collection_exists(following)) else None
+
+    def _same(self, real: str, name: str, manifest: Manifest) -> bool:
+        """Whether a version is of this making."""
+        try:
+            return manifest_of(self._writing, real, name).fingerprint() == manifest.fingerprint()
+        except CollectionDamaged:
+            return False
+
+    def _drop(self, real: str) -> None:
+        self._writing.ask(lambda client: client.delete_collection(real))
 
 
 def _version_of(name: str, real: str | None) -> int:

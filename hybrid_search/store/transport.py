@@ -1,13 +1,125 @@
-"""What can go wrong between this process and a Qdrant server, as errors of ours."""
+"""What can go wrong between this process and a Qdrant server: as errors of ours, and tried again where that helps."""
 
 from __future__ import annotations
 
+import logging
+import random
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hybrid_search.errors import ConfigError, HybridSearchError, StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+T = TypeVar("T")
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 8.0
+_MEANWHILE = " It may have been replaced or deleted meanwhile: open it again."
+_log = logging.getLogger(__name__)
+
+
+class Gone(StoreError):
+    """The server has no collection of this name, or not any more."""
+
+
+class Patience(NamedTuple):
+    """How long a server that does not answer is asked again: for `seconds`, and `tries` times in all, 0 for any."""
+
+    seconds: float
+    tries: int = 0
+
+
+def brief(seconds: float) -> Patience:
+    """The patience of a search, in which somebody waits for the answer; none where writers have none."""
+    return Patience(min(1.0, seconds), 3)
+
+
+@dataclass(eq=False)
+class Line:
+    """A client, where it leads to, and the patience with which it is asked. Safe to use from many threads.
+
+    Between two attempts lies a random part of 0.2 seconds, of 0.4, of 0.8 and so on up to 8, so that many who wait do
+    not come back together; or as long as the server says. What is asked twice must be the same as once.
+
+    Source: "full jitter" of M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015.
+    """
+
+    client: QdrantClient
+    location: str
+    patience: Patience
+    clock: Callable[[], float] = time.monotonic
+    rest: Callable[[float], bool] | None = None
+    _hung_up: threading.Event = field(default_factory=threading.Event, init=False)
+    _away: bool = field(default=False, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def ask(self, call: Callable[[QdrantClient], T]) -> T:
+        """What a call to the client gives.
+
+        Raises:
+            StoreUnavailable: no answer came in time, or the line was hung up.
+            Gone: there is no such collection.
+            StoreError, ConfigError: the server refused; nothing is tried again.
+        """
+        started, tries = self.clock(), 0
+        while True:
+            try:
+                with server_errors(self.location):
+                    answer = call(self.client)
+            except StoreUnavailable as error:
+                tries += 1
+                left = started + self.patience.seconds - self.clock()
+                asked_for = _retry_after_s(error)
+                if left <= 0 or asked_for > left or tries == self.patience.tries:
+                    self._give_up(error)
+                self._tell(away=True)
+                jitter = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (tries - 1)))
+                if (self.rest or self._hung_up.wait)(max(asked_for, min(jitter, left))):
+                    raise
+            else:
+                if tries:
+                    self._tell(away=False)
+                return answer
+
+    def hang_up(self) -> None:
+        """End all waiting, in whatever thread, with the error that was its reason."""
+        self._hung_up.set()
+
+    def _give_up(self, error: StoreUnavailable) -> None:
+        with self._lock:
+            self._away = False
+        if self.patience.tries or not self.patience.seconds:
+            raise error
+        raise StoreUnavailable(
+            f"{error} It was asked again for {self.patience.seconds:g} seconds (HYBRID_SEARCH_RETRY_S). "
+            "What was written is kept: run the same command again to go on."
+        ) from error
+
+    def _tell(self, *, away: bool) -> None:
+        """Once an outage, however many threads wait; of searches, which hardly wait, nothing."""
+        with self._lock:
+            changed, self._away = away != self._away, away
+        if not changed or self.patience.tries:
+            return
+        if away:
+            _log.warning("%s does not answer; trying again for %g s", self.location, self.patience.seconds)
+        else:
+            _log.warning("%s answers again", self.location)
+
+
+def _retry_after_s(error: StoreUnavailable) -> float:
+    """The seconds that the server asks to stay away for; 0 where it says nothing."""
+    cause = error.__cause__
+    said = getattr(cause, "retry_after_s", None) or (getattr(cause, "headers", None) or {}).get("retry-after", 0)
+    with suppress(ValueError, TypeError):
+        return max(0.0, float(said))
+    return 0.0
 
 
 def is_open(host: str, port: int) -> bool:
@@ -24,6 +136,7 @@ def server_errors(location: str) -> Iterator[None]:
     Raises:
         ConfigError: the server refused the API key.
         StoreUnavailable: no answer, or one that says "later".
+        Gone: there is no such collection.
         StoreError: any other refusal.
     """
     from qdrant_client.common.client_exceptions import QdrantException
@@ -40,8 +153,10 @@ def server_errors(location: str) -> Iterator[None]:
             ) from error
         if status == 429 or status >= 500:
             raise StoreUnavailable(f"{location} answered {status}: {detail}. Try again later.") from error
-        hint = " It may have been replaced or deleted meanwhile: open it again." if status == 404 else ""
-        raise StoreError(f"{location} refused the request ({status}): {detail}{hint}") from error
+        refused = f"{location} refused the request ({status}): {detail}"
+        if status == 404:
+            raise Gone(refused + _MEANWHILE) from error
+        raise StoreError(refused) from error
     except ResponseHandlingException as error:
         raise StoreUnavailable(
             f"No answer from {location}: {error}. Is the server running (docker compose up -d), is the URL right?"
@@ -62,14 +177,15 @@ def _grpc_error(location: str, error: Any) -> HybridSearchError:
         return ConfigError(
             f"{location} refused the API key ({name}). Set HYBRID_SEARCH_API_KEY to one that may do this."
         )
+    refused = f"{location} refused the request over gRPC ({name}): {detail}"
+    if name == "NOT_FOUND":
+        return Gone(refused + _MEANWHILE)
     if name in (
         "INVALID_ARGUMENT",
-        "NOT_FOUND",
         "ALREADY_EXISTS",
         "FAILED_PRECONDITION",
         "OUT_OF_RANGE",
         "UNIMPLEMENTED",
     ):
-        hint = " It may have been replaced or deleted meanwhile: open it again." if name == "NOT_FOUND" else ""
-        return StoreError(f"{location} refused the request over gRPC ({name}): {detail}{hint}")
+        return StoreError(refused)
     return StoreUnavailable(f"{location} failed over gRPC ({name}): {detail}. Try again later.")

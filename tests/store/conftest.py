@@ -7,6 +7,7 @@ import pytest
 
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.store.server import ServerStore
+from tests.qdrant_over_http import QdrantOverHttp
 
 
 def in_memory():
@@ -22,23 +23,35 @@ def prefix():
     return f"t{uuid.uuid4().hex[:8]}"
 
 
-@pytest.fixture(params=["edge", "local", pytest.param("server", marks=pytest.mark.server)])
+@pytest.fixture(scope="session")
+def over_http():
+    """A store on one small server for the whole run; every test has names of its own there."""
+    with QdrantOverHttp() as server:
+        store = ServerStore.connect(server.url)
+        yield store
+        store.close()
+
+
+@pytest.fixture(params=["edge", "local", "http", pytest.param("server", marks=pytest.mark.server)])
 def store(request, tmp_path, prefix):
     if request.param == "edge":
         store = EdgeStore(tmp_path / "store")
     elif request.param == "local":
         store = in_memory()
+    elif request.param == "http":
+        store = request.getfixturevalue("over_http")
     else:
         url = os.environ.get("QDRANT_URL")
         if not url:
             pytest.skip("needs a Qdrant server: set QDRANT_URL")
         store = ServerStore.connect(url, api_key=os.environ.get("QDRANT_API_KEY"))
     yield store
-    if request.param == "server":
+    if request.param in ("http", "server"):
         for collection in store._client.get_collections().collections:
             if collection.name.startswith(prefix):
                 store._client.delete_collection(collection.name)
-    store.close()
+    if request.param != "http":
+        store.close()
 
 
 @pytest.fixture

@@ -306,11 +306,11 @@ def test_a_replacement_is_gone_on_with(store, name):
     assert set(writer.heads(["new0", "new1", "old0"])) == {"new0", "new1"}
     writer.upsert([point("new2")])
     writer.publish()
-    writer.upsert([point("new3")])
     writer.close()
     assert found(store.reader(name)) == {"new0#0", "new1#0", "new2#0"}
     writer = store.writer(name, new)
     assert not writer.resumed
+    writer.upsert([point("new3")])
     writer.publish()
     writer.close()
     assert found(store.reader(name)) == {f"new{n}#0" for n in range(4)}

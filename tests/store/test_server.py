@@ -21,9 +21,10 @@ from hybrid_search.errors import (
 )
 from hybrid_search.store import open_store, server
 from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.served import MANIFEST_KEY, create
+from hybrid_search.store.filling import create
+from hybrid_search.store.served import MANIFEST_KEY
 from hybrid_search.store.server import ServerStore
-from hybrid_search.store.transport import is_open
+from hybrid_search.store.transport import Line, Patience, is_open
 from tests.store.store_points import DIM, build, found, manifest_of, point, points
 
 ONES = np.ones(DIM, np.float32)
@@ -177,7 +178,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("status", "headers", "kind", "words"), REFUSALS)
 def test_a_refusal_is_an_error_of_ours(stub, status, headers, kind, words):
-    store = open_store(stub.url)
+    store = open_store(stub.url, retry_s=0)
     stub.answers["/aliases"] = (status, headers, None)
     for use in (store.names, lambda: store.reader("c"), lambda: store.writer("c", manifest_of())):
         with pytest.raises(kind, match=words) as caught:
@@ -430,7 +431,7 @@ def test_only_collections_of_ours_are_listed(store, foreign):
 
 def test_a_collection_of_ours_under_a_plain_name_is_used_but_not_replaced(store, client):
     """A restored snapshot, say: there is no alias that could be moved."""
-    create(client, "restored", manifest_of(), "the Qdrant client")
+    create(Line(client, "the Qdrant client", Patience(0)), "restored", manifest_of())
     build(store, "restored", points(2))
     assert len(found(store.reader("restored"))) == 2
     with pytest.raises(StoreError, match="stands for 'restored', which a new version cannot replace"):
