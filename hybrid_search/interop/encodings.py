@@ -19,7 +19,7 @@ from typing import NamedTuple
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import batched
 from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
-from hybrid_search.indexer import BEGUN, LOOKUP_BATCH, prune_lost
+from hybrid_search.indexer import prune_lost
 from hybrid_search.interop.reader import EncodedFile, Row
 from hybrid_search.interop.writer import EncodedRows, writing
 from hybrid_search.manifest import LegSpec, Manifest
@@ -27,6 +27,7 @@ from hybrid_search.profiles import open_place
 from hybrid_search.protocols import CollectionReader, CollectionWriter, Head, Store
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
+from hybrid_search.stages import BEGUN, LOOKUP_DOCUMENTS
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import Point, chunk_id_of, in_order
 
@@ -139,7 +140,7 @@ def load_encodings(
             writer = place.writer(collection, found or encoded.manifest, replace=replace, wait_s=wait_s)
             try:
                 _fill(writer, encoded, tally)
-                if prune and not tally.failed:
+                if (prune and not tally.failed) or (replace and writer.resumed):
                     prune_lost(writer, ledger, tally)
                 writer.publish()
                 return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
@@ -151,7 +152,7 @@ def load_encodings(
 
 def _chunk_ids(collection: str, reader: CollectionReader) -> Iterator[str]:
     """Every chunk, document by document, each from its first to its last."""
-    for doc_ids in batched(reader.doc_ids(), LOOKUP_BATCH):
+    for doc_ids in batched(reader.doc_ids(), LOOKUP_DOCUMENTS):
         heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
         for doc_id in doc_ids:
             first = chunk_id_of(doc_id, 0)

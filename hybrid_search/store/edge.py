@@ -7,7 +7,7 @@ generations of it (see `generations`), and any number of processes search while 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
