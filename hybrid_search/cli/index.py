@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -68,8 +68,14 @@ def index(
             "Needs the extra 'watch'.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and cut everything, write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be done, and its time, memory and disk.")
+    ] = False,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait for another job on this collection.")] = 0.0,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes that encode.")] = 1,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory that the job may hold, such as 2GB (Linux).  [no cap]")
+    ] = None,
     progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
 ) -> None:
     """Index files into a collection. What has not changed is skipped; run it again any time.
@@ -78,6 +84,7 @@ def index(
     """
     from hybrid_search.corpus.fields import FieldMap
     from hybrid_search.indexer import Indexer
+    from hybrid_search.memory import parse_size
 
     chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
     settings = given.settings(device=device_of(device))
@@ -121,16 +128,15 @@ def index(
         replace=replace,
         wait_s=wait,
     )
+    how: dict[str, Any] = {"fields": fields, "globs": glob or (), "workers": workers}
+    how["max_memory"] = None if max_memory is None else parse_size(max_memory)
     if watch:
-        return follow_sources(indexer, sources, settings, progress, prune=prune, fields=fields, globs=glob or ())
+        return follow_sources(indexer, sources, settings, progress, prune=prune, **how)
     try:
         with watching(progress, collection=collection, sources=sources) as watchers:
-            report = indexer.index(
-                sources, fields=fields, globs=glob or (), prune=prune, dry_run=dry_run, **watchers._asdict()
-            )
+            report = indexer.index(sources, prune=prune, dry_run=dry_run, **how, **watchers._asdict())
     except KeyboardInterrupt:
-        less = " (leave out --replace, which would start over)" if replace else ""
-        note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}{less}.")
+        note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}.")
         raise
     ended(progress, report)
     out.print(index_summary(report))
