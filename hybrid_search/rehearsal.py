@@ -104,5 +104,5 @@ def _estimate(sample: list[Part], tokens: int, chunks: int, encoders: Mapping[Le
         sampled=len(sample),
         seconds=seconds * tokens / max(1, sum(part.tokens for part in sample)),
         memory_bytes=None if now is None else round(now + OPTIMIZING * each * min(chunks, OPTIMIZED_POINTS)),
-        disk_bytes=round(COPIES * each * chunks) + LOG_BYTES,
+        disk_bytes=round(COPIES * each * chunks) + min(LOG_BYTES, round(each * chunks)),
     )
