@@ -103,10 +103,14 @@ def test_batches_become_smaller_where_memory_is_short(monkeypatch):
     monkeypatch.setattr(memory, "held", lambda: next(amounts))
     cap = memory.Cap(100)
     seen = []
-    with pytest.raises(MemoryExceeded) as error:
+
+    def batches():
         while True:
             cap.check()
             seen.append(cap.budget.tokens)
+
+    with pytest.raises(MemoryExceeded) as error:
+        batches()
     assert seen[0] == stages.BATCH_TOKENS // 2
     assert seen == sorted(seen, reverse=True)
     assert seen[-1] == memory.LEAST_TOKENS
