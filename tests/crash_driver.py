@@ -116,7 +116,8 @@ def run(job, settings):
 
     indexer = Indexer.open(job["collection"], settings=settings, replace=job.get("replace", False), **job["models"])
     report = indexer.index(job["source"], prune=job.get("prune", False))
-    assert not report.failed, report.failures
+    # Two documents of cranfield have no text.
+    assert all(failure.reason.startswith("no text") for failure in report.failures), report.failures
 
 
 def serve(store, cache, log):
