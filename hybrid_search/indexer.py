@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import Cutter, batched, cut_off, cutter
 from hybrid_search.encoders.halves import encode
-from hybrid_search.intake import Source, accepted, beginning, open_source
+from hybrid_search.intake import Source, accepted, beginning, open_source, stamp_of
 from hybrid_search.manifest import Manifest, Precision, Sparsity
 from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
@@ -144,7 +143,7 @@ class Indexer:
                 for batch in batched(_parts(documents, cut, manifest, writer, tally), ENCODE_BATCH):
                     _write(batch, models, manifest, writer, tally)
                 if prune and not tally.failed:
-                    _prune(writer, ledger, tally)
+                    prune_gone(writer, ledger, tally)
                 writer.publish()
                 return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
             finally:
@@ -164,7 +163,7 @@ def _parts(
     for some in batched(documents, LOOKUP_BATCH):
         heads = writer.heads([document.doc_id for document in some])
         for document in some:
-            stamp = blake2b(f"{document.content_hash()} {base}".encode(), digest_size=16).hexdigest()
+            stamp = stamp_of(document, base)
             old = heads.get(document.doc_id)
             if old is not None and old.stamp == stamp:
                 tally.unchanged += 1
@@ -191,7 +190,8 @@ def _write(batch: Sequence[_Part], models: Models, manifest: Manifest, writer: C
     tally.add(sum(chunk.number == 0 for chunk in counted), len(counted))
 
 
-def _prune(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
+def prune_gone(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
+    """Remove the documents that this run has not met."""
     gone = (doc_id for doc_id in list(writer.doc_ids()) if doc_id not in ledger)
     for some in batched(gone, LOOKUP_BATCH):
         heads = writer.heads(some)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,7 +71,17 @@ def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) 
         elif earlier[0] == document.content_hash():
             tally.repeated += 1
         else:
-            tally.fail(origin, f"doc_id {document.doc_id!r} stands at {earlier[1]} too, with other content")
+            tally.fail(origin, conflict(document.doc_id, earlier[1]))
+
+
+def conflict(doc_id: str, elsewhere: str) -> str:
+    """Why the second document with an id fails."""
+    return f"doc_id {doc_id!r} stands at {elsewhere} too, with other content"
+
+
+def stamp_of(document: Document, base: str) -> str:
+    """What the head of an unchanged document carries; `base` is the manifest's `stamp_base`."""
+    return blake2b(f"{document.content_hash()} {base}".encode(), digest_size=16).hexdigest()
 
 
 def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> list[Document]:

@@ -15,11 +15,11 @@ PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
 VALUES = {"types", "results", "where", "manifest", "protocols", "errors"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
-COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking"}
+COMPOSERS |= {"distributed", "shards", "answering", "evidence", "why", "changing", "reranking"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
-HEAVY += ["lark", "textual"]
+HEAVY += ["lark", "textual", "ray"]
 
 
 def imports_of(file: Path) -> set[str]:

@@ -58,6 +58,13 @@ def index(
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the sources no longer hold.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and cut everything, write nothing.")] = False,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait for another job on this collection.")] = 0.0,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on a Ray cluster, into a Qdrant server: auto, HOST:PORT, or local for one on this machine.",
+        ),
+    ] = None,
     progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
 ) -> None:
     """Index files into a collection. What has not changed is skipped; run it again any time.
@@ -65,7 +72,9 @@ def index(
     Example: `hybrid-search index notes/ report.md -c notes`
     """
     from hybrid_search.corpus.fields import FieldMap
+    from hybrid_search.distributed import index_on_ray
     from hybrid_search.indexer import Indexer
+    from hybrid_search.profiles import Asked
 
     chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
     settings = given.settings(device=device_of(device))
@@ -79,26 +88,50 @@ def index(
         return _add_leg(collection, add_leg, chosen, sparsity, settings, wait, progress)
     if not sources:
         raise InvalidArgument("There is no SOURCE. Name files or folders to index, or - for stdin.")
+    wanted_legs = None if legs is None else names(legs)
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
-    indexer = Indexer.open(
-        collection,
-        settings=settings,
-        profile=profile,
-        sparse=sparse,
-        dense=dense,
-        legs=None if legs is None else names(legs),
-        precision=chosen,
-        sparsity=sparsity,
-        chunk_tokens=chunk_tokens,
-        overlap_tokens=overlap_tokens,
-        replace=replace,
-        wait_s=wait,
+    if ray is not None and dry_run:
+        raise InvalidArgument("--dry-run reads and cuts on this machine; leave --ray out.")
+    indexer = (
+        None
+        if ray is not None
+        else Indexer.open(
+            collection,
+            settings=settings,
+            profile=profile,
+            sparse=sparse,
+            dense=dense,
+            legs=wanted_legs,
+            precision=chosen,
+            sparsity=sparsity,
+            chunk_tokens=chunk_tokens,
+            overlap_tokens=overlap_tokens,
+            replace=replace,
+            wait_s=wait,
+        )
     )
     try:
         with watching(progress) as watchers:
-            report = indexer.index(
-                sources, fields=fields, globs=glob or (), prune=prune, dry_run=dry_run, **watchers._asdict()
-            )
+            if indexer is None:
+                asked = Asked(profile, {"sparse": sparse, "dense": dense}, wanted_legs, chosen, sparsity)
+                report = index_on_ray(
+                    collection,
+                    sources,
+                    str(ray),
+                    asked=asked,
+                    chunk_tokens=chunk_tokens,
+                    overlap_tokens=overlap_tokens,
+                    replace=replace,
+                    prune=prune,
+                    fields=fields,
+                    globs=glob or (),
+                    settings=settings,
+                    **watchers._asdict(),
+                )
+            else:
+                report = indexer.index(
+                    sources, fields=fields, globs=glob or (), prune=prune, dry_run=dry_run, **watchers._asdict()
+                )
     except KeyboardInterrupt:
         less = " (leave out --replace, which would start over)" if replace else ""
         note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}{less}.")

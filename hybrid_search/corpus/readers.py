@@ -17,7 +17,7 @@ from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_so
 from hybrid_search.errors import MissingExtra
 from hybrid_search.types import Document, Failure
 
-__all__ = ["FieldMap", "count_documents", "read"]
+__all__ = ["FieldMap", "count_documents", "read", "read_file"]
 
 _DEFAULT_FIELDS = FieldMap()
 _BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
@@ -73,12 +73,17 @@ def _documents(
             continue
         if found.origin == STDIN:
             yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)
-            continue
-        try:
-            with found.path.open("rb") as stream:
-                yield from _file(stream, found, fields)
-        except OSError as error:
-            yield Failure(found.origin, f"cannot be read: {error.strerror or error}")
+        else:
+            yield from read_file(found, fields)
+
+
+def read_file(found: FoundFile, fields: FieldMap) -> Iterator[Document | Failure]:
+    """Stream the documents of one file, as `read` does."""
+    try:
+        with found.path.open("rb") as stream:
+            yield from _file(stream, found, fields)
+    except OSError as error:
+        yield Failure(found.origin, f"cannot be read: {error.strerror or error}")
 
 
 def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap) -> Iterator[Document | Failure]:
