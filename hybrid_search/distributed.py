@@ -13,6 +13,7 @@ first, and Ray would take them for the same. Encoding and upserting are one step
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -203,7 +204,7 @@ def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
             Encoding,
             batch_size=1,
             batch_format="pyarrow",
-            fn_constructor_args=(job,),
+            fn_args=(job,),
             compute=ActorPoolStrategy(size=size),
             **share,
         )
@@ -239,6 +240,9 @@ def _cluster(address: str) -> Iterator[None]:
             raise ConfigError(
                 f"No Ray cluster answers at {address!r}: {error}. Start one (ray start --head), or take --ray local."
             ) from error
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of every stage, on the terminal
     context = ray.data.DataContext.get_current()
     kept = (context.target_max_block_size, context.enable_progress_bars, context.execution_options.preserve_order)
     context.target_max_block_size, context.enable_progress_bars = BLOCK_BYTES, False
@@ -251,6 +255,7 @@ def _cluster(address: str) -> Iterator[None]:
             f"The Ray job failed: {last}. What was written is kept: run the same command again to go on."
         ) from error
     finally:
+        logger.setLevel(level)
         context.target_max_block_size, context.enable_progress_bars = kept[:2]
         context.execution_options.preserve_order = kept[2]
         if ours:

@@ -149,16 +149,12 @@ def _cut_shard(shard: Shard, job: Job) -> Iterator[list[Cut]]:
 class Encoding:
     """Encodes and writes what arrives; loads the models once."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __call__(self, table: pa.Table, job: Job) -> Iterator[pa.Table]:
+        return _guarded(table, lambda together: self._write(together, job))
 
-    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        return _guarded(table, self._write)
-
-    def _write(self, together: list[Cut]) -> Iterator[Written]:
-        models, writer = _models(pickle.dumps(self._job)), _writer(self._job)
+    def _write(self, together: list[Cut], job: Job) -> Iterator[Written]:
+        models, writer = _models(pickle.dumps(job)), _writer(job)
         heads = writer.heads([each.chunks[0].doc_id for each in together])
-        truncated: dict[LegName, int] = {}
         parts: list[tuple[Chunk, dict[str, Any]]] = []
         for each in together:
             doc_id, count = each.chunks[0].doc_id, len(each.chunks)
@@ -182,8 +178,7 @@ class Encoding:
                 ]
             )
         counted = [chunk.searchable for each in together for chunk in each.chunks]
-        for leg, number in cut_off(models.encoders, self._job.manifest.chunk_tokens, counted).items():
-            truncated[leg] = truncated.get(leg, 0) + number
+        truncated = cut_off(models.encoders, job.manifest.chunk_tokens, counted)
         yield Written(len(together), len(counted), truncated)
 
 

@@ -1,7 +1,7 @@
 """An index job on a local Ray cluster, in a process of its own: `python ray_job.py OPTIONS-AS-JSON`.
 
-The models are those of `fake_models`, put into the catalogue of every worker. Each pass of an encoder writes the worker's
-pid as a line into the file `HS_PIDS`, and takes `HS_PASS_S` seconds.
+The models are those of `fake_models`, put into the catalogue of every worker. Each pass of an encoder writes its
+worker's pid as a line into the file `HS_PIDS`, and takes `HS_PASS_S` seconds.
 """
 
 import json

@@ -74,7 +74,7 @@ def started(url, model_cache, tmp_path):
         process.communicate()
 
 
-def reports(process, tmp_path, timeout_s=240):
+def reports(process, tmp_path, timeout_s=400):
     """What each job of a process did."""
     try:
         out, _ = process.communicate(timeout=timeout_s)
@@ -171,7 +171,7 @@ def test_a_cluster_makes_what_one_process_makes_and_keeps_it_in_step(
 def test_a_worker_that_is_killed_loses_nothing(url, started, library, settings, fakes, tmp_path):
     process = started(job(library), pass_s=0.5)
     killed = []
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < deadline and len(killed) < 2:
         fresh = [pid for pid in pids(tmp_path)[2:] if pid not in killed]
         if fresh and len(pids(tmp_path)) > 3 + 4 * len(killed):
@@ -190,7 +190,7 @@ def test_a_worker_that_is_killed_loses_nothing(url, started, library, settings, 
 @pytest.mark.slow
 def test_a_job_that_is_killed_is_gone_on_with(url, started, library, settings, fakes, tmp_path):
     process = started(job(library, replace=True), pass_s=0.5)
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 300
     while len(pids(tmp_path)) < 5 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     process.kill()

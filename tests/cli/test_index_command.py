@@ -303,3 +303,11 @@ def test_the_profile_that_was_chosen_is_said_before_the_work(run, jsonl, monkeyp
     assert done.err.startswith("profile ")
     assert "the model hub does not answer" in done.err
     assert run("index", file, "-c", "c", "--progress", "none").err == ""
+
+
+def test_a_ray_cluster_needs_a_server_to_write_to(run, jsonl):
+    corpus = jsonl([{"_id": "a", "text": "apples"}])
+    done = run("index", corpus, "-c", "c", "--ray", "local")
+    assert done.code == 2
+    assert "Ray's workers write to a Qdrant server: --store http://" in " ".join(done.err.split())
+    assert run("index", corpus, "-c", "c", "--ray", "local", "--dry-run").code == 2
