@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hybrid_search.changing import add_leg, drop_leg, join_leg, swap_legs
     from hybrid_search.errors import HybridSearchError
+    from hybrid_search.following import follow
     from hybrid_search.indexer import Indexer
+    from hybrid_search.interop.encodings import load_encodings, save_encodings
     from hybrid_search.manifest import Sparsity
     from hybrid_search.report import IndexReport
     from hybrid_search.results import DocumentHit, Results
@@ -40,7 +42,10 @@ _HOME = {
     "Sparsity": "manifest",
     "add_leg": "changing",
     "drop_leg": "changing",
+    "follow": "following",
     "join_leg": "changing",
+    "load_encodings": "interop.encodings",
+    "save_encodings": "interop.encodings",
     "swap_legs": "changing",
 }
 
@@ -58,7 +63,10 @@ __all__ = [
     "Sparsity",
     "add_leg",
     "drop_leg",
+    "follow",
     "join_leg",
+    "load_encodings",
+    "save_encodings",
     "swap_legs",
 ]
 

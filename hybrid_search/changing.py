@@ -22,7 +22,6 @@ from hybrid_search.encoders.catalog import card, kind_of
 from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.halves import encode
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.indexer import ENCODE_BATCH
 from hybrid_search.intake import SAMPLE_DOCUMENTS
 from hybrid_search.manifest import LegSpec, Manifest, Precision, Sparsity, check_leg_name
 from hybrid_search.profiles import Models, OnDownload, encoder_of, fetch, open_place, profile_of, spec_of
@@ -32,6 +31,8 @@ from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.bm25 import Bm25Encoder
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.types import Kind, LegName, in_order
+
+ENCODE_BATCH = 64
 
 
 def add_leg(

@@ -37,10 +37,11 @@ class Cutter:
 
     def __call__(self, document: Document) -> list[Chunk]:
         return chunk(
-            document, size_tokens=self.size_tokens, overlap_tokens=self.overlap_tokens, count_tokens=self._count
+            document, size_tokens=self.size_tokens, overlap_tokens=self.overlap_tokens, count_tokens=self.count
         )
 
-    def _count(self, texts: Sequence[str]) -> list[int]:
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """For each text the tokens that the models read, by the one that needs most; words where none has a limit."""
         if not self._limited:
             return [len(text.split()) for text in texts]
         counts = [encoder.count_tokens(texts) for encoder in self._limited]

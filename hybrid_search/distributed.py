@@ -27,7 +27,7 @@ from hybrid_search.corpus.readers import count_documents, read
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
-from hybrid_search.indexer import prune_gone
+from hybrid_search.indexer import prune_lost
 from hybrid_search.intake import accepted, beginning, conflict
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
 from hybrid_search.report import IndexReport, Progress, Tally
@@ -125,8 +125,9 @@ def index_on_ray(
             written = _index(job, left, tally)
             if written < wanted:
                 tally.fail("the sources", f"{wanted - written} documents changed while they were read; run it again")
-            if prune and not tally.failed:
-                prune_gone(writer, ledger, tally)
+            # A replacement that an earlier run began may hold what the sources have lost since.
+            if (prune and not tally.failed) or (replace and writer.resumed):
+                prune_lost(writer, ledger, tally)
             writer.publish()
             return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
         finally:
@@ -212,6 +213,7 @@ def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
     before = tally.documents
     for _, written in _results(dataset):
         tally.cut_off(written.truncated)
+        tally.tokens += written.tokens
         tally.add(written.documents, written.chunks)
     return tally.documents - before
 

@@ -17,6 +17,7 @@
     │   ├── CollectionNotFound   no such collection; names the near ones
     │   ├── CollectionDamaged    what is on disk is not what was written
     │   └── ManifestMismatch     built with other models or other chunking
+    ├── MemoryExceeded           a job needs more memory than it was allowed
     ├── FusionError              legs or weights do not fit together
     ├── EvaluationError          a dataset, a run or a measure cannot be scored
     └── TrainingError            a training cannot begin, go on or be resumed; its checkpoints are kept
@@ -155,6 +156,18 @@ class ManifestMismatch(StoreError):
             f"Collection {collection!r} was built with {what} {found}, not with {wanted}. "
             f"{way_out}, or rebuild it: "
             f"hybrid-search index SOURCE -c {collection} --replace ..."
+        )
+
+
+class MemoryExceeded(HybridSearchError):
+    """A job holds more memory than it was allowed, with the smallest batches. What it wrote is kept."""
+
+    def __init__(self, held: int, allowed: int) -> None:
+        self.held, self.allowed = held, allowed
+        super().__init__(
+            f"The job holds {held / 1e6:,.0f} MB with the smallest batches, more than the {allowed / 1e6:,.0f} MB of "
+            "--max-memory. What was indexed so far is kept: allow more, take fewer --workers, or begin anew with a "
+            "smaller profile."
         )
 
 

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from time import perf_counter
 
+from hybrid_search import stages
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.cutting import Cutter, batched, cut_off, cutter
-from hybrid_search.encoders.halves import encode
-from hybrid_search.intake import Source, accepted, beginning, open_source, stamp_of
-from hybrid_search.manifest import Manifest, Precision, Sparsity
+from hybrid_search.cutting import batched, cutter
+from hybrid_search.intake import Source, accepted, beginning, open_source
+from hybrid_search.manifest import Precision, Sparsity
+from hybrid_search.memory import Cap
 from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.store.schema import check_name, payload_of
-from hybrid_search.types import Chunk, Document, LegName, Point, chunk_id_of
+from hybrid_search.store.schema import check_name
+from hybrid_search.types import LegName, chunk_id_of
+from hybrid_search.workers import check_workers, encoded_by_workers
 
-ENCODE_BATCH = 64
-LOOKUP_BATCH = 64
-BEGUN = ""
-"""The stamp of a document whose chunks are not all there yet; no content has it."""
-
-
-class _Part(NamedTuple):
-    """One chunk on its way to the store."""
-
-    chunk: Chunk
-    payload: dict[str, Any]
+SAVE_EVERY_S = 5.0
+"""What is lost with the power of the machine; a process that is killed loses less."""
 
 
 class Indexer:
@@ -98,10 +93,12 @@ class Indexer:
         globs: Sequence[str] = (),
         prune: bool = False,
         dry_run: bool = False,
+        workers: int = 1,
+        max_memory: int | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         on_download: OnDownload | None = None,
     ) -> IndexReport:
-        """Bring the collection in step with a source.
+        """Bring the collection in step with a source. Cut short at any point, the same call goes on where it stopped.
 
         Args:
             source: files, folders, BEIR folders, `-` for stdin, or any iterable of `Document` or dict.
@@ -109,6 +106,8 @@ class Indexer:
             globs: of a folder only the files that match one of these.
             prune: remove documents that the source does not hold (any more). Skipped when a document failed.
             dry_run: read and cut everything, encode and write nothing.
+            workers: processes that encode; they are spawned, so a script needs `if __name__ == "__main__":`.
+            max_memory: bytes that the job may hold, its workers included, mapped files not counted; None for no cap.
             on_progress: called at the beginning and after every batch.
             on_download: called with (model, bytes done, bytes in all) while a model is fetched.
 
@@ -119,8 +118,11 @@ class Indexer:
             CorpusError: a source is missing, or holds no document at all.
             ModelUnavailable: a model is not here and cannot be fetched.
             ManifestMismatch: the collection was built with other models or chunking than asked for.
+            MemoryExceeded: the job cannot be kept below `max_memory`.
             StoreBusy, StoreFull, StoreUnavailable: see there. What was written before is kept; run it again to go on.
         """
+        cap = Cap(max_memory)
+        check_workers(workers)
         items, total = open_source(source, fields or FieldMap(), globs)
         found = None if self._replace else self._store.manifest(self.collection)
         models = models_for(self.collection, found, self._asked, self._settings, on_download)
@@ -138,62 +140,49 @@ class Indexer:
             if found is None:
                 models = models.fitted(part.searchable for document in first for part in cut(document))
             manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens)
-            writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
-            try:
-                for batch in batched(_parts(documents, cut, manifest, writer, tally), ENCODE_BATCH):
-                    _write(batch, models, manifest, writer, tally)
-                if prune and not tally.failed:
-                    prune_gone(writer, ledger, tally)
+            with closing(
+                self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
+            ) as writer:
+                changed = stages.changes(documents, cut, writer.manifest.stamp_base(), writer, tally)
+                self._fill(stages.batches(changed, cut, writer, cap.budget), models, writer, tally, cap, workers)
+                # A replacement that an earlier run began may hold what the sources have lost since.
+                if (prune and not tally.failed) or (self._replace and writer.resumed):
+                    prune_lost(writer, ledger, tally)
                 writer.publish()
+                tally.saved = tally.documents + tally.unchanged
                 return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
-            finally:
-                writer.close()
+
+    def _fill(
+        self,
+        batches: Iterator[stages.Batch],
+        models: Models,
+        writer: CollectionWriter,
+        tally: Tally,
+        cap: Cap,
+        workers: int,
+    ) -> None:
+        """Encode and write; reading, encoding and writing go on side by side."""
+        stop = threading.Event()
+        manifest = writer.manifest
+        read = stages.ahead(batches, stop)
+        if workers == 1:
+            encoded = stages.encoded(read, models.encoders, manifest.chunk_tokens)
+        else:
+            encoded = encoded_by_workers(read, workers, self.collection, manifest, self._settings)
+        saved = perf_counter()
+        with closing(stages.ahead(encoded, stop, tally.tell)) as ready:
+            for batch in ready:
+                stages.write(batch, writer, tally)
+                cap.check()
+                if perf_counter() - saved >= SAVE_EVERY_S:
+                    writer.flush()
+                    tally.saved, saved = tally.documents + tally.unchanged, perf_counter()
 
 
-def _parts(
-    documents: Iterable[Document], cut: Cutter, manifest: Manifest, writer: CollectionWriter, tally: Tally
-) -> Iterator[_Part]:
-    """The chunks of every document that is new or has changed; of each document the head comes last.
-
-    A document that is not written in one batch begins with a head without a stamp: a run cut short then leaves no chunk
-    that the next one does not know of.
-    """
-    base = manifest.stamp_base()
-    place = 0
-    for some in batched(documents, LOOKUP_BATCH):
-        heads = writer.heads([document.doc_id for document in some])
-        for document in some:
-            stamp = stamp_of(document, base)
-            old = heads.get(document.doc_id)
-            if old is not None and old.stamp == stamp:
-                tally.unchanged += 1
-                continue
-            chunks = cut(document)
-            if old is not None and old.chunks > len(chunks):
-                # Not only those too many: the head of the old version must not outlive its chunks.
-                writer.delete(chunk_id_of(document.doc_id, n) for n in range(old.chunks))
-            order = [(part, None) for part in chunks[1:]] + [(chunks[0], (stamp, len(chunks)))]
-            if place % ENCODE_BATCH + len(chunks) > ENCODE_BATCH:
-                order.insert(0, (chunks[0], (BEGUN, len(chunks))))
-            place += len(order)
-            for part, head in order:
-                yield _Part(part, payload_of(part, document.metadata, document.origin, head))
-        tally.tell()
-
-
-def _write(batch: Sequence[_Part], models: Models, manifest: Manifest, writer: CollectionWriter, tally: Tally) -> None:
-    counted = [part.chunk for part in batch if part.payload.get("stamp") != BEGUN]
-    vectors = encode(models.encoders, [part.chunk.searchable for part in batch])
-    tally.cut_off(cut_off(models.encoders, manifest.chunk_tokens, [chunk.searchable for chunk in counted]))
-    by_place = enumerate(batch)
-    writer.upsert([Point(p.chunk.chunk_id, {leg: vectors[leg][n] for leg in vectors}, p.payload) for n, p in by_place])
-    tally.add(sum(chunk.number == 0 for chunk in counted), len(counted))
-
-
-def prune_gone(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
-    """Remove the documents that this run has not met."""
+def prune_lost(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
+    """Remove the documents that are in the collection and not in the ledger."""
     gone = (doc_id for doc_id in list(writer.doc_ids()) if doc_id not in ledger)
-    for some in batched(gone, LOOKUP_BATCH):
+    for some in batched(gone, stages.LOOKUP_DOCUMENTS):
         heads = writer.heads(some)
         writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
         tally.removed += len(heads)

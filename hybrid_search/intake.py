@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from hybrid_search.corpus.readers import count_documents, read
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import Document, Failure, Place
 
 Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 """Files, folders, `-` for stdin, or documents."""
@@ -56,6 +55,7 @@ def _as_document(row: object, place: int, fields: FieldMap) -> Document | Failur
 def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) -> Iterator[Document]:
     """Documents that can be indexed, each id once; all others are counted with the reason."""
     for item in items:
+        tally.origin = str(item.origin or "")
         if isinstance(item, Failure):
             tally.fail(*item)
             continue
@@ -77,11 +77,6 @@ def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) 
 def conflict(doc_id: str, elsewhere: str) -> str:
     """Why the second document with an id fails."""
     return f"doc_id {doc_id!r} stands at {elsewhere} too, with other content"
-
-
-def stamp_of(document: Document, base: str) -> str:
-    """What the head of an unchanged document carries; `base` is the manifest's `stamp_base`."""
-    return blake2b(f"{document.content_hash()} {base}".encode(), digest_size=16).hexdigest()
 
 
 def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> list[Document]:
@@ -123,4 +118,12 @@ def _clean(document: Document) -> Document:
         title=without_surrogates(document.title),
         origin=without_surrogates(document.origin),
         metadata=clean_metadata(document.metadata),
+        places=_clean_places(document.places),
     )
+
+
+def _clean_places(places: Sequence[Place]) -> tuple[Place, ...]:
+    starts = [place.start for place in places if isinstance(place, Place) and isinstance(place.start, int)]
+    if len(starts) != len(places) or starts != sorted(starts):
+        raise ValueError("places are not values of Place in the order of their starts")
+    return tuple(Place(place.start, clean_metadata(place.metadata)) for place in places)

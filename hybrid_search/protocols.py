@@ -131,6 +131,10 @@ class CollectionReader(Protocol):
         """
         ...
 
+    def doc_ids(self) -> Iterator[str]:
+        """Every document, in an order that is the same each time."""
+        ...
+
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The payload of each chunk that exists, by chunk_id."""
         ...
@@ -157,6 +161,10 @@ class CollectionWriter(Protocol):
 
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
         """What is remembered of each document that is there completely."""
+        ...
+
+    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        """The stamp of each chunk that carries one, by chunk_id."""
         ...
 
     def doc_ids(self) -> Iterator[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import exp
+from threading import RLock
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +15,14 @@ from hybrid_search.types import Failure
 KEPT_FAILURES = 1_000
 """So many are listed; the rest is only counted, so that a hopeless file does not fill the memory."""
 
+STRETCH_S = 1.0
+FADE_S = 20.0
+"""The pace is measured over stretches of so many seconds at least; one of so many seconds ago counts a third."""
+
+TELL_FAILURES_AFTER_S = 1.0
+
+_PLACE = re.compile(r":\d+\Z")
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -19,7 +30,13 @@ class Progress:
 
     Args:
         total: an estimate of the documents in all, None where it cannot be known.
+        seconds: since the beginning.
         profile: the models in use, and the reason where they were chosen.
+        tokens: encoded so far; 0 where no model counts them.
+        current: the file that was read last, as the user would write it; empty for documents made in memory.
+        saved: documents that outlive whatever happens now, a power cut included.
+        eta_s: seconds left, if the documents to come are like the last ones; None where that cannot be told yet.
+        failures: those since it was told last; of all of a job the first 1,000.
     """
 
     documents: int
@@ -30,6 +47,11 @@ class Progress:
     seconds: float
     profile: str = ""
     profile_reason: str = ""
+    tokens: int = 0
+    current: str = ""
+    saved: int = 0
+    eta_s: float | None = None
+    failures: tuple[Failure, ...] = ()
 
     @property
     def done(self) -> int:
@@ -50,6 +72,7 @@ class IndexReport:
         failed: documents that could not be indexed; the first 1,000 are in `failures`.
         truncated: by leg, chunks that its model reads only in part.
         bytes_on_disk: of the whole collection; None on a server.
+        tokens: that were encoded; 0 where no model counts them.
     """
 
     collection: str
@@ -66,11 +89,46 @@ class IndexReport:
     seconds: float
     bytes_on_disk: int | None = None
     dry_run: bool = False
+    tokens: int = 0
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long a document takes at the moment: a mean over stretches of time, of which older ones fade.
+
+    Over stretches, not over documents: a thousand that were found unchanged in a moment count as that moment.
+    """
+
+    seconds: float = 0.0
+    done: int = 0
+    weighed: float = 0.0
+    weight: float = 0.0
+
+    def begin(self, seconds: float, done: int) -> None:
+        """Measure from here on."""
+        self.seconds, self.done = seconds, done
+
+    def measure(self, seconds: float, done: int) -> None:
+        """Take in that so many documents are done after so many seconds."""
+        took, more = seconds - self.seconds, done - self.done
+        if took < STRETCH_S or more <= 0:
+            return  # the stretch goes on
+        fade = exp(-took / FADE_S)
+        self.weighed = self.weighed * fade + (1 - fade) * took / more
+        self.weight = self.weight * fade + (1 - fade)
+        self.begin(seconds, done)
+
+    def left_s(self, documents: int) -> float | None:
+        """Seconds that so many documents will take; None before anything was measured."""
+        return documents * self.weighed / self.weight if self.weight else None
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts while a job runs."""
+    """Counts while a job runs. May be filled and told from several threads.
+
+    `origin` is where the last document was read, `tokens` and `saved` are as in `Progress`; the job keeps them.
+    """
 
     collection: str
     profile: str
@@ -86,11 +144,21 @@ class Tally:
     failures: list[Failure] = field(default_factory=list)
     truncated: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
+    tokens: int = 0
+    saved: int = 0
+    origin: str = ""
+    pace: Pace = field(default_factory=Pace)
+    told_failures: int = 0
+    told_at: float = 0.0
+    lock: RLock = field(default_factory=RLock)
 
     def fail(self, origin: str, reason: str) -> None:
+        """Count a document that cannot be indexed; it is told with the next batch, or at once where that takes long."""
         self.failed += 1
         if len(self.failures) < KEPT_FAILURES:
             self.failures.append(Failure(origin, reason))
+        if perf_counter() - self.told_at > TELL_FAILURES_AFTER_S:
+            self.tell()
 
     def add(self, documents: int, chunks: int) -> None:
         """Count what has been written, and tell."""
@@ -104,12 +172,41 @@ class Tally:
             self.truncated[leg] = self.truncated.get(leg, 0) + count
 
     def tell(self) -> None:
-        if self.on_progress is not None:
-            seconds = perf_counter() - self.started
-            counts = (self.documents, self.chunks, self.unchanged, self.failed)
-            self.on_progress(Progress(*counts, self.total, seconds, self.profile, self.profile_reason))
+        if self.on_progress is None:
+            return
+        with self.lock:
+            self.told_at = perf_counter()
+            new = tuple(self.failures[self.told_failures :])
+            self.told_failures += len(new)
+            self.on_progress(self._now(self.told_at - self.started, new))
+
+    def _now(self, seconds: float, new: tuple[Failure, ...]) -> Progress:
+        done = self.documents + self.unchanged + self.failed
+        if done == self.unchanged:
+            # What an earlier run did goes by at once, and says nothing about the rest.
+            self.pace.begin(seconds, done)
+        self.pace.measure(seconds, done)
+        left = None if self.total is None else self.total - done
+        return Progress(
+            self.documents,
+            self.chunks,
+            self.unchanged,
+            self.failed,
+            self.total,
+            seconds,
+            self.profile,
+            self.profile_reason,
+            tokens=self.tokens,
+            current=_PLACE.sub("", self.origin),
+            saved=self.saved,
+            eta_s=None if left is None or left < 0 else self.pace.left_s(left),
+            failures=new,
+        )
 
     def report(self, **more: Any) -> IndexReport:
+        """The end of the job; what has not been told yet is told first."""
+        if self.told_failures < len(self.failures):
+            self.tell()
         return IndexReport(
             self.collection,
             self.profile,
@@ -123,5 +220,6 @@ class Tally:
             tuple(self.failures),
             dict(self.truncated),
             perf_counter() - self.started,
+            tokens=self.tokens,
             **more,
         )

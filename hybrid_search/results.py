@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from hybrid_search.types import LEGS, LegHit, LegName, Mode
@@ -82,6 +83,7 @@ class Passage(NamedTuple):
         start, end: its span of the document's text.
         score: after fusion.
         highlight: what of it matches, in offsets of `text`; None where that was not asked for.
+        metadata: what it has beyond its document's: the page it begins on, the headings above it.
     """
 
     chunk_id: str
@@ -90,9 +92,12 @@ class Passage(NamedTuple):
     text: str
     score: float
     highlight: Highlight | None = None
+    metadata: Mapping[str, Any] = MappingProxyType({})
 
     def to_dict(self) -> dict[str, Any]:
-        shown = {"chunk_id": self.chunk_id, "start": self.start, "end": self.end, "text": self.text}
+        shown: dict[str, Any] = {"chunk_id": self.chunk_id, "start": self.start, "end": self.end, "text": self.text}
+        if self.metadata:
+            shown["metadata"] = dict(self.metadata)
         if self.highlight is None:
             return shown
         window, marks = self.highlight[:2], [mark.to_dict() for mark in self.highlight.marks]
@@ -128,6 +133,17 @@ class DocumentHit:
     fused_rank: int | None = None
     matched_terms: tuple[MatchedTerm, ...] | None = None
     folded: tuple[str, ...] = ()
+
+    def place(self, passage: Passage) -> str:
+        """Where in the document a passage of it begins, in words: `page 3`, or the headings below the title."""
+        shown = {
+            name: str(value) if name == "heading" else f"{name} {value}" for name, value in passage.metadata.items()
+        }
+        if "heading" in shown:
+            shown["heading"] = (
+                "" if shown["heading"] == self.title else shown["heading"].removeprefix(self.title + " > ")
+            )
+        return " · ".join(words for words in shown.values() if words)
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `search --format json` prints for a hit."""

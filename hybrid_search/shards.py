@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,22 +15,24 @@ from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import read_file
 from hybrid_search.corpus.walk import FoundFile
-from hybrid_search.cutting import Cutter, batched, cut_off
-from hybrid_search.encoders.halves import encode
+from hybrid_search.cutting import Cutter, batched
 from hybrid_search.errors import CorpusError, HybridSearchError
-from hybrid_search.indexer import BEGUN, ENCODE_BATCH, LOOKUP_BATCH
-from hybrid_search.intake import accepted, stamp_of
+from hybrid_search.intake import accepted
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionWriter
 from hybrid_search.report import Tally
 from hybrid_search.settings import Settings
-from hybrid_search.store.schema import FieldType, new_fields, payload_of
+from hybrid_search.stages import LOOKUP_DOCUMENTS, Budget, Change, batches, encode_batch, stamp_of, write
+from hybrid_search.store.schema import FieldType, new_fields
 from hybrid_search.store.transport import Line, Patience
-from hybrid_search.types import Chunk, Document, Failure, LegName, Point, chunk_id_of
+from hybrid_search.types import Document, Failure, LegName, Point
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+TOGETHER_CHUNKS = 64
+"""Documents travel together until they have so many chunks."""
 
 CANNOT_SEE = "Every machine of the cluster must see the sources under the same path."
 
@@ -72,15 +75,6 @@ class Met(NamedTuple):
     unchanged: bool
 
 
-class Cut(NamedTuple):
-    """A document ready to be encoded."""
-
-    stamp: str
-    metadata: Mapping[str, Any]
-    origin: str
-    chunks: list[Chunk]
-
-
 class Seen(NamedTuple):
     """What is left of a shard at the end of the first pass: what failed, what stood twice, and what to index."""
 
@@ -95,6 +89,7 @@ class Written(NamedTuple):
 
     documents: int
     chunks: int
+    tokens: int
     truncated: dict[LegName, int]
 
 
@@ -114,7 +109,7 @@ def _meet_shard(shard: Shard, job: Job) -> Iterator[Any]:
     tally = Tally(job.collection, "", "", None, None)
     writer, base = _writer(job), job.manifest.stamp_base()
     fields: dict[str, FieldType] = {}
-    for some in batched(_documents(shard, job, tally), LOOKUP_BATCH):
+    for some in batched(_documents(shard, job, tally), LOOKUP_DOCUMENTS):
         heads = writer.heads([document.doc_id for document in some])
         met = []
         for document in some:
@@ -131,17 +126,17 @@ def cut(table: pa.Table, job: Job) -> Iterator[pa.Table]:
     yield from _guarded(table, lambda shard: _cut_shard(shard, job))
 
 
-def _cut_shard(shard: Shard, job: Job) -> Iterator[list[Cut]]:
-    cut, base = _cutter(job), job.manifest.stamp_base()
-    together: list[Cut] = []
+def _cut_shard(shard: Shard, job: Job) -> Iterator[list[Change]]:
+    cutter, base = _cutter(job), job.manifest.stamp_base()
+    together: list[Change] = []
     for document in _documents(shard, job, Tally(job.collection, "", "", None, None)):
         if document.doc_id in shard.skip:
             continue
-        chunks = cut(document)
-        if together and sum(len(each.chunks) for each in together) + len(chunks) > ENCODE_BATCH:
+        chunks = cutter(document)
+        if together and sum(len(each.chunks) for each in together) + len(chunks) > TOGETHER_CHUNKS:
             yield together
             together = []
-        together.append(Cut(stamp_of(document, base), document.metadata, document.origin, chunks))
+        together.append(Change(replace(document, text=""), stamp_of(document, base), chunks, None))
     if together:
         yield together
 
@@ -152,34 +147,16 @@ class Encoding:
     def __call__(self, table: pa.Table, job: Job) -> Iterator[pa.Table]:
         return _guarded(table, lambda together: self._write(together, job))
 
-    def _write(self, together: list[Cut], job: Job) -> Iterator[Written]:
-        models, writer = _models(pickle.dumps(job)), _writer(job)
-        heads = writer.heads([each.chunks[0].doc_id for each in together])
-        parts: list[tuple[Chunk, dict[str, Any]]] = []
-        for each in together:
-            doc_id, count = each.chunks[0].doc_id, len(each.chunks)
-            old = heads.get(doc_id)
-            if old is not None and old.stamp == each.stamp:
-                continue  # an earlier attempt of Ray's wrote it
-            if old is not None and old.chunks > count:
-                writer.delete(chunk_id_of(doc_id, n) for n in range(old.chunks))
-            order: list[tuple[Chunk, tuple[str, int] | None]] = [(chunk, None) for chunk in each.chunks[1:]]
-            order.append((each.chunks[0], (each.stamp, count)))
-            if count > ENCODE_BATCH:  # not written in one batch
-                order.insert(0, (each.chunks[0], (BEGUN, count)))
-            parts += [(chunk, payload_of(chunk, each.metadata, each.origin, head)) for chunk, head in order]
-        for some in batched(parts, ENCODE_BATCH):
-            texts = [chunk.searchable for chunk, _ in some]
-            vectors = encode(models.encoders, texts)
-            writer.upsert(
-                [
-                    Point(chunk.chunk_id, {leg: vectors[leg][n] for leg in vectors}, payload)
-                    for n, (chunk, payload) in enumerate(some)
-                ]
-            )
-        counted = [chunk.searchable for each in together for chunk in each.chunks]
-        truncated = cut_off(models.encoders, job.manifest.chunk_tokens, counted)
-        yield Written(len(together), len(counted), truncated)
+    def _write(self, together: list[Change], job: Job) -> Iterator[Written]:
+        models, writer, cutter = _models(pickle.dumps(job)), _writer(job), _cutter(job)
+        tally = Tally(job.collection, "", "", None, None)
+        heads = writer.heads([each.document.doc_id for each in together])
+        known = [each._replace(old=heads.get(each.document.doc_id)) for each in together]
+        # What has its stamp already was written by an earlier attempt of Ray's.
+        wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
+        for batch in batches(wanted, cutter, writer, Budget()):
+            write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
+        yield Written(len(together), sum(len(each.chunks) for each in together), tally.tokens, tally.truncated)
 
 
 def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -35,6 +36,13 @@ DenseVector = NDArray[np.float32]
 """One dense encoding, shape (dim,)."""
 
 
+class Place(NamedTuple):
+    """What holds of a document's text from `start` to where the next place begins: its page, the headings above."""
+
+    start: int
+    metadata: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A text with an id.
@@ -45,7 +53,9 @@ class Document:
         title: repeated in front of every chunk when it is encoded.
         metadata: JSON values; filterable, returned with every hit.
         origin: where it was read, `path` or `path:line`; empty when made in memory.
-        markup: `markdown` lets the chunker cut at headings and blocks.
+        markup: `markdown` lets the chunker cut at headings and blocks, `code:python` at the syntax of Python, and so
+            on; any other is plain text.
+        places: parts of the text with metadata of their own, in order; chunks get that of the place they begin in.
     """
 
     doc_id: str
@@ -53,11 +63,20 @@ class Document:
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
-    markup: Literal["plain", "markdown"] = "plain"
+    markup: str = "plain"
+    places: tuple[Place, ...] = ()
+
+    def metadata_at(self, offset: int) -> Mapping[str, Any]:
+        """What holds at an offset of the text: the metadata of the place it is in, empty before the first."""
+        found = bisect_right(self.places, offset, key=lambda place: place.start)
+        return self.places[found - 1].metadata if found else {}
 
     def content_hash(self) -> str:
-        """Sixteen hex bytes over title, text and metadata: equal content, equal hash; origin does not count."""
-        content = json.dumps([self.title, self.text, dict(self.metadata)], sort_keys=True, default=str)
+        """Sixteen hex bytes over title, text, metadata and places: equal content, equal hash; origin does not count."""
+        parts: list[Any] = [self.title, self.text, dict(self.metadata)]
+        if self.places:  # without any the hash is that of earlier versions
+            parts.append([[place.start, dict(place.metadata)] for place in self.places])
+        content = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -70,7 +89,10 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A span of a document: `document.text[start:end] == text`; numbers count from 0 inside the document."""
+    """A span of a document: `document.text[start:end] == text`; numbers count from 0 inside the document.
+
+    Its metadata is that of the place where it begins; what the document itself says under the same name comes first.
+    """
 
     doc_id: str
     number: int
@@ -78,6 +100,7 @@ class Chunk:
     start: int
     end: int
     title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def chunk_id(self) -> str:
@@ -105,6 +128,15 @@ def doc_id_of(chunk_id: str) -> str:
     'notes#2'
     """
     return chunk_id.rpartition("#")[0]
+
+
+def own_metadata(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the metadata in a chunk's payload that which is the chunk's own, not its document's.
+
+    >>> own_metadata({"metadata": {"year": 1984, "page": 3}, "own": ["page"]})
+    {'page': 3}
+    """
+    return {name: payload["metadata"][name] for name in payload.get("own", ())}
 
 
 def point_id_of(chunk_id: str) -> uuid.UUID:

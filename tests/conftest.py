@@ -33,9 +33,13 @@ def bundled():
 @pytest.fixture
 def fakes(monkeypatch):
     """The models of `fake_models`, in the catalogue."""
+    return with_fakes(monkeypatch)
+
+
+def with_fakes(patch):
     fakes, load = Fakes(), profiles.load
-    monkeypatch.setattr(catalog, "CARDS", (*catalog.CARDS, *FAKE_CARDS))
-    monkeypatch.setattr(
+    patch.setattr(catalog, "CARDS", (*catalog.CARDS, *FAKE_CARDS))
+    patch.setattr(
         profiles, "load", lambda card, **o: fakes.load(card) if card.name.startswith("fake/") else load(card, **o)
     )
     return fakes

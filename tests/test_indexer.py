@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 from collections import namedtuple
+from contextlib import closing
 
 import numpy as np
 import pytest
 
+from hybrid_search import stages
 from hybrid_search.errors import (
     CorpusError,
     InvalidArgument,
@@ -17,7 +19,7 @@ from hybrid_search.errors import (
     StoreFull,
     UnknownModel,
 )
-from hybrid_search.indexer import ENCODE_BATCH, Indexer
+from hybrid_search.indexer import Indexer
 from hybrid_search.report import Progress
 from hybrid_search.searcher import Searcher
 from hybrid_search.store.edge import EdgeStore
@@ -31,6 +33,14 @@ FRUIT = [
     Document("b", "Green pears are sweet in autumn."),
     Document("c", "Yellow bananas come by ship."),
 ]
+
+DOCUMENTS = 64
+"""Of five words each, in a batch of these tests."""
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(stages, "BATCH_TOKENS", 5 * DOCUMENTS)
 
 
 def words(count, seed=0):
@@ -50,7 +60,8 @@ def chunk_ids(settings, name="c"):
     reader = EdgeStore(settings.store).reader(name)
     try:
         points = reader.info().points
-        payloads = reader.payloads([chunk_id_of(doc_id, n) for doc_id in "abcdefp" for n in range(points)])
+        documents = [*"abcdefp", "long", *(f"d{n}" for n in range(200))]
+        payloads = reader.payloads([chunk_id_of(doc_id, n) for doc_id in documents for n in range(points)])
         assert len(payloads) == points
         return payloads
     finally:
@@ -234,12 +245,12 @@ def test_a_run_cut_short_leaves_nothing_that_the_next_run_does_not_mend(settings
 
 
 def test_what_was_written_before_an_interruption_is_not_encoded_again(settings):
-    documents = [Document(f"d{n}", words(5, n)) for n in range(4 * ENCODE_BATCH)]
+    documents = [Document(f"d{n}", words(5, n)) for n in range(4 * DOCUMENTS)]
     with pytest.raises(KeyboardInterrupt):
         indexer(settings).index(documents, on_progress=stop_after(4))
     assert EdgeStore(settings.store).names() == []
     report = indexer(settings).index(documents)
-    assert report.unchanged >= ENCODE_BATCH
+    assert report.unchanged >= DOCUMENTS
     assert report.documents + report.unchanged == len(documents)
     assert EdgeStore(settings.store).info("c").documents == len(documents)
 
@@ -280,17 +291,57 @@ def test_replace_builds_beside_the_old_one_which_answers_until_the_end(settings)
     assert EdgeStore(settings.store).info("c").manifest.chunk_tokens == 32
 
 
-def test_a_replacement_cut_short_leaves_the_old_one_and_can_be_gone_on_with(settings):
+def test_a_replacement_cut_short_leaves_the_old_one_and_is_gone_on_with_by_the_same_call(settings):
     documents = [Document(f"d{n}", words(5, n)) for n in range(200)]
     indexer(settings).index(FRUIT)
     with pytest.raises(KeyboardInterrupt):
         indexer(settings, replace=True).index(documents, on_progress=stop_after(3))
     with Searcher.open("c", settings=settings) as searcher:
         assert [hit.doc_id for hit in searcher.search("apples")] == ["a"]
-    report = indexer(settings).index(documents)
+    assert indexer(settings).index(FRUIT).unchanged == 3  # the old one goes on as ever
+
+    report = indexer(settings, replace=True).index(documents[1:])
     assert report.unchanged > 0
-    info = EdgeStore(settings.store).info("c")
-    assert info.documents == 200
+    assert report.documents + report.unchanged == 199
+    assert report.removed == 1  # what it holds is what a replacement in one go would hold
+    assert {payload["doc_id"] for payload in chunk_ids(settings).values()} == {f"d{n}" for n in range(1, 200)}
+
+    again = indexer(settings, replace=True).index(documents)
+    assert (again.documents, again.unchanged) == (200, 0)
+
+
+def test_a_document_too_long_for_a_batch_is_gone_on_with_in_its_middle(settings, monkeypatch):
+    document = [Document("long", words(3_000, 1))]
+    encoded = []
+
+    def counting(batch, *rest):
+        encoded.extend(part.chunk.number for part in batch.parts)
+        return encode_batch(batch, *rest)
+
+    encode_batch = stages.encode_batch
+    monkeypatch.setattr(stages, "encode_batch", counting)
+    with pytest.raises(KeyboardInterrupt):
+        indexer(settings, chunk_tokens=16).index(document, on_progress=stop_after(6))
+    store = EdgeStore(settings.store)
+    with closing(store.writer("c", store.manifest("c"))) as writer:
+        written, first = len(list(writer.stored())), len(encoded)
+    assert written >= 20
+    encoded.clear()
+    report = indexer(settings).index(document)
+    chunks = len(chunk_ids(settings))
+    assert (report.documents, report.chunks) == (1, chunks + 1 - written)
+    # The head is encoded at the beginning and at the end; of the others those that were not written.
+    assert len(encoded) == chunks + 2 - written
+    assert first + len(encoded) <= chunks + 3 + (first - written)
+    indexer(settings, "fresh", chunk_tokens=16).index(document)
+    assert chunk_ids(settings) == chunk_ids(settings, "fresh")
+
+
+def test_what_is_saved_is_told(settings, monkeypatch):
+    monkeypatch.setattr("hybrid_search.indexer.SAVE_EVERY_S", 0.0)
+    told = []
+    indexer(settings).index([Document(f"d{n}", words(5, n)) for n in range(150)], on_progress=told.append)
+    assert told[-1].saved >= 64
 
 
 # ---------------------------------------------------------------- what is told
@@ -480,7 +531,7 @@ def test_a_full_disk_loses_nothing_and_the_next_run_finishes(settings, monkeypat
         with pytest.raises(StoreFull, match="Free some space"):
             indexer(settings).index(documents)
     report = indexer(settings).index(documents)
-    assert report.unchanged >= ENCODE_BATCH
+    assert report.unchanged >= DOCUMENTS
     assert EdgeStore(settings.store).info("c").documents == 300
 
 

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from hybrid_search import stages
 from hybrid_search.asking import legs_of, modes
 from hybrid_search.errors import FusionError, InvalidArgument, ManifestMismatch
-from hybrid_search.indexer import ENCODE_BATCH, Indexer
+from hybrid_search.indexer import Indexer
 from hybrid_search.manifest import LegSpec, Manifest, check_leg_name
 from hybrid_search.profiles import choose, reopen
 from hybrid_search.searcher import Searcher
@@ -30,12 +31,13 @@ def many(count):
 # ---------------------------------------------------------------- one model for both legs
 
 
-def test_a_hybrid_model_is_loaded_once_and_reads_each_batch_once(settings, fakes):
+def test_a_hybrid_model_is_loaded_once_and_reads_each_batch_once(settings, fakes, monkeypatch):
+    monkeypatch.setattr(stages, "BATCH_TOKENS", 320)  # of five each
     report = Indexer.open("c", settings=settings, **BOTH).index(many(150))
     assert report.documents == 150
     assert len(fakes.loaded) == 1
     batches = [count for verb, count in fakes.calls("both") if verb == "documents"]
-    assert batches == [ENCODE_BATCH, ENCODE_BATCH, 150 - 2 * ENCODE_BATCH]
+    assert batches == [64, 64, 22]
 
 
 def test_a_search_encodes_its_queries_once_for_both_legs(settings, fakes):

@@ -13,7 +13,7 @@ import typer
 
 from hybrid_search.cli import options
 from hybrid_search.cli.hits import results_text
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import index_summary
 from hybrid_search.cli.verb import given, note, out
 from hybrid_search.errors import CorpusError, ManifestMismatch
@@ -42,7 +42,7 @@ def demo(
 
     settings = given.settings()
     films = movies_folder()
-    with watching(progress) as watchers:
+    with watching(progress, collection=COLLECTION, sources=[str(films)]) as watchers:
         try:
             indexer = Indexer.open(COLLECTION, settings=settings, profile=profile)
             report = indexer.index(films, **watchers._asdict())
@@ -52,6 +52,7 @@ def demo(
             note(f"The collection {COLLECTION!r} was built with other models, and holds nothing but films: built anew.")
             indexer = Indexer.open(COLLECTION, settings=settings, profile=profile, replace=True)
             report = indexer.index(films, **watchers._asdict())
+    ended(progress, report)
     out.print(index_summary(report))
     with Searcher.open(COLLECTION, settings=settings) as searcher:
         searcher.warm_up()

@@ -108,9 +108,12 @@ def _hit(hit: DocumentHit, width: int, results: Results, full: bool) -> Renderab
     facts = _facts(hit.metadata)
     if facts:
         lines.append(_under(Text(facts, style="dim", overflow="ellipsis", no_wrap=True)))
-    if hit.origin:
-        lines.append(_under(_origin(hit.origin)))
-    for passage in hit.passages if full else hit.passages[:1]:
+    where = _origin(hit.origin) if hit.origin else Text()
+    for number, passage in enumerate(hit.passages if full else hit.passages[:1]):
+        place = _flat(hit.place(passage))
+        # That of the best passage stands beside the origin, those of the others above them.
+        line = (where.append(" · " if where and place else "") if number == 0 else Text()).append(place, style="dim")
+        lines += [_under(line)] if line else []
         lines.append(_under(_body(passage, width, full)))
     lines.append(_under(_evidence(hit, results.legs)))
     if hit.matched_terms is not None:

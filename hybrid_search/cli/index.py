@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import encodings, options
+from hybrid_search.cli.following import follow_sources
 from hybrid_search.cli.options import device_of, names, precision_of, sparsity_of
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import failures, index_summary
 from hybrid_search.cli.verb import OK, SOME_FAILED, err, given, note, out
 from hybrid_search.errors import InvalidArgument
@@ -42,6 +43,8 @@ def index(
             "Where the model gives both vectors, MODEL:dense takes the dense ones.",
         ),
     ] = None,
+    save_encodings: encodings.Save = None,
+    from_encodings: encodings.Load = None,
     chunk_tokens: Annotated[
         int | None,
         typer.Option(metavar="N", help="Tokens a chunk may take; 0: one chunk a document.  [all the models read]"),
@@ -56,6 +59,15 @@ def index(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Build anew beside the old one, then swap.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the sources no longer hold.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on until Ctrl-C: index again whenever files change, and remove documents that vanish from the "
+            "sources. In a collection that holds documents of other sources too it removes nothing without --prune. "
+            "Needs the extra 'watch'.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and cut everything, write nothing.")] = False,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait for another job on this collection.")] = 0.0,
     ray: Annotated[
@@ -78,9 +90,20 @@ def index(
 
     chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
     settings = given.settings(device=device_of(device))
+    asked: dict[str, object] = {"SOURCE": sources, "--profile": None if profile == "auto" else profile}
+    asked |= {"--sparse": sparse, "--dense": dense, "--legs": legs, "--precision": precision, "--device": device}
+    asked |= {"--max-active-dims": max_active_dims, "--min-weight": min_weight, "--chunk-tokens": chunk_tokens}
+    asked |= {"--overlap-tokens": overlap_tokens, "--id-field": id_field, "--text-fields": text_fields, "--glob": glob}
+    asked |= {"--add-leg": add_leg, "--replace": replace, "--prune": prune, "--dry-run": dry_run}
+    if encodings.check(save_encodings, from_encodings, asked):
+        if from_encodings is not None:
+            encodings.load(collection, from_encodings, settings, progress, replace=replace, prune=prune, wait=wait)
+        elif save_encodings is not None:
+            encodings.save(collection, save_encodings, settings, progress)
+        return
     if add_leg is not None:
         others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
-        if any(others) or profile != "auto" or replace or prune or dry_run:
+        if any(others) or profile != "auto" or replace or prune or dry_run or watch:
             raise InvalidArgument(
                 "--add-leg takes -c, --precision, --device, --max-active-dims, --min-weight, --wait and --progress "
                 "only: it reads the texts that are stored."
@@ -88,37 +111,38 @@ def index(
         return _add_leg(collection, add_leg, chosen, sparsity, settings, wait, progress)
     if not sources:
         raise InvalidArgument("There is no SOURCE. Name files or folders to index, or - for stdin.")
+    if watch and (replace or dry_run or "-" in sources):
+        raise InvalidArgument(
+            "--watch goes without --replace, --dry-run and stdin (-). Rebuild first, then follow with --watch."
+        )
+    if ray is not None and (dry_run or watch):
+        raise InvalidArgument("--dry-run and --watch work on this machine; leave --ray out.")
     wanted_legs = None if legs is None else names(legs)
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
-    if ray is not None and dry_run:
-        raise InvalidArgument("--dry-run reads and cuts on this machine; leave --ray out.")
-    indexer = (
-        None
-        if ray is not None
-        else Indexer.open(
-            collection,
-            settings=settings,
-            profile=profile,
-            sparse=sparse,
-            dense=dense,
-            legs=wanted_legs,
-            precision=chosen,
-            sparsity=sparsity,
-            chunk_tokens=chunk_tokens,
-            overlap_tokens=overlap_tokens,
-            replace=replace,
-            wait_s=wait,
-        )
+    indexer = Indexer.open(
+        collection,
+        settings=settings,
+        profile=profile,
+        sparse=sparse,
+        dense=dense,
+        legs=wanted_legs,
+        precision=chosen,
+        sparsity=sparsity,
+        chunk_tokens=chunk_tokens,
+        overlap_tokens=overlap_tokens,
+        replace=replace,
+        wait_s=wait,
     )
+    if watch:
+        return follow_sources(indexer, sources, settings, progress, prune=prune, fields=fields, globs=glob or ())
     try:
-        with watching(progress) as watchers:
-            if indexer is None:
-                asked = Asked(profile, {"sparse": sparse, "dense": dense}, wanted_legs, chosen, sparsity)
+        with watching(progress, collection=collection, sources=sources) as watchers:
+            if ray is not None:
                 report = index_on_ray(
                     collection,
                     sources,
-                    str(ray),
-                    asked=asked,
+                    ray,
+                    asked=Asked(profile, {"sparse": sparse, "dense": dense}, wanted_legs, chosen, sparsity),
                     chunk_tokens=chunk_tokens,
                     overlap_tokens=overlap_tokens,
                     replace=replace,
@@ -133,14 +157,16 @@ def index(
                     sources, fields=fields, globs=glob or (), prune=prune, dry_run=dry_run, **watchers._asdict()
                 )
     except KeyboardInterrupt:
-        less = " (leave out --replace, which would start over)" if replace else ""
-        note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}{less}.")
+        note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}.")
         raise
+    ended(progress, report)
     out.print(index_summary(report))
-    if report.failed:
+    if report.failed and progress != "json":
         err.print(failures(report), soft_wrap=True)
         if prune:
             note("--prune was skipped: a document that failed may be one that is there already.")
+    if save_encodings is not None:
+        encodings.save(collection, save_encodings, settings, progress)
     raise typer.Exit(SOME_FAILED if report.failed else OK)
 
 
@@ -157,7 +183,7 @@ def _add_leg(
 
     leg, model, kind = _leg_and_model(asked)
     try:
-        with watching(progress) as watchers:
+        with watching(progress, collection=collection, leg=leg) as watchers:
             report = add_leg(
                 collection,
                 leg,
@@ -172,6 +198,7 @@ def _add_leg(
     except KeyboardInterrupt:
         note(f"\nWhat was encoded so far is kept. Run the same command again to finish the leg {leg!r}.")
         raise
+    ended(progress, report)
     out.print(index_summary(report))
     note(f"The leg {leg!r} stands beside the others. Search it: --mode {leg}. See old and new side by side:")
     note(f"  hybrid-search evaluate DATASET -c {collection}")

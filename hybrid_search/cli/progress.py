@@ -1,18 +1,33 @@
-"""How a running job is shown: a bar for people, JSON lines for machines, or nothing. Always on stderr."""
+"""How a running job is shown: a bar for people, JSON lines for machines, or nothing. Always on stderr.
+
+The events of `--progress json`, one a line: `start`; `progress`, at most two a second, the first and the last always;
+`download`; `failure`, as it happens; and `end` with the whole report, or `error` where there is none.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from threading import Event, RLock, Thread
+from time import monotonic
+from typing import Any, NamedTuple
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+from hybrid_search.cli.bar import JobBar, spoken
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.verb import err, note
+from hybrid_search.report import IndexReport
 from hybrid_search.report import Progress as JobProgress
+
+EVENT_EVERY_S = 0.5
+LINE_EVERY_S = 30.0
+"""Off a terminal: what takes less says nothing, so that a log holds what matters."""
 
 
 class Watchers(NamedTuple):
@@ -23,20 +38,32 @@ class Watchers(NamedTuple):
 
 
 @contextmanager
-def watching(kind: str) -> Iterator[Watchers]:
+def watching(kind: str, **about: Any) -> Iterator[Watchers]:
     """Show a job's progress while it runs.
 
     Args:
-        kind: `bar`, `json`, `none`, or `auto` for a bar on a terminal and nothing elsewhere.
+        kind: `bar`, `json`, `none`, or `auto` for a bar on a terminal and a line now and then elsewhere.
+        about: what the event `start` says of the job.
     """
     kind = choice(kind, ("auto", "bar", "json", "none"), "--progress")
     if kind == "json":
-        yield Watchers(_print_event, _print_download)
-    elif kind == "none" or (kind == "auto" and not err.is_terminal):
+        with _events(about) as watchers:
+            yield watchers
+    elif kind == "none":
         yield Watchers(_announcing(lambda _: None), lambda *_: None)
+    elif kind == "auto" and not err.is_terminal:
+        lines = _Lines()
+        yield Watchers(_announcing(lines.on_progress), lines.on_download)
     else:
         with _bars() as watchers:
             yield Watchers(_announcing(watchers.on_progress), watchers.on_download)
+
+
+def ended(kind: str, report: IndexReport) -> None:
+    """Tell machines the end: with `json` the event `end`, else nothing."""
+    if kind == "json":
+        listed = [{"path": failure.origin, "reason": failure.reason} for failure in report.failures]
+        _print_event("end", **{**asdict(report), "seconds": round(report.seconds, 3), "failures": listed})
 
 
 def _announcing(on_progress: Callable[[JobProgress], None]) -> Callable[[JobProgress], None]:
@@ -54,31 +81,21 @@ def _announcing(on_progress: Callable[[JobProgress], None]) -> Callable[[JobProg
 
 @contextmanager
 def _bars() -> Iterator[Watchers]:
-    documents = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[counts]}"),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-    )
+    bar = JobBar()
+    job = Live(bar, console=err, transient=True, refresh_per_second=4)
     downloads = Progress(
         TextColumn("fetching {task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True
     )
-    job = documents.add_task("indexing", total=None, counts="", visible=False)
     fetches = {}
 
     def on_progress(now: JobProgress) -> None:
         if downloads.live.is_started:
             downloads.stop()
-        documents.start()
-        rate = now.documents / now.seconds if now.seconds else 0.0
-        failed = f", {now.failed:,} failed" if now.failed else ""
-        counts = f"{now.done:,} documents, {now.chunks:,} chunks, {rate:,.1f} docs/s{failed}"
-        documents.update(job, completed=now.done, total=now.total, counts=counts, visible=True)
+        bar.tell(now)
+        job.start()
 
     def on_download(name: str, done: int, total: int) -> None:
+        job.stop()  # one at a time draws on a terminal
         downloads.start()
         if name not in fetches:
             fetches[name] = downloads.add_task(name, total=total or None)
@@ -88,24 +105,103 @@ def _bars() -> Iterator[Watchers]:
         yield Watchers(on_progress, on_download)
     finally:
         downloads.stop()
-        documents.stop()
+        job.stop()
 
 
-def _print_event(now: JobProgress) -> None:
-    event = {
-        "event": "progress",
-        "profile": now.profile,
-        "documents": now.documents,
-        "chunks": now.chunks,
-        "unchanged": now.unchanged,
-        "failed": now.failed,
-        "total": now.total,
-        "seconds": round(now.seconds, 3),
-    }
-    sys.stderr.write(json.dumps(event) + "\n")
-    sys.stderr.flush()
+class _Lines:
+    """A short line now and then, for a log."""
+
+    def __init__(self) -> None:
+        self._said_at = monotonic()
+
+    def on_progress(self, now: JobProgress) -> None:
+        total = "" if now.total is None else f" of {now.total:,}"
+        failed = f", {now.failed:,} failed" if now.failed else ""
+        left = "" if now.eta_s is None else f", {spoken(now.eta_s)} left"
+        self._say(f"indexing: {now.done:,}{total} documents, {now.chunks:,} chunks{failed}{left}")
+
+    def on_download(self, name: str, done: int, total: int) -> None:
+        self._say(f"fetching {name}: {done / 1e6:,.0f}" + (f" of {total / 1e6:,.0f} MB" if total else " MB"))
+
+    def _say(self, line: str) -> None:
+        if monotonic() - self._said_at >= LINE_EVERY_S:
+            self._said_at = monotonic()
+            note(line)
 
 
-def _print_download(name: str, done: int, total: int) -> None:
-    sys.stderr.write(json.dumps({"event": "download", "model": name, "bytes": done, "total_bytes": total}) + "\n")
+@contextmanager
+def _events(about: dict[str, Any]) -> Iterator[Watchers]:
+    printer = _Events()
+    over = Event()
+
+    def tick() -> None:
+        while not over.wait(EVENT_EVERY_S):
+            # An error here would end as a traceback of the thread; the job meets the same broken pipe, and says it.
+            with suppress(OSError):
+                printer.catch_up()
+
+    _print_event("start", pid=os.getpid(), **about)
+    ticking = Thread(target=tick, name="progress", daemon=True)
+    ticking.start()
+    try:
+        yield Watchers(printer.on_progress, printer.on_download)
+    except Exception as error:
+        printer.catch_up()
+        _print_event("error", type=type(error).__name__, message=str(error))
+        raise
+    finally:
+        over.set()
+        printer.catch_up()
+        ticking.join()
+
+
+class _Events:
+    """Progress as JSON lines. What comes too soon after the last line waits for the next tick."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._printed_at = -EVENT_EVERY_S
+        self._waiting: JobProgress | None = None
+        self._fetched_at: dict[str, float] = {}
+
+    def on_progress(self, now: JobProgress) -> None:
+        with self._lock:
+            self._waiting = now
+            for failure in now.failures:
+                _print_event("failure", path=failure.origin, reason=failure.reason)
+            if monotonic() - self._printed_at >= EVENT_EVERY_S:
+                self.catch_up()
+
+    def catch_up(self) -> None:
+        """Print what waits."""
+        with self._lock:
+            now, self._waiting = self._waiting, None
+            if now is None:
+                return
+            self._printed_at = monotonic()
+            _print_event(
+                "progress",
+                profile=now.profile,
+                documents=now.documents,
+                chunks=now.chunks,
+                unchanged=now.unchanged,
+                failed=now.failed,
+                total=now.total,
+                tokens=now.tokens,
+                saved=now.saved,
+                current=now.current,
+                seconds=round(now.seconds, 3),
+                eta_s=None if now.eta_s is None else round(now.eta_s, 1),
+            )
+
+    def on_download(self, name: str, done: int, total: int) -> None:
+        with self._lock:
+            last = self._fetched_at.get(name)
+            if last is None or done == total or monotonic() - last >= EVENT_EVERY_S:
+                self._fetched_at[name] = monotonic()
+                _print_event("download", model=name, bytes=done, total_bytes=total)
+
+
+def _print_event(event: str, **fields: Any) -> None:
+    sys.stderr.write(json.dumps({"event": event, **fields}) + "\n")
     sys.stderr.flush()

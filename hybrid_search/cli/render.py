@@ -25,7 +25,8 @@ def index_summary(report: IndexReport) -> RenderableType:
     """What an index job did, in a few lines."""
     rate = ""
     if report.documents and report.seconds:
-        rate = f", {report.documents / report.seconds:,.1f} docs/s, {report.chunks / report.seconds:,.1f} chunks/s"
+        counts = [("docs", report.documents), ("chunks", report.chunks), ("tokens", report.tokens)]
+        rate = "".join(f", {count / report.seconds:,.1f} {what}/s" for what, count in counts if count)
     verb = "would be read" if report.dry_run else "indexed"
     rows = [
         (f"documents {verb}", f"{report.documents:,} in {report.chunks:,} chunks"),

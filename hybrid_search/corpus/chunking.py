@@ -1,7 +1,8 @@
 """Documents to chunks that a model reads whole.
 
-The cuts are semantic-text-splitter's: the largest units (headings and blocks in Markdown, paragraphs, sentences, words)
-that fit, merged greedily from the left. Two things are added:
+The cuts are semantic-text-splitter's: the largest units that fit, merged greedily from the left. Units are headings and
+blocks in Markdown, the syntax of source code where its grammar is installed, and else paragraphs, sentences and words.
+Two things are added:
 
 - A long text goes through a sliding window. The splitter looks at everything up to the next sentence end, again for
   every chunk, so the time would grow with the square of a text that has none. The window is also the longest that a
@@ -22,8 +23,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from semantic_text_splitter import MarkdownSplitter, TextSplitter
+from semantic_text_splitter import CodeSplitter, MarkdownSplitter, TextSplitter
 
+from hybrid_search.corpus.code import grammar
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Chunk, Document
@@ -34,8 +36,8 @@ MIN_TEXT_TOKENS = 8
 _CHUNKS_PER_WINDOW = 8
 _CHARS_PER_TOKEN = 6 * _CHUNKS_PER_WINDOW
 _PLAIN_WINDOW = 2_048
-# Cut inside a code block, a window would take its end for a beginning; long windows make that rare.
-_MARKDOWN_WINDOW = 65_536
+# Cut inside a block, a window would take its end for a beginning; long windows make that rare.
+_STRUCTURED_WINDOW = 65_536
 _WORD_END = re.compile(r"\S+")
 
 CountTokens = Callable[[Sequence[str]], list[int]]
@@ -84,7 +86,7 @@ def chunk(
         InvalidArgument: a size too small to hold text, or an overlap that is not smaller than the room.
     """
     if size_tokens == 0:
-        return [Chunk(document.doc_id, 0, document.text, 0, len(document.text), document.title)]
+        return _chunks(document, [(0, len(document.text))], document.title)
     whole_room = size_tokens - overhead_tokens
     if overhead_tokens < 0 or whole_room < MIN_TEXT_TOKENS:
         raise InvalidArgument(
@@ -107,13 +109,18 @@ def chunk(
         in_front = title + "\n" if title else ""
         capacity = room.tokens - (room.sizes([in_front])[0] if title else 0)
         overlap = overlap_tokens if overlap_tokens < capacity else capacity // 2
-        spans = _windowed(text, capacity, overlap, room.sizes, markdown=document.markup == "markdown")
+        spans = _windowed(text, capacity, overlap, room.sizes, document.markup)
         spans = _fitted(text, in_front, spans, room)
-    shown_title = document.title[: len(title)]
-    return [
-        Chunk(document.doc_id, number, document.text[start:end], start, end, shown_title)
-        for number, (start, end) in enumerate(spans)
-    ]
+    return _chunks(document, spans, document.title[: len(title)])
+
+
+def _chunks(document: Document, spans: Sequence[tuple[int, int]], title: str) -> list[Chunk]:
+    chunks = []
+    for number, (start, end) in enumerate(spans):
+        text = document.text[start:end]
+        begins = start + len(text) - len(text.lstrip())
+        chunks.append(Chunk(document.doc_id, number, text, start, end, title, document.metadata_at(begins)))
+    return chunks
 
 
 def _room(count_tokens: CountTokens, size_tokens: int, overhead_tokens: int) -> _Room:
@@ -139,14 +146,13 @@ def _shortened(title: str, room: _Room) -> str:
     return ""
 
 
-def _windowed(text: str, capacity: int, overlap: int, count: CountTokens, *, markdown: bool) -> list[tuple[int, int]]:
+def _windowed(text: str, capacity: int, overlap: int, count: CountTokens, markup: str) -> list[tuple[int, int]]:
     """Spans of the text. A window begins where the last chunk of the one before does, so no cut is the window's own.
 
     With an overlap the first cuts of a window can differ by a word from those that the whole text would have.
     """
-    make = MarkdownSplitter.from_callback if markdown else TextSplitter.from_callback
-    splitter = make(lambda piece: max(0, count([piece])[0]), capacity, overlap)
-    shortest = _MARKDOWN_WINDOW if markdown else _PLAIN_WINDOW
+    splitter = _splitter(markup, lambda piece: max(0, count([piece])[0]), capacity, overlap)
+    shortest = _PLAIN_WINDOW if isinstance(splitter, TextSplitter) else _STRUCTURED_WINDOW
     size = max(shortest, capacity * _CHARS_PER_TOKEN)
     spans: list[tuple[int, int]] = []
     at = 0
@@ -160,6 +166,17 @@ def _windowed(text: str, capacity: int, overlap: int, count: CountTokens, *, mar
             at = end
         spans += found
     return spans
+
+
+def _splitter(
+    markup: str, count: Callable[[str], int], capacity: int, overlap: int
+) -> TextSplitter | MarkdownSplitter | CodeSplitter:
+    if markup == "markdown":
+        return MarkdownSplitter.from_callback(count, capacity, overlap)
+    known = grammar(markup.removeprefix("code:")) if markup.startswith("code:") else None
+    if known is not None:
+        return CodeSplitter.from_callback(known, count, capacity, overlap)
+    return TextSplitter.from_callback(count, capacity, overlap)
 
 
 def _window_end(text: str, start: int, size: int) -> int:

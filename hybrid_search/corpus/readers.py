@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, decode, sniff
+from hybrid_search.corpus.documents import NEEDS, Converter, read_document
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.jsonl import count_json, count_lines, read_json, read_jsonl
 from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
@@ -32,9 +33,9 @@ def read(
 ) -> Iterator[Document | Failure]:
     """Stream the documents of files and folders; what cannot become one comes as a Failure in its place.
 
-    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, anything else given by
-    name is plain text. `-` is stdin: JSON lines when its first line with anything on it starts with `{`, else one plain
-    text.
+    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, and with the extra
+    `documents` `.pdf .docx .html .htm .ipynb`. Anything else given by name is plain text, or source code. `-` is stdin:
+    JSON lines when its first line with anything on it starts with `{`, else one plain text.
 
     Args:
         sources: paths, or `-`. A folder is walked, sorted, without hidden files and what a .gitignore excludes; a
@@ -67,26 +68,32 @@ def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ())
 def _documents(
     sources: list[str | Path], fields: FieldMap, globs: Sequence[str], stdin: IO[bytes] | None
 ) -> Iterator[Document | Failure]:
-    for found in find(sources, globs):
-        if isinstance(found, Failure):
-            yield found
-            continue
-        if found.origin == STDIN:
-            yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)
-        else:
-            yield from read_file(found, fields)
+    with Converter() as convert:
+        for found in find(sources, globs):
+            if isinstance(found, Failure):
+                yield found
+                continue
+            if found.origin == STDIN:
+                yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)
+                continue
+            yield from _opened(found, fields, convert)
 
 
-def read_file(found: FoundFile, fields: FieldMap) -> Iterator[Document | Failure]:
-    """Stream the documents of one file, as `read` does."""
+def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[Document | Failure]:
+    """Stream the documents of one file that `find` has found, as `read` does."""
+    with Converter() as convert:
+        yield from _opened(found, fields, convert)
+
+
+def _opened(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Document | Failure]:
     try:
         with found.path.open("rb") as stream:
-            yield from _file(stream, found, fields)
+            yield from _file(stream, found, fields, convert)
     except OSError as error:
         yield Failure(found.origin, f"cannot be read: {error.strerror or error}")
 
 
-def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap) -> Iterator[Document | Failure]:
+def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Document | Failure]:
     suffix = found.path.suffix.lower()
     origin, name = found.origin, found.name
     if suffix == ".parquet":
@@ -100,6 +107,8 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap) -> Iterator[Doc
         data = stream.read(MAX_DOCUMENT_BYTES + 1)
         if len(data) > MAX_DOCUMENT_BYTES:
             yield Failure(origin, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document; split it")
+        elif suffix in NEEDS:
+            yield read_document(data, origin=origin, name=name, convert=convert)
         else:
             yield read_text(data, origin=origin, name=name)
         return

@@ -1,4 +1,4 @@
-"""One file, one document: plain text and Markdown."""
+"""One file, one document: plain text, Markdown and source code."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
+from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.decoding import Undecodable, decode
+from hybrid_search.corpus.headings import first_heading, heading_places
 from hybrid_search.types import Document, Failure
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _SCALAR = re.compile(r"^([A-Za-z_][\w .-]*?)[ \t]*:[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_HEADING = re.compile(r" {0,3}#[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]+)?")
 
 
@@ -22,7 +22,7 @@ def read_text(data: bytes, *, origin: str, name: str) -> Document | Failure:
     """The file as one document, with its name as id and `path` and `suffix` as metadata.
 
     A Markdown file's title is `title` of its YAML front matter, else its first level-1 heading; the front matter's
-    other plain values become metadata and the front matter leaves the text.
+    other plain values become metadata and the front matter leaves the text. Its headings are places of the document.
     """
     if not data:
         return Failure(origin, "the file is empty")
@@ -35,16 +35,16 @@ def read_text(data: bytes, *, origin: str, name: str) -> Document | Failure:
     if suffix not in MARKDOWN_SUFFIXES:
         if not text.strip():
             return Failure(origin, "no text: the file holds only white space")
-        return Document(doc_id=name, text=text, metadata=metadata, origin=origin)
+        markup = CODE_MARKUP.get(suffix, "plain")
+        return Document(doc_id=name, text=text, metadata=metadata, origin=origin, markup=markup)
     front, text = front_matter(text)
     title = str(front.pop("title", "")).strip() or first_heading(text)
     if not text.strip():
         text, title = title, ""
     if not text.strip():
         return Failure(origin, "no text: the file holds only white space or front matter")
-    return Document(
-        doc_id=name, text=text, title=title, metadata={**front, **metadata}, origin=origin, markup="markdown"
-    )
+    places = heading_places(text)
+    return Document(name, text, title, {**front, **metadata}, origin, "markdown", places)
 
 
 def front_matter(text: str) -> tuple[dict[str, Any], str]:
@@ -60,27 +60,6 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
         return {}, text
     values = {key: _scalar(raw) for key, raw in _SCALAR.findall(block[1])}
     return {key: value for key, value in values.items() if value is not None}, text[block.end() :]
-
-
-def first_heading(text: str) -> str:
-    """The first level-1 heading (`# Title`, or a line underlined with `=`) outside code blocks; empty for none."""
-    fence = before = ""
-    for line in text.split("\n"):
-        mark = _FENCE.match(line)
-        if fence:
-            if mark and mark[1].startswith(fence) and not line.strip(" `~"):
-                fence = ""
-            continue
-        if mark:
-            fence, before = mark[1], ""
-            continue
-        heading = _HEADING.fullmatch(line)
-        if heading and heading[1]:
-            return heading[1].strip()
-        if before and re.fullmatch(r" {0,3}=+[ \t]*", line):
-            return before
-        before = line.strip()
-    return ""
 
 
 def _scalar(raw: str) -> Any:

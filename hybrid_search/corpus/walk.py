@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pathspec
 
+from hybrid_search.corpus.code import CODE_MARKUP
+from hybrid_search.corpus.documents import NEEDS
 from hybrid_search.errors import CorpusError, InvalidArgument, near
 from hybrid_search.types import Failure
 
@@ -17,7 +19,7 @@ BEIR_CORPUS = "corpus.jsonl"
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 KNOWN_SUFFIXES = frozenset(
     (*JSONL_SUFFIXES, ".json", ".csv", ".tsv", ".parquet", ".md", ".markdown", ".txt", ".text", ".rst", ".log")
-)
+).union(NEEDS, CODE_MARKUP)
 
 
 class FoundFile(NamedTuple):
@@ -92,7 +94,9 @@ def find(sources: Sequence[str | Path], globs: Sequence[str] = ()) -> Iterator[F
             empty = False
             yield found._replace(name=prefix + found.name) if isinstance(found, FoundFile) else found
         if empty:
-            wanted = " ".join(globs) if globs else " ".join(sorted(KNOWN_SUFFIXES))
+            wanted = (
+                " ".join(globs) if globs else " ".join(sorted(KNOWN_SUFFIXES - CODE_MARKUP.keys())) + ", source code"
+            )
             yield Failure(printable(source), f"no file to read in this folder; looked for {wanted}")
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.batching import Places, Result, Room, in_batches, out_of_memory, readable
+from hybrid_search.encoders.counting import Counter
 from hybrid_search.encoders.devices import Device
-from hybrid_search.encoders.tokens import counted
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
@@ -57,6 +57,7 @@ class FileModel(ABC):
         self._found: Path | None = None
         self._model: Any = None
         self._tokenizer: Tokenizer | None = None
+        self._counter: Counter | None = None
 
     @property
     def card(self) -> ModelCard:
@@ -98,7 +99,9 @@ class FileModel(ABC):
         tokenizer = self.tokenizer()
         if tokenizer is None:
             return [0] * len(texts)
-        return counted(tokenizer, texts)
+        if self._counter is None:
+            self._counter = Counter(tokenizer)
+        return self._counter(texts)
 
     def _batches(
         self, lengths: Sequence[int], size: tuple[int, int], run: Callable[[Places], Result], lanes: int = 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from hybrid_search.ranking.rerank import Placed
 from hybrid_search.results import DocumentHit, Passage
-from hybrid_search.types import Hit, Ranking
+from hybrid_search.types import Hit, Ranking, own_metadata
 
 
 def collapse(ranking: Ranking) -> list[tuple[Hit, ...]]:
@@ -65,7 +65,9 @@ def _document_hit(
     group = placed.hits
     head = payloads[group[0].chunk_id]
     passages = (
-        Passage(hit.chunk_id, payload["start"], payload["end"], payload["text"], hit.score)
+        Passage(
+            hit.chunk_id, payload["start"], payload["end"], payload["text"], hit.score, metadata=own_metadata(payload)
+        )
         for hit in group
         for payload in (payloads[hit.chunk_id],)
     )
@@ -74,7 +76,7 @@ def _document_hit(
         doc_id=head["doc_id"],
         score=group[0].score,
         title=head["title"],
-        metadata=head["metadata"],
+        metadata={name: value for name, value in head["metadata"].items() if name not in own_metadata(head)},
         origin=head["origin"],
         passages=tuple(passages),
         legs={leg: group[0].legs.get(leg) for leg in legs},

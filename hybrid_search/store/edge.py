@@ -7,7 +7,7 @@ generations of it (see `generations`), and any number of processes search while 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,9 @@ class EdgeReader:
             names.update(zip((point.int for point in unknown), self._stored.of(unknown), strict=True))
             self._names = names
         return [[(names[point.int], score) for point, score in answer] for answer in answers]
+
+    def doc_ids(self) -> Iterator[str]:
+        return (payload["doc_id"] for _, payload in self._shard.scroll(["doc_id"], heads=True))
 
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         found = self._shard.retrieve([point_id_of(chunk_id) for chunk_id in chunk_ids], True)

@@ -11,6 +11,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 OPTIMIZE_FROM = 5_000
 """Points from which the engine has an index to build; below it scans, which is as fast."""
+
+OPTIMIZE_EVERY = 20_000
+"""Points after which what was written becomes a segment on the disk, so that memory does not grow with them."""
 
 
 class EdgeWriter:
@@ -63,11 +67,20 @@ class EdgeWriter:
                 self._keep(self.manifest)
             self._shard = Shard.load(self._work / "shard")
         self._fields = dict(self._shard.indexed_fields())
+        self._unoptimized = 0
+        # One thread looks up what is there while another writes, and the shard is another one after `_optimize`.
+        self._turn = threading.RLock()
 
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
         ids = [point_id_of(chunk_id_of(doc_id, 0)) for doc_id in doc_ids]
-        found = self._shard.retrieve(ids, ["doc_id", "stamp", "chunks"])
+        with self._turn:
+            found = self._shard.retrieve(ids, ["doc_id", "stamp", "chunks"])
         return {p["doc_id"]: Head(p["stamp"], p["chunks"]) for p in found.values()}
+
+    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        with self._turn:
+            found = self._shard.retrieve([point_id_of(chunk_id) for chunk_id in chunk_ids], ["chunk_id", "stamp"])
+        return {p["chunk_id"]: p["stamp"] for p in found.values() if "stamp" in p}
 
     def doc_ids(self) -> Iterator[str]:
         for _, payload in self._shard.scroll(["doc_id"], heads=True):
@@ -81,6 +94,9 @@ class EdgeWriter:
             self._shard.index_field(path, kind)
             self._fields[path] = kind
         self._shard.upsert(points, self.manifest)
+        self._unoptimized += len(points)
+        if self._unoptimized >= OPTIMIZE_EVERY:
+            self._optimize()
 
     def delete(self, chunk_ids: Iterable[str]) -> None:
         ids = [point_id_of(chunk_id) for chunk_id in chunk_ids]
@@ -195,14 +211,18 @@ class EdgeWriter:
     def _optimize(self) -> None:
         """Build the engine's indexes in a child process: it holds the interpreter lock for seconds to minutes."""
         generations.require_space(self._root, 2 * generations.real_size(self._work))
-        self._shard.close()
         path = self._work / "shard"
         code = "import sys; from hybrid_search.store.shard import optimize; optimize(sys.argv[1])"
-        try:
-            done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
-        finally:
-            self._shard = Shard.load(path)
-            self._shard.flush()  # loading replays the last operation of the log
+        with self._turn:
+            self._shard.flush()
+            self._shard.close()
+            try:
+                command = [sys.executable, "-c", code, str(path)]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+            finally:
+                self._shard = Shard.load(path)
+                self._shard.flush()  # loading replays the last operation of the log
+        self._unoptimized = 0
         if done.returncode != 0:
             last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             log.warning("Collection %s stays without its search index (slower, still right): %s", self._name, last_line)

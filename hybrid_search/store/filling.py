@@ -87,6 +87,10 @@ class ServerWriter:
         found = self._line.ask(lambda client: retrieved(client, self._real, wanted, ["doc_id", "stamp", "chunks"]))
         return {p["doc_id"]: Head(p["stamp"], p["chunks"]) for p in found.values()}
 
+    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        found = self._line.ask(lambda client: retrieved(client, self._real, chunk_ids, ["stamp"]))
+        return {chunk_id: p["stamp"] for chunk_id, p in found.items() if "stamp" in p}
+
     def doc_ids(self) -> Iterator[str]:
         for payload in self._scroll(heads_only(), ["doc_id"]):
             yield payload["doc_id"]

@@ -1,8 +1,10 @@
 """What a point carries, and the checks that keep a bad one out of an engine.
 
-The payload of a point is `{chunk_id, doc_id, number, start, end, text, title, origin, metadata}`. Chunk number 0 is the
+The payload of a point is `{chunk_id, doc_id, number, start, end, text, title, origin, metadata}`. Where some of the
+metadata is the chunk's own (its page), the payload has the names of that as `own`. Chunk number 0 is the
 document's head: it also carries `stamp` and `chunks`, and is written after all the others, so where a head is, the
-document is complete.
+document is complete. Of a document too long for one batch every chunk carries the `stamp`, and a head without one (an
+empty string) is written first.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
+from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, own_metadata
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
 
@@ -57,8 +59,11 @@ def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tup
         "text": chunk.text,
         "title": chunk.title,
         "origin": origin,
-        "metadata": dict(metadata),
+        "metadata": {**chunk.metadata, **metadata},
     }
+    own = sorted(chunk.metadata.keys() - metadata.keys())
+    if own:
+        payload["own"] = own
     if head is not None:
         payload["stamp"], payload["chunks"] = head
     return payload
@@ -66,7 +71,8 @@ def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tup
 
 def chunk_of(payload: Mapping[str, Any]) -> Chunk:
     """The chunk that a payload was made of; the inverse of `payload_of`."""
-    return Chunk(**{name: payload[name] for name in ("doc_id", "number", "text", "start", "end", "title")})
+    parts = {name: payload[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
+    return Chunk(**parts, metadata=own_metadata(payload))
 
 
 def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

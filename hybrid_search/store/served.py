@@ -67,6 +67,10 @@ class ServerReader:
         records, _ = self._ask(lambda c: c.scroll(self._real, limit=filters.SAMPLE, with_payload=["metadata"]))
         return filters.fields_of(self._kinds(), (record.payload or {} for record in records))
 
+    def doc_ids(self) -> Iterator[str]:
+        heads = scrolled(self._ask, lambda: self._real, heads_only(), ["doc_id"])
+        return (payload["doc_id"] for payload in heads)
+
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return self._ask(lambda client: retrieved(client, self._real, chunk_ids, True))
 

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 SCROLL_PAGE = 5_000
 
+SEGMENT_POINTS = 27_000
+"""No more are merged into one segment: building its indexes takes memory by its size, whatever the collection has."""
+
+SPARSE_SEGMENT_KB = 2_000
+SPARSE_INDEXED_FROM_KB = 1_000
+"""Of sparse vectors, where a collection has no others: so much of them has many points."""
+
 
 def optimize(path: str) -> None:
     """Build the indexes of a shard that nobody has open. Blocks, holding the interpreter lock."""
@@ -72,20 +79,27 @@ class Shard:
     def create(cls, path: Path, manifest: Manifest) -> Shard:
         import qdrant_edge as q
 
-        names = manifest.vectors()
+        names, cold = manifest.vectors(), q.Memory.Cold
         dense: dict[str, q.EdgeVectorParams] = {
-            names[leg]: q.EdgeVectorParams(spec.dim, q.Distance.Cosine)
+            names[leg]: q.EdgeVectorParams(spec.dim, q.Distance.Cosine, memory=cold)
             for leg, spec in manifest.legs.items()
             if spec.dim
         }
         sparse: dict[str, q.EdgeSparseVectorParams] = {
-            names[leg]: q.EdgeSparseVectorParams(modifier=q.Modifier.Idf if spec.needs_idf else None)
+            names[leg]: q.EdgeSparseVectorParams(modifier=q.Modifier.Idf if spec.needs_idf else None, memory=cold)
             for leg, spec in manifest.legs.items()
             if not spec.dim
         }
         with _engine(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            shard = cls(q.EdgeShard.create(str(path), q.EdgeConfig(vectors=dense, sparse_vectors=sparse)), path)
+            config = q.EdgeConfig(
+                vectors=dense,
+                sparse_vectors=sparse,
+                optimizers=_optimizers(manifest),
+                payload_memory=cold,
+                id_tracker_memory=cold,
+            )
+            shard = cls(q.EdgeShard.create(str(path), config), path)
         for field, kind in FIXED_FIELDS.items():
             shard.index_field(field, kind)
         return shard
@@ -100,7 +114,10 @@ class Shard:
     def index_field(self, path: str, kind: str) -> None:
         import qdrant_edge as q
 
-        self._update(q.UpdateOperation.create_field_index(path, getattr(q.PayloadSchemaType, kind.capitalize())))
+        # Of doc_id every value is another one: an index in memory would grow with the collection.
+        cold = q.KeywordIndexParams(memory=q.Memory.Cold) if kind == "keyword" else None
+        schema = cold or getattr(q.PayloadSchemaType, kind.capitalize())
+        self._update(q.UpdateOperation.create_field_index(path, schema))
 
     def indexed_fields(self) -> dict[str, Any]:
         with self._using():
@@ -305,6 +322,15 @@ def _engine(path: Path) -> Iterator[None]:
                 f"{path} cannot be opened: the engine needs to write even to read: {text[:300]}"
             ) from error
         raise StoreError(f"The engine refused, at {path}: {text[:300]}") from error
+
+
+def _optimizers(manifest: Manifest) -> qdrant_edge.EdgeOptimizersConfig:
+    import qdrant_edge as q
+
+    dim = max(spec.dim for spec in manifest.legs.values())
+    if dim:
+        return q.EdgeOptimizersConfig(max_segment_size=SEGMENT_POINTS * dim * 4 // 1024)
+    return q.EdgeOptimizersConfig(max_segment_size=SPARSE_SEGMENT_KB, indexing_threshold=SPARSE_INDEXED_FROM_KB)
 
 
 def _to_engine(vector: Vector) -> Any:

@@ -179,18 +179,36 @@ def test_fields_and_globs_choose_what_is_read(run, tmp_path):
 
 
 def test_progress_as_json_lines_on_stderr(run, jsonl):
-    file = jsonl([{"_id": f"d{n}", "text": f"word{n}"} for n in range(200)])
+    rows = [{"_id": f"d{n}", "text": f"word{n}"} for n in range(200)]
+    file = jsonl([*rows, {"_id": "bad"}])
     done = index(run, file, "-c", "c", "--progress", "json")
+    assert done.code == 4
     events = [json.loads(line) for line in done.err.splitlines()]
-    assert len(events) >= 4
-    assert {tuple(event) for event in events} == {
-        ("event", "profile", "documents", "chunks", "unchanged", "failed", "total", "seconds")
-    }
-    last = {key: value for key, value in events[-1].items() if key != "seconds"}
-    counts = {"documents": 200, "chunks": 200, "unchanged": 0, "failed": 0, "total": 200}
-    assert last == {"event": "progress", "profile": "custom", **counts}
-    assert index(run, file, "-c", "c", "--progress", "none").err == ""
+    assert [events[0][key] for key in ("event", "collection", "sources")] == ["start", "c", [str(file)]]
+    told = [event for event in events if event["event"] == "progress"]
+    assert len(told) >= 2
+    assert (told[0]["documents"], told[0]["total"], told[0]["eta_s"]) == (0, 201, None)
+    counts = {"documents": 200, "chunks": 200, "unchanged": 0, "failed": 1, "total": 201, "tokens": 0}
+    measured = {key: told[-1].pop(key) for key in ("seconds", "eta_s", "saved")}
+    assert told[-1] == {"event": "progress", "profile": "custom", **counts, "current": str(file)}
+    assert measured["seconds"] > 0
+    failure = {"path": f"{file}:201", "reason": "no text"}
+    assert {**failure, "event": "failure"} in [{**event, "reason": event.get("reason", "")[:7]} for event in events]
+    end = events[-1]
+    assert (end["event"], end["documents"], end["failed"], end["collection"]) == ("end", 200, 1, "c")
+    assert [one["path"] for one in end["failures"]] == [failure["path"]]
     assert index(run, file, "-c", "c", "--progress", "loud").code == 2
+    good = jsonl(rows, "good.jsonl")
+    assert index(run, good, "-c", "c", "--progress", "none").err == ""
+
+
+def test_an_error_is_an_event_too(run, jsonl):
+    done = index(run, jsonl([{"_id": "a"}]), "-c", "c", "--progress", "json")
+    assert done.code == 3
+    events = [json.loads(line) for line in done.err.splitlines() if line.startswith("{")]
+    assert events[-1]["event"] == "error"
+    assert events[-1]["type"] == "CorpusError"
+    assert "no document to index" in events[-1]["message"]
 
 
 def test_a_dry_run_writes_nothing(run, jsonl, tmp_path):

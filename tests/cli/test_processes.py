@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import textwrap
 import time
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -170,3 +172,98 @@ def test_a_script_can_use_the_library_without_a_word_from_it(start, environment,
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def lines_of(stream):
+    """A process's output as it comes: a list that a thread fills."""
+    found = []
+    Thread(target=lambda: found.extend(stream), daemon=True).start()
+    return found
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a Windows process cannot be sent Ctrl-C alone")
+def test_watch_follows_a_folder_until_ctrl_c(start, environment, tmp_path):
+    pytest.importorskip("watchfiles", reason="needs the extra watch")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("red apples")
+    process = start("index", notes, "-c", "c", *BM25, "--watch")
+    out, err = lines_of(process.stdout), lines_of(process.stderr)
+    wait_for(lambda: any("Following" in line for line in err))
+    (notes / "b.md").write_text("green pears")
+    wait_for(lambda: any("1 indexed, 1 unchanged" in line for line in out))
+    (notes / "b.md").write_bytes(b"")
+    wait_for(lambda: any("b.md: the file is empty" in line for line in err))
+    (notes / "b.md").unlink()
+    wait_for(lambda: any("1 removed, 1 unchanged" in line for line in out))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    wait_for(lambda: any("Interrupted." in line for line in err))
+    assert "What was indexed so far is kept" in "".join(err)
+    assert "Traceback" not in "".join(err)
+    assert EdgeStore(environment["HYBRID_SEARCH_STORE"]).info("c").documents == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a Windows process cannot be sent Ctrl-C alone")
+def test_watch_keeps_what_other_sources_brought(start, fruit, environment, tmp_path):
+    pytest.importorskip("watchfiles", reason="needs the extra watch")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name in "xy":
+        (notes / f"{name}.md").write_text(f"plum {name}")
+    process = start("index", notes, "-c", "fruit", "--watch")
+    out, err = lines_of(process.stdout), lines_of(process.stderr)
+    wait_for(lambda: any("holds 3 documents that these sources do not" in line for line in err))
+    (notes / "y.md").unlink()
+    (notes / "z.md").write_text("plum z")
+    wait_for(lambda: any("1 indexed, 1 unchanged" in line for line in out))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert EdgeStore(environment["HYBRID_SEARCH_STORE"]).info("fruit").documents == 6
+
+
+@pytest.mark.parametrize("options", [["--replace"], ["--dry-run"], ["-"], ["--add-leg", "new=fake"]])
+def test_what_watch_does_not_go_with(run, fruit, options):
+    done = run("index", *([] if "--add-leg" in options else [fruit]), "-c", "fruit", "--watch", *options)
+    assert (done.code, done.out) == (2, "")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own that can grow: gives the folder, and a function that sets its size in MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        return subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True, check=False
+        )
+
+    try:
+        made = mount("size=150m")
+    except OSError as error:
+        pytest.skip(f"a small disk cannot be mounted: {error}")
+    if made.returncode:
+        pytest.skip(f"a small disk cannot be mounted: {made.stderr.strip()}")
+    yield folder, lambda megabytes: mount(f"remount,size={megabytes}m")
+    subprocess.run(["umount", "-l", folder], check=False)
+
+
+def test_a_disk_that_is_full_keeps_what_was_written_and_the_next_run_finishes(start, small_disk, jsonl, environment):
+    disk, grow = small_disk
+    noise = np.random.default_rng(0)
+    rows = [{"_id": f"d{n}", "text": f"number{n} {noise.bytes(100_000).hex()}"} for n in range(400)]
+    file = jsonl(rows, "many.jsonl")
+    command = ("index", file, "-c", "c", *BM25, "--chunk-tokens", 0, "--store", disk / "store", "--progress", "none")
+    process = start(*command)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (3, ""), err
+    assert "The disk under" in err
+    assert "What was indexed so far is kept" in err
+    assert EdgeStore(disk / "store").names() == []
+    assert grow(600).returncode == 0
+    process = start(*command)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert int(re.search(r"unchanged +([\d,]+)", out)[1].replace(",", "")) > 0
+    assert EdgeStore(disk / "store").info("c").documents == 400

@@ -15,7 +15,7 @@ from hybrid_search.corpus.decoding import SAMPLE_BYTES
 from hybrid_search.corpus.fields import document_of
 from hybrid_search.corpus.readers import FieldMap, count_documents, read
 from hybrid_search.errors import CorpusError, InvalidArgument
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import Document, Failure, Place
 
 
 @pytest.fixture
@@ -276,6 +276,7 @@ def test_markdown_takes_its_title_from_the_front_matter_and_scalars_as_metadata(
             },
             "a.md",
             "markdown",
+            (Place(0, {"heading": "Heading"}),),
         )
     ]
 

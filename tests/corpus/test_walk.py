@@ -107,7 +107,8 @@ def test_a_folder_with_nothing_to_read_says_what_was_looked_for(here):
     put(here / "docs" / "x.exe")
     (only,) = read(["docs"])
     assert only.origin == "docs"
-    assert only.reason.startswith("no file to read in this folder; looked for .csv .json")
+    assert only.reason.startswith("no file to read in this folder; looked for .csv .docx")
+    assert only.reason.endswith(".txt, source code")
     assert names(["docs"], globs=["*.md"]) == [Failure("docs", "no file to read in this folder; looked for *.md")]
 
 

@@ -545,3 +545,13 @@ def test_the_vectors_of_chunks_come_back_by_leg(store, name):
     assert reader.vectors("sparse", []) == {}
     with pytest.raises(InvalidArgument, match="no 'other' leg"):
         reader.vectors("other", ["a#0"])
+
+
+def test_a_reader_names_every_document_once_and_in_one_order(store, name):
+    batch = [*points(30), *(point("long", number, chunks=3) for number in (1, 2, 0))]
+    build(store, name, batch)
+    reader = store.reader(name)
+    named = list(reader.doc_ids())
+    assert sorted(named) == sorted({p.payload["doc_id"] for p in batch})
+    assert list(store.reader(name).doc_ids()) == named
+    reader.close()

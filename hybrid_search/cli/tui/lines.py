@@ -124,9 +124,12 @@ def preview(hit: DocumentHit) -> Content:
         parts += ["\n", ("says the same  ", FAINT), printable(", ".join(hit.folded))]
     for place, passage in enumerate(hit.passages, 1):
         parts.append("\n\n")
+        where = printable(one_line(hit.place(passage)))
         if len(hit.passages) > 1:
             span = f"passage {place} of {len(hit.passages)}  ·  characters {passage.start:,} to {passage.end:,}"
-            parts += [(span, FAINT), "\n"]
+            parts += [(f"{span}  ·  {where}" if where else span, FAINT), "\n"]
+        elif where:
+            parts += [(where, FAINT), "\n"]
         parts.append(marked(passage))
     return Content.assemble(*parts)
 
@@ -204,7 +207,7 @@ def outcome(results: Results) -> Content:
 
 def citation(hit: DocumentHit) -> str:
     """A document in plain words, to be quoted: title, doc_id, origin, and its best passage."""
-    head = [one_line(hit.title), hit.doc_id, hit.origin]
+    head = [one_line(hit.title), hit.doc_id, hit.origin, one_line(hit.place(hit.passages[0]))]
     return f"{'. '.join(part for part in dict.fromkeys(head) if part)}.\n“{one_line(hit.passages[0].text)}”\n"
 
 

@@ -1,0 +1,6 @@
+"""Out to other tools and in again. Stands above the composers; nothing here encodes anything.
+
+`encodings.py` writes what a collection holds, vectors and all, to a file and fills a collection from one; `layout.py`
+says what is in the file, `writer.py` and `reader.py` write and read it. May import the composers and everything below
+them, not `evaluation` or `training`.
+"""

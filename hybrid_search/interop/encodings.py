@@ -1,0 +1,269 @@
+"""Encode once: what a collection holds goes to a file, and a collection is filled from one, without any model.
+
+    save_encodings("movies", "movies.parquet")
+    load_encodings("movies-2", "movies.parquet", store="http://localhost:6333")
+
+The file is Parquet, one row a chunk, with the manifest inside; `layout` says what its columns are. A collection that
+was filled from it is the one that was saved: searches give the same, and indexing the same sources finds everything
+unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, groupby, islice
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+from hybrid_search.corpus.ledger import Ledger
+from hybrid_search.cutting import batched
+from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
+from hybrid_search.indexer import prune_lost
+from hybrid_search.interop.reader import EncodedFile, Row
+from hybrid_search.interop.writer import EncodedRows, writing
+from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.profiles import open_place
+from hybrid_search.protocols import CollectionReader, CollectionWriter, Head, Store
+from hybrid_search.report import IndexReport, Progress, Tally
+from hybrid_search.settings import Settings, load_settings
+from hybrid_search.stages import BEGUN, LOOKUP_DOCUMENTS
+from hybrid_search.store.schema import check_name
+from hybrid_search.types import Point, chunk_id_of, in_order
+
+READ_BATCH = 64
+WRITE_BATCH = 256
+"""Points that are written at once. A document of no more chunks is written in one go."""
+
+
+class Saved(NamedTuple):
+    """What was written: where, how many documents and chunks of them, how long the file is and how long it took."""
+
+    file: Path
+    documents: int
+    chunks: int
+    bytes: int
+    seconds: float
+
+
+def save_encodings(
+    collection: str,
+    file: str | Path,
+    *,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Saved:
+    """Write every document of a collection, with its vectors, to a file. Memory stays bounded.
+
+    The file appears, or replaces one of that name, when it is whole; a save that is cut short leaves what was there.
+
+    Args:
+        collection: its name; what is published of it is saved, whoever writes to it meanwhile.
+        file: to write, Parquet.
+        store: a folder, a server's URL, or an open store; the settings' store when not given.
+        settings: read from the environment and the config file when not given.
+        on_progress: called at the beginning and while it runs.
+
+    Raises:
+        InvalidArgument: the file is a folder, or its folder is not there or may not be written.
+        MissingExtra: pyarrow is not installed.
+        CollectionNotFound, CollectionDamaged, StoreUnavailable, StoreFull: see there.
+        StoreError: the file cannot be written, or a job on the collection, on a server, is not at its end.
+    """
+    begun, path = perf_counter(), Path(file).expanduser()
+    reader = open_place(store, settings or load_settings()).reader(collection)
+    try:
+        manifest = reader.manifest
+        tally = Tally(collection, manifest.profile, "", reader.info().documents, on_progress)
+        tally.tell()
+        with writing(path, manifest) as write:
+            for chunk_ids in batched(_chunk_ids(collection, reader), READ_BATCH):
+                payloads = reader.payloads(chunk_ids)
+                if len(payloads) < len(chunk_ids):
+                    raise _unfinished(collection, next(name for name in chunk_ids if name not in payloads))
+                vectors = {leg: reader.vectors(leg, chunk_ids) for leg in manifest.legs}
+                write(EncodedRows([payloads[chunk_id] for chunk_id in chunk_ids], vectors))
+                tally.add(sum(payload["number"] == 0 for payload in payloads.values()), len(chunk_ids))
+        return Saved(path, tally.documents, tally.chunks, path.stat().st_size, perf_counter() - begun)
+    finally:
+        reader.close()
+
+
+def load_encodings(
+    collection: str,
+    file: str | Path,
+    *,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    replace: bool = False,
+    prune: bool = False,
+    wait_s: float = 0.0,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> IndexReport:
+    """Fill a collection from a file that `save_encodings` wrote. No model is loaded, nor need it be on this machine.
+
+    What is there already and has not changed is left alone, what has changed is replaced. Cut short, it goes on where
+    it stopped when it is called again. A document whose row cannot be stored is listed as a failure, and the others go
+    in; such a one with more than `WRITE_BATCH` chunks is taken out of the collection, a smaller one stays as it was.
+
+    Args:
+        collection: made with the manifest of the file where it is not there.
+        file: to read.
+        store: a folder, a server's URL, or an open store; the settings' store when not given.
+        settings: read from the environment and the config file when not given.
+        replace: build the collection anew beside the old one, which answers until the new one is complete.
+        prune: remove documents that the file does not hold. Skipped when a document failed.
+        wait_s: seconds to wait for another process that writes to the collection.
+        on_progress: called at the beginning and after every batch.
+
+    Raises:
+        CorpusError: the file is not there, no Parquet, cut short, of a newer format, or does not hold what its manifest
+            says. Nothing was written then, but where a page in the middle of the file turns out to be damaged.
+        ManifestMismatch: the collection was built with other models or chunking than the file.
+        MissingExtra: pyarrow is not installed.
+        StoreBusy, StoreFull, StoreUnavailable: see there. What was written before is kept; run it again to go on.
+    """
+    check_name(collection)
+    place = open_place(store, settings or load_settings())
+    encoded = EncodedFile(Path(file).expanduser())
+    try:
+        found = None if replace else place.manifest(collection)
+        if found is not None:
+            _check_same(collection, found, encoded.manifest)
+        tally = Tally(collection, encoded.manifest.profile, "", None, on_progress)
+        with Ledger() as ledger:
+            tally.total = encoded.outline(ledger)
+            if not tally.total:
+                raise CorpusError(f"{file} holds no document. Nothing was written.")
+            tally.tell()
+            writer = place.writer(collection, found or encoded.manifest, replace=replace, wait_s=wait_s)
+            try:
+                _fill(writer, encoded, tally)
+                if (prune and not tally.failed) or (replace and writer.resumed):
+                    prune_lost(writer, ledger, tally)
+                writer.publish()
+                return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
+            finally:
+                writer.close()
+    finally:
+        encoded.close()
+
+
+def _chunk_ids(collection: str, reader: CollectionReader) -> Iterator[str]:
+    """Every chunk, document by document, each from its first to its last."""
+    for doc_ids in batched(reader.doc_ids(), LOOKUP_DOCUMENTS):
+        heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
+        for doc_id in doc_ids:
+            first = chunk_id_of(doc_id, 0)
+            if first not in heads or heads[first]["stamp"] == BEGUN:
+                raise _unfinished(collection, first)
+            yield from (chunk_id_of(doc_id, number) for number in range(heads[first]["chunks"]))
+
+
+def _unfinished(collection: str, chunk_id: str) -> StoreError:
+    return StoreError(
+        f"Collection {collection!r} lacks {chunk_id!r} or is writing its document right now. Let the job that writes "
+        "to it end, or finish one that was cut short by running it again; then save it."
+    )
+
+
+def _fill(writer: CollectionWriter, encoded: EncodedFile, tally: Tally) -> None:
+    """Write what is new or has changed; of each document the head comes last, as `indexer` has it."""
+    held: list[Point] = []
+
+    def flush() -> None:
+        if held:
+            writer.upsert(held)
+            tally.add(sum(point.payload["number"] == 0 for point in held), len(held))
+            held.clear()
+
+    arriving = groupby(_arriving(writer, encoded, tally), key=lambda pair: pair[0].doc_id)
+    for doc_id, run in arriving:
+        head, old = next(run)
+        if old is not None and old.stamp == head.stamp:
+            tally.unchanged += 1
+            continue
+        rows = chain([head], (row for row, _ in run))
+        try:
+            first = [row.point() for row in islice(rows, WRITE_BATCH)]
+        except ValueError as error:
+            tally.fail(f"{encoded.path}: {doc_id}", str(error))
+            continue
+        if len(held) + len(first) > WRITE_BATCH:
+            flush()
+        if old is not None and old.chunks > head.chunks:
+            # Not only those too many: the head of the old version must not outlive its chunks.
+            writer.delete(chunk_id_of(doc_id, number) for number in range(old.chunks))
+        if head.chunks <= WRITE_BATCH:
+            held += [*first[1:], first[0]]
+            continue
+        flush()
+        try:
+            _write_long(writer, first, rows)
+        except _BadRow as error:
+            writer.delete(chunk_id_of(doc_id, number) for number in range(head.chunks))
+            tally.fail(f"{encoded.path}: {doc_id}", str(error))
+        else:
+            tally.add(1, head.chunks)
+    flush()
+    tally.tell()
+
+
+class _BadRow(Exception):
+    """A row that cannot be stored, behind others of its document that have been."""
+
+
+def _write_long(writer: CollectionWriter, first: Sequence[Point], rows: Iterable[Row]) -> None:
+    """A document of several batches begins with a head without a stamp: cut short, it leaves no chunk unaccounted for.
+
+    Raises:
+        _BadRow: see there.
+    """
+    head = first[0]
+    begun = Point(head.chunk_id, head.vectors, {**head.payload, "stamp": BEGUN})
+    writer.upsert([begun, *first[1:]])
+    for some in batched(rows, WRITE_BATCH):
+        try:
+            points = [row.point() for row in some]
+        except ValueError as error:
+            raise _BadRow(str(error)) from error
+        writer.upsert(points)
+    writer.upsert([head])
+
+
+def _arriving(writer: CollectionWriter, encoded: EncodedFile, tally: Tally) -> Iterator[tuple[Row, Head | None]]:
+    """Each row, that of a document's first chunk with what the collection remembers of the document."""
+    for rows in encoded.rows():
+        heads = writer.heads([row.doc_id for row in rows if row.number == 0])
+        for row in rows:
+            yield row, None if row.number else heads.get(row.doc_id)
+        tally.tell()
+
+
+def _check_same(collection: str, found: Manifest, given: Manifest) -> None:
+    """Refuse, by name, a file that was encoded with other models or chunking than the collection.
+
+    Raises:
+        ManifestMismatch: it was.
+    """
+    if found.fingerprint() == given.fingerprint():
+        return
+    pairs: list[tuple[str, object, object]] = [
+        ("the legs", ",".join(in_order(found.legs)), ",".join(in_order(given.legs))),
+        ("--chunk-tokens", found.chunk_tokens, given.chunk_tokens),
+        ("--overlap-tokens", found.overlap_tokens, given.overlap_tokens),
+    ]
+    for leg in in_order(set(found.legs) & set(given.legs)):
+        pairs += [(f"the {leg} {what}", old, new) for what, old, new in _told(found.legs[leg], given.legs[leg])]
+    pairs.append(("the manifest", found.fingerprint(), given.fingerprint()))
+    what, have, want = next(pair for pair in pairs if pair[1] != pair[2])
+    raise ManifestMismatch(collection, what, have, want, "Load the file into another collection, -c NEW_NAME")
+
+
+def _told(old: LegSpec, new: LegSpec) -> list[tuple[str, object, object]]:
+    return [
+        ("model", repr(old.model), repr(new.model)),
+        ("leg's mean length", old.average_tokens, new.average_tokens),
+        ("model's files or settings", old.fingerprint[:12], new.fingerprint[:12]),
+    ]

@@ -1,0 +1,70 @@
+"""The file of an encoded collection: Parquet that any tool reads, and that says with what it was encoded.
+
+One row a chunk. The chunks of a document stand together, number 0 first; no document stands twice.
+
+| column | type | what it is |
+|---|---|---|
+| `doc_id` | string | the document's id |
+| `number` | int32 | of the chunk in its document, from 0; `doc_id` + `#` + `number` is the chunk's id |
+| `start`, `end` | int64 | the span of the document's text, in characters |
+| `text` | string | of the chunk |
+| `title`, `origin` | string | of the document; the origin is where it was read, `path` or `path:line` |
+| `metadata` | string | of the document, a JSON object |
+| `stamp` | string | a hash of the document's content and the manifest; null but where `number` is 0 |
+| `chunks` | int32 | how many the document has; null but where `number` is 0 |
+| `indices_LEG` | list of uint32 | of a sparse leg: dimensions, rising, below 2**31 |
+| `values_LEG` | list of float | of a sparse leg: the weight of each; both lists are empty where a text has no term |
+| `vector_LEG` | list of DIM floats | of a dense leg, unit length |
+
+Vectors are null where a chunk has none of that leg. The weights of a leg whose manifest says `needs_idf` still want the
+inverse document frequency, which engines multiply in. The file's own metadata has `hybrid_search.format` (1) and
+`hybrid_search.manifest`, the manifest as JSON. In DuckDB:
+
+    SELECT doc_id, number, vector_dense FROM 'movies.parquet';
+    SELECT decode(value) FROM parquet_kv_metadata('movies.parquet') WHERE decode(key) = 'hybrid_search.manifest';
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hybrid_search.errors import MissingExtra
+from hybrid_search.manifest import Manifest
+from hybrid_search.types import in_order
+
+FORMAT = 1
+"""Of the file; a file with a higher one is refused."""
+
+FORMAT_KEY, MANIFEST_KEY = b"hybrid_search.format", b"hybrid_search.manifest"
+
+
+def pyarrow() -> tuple[Any, Any]:
+    """The modules `pyarrow` and `pyarrow.parquet`. Raises MissingExtra where they are not installed."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtra("parquet", "A file of encodings") from error
+    return pa, pq
+
+
+def schema_of(pa: Any, manifest: Manifest, *, reading: bool = False) -> Any:
+    """The columns. Those that read it take a dense vector of any length, and judge it one by one."""
+    kinds = {"number": pa.int32(), "start": pa.int64(), "end": pa.int64(), "chunks": pa.int32()}
+    plain = ("doc_id", "number", "start", "end", "text", "title", "origin", "metadata", "stamp", "chunks")
+    fields = [pa.field(name, kinds.get(name, pa.string())) for name in plain]
+    for leg in in_order(manifest.legs):
+        dim = manifest.legs[leg].dim
+        if dim:
+            fields.append(pa.field(f"vector_{leg}", pa.list_(pa.float32(), -1 if reading else dim)))
+        else:
+            fields.append(pa.field(f"indices_{leg}", pa.list_(pa.uint32())))
+            fields.append(pa.field(f"values_{leg}", pa.list_(pa.float32())))
+    told = json.dumps(manifest.to_dict(), sort_keys=True).encode()
+    return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode(), MANIFEST_KEY: told})
+
+
+def is_plain(name: str) -> bool:
+    """Whether a column holds no vectors."""
+    return not name.startswith(("vector_", "indices_", "values_"))

@@ -1,0 +1,249 @@
+"""Reads the file of an encoded collection (see `layout`), and trusts nothing in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from hybrid_search.corpus.ledger import Ledger
+from hybrid_search.errors import CorpusError
+from hybrid_search.interop.layout import FORMAT, FORMAT_KEY, MANIFEST_KEY, is_plain, pyarrow, schema_of
+from hybrid_search.manifest import Manifest, check_leg_name
+from hybrid_search.store.schema import clean_metadata, payload_of, vector_problem
+from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
+
+T = TypeVar("T")
+
+READ_ROWS = 256
+_OUTLINE = ("doc_id", "number", "stamp", "chunks")
+
+
+class Row(NamedTuple):
+    """A row of a file; its vectors are looked at only when it becomes a point."""
+
+    doc_id: str
+    number: int
+    stamp: str
+    chunks: int
+    columns: Mapping[str, Sequence[Any]]
+    vectors: Mapping[LegName, Callable[[int], Vector | None]]
+    place: int
+
+    def point(self) -> Point:
+        """What the store takes; that of chunk 0 is its document's head.
+
+        Raises:
+            ValueError: it cannot be stored; the message is the reason.
+        """
+        found = {name: column[self.place] for name, column in self.columns.items()}
+        for name, value in found.items():
+            if value is None and name not in ("stamp", "chunks"):
+                raise ValueError(f"{name} of chunk {self.number} is null")
+        chunk = Chunk(**{name: found[name] for name in ("doc_id", "number", "text", "start", "end", "title")})
+        metadata = _json(found["metadata"])
+        if not isinstance(metadata, dict):
+            raise ValueError(f"metadata of chunk {self.number} is {found['metadata'][:40]!r}, expected a JSON object")
+        head = None if self.number else (self.stamp, self.chunks)
+        payload = payload_of(chunk, clean_metadata(metadata), found["origin"], head)
+        vectors: dict[LegName, Vector] = {}
+        for leg, vector_at in self.vectors.items():
+            try:
+                vector = vector_at(self.place)
+            except ValueError as error:
+                raise ValueError(f"the {leg} vector of chunk {self.number}: {error}") from error
+            if vector is not None:
+                vectors[leg] = vector
+        return Point(chunk.chunk_id, vectors, payload)
+
+
+class EncodedFile:
+    """A file of encodings, open for reading.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        CorpusError: it is not there, no Parquet, cut short, of a newer format, or its columns are not those that its
+            manifest asks for.
+        MissingExtra: pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pa, pq = pyarrow()
+        if not path.is_file():
+            raise CorpusError(f"There is no file {path}. `hybrid-search index --save-encodings` writes one.")
+        self._file = self._read(lambda: pq.ParquetFile(path, page_checksum_verification=True))
+        try:
+            self.manifest = self._manifest()
+            self._schema = schema_of(self._pa, self.manifest, reading=True)
+            self._check_columns()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def outline(self, ledger: Ledger) -> int:
+        """How many documents there are; each is put down in the ledger. Reads no text and no vector.
+
+        Raises:
+            CorpusError: a document is not there whole, or stands twice.
+        """
+        doc_id, number, chunks, documents = "", 0, 0, 0
+
+        def wrong(what: str) -> CorpusError:
+            return CorpusError(
+                f"{self.path} holds no whole documents: {what}. Save the collection again with --save-encodings, or "
+                "keep the chunks of each document together and in order. Nothing was written."
+            )
+
+        for batch in self._batches(_OUTLINE):
+            for of, place, stamp, count in zip(*(batch[name] for name in _OUTLINE), strict=True):
+                if of == doc_id and number + 1 < chunks and place == number + 1:
+                    number = place
+                    continue
+                if number + 1 < chunks:
+                    raise wrong(
+                        f"after chunk {number} of {doc_id!r}, which has {chunks}, comes chunk {place} of {of!r}"
+                    )
+                if not of or place != 0 or not stamp or not count or count < 1:
+                    raise wrong(f"{of!r} begins with chunk {place}, stamp {stamp!r} and {count} chunks")
+                if ledger.seen(of, stamp, "") is not None:
+                    raise wrong(f"{of!r} stands in two places")
+                doc_id, number, chunks = of, 0, count
+                documents += 1
+        if number + 1 < chunks:
+            raise wrong(f"the file ends after chunk {number} of {doc_id!r}, which has {chunks}")
+        return documents
+
+    def rows(self) -> Iterator[list[Row]]:
+        """All rows, `READ_ROWS` at a time.
+
+        Raises:
+            CorpusError: the file is damaged.
+        """
+        plain = tuple(name for name in self._schema.names if is_plain(name))
+        for batch in self._batches(self._schema.names):
+            vectors = {
+                leg: _dense_at(batch[f"vector_{leg}"], spec.dim)
+                if spec.dim
+                else _sparse_at(batch[f"indices_{leg}"], batch[f"values_{leg}"])
+                for leg, spec in self.manifest.legs.items()
+            }
+            columns = {name: batch[name] for name in plain}
+            outline = enumerate(zip(*(columns[name] for name in _OUTLINE), strict=True))
+            yield [Row(of, n, stamp, count, columns, vectors, place) for place, (of, n, stamp, count) in outline]
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _batches(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """By column's name: a list of the plain ones, an Arrow array of lists of the others."""
+        schema = self._pa.schema([self._schema.field(name) for name in names])
+        batches = self._file.iter_batches(batch_size=READ_ROWS, columns=list(names))
+
+        def following() -> dict[str, Any] | None:
+            batch = next(batches, None)
+            if batch is None:
+                return None
+            cast = {name: batch.column(name).cast(schema.field(name).type) for name in names}
+            return {name: column.to_pylist() if is_plain(name) else column for name, column in cast.items()}
+
+        while (found := self._read(following)) is not None:
+            yield found
+
+    def _read(self, reading: Callable[[], T]) -> T:
+        try:
+            return reading()
+        except (self._pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise CorpusError(
+                f"{self.path} cannot be read: it is no Parquet file, cut short or damaged ({str(error)[:200]}). "
+                "Save it again with --save-encodings, or get another copy."
+            ) from error
+
+    def _manifest(self) -> Manifest:
+        told: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
+        if FORMAT_KEY not in told or MANIFEST_KEY not in told:
+            raise CorpusError(
+                f"{self.path} holds no encodings: it has no {MANIFEST_KEY.decode()}. Write one with --save-encodings; "
+                "documents without encodings are indexed with: hybrid-search index SOURCE -c NAME"
+            )
+        version = told[FORMAT_KEY].decode("utf-8", "replace")
+        if not version.isdecimal() or int(version) > FORMAT:
+            raise CorpusError(
+                f"{self.path} has format {version}, this version reads {FORMAT} and older; update hybrid-search."
+            )
+        try:
+            manifest = Manifest.from_dict(json.loads(told[MANIFEST_KEY]))
+            for leg in manifest.legs:
+                check_leg_name(leg)
+        except ValueError as error:
+            raise CorpusError(f"The manifest in {self.path} cannot be read: {error}") from error
+        if not manifest.legs:
+            raise CorpusError(f"The manifest in {self.path} has no leg, so there is nothing to search by.")
+        return manifest
+
+    def _check_columns(self) -> None:
+        there = self._read(lambda: self._file.schema_arrow)
+        lacking = [name for name in self._schema.names if name not in there.names]
+        if lacking:
+            raise CorpusError(
+                f"{self.path} lacks the columns {', '.join(lacking)}; it has {', '.join(there.names)}. "
+                "Save it again with --save-encodings."
+            )
+        dims = {f"vector_{leg}": spec.dim for leg, spec in self.manifest.legs.items() if spec.dim}
+        for field in self._schema:
+            found = there.field(field.name).type
+            fixed = self._pa.types.is_fixed_size_list(found)
+            fits = not fixed or found.list_size == dims.get(field.name, found.list_size)
+            with suppress(self._pa.ArrowException):
+                self._pa.array([], found).cast(field.type)
+                if fits:
+                    continue
+            wanted = f"{dims[field.name]} floats" if field.name in dims else str(field.type)
+            raise CorpusError(f"Column {field.name} of {self.path} is {found}, expected {wanted}.")
+
+
+def _dense_at(column: Any, dim: int) -> Callable[[int], Vector | None]:
+    there, offsets = column.is_valid().to_pylist(), column.offsets.to_pylist()
+    values = column.values.to_numpy(zero_copy_only=False)  # nulls are NaN
+
+    def at(place: int) -> Vector | None:
+        if not there[place]:
+            return None
+        vector: Vector = np.array(values[offsets[place] : offsets[place + 1]], np.float32)
+        problem = vector_problem(vector, dim)
+        if problem:
+            raise ValueError(f"it {problem}")
+        return vector
+
+    return at
+
+
+def _sparse_at(indices: Any, values: Any) -> Callable[[int], Vector | None]:
+    there = [a and b for a, b in zip(indices.is_valid().to_pylist(), values.is_valid().to_pylist(), strict=True)]
+    of_index, of_value = indices.offsets.to_pylist(), values.offsets.to_pylist()
+    dimensions = indices.values.to_numpy(zero_copy_only=False)
+    weights = values.values.to_numpy(zero_copy_only=False)
+
+    def at(place: int) -> Vector | None:
+        if not there[place]:
+            return None
+        mine = dimensions[of_index[place] : of_index[place + 1]]
+        if not (mine <= np.iinfo(np.int32).max).all():  # of a null, which is NaN, too
+            raise ValueError("indices must be below 2**31")
+        return SparseVector(mine.astype(np.int32), weights[of_value[place] : of_value[place + 1]], signed=True)
+
+    return at
+
+
+def _json(text: str) -> Any:
+    """What a text says, None where it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,127 @@
+"""Writes the file of an encoded collection (see `layout`), whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hybrid_search.errors import InvalidArgument, StoreError, StoreFull
+from hybrid_search.interop.layout import is_plain, pyarrow, schema_of
+from hybrid_search.manifest import Manifest
+from hybrid_search.types import LegName, Vector
+
+GROUP_ROWS = 4_096
+GROUP_BYTES = 32 << 20
+"""A row group ends at so many rows or bytes, whichever comes first: it is held in memory."""
+
+
+class EncodedRows(NamedTuple):
+    """Rows on their way to a file: the chunks' payloads, and of each leg the vectors of those that have one."""
+
+    payloads: Sequence[Mapping[str, Any]]
+    vectors: Mapping[LegName, Mapping[str, Vector]]
+
+
+@contextmanager
+def writing(path: Path, manifest: Manifest) -> Iterator[Callable[[EncodedRows], None]]:
+    """Write a file of encodings: in the block, call what this gives with a few rows at a time.
+
+    The file is there, whole, after the block, and replaces one of that name then. An exception leaves nothing.
+
+    Raises:
+        InvalidArgument, MissingExtra: as `check_target`.
+        StoreFull: the disk is full.
+        StoreError: the file cannot be written.
+    """
+    check_target(path)
+    pa, pq = pyarrow()
+    schema = schema_of(pa, manifest)
+    dictionaries = ["doc_id", "title", "origin", "metadata"]
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    held: list[Any] = []
+
+    def put(rows: EncodedRows) -> None:
+        held.append(_record_batch(pa, schema, manifest, rows))
+        if sum(map(len, held)) >= GROUP_ROWS or sum(batch.nbytes for batch in held) >= GROUP_BYTES:
+            flush()
+
+    def flush() -> None:
+        if held:
+            with _disk(path):
+                table = pa.Table.from_batches(held, schema)
+                writer.write_table(table, row_group_size=max(1, table.num_rows))
+            held.clear()
+
+    try:
+        with _disk(path):
+            writer = pq.ParquetWriter(
+                temporary, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True
+            )
+        try:
+            yield put
+            flush()
+        finally:
+            with _disk(path):
+                writer.close()
+        with _disk(path):
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def check_target(path: Path) -> None:
+    """Make sure that a file can be written, as far as that can be told before.
+
+    Raises:
+        InvalidArgument: it is a folder, or its folder is not there or may not be written.
+        MissingExtra: pyarrow is not installed.
+    """
+    pyarrow()
+    if path.is_dir():
+        raise InvalidArgument(f"{path} is a folder. Name the file to write, such as {path / 'encodings.parquet'}.")
+    if not path.parent.is_dir():
+        raise InvalidArgument(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidArgument(f"The folder {path.parent} may not be written. Name a file elsewhere.")
+
+
+def _record_batch(pa: Any, schema: Any, manifest: Manifest, rows: EncodedRows) -> Any:
+    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+    for payload in rows.payloads:
+        for name in columns:
+            if name == "metadata":
+                columns[name].append(json.dumps(payload[name], ensure_ascii=False))
+            elif is_plain(name):
+                columns[name].append(payload.get(name))
+        for leg, spec in manifest.legs.items():
+            vector: Any = rows.vectors[leg].get(payload["chunk_id"])
+            if spec.dim:
+                columns[f"vector_{leg}"].append(vector)
+            else:
+                # A text without a term has no sparse vector in the store.
+                columns[f"indices_{leg}"].append([] if vector is None else vector.indices.astype(np.uint32))
+                columns[f"values_{leg}"].append([] if vector is None else vector.values)
+    arrays = [pa.array(columns[field.name], type=field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = StoreFull if error.errno == errno.ENOSPC else StoreError
+        raise kind(
+            f"Cannot write {path}: {error.strerror or error}. Name another place, or free some space."
+        ) from error

@@ -1,0 +1,274 @@
+"""PDF, Word, HTML and notebooks: what is read of them, and what a bad one is called."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from hybrid_search.corpus import documents, readers
+from hybrid_search.corpus.documents import NEEDS, Converter, Unconvertible, read_document
+from hybrid_search.corpus.readers import read
+from hybrid_search.types import Document, Failure, Place
+from tests.corpus.made_documents import notebook, pdf, word
+
+needed = {package for packages in NEEDS.values() for package in packages}
+extra = pytest.mark.skipif(
+    not all(importlib.util.find_spec(package) for package in needed), reason="the extra `documents` is not installed"
+)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working folder, so that sources and origins are short."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def convert():
+    """One process for all tests: starting it takes a second."""
+    with Converter() as converter:
+        yield converter
+
+
+def read_as(name, data, convert):
+    return read_document(data, origin=name, name=name, convert=convert)
+
+
+@extra
+def test_a_pdf_is_a_document_with_a_place_for_each_page(convert):
+    data = pdf(["First page", "", "Third page"], title="Report of the year")
+    assert read_as("a.pdf", data, convert) == Document(
+        "a.pdf",
+        "First page\n\nThird page",
+        "Report of the year",
+        {"path": "a.pdf", "suffix": ".pdf"},
+        "a.pdf",
+        places=(Place(0, {"page": 1}), Place(12, {"page": 3})),
+    )
+
+
+@extra
+def test_lines_of_a_pdf_that_go_on_are_joined_to_sentences(convert):
+    found = read_as("a.pdf", pdf(["The end of\nthis line goes on.\nthe next one:\n- does not"]), convert)
+    assert found.text == "The end of this line goes on.\nthe next one:\n- does not"
+
+
+@extra
+@pytest.mark.parametrize(("given", "title"), [("Microsoft Word - plan.doc", "plan.doc"), ("Untitled", ""), ("", "")])
+def test_what_a_program_calls_a_pdf_is_no_title(convert, given, title):
+    assert read_as("a.pdf", pdf(["text"], given), convert).title == title
+
+
+@extra
+def test_word(convert):
+    data = word([("Heading1", "Tea"), ("", "Hot."), ("Heading2", "Green"), ("", "From China.")])
+    found = read_as("a.docx", data, convert)
+    assert found.text == "# Tea\n\nHot.\n\n## Green\n\nFrom China."
+    assert (found.title, found.markup) == ("Tea", "markdown")
+    assert [place.metadata for place in found.places] == [{"heading": "Tea"}, {"heading": "Tea > Green"}]
+    assert [found.text[place.start :][:4] for place in found.places] == ["# Te", "## G"]
+    assert read_as("a.docx", word([("", "Text")], title="On &amp; off"), convert).title == "On & off"
+
+
+PAGE = """<!doctype html><html><head><meta charset="{charset}"><title>
+  Café </title><style>p {{ color: red }}</style><script>alert("no")</script></head><body><h1>Über</h1>
+<script type="text/javascript">var hidden = 1;</script><p onclick="bad()">Some <b>bold</b> word.</p><!-- a comment -->
+<template>later</template><noscript>turn it on</noscript>
+<img alt="A cat" src="data:image/png;base64,iVBORw0KGgo"></body></html>"""
+
+
+@extra
+@pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "cp1252"])
+@pytest.mark.parametrize("suffix", [".html", ".htm"])
+def test_html_without_its_scripts_and_styles(convert, charset, suffix):
+    found = read_as("a" + suffix, PAGE.format(charset=charset).encode(charset), convert)
+    assert found.title == "Café"
+    assert found.text.split() == ["#", "Über", "Some", "**bold**", "word.", "A", "cat"]
+    assert found.places == (Place(found.text.index("#"), {"heading": "Über"}),)
+
+
+@extra
+def test_html_nested_too_deeply_is_plain_text_and_quiet(convert, capfd):
+    found = read_as("a.html", b"<div>" * 5000 + b"deep" + b"</div>" * 5000, convert)
+    assert found.text == "deep"
+    assert capfd.readouterr() == ("", "")
+
+
+@extra
+def test_notebook(convert):
+    data = notebook(("markdown", "# Try\n\nIt works."), ("code", "# no heading\nprint(1)"), ("markdown", "## More"))
+    found = read_as("a.ipynb", data, convert)
+    assert found.text == "# Try\n\nIt works.\n\n```python\n# no heading\nprint(1)\n```\n\n## More"
+    assert (found.title, [place.metadata["heading"] for place in found.places]) == ("Try", ["Try", "Try > More"])
+    assert read_as("a.ipynb", notebook(("code", "1"), title="Named"), convert).title == "Named"
+
+
+def zipped(name) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr(name, "text")
+    return held.getvalue()
+
+
+def bomb() -> bytes:
+    data = bytearray(word([("", "x")]))
+    place = data.rindex(b"PK\x01\x02")  # the last entry of the directory; its size, unpacked
+    data[place + 24 : place + 28] = (2 << 30).to_bytes(4, "little")
+    return bytes(data)
+
+
+@extra
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.pdf", b"", "the file is empty"),
+        ("a.pdf", b"%PDF-1.4\nrubbish", "not a PDF that can be read; it is damaged or something else"),
+        ("a.pdf", b"hello", "not a PDF that can be read; it is damaged or something else"),
+        ("a.pdf", pdf([""]), "no text: its 1 page holds pictures only, or nothing; text recognition (OCR) makes such"),
+        ("a.docx", b"PK\x03\x04rubbish", "not a Word document that can be read; it is damaged or something else"),
+        ("a.docx", b"\xd0\xcf\x11\xe0" + bytes(600), "encrypted, or in the format of Word 97; save it as .docx"),
+        ("a.docx", word([]), "no text"),
+        ("a.docx", word([("", "<broken")]), "no text"),
+        ("a.docx", zipped("a.txt"), "cannot be converted (OSError: "),
+        ("a.docx", bomb(), "unpacks to 2,04"),
+        ("a.html", b"<p> </p>", "no text"),
+        ("a.html", bytes(range(256)) * 9, "looks binary"),
+        ("a.ipynb", b"{", "not a notebook: "),
+        ("a.ipynb", b"[1]", "not a notebook of version 4 or newer: it has no list of cells"),
+        ("a.ipynb", notebook(), "no text"),
+    ],
+)
+def test_a_bad_file_is_a_failure(convert, name, data, reason):
+    found = read_as(name, data, convert)
+    assert isinstance(found, Failure)
+    assert found.reason.startswith(reason)
+
+
+@extra
+def test_an_encrypted_pdf_is_called_so(convert):
+    plain = pdf(["secret"])
+    # A user password that nobody knows: the check value of the standard security handler does not fit the empty one.
+    encryption = (
+        f"/Encrypt << /Filter /Standard /V 1 /R 2 /O <{'ab' * 32}> /U <{'cd' * 32}> /P -4 >> /ID [<00> <00>] >>"
+    )
+    head, _, tail = plain.rpartition(b">>\nstartxref")
+    found = read_as("a.pdf", head + encryption.encode() + b"\nstartxref" + tail, convert)
+    assert found == Failure("a.pdf", "the PDF is encrypted; save a copy without a password")
+
+
+@extra
+def test_bad_files_among_good_ones(here):
+    (here / "a.pdf").write_bytes(b"%PDF-1.4 broken")
+    (here / "b.pdf").write_bytes(pdf(["one", "two"]))
+    (here / "c.docx").write_bytes(zipfile.ZIP_DEFLATED.to_bytes(4, "big"))
+    (here / "d.html").write_text("<p>three</p>")
+    (here / "e.txt").write_text("four")
+    found = [item.text if isinstance(item, Document) else item.origin for item in read(["."])]
+    assert found == [f".{os.sep}a.pdf", "one\n\ntwo", f".{os.sep}c.docx", "three", "four"]
+
+
+@extra
+def test_too_large_a_file_is_not_converted(here, monkeypatch):
+    monkeypatch.setattr(readers, "MAX_DOCUMENT_BYTES", 1 << 20)
+    (here / "a.pdf").write_bytes(pdf(["text"]) + bytes(1 << 20))
+    assert list(read(["a.pdf"])) == [Failure("a.pdf", "larger than 1 MB, too large for one document; split it")]
+
+
+def test_without_the_extra_each_such_file_is_a_failure_with_the_way_out(here, monkeypatch):
+    monkeypatch.setattr(documents, "find_spec", lambda package: None)
+    for suffix in NEEDS:
+        (here / f"a{suffix}").write_bytes(b"anything")
+    (here / "b.txt").write_text("text")
+    *failures, last = read(["."])
+    assert last.text == "text"
+    assert [failure.reason for failure in failures] == [
+        f"Reading {suffix} files needs the 'documents' extra. Install it: pip install 'hybrid-search[documents]'"
+        for suffix in sorted(NEEDS)
+    ]
+    assert list(read(["a.pdf"])) == [Failure("a.pdf", failures[-1].reason)]
+
+
+class Broken(Converter):
+    """Runs other code than it should: once, then the real one."""
+
+    def __init__(self, code, patience_s=120.0):
+        super().__init__(patience_s)
+        self.code = code
+
+    def _started(self):
+        code, self.code = self.code, ""
+        pipe = subprocess.PIPE
+        return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) if code else super()._started()
+
+
+@extra
+@pytest.mark.parametrize(
+    ("code", "patience_s", "reason"),
+    [
+        ("import time; time.sleep(600)", 0.5, "gives no text within 0.5 s"),
+        ("import os; os._exit(9)", 120.0, "cannot be converted: the process that did so ended with code 9"),
+        ("print('[\"te', end='', flush=True)", 120.0, "cannot be converted: the process that did so ended with code 0"),
+    ],
+)
+def test_a_file_that_hangs_or_crashes_the_process_does_not_stop_the_next(code, patience_s, reason):
+    with Broken(code, patience_s) as broken:
+        assert read_as("a.html", b"x" * 100_000, broken) == Failure("a.html", reason)
+        broken._patience_s = 120.0
+        assert read_as("b.html", b"<p>fine</p>", broken).text == "fine"
+
+
+@extra
+def test_the_process_ends_with_the_reading(here):
+    (here / "a.html").write_text("<p>one</p>")
+    (here / "b.html").write_text("<p>two</p>")
+    converter = Converter()
+    with converter:
+        converter(b"<p>x</p>", ".html")
+        process = converter._process
+    assert process.poll() is not None
+    reading = read(["."])
+    next(reading)
+    began = time.monotonic()
+    reading.close()
+    assert time.monotonic() - began < 60
+
+
+@extra
+def test_what_lies_in_the_working_folder_is_not_imported(here):
+    (here / "markitdown.py").write_text("raise SystemExit('mine')")
+    (here / "json.py").write_text("raise SystemExit('mine')")
+    with Converter() as converter:
+        assert converter(b"<p>x</p>", ".html") == ("", ["x"])
+
+
+INSTEAD = """
+from hybrid_search.corpus import conversion
+
+def convert(data, suffix):
+    print("noise")
+    yield conversion.Part("text", {text})
+
+conversion.convert = convert
+conversion.serve()
+"""
+
+
+def test_what_a_library_prints_is_no_answer():
+    with Broken(INSTEAD.format(text="'fine'")) as converter:
+        assert converter(b"", ".pdf") == ("", ["fine"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is bounded on Linux only")
+def test_a_file_that_unpacks_to_more_than_memory_is_a_failure_of_its_own():
+    with Broken(INSTEAD.format(text="str(bytearray(8 << 30))")) as converter:
+        with pytest.raises(Unconvertible, match="takes more than 4 GB of memory"):
+            converter(b"", ".pdf")
+        assert converter._process.poll() is None
