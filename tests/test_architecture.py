@@ -15,23 +15,12 @@ PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
 VALUES = {"types", "results", "where", "manifest", "protocols", "errors"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
-COMPOSERS |= {
-    "answering",
-    "evidence",
-    "why",
-    "changing",
-    "reranking",
-    "stages",
-    "workers",
-    "memory",
-    "following",
-    "jobs",
-    "rehearsal",
-}
+COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages", "workers", "memory", "following"}
+COMPOSERS |= {"distributed", "shards", "jobs", "rehearsal"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
-HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles"]
+HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles", "ray"]
 
 
 def imports_of(file: Path) -> set[str]:

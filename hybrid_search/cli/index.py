@@ -76,6 +76,13 @@ def index(
     max_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory that the job may hold, such as 2GB (Linux).  [no cap]")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on a Ray cluster, into a Qdrant server: auto, HOST:PORT, or local for one on this machine.",
+        ),
+    ] = None,
     progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
 ) -> None:
     """Index files into a collection. What has not changed is skipped; run it again any time.
@@ -83,8 +90,10 @@ def index(
     Example: `hybrid-search index notes/ report.md -c notes`
     """
     from hybrid_search.corpus.fields import FieldMap
+    from hybrid_search.distributed import index_on_ray
     from hybrid_search.indexer import Indexer
     from hybrid_search.memory import parse_size
+    from hybrid_search.profiles import Asked
 
     chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
     settings = given.settings(device=device_of(device))
@@ -113,6 +122,12 @@ def index(
         raise InvalidArgument(
             "--watch goes without --replace, --dry-run and stdin (-). Rebuild first, then follow with --watch."
         )
+    if ray is not None and (dry_run or watch or workers != 1 or max_memory):
+        raise InvalidArgument(
+            "--dry-run, --watch, --workers and --max-memory are for work on this machine; leave --ray out. "
+            "A cluster has as many workers as its CPUs or GPUs."
+        )
+    wanted_legs = None if legs is None else names(legs)
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
     indexer = Indexer.open(
         collection,
@@ -120,7 +135,7 @@ def index(
         profile=profile,
         sparse=sparse,
         dense=dense,
-        legs=None if legs is None else names(legs),
+        legs=wanted_legs,
         precision=chosen,
         sparsity=sparsity,
         chunk_tokens=chunk_tokens,
@@ -134,7 +149,23 @@ def index(
         return follow_sources(indexer, sources, settings, progress, prune=prune, **how)
     try:
         with watching(progress, collection=collection, sources=sources) as watchers:
-            report = indexer.index(sources, prune=prune, dry_run=dry_run, **how, **watchers._asdict())
+            if ray is not None:
+                report = index_on_ray(
+                    collection,
+                    sources,
+                    ray,
+                    asked=Asked(profile, {"sparse": sparse, "dense": dense}, wanted_legs, chosen, sparsity),
+                    chunk_tokens=chunk_tokens,
+                    overlap_tokens=overlap_tokens,
+                    replace=replace,
+                    prune=prune,
+                    fields=fields,
+                    globs=glob or (),
+                    settings=settings,
+                    **watchers._asdict(),
+                )
+            else:
+                report = indexer.index(sources, prune=prune, dry_run=dry_run, **how, **watchers._asdict())
     except KeyboardInterrupt:
         note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}.")
         raise

@@ -19,7 +19,7 @@ from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_so
 from hybrid_search.errors import MissingExtra
 from hybrid_search.types import Document, Failure
 
-__all__ = ["FieldMap", "count_documents", "read"]
+__all__ = ["FieldMap", "count_documents", "read", "read_file"]
 
 _DEFAULT_FIELDS = FieldMap()
 _BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
@@ -79,6 +79,12 @@ def _documents(
                 yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)
             else:
                 yield from _one_ahead(_read(found, fields, convert))
+
+
+def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[Document | Failure]:
+    """Stream the documents of one file that `find` has found, as `read` does."""
+    with Converter() as convert:
+        yield from _one_ahead(_read(found, fields, convert))
 
 
 def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Document | Failure]:

@@ -343,3 +343,11 @@ def test_a_source_that_changes_while_it_is_read_is_named_and_the_next_run_is_who
     assert len(searched("apples", k=100)) == 50
     assert index(run, file, "-c", "c").code == 0
     assert "late" in searched("apples", k=100)
+
+
+def test_a_ray_cluster_needs_a_server_to_write_to(run, jsonl):
+    corpus = jsonl([{"_id": "a", "text": "apples"}])
+    done = run("index", corpus, "-c", "c", "--ray", "local")
+    assert done.code == 2
+    assert "Ray's workers write to a Qdrant server: --store http://" in " ".join(done.err.split())
+    assert run("index", corpus, "-c", "c", "--ray", "local", "--dry-run").code == 2
