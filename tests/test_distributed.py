@@ -71,7 +71,8 @@ def started(url, model_cache, tmp_path):
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 def reports(process, tmp_path, timeout_s=400):
@@ -194,7 +195,7 @@ def test_a_job_that_is_killed_is_gone_on_with(url, started, library, settings, f
     while len(pids(tmp_path)) < 5 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     process.kill()
-    process.communicate()
+    process.wait()
     time.sleep(3)  # the workers notice that their driver has gone
     (report,) = reports(started(job(library, replace=True)), tmp_path)
     assert "error" not in report, report
