@@ -21,7 +21,7 @@ import traceback
 from pathlib import Path
 
 STEPS = {
-    "edge.EdgeWriter": ["upsert", "delete", "publish", "heads", "close"],
+    "edge.EdgeWriter": ["upsert", "delete", "publish", "heads", "stamps", "flush", "close"],
     "shard.Shard": ["create", "load", "upsert", "delete", "flush", "close"],
     "generations": [
         "publish",
@@ -169,7 +169,10 @@ if __name__ == "__main__":
     import hybrid_search.indexer
     import hybrid_search.searcher
     import hybrid_search.store.edge  # noqa: F401
+    from hybrid_search import stages
 
+    # Two batches are under way: what a kill may cost is 64 chunks.
+    stages.BATCH_CHUNKS = 32
     use_fakes()
     store, cache, what, *rest = sys.argv[1:]
     if what == "--search":
