@@ -162,10 +162,10 @@ def check_points(points: Sequence[Point], manifest: Manifest) -> None:
 
 
 def being_built(name: str) -> str:
-    """Why the legs of a collection cannot be changed while a replacement, or the first building, is unfinished."""
+    """Why the legs of a collection cannot be changed while its first building is unfinished."""
     return (
         f"Collection {name!r} is being built and has not been finished yet, so its legs cannot be changed. "
-        "Run the same `hybrid-search index` command again (without --replace) to finish it."
+        "Run the same `hybrid-search index` command again to finish it."
     )
 
 
