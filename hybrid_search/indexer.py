@@ -147,8 +147,11 @@ class Indexer:
                 ) as writer,
                 recorded(self._store.location, self.collection, tally),
             ):
-                changed = stages.changes(documents, cut, writer.manifest.stamp_base(), writer, tally)
-                self._fill(stages.batches(changed, cut, writer, cap.budget), models, writer, tally, cap, workers)
+                stop = threading.Event()
+                groups = stages.gathered(documents, stop)
+                changed = stages.changes(groups, cut, writer.manifest.stamp_base(), writer, tally)
+                batches = stages.batches(changed, cut, writer, cap.budget)
+                self._fill(batches, models, writer, tally, cap, workers, stop)
                 # A replacement that an earlier run began may hold what the sources have lost since.
                 if (prune and not tally.failed) or (self._replace and writer.resumed):
                     prune_lost(writer, ledger, tally)
@@ -164,9 +167,9 @@ class Indexer:
         tally: Tally,
         cap: Cap,
         workers: int,
+        stop: threading.Event,
     ) -> None:
         """Encode and write; reading, encoding and writing go on side by side."""
-        stop = threading.Event()
         manifest = writer.manifest
         read = stages.ahead(batches, stop)
         if workers == 1:
@@ -185,7 +188,7 @@ class Indexer:
 
 def prune_lost(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
     """Remove the documents that are in the collection and not in the ledger."""
-    gone = (doc_id for doc_id in list(writer.doc_ids()) if doc_id not in ledger)
+    gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
     for some in batched(gone, stages.LOOKUP_DOCUMENTS):
         heads = writer.heads(some)
         writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])

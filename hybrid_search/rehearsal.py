@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
+from threading import Event
 from time import perf_counter
 
 from hybrid_search.cutting import Cutter
@@ -16,7 +17,7 @@ from hybrid_search.errors import StoreError
 from hybrid_search.memory import held
 from hybrid_search.protocols import CollectionReader, Encoder, Head, Store
 from hybrid_search.report import Estimate, IndexReport, Tally
-from hybrid_search.stages import Part, changes, parts_of
+from hybrid_search.stages import Part, changes, gathered, parts_of
 from hybrid_search.store.schema import present_bytes
 from hybrid_search.types import Document, LegName, chunk_id_of
 
@@ -60,7 +61,9 @@ def rehearse(
     """
     sample: list[Part] = []
     random, tokens = Random(0), 0
-    for change in changes(documents, cut, base, known, tally):
+    for change in changes(gathered(documents, Event()), cut, base, known, tally):
+        if change is None:
+            continue
         for part in parts_of(change, cut):
             place = tally.chunks if len(sample) < SAMPLE_CHUNKS else random.randrange(tally.chunks + 1)
             if place < len(sample):

@@ -32,7 +32,7 @@ class Progress:
         total: an estimate of the documents in all, None where it cannot be known.
         seconds: since the beginning.
         profile: the models in use, and the reason where they were chosen.
-        tokens: encoded so far; 0 where no model counts them.
+        tokens: encoded so far; words where no model has tokens, as for BM25 alone.
         current: the file that was read last, as the user would write it; empty for documents made in memory.
         saved: documents that outlive whatever happens now, a power cut included.
         eta_s: seconds left, if the documents to come are like the last ones; None where that cannot be told yet.
@@ -91,7 +91,7 @@ class IndexReport:
         failed: documents that could not be indexed; the first 1,000 are in `failures`.
         truncated: by leg, chunks that its model reads only in part.
         bytes_on_disk: of the whole collection; None on a server.
-        tokens: that were encoded; 0 where no model counts them.
+        tokens: that were encoded; words where no model has tokens.
         estimate: of a dry run: what the job would take.
     """
 

@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from hybrid_search.cutting import Cutter, cut_off
@@ -34,6 +35,7 @@ BEGUN = ""
 """The stamp of a document's head while its chunks are not all there yet; no content has it."""
 
 _IDLE_S = 0.5
+_PARTIAL_S = 1.0
 _PATIENCE_S = 5.0
 
 
@@ -94,26 +96,90 @@ class Known(Protocol):
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]: ...
 
 
-def changes(documents: Iterable[Document], cut: Cutter, base: str, known: Known, tally: Tally) -> Iterator[Change]:
-    """The documents that are new or have changed; the others are counted."""
-    for some in _groups(documents):
-        heads = known.heads([document.doc_id for document in some])
+def gathered(documents: Iterable[Document], stop: threading.Event) -> Iterator[list[Document]]:
+    """The documents in lists, for the store to be asked about many at once; read in a thread of their own.
+
+    What comes slowly, through a pipe for instance, is not waited for: a list is shorter then, or empty.
+
+    Args:
+        documents: read by that thread alone; what they raise is raised here.
+        stop: as in `ahead`.
+    """
+    arrived: list[Document] = []
+    state: dict[str, Any] = {"characters": 0, "done": False, "error": None}
+    turn = threading.Condition()
+
+    def full() -> bool:
+        return len(arrived) >= LOOKUP_DOCUMENTS or state["characters"] >= LOOKUP_CHARACTERS
+
+    def run() -> None:
+        try:
+            for document in documents:
+                with turn:
+                    while full() and not stop.is_set():
+                        turn.wait(_IDLE_S)
+                    if stop.is_set():
+                        return
+                    arrived.append(document)
+                    state["characters"] += len(document.text)
+                    if full():
+                        turn.notify_all()
+        except BaseException as error:
+            state["error"] = error
+        finally:
+            with turn:
+                state["done"] = True
+                turn.notify_all()
+
+    threading.Thread(target=run, daemon=True).start()
+    while not stop.is_set():
+        with turn:
+            if not full() and not state["done"]:
+                turn.wait(_IDLE_S)
+            some, done = arrived[:], state["done"]
+            arrived.clear()
+            state["characters"] = 0
+            turn.notify_all()
+        yield some
+        if done:
+            if state["error"] is not None:
+                raise state["error"]
+            return
+
+
+def changes(
+    groups: Iterable[list[Document]], cut: Cutter, base: str, known: Known, tally: Tally
+) -> Iterator[Change | None]:
+    """The documents that are new or have changed; the others are counted. None where no more are there just now."""
+    for some in groups:
+        heads = known.heads([document.doc_id for document in some]) if some else {}
         for document in some:
             stamp, old = stamp_of(document, base), heads.get(document.doc_id)
             if old is not None and old.stamp == stamp:
                 tally.unchanged += 1
             else:
                 yield Change(document, stamp, cut(document), old)
+        if len(some) < LOOKUP_DOCUMENTS:
+            yield None
 
 
-def batches(changed: Iterable[Change], cut: Cutter, writer: CollectionWriter, budget: Budget) -> Iterator[Batch]:
+def batches(changed: Iterable[Change | None], cut: Cutter, writer: CollectionWriter, budget: Budget) -> Iterator[Batch]:
     """What is written at once: whole documents, the head of each last; or a part of a document too long for that.
+
+    A batch that is not full goes out all the same where nothing more comes for a second.
 
     Such a document begins with a head without a stamp, so that a run cut short leaves no chunk that the next one does
     not know of. Its other chunks carry the stamp, so that the next run need not encode them again.
     """
-    batch, tokens = Batch([], []), 0
+    batch, tokens, begun = Batch([], []), 0, monotonic()
     for change in changed:
+        if change is None:
+            if batch.parts and monotonic() - begun >= _PARTIAL_S:
+                yield batch
+                batch, tokens = Batch([], []), 0
+            continue
+        if not batch.parts:
+            begun = monotonic()
         order = parts_of(change, cut)
         some, size = _taken(order, budget.tokens)
         if batch.parts and (tokens + size > budget.tokens or len(batch.parts) + len(some) > BATCH_CHUNKS):
@@ -204,19 +270,6 @@ def ahead(
         if not done:  # an error, or whoever took the items goes no further: nobody needs more of them
             stop.set()
         thread.join(timeout=_PATIENCE_S)
-
-
-def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    some: list[Document] = []
-    characters = 0
-    for document in documents:
-        some.append(document)
-        characters += len(document.text)
-        if len(some) >= LOOKUP_DOCUMENTS or characters >= LOOKUP_CHARACTERS:
-            yield some
-            some, characters = [], 0
-    if some:
-        yield some
 
 
 def parts_of(change: Change, cut: Cutter) -> Iterator[Part]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from types import TracebackType
 
-CACHE_KIB = 32 * 1024
+CACHE_KIB = 16 * 1024
 
 
 class Ledger:

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 OPTIMIZE_FROM = 5_000
 """Points from which the engine has an index to build; below it scans, which is as fast."""
 
+REOPEN_EVERY = 5_000
+"""Points after which files are let go of: their pages, once touched, count as this process's memory."""
+
 OPTIMIZE_EVERY = 20_000
 """Points after which what was written becomes a segment on the disk, so that memory does not grow with them."""
 
@@ -68,7 +71,7 @@ class EdgeWriter:
                 self._keep(self.manifest)
             self._shard = Shard.load(self._work / "shard")
         self._fields = dict(self._shard.indexed_fields())
-        self._unoptimized = 0
+        self._unoptimized = self._unopened = 0
         # One thread looks up what is there while another writes, and the shard is another one after `_optimize`.
         self._turn = threading.RLock()
 
@@ -96,8 +99,11 @@ class EdgeWriter:
             self._fields[path] = kind
         self._shard.upsert(points, self.manifest)
         self._unoptimized += len(points)
+        self._unopened += len(points)
         if self._unoptimized >= OPTIMIZE_EVERY:
             self._optimize()
+        elif self._unopened >= REOPEN_EVERY:
+            self._reopen()
 
     def delete(self, chunk_ids: Iterable[str]) -> None:
         ids = [point_id_of(chunk_id) for chunk_id in chunk_ids]
@@ -118,11 +124,10 @@ class EdgeWriter:
             self._optimize()
         whole = self._shard.counts(manifest)
         counts = {**whole, "documents": self._shard.count(heads=True)}
-        self._shard.reopen()
 
         def names(copy: Shard) -> Iterator[tuple[UUID, str]]:
             for place, (point, payload) in enumerate(copy.scroll(["chunk_id"])):
-                if place % OPTIMIZE_EVERY == OPTIMIZE_EVERY - 1:
+                if place % REOPEN_EVERY == REOPEN_EVERY - 1:
                     copy.reopen()
                 yield point, payload["chunk_id"]
 
@@ -137,7 +142,12 @@ class EdgeWriter:
                 raise StoreError(f"The copy in {path} holds {found}, expected {whole}; readers keep what they have.")
 
         published = Record(manifest, counts, self._build).to_dict()
-        generations.publish(self._root, self._work / "shard", published, settle)
+        with self._turn:
+            self._shard.close()  # the copy is opened meanwhile: of two such only one is in memory
+            try:
+                generations.publish(self._root, self._work / "shard", published, settle)
+            finally:
+                self._shard = Shard.load(self._work / "shard")
         self._keep(manifest)
         (self._work / "changed").unlink(missing_ok=True)
         self._take_place()
@@ -215,6 +225,12 @@ class EdgeWriter:
             # As durable as what is written after it: without it those writes would never be published.
             generations.write_text(self._work / "changed", "")
 
+    def _reopen(self) -> None:
+        with self._turn:
+            self._shard.flush()
+            self._shard.reopen()
+        self._unopened = 0
+
     def _optimize(self) -> None:
         """Build the engine's indexes in a child process: it holds the interpreter lock for seconds to minutes."""
         generations.require_space(self._root, 2 * generations.real_size(self._work))
@@ -229,7 +245,7 @@ class EdgeWriter:
             finally:
                 self._shard = Shard.load(path)
                 self._shard.flush()  # loading replays the last operation of the log
-        self._unoptimized = 0
+        self._unoptimized = self._unopened = 0
         if done.returncode != 0:
             last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             log.warning("Collection %s stays without its search index (slower, still right): %s", self._name, last_line)

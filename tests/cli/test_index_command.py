@@ -188,7 +188,7 @@ def test_progress_as_json_lines_on_stderr(run, jsonl):
     told = [event for event in events if event["event"] == "progress"]
     assert len(told) >= 2
     assert (told[0]["documents"], told[0]["total"], told[0]["eta_s"]) == (0, 201, None)
-    counts = {"documents": 200, "chunks": 200, "unchanged": 0, "failed": 1, "total": 201, "tokens": 0}
+    counts = {"documents": 200, "chunks": 200, "unchanged": 0, "failed": 1, "total": 201, "tokens": 200}
     measured = {key: told[-1].pop(key) for key in ("seconds", "eta_s", "saved")}
     assert told[-1] == {"event": "progress", "profile": "custom", **counts, "current": str(file)}
     assert measured["seconds"] > 0
@@ -300,6 +300,7 @@ def test_a_full_disk_keeps_what_was_written(run, jsonl, monkeypatch):
         calls.append(path)
         return usage(10**12, 0, 10**11 if len(calls) < 4 else 10**6)
 
+    monkeypatch.setattr("hybrid_search.stages.BATCH_TOKENS", 128)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", filling)
         done = index(run, file, "-c", "c")
