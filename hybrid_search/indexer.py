@@ -19,7 +19,7 @@ from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.memory import Cap
 from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
-from hybrid_search.rehearsal import rehearse, remembered
+from hybrid_search.rehearsal import Remembered, rehearse, remembered
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
@@ -138,8 +138,8 @@ class Indexer:
             if found is None:
                 models = models.fitted(part.searchable for document in first for part in cut(document))
             if dry_run:
-                with remembered(self._store, self.collection, replace=self._replace) as known:
-                    return rehearse(documents, cut, found.stamp_base() if found else "", models.encoders, known, tally)
+                with remembered(self._store, self.collection, replace=self._replace) as there:
+                    return rehearse(documents, cut, found.stamp_base() if found else "", models.encoders, there, tally)
             manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens)
             with (
                 closing(
@@ -149,7 +149,9 @@ class Indexer:
             ):
                 stop = threading.Event()
                 groups = stages.gathered(documents, stop)
-                changed = stages.changes(groups, cut, writer.manifest.stamp_base(), writer, tally)
+                # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
+                known: stages.Known = writer if any(True for _ in writer.doc_ids()) else Remembered(None)
+                changed = stages.changes(groups, cut, writer.manifest.stamp_base(), known, tally)
                 batches = stages.batches(changed, cut, writer, cap.budget)
                 self._fill(batches, models, writer, tally, cap, workers, stop)
                 # A replacement that an earlier run began may hold what the sources have lost since.

@@ -98,7 +98,9 @@ def recent(location: str, collection: str | None = None) -> list[Job]:
     if file is None or not file.is_file():
         return []
     with closing(_opened(file)) as db:
-        rows = db.execute("SELECT number, facts FROM jobs WHERE place = ? AND facts != '{}' ORDER BY number DESC", (location,)).fetchall()
+        rows = db.execute(
+            "SELECT number, facts FROM jobs WHERE place = ? AND facts != '{}' ORDER BY number DESC", (location,)
+        ).fetchall()
     found: list[Job] = []
     for number, facts in rows:
         job = Job(number=number, **_known(json.loads(facts)))
