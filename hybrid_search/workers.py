@@ -1,7 +1,8 @@
 """Encoding in several processes. The result is that of a single one: batches are cut before, and keep their order.
 
-Each worker loads the collection's models by itself, from the same files. A worker that dies takes no work with it: the
-batches that were under way are encoded again by new ones.
+Each worker loads the collection's models by itself; the weights of large ones are mapped from one file, so that they
+are in memory once (`encoders.graphs.shared`). A worker that dies takes no work with it: the batches that were under way
+are encoded again by new ones.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
+from hybrid_search.encoders.sessions import share_weights
 from hybrid_search.errors import InvalidArgument, ModelError
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import reopen
@@ -121,6 +123,7 @@ def _open(collection: str, manifest: Mapping[str, Any], settings: Mapping[str, A
 
     # Ctrl-C goes to every process of a terminal; the parent ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    share_weights()
     found = Manifest.from_dict(manifest)
     _models["encoders"] = reopen(collection, found, Settings(**settings)).encoders
     _models["chunk_tokens"] = found.chunk_tokens

@@ -21,11 +21,12 @@ from hybrid_search.encoders.devices import Device, NoCuda, Place, Sizes, place_o
 from hybrid_search.encoders.files import file_hash, fingerprint_of
 from hybrid_search.encoders.graphs.derived import Derived, Source, derived
 from hybrid_search.encoders.graphs.folding import OUTPUT, NoPooling, Wanted
+from hybrid_search.encoders.graphs.shared import is_worth_sharing, shared
 from hybrid_search.encoders.lanes import lanes_of
 from hybrid_search.encoders.local import cut_side
 from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.seat import FileModel
-from hybrid_search.encoders.sessions import open_where_it_runs
+from hybrid_search.encoders.sessions import open_where_it_runs, sharing_weights
 from hybrid_search.encoders.sharing import Ids
 from hybrid_search.encoders.sparsity import sparse_rows
 from hybrid_search.encoders.table import Table
@@ -93,9 +94,13 @@ class Network:
             self._session: Any = OpenVinoSession(graph.file, threads)
             return
         # Held: the session reads the weights from where they are mapped.
-        self._arrays = graph.arrays()
         options: dict[str, Any] = {"threads": threads, "place": place, "tf32": precision == "fp16"}
-        self._session, self.place = open_where_it_runs(graph.graph, self._arrays, **options, quick=quick, strict=strict)
+        shares = place == "cpu" and sharing_weights() and is_worth_sharing(graph)
+        self._arrays = {} if shares else graph.arrays()
+        options |= {"quick": quick, "strict": strict, "mapped": shares}
+        self._session, self.place = open_where_it_runs(
+            shared(graph) if shares else graph.graph, self._arrays, **options
+        )
         graph.maps.let_go()
 
     def rows(self, texts: Sequence[Ids | Pair], side: str) -> NDArray[np.float32]:

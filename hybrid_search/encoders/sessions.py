@@ -14,6 +14,17 @@ Arrays = Mapping[str, NDArray[Any]]
 
 logger = logging.getLogger(__name__)
 
+_shared: list[bool] = []
+
+
+def share_weights() -> None:
+    """From here on, this process maps the weights of large models from files that others map too (`graphs.shared`)."""
+    _shared.append(True)
+
+
+def sharing_weights() -> bool:
+    return bool(_shared)
+
 
 def open_session(
     graph: bytes | str,
@@ -23,6 +34,7 @@ def open_session(
     place: Place = "cpu",
     tf32: bool = False,
     quick: bool = False,
+    mapped: bool = False,
 ) -> Any:
     """An `onnxruntime.InferenceSession`.
 
@@ -31,6 +43,7 @@ def open_session(
         weights: those that the file only names; they must outlive the session.
         threads: of one run on the processor; None means every core.
         place: the processor, or a GPU, which keeps to fp32 where the graph is in it.
+        mapped: leave the weights in the file beside the graph, where all processes share them.
         quick: open in a third to half of the time, and run some 4 % slower: good for a handful of queries. (Which
             buffers can be shared is not planned; onnxruntime compares every pair of values for it.)
         tf32: let a GPU cut the factors of fp32 products to ten bits, as fp16 has, which is several times faster.
@@ -48,6 +61,9 @@ def open_session(
     # `session.set_denormal_as_zero` is left off: it changes the arithmetic of the thread that opens the session too.
     if threads is not None:
         options.intra_op_num_threads = threads
+    if mapped:
+        # Packed for the kernels, the weights would be copied, each process its own.
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if weights:
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
         options.add_external_initializers(list(weights), values)
@@ -78,6 +94,7 @@ def open_where_it_runs(
     tf32: bool,
     quick: bool,
     strict: bool,
+    mapped: bool = False,
 ) -> tuple[Any, Place]:
     """The session, and where it runs: on the processor where a GPU could not be started, unless it must be one.
 
@@ -91,4 +108,4 @@ def open_where_it_runs(
             if strict:
                 raise
             logger.warning("%s The processor is used instead.", fault)
-    return open_session(graph, weights, threads=threads, quick=quick), "cpu"
+    return open_session(graph, weights, threads=threads, quick=quick, mapped=mapped), "cpu"
