@@ -117,7 +117,7 @@ class Shard:
         # On the disk: of doc_id, for one, every value is another one, and the index would grow with the collection.
         cold: Any = {"memory": q.Memory.Cold}
         if kind == "integer":
-            cold |= {"lookup": True, "range": True}
+            cold |= {"lookup": True, "range": path not in FIXED_FIELDS}
         schema = getattr(q, f"{kind.capitalize()}IndexParams")(**cold)
         self._update(q.UpdateOperation.create_field_index(path, schema))
 
