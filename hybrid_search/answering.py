@@ -9,10 +9,10 @@ from typing import NamedTuple
 from hybrid_search.asking import MAX_DEPTH, Request
 from hybrid_search.errors import PastTheEnd
 from hybrid_search.evidence import evident
+from hybrid_search.folding import alike, shingles
 from hybrid_search.legs import Retrieved, fuse, retrieve, weighed
 from hybrid_search.protocols import CollectionReader, Encoder, Reranker
 from hybrid_search.ranking.collapse import collapse, document_hits
-from hybrid_search.ranking.folding import alike, shingles
 from hybrid_search.ranking.rerank import Placed
 from hybrid_search.reranking import Payloads, rerank_documents
 from hybrid_search.results import Results
