@@ -16,6 +16,7 @@ ROOMS = {"corpus", "encoders", "store", "ranking"}
 VALUES = {"types", "results", "context", "folding", "where", "manifest", "protocols", "errors"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages", "workers", "memory", "following"}
+COMPOSERS |= {"latest"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
