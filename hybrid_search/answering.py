@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hybrid_search.asking import MAX_DEPTH, Request
-from hybrid_search.errors import PastTheEnd
+from hybrid_search.errors import CollectionChanged, PastTheEnd
 from hybrid_search.evidence import evident
+from hybrid_search.folding import alike, shingles
 from hybrid_search.legs import Retrieved, fuse, retrieve, weighed
 from hybrid_search.protocols import CollectionReader, Encoder, Reranker
 from hybrid_search.ranking.collapse import collapse, document_hits
-from hybrid_search.ranking.folding import alike, shingles
 from hybrid_search.ranking.rerank import Placed
 from hybrid_search.reranking import Payloads, rerank_documents
 from hybrid_search.results import Results
@@ -45,15 +46,16 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
     began = perf_counter()
     asked = weighed(request, found.query, found.rankings, found.vectors, opened.encoders)
     groups = documents(found, asked, opened.reader)
+    read = partial(present, opened)
     fuse_ms = (perf_counter() - began) * 1e3
-    last = rerank_documents(found.query, groups, opened.reader.payloads, reranker, request)
+    last = rerank_documents(found.query, groups, read, reranker, request)
     rerank_ms = (perf_counter() - began) * 1e3 - fuse_ms if reranker else 0.0
-    chosen, folded = choose(last.documents, request, opened.reader.payloads)
+    chosen, folded = choose(last.documents, request, read)
     if not chosen and last.documents:
         count = len(last.documents) - sum(map(len, folded.values()))
         raise PastTheEnd(request.offset, count, found.query)
     shown = [placed._replace(hits=placed.hits[:PASSAGES]) for placed in chosen]
-    payloads = opened.reader.payloads([hit.chunk_id for placed in shown for hit in placed.hits])
+    payloads = read([hit.chunk_id for placed in shown for hit in placed.hits])
     hits = document_hits(shown, payloads, opened.shown, first=request.offset + 1, folded=folded, reranked=last.model)
     terms, hits = evident(found.query, found.vectors, hits, request, opened.reader, opened.encoders, opened.idf)
     total = sum(found.spent_ms.values()) + (perf_counter() - began) * 1e3
@@ -72,6 +74,21 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
         expansion=terms,
         offset=request.offset,
     )
+
+
+def present(opened: Opened, chunk_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """The payloads of chunks that were found just now.
+
+    Raises:
+        CollectionChanged: one of them has gone since; it lies on a server, and somebody writes to it.
+    """
+    payloads = opened.reader.payloads(chunk_ids)
+    gone = next((chunk_id for chunk_id in chunk_ids if chunk_id not in payloads), None)
+    if gone is not None:
+        raise CollectionChanged(
+            f"Collection {opened.collection!r} was changed while it was searched: {gone!r} is gone. Search again."
+        )
+    return payloads
 
 
 def documents(found: Retrieved, request: Request, reader: CollectionReader) -> list[tuple[Hit, ...]]:

@@ -15,6 +15,7 @@
     │   ├── StoreBusy            another process writes to this collection
     │   ├── StoreFull            not enough space left on the disk
     │   ├── CollectionNotFound   no such collection; names the near ones
+    │   ├── CollectionChanged    it was changed, or rebuilt, while it was read; reading again may go well
     │   ├── CollectionDamaged    what is on disk is not what was written
     │   └── ManifestMismatch     built with other models or other chunking
     ├── MemoryExceeded           a job needs more memory than it was allowed
@@ -115,6 +116,10 @@ class StoreBusy(StoreError):
 
 class StoreFull(StoreError):
     """There is not enough space left on the disk to go on safely."""
+
+
+class CollectionChanged(StoreError):
+    """The collection was changed, or rebuilt with other models, while it was read. Reading it again may go well."""
 
 
 class CollectionNotFound(StoreError):

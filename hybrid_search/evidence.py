@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from hybrid_search.asking import Request
+from hybrid_search.errors import CollectionChanged
 from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
 from hybrid_search.ranking.contributions import contributions
 from hybrid_search.ranking.expansion import expansion
@@ -105,6 +106,8 @@ def _of_leg(
     """
     places = {place: hit for place, hit in enumerate(hits) if hit.legs[leg] is not None}
     stored = reader.vectors(leg, [hit.passages[0].chunk_id for hit in places.values()])
+    if len(stored) < len(places):
+        raise CollectionChanged("The collection was changed while it was searched: chunks are gone. Search again.")
     weighted = reader.manifest.legs[leg].needs_idf
     while True:
         lacking = [dimension for dimension in query.indices.tolist() if dimension not in known] if weighted else []

@@ -175,8 +175,17 @@ def reopen(
     manifest: Manifest,
     settings: Settings,
     on_download: OnDownload | None = None,
+    *,
+    known: Iterable[Encoder] = (),
 ) -> Models:
     """The models that a collection was built with.
+
+    Args:
+        collection: its name.
+        manifest: what it was built with.
+        settings: where model files are kept, and what they run on.
+        on_download: told while files are fetched.
+        known: encoders made with the same settings, whose models are taken instead of loading them again.
 
     Raises:
         ModelError: this version has no card for one of them.
@@ -184,7 +193,8 @@ def reopen(
         ManifestMismatch: the files of a model have changed since.
     """
     encoders: dict[LegName, Encoder] = {}
-    loaded: dict[str, Encoder] = {}
+    wholes = [whole_of(encoder) for encoder in known]
+    loaded = {_key(whole.card, getattr(whole, "precision", "fp32")): whole for whole in wholes}
     for leg in in_order(manifest.legs):
         spec = manifest.legs[leg]
         try:
@@ -287,7 +297,7 @@ def encoder_of(
     if model.runtime == "engine":
         return Bm25Encoder(model)
     chosen = precision_of(model, precision or settings.precision)
-    key = f"{model.name} {chosen}"
+    key = _key(model, chosen)
     if key not in loaded:
         cache, threads, device = settings.cache_dir, settings.threads, settings.device
         found = load(model, cache_dir=cache, threads=threads, precision=chosen, device=device)
@@ -295,6 +305,10 @@ def encoder_of(
     whole = loaded[key]
     encoder = half(cast(HybridEncoder, whole), kind) if model.kind == "hybrid" else whole
     return capped(encoder, sparsity) if sparsity and _learned(model, kind) else encoder
+
+
+def _key(model: ModelCard, precision: Precision) -> str:
+    return f"{model.name} {precision}"
 
 
 def spec_of(encoder: Encoder) -> LegSpec:

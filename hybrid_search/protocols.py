@@ -114,6 +114,18 @@ class CollectionReader(Protocol):
     @property
     def manifest(self) -> Manifest: ...
 
+    @property
+    def lanes(self) -> int:
+        """Searches that are worth running side by side, beside an event loop that has to go on."""
+        ...
+
+    def outdated(self) -> bool:
+        """Whether a reader that is opened now would read something else; False where it reads what is there by itself.
+
+        It is asked before every search, so it takes microseconds.
+        """
+        ...
+
     def retrieve(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
     ) -> list[list[tuple[str, float]]]:

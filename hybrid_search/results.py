@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hybrid_search.types import LEGS, LegHit, LegName, Mode
+
+if TYPE_CHECKING:
+    from hybrid_search.context import Context
 
 Kind = Literal["literal", "expansion"]
 """Whether the query itself has a word that matches, or only its expansion."""
@@ -201,6 +204,15 @@ class Results:
 
     def __getitem__(self, place: int) -> DocumentHit:
         return self.hits[place]
+
+    def to_context(self, max_tokens: int, tokenizer: Any = None, citations: bool = True) -> Context:
+        """Pack the best passages into a text for a prompt, at most `max_tokens` long, with numbered citations.
+
+        What may count tokens, what is left out and what is merged: `context.to_context`.
+        """
+        from hybrid_search.context import to_context  # not needed to search, and it reads this module
+
+        return to_context(self, max_tokens, tokenizer, citations)
 
     def run_scores(self) -> list[float]:
         """For a run: a score of each hit that falls with its rank.

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hybrid_search.answering import Opened, answer
 from hybrid_search.asking import HYBRID, Options, Request, check_queries, legs_of
-from hybrid_search.errors import StoreError
+from hybrid_search.latest import Latest, Source, beside, opened
 from hybrid_search.legs import Retrieved, expanded, retrieved, weighed
 from hybrid_search.manifest import Manifest
-from hybrid_search.profiles import Models, check_same, open_place, reopen
+from hybrid_search.profiles import Models, open_place
 from hybrid_search.protocols import CollectionReader, Reranker, Store
 from hybrid_search.ranking.fusion import check_weights
 from hybrid_search.reranking import Rerankers
 from hybrid_search.results import Results, Term
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.types import LEGS, LegName, Mode, in_order
+from hybrid_search.types import LegName, Mode
 from hybrid_search.why import Why, follow
 
 if TYPE_CHECKING:
@@ -28,24 +28,26 @@ if TYPE_CHECKING:
 
 
 class Searcher:
-    """Searches one collection with the models it was built with.
+    """Searches one collection with the models it was built with. Safe in many threads; in a fork it refuses.
 
-    Safe to use from many threads; not across a fork. It answers from the collection as it was when opened.
+    It follows its collection: what another process publishes, or builds anew, is there for the next search.
     """
 
     def __init__(
-        self, collection: str, reader: CollectionReader, models: Models, settings: Settings | None = None
+        self,
+        collection: str,
+        reader: CollectionReader,
+        models: Models,
+        settings: Settings | None = None,
+        renew: Callable[[Opened], Opened] | None = None,
     ) -> None:
         self.collection = collection
-        self._reader = reader
-        self._encoders = models.encoders
-        self._shown = in_order({*LEGS, *models.encoders})
         self._rerankers = Rerankers(settings)
-        self._idf: dict[LegName, dict[int, float]] = {}
-        self._pid = os.getpid()
-        self._closed = False
-        self._threads = ThreadPoolExecutor(max_workers=len(self._shown), thread_name_prefix="encode")
+        self._threads = ThreadPoolExecutor(max_workers=max(2, len(models.encoders)), thread_name_prefix="encode")
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead")
+        self._beside = ThreadPoolExecutor(max_workers=reader.lanes, thread_name_prefix="asearch")
+        pools = (self._threads, self._ahead, self._beside)
+        self._latest = Latest(opened(collection, reader, models.encoders), renew, pools)
 
     @classmethod
     def open(
@@ -57,6 +59,7 @@ class Searcher:
         profile: str = "auto",
         sparse: str | None = None,
         dense: str | None = None,
+        follow: bool = True,
     ) -> Searcher:
         """Open a collection for searching; its models are loaded on the first search, or by `warm_up()`.
 
@@ -67,6 +70,8 @@ class Searcher:
             profile: refuse a collection that was built with another one; `auto` takes any.
             sparse: refuse a collection whose sparse leg has another model.
             dense: the same for the dense leg.
+            follow: search what the collection is at each search; False: in a folder, what it is now. Of a server's
+                collection no earlier state is kept.
 
         Raises:
             CollectionNotFound: the store has none of this name.
@@ -74,23 +79,23 @@ class Searcher:
             StoreUnavailable: the server does not answer.
         """
         settings = settings or load_settings()
-        reader = open_place(store, settings).reader(collection)
-        try:
-            check_same(collection, reader.manifest, profile, {"sparse": sparse, "dense": dense})
-            return cls(collection, reader, reopen(collection, reader.manifest, settings), settings)
-        except BaseException:
-            reader.close()
-            raise
+        place = open_place(store, settings)
+        source = Source(collection, place, settings, profile, {"sparse": sparse, "dense": dense})
+        first = source.open()
+        models = Models(first.reader.manifest.profile, first.encoders)
+        return cls(collection, first.reader, models, settings, source.open if follow else None)
 
     @property
     def manifest(self) -> Manifest:
-        return self._reader.manifest
+        """That of the last search, or from when it was opened."""
+        return self._latest.opened.reader.manifest
 
     def warm_up(self, mode: Mode = HYBRID, rerank: bool | str | None = None) -> None:
         """Load the models of a mode, and a re-ranker, now instead of on the first search."""
+        opened = self._latest.run(lambda opened: opened)
         self._rerankers.get(rerank)
-        for leg in legs_of(mode, self.manifest, self.collection)[1]:
-            self._encoders[leg].warm_up()
+        for leg in legs_of(mode, opened.reader.manifest, self.collection)[1]:
+            opened.encoders[leg].warm_up()
 
     def search(self, query: str, **options: Unpack[Options]) -> Results:
         """Find the k documents that answer a query best.
@@ -129,63 +134,63 @@ class Searcher:
         return self.search_many([query], **options)[0]
 
     async def asearch(self, query: str, **options: Unpack[Options]) -> Results:
-        """`search` in a thread, so that the event loop goes on."""
-        import asyncio  # a fifth of what this module takes to import, and no use to most
+        """`search` beside the event loop, which goes on: it is not kept waiting for longer than 5 ms.
 
-        return await asyncio.to_thread(self.search, query, **options)
+        Searches of one searcher that wait together take turns, which is as fast: each has all cores while it encodes.
+        Loading models and opening a collection take longer; `warm_up()` before the loop begins does both.
+        """
+        return (await self.asearch_many([query], **options))[0]
 
     def search_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
-        """`search` for many queries, one result a query, in order.
+        """`search` for many queries, one result a query, in order, all of one state of the collection.
 
-        They are encoded and retrieved in batches, and one batch is encoded while the answers to the one before it are
-        put together.
+        They are encoded in batches, each while the answers to the one before it are put together.
         """
-        request, reranker = self._asked(queries, options)
-        return [answer(found, request, self._opened(), reranker) for found in self._retrieved(queries, request)]
+        return self._latest.run(partial(self._answers, queries, options))
+
+    async def asearch_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
+        """`search_many` beside the event loop."""
+        return await beside(self._latest, self._beside, partial(self._answers, queries, options))
 
     def why(self, query: str, doc_id: str, **options: Unpack[Options]) -> Why:
         """Why a document is, or is not, in the list that `search` gives with the same options."""
-        request, reranker = self._asked([query], options)
-        [found] = self._retrieved([query], request)
-        request = weighed(request, query, found.rankings, found.vectors, self._encoders)
-        return follow(doc_id, found, request, self._opened(), reranker)
+        return self._latest.run(partial(self._why, query, doc_id, options))
+
+    async def awhy(self, query: str, doc_id: str, **options: Unpack[Options]) -> Why:
+        """`why` beside the event loop."""
+        return await beside(self._latest, self._beside, partial(self._why, query, doc_id, options))
 
     def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
         """What a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
-        self._require_open()
-        return expanded(query, leg, self._encoders, self.collection)
+        return self._latest.run(lambda opened: expanded(query, leg, opened.encoders, self.collection))
 
-    def _asked(self, queries: Sequence[str], options: Options) -> tuple[Request, Reranker | None]:
-        """What is asked, checked before anything is encoded, and the re-ranker for it."""
-        self._require_open()
+    def _answers(self, queries: Sequence[str], options: Options, opened: Opened) -> list[Results]:
+        request, reranker, found = self._found(queries, options, opened)
+        return [answer(one, request, opened, reranker) for one in found]
+
+    def _why(self, query: str, doc_id: str, options: Options, opened: Opened) -> Why:
+        request, reranker, [found] = self._found([query], options, opened)
+        request = weighed(request, query, found.rankings, found.vectors, opened.encoders)
+        return follow(doc_id, found, request, opened, reranker)
+
+    def _found(
+        self, queries: Sequence[str], options: Options, opened: Opened
+    ) -> tuple[Request, Reranker | None, Iterator[Retrieved]]:
+        """What is asked, checked before anything is encoded, the re-ranker for it, and the queries after retrieval."""
         request = Request(**options)
         check_queries(queries)
-        _, legs = legs_of(request.mode, self.manifest, self.collection)
-        check_weights(request.fixed_weights, legs if len(legs) > 1 else self._shown)
-        return request, self._rerankers.get(request.rerank) if queries else None
-
-    def _retrieved(self, queries: Sequence[str], request: Request) -> Iterator[Retrieved]:
-        """Each query with its vectors and the legs' rankings."""
-        mode, legs = legs_of(request.mode, self.manifest, self.collection)
-        encoders = {leg: self._encoders[leg] for leg in legs}
-        return retrieved(queries, request, mode, self._reader, encoders, self._threads, self._ahead)
-
-    def _opened(self) -> Opened:
-        return Opened(self.collection, self._reader, self._encoders, self._shown, self._idf)
+        mode, legs = legs_of(request.mode, opened.reader.manifest, self.collection)
+        check_weights(request.fixed_weights, legs if len(legs) > 1 else opened.shown)
+        reranker = self._rerankers.get(request.rerank) if queries else None
+        encoders = {leg: opened.encoders[leg] for leg in legs}
+        return request, reranker, retrieved(queries, request, mode, opened.reader, encoders, self._threads, self._ahead)
 
     def close(self) -> None:
-        self._closed = True
-        self._threads.shutdown(wait=False)
-        self._ahead.shutdown(wait=False)
-        self._reader.close()
+        """Let no search in any more; those that have begun end as ever."""
+        self._latest.close()
 
     def __enter__(self) -> Searcher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    def _require_open(self) -> None:
-        if self._closed or os.getpid() != self._pid:
-            why = "has been closed" if self._closed else f"was opened by process {self._pid}, of which this is a fork"
-            raise StoreError(f"The searcher of {self.collection!r} {why}. Open one here: Searcher.open(...).")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-from hybrid_search.answering import Opened, choose, documents
+from hybrid_search.answering import Opened, choose, documents, present
 from hybrid_search.asking import MAX_DEPTH, Request
 from hybrid_search.encoders.halves import whole_of
 from hybrid_search.legs import Retrieved, retrieve
@@ -136,10 +137,11 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
         depth = next(iter(places.values())).depth
         reason = f"Every leg has it below the depth of {depth:,}: {', '.join(near)}. A greater --depth hands it on."
         return end("below depth", reason, **facts)
-    last = rerank_documents(found.query, groups, opened.reader.payloads, reranker, request)
+    read = partial(present, opened)
+    last = rerank_documents(found.query, groups, read, reranker, request)
     rank, placed = next((r, p) for r, p in enumerate(last.documents, 1) if p.hits[0].doc_id == doc_id)
     facts.update(fused_rank=fused, rerank_score=placed.score, rank=rank)
-    chosen, folded = choose(last.documents, request, opened.reader.payloads)
+    chosen, folded = choose(last.documents, request, read)
     twin = next((first for first, ids in folded.items() if doc_id in ids), "")
     if twin:
         return end("folded", f"It says the same as {twin!r}, which stands for it.", folded_into=twin, **facts)

@@ -62,8 +62,8 @@ def test_terms_have_names_where_dimensions_are_hashes_too(films):
 
 
 def test_the_store_is_asked_for_its_own_inverse_frequencies(films):
-    reader = films._reader
-    [query] = films._encoders["bm25"].encode_queries(["shark nothingness"])
+    reader = films._latest.opened.reader
+    [query] = films._latest.opened.encoders["bm25"].encode_queries(["shark nothingness"])
     found = inverse_frequencies(reader, "bm25", query.indices.tolist())
     assert sorted(idf > 0 for idf in found.values()) == [False, True]  # no document has the other word
     [(dimension, idf)] = [(dimension, idf) for dimension, idf in found.items() if idf]
@@ -75,7 +75,7 @@ def test_the_store_is_asked_for_its_own_inverse_frequencies(films):
 
 def test_frequencies_that_are_out_of_date_are_asked_for_again(films):
     films.search("music", mode="bm25", explain=True)
-    known = films._idf["bm25"]
+    known = films._latest.opened.idf["bm25"]
     assert known
     wrong = dict.fromkeys(known, 0.5)
     known.update(wrong)
@@ -194,7 +194,7 @@ def test_tokens_that_a_model_did_not_read_are_counted(settings):
     indexer.index([Document("long", long), Document("short", "An island.")])
     with Searcher.open("long", settings=settings) as searcher:
         why = searcher.why("island", "long")
-        limit = searcher._encoders["dense"].card.max_tokens
+        limit = searcher._latest.opened.encoders["dense"].card.max_tokens
         assert why.legs["dense"].cut_tokens == 902 - limit
         assert searcher.why("island", "short").legs["dense"].cut_tokens == 0
     assert why.to_dict()["legs"]["dense"]["cut_tokens"] == 902 - limit

@@ -2,10 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -20,6 +16,7 @@ from hybrid_search.errors import (
 )
 from hybrid_search.indexer import Indexer
 from hybrid_search.legs import TIE_ROOM
+from hybrid_search.profiles import Models
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
@@ -166,7 +163,7 @@ def test_k_counts_documents_when_one_document_has_all_the_chunks(bm25):
         Document(f"small-{n:02}", f"One ocean, {n} long letters about copper and windows far away.") for n in range(12)
     ]
     searcher = bm25([crowd, *small], chunk_tokens=24)
-    assert searcher._reader.info().points > 300
+    assert searcher._latest.opened.reader.info().points > 300
     results = searcher.search("ocean river", k=10)
     assert len(results) == 10
     assert results[0].doc_id == "crowd"
@@ -282,14 +279,6 @@ def test_a_collection_with_one_leg_says_which_mode_it_was_searched_in(bm25):
         searcher.search("apples", mode="dense")
 
 
-def test_it_answers_from_the_collection_as_it_was_when_opened(bm25, settings):
-    searcher = bm25([Document("a", "red apples")])
-    Indexer.open("c", settings=settings).index([Document("b", "more apples")])
-    assert [hit.doc_id for hit in searcher.search("apples")] == ["a"]
-    with Searcher.open("c", settings=settings) as later:
-        assert len(later.search("apples")) == 2
-
-
 # ---------------------------------------------------------------- refusals
 
 
@@ -379,37 +368,6 @@ def test_a_closed_searcher_says_so(films, place, mode):
         searcher.search("music", mode=mode)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_fork_is_refused_instead_of_hanging(films, place):
-    code = """
-        import os, sys, warnings
-        warnings.simplefilter("ignore")
-        from hybrid_search.errors import StoreError
-        from hybrid_search.searcher import Searcher
-        from hybrid_search.settings import Settings
-        searcher = Searcher.open("films", settings=Settings(store=sys.argv[1], cache_dir=sys.argv[2]))
-        searcher.search("music")
-        child = os.fork()
-        if child == 0:
-            try:
-                searcher.search("music")
-            except StoreError as error:
-                os._exit(7 if "fork" in str(error) else 8)
-            os._exit(9)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert len(searcher.search("music")) == 10
-        sys.exit(code)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), place.store, str(place.cache_dir)],
-        timeout=60,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 7, done.stderr
-
-
 def test_other_models_than_the_manifests_are_refused_by_name(tmp_path):
     settings = Settings(store=str(tmp_path / "store"), cache_dir=tmp_path / "cache")
     Indexer.open("words", settings=settings, **BM25).index([Document("a", "a drummer")])
@@ -429,7 +387,8 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
     report = Indexer.open("one", settings=settings, chunk_tokens=16, **BM25).index([Document("a", words)])
     assert report.chunks > 20
     with Searcher.open("one", settings=settings, **BM25) as searcher:
-        reader, limits = searcher._reader, []
+        opened, limits = searcher._latest.opened, []
+        reader = opened.reader
 
         class Counting:
             def retrieve(self, requests, limit, where=None):
@@ -439,7 +398,7 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
             def __getattr__(self, name):
                 return getattr(reader, name)
 
-        searcher._reader = Counting()
-        assert len(searcher.search("drummer", k=10, depth=10)) == 1
+        watched = Searcher("one", Counting(), Models("custom", opened.encoders))
+        assert len(watched.search("drummer", k=10, depth=10)) == 1
     assert limits[0] == 10 + TIE_ROOM
     assert 40 + TIE_ROOM not in limits  # four times the depth, for more documents

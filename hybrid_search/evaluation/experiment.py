@@ -244,7 +244,7 @@ class _Job:
     def _searcher(self, collection: str) -> Searcher:
         """One for all modes of a collection, so that its models are loaded once; closed with `open`."""
         if collection not in self._searchers:
-            searcher = Searcher.open(collection, store=self.store, settings=self._settings)
+            searcher = Searcher.open(collection, store=self.store, settings=self._settings, follow=False)
             self._searchers[collection] = self.open.enter_context(searcher)
         return self._searchers[collection]
 

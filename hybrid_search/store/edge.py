@@ -51,11 +51,12 @@ class EdgeStore:
 
     def reader(self, name: str) -> EdgeReader:
         root = self.folder / check_name(name)
+        mark = generations.mark(root / "CURRENT")  # before it is read: what changes between the two is seen later
         lease = generations.lease(root) if root.is_dir() else None
         if lease is None:
             raise self._missing(name)
         try:
-            return EdgeReader(name, lease)
+            return EdgeReader(name, root, lease, mark)
         except BaseException:
             lease.release()
             raise
@@ -112,11 +113,23 @@ class EdgeStore:
 
 
 class EdgeReader:
-    """One published generation, open for searching."""
+    """One published generation, open for searching.
 
-    def __init__(self, name: str, lease: generations.Lease) -> None:
+    Args:
+        name: of the collection.
+        root: its folder.
+        lease: on the generation.
+        mark: of CURRENT when it named this generation, or before.
+    """
+
+    lanes = 1
+    """The engine holds the interpreter; more searches at once would only keep an event loop waiting for longer."""
+
+    def __init__(self, name: str, root: Path, lease: generations.Lease, mark: tuple[int, int, int]) -> None:
         self._name = name
         self._lease = lease
+        manifest = root / lease.folder.name / "manifest.json"  # replaced where legs change their names
+        self._marks = {root / "CURRENT": mark, manifest: generations.mark(manifest)}
         self.manifest, self._counts, _ = read_record(lease.folder)
         rebuild = f"Build it again from its sources: hybrid-search index SOURCE -c {name} --replace"
         damaged = generations.damaged_files(lease.folder)
@@ -140,6 +153,9 @@ class EdgeReader:
                 f"Collection {name!r} holds {found}, but {expected} were written: files in {lease.folder} are damaged. "
                 f"{rebuild}"
             )
+
+    def outdated(self) -> bool:
+        return any(generations.mark(file) != mark for file, mark in self._marks.items())
 
     def retrieve(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None

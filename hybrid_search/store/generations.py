@@ -100,6 +100,15 @@ def lease(root: Path) -> Lease | None:
         held.release()
 
 
+def mark(file: Path) -> tuple[int, int, int]:
+    """What tells a file from the one that replaces it, without reading it (2 µs); zeros where there is none."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
 def publish(root: Path, shard: Path, manifest: Mapping[str, Any], settle: Callable[[Path], None]) -> Path:
     """Copy a flushed shard into a new generation and point CURRENT at it. Interrupted, it leaves CURRENT as it was.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from uuid import UUID
 
-from hybrid_search.errors import CollectionDamaged, StoreError, StoreUnavailable
+from hybrid_search.errors import CollectionChanged, CollectionDamaged, StoreError, StoreUnavailable
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filters
@@ -34,6 +34,8 @@ class Ask(Protocol):
 class ServerReader:
     """One collection, for searching. When a rebuild with the same models takes its place, this one goes on with that.
 
+    What is written to it is there at once. Legs that are renamed or added are seen when it is opened again.
+
     Args:
         line: to the server.
         real: the version that the name stands for.
@@ -41,10 +43,16 @@ class ServerReader:
         resolve: tells the version that a name stands for now, or None.
     """
 
+    lanes = 4
+    """They wait for the network more than for the interpreter."""
+
     def __init__(self, line: Line, real: str, name: str, resolve: Callable[[str], str | None]) -> None:
         self._line, self._real, self._name, self._resolve = line, real, name, resolve
         self.manifest = manifest_of(line, real, name)
         self._known: set[str] = set()
+
+    def outdated(self) -> bool:
+        return False
 
     def retrieve(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
@@ -128,14 +136,14 @@ class ServerReader:
         """Take the version that the name stands for now, if it is of the same making; else the caller's error stands.
 
         Raises:
-            StoreError: it is of another making.
+            CollectionChanged: it is of another making.
         """
         real = self._resolve(self._name)
         if real is None or real == self._real:
             return
         manifest = manifest_of(self._line, real, self._name)
         if manifest.fingerprint() != self.manifest.fingerprint():
-            raise StoreError(
+            raise CollectionChanged(
                 f"Collection {self._name!r} in {self._line.location} was rebuilt with other models or other chunking "
                 "since it was opened. Open it again to search the new one."
             )

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from hybrid_search.errors import ConfigError, HybridSearchError, StoreError, StoreUnavailable
+from hybrid_search.errors import CollectionChanged, ConfigError, HybridSearchError, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -24,7 +24,7 @@ _MEANWHILE = " It may have been replaced or deleted meanwhile: open it again."
 _log = logging.getLogger(__name__)
 
 
-class Gone(StoreError):
+class Gone(CollectionChanged):
     """The server has no collection of this name, or not any more."""
 
 

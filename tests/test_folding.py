@@ -1,4 +1,4 @@
-from hybrid_search.ranking.folding import alike, shingles
+from hybrid_search.folding import alike, shingles
 
 TEXT = "The crew of a cargo ship in space is hunted by a creature that grows with every hour of the night."
 

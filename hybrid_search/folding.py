@@ -22,12 +22,12 @@ def shingles(text: str) -> frozenset[int]:
     return frozenset(map(hash, rows or ([tuple(words)] if words else [])))
 
 
-def alike(one: frozenset[int], other: frozenset[int]) -> bool:
-    """Whether two sets of shingles are of near-identical texts: their Jaccard similarity is at least `ALIKE`.
+def alike(one: frozenset[int], other: frozenset[int], share: float = ALIKE) -> bool:
+    """Whether two sets of shingles are of near-identical texts: their Jaccard similarity is at least `share`, 0..1.
 
     >>> alike(shingles("The quick brown fox jumps."), shingles("the quick brown fox JUMPS"))
     True
     """
-    if not one or min(len(one), len(other)) < ALIKE * max(len(one), len(other)):
+    if not one or min(len(one), len(other)) < share * max(len(one), len(other)):
         return False
-    return len(one & other) >= ALIKE * len(one | other)
+    return len(one & other) >= share * len(one | other)
