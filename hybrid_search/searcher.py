@@ -141,14 +141,14 @@ class Searcher:
         put together.
         """
         request, reranker = self._asked(queries, options)
-        return [answer(found, request, self._opened(), reranker) for found in self._retrieved(queries, request)]
+        return [answer(found, request, self.opened(), reranker) for found in self._retrieved(queries, request)]
 
     def why(self, query: str, doc_id: str, **options: Unpack[Options]) -> Why:
         """Why a document is, or is not, in the list that `search` gives with the same options."""
         request, reranker = self._asked([query], options)
         [found] = self._retrieved([query], request)
         request = weighed(request, query, found.rankings, found.vectors, self._encoders)
-        return follow(doc_id, found, request, self._opened(), reranker)
+        return follow(doc_id, found, request, self.opened(), reranker)
 
     def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
         """What a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
@@ -170,7 +170,9 @@ class Searcher:
         encoders = {leg: self._encoders[leg] for leg in legs}
         return retrieved(queries, request, mode, self._reader, encoders, self._threads, self._ahead)
 
-    def _opened(self) -> Opened:
+    def opened(self) -> Opened:
+        """What it has open, for those who need more than a search; never to be closed by them."""
+        self._require_open()
         return Opened(self.collection, self._reader, self._encoders, self._shown, self._idf)
 
     def close(self) -> None:
