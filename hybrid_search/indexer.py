@@ -14,10 +14,12 @@ from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import cutter
 from hybrid_search.intake import Source, accepted, beginning, open_source
+from hybrid_search.jobs import recorded
 from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.memory import Cap
 from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
+from hybrid_search.rehearsal import rehearse, remembered
 from hybrid_search.removing import removed
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
@@ -110,7 +112,7 @@ class Indexer:
             fields: which fields of a row are id, title and text.
             globs: of a folder only the files that match one of these.
             prune: remove documents that the source does not hold (any more). Skipped when a document failed.
-            dry_run: read and cut everything, encode and write nothing.
+            dry_run: read and cut everything, encode a few chunks to measure the pace, write nothing.
             workers: processes that encode; they are spawned, so a script needs `if __name__ == "__main__":`.
             max_memory: bytes that the job may hold, its workers included, mapped files not counted; None for no cap.
             on_progress: called at the beginning and after every batch.
@@ -138,16 +140,18 @@ class Indexer:
             documents = accepted(items, ledger, tally)
             first = beginning(documents, tally, sample=found is None and models.measuring)
             documents = chain(first, documents)
-            if dry_run:
-                for document in documents:
-                    tally.add(1, len(cut(document)))
-                return tally.report(dry_run=True)
             if found is None:
                 models = models.fitted(part.searchable for document in first for part in cut(document))
+            if dry_run:
+                with remembered(self._store, self.collection, replace=self._replace) as known:
+                    return rehearse(documents, cut, found.stamp_base() if found else "", models.encoders, known, tally)
             manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens)
-            with closing(
-                self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
-            ) as writer:
+            with (
+                closing(
+                    self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
+                ) as writer,
+                recorded(self._store.location, self.collection, tally),
+            ):
                 changed = stages.changes(documents, cut, writer.manifest.stamp_base(), writer, tally)
                 self._fill(stages.batches(changed, cut, writer, cap.budget), models, writer, tally, cap, workers)
                 # A replacement that an earlier run began may hold what the sources have lost since.

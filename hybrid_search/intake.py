@@ -71,7 +71,12 @@ def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) 
         elif earlier[0] == document.content_hash():
             tally.repeated += 1
         else:
-            tally.fail(origin, f"doc_id {document.doc_id!r} stands at {earlier[1]} too, with other content")
+            tally.fail(origin, conflict(document.doc_id, earlier[1]))
+
+
+def conflict(doc_id: str, elsewhere: str) -> str:
+    """Why the second document with an id fails."""
+    return f"doc_id {doc_id!r} stands at {elsewhere} too, with other content"
 
 
 def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> list[Document]:

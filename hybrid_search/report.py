@@ -60,11 +60,30 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a job would take, judged by a sample of its chunks.
+
+    Args:
+        tokens: to be encoded.
+        sampled: chunks that were encoded to measure this; 0 where there is nothing to do.
+        seconds: of encoding, on this machine as it is now.
+        memory_bytes: at its peak, mapped files not counted; None where the system does not tell.
+        disk_bytes: of what is added, once the job is at its end. A rebuild has the old one beside it meanwhile.
+    """
+
+    tokens: int
+    sampled: int
+    seconds: float
+    memory_bytes: int | None
+    disk_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class IndexReport:
     """What an index job did.
 
     Args:
-        documents: written (with `dry_run`: that would be read; unchanged ones are not told apart).
+        documents: written (with `dry_run`: that would be).
         chunks: of these.
         unchanged: documents that were there already.
         repeated: documents that the source holds more than once, word for word; indexed once.
@@ -73,6 +92,7 @@ class IndexReport:
         truncated: by leg, chunks that its model reads only in part.
         bytes_on_disk: of the whole collection; None on a server.
         tokens: that were encoded; 0 where no model counts them.
+        estimate: of a dry run: what the job would take.
     """
 
     collection: str
@@ -90,6 +110,7 @@ class IndexReport:
     bytes_on_disk: int | None = None
     dry_run: bool = False
     tokens: int = 0
+    estimate: Estimate | None = None
 
 
 @dataclass(slots=True)
@@ -170,6 +191,11 @@ class Tally:
         """Count, by leg, chunks that its model reads only in part."""
         for leg, count in more.items():
             self.truncated[leg] = self.truncated.get(leg, 0) + count
+
+    def now(self) -> Progress:
+        """Where the job stands."""
+        with self.lock:
+            return self._now(perf_counter() - self.started, ())
 
     def tell(self) -> None:
         if self.on_progress is None:

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from hybrid_search.cutting import Cutter, cut_off
 from hybrid_search.encoders.halves import encode
@@ -88,12 +88,16 @@ def stamp_of(document: Document, base: str) -> str:
     return blake2b(f"{document.content_hash()} {base}".encode(), digest_size=16).hexdigest()
 
 
-def changes(
-    documents: Iterable[Document], cut: Cutter, base: str, writer: CollectionWriter, tally: Tally
-) -> Iterator[Change]:
+class Known(Protocol):
+    """Whatever knows which documents are there: a writer, or a collection that is only read."""
+
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]: ...
+
+
+def changes(documents: Iterable[Document], cut: Cutter, base: str, known: Known, tally: Tally) -> Iterator[Change]:
     """The documents that are new or have changed; the others are counted."""
     for some in _groups(documents):
-        heads = writer.heads([document.doc_id for document in some])
+        heads = known.heads([document.doc_id for document in some])
         for document in some:
             stamp, old = stamp_of(document, base), heads.get(document.doc_id)
             if old is not None and old.stamp == stamp:
@@ -110,7 +114,7 @@ def batches(changed: Iterable[Change], cut: Cutter, writer: CollectionWriter, bu
     """
     batch, tokens = Batch([], []), 0
     for change in changed:
-        order = iter(_ordered(change, cut))
+        order = parts_of(change, cut)
         some, size = _taken(order, budget.tokens)
         if batch.parts and (tokens + size > budget.tokens or len(batch.parts) + len(some) > BATCH_CHUNKS):
             yield batch
@@ -215,7 +219,7 @@ def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield some
 
 
-def _ordered(change: Change, cut: Cutter) -> Iterator[Part]:
+def parts_of(change: Change, cut: Cutter) -> Iterator[Part]:
     """The parts of a document that is written at once: the head last."""
     first, *others = change.chunks
     for chunk in others:

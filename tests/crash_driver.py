@@ -21,7 +21,7 @@ import traceback
 from pathlib import Path
 
 STEPS = {
-    "edge.EdgeWriter": ["upsert", "delete", "publish", "heads", "close"],
+    "edge.EdgeWriter": ["upsert", "delete", "publish", "heads", "stamps", "flush", "close"],
     "shard.Shard": ["create", "load", "upsert", "delete", "flush", "close"],
     "generations": [
         "publish",
@@ -56,10 +56,9 @@ def count_texts(log):
     def counted(encode):
         @functools.wraps(encode)
         def encoded(self, texts, *rest, **options):
-            found = encode(self, texts, *rest, **options)
-            with Path(log).open("a") as file:
+            with Path(log).open("a") as file:  # first: what is killed meanwhile was work, too
                 file.write(f"{len(texts)}\n")
-            return found
+            return encode(self, texts, *rest, **options)
 
         return encoded
 
@@ -116,7 +115,8 @@ def run(job, settings):
 
     indexer = Indexer.open(job["collection"], settings=settings, replace=job.get("replace", False), **job["models"])
     report = indexer.index(job["source"], prune=job.get("prune", False))
-    assert not report.failed, report.failures
+    # Two documents of cranfield have no text.
+    assert all(failure.reason.startswith("no text") for failure in report.failures), report.failures
 
 
 def serve(store, cache, log):
@@ -169,7 +169,10 @@ if __name__ == "__main__":
     import hybrid_search.indexer
     import hybrid_search.searcher
     import hybrid_search.store.edge  # noqa: F401
+    from hybrid_search import stages
 
+    # Two batches are under way: what a kill may cost is 64 chunks.
+    stages.BATCH_CHUNKS = 32
     use_fakes()
     store, cache, what, *rest = sys.argv[1:]
     if what == "--search":

@@ -23,7 +23,7 @@ from tests.conftest import ROOT, with_fakes
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills the jobs as only POSIX can")
 
 BATCH = 64
-"""Chunks that a killed job may have to encode again."""
+"""Chunks that a killed job may have to encode again; so many are in the two batches that are under way."""
 
 FAKE = {"sparse": "fake/both", "dense": "fake/both", "legs": ["sparse", "dense", "bm25"], "chunk_tokens": 24}
 WORDS = ["river", "stone", "apple", "cloud", "winter", "garden", "copper", "window", "letter", "ocean", "velvet"]

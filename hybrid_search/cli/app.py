@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import hybrid_search
-from hybrid_search.cli import collections, demo, evaluate, explain, index, models, search, train
+from hybrid_search.cli import collections, demo, evaluate, explain, index, models, search, status, train
 from hybrid_search.cli.options import WithRerank
 from hybrid_search.cli.tui import command as tui
 from hybrid_search.cli.verb import Config, Debug, Store, given, verb
@@ -43,6 +43,7 @@ def _main(
 
 app.command("demo")(verb(demo.demo))
 app.command("index")(verb(index.index))
+app.command("status")(verb(status.status))
 app.command("search", cls=WithRerank)(verb(search.search))
 app.command("explain", cls=WithRerank)(verb(explain.explain))
 app.command("evaluate", cls=WithRerank)(verb(evaluate.evaluate))

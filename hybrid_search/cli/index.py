@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -68,8 +68,21 @@ def index(
             "Needs the extra 'watch'.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and cut everything, write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be done, and its time, memory and disk.")
+    ] = False,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait for another job on this collection.")] = 0.0,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes that encode.")] = 1,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory that the job may hold, such as 2GB (Linux).  [no cap]")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on a Ray cluster, into a Qdrant server: auto, HOST:PORT, or local for one on this machine.",
+        ),
+    ] = None,
     progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
 ) -> None:
     """Index files into a collection. What has not changed is skipped; run it again any time.
@@ -77,7 +90,10 @@ def index(
     Example: `hybrid-search index notes/ report.md -c notes`
     """
     from hybrid_search.corpus.fields import FieldMap
+    from hybrid_search.distributed import index_on_ray
     from hybrid_search.indexer import Indexer
+    from hybrid_search.memory import parse_size
+    from hybrid_search.profiles import Asked
 
     chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
     settings = given.settings(device=device_of(device))
@@ -106,6 +122,12 @@ def index(
         raise InvalidArgument(
             "--watch goes without --replace, --dry-run and stdin (-). Rebuild first, then follow with --watch."
         )
+    if ray is not None and (dry_run or watch or workers != 1 or max_memory):
+        raise InvalidArgument(
+            "--dry-run, --watch, --workers and --max-memory are for work on this machine; leave --ray out. "
+            "A cluster has as many workers as its CPUs or GPUs."
+        )
+    wanted_legs = None if legs is None else names(legs)
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
     indexer = Indexer.open(
         collection,
@@ -113,7 +135,7 @@ def index(
         profile=profile,
         sparse=sparse,
         dense=dense,
-        legs=None if legs is None else names(legs),
+        legs=wanted_legs,
         precision=chosen,
         sparsity=sparsity,
         chunk_tokens=chunk_tokens,
@@ -121,16 +143,31 @@ def index(
         replace=replace,
         wait_s=wait,
     )
+    how: dict[str, Any] = {"fields": fields, "globs": glob or (), "workers": workers}
+    how["max_memory"] = None if max_memory is None else parse_size(max_memory)
     if watch:
-        return follow_sources(indexer, sources, settings, progress, prune=prune, fields=fields, globs=glob or ())
+        return follow_sources(indexer, sources, settings, progress, prune=prune, **how)
     try:
         with watching(progress, collection=collection, sources=sources) as watchers:
-            report = indexer.index(
-                sources, fields=fields, globs=glob or (), prune=prune, dry_run=dry_run, **watchers._asdict()
-            )
+            if ray is not None:
+                report = index_on_ray(
+                    collection,
+                    sources,
+                    ray,
+                    asked=Asked(profile, {"sparse": sparse, "dense": dense}, wanted_legs, chosen, sparsity),
+                    chunk_tokens=chunk_tokens,
+                    overlap_tokens=overlap_tokens,
+                    replace=replace,
+                    prune=prune,
+                    fields=fields,
+                    globs=glob or (),
+                    settings=settings,
+                    **watchers._asdict(),
+                )
+            else:
+                report = indexer.index(sources, prune=prune, dry_run=dry_run, **how, **watchers._asdict())
     except KeyboardInterrupt:
-        less = " (leave out --replace, which would start over)" if replace else ""
-        note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}{less}.")
+        note(f"\nWhat was indexed so far is kept. Run the same command again to finish {collection!r}.")
         raise
     ended(progress, report)
     out.print(index_summary(report))

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hybrid_search.report import IndexReport
+from hybrid_search.cli.bar import spoken
+from hybrid_search.report import Estimate, IndexReport
 from hybrid_search.types import LEGS, in_order
 
 if TYPE_CHECKING:
@@ -41,12 +42,27 @@ def index_summary(report: IndexReport) -> RenderableType:
     if any(report.truncated.values()) and report.chunks:
         parts = (f"{leg} {count:,} ({count / report.chunks:.0%})" for leg, count in report.truncated.items() if count)
         rows.append(("chunks longer than the model reads", ", ".join(parts)))
+    if report.estimate is not None:
+        rows += _estimate(report.estimate)
     if report.bytes_on_disk is not None:
         rows.append(("on disk", f"{report.bytes_on_disk / 1e6:,.1f} MB"))
     grid = Table.grid(padding=(0, 2))
     for name, value in rows:
         grid.add_row(Text(name, style="dim"), value)
     return Group(Text.assemble((report.collection, "bold"), (f"  profile {report.profile}", "dim")), grid)
+
+
+def _estimate(told: Estimate) -> list[tuple[str, str]]:
+    if not told.sampled:
+        return [("to encode", "nothing: all of it is there already")]
+    memory = "" if told.memory_bytes is None else f"about {told.memory_bytes / 1e6:,.0f} MB"
+    rows = [
+        ("to encode", f"{told.tokens:,} tokens"),
+        ("would take", f"about {spoken(told.seconds)} (judged by {told.sampled:,} chunks)"),
+        ("memory", memory or "cannot be told on this system"),
+        ("disk", f"about {told.disk_bytes / 1e6:,.0f} MB more"),
+    ]
+    return rows
 
 
 def failures(report: IndexReport) -> RenderableType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_so
 from hybrid_search.errors import MissingExtra
 from hybrid_search.types import Document, Failure
 
-__all__ = ["FieldMap", "count_documents", "read"]
+__all__ = ["FieldMap", "count_documents", "read", "read_file"]
 
 _DEFAULT_FIELDS = FieldMap()
 _BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
@@ -32,6 +33,8 @@ def read(
     stdin: IO[bytes] | None = None,
 ) -> Iterator[Document | Failure]:
     """Stream the documents of files and folders; what cannot become one comes as a Failure in its place.
+
+    So does, after its documents, a file that changed or went away while it was read.
 
     The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, and with the extra
     `documents` `.pdf .docx .html .htm .ipynb`. Anything else given by name is plain text, or source code. `-` is stdin:
@@ -72,15 +75,54 @@ def _documents(
         for found in find(sources, globs):
             if isinstance(found, Failure):
                 yield found
-                continue
-            if found.origin == STDIN:
+            elif found.origin == STDIN:
                 yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)
-                continue
-            try:
-                with found.path.open("rb") as stream:
-                    yield from _file(stream, found, fields, convert)
-            except OSError as error:
-                yield Failure(found.origin, f"cannot be read: {error.strerror or error}")
+            else:
+                yield from _one_ahead(_read(found, fields, convert))
+
+
+def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[Document | Failure]:
+    """Stream the documents of one file that `find` has found, as `read` does."""
+    with Converter() as convert:
+        yield from _one_ahead(_read(found, fields, convert))
+
+
+def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Document | Failure]:
+    try:
+        with found.path.open("rb") as stream:
+            before = os.fstat(stream.fileno())
+            yield from _file(stream, found, fields, convert)
+        change = _change(found, before)
+        if change is not None:
+            yield change
+    except OSError as error:
+        yield Failure(found.origin, f"cannot be read: {error.strerror or error}")
+
+
+def _one_ahead(items: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
+    """Each one when the next has been read: a file of one document then is closed before that is worked on."""
+    held = next(items, None)
+    for item in items:
+        if held is not None:
+            yield held
+        held = item
+    if held is not None:
+        yield held
+
+
+def _change(found: FoundFile, before: os.stat_result) -> Failure | None:
+    """What is wrong where the file is no longer the one that was read, or not as it was when reading began."""
+    try:
+        after = found.path.stat()
+    except FileNotFoundError:
+        return Failure(found.origin, "was removed while it was read; what could be read is indexed. Run it again")
+    if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and os.path.samestat(before, after):
+        return None
+    return Failure(
+        found.origin,
+        "changed while it was read, so old and new may be mixed, and what came late is missing; what was read is "
+        "indexed. Run it again",
+    )
 
 
 def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Document | Failure]:

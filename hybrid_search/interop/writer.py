@@ -47,18 +47,23 @@ def writing(path: Path, manifest: Manifest) -> Iterator[Callable[[EncodedRows], 
     dictionaries = ["doc_id", "title", "origin", "metadata"]
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     held: list[Any] = []
+    size = 0
 
     def put(rows: EncodedRows) -> None:
+        nonlocal size
         held.append(_record_batch(pa, schema, manifest, rows))
-        if sum(map(len, held)) >= GROUP_ROWS or sum(batch.nbytes for batch in held) >= GROUP_BYTES:
+        size += held[-1].nbytes
+        if sum(map(len, held)) >= GROUP_ROWS or size >= GROUP_BYTES:
             flush()
 
     def flush() -> None:
+        nonlocal size
         if held:
             with _disk(path):
                 table = pa.Table.from_batches(held, schema)
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
             held.clear()
+            size = 0
 
     try:
         with _disk(path):

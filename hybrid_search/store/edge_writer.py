@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from filelock import FileLock
 
@@ -117,13 +118,19 @@ class EdgeWriter:
             self._optimize()
         whole = self._shard.counts(manifest)
         counts = {**whole, "documents": self._shard.count(heads=True)}
+        self._shard.reopen()
+
+        def names(copy: Shard) -> Iterator[tuple[UUID, str]]:
+            for place, (point, payload) in enumerate(copy.scroll(["chunk_id"])):
+                if place % OPTIMIZE_EVERY == OPTIMIZE_EVERY - 1:
+                    copy.reopen()
+                yield point, payload["chunk_id"]
 
         def settle(path: Path) -> None:
             copy = Shard.load(path)
             try:
                 found = copy.counts(manifest)
-                points = copy.scroll(["chunk_id"])
-                write_names(path.parent / "names", ((point, payload["chunk_id"]) for point, payload in points))
+                write_names(path.parent / "names", names(copy))
             finally:
                 copy.close()
             if found != whole:

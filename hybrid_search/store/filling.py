@@ -10,6 +10,7 @@ from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import CollectionInfo, Head
 from hybrid_search.store.schema import (
     FIXED_FIELDS,
+    MAX_INDEXED_FIELDS,
     FieldType,
     being_built,
     check_points,
@@ -70,7 +71,16 @@ class ServerWriter:
         self.manifest = found
         schema = line.ask(lambda client: client.get_collection(real)).payload_schema
         self._fields: dict[str, FieldType] = {path: field_kind(index) for path, index in schema.items()}
-        self._index({path: kind for path, kind in FIXED_FIELDS.items() if path not in self._fields})
+        self.index(FIXED_FIELDS)
+
+    def index(self, fields: Mapping[str, FieldType]) -> None:
+        """Make the indexes of fields that are not there, or that were of integers and are of floats."""
+        for path, kind in fields.items():
+            have = self._fields.get(path)
+            room = len(self._fields) < MAX_INDEXED_FIELDS + len(FIXED_FIELDS)
+            if (have is None and room) or (have, kind) == ("integer", "float"):
+                index_field(self._line, self._real, path, kind)
+                self._fields[path] = kind
 
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
         wanted = [chunk_id_of(doc_id, 0) for doc_id in doc_ids]
@@ -89,7 +99,7 @@ class ServerWriter:
         from qdrant_client import models
 
         check_points(points, self.manifest)
-        self._index(new_fields(points, self._fields))
+        self.index(new_fields(points, self._fields))
         records = [
             models.PointStruct(
                 id=str(point.point_id),
@@ -178,11 +188,6 @@ class ServerWriter:
     def close(self) -> None:
         """End what still waits for the server. The client belongs to the store."""
         self._line.hang_up()
-
-    def _index(self, fields: Mapping[str, FieldType]) -> None:
-        for path, kind in fields.items():
-            index_field(self._line, self._real, path, kind)
-            self._fields[path] = kind
 
     def _in_batches(self, write: Callable[[QdrantClient, list[Any]], object], records: list[Any]) -> None:
         for start in range(0, len(records), UPSERT_BATCH):

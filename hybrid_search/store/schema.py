@@ -203,6 +203,13 @@ def present_vectors(point: Point, manifest: Manifest) -> dict[str, Vector]:
     return {names[leg]: vector for leg, vector in point.vectors.items() if is_present(vector)}
 
 
+def present_bytes(vector: Vector) -> int:
+    """About how much of the disk a vector takes: a sparse one is kept in storage and in the index."""
+    if isinstance(vector, SparseVector):
+        return 16 * len(vector.indices)
+    return int(vector.nbytes + vector.nbytes // 4)  # and its links in the graph
+
+
 def vector_name(leg: LegName, manifest: Manifest) -> str:
     """The name in the store of a leg's vectors; InvalidArgument where the collection has no such leg."""
     if leg not in manifest.legs:

@@ -114,9 +114,11 @@ class Shard:
     def index_field(self, path: str, kind: str) -> None:
         import qdrant_edge as q
 
-        # Of doc_id every value is another one: an index in memory would grow with the collection.
-        cold = q.KeywordIndexParams(memory=q.Memory.Cold) if kind == "keyword" else None
-        schema = cold or getattr(q.PayloadSchemaType, kind.capitalize())
+        # On the disk: of doc_id, for one, every value is another one, and the index would grow with the collection.
+        cold: Any = {"memory": q.Memory.Cold}
+        if kind == "integer":
+            cold |= {"lookup": True, "range": True}
+        schema = getattr(q, f"{kind.capitalize()}IndexParams")(**cold)
         self._update(q.UpdateOperation.create_field_index(path, schema))
 
     def indexed_fields(self) -> dict[str, Any]:
@@ -263,6 +265,14 @@ class Shard:
     def optimize(self) -> None:
         with self._using():
             self._shard.optimize()
+
+    def reopen(self) -> None:
+        """Let go of the files that have been read so far, whose pages count as this process's memory."""
+        import qdrant_edge as q
+
+        with self._using():
+            self._shard.close()
+            self._shard = q.EdgeShard.load(str(self._path))
 
     def close(self) -> None:
         with self._closing:

@@ -321,3 +321,33 @@ def test_the_profile_that_was_chosen_is_said_before_the_work(run, jsonl, monkeyp
     assert done.err.startswith("profile ")
     assert "the model hub does not answer" in done.err
     assert run("index", file, "-c", "c", "--progress", "none").err == ""
+
+
+def test_a_source_that_changes_while_it_is_read_is_named_and_the_next_run_is_whole(run, jsonl, monkeypatch):
+    from hybrid_search.corpus import readers
+
+    file = jsonl([{"_id": f"d{n}", "text": f"apples {n}"} for n in range(50)])
+    real = readers.read_jsonl
+
+    def changing(*arguments, **options):
+        yield from real(*arguments, **options)
+        with file.open("a") as stream:
+            stream.write('{"_id": "late", "text": "late apples"}\n')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(readers, "read_jsonl", changing)
+        done = index(run, file, "-c", "c")
+    assert done.code == 4
+    assert f"{file}: changed while it was read" in done.err
+    assert "Run it again" in done.err
+    assert len(searched("apples", k=100)) == 50
+    assert index(run, file, "-c", "c").code == 0
+    assert "late" in searched("apples", k=100)
+
+
+def test_a_ray_cluster_needs_a_server_to_write_to(run, jsonl):
+    corpus = jsonl([{"_id": "a", "text": "apples"}])
+    done = run("index", corpus, "-c", "c", "--ray", "local")
+    assert done.code == 2
+    assert "Ray's workers write to a Qdrant server: --store http://" in " ".join(done.err.split())
+    assert run("index", corpus, "-c", "c", "--ray", "local", "--dry-run").code == 2

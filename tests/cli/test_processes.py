@@ -249,6 +249,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=False)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_keeps_what_was_written_and_the_next_run_finishes(start, small_disk, jsonl, environment):
     disk, grow = small_disk
     noise = np.random.default_rng(0)

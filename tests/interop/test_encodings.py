@@ -21,9 +21,10 @@ from hybrid_search.errors import (
     StoreError,
     StoreFull,
 )
-from hybrid_search.indexer import BEGUN, Indexer
+from hybrid_search.indexer import Indexer
 from hybrid_search.interop import encodings, reader, writer
 from hybrid_search.searcher import Searcher
+from hybrid_search.stages import BEGUN
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.types import Document, Point, chunk_id_of
 from tests.store.conftest import in_memory

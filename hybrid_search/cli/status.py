@@ -1,0 +1,77 @@
+"""`hybrid-search status`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from hybrid_search.cli.bar import spoken
+from hybrid_search.cli.options import choice
+from hybrid_search.cli.verb import given, note, out
+
+if TYPE_CHECKING:
+    from hybrid_search.jobs import Job
+
+_COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
+
+
+def status(
+    collection: Annotated[
+        str | None, typer.Option("-c", "--collection", metavar="NAME", help="Only the jobs of this one, all kept.")
+    ] = None,
+    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
+) -> None:
+    """Show how far index jobs are, and how the last ones ended: of each collection the last one.
+
+    Example: `hybrid-search status -c notes`
+    """
+    from hybrid_search.jobs import recent
+    from hybrid_search.profiles import open_place
+
+    choice(format, ("table", "json"), "--format")
+    location = open_place(None, given.settings()).location
+    jobs = recent(location, collection)
+    if format == "json":
+        typer.echo(json.dumps([asdict(job) for job in jobs]))
+    for job in jobs if format == "table" else ():
+        out.print(_told(job), soft_wrap=True)
+    if not jobs:
+        of = f" of {collection!r}" if collection else ""
+        note(f"No index job{of} has been recorded in {location}.")
+
+
+def _told(job: Job) -> Text:
+    """A few lines on one job."""
+    done = job.documents + job.unchanged + job.failed
+    of = "" if job.total is None else f" of {job.total:,} ({min(1.0, done / max(1, job.total)):.0%})"
+    lines = [
+        f"{done:,}{of} documents, {job.chunks:,} chunks written, {job.unchanged:,} unchanged, {job.failed:,} failed"
+    ]
+    if job.state == "running":
+        pace = f"{job.tokens / job.seconds:,.0f} tokens/s" if job.tokens and job.seconds else ""
+        left = "" if job.eta_s is None else f"{spoken(job.eta_s)} left"
+        lines.append(
+            ", ".join(part for part in (f"at work for {spoken(job.seconds)}", pace, left, job.current) if part)
+        )
+        lines.append(f"process {job.pid} on {job.host}, last heard of {_ago(job.updated)}")
+    else:
+        lines.append(f"began {_ago(job.started)}, took {spoken(job.seconds)}: {job.command}")
+    if job.message:
+        lines.append(job.message)
+    if job.state == "interrupted":
+        lines.append(f"{job.saved:,} documents were saved by then. The same command goes on where it stopped.")
+    head = Text.assemble((job.collection, "bold"), "  ", (job.state, _COLOURS[job.state]))
+    return Text("\n").join([head, *(Text(f"  {line}") for line in lines)])
+
+
+def _ago(moment: str) -> str:
+    try:
+        seconds = (datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds()
+    except ValueError:
+        return "at an unknown time"
+    return f"{spoken(max(0.0, seconds))} ago"

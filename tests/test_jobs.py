@@ -1,0 +1,127 @@
+"""The journal of index jobs, as another process finds it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hybrid_search import jobs
+from hybrid_search.errors import CorpusError
+from hybrid_search.indexer import Indexer
+from hybrid_search.jobs import Job, journal_file, recent
+from hybrid_search.report import Tally
+from hybrid_search.settings import Settings
+from hybrid_search.types import Document
+
+BM25 = {"legs": ["bm25"]}
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(store=str(tmp_path / "store"))
+
+
+def documents(count):
+    return [Document(f"d{n}", f"stone river number{n}") for n in range(count)]
+
+
+def test_a_finished_job_is_told_with_its_counts(settings):
+    Indexer.open("c", settings=settings, **BM25).index([*documents(5), Document("bad", " ")])
+    (job,) = recent(settings.store)
+    assert isinstance(job, Job)
+    assert (job.collection, job.state, job.documents, job.failed, job.total) == ("c", "finished", 5, 1, 6)
+    assert (job.pid, job.saved, job.message) == (os.getpid(), 5, "")
+    assert job.started <= job.updated
+
+
+def test_a_job_at_work_is_running_and_an_interrupted_one_says_so(settings):
+    seen = []
+
+    def stop(progress):
+        if progress.documents:
+            seen.extend(recent(settings.store))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Indexer.open("c", settings=settings, **BM25).index(documents(5), on_progress=stop)
+    assert [job.state for job in seen] == ["running"]
+    (job,) = recent(settings.store)
+    assert (job.state, job.documents) == ("interrupted", 5)
+
+
+def test_a_failure_is_told_with_its_reason(settings, monkeypatch):
+    def broken(*_):
+        raise CorpusError("the tape tore")
+
+    monkeypatch.setattr("hybrid_search.stages.write", broken)
+    with pytest.raises(CorpusError):
+        Indexer.open("c", settings=settings, **BM25).index(documents(5))
+    (job,) = recent(settings.store)
+    assert (job.state, job.message) == ("failed", "CorpusError: the tape tore")
+
+
+KILLED = """
+import sys
+from hybrid_search.indexer import Indexer
+from hybrid_search.types import Document
+
+def endless():
+    n = 0
+    while True:
+        yield Document(f"d{n}", f"stone river number{n}")
+        n += 1
+        if n % 200 == 0:
+            print(n, flush=True)
+
+Indexer.open("c", store=sys.argv[1], legs=["bm25"]).index(endless())
+"""
+
+
+def test_a_killed_job_is_interrupted_and_nothing_else_is(settings):
+    child = subprocess.Popen([sys.executable, "-c", KILLED, settings.store], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    try:
+        child.stdout.readline()
+        deadline = time.monotonic() + 30
+        while not (told := recent(settings.store)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [(job.state, job.pid) for job in told] == [("running", child.pid)]
+        child.send_signal(signal.SIGKILL)
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    assert [job.state for job in recent(settings.store)] == ["interrupted"]
+    assert Indexer.open("c", settings=settings, **BM25).index(documents(5)).documents + 0 <= 5
+    assert [job.state for job in recent(settings.store)] == ["finished"]
+    assert [job.state for job in recent(settings.store, "c")] == ["finished", "interrupted"]
+
+
+def test_of_each_collection_the_last_job_is_told_and_old_ones_are_forgotten(settings, monkeypatch):
+    monkeypatch.setattr(jobs, "KEPT_JOBS", 3)
+    for _ in range(5):
+        Indexer.open("c", settings=settings, **BM25).index(documents(2))
+    Indexer.open("e", settings=settings, **BM25).index(documents(1))
+    assert [(job.collection, job.number) for job in recent(settings.store)] == [("e", 6), ("c", 5)]
+    assert [job.number for job in recent(settings.store, "c")] == [5, 4, 3]
+
+
+def test_what_cannot_be_written_stops_no_job(settings, tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "jobs.sqlite").write_bytes(b"no database at all, but long enough to be taken for one" * 20)
+    assert Indexer.open("c", settings=settings, **BM25).index(documents(2)).documents == 2
+
+
+def test_nothing_is_known_of_a_place_that_is_not_there(tmp_path):
+    assert recent(str(tmp_path / "nowhere")) == []
+    assert journal_file("the Qdrant client") is None
+    assert str(journal_file("http://127.0.0.1:6333")).endswith("jobs.sqlite")
+
+
+def test_a_tally_tells_where_it_stands_without_being_watched():
+    tally = Tally("c", "custom", "", 3, None)
+    tally.add(1, 2)
+    assert (tally.now().documents, tally.now().chunks, tally.now().total) == (1, 2, 3)
