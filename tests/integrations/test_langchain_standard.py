@@ -11,7 +11,8 @@ from hybrid_search import Indexer
 from hybrid_search.integrations.langchain import HybridSearchRetriever, HybridSearchVectorStore
 from hybrid_search.store.server import ServerStore
 
-pytestmark = pytest.mark.asyncio
+# The mark is for the coroutines among the inherited tests; pytest-asyncio warns of every other one that has it.
+pytestmark = [pytest.mark.asyncio, pytest.mark.filterwarnings("ignore:The test .* is marked with")]
 
 FAKES = {"sparse": "fake/both", "dense": "fake/both"}
 
@@ -41,12 +42,6 @@ class TestRetriever(RetrieversIntegrationTests):
 class TestVectorStore(VectorStoreIntegrationTests):
     """The suite's embeddings are not given: the models are the collection's own, and an embedding is refused."""
 
-    @pytest.fixture
-    def vectorstore(self, settings, fakes):
-        return HybridSearchVectorStore("notes", settings=settings, **FAKES)
-
-
-class TestVectorStoreOfTheBundledModel(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, settings, bundled):
         return HybridSearchVectorStore("notes", settings=settings, profile="bundled")
