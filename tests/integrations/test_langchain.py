@@ -20,7 +20,7 @@ from langchain_core.load import dumps, loads
 from hybrid_search import Indexer, Searcher, reranking
 from hybrid_search.encoders import catalog
 from hybrid_search.errors import CollectionNotFound, CorpusError, FilterError, InvalidArgument, UnknownModel
-from hybrid_search.integrations import collection as live_collections
+from hybrid_search.integrations import live as live_collections
 from hybrid_search.integrations.langchain import (
     CrossEncoderCompressor,
     HybridSearchRetriever,
@@ -418,7 +418,10 @@ def test_everything_can_be_deleted_and_the_store_be_filled_again(notes):
     assert ids(notes.get_by_ids(["1", "2"])) == ["1", "2"]
     assert asyncio.run(notes.adelete()) is True
     assert notes.similarity_search("a") == []
+    assert notes.similarity_search("a", filter={"year": 1984}) == []  # no document has the field: there is none
     notes.add_texts(["c"], ids=["1"])
+    with pytest.raises(FilterError, match="year"):
+        notes.similarity_search("a", filter={"year": 1984})
     assert [d.page_content for d in notes.similarity_search("a", k=4)] == ["c"]
 
 

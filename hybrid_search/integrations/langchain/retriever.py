@@ -10,9 +10,9 @@ from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
 from hybrid_search.asking import RERANK_DEPTH, Options
-from hybrid_search.integrations.collection import LiveCollection, chosen
 from hybrid_search.integrations.langchain.documents import OPTIONS, options_of, passage_document
 from hybrid_search.integrations.langchain.remade import Remade
+from hybrid_search.integrations.live import LiveCollection, chosen
 from hybrid_search.ranking.fusion import RRF_K
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 import numpy as np
@@ -16,14 +16,14 @@ from typing_extensions import Self
 
 from hybrid_search.answering import Opened
 from hybrid_search.asking import Options
-from hybrid_search.errors import CollectionNotFound, InvalidArgument
-from hybrid_search.integrations.collection import LiveCollection, Place, chosen, dense_leg, documents_of, nearest
+from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument
 from hybrid_search.integrations.langchain.documents import (
     options_of,
     passage_document,
     taken_document,
     written_document,
 )
+from hybrid_search.integrations.live import LiveCollection, Place, chosen, dense_leg, documents_of, nearest
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import DenseEncoder
 from hybrid_search.ranking.diversity import marginally_relevant
@@ -33,6 +33,8 @@ from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import DenseVector, LegName
 from hybrid_search.types import Document as Written
+
+T = TypeVar("T")
 
 WAIT_S = 60.0
 """How long a write waits for another process that writes to the same collection."""
@@ -188,11 +190,9 @@ class HybridSearchVectorStore(VectorStore):
 
         A text longer than a chunk has as many spaces or line ends where it was cut as white space was there.
         """
-        try:
-            with self._live.use() as searcher:
-                return [written_document(found) for found in documents_of(searcher.opened().reader, ids).values()]
-        except CollectionNotFound:
-            return []
+        return self._ask(
+            lambda _, opened: [written_document(found) for found in documents_of(opened.reader, ids).values()]
+        )
 
     def similarity_search(self, query: str, k: int = 4, **options: Any) -> list[Document]:
         """The k documents that answer a query best.
@@ -211,13 +211,12 @@ class HybridSearchVectorStore(VectorStore):
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **options: Any) -> list[Document]:
         """The k documents whose chunks are nearest to a vector in the dense leg; see `embeddings`."""
         wanted, passages = self._wanted(k, options)
-        try:
-            with self._live.use() as searcher:
-                opened = searcher.opened()
-                results = nearest(opened, _dense(opened), embedding, wanted)
-                return [document for document, _ in _told(results, opened, passages)]
-        except CollectionNotFound:
-            return []
+
+        def found(_: Searcher, opened: Opened) -> list[Document]:
+            results = nearest(opened, _dense(opened), embedding, wanted)
+            return [document for document, _ in _told(results, opened, passages)]
+
+        return self._ask(found)
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
@@ -229,57 +228,62 @@ class HybridSearchVectorStore(VectorStore):
         different alone.
         """
         wanted, passages = self._wanted(max(k, fetch_k), options)
-        try:
-            with self._live.use() as searcher:
-                opened = searcher.opened()
-                leg = _dense(opened)
-                results = searcher.search(query, **wanted)
-                vector = _encoder(opened).encode_queries([query])[0]
-                return _diverse(results, opened, leg, vector, k, lambda_mult, passages)
-        except CollectionNotFound:
-            return []
+
+        def found(searcher: Searcher, opened: Opened) -> list[Document]:
+            leg = _dense(opened)
+            results = searcher.search(query, **wanted)
+            vector = _encoder(opened).encode_queries([query])[0]
+            return _diverse(results, opened, leg, vector, k, lambda_mult, passages)
+
+        return self._ask(found)
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
     ) -> list[Document]:
         """The same for the documents that are nearest to a vector in the dense leg."""
         wanted, passages = self._wanted(max(k, fetch_k), options)
-        try:
-            with self._live.use() as searcher:
-                opened = searcher.opened()
-                leg = _dense(opened)
-                results = nearest(opened, leg, embedding, wanted)
-                return _diverse(results, opened, leg, np.asarray(embedding, np.float32), k, lambda_mult, passages)
-        except CollectionNotFound:
-            return []
+
+        def found(_: Searcher, opened: Opened) -> list[Document]:
+            leg = _dense(opened)
+            results = nearest(opened, leg, embedding, wanted)
+            return _diverse(results, opened, leg, np.asarray(embedding, np.float32), k, lambda_mult, passages)
+
+        return self._ask(found)
 
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Scores in 0..1: see `relevance`."""
         kwargs.pop("score_threshold", None)
-        return [(document, relevance) for document, relevance in self._relevant(query, k, kwargs)]
+        wanted, passages = self._wanted(k, kwargs)
+
+        def found(searcher: Searcher, opened: Opened) -> list[tuple[Document, float]]:
+            results = searcher.search(query, **wanted)
+            told = _told(results, opened, passages)
+            return [(document, relevance(hit, results, wanted, searcher.manifest)) for document, hit in told]
+
+        return self._ask(found)
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         return await run_in_executor(None, self._similarity_search_with_relevance_scores, query, k, **kwargs)
 
-    def _relevant(self, query: str, k: int, options: dict[str, Any]) -> list[tuple[Document, float]]:
-        wanted, passages = self._wanted(k, options)
-        try:
-            with self._live.use() as searcher:
-                results = searcher.search(query, **wanted)
-                told = _told(results, searcher.opened(), passages)
-                return [(document, relevance(hit, results, wanted, searcher.manifest)) for document, hit in told]
-        except CollectionNotFound:
-            return []
-
     def _found(self, query: str, k: int, options: dict[str, Any]) -> list[tuple[Document, DocumentHit]]:
         wanted, passages = self._wanted(k, options)
+        return self._ask(lambda searcher, opened: _told(searcher.search(query, **wanted), opened, passages))
+
+    def _ask(self, found: Callable[[Searcher, Opened], list[T]]) -> list[T]:
+        """What is found in the collection as it is now: nothing where it is not there, or is empty."""
         try:
             with self._live.use() as searcher:
-                return _told(searcher.search(query, **wanted), searcher.opened(), passages)
+                opened = searcher.opened()
+                try:
+                    return found(searcher, opened)
+                except FilterError:  # where there is no document, no document has the fields of a filter
+                    if opened.reader.info().documents:
+                        raise
+                    return []
         except CollectionNotFound:
             return []
 

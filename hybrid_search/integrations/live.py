@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NoReturn
@@ -141,6 +141,10 @@ class LiveCollection:
             if self._store is None:
                 self._store = open_place(self._place, self.settings)
             return self._store
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # it may not have been made to its end, or the interpreter is going
+            self.renew()
 
     def __deepcopy__(self, memo: object) -> LiveCollection:
         return self
