@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hybrid_search.indexer import Indexer
     from hybrid_search.interop.encodings import load_encodings, save_encodings
     from hybrid_search.manifest import Sparsity
+    from hybrid_search.removing import remove_documents
     from hybrid_search.report import IndexReport
     from hybrid_search.results import DocumentHit, Results
     from hybrid_search.searcher import Searcher
@@ -45,6 +46,7 @@ _HOME = {
     "follow": "following",
     "join_leg": "changing",
     "load_encodings": "interop.encodings",
+    "remove_documents": "removing",
     "save_encodings": "interop.encodings",
     "swap_legs": "changing",
 }
@@ -66,6 +68,7 @@ __all__ = [
     "follow",
     "join_leg",
     "load_encodings",
+    "remove_documents",
     "save_encodings",
     "swap_legs",
 ]

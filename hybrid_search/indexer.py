@@ -12,7 +12,7 @@ from time import perf_counter
 from hybrid_search import stages
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.cutting import batched, cutter
+from hybrid_search.cutting import cutter
 from hybrid_search.intake import Source, accepted, beginning, open_source
 from hybrid_search.jobs import recorded
 from hybrid_search.manifest import Precision, Sparsity
@@ -20,10 +20,11 @@ from hybrid_search.memory import Cap
 from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.rehearsal import Remembered, rehearse, remembered
+from hybrid_search.removing import removed
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
-from hybrid_search.types import LegName, chunk_id_of
+from hybrid_search.types import LegName
 from hybrid_search.workers import check_workers, encoded_by_workers
 
 SAVE_EVERY_S = 5.0
@@ -40,6 +41,7 @@ class Indexer:
         self._chunk_tokens: int | None = None
         self._overlap_tokens: int | None = None
         self._replace = False
+        self._models: Models | None = None
 
     @classmethod
     def open(
@@ -58,6 +60,7 @@ class Indexer:
         overlap_tokens: int | None = None,
         replace: bool = False,
         wait_s: float = 0.0,
+        models: Models | None = None,
     ) -> Indexer:
         """Name a collection to fill; nothing is read, loaded or written yet.
 
@@ -76,6 +79,7 @@ class Indexer:
             overlap_tokens: tokens that neighbouring chunks share at most, 0 when not given.
             replace: build the collection anew beside the old one, which answers until the new one is complete.
             wait_s: seconds to wait for another process that writes to the collection.
+            models: of the collection, where they are open already; opened anew where it was built with others.
 
         Raises:
             InvalidArgument: a name or a number that cannot be meant.
@@ -85,6 +89,7 @@ class Indexer:
         indexer = cls(collection, open_place(store, settings), settings, wait_s=wait_s)
         indexer._asked = Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity)
         indexer._chunk_tokens, indexer._overlap_tokens, indexer._replace = chunk_tokens, overlap_tokens, replace
+        indexer._models = models
         return indexer
 
     def index(
@@ -127,7 +132,7 @@ class Indexer:
         check_workers(workers)
         items, total = open_source(source, fields or FieldMap(), globs)
         found = None if self._replace else self._store.manifest(self.collection)
-        models = models_for(self.collection, found, self._asked, self._settings, on_download)
+        models = models_for(self.collection, found, self._asked, self._settings, on_download, self._models)
         cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
         tally.tell()
@@ -191,7 +196,4 @@ class Indexer:
 def prune_lost(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
     """Remove the documents that are in the collection and not in the ledger."""
     gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
-    for some in batched(gone, stages.LOOKUP_DOCUMENTS):
-        heads = writer.heads(some)
-        writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
-        tally.removed += len(heads)
+    tally.removed += removed(writer, gone)

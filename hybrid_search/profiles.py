@@ -97,15 +97,30 @@ def open_place(store: str | Path | Store | None, settings: Settings) -> Store:
 
 
 def models_for(
-    collection: str, found: Manifest | None, asked: Asked, settings: Settings, on_download: OnDownload | None
+    collection: str,
+    found: Manifest | None,
+    asked: Asked,
+    settings: Settings,
+    on_download: OnDownload | None,
+    opened: Models | None = None,
 ) -> Models:
     """The models of an existing collection, which are those asked for or none is; or those for a new one. All are here.
+
+    Args:
+        collection: its name.
+        found: what it was built with; None for a new one.
+        asked: of its models.
+        settings: where model files are kept.
+        on_download: told while a model is fetched.
+        opened: models that are open already, taken where the collection was built with them.
 
     Raises:
         HybridSearchError: whatever `check_same`, `reopen`, `choose` and `fetch` raise.
     """
     if found is not None:
         check_same(collection, found, *asked)
+        if opened is not None and serves(opened, found):
+            return opened
         return reopen(collection, found, settings, on_download)
     models = choose(asked.profile, asked.names, settings, asked.legs, asked.precision, asked.sparsity)
     fetch(models, settings, on_download)
@@ -225,6 +240,12 @@ def reopen(
                 "Bring the files back that it was built with",
             )
     return models
+
+
+def serves(models: Models, manifest: Manifest) -> bool:
+    """Whether a collection was built with these models, as `reopen` would open them."""
+    opened = {leg: spec_of(encoder) for leg, encoder in models.encoders.items()}
+    return opened == {leg: replace(spec, vector="", beside=False) for leg, spec in manifest.legs.items()}
 
 
 def check_same(

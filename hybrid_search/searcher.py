@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hybrid_search.answering import Opened, answer
 from hybrid_search.asking import HYBRID, Options, Request, check_queries, legs_of
@@ -22,6 +22,8 @@ from hybrid_search.results import Results, Term
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LegName, Mode
 from hybrid_search.why import Why, follow
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -142,10 +144,7 @@ class Searcher:
         return (await self.asearch_many([query], **options))[0]
 
     def search_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
-        """`search` for many queries, one result a query, in order, all of one state of the collection.
-
-        They are encoded in batches, each while the answers to the one before it are put together.
-        """
+        """`search` for many queries, one result a query, in order, all of one state of the collection."""
         return self._latest.run(partial(self._answers, queries, options))
 
     async def asearch_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
@@ -184,6 +183,10 @@ class Searcher:
         reranker = self._rerankers.get(request.rerank) if queries else None
         encoders = {leg: opened.encoders[leg] for leg in legs}
         return request, reranker, retrieved(queries, request, mode, opened.reader, encoders, self._threads, self._ahead)
+
+    def within(self, work: Callable[[Opened], T]) -> T:
+        """Do something with what is open, its reader and its encoders, all of one state; nothing of it may be kept."""
+        return self._latest.run(work)
 
     def close(self) -> None:
         """Let no search in any more; those that have begun end as ever."""

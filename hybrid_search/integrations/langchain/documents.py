@@ -1,0 +1,77 @@
+"""Between LangChain's documents and ours, and from its keywords to the options of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from langchain_core.documents import Document
+
+from hybrid_search import types
+from hybrid_search.asking import Options, Request
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.integrations.common import OWN, found_one
+from hybrid_search.integrations.conditions import condition_of
+from hybrid_search.results import DocumentHit
+
+OPTIONS = tuple(Options.__annotations__)
+"""The options of a search, by name."""
+
+QUIET: Options = {"highlight": False}
+"""Where nothing is shown, highlights are made only if they are asked for."""
+
+
+def options_of(given: Mapping[str, Any]) -> Options:
+    """The options of a search from keywords, checked.
+
+    `where` may be a dict (see `conditions.condition_of`), and may be called `filter`, as in other vector stores.
+
+    Raises:
+        InvalidArgument: a keyword that is no option, or both `where` and `filter`.
+        HybridSearchError: whatever `asking.Request` raises.
+    """
+    options: dict[str, Any] = {**QUIET, **given}
+    narrowed = options.pop("filter", None)
+    if narrowed is not None:
+        if options.get("where") is not None:
+            raise InvalidArgument("Both where and filter are given, and mean the same; give one of them.")
+        options["where"] = narrowed
+    unknown = sorted(options.keys() - set(OPTIONS))
+    if unknown:
+        raise InvalidArgument(f"{', '.join(unknown)}: no option of a search. They are: {', '.join(OPTIONS)}, filter.")
+    if isinstance(options.get("where"), Mapping):
+        options["where"] = condition_of(options["where"])
+    Request(**options)
+    return cast(Options, options)
+
+
+def passage_document(hit: DocumentHit) -> Document:
+    """A hit as the document that a prompt has room for: its best passage, with the evidence in the metadata.
+
+    The keys are those of `common.found`; where they were asked for also `matched_terms`, and `window` and `highlights`
+    of the text, as in the JSON of a search.
+    """
+    found = found_one(hit)
+    metadata = dict(found.metadata)
+    # The title is the document's own and ours at once.
+    hidden = {name: value for name, value in metadata.pop(OWN, {}).items() if (name, value) != ("title", hit.title)}
+    if hidden:
+        metadata[OWN] = hidden
+    if hit.matched_terms is not None:
+        metadata["matched_terms"] = [term.to_dict() for term in hit.matched_terms]
+    shown = hit.passages[0].to_dict()
+    metadata.update({name: shown[name] for name in ("window", "highlights") if name in shown})
+    return Document(id=found.id, page_content=found.content, metadata=metadata)
+
+
+def written_document(document: types.Document) -> Document:
+    """A document as it was put in. One that was indexed with a title has that in its metadata too."""
+    title = {"title": document.title} if document.title and "title" not in document.metadata else {}
+    return Document(id=document.doc_id, page_content=document.text, metadata={**title, **document.metadata})
+
+
+def taken_document(document: Document, doc_id: str) -> types.Document:
+    """What is indexed of a document: its `title` is read with every chunk, its `source` shown as where it is from."""
+    metadata = dict(document.metadata)
+    title, source = (value if isinstance(value := metadata.get(key), str) else "" for key in ("title", "source"))
+    return types.Document(doc_id, document.page_content, title, metadata, source)

@@ -1,0 +1,109 @@
+"""A collection as LangChain's retriever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator
+
+from hybrid_search.asking import RERANK_DEPTH, Options
+from hybrid_search.integrations.langchain.documents import OPTIONS, options_of, passage_document
+from hybrid_search.integrations.langchain.remade import Remade
+from hybrid_search.integrations.live import LiveCollection, chosen
+from hybrid_search.ranking.fusion import RRF_K
+from hybrid_search.searcher import Searcher
+from hybrid_search.settings import Settings
+
+
+class HybridSearchRetriever(Remade, BaseRetriever):
+    """The documents, the order and the scores of `Searcher.search`; k counts documents.
+
+    A document of LangChain is the best passage of one of ours: its id is the chunk's, `metadata` has what the document
+    says of itself and the evidence: `doc_id`, `rank`, `score`, `legs` (rank and score in each leg, None where it did
+    not find the passage), `rerank_score`, and the other keys of `integrations.common.EVIDENCE`.
+
+        retriever = HybridSearchRetriever(collection="movies", k=5, where={"year": {"$gte": 1980}}, rerank=True)
+        retriever.invoke("a film about music")              # or await retriever.ainvoke(...), retriever.batch([...])
+        retriever.invoke("a film about music", k=3, mode="sparse")                      # any option, for one call
+
+    Nothing is opened before the first call. The collection is opened once a process for all retrievers and vector
+    stores of its name, place and settings, and answers from what they have written. A retriever can be pickled, copied,
+    and written and read with `langchain_core.load`; settings that were given are pickled with it, but not written.
+
+    Args:
+        collection: its name; or `searcher`, an open `Searcher`, which stays yours to close.
+        store: a folder, a server's URL, or an open store; the settings' store when not given.
+        settings: read from the environment and the config file when not given.
+        k: documents wanted. This and all that follow are the options of `Searcher.search`.
+        where: a filter in our language, a dict (`{"year": {"$gte": 1990}}`), or a tree.
+        explain: adds `matched_terms` to the metadata.
+        highlight: adds `window` and `highlights` to the metadata.
+
+    Raises:
+        InvalidArgument: an option that cannot be meant, neither collection nor searcher, or both.
+        HybridSearchError: on a call, whatever `Searcher.open` and `Searcher.search` raise.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    collection: str | None = None
+    searcher: Searcher | None = Field(default=None, exclude=True, repr=False)
+    store: Any = None
+    settings: Settings | None = Field(default=None, exclude=True, repr=False)
+    k: int = 10
+    mode: str = "hybrid"
+    depth: int | None = None
+    fusion: str = "rrf"
+    rrf_k: float = RRF_K
+    weights: dict[str, float] | str | None = None
+    rerank: bool | str | None = None
+    rerank_depth: int = RERANK_DEPTH
+    rerank_budget_ms: float | None = None
+    where: Any = None
+    offset: int = 0
+    fold: bool = False
+    highlight: bool = False
+    explain: bool = False
+
+    _live: LiveCollection = PrivateAttr()
+
+    @field_validator("where", mode="after")
+    @classmethod
+    def _as_json(cls, where: Any) -> Any:
+        """A tree is kept as its text, which can be written."""
+        return where if where is None or isinstance(where, (str, dict)) else str(where)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Refuse what cannot be meant, before anything is opened."""
+        super().model_post_init(context)
+        self._live = chosen(self.collection, self.searcher, self.store, self.settings)
+        self._asked({})
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Written by `langchain_core.load.dumps` where it was made with a collection's name."""
+        return True
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        return [passage_document(hit) for hit in self._live.search(query, self._asked(options))]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        return [passage_document(hit) for hit in await self._live.asearch(query, self._asked(options))]
+
+    def _asked(self, given: dict[str, Any]) -> Options:
+        own = {name: getattr(self, name) for name in OPTIONS}
+        if given.get("filter") is not None:
+            del own["where"]
+        return options_of({**own, **given})
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = "hybrid_search"
+        return params

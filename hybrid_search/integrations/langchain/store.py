@@ -1,0 +1,385 @@
+"""A collection as LangChain's vector store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar, cast
+from uuid import uuid4
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.vectorstores import VectorStore
+from typing_extensions import Self
+
+from hybrid_search.answering import Opened
+from hybrid_search.asking import Options
+from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument
+from hybrid_search.integrations.langchain.documents import (
+    options_of,
+    passage_document,
+    taken_document,
+    written_document,
+)
+from hybrid_search.integrations.live import LiveCollection, Place, chosen, dense_leg, documents_of, nearest
+from hybrid_search.manifest import Manifest
+from hybrid_search.protocols import DenseEncoder
+from hybrid_search.ranking.diversity import marginally_relevant
+from hybrid_search.ranking.fusion import RRF_K
+from hybrid_search.results import DocumentHit, Results
+from hybrid_search.searcher import Searcher
+from hybrid_search.settings import Settings
+from hybrid_search.types import DenseVector, LegName
+from hybrid_search.types import Document as Written
+
+T = TypeVar("T")
+
+WAIT_S = 60.0
+"""How long a write waits for another process that writes to the same collection."""
+
+
+class HybridSearchVectorStore(VectorStore):
+    """Documents under their ids, found by every leg of the collection at once.
+
+        store = HybridSearchVectorStore("notes", profile="bundled")
+        store.add_documents(documents, ids=ids)
+        store.similarity_search("what did we decide", k=4, where={"year": 2026}, rerank=True)
+
+    A document of LangChain is one of ours, whole: what was put in comes back, with its own metadata. With `passages`
+    it is what `HybridSearchRetriever` gives: the best passage, with the evidence in the metadata. `title` in the
+    metadata is read together with every chunk of the text, and `source` is shown as the origin. Metadata are JSON.
+
+    The collection has models of its own, which are recorded in it: an `embedding` is refused, wherever LangChain passes
+    one; give None. `embeddings` are those of its dense leg. A collection that is not there is an empty store, and is
+    made by the first call that adds.
+
+    Every call that adds or deletes publishes once, and is then seen by all: many documents a call are cheaper than many
+    calls. Searches go on meanwhile, and find all of the call or nothing. It works with `langchain_core.indexing.index`,
+    whose batch is a call: take a `batch_size` of 1,000 or more.
+
+    Args:
+        collection: its name; or `searcher`, an open `Searcher`, through which nothing can be written.
+        embedding: None.
+        store: a folder, a server's URL, or an open store; the settings' store when not given.
+        settings: read from the environment and the config file when not given.
+        passages: return passages with their evidence; may be given to each search too.
+        wait_s: seconds that a write waits for another process that writes to the collection.
+        profile: of a collection that is not there yet; see `Indexer.open`, as for the next five.
+        options: of every search, where it is not called with others: those of `Searcher.search` but k.
+
+    Raises:
+        InvalidArgument: an embedding; an option that cannot be meant; neither collection nor searcher, or both.
+        HybridSearchError: on a call, whatever `Indexer.index`, `Searcher.open` and `Searcher.search` raise.
+    """
+
+    def __init__(
+        self,
+        collection: str | None = None,
+        embedding: None = None,
+        *,
+        searcher: Searcher | None = None,
+        store: Place = None,
+        settings: Settings | None = None,
+        passages: bool = False,
+        wait_s: float = WAIT_S,
+        profile: str = "auto",
+        sparse: str | None = None,
+        dense: str | None = None,
+        legs: Sequence[str] | None = None,
+        chunk_tokens: int | None = None,
+        overlap_tokens: int | None = None,
+        **options: Any,
+    ) -> None:
+        if embedding is not None:
+            raise InvalidArgument(
+                f"The collection has models of its own, so {type(embedding).__name__} cannot be its embedding. Give "
+                "None, and choose models with profile, sparse and dense when the collection is made."
+            )
+        if "k" in options:
+            raise InvalidArgument("k is given with each search, or to as_retriever: search_kwargs={'k': 4}.")
+        options_of(options)
+        self._live: LiveCollection = chosen(collection, searcher, store, settings)
+        self._options: dict[str, Any] = options
+        self._passages, self._wait_s = passages, wait_s
+        self._asked: dict[str, Any] = {
+            "profile": profile,
+            "sparse": sparse,
+            "dense": dense,
+            "legs": legs,
+            "chunk_tokens": chunk_tokens,
+            "overlap_tokens": overlap_tokens,
+        }
+
+    @property
+    def embeddings(self) -> HybridSearchEmbeddings:
+        """The model of the collection's dense leg, which is opened when it is first used."""
+        return HybridSearchEmbeddings(self._live)
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A vector store with these texts; keywords are those of the class, `collection` among them."""
+        made = cls(embedding=cast(None, embedding), **kwargs)
+        made.add_texts(texts, metadatas, ids=ids)
+        return made
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: Sequence[Mapping[str, Any] | None] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """`add_documents` for texts and their metadata."""
+        given = list(texts)
+        beside = [None] * len(given) if metadatas is None else metadatas
+        _check_lengths(given, metadatas=beside)
+        documents = [
+            Document(page_content=text, metadata=dict(metadata or {}))
+            for text, metadata in zip(given, beside, strict=True)
+        ]
+        return self.add_documents(documents, ids=ids, **kwargs)
+
+    def add_documents(
+        self, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None, **kwargs: Any
+    ) -> list[str]:
+        """Write documents, in place of those that have their ids, and publish them.
+
+        Args:
+            documents: of two with one id the last one counts.
+            ids: else each document's own; where there is none it gets a new one.
+            kwargs: `batch_size` is taken for LangChain's sake, and not needed.
+
+        Returns:
+            The id of each.
+
+        Raises:
+            InvalidArgument: another number of ids than of documents, or a keyword that is not known.
+            CorpusError: some have no text, or metadata that are no JSON; the others were written.
+        """
+        if kwargs.keys() - {"batch_size"}:
+            raise InvalidArgument(f"{', '.join(sorted(kwargs.keys() - {'batch_size'}))}: not known to add_documents.")
+        given = [document.id for document in documents] if ids is None else list(ids)
+        _check_lengths(documents, ids=given)
+        named = [doc_id or str(uuid4()) for doc_id in given]
+        last = {doc_id: taken_document(document, doc_id) for doc_id, document in zip(named, documents, strict=True)}
+        if last:
+            self._live.add(last.values(), wait_s=self._wait_s, **self._asked)
+        return named
+
+    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
+        """Remove documents by their ids, or all of them where None are given, and publish that. Always True.
+
+        Ids that are not there are passed over.
+        """
+        self._live.remove(ids, wait_s=self._wait_s)
+        return True
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Whole documents, in the order of the ids, each once; ids that are not there are passed over.
+
+        A text longer than a chunk has as many spaces or line ends where it was cut as white space was there.
+        """
+        return self._ask(
+            lambda _, opened: [written_document(found) for found in documents_of(opened.reader, ids).values()]
+        )
+
+    def similarity_search(self, query: str, k: int = 4, **options: Any) -> list[Document]:
+        """The k documents that answer a query best.
+
+        Args:
+            query: any text.
+            k: documents wanted.
+            options: those of `Searcher.search`; `filter` is `where`; `passages` as for the class.
+        """
+        return [document for document, _ in self._found(query, k, options)]
+
+    def similarity_search_with_score(self, query: str, k: int = 4, **options: Any) -> list[tuple[Document, float]]:
+        """The same with their scores after fusion: higher is better, comparable within one answer."""
+        return [(document, hit.score) for document, hit in self._found(query, k, options)]
+
+    def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **options: Any) -> list[Document]:
+        """The k documents whose chunks are nearest to a vector in the dense leg; see `embeddings`."""
+        wanted, passages = self._wanted(k, options)
+
+        def found(_: Searcher, opened: Opened) -> list[Document]:
+            results = nearest(opened, _dense(opened), embedding, wanted)
+            return [document for document, _ in _told(results, opened, passages)]
+
+        return self._ask(found)
+
+    def max_marginal_relevance_search(
+        self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> list[Document]:
+        """Of the `fetch_k` documents that a search finds k that do not repeat each other.
+
+        How near they are to the query and to each other is the cosine of the dense leg's vectors, of each document's
+        best chunk; see `ranking/diversity.py`. With `lambda_mult` 1 nearness to the query alone counts, with 0 being
+        different alone.
+        """
+        wanted, passages = self._wanted(max(k, fetch_k), options)
+
+        def found(searcher: Searcher, opened: Opened) -> list[Document]:
+            leg = _dense(opened)
+            results = searcher.search(query, **wanted)
+            vector = _encoder(opened).encode_queries([query])[0]
+            return _diverse(results, opened, leg, vector, k, lambda_mult, passages)
+
+        return self._ask(found)
+
+    def max_marginal_relevance_search_by_vector(
+        self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
+    ) -> list[Document]:
+        """The same for the documents that are nearest to a vector in the dense leg."""
+        wanted, passages = self._wanted(max(k, fetch_k), options)
+
+        def found(_: Searcher, opened: Opened) -> list[Document]:
+            leg = _dense(opened)
+            results = nearest(opened, leg, embedding, wanted)
+            return _diverse(results, opened, leg, np.asarray(embedding, np.float32), k, lambda_mult, passages)
+
+        return self._ask(found)
+
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """Scores in 0..1: see `relevance`."""
+        kwargs.pop("score_threshold", None)
+        wanted, passages = self._wanted(k, kwargs)
+
+        def found(searcher: Searcher, opened: Opened) -> list[tuple[Document, float]]:
+            results = searcher.search(query, **wanted)
+            told = _told(results, opened, passages)
+            return [(document, relevance(hit, results, wanted, searcher.manifest)) for document, hit in told]
+
+        return self._ask(found)
+
+    async def _asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        return await run_in_executor(None, self._similarity_search_with_relevance_scores, query, k, **kwargs)
+
+    def _found(self, query: str, k: int, options: dict[str, Any]) -> list[tuple[Document, DocumentHit]]:
+        wanted, passages = self._wanted(k, options)
+        return self._ask(lambda searcher, opened: _told(searcher.search(query, **wanted), opened, passages))
+
+    def _ask(self, found: Callable[[Searcher, Opened], list[T]]) -> list[T]:
+        """What is found in the collection as it is now: nothing where it is not there, or is empty."""
+        try:
+            with self._live.use() as searcher:
+                return searcher.within(partial(_unless_empty, searcher, found))
+        except CollectionNotFound:
+            return []
+
+    def _wanted(self, k: int, options: dict[str, Any]) -> tuple[Options, bool]:
+        given = {**self._options, **options, "k": k}
+        if options.get("filter") is not None and options.get("where") is None:
+            given.pop("where", None)
+        passages = given.pop("passages", self._passages)
+        return options_of(given), bool(passages)
+
+
+class HybridSearchEmbeddings(Embeddings):
+    """The model of a collection's dense leg, to embed with what its documents were embedded with.
+
+    Raises:
+        CollectionNotFound: on a call: there is no such collection yet.
+        InvalidArgument: on a call: it has no dense leg.
+    """
+
+    def __init__(self, live: LiveCollection) -> None:
+        self._live = live
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Of each text a vector of length 1."""
+        with self._live.use() as searcher:
+            found = searcher.within(lambda opened: _encoder(opened).encode_documents(texts))
+            return cast("list[list[float]]", found.tolist())
+
+    def embed_query(self, text: str) -> list[float]:
+        """Of a query a vector of length 1."""
+        with self._live.use() as searcher:
+            found = searcher.within(lambda opened: _encoder(opened).encode_queries([text]))
+            return cast("list[float]", found[0].tolist())
+
+
+def _unless_empty(searcher: Searcher, found: Callable[[Searcher, Opened], list[T]], opened: Opened) -> list[T]:
+    """What is found; nothing where there is no document, and so none that has the fields of a filter."""
+    try:
+        return found(searcher, opened)
+    except FilterError:
+        if opened.reader.info().documents:
+            raise
+        return []
+
+
+def relevance(hit: DocumentHit, results: Results, options: Options, manifest: Manifest) -> float:
+    """A hit's score as a number in 0..1, whatever was searched.
+
+    Of fused legs the share of the most that fusion gives: 1 for the first in every leg. Of a dense leg alone
+    (1 + cosine) / 2. Re-ranking does not change it.
+
+    Raises:
+        InvalidArgument: a sparse leg alone, whose scores have no greatest.
+    """
+    if len(results.legs) > 1:
+        most = sum(results.weights.get(leg, 1.0) for leg in results.legs)
+        if options.get("fusion", "rrf") == "rrf":
+            most /= options.get("rrf_k", RRF_K) + 1
+        return min(1.0, max(0.0, hit.score / most))
+    [leg] = results.legs
+    if manifest.legs[leg].kind == "sparse":
+        raise InvalidArgument(
+            f"Scores of the leg {leg!r} have no greatest, so there is no relevance in 0..1. Search another mode, or "
+            "take similarity_search_with_score."
+        )
+    return min(1.0, max(0.0, (1 + hit.score) / 2))
+
+
+def _told(results: Results, opened: Opened, passages: bool) -> list[tuple[Document, DocumentHit]]:
+    """The hits as LangChain's documents."""
+    if passages:
+        return [(passage_document(hit), hit) for hit in results]
+    whole = documents_of(opened.reader, [hit.doc_id for hit in results])
+    return [(written_document(whole.get(hit.doc_id) or _best_of(hit)), hit) for hit in results]
+
+
+def _best_of(hit: DocumentHit) -> Written:
+    """What is there of a document whose writing has not come to its end."""
+    return Written(hit.doc_id, hit.passages[0].text, hit.title, hit.metadata)
+
+
+def _diverse(
+    results: Results, opened: Opened, leg: LegName, query: DenseVector, k: int, lambda_mult: float, passages: bool
+) -> list[Document]:
+    found = opened.reader.vectors(leg, [hit.passages[0].chunk_id for hit in results])
+    hits = [hit for hit in results if hit.passages[0].chunk_id in found]
+    vectors = [cast(DenseVector, found[hit.passages[0].chunk_id]) for hit in hits]
+    places = marginally_relevant(query, np.array(vectors).reshape(len(hits), -1), k, lambda_mult)
+    chosen_hits = replace(results, hits=tuple(hits[place] for place in places))
+    return [document for document, _ in _told(chosen_hits, opened, passages)]
+
+
+def _dense(opened: Opened) -> LegName:
+    return dense_leg(opened.reader.manifest, opened.collection)
+
+
+def _encoder(opened: Opened) -> DenseEncoder:
+    return cast(DenseEncoder, opened.encoders[_dense(opened)])
+
+
+def _check_lengths(given: Sequence[object], **beside: Sequence[object]) -> None:
+    for name, values in beside.items():
+        if len(values) != len(given):
+            raise InvalidArgument(f"There are {len(given)} documents, but {len(values)} {name}; give one for each.")

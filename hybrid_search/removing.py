@@ -1,0 +1,58 @@
+"""Documents leave a collection by their ids; no source is read, and no model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+from hybrid_search import stages
+from hybrid_search.cutting import batched
+from hybrid_search.errors import CollectionNotFound
+from hybrid_search.profiles import open_place
+from hybrid_search.protocols import CollectionWriter, Store
+from hybrid_search.settings import Settings, load_settings
+from hybrid_search.types import chunk_id_of
+
+
+def remove_documents(
+    collection: str,
+    doc_ids: Iterable[str] | None,
+    *,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    wait_s: float = 0.0,
+) -> int:
+    """Remove documents, all at once for those who search; the collection stays, with its models, even if none is left.
+
+    Args:
+        collection: its name.
+        doc_ids: ids that are not there are passed over; None for every document.
+        store: a folder, a server's URL, or an open store; the settings' store when not given.
+        settings: read from the environment and the config file when not given.
+        wait_s: seconds to wait for another process that writes to the collection.
+
+    Returns:
+        How many documents were removed.
+
+    Raises:
+        CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
+    """
+    place = open_place(store, settings or load_settings())
+    manifest = place.manifest(collection)
+    if manifest is None:
+        raise CollectionNotFound(collection, place.names(), place.location)
+    with closing(place.writer(collection, manifest, wait_s=wait_s)) as writer:
+        count = removed(writer, list(writer.doc_ids()) if doc_ids is None else doc_ids)
+        writer.publish()
+    return count
+
+
+def removed(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
+    """Remove documents with all their chunks, to be published by the caller; how many there were."""
+    count = 0
+    for some in batched(doc_ids, stages.LOOKUP_DOCUMENTS):
+        heads = writer.heads(some)
+        writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
+        count += len(heads)
+    return count
