@@ -15,6 +15,7 @@
     │   ├── StoreBusy            another process writes to this collection
     │   ├── StoreFull            not enough space left on the disk
     │   ├── CollectionNotFound   no such collection; names the near ones
+    │   ├── DocumentNotFound     a collection has no document of this id
     │   ├── CollectionDamaged    what is on disk is not what was written
     │   └── ManifestMismatch     built with other models or other chunking
     ├── MemoryExceeded           a job needs more memory than it was allowed
@@ -131,6 +132,15 @@ class CollectionNotFound(StoreError):
         super().__init__(
             f"No collection {name!r} in {location}.{hint} Build it with: hybrid-search index SOURCE -c {name}"
         )
+
+
+class DocumentNotFound(StoreError):
+    """The collection has no document of this id."""
+
+    def __init__(self, doc_id: str, collection: str) -> None:
+        self.doc_id = doc_id
+        self.collection = collection
+        super().__init__(f"Collection {collection!r} has no document {doc_id!r}. Search it to find the ids it has.")
 
 
 class CollectionDamaged(StoreError):
