@@ -16,10 +16,12 @@ ROOMS = {"corpus", "encoders", "store", "ranking"}
 VALUES = {"types", "results", "where", "manifest", "protocols", "errors"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages", "workers", "memory", "following"}
+COMPOSERS |= {"stored"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
 HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles"]
+HEAVY += ["mcp", "starlette", "uvicorn"]
 
 
 def imports_of(file: Path) -> set[str]:
