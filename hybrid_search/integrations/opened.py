@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
-from hybrid_search.errors import CollectionNotFound, HybridSearchError, InvalidArgument
+from hybrid_search.errors import CollectionNotFound, HybridSearchError, InvalidArgument, near
 from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionInfo, CollectionReader, Store
 from hybrid_search.searcher import Searcher
@@ -65,8 +65,7 @@ class OpenCollections:
         """The collection that is meant; without a name the only one there is.
 
         Raises:
-            InvalidArgument: no name, and not exactly one collection.
-            CollectionNotFound: it may not be asked for.
+            InvalidArgument: no name and not exactly one collection, or one that may not be asked for.
         """
         if not name:
             names = list(self.only) or self.names()
@@ -75,11 +74,15 @@ class OpenCollections:
             known = f"one of: {', '.join(names)}" if names else "there is none yet"
             raise InvalidArgument(f"No collection is named; {known}.")
         if self.only and name not in self.only:
-            raise CollectionNotFound(name, self.only, "what is served here")
+            close = near(name, self.only)
+            hint = (
+                f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Take one of: {', '.join(self.only)}."
+            )
+            raise InvalidArgument(f"Collection {name!r} is not served here. {hint}")
         return name
 
     def info(self, name: str) -> CollectionInfo:
-        """Raises CollectionNotFound."""
+        """A collection from outside, without opening it. Raises what `named` does, and CollectionNotFound."""
         return self.store.info(self.named(name))
 
     @contextmanager

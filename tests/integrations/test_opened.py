@@ -85,7 +85,7 @@ def test_only_what_is_served_may_be_asked_for(settings, index):
         assert some.names() == ["apples", "pears"]
         assert [info.name for info in infos(some)] == ["apples", "pears"]
         for refused in ("plums", "appels"):
-            with pytest.raises(CollectionNotFound, match="served here"):
+            with pytest.raises(InvalidArgument, match=f"'{refused}' is not served here"):
                 some.info(refused)
         with pytest.raises(InvalidArgument, match="one of: apples, pears"), some.open():
             pass

@@ -26,7 +26,7 @@ HOST, PORT, PATH = "127.0.0.1", 8765, "/mcp"
 MAX_BODY = 1 << 20
 _STOP_S = 5
 _PORT = re.compile(r"(?P<host>)(?P<port>[0-9]{1,5})")
-_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]*)(:(?P<port>[0-9]{0,5}))?")
+_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|(?![0-9]+$)[^\s:/@\[\]]*)(:(?P<port>[0-9]{0,5}))?")
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
