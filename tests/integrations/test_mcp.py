@@ -337,9 +337,10 @@ def test_resources_are_templated_and_refused_with_our_words(fruit):
     assert isinstance(read(fruit, "file:///etc/hostname"), MCPError)
 
 
-def test_a_document_too_long_for_a_resource_is_read_in_parts(fruit):
-    Indexer.open("fruit", settings=fruit).index([Document("long", "many words " * 20_000)])
-    assert "Read it in parts" in str(read(fruit, "hybrid-search://fruit/long"))
+def test_a_document_too_long_for_a_resource_is_read_in_parts(fruit, monkeypatch):
+    monkeypatch.setattr(shapes, "MAX_GET_CHARS", 100)
+    assert "Read it in parts" in str(read(fruit, "hybrid-search://fruit/book"))
+    assert read(fruit, "hybrid-search://fruit/apples") == FRUIT[0].text
 
 
 # ---------------------------------------------------------------- faults
