@@ -16,6 +16,7 @@
     │   ├── StoreFull            not enough space left on the disk
     │   ├── CollectionNotFound   no such collection; names the near ones
     │   ├── CollectionChanged    it was changed, or rebuilt, while it was read; reading again may go well
+    │   ├── DocumentNotFound     a collection has no document of this id
     │   ├── CollectionDamaged    what is on disk is not what was written
     │   └── ManifestMismatch     built with other models or other chunking
     ├── MemoryExceeded           a job needs more memory than it was allowed
@@ -136,6 +137,15 @@ class CollectionNotFound(StoreError):
         super().__init__(
             f"No collection {name!r} in {location}.{hint} Build it with: hybrid-search index SOURCE -c {name}"
         )
+
+
+class DocumentNotFound(StoreError):
+    """The collection has no document of this id."""
+
+    def __init__(self, doc_id: str, collection: str) -> None:
+        self.doc_id = doc_id
+        self.collection = collection
+        super().__init__(f"Collection {collection!r} has no document {doc_id!r}. Search it to find the ids it has.")
 
 
 class CollectionDamaged(StoreError):

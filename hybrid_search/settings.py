@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     reranker: str | None = Field(
         default=None, description="the cross-encoder of searches that name none; the first of `models list` if not set"
     )
+    mcp_token: SecretStr | None = Field(default=None, description="that clients of `mcp --http` have to send")
     threads: int | None = Field(default=None, ge=1, description="threads of a model, all cores when not set")
 
     @classmethod

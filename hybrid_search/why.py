@@ -14,7 +14,8 @@ from hybrid_search.legs import Retrieved, retrieve
 from hybrid_search.protocols import Reranker
 from hybrid_search.reranking import rerank_documents
 from hybrid_search.store.schema import chunk_of
-from hybrid_search.types import LegName, chunk_id_of
+from hybrid_search.stored import payloads_of
+from hybrid_search.types import LegName
 from hybrid_search.where.holding import failing
 
 Verdict = Literal["shown", "not indexed", "filtered out", "not found", "below depth", "outranked", "folded"]
@@ -117,7 +118,7 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     def end(verdict: Verdict, reason: str, **facts: Any) -> Why:
         return Why(found.query, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
 
-    payloads = _chunks(doc_id, opened)
+    payloads = payloads_of(opened.reader, doc_id)
     if not payloads:
         return end("not indexed", f"The collection {opened.collection!r} has no document {doc_id!r}.")
     where = request.condition
@@ -150,15 +151,6 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     by = "re-ranking" if last.model and fused <= shown[1] else "fusion"
     reason = f"It has rank {rank:,} after {by}; ranks {shown[0]} to {shown[1]} are shown."
     return end("outranked", reason, **facts)
-
-
-def _chunks(doc_id: str, opened: Opened) -> list[Mapping[str, Any]]:
-    """The payloads of a document's chunks, in their order."""
-    head = opened.reader.payloads([chunk_id_of(doc_id, 0)])
-    count = next((payload.get("chunks", 1) for payload in head.values()), 0)
-    ids = [chunk_id_of(doc_id, number) for number in range(count)]
-    found = opened.reader.payloads(ids)
-    return [found[chunk_id] for chunk_id in ids if chunk_id in found]
 
 
 def _places(

@@ -23,6 +23,8 @@ ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
 HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles", "ray", "langchain_core"]
+COMPOSERS |= {"stored"}
+HEAVY += ["mcp", "starlette", "uvicorn"]
 
 
 def imports_of(file: Path) -> set[str]:

@@ -73,8 +73,15 @@ class WithRerank(TyperCommand):
         return super().parse_args(ctx, valued(args))
 
 
-def valued(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with an empty model given to a `--rerank` that has none.
+class WithHttp(TyperCommand):
+    """The same for `--http`, which may stand without an address."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, valued(args, "--http"))
+
+
+def valued(arguments: Sequence[str], option: str = RERANK) -> list[str]:
+    """The arguments, with an empty value given to an option that has none.
 
     >>> valued(["music", "--rerank", "-c", "films"])
     ['music', '--rerank', '', '-c', 'films']
@@ -87,7 +94,7 @@ def valued(arguments: Sequence[str]) -> list[str]:
             return found + list(arguments[place:])
         found.append(argument)
         following = arguments[place + 1 : place + 2]
-        if argument == RERANK and (not following or following[0].startswith("-")):
+        if argument == option and (not following or following[0].startswith("-")):
             found.append("")
     return found
 

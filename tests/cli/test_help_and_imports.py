@@ -100,6 +100,7 @@ def test_the_commands_are_those_of_the_interface():
         "models download",
         "models verify",
         "tui",
+        "mcp",
     } <= set(commands())
 
 

@@ -1,0 +1,216 @@
+"""What the tools take and give, as types: the MCP library makes the schemas of them that clients read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import NotRequired, TypedDict
+
+MAX_K = 100
+MAX_OFFSET = 9_999
+MAX_QUERY = 10_000
+MAX_ID = 4_096
+TEXT_CHARS, MAX_TEXT_CHARS = 400, 20_000
+GET_CHARS, MAX_GET_CHARS = 20_000, 200_000
+
+Query = Annotated[str, Field(max_length=MAX_QUERY, description="What to look for, in plain words; a question is fine.")]
+Collection = Annotated[
+    str,
+    Field(
+        max_length=200,
+        description="The collection, by its name (see `status`). May be left out where there is only one.",
+    ),
+]
+K = Annotated[int, Field(ge=1, le=MAX_K, description=f"Documents wanted, 1 to {MAX_K}.")]
+Offset = Annotated[
+    int, Field(ge=0, le=MAX_OFFSET, description="Documents to pass over, for the next page: with k=10 offset=10.")
+]
+Mode = Annotated[
+    str,
+    Field(
+        max_length=200,
+        description="`hybrid` fuses all legs and is the right choice nearly always; `sparse` goes by words, for exact "
+        "names, codes and rare terms; `dense` goes by meaning; `status` lists the modes of a collection.",
+    ),
+]
+Where = Annotated[
+    str,
+    Field(
+        max_length=10_000,
+        description="A filter on metadata, for instance: year >= 1990 and genres in ('drama', 'war') and not "
+        "title ~ 'love'. See the description of the tool. Empty for none.",
+    ),
+]
+Rerank = Annotated[
+    bool,
+    Field(description="Let a cross-encoder read the first 50 documents and put them in order: better, and slower."),
+]
+TextChars = Annotated[
+    int,
+    Field(
+        ge=40,
+        le=MAX_TEXT_CHARS,
+        description=f"Characters to show of each chunk, around what matches best, 40 to {MAX_TEXT_CHARS:,}.",
+    ),
+]
+DocId = Annotated[str, Field(max_length=MAX_ID, description="The `doc_id` of a hit.")]
+ChunkId = Annotated[str, Field(max_length=MAX_ID, description="The `chunk_id` of a hit, instead of doc_id.")]
+FirstLine = Annotated[
+    int, Field(ge=1, description="First line wanted of the document's stored text; lines count from 1.")
+]
+LastLine = Annotated[int, Field(ge=0, description="Last line wanted, itself included; 0 for the end of the document.")]
+FromChar = Annotated[
+    int, Field(ge=0, description="Characters of what is wanted to pass over: `next_offset` of the answer before.")
+]
+GetChars = Annotated[
+    int, Field(ge=1, le=MAX_GET_CHARS, description=f"Characters to give at most, 1 to {MAX_GET_CHARS:,}.")
+]
+Leg = Annotated[str, Field(max_length=100, description="Without doc_id: the leg of words whose model is asked.")]
+
+
+class Place(TypedDict):
+    """Where a leg placed the document's best chunk."""
+
+    rank: int
+    score: float
+
+
+class ChunkShown(TypedDict):
+    """Text of a document: `start` and `end` are its offsets there, in characters."""
+
+    chunk_id: str
+    start: int
+    end: int
+    text: str
+    metadata: NotRequired[dict[str, Any]]
+
+
+class HitShown(TypedDict):
+    """One document."""
+
+    rank: int
+    doc_id: str
+    score: float
+    title: str
+    metadata: dict[str, Any]
+    chunks: list[ChunkShown]
+    legs: dict[str, Place | None]
+    rerank_score: float | None
+    origin: str
+    fused_rank: NotRequired[int]
+
+
+class Found(TypedDict):
+    """What `search` answers: the object that `hybrid-search search --format json` prints, its texts cut to size."""
+
+    query: str
+    collection: str
+    mode: str
+    k: int
+    timings_ms: dict[str, float]
+    hits: list[HitShown]
+    offset: NotRequired[int]
+    reranker: NotRequired[str]
+    reranked: NotRequired[int]
+    rerank_depth: NotRequired[int]
+
+
+class TermShown(TypedDict):
+    """A word that the query is searched by."""
+
+    term: str
+    weight: float
+    in_query: bool
+    word: NotRequired[str]
+
+
+class LegShown(TypedDict):
+    """Where one leg has the document."""
+
+    rank: int | None
+    score: float | None
+    depth: int
+    handed_on: bool
+    cut_tokens: int
+
+
+class Explained(TypedDict):
+    """What `explain` answers: `leg`, `model` and `expansion` without doc_id, else what became of the document."""
+
+    query: str
+    collection: str
+    leg: NotRequired[str]
+    model: NotRequired[str]
+    expansion: NotRequired[list[TermShown]]
+    doc_id: NotRequired[str]
+    verdict: NotRequired[str]
+    reason: NotRequired[str]
+    chunks: NotRequired[int]
+    passing: NotRequired[int]
+    clauses: NotRequired[list[str]]
+    legs: NotRequired[dict[str, LegShown]]
+    fused_rank: NotRequired[int | None]
+    rerank_score: NotRequired[float | None]
+    rank: NotRequired[int | None]
+    folded_into: NotRequired[str]
+
+
+class Lines(TypedDict):
+    """Which lines of the document's stored text the answer is of, both included, and how many there are."""
+
+    first: int
+    last: int
+    total: int
+
+
+class Got(TypedDict):
+    """What `get` answers.
+
+    `start` and `end` are offsets of `text` in the document. `next_offset` is there where the answer was cut at
+    `max_chars`: give it as `offset` for what follows.
+    """
+
+    collection: str
+    doc_id: str
+    title: str
+    origin: str
+    metadata: dict[str, Any]
+    uri: str
+    start: int
+    end: int
+    text: str
+    lines: NotRequired[Lines]
+    chunk_id: NotRequired[str]
+    next_offset: NotRequired[int]
+
+
+class LegOfStatus(TypedDict):
+    """A leg of a collection and its model."""
+
+    model: str
+    kind: str
+    in_hybrid: bool
+
+
+class CollectionShown(TypedDict):
+    """One collection. `fields` is there where one collection was asked for: what a filter may name, and its type."""
+
+    name: str
+    documents: int
+    chunks: int
+    bytes_on_disk: int | None
+    profile: str
+    created: str
+    age_s: int | None
+    modes: list[str]
+    legs: dict[str, LegOfStatus]
+    fields: NotRequired[dict[str, str]]
+
+
+class Status(TypedDict):
+    """What `status` answers; `problems` are collections that cannot be read, and why."""
+
+    store: str
+    collections: list[CollectionShown]
+    problems: list[str]

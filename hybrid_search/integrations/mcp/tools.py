@@ -1,0 +1,235 @@
+"""The tools: plain functions from arguments to an answer and the same answer as text."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from hybrid_search.asking import HYBRID, modes
+from hybrid_search.corpus.decoding import without_surrogates
+from hybrid_search.errors import DocumentNotFound, HybridSearchError, InvalidArgument
+from hybrid_search.integrations.mcp import shapes, words
+from hybrid_search.integrations.opened import Open, OpenCollections, infos
+from hybrid_search.manifest import Manifest
+from hybrid_search.protocols import CollectionInfo
+from hybrid_search.store.schema import chunk_of
+from hybrid_search.stored import stored_document
+
+if TYPE_CHECKING:
+    from hybrid_search.asking import Options
+
+
+def search(
+    collections: OpenCollections,
+    query: shapes.Query,
+    collection: shapes.Collection = "",
+    k: shapes.K = 10,
+    mode: shapes.Mode = HYBRID,
+    where: shapes.Where = "",
+    offset: shapes.Offset = 0,
+    rerank: shapes.Rerank = False,
+    text_chars: shapes.TextChars = shapes.TEXT_CHARS,
+) -> tuple[shapes.Found, str]:
+    """Find the documents of a collection that answer a question or match a description best. Use it first, whenever the
+    answer may be in the collection; ask in plain words, and ask again in other words if the first hits do not answer.
+    Each hit has its doc_id, its metadata, the best part of its text, and where each leg (words, meaning) placed it.
+    `get` reads on in a document; `explain` tells why one is missing.
+
+    A filter (`where`) compares metadata fields: `year >= 1990`, `genres = 'war'`, `!=`, `<`, `<=`, `>`,
+    `genres in ('a', 'b')`, `not in`, `between 1980 and 1989`, `title ~ 'some words'` (has all of them),
+    `title ^= 'The'` (begins so), `exists(director)`, `place within 5 km of (48.2, 16.4)`; join them with and, or, not
+    and parentheses. Texts stand in single quotes, dates are texts such as '2026-11-21'. Of a list one value is enough.
+    `title`, `text`, `doc_id` and `origin` are the document's own fields; `status` names the others. Leave the filter
+    out unless the question needs it: one that is too narrow finds nothing.
+    """
+    asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
+    with collections.open(collection) as opened:
+        results = opened.searcher.search(without_surrogates(query), **asked)
+    found = words.shown(results, text_chars)
+    return found, words.found_text(found, results)
+
+
+def explain(
+    collections: OpenCollections,
+    query: shapes.Query,
+    collection: shapes.Collection = "",
+    doc_id: shapes.DocId = "",
+    k: shapes.K = 10,
+    mode: shapes.Mode = HYBRID,
+    where: shapes.Where = "",
+    offset: shapes.Offset = 0,
+    rerank: shapes.Rerank = False,
+    leg: shapes.Leg = "sparse",
+) -> tuple[shapes.Explained, str]:
+    """Say why a document is, or is not, among the hits of a search: give its doc_id and the same arguments as to
+    `search`. The answer names the stage that kept it out (not indexed, filtered out, not found, below depth, outranked)
+    and its rank in every leg. Without doc_id: which words, with which weights, the query is searched by. Use it when a
+    document that should be found is not, or to choose better words; not to search.
+    """
+    text = without_surrogates(query)
+    asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
+    with collections.open(collection) as opened:
+        explained = _followed(opened, text, doc_id, asked) if doc_id else _expanded(opened, text, leg)
+    return explained, words.explained_text(explained)
+
+
+def get(
+    collections: OpenCollections,
+    doc_id: shapes.DocId = "",
+    chunk_id: shapes.ChunkId = "",
+    collection: shapes.Collection = "",
+    first_line: shapes.FirstLine = 1,
+    last_line: shapes.LastLine = 0,
+    offset: shapes.FromChar = 0,
+    max_chars: shapes.GetChars = shapes.GET_CHARS,
+) -> tuple[shapes.Got, str]:
+    """Read a document, some lines of it, or one chunk, by the ids that `search` gave. It reads what the collection
+    stores, never a file. Long documents come in parts: where `next_offset` is in the answer, ask again with it as
+    `offset`, or ask for the lines you need.
+    """
+    if bool(doc_id) == bool(chunk_id):
+        raise InvalidArgument("Give either doc_id or chunk_id, as a hit of search has them.")
+    if chunk_id and (first_line != 1 or last_line != 0):
+        raise InvalidArgument("first_line and last_line are of a document; give its doc_id instead of chunk_id.")
+    with collections.open(collection) as opened:
+        got = _chunk(opened, chunk_id) if chunk_id else _document(opened, doc_id, first_line, last_line)
+    whole = got["text"]
+    if offset and offset >= len(whole):
+        raise InvalidArgument(f"offset is {offset}, but what is wanted has {len(whole):,} characters.")
+    got["text"] = whole[offset : offset + max_chars]
+    if offset + max_chars < len(whole):
+        got["next_offset"] = offset + max_chars
+    got["start"] += offset
+    got["end"] = got["start"] + len(got["text"])
+    if "lines" in got:
+        got["lines"]["first"] += whole.count("\n", 0, offset)
+        got["lines"]["last"] = got["lines"]["first"] + got["text"].removesuffix("\n").count("\n")
+    return got, words.got_text(got)
+
+
+def status(collections: OpenCollections, collection: shapes.Collection = "") -> tuple[shapes.Status, str]:
+    """List the collections with their size, age, models and modes; with `collection` also the fields that a filter of
+    `search` may name. Use it to choose a collection, or before writing a filter.
+    """
+    problems: list[str] = []
+    found: list[shapes.CollectionShown] = []
+    if collection or len(collections.only) == 1:
+        with collections.open(collection) as opened:
+            found.append({**_described(opened.reader.info()), "fields": dict(opened.reader.fields())})
+    else:
+        for info in infos(collections):
+            if isinstance(info, HybridSearchError):
+                problems.append(str(info))
+            else:
+                found.append(_described(info))
+    answer: shapes.Status = {"store": collections.store.location, "collections": found, "problems": problems}
+    return answer, words.status_text(answer)
+
+
+def uri_of(collection: str, doc_id: str) -> str:
+    """A document's resource.
+
+    >>> uri_of("movies", "a/b #1")
+    'hybrid-search://movies/a%2Fb%20%231'
+    """
+    return f"hybrid-search://{collection}/{quote(doc_id, safe='', errors='replace')}"
+
+
+def document_text(collections: OpenCollections, collection: str, doc_id: str) -> str:
+    """The whole text of a document.
+
+    Raises:
+        InvalidArgument: it is longer than `get` gives at once.
+        HybridSearchError: there is none, or the collection cannot be opened.
+    """
+    with collections.open(collection) as opened:
+        text = stored_document(opened.reader, without_surrogates(doc_id), opened.name).text
+    if len(text) > shapes.MAX_GET_CHARS:
+        raise InvalidArgument(
+            f"Document {doc_id!r} has {len(text):,} characters, and {shapes.MAX_GET_CHARS:,} go into a resource. "
+            "Read it in parts with the tool `get`."
+        )
+    return text
+
+
+def _followed(opened: Open, query: str, doc_id: str, asked: Options) -> shapes.Explained:
+    explained: Any = opened.searcher.why(query, without_surrogates(doc_id), **asked).to_dict()
+    answer: shapes.Explained = explained
+    return answer
+
+
+def _expanded(opened: Open, query: str, leg: str) -> shapes.Explained:
+    terms: Any = [term.to_dict() for term in opened.searcher.expansion(query, leg)]
+    model = opened.searcher.manifest.legs[leg].model
+    return {"query": query, "collection": opened.name, "leg": leg, "model": model, "expansion": terms}
+
+
+def _document(opened: Open, doc_id: str, first: int, last: int) -> shapes.Got:
+    document = stored_document(opened.reader, without_surrogates(doc_id), opened.name)
+    lines = document.text.removesuffix("\n").split("\n")
+    if first > len(lines) or 0 < last < first:
+        asked = f"first_line is {first} and last_line {last or 'not given'}"
+        raise InvalidArgument(f"{asked}, but document {doc_id!r} has the lines 1 to {len(lines)}.")
+    end = min(last, len(lines)) if last else len(lines)
+    start = sum(len(line) + 1 for line in lines[: first - 1])
+    text = "\n".join(lines[first - 1 : end])
+    return {
+        "collection": opened.name,
+        "doc_id": document.doc_id,
+        "title": document.title,
+        "origin": document.origin,
+        "metadata": dict(document.metadata),
+        "uri": uri_of(opened.name, document.doc_id),
+        "start": start,
+        "end": start + len(text),
+        "text": text,
+        "lines": {"first": first, "last": end, "total": len(lines)},
+    }
+
+
+def _chunk(opened: Open, chunk_id: str) -> shapes.Got:
+    payload = opened.reader.payloads([without_surrogates(chunk_id)]).get(without_surrogates(chunk_id))
+    if payload is None:
+        raise DocumentNotFound(chunk_id, opened.name)
+    chunk = chunk_of(payload)
+    return {
+        "collection": opened.name,
+        "doc_id": chunk.doc_id,
+        "title": chunk.title,
+        "origin": payload["origin"],
+        "metadata": payload["metadata"],
+        "uri": uri_of(opened.name, chunk.doc_id),
+        "start": chunk.start,
+        "end": chunk.end,
+        "text": chunk.text,
+        "chunk_id": chunk.chunk_id,
+    }
+
+
+def _described(info: CollectionInfo) -> shapes.CollectionShown:
+    manifest = info.manifest
+    legs: dict[str, shapes.LegOfStatus] = {
+        leg: {"model": spec.model, "kind": spec.kind, "in_hybrid": not spec.beside}
+        for leg, spec in manifest.legs.items()
+    }
+    return {
+        "name": info.name,
+        "documents": info.documents,
+        "chunks": info.points,
+        "bytes_on_disk": info.bytes_on_disk,
+        "profile": manifest.profile,
+        "created": manifest.created,
+        "age_s": _age_s(manifest),
+        "modes": list(modes(manifest)),
+        "legs": legs,
+    }
+
+
+def _age_s(manifest: Manifest) -> int | None:
+    """Seconds since the collection was built; None where it does not say when."""
+    try:
+        created = datetime.fromisoformat(manifest.created)
+    except ValueError:
+        return None
+    return max(0, int((datetime.now(timezone.utc) - created).total_seconds()))
