@@ -19,7 +19,7 @@ COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages",
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
-HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles"]
+HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles", "starlette", "uvicorn"]
 
 
 def imports_of(file: Path) -> set[str]:
@@ -81,6 +81,8 @@ def test_engines_models_and_printing_stay_in_their_rooms(file: Path) -> None:
         assert room_of(file) == "cli"
     if "textual" in outside:
         assert file.parent.name == "tui"
+    if outside & {"starlette", "uvicorn"}:
+        assert file.parent.name == "http" or file.name == "serve.py"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

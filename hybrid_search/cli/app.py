@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import hybrid_search
-from hybrid_search.cli import collections, demo, evaluate, explain, index, models, search, train
+from hybrid_search.cli import collections, demo, evaluate, explain, index, models, search, serve, train
 from hybrid_search.cli.options import WithRerank
 from hybrid_search.cli.tui import command as tui
 from hybrid_search.cli.verb import Config, Debug, Store, given, verb
@@ -48,6 +48,7 @@ app.command("explain", cls=WithRerank)(verb(explain.explain))
 app.command("evaluate", cls=WithRerank)(verb(evaluate.evaluate))
 app.command("train")(verb(train.train))
 app.command("tui")(verb(tui.tui))
+app.command("serve", cls=WithRerank)(verb(serve.serve))
 app.add_typer(collections.app, name="collections")
 app.add_typer(models.app, name="models")
 

@@ -55,7 +55,7 @@ class EdgeStore:
         if lease is None:
             raise self._missing(name)
         try:
-            return EdgeReader(name, lease)
+            return EdgeReader(name, lease, root)
         except BaseException:
             lease.release()
             raise
@@ -114,8 +114,9 @@ class EdgeStore:
 class EdgeReader:
     """One published generation, open for searching."""
 
-    def __init__(self, name: str, lease: generations.Lease) -> None:
+    def __init__(self, name: str, lease: generations.Lease, root: Path) -> None:
         self._name = name
+        self._root = root
         self._lease = lease
         self.manifest, self._counts, _ = read_record(lease.folder)
         rebuild = f"Build it again from its sources: hybrid-search index SOURCE -c {name} --replace"
@@ -193,6 +194,10 @@ class EdgeReader:
     def info(self) -> CollectionInfo:
         size = generations.real_size(self._lease.folder.parent)
         return CollectionInfo(self._name, self._counts["documents"], self._counts["points"], size, self.manifest)
+
+    def outdated(self) -> bool:
+        published = generations.current(self._root)
+        return published is None or published.name != self._lease.folder.name  # a private copy keeps the name
 
     def close(self) -> None:
         try:

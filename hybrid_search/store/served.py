@@ -86,6 +86,10 @@ class ServerReader:
     def info(self) -> CollectionInfo:
         return info_of(self._ask, lambda: self._real, self._name, self.manifest)
 
+    def outdated(self) -> bool:
+        real = self._resolve(self._name)
+        return real is None or real != self._real or manifest_of(self._line, real, self._name) != self.manifest
+
     def close(self) -> None:
         """The client belongs to the store."""
 
