@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from functools import lru_cache
 from html import escape
@@ -95,12 +96,17 @@ def _table(properties: dict[str, Any], required: list[str]) -> str:
         if name in required:
             said.append("required")
         elif schema.get("default") not in (None, "", [], {}):
-            said.append(f"default {schema['default']}")
+            said.append(f"default {json.dumps(schema['default']).strip(chr(34))}")
         rows.append(
-            f"<tr><td><code>{escape(name)}</code></td><td>{escape(schema.get('description', ''))}</td>"
+            f"<tr><td><code>{escape(name)}</code></td><td>{_prose(schema.get('description', ''))}</td>"
             f"<td>{escape(', '.join(said))}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>"
+
+
+def _prose(text: str) -> str:
+    """A text with what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _kind(schema: dict[str, Any]) -> str:
