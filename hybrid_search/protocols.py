@@ -107,6 +107,19 @@ class CollectionInfo(NamedTuple):
     bytes_on_disk: int | None
     manifest: Manifest
 
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `collections list --format json` prints for a collection."""
+        return {**self.counts(), "profile": self.manifest.profile}
+
+    def counts(self) -> dict[str, Any]:
+        """What it holds, without what it was built with."""
+        return {
+            "name": self.name,
+            "documents": self.documents,
+            "chunks": self.points,
+            "bytes_on_disk": self.bytes_on_disk,
+        }
+
 
 class CollectionReader(Protocol):
     """An open collection, for searching. Safe to use from many threads, never across a fork."""

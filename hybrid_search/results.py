@@ -37,6 +37,26 @@ class Term(NamedTuple):
         }
 
 
+class Expansion(NamedTuple):
+    """What a sparse leg's model makes of a query: its terms, heaviest first."""
+
+    query: str
+    collection: str
+    leg: LegName
+    model: str
+    terms: tuple[Term, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `explain --format json` prints."""
+        return {
+            "query": self.query,
+            "collection": self.collection,
+            "leg": self.leg,
+            "model": self.model,
+            "expansion": [term.to_dict() for term in self.terms],
+        }
+
+
 class MatchedTerm(NamedTuple):
     """A term that query and document share, and what it gave to a leg's score.
 

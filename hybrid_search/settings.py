@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         description="a folder (embedded engine), or http(s)://... (Qdrant server)",
     )
     api_key: SecretStr | None = Field(default=None, description="of the Qdrant server")
+    serve_api_key: SecretStr | None = Field(default=None, description="that `serve` asks its callers for")
     timeout_s: float = Field(default=30.0, gt=0, description="seconds that a request to a server may take")
     retry_s: float = Field(
         default=60.0, ge=0, description="seconds for which writing goes on trying when a server stops answering"

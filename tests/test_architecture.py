@@ -25,6 +25,7 @@ HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "hugg
 HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles", "ray", "langchain_core"]
 COMPOSERS |= {"stored"}
 HEAVY += ["mcp", "starlette", "uvicorn"]
+HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles", "starlette", "uvicorn"]
 
 
 def imports_of(file: Path) -> set[str]:
@@ -86,6 +87,8 @@ def test_engines_models_and_printing_stay_in_their_rooms(file: Path) -> None:
         assert room_of(file) == "cli"
     if "textual" in outside:
         assert file.parent.name == "tui"
+    if outside & {"starlette", "uvicorn"}:
+        assert file.parent.name == "http" or file.name == "serve.py"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import hybrid_search
-from hybrid_search.cli import collections, demo, evaluate, explain, index, mcp, models, search, status, train
+from hybrid_search.cli import collections, demo, evaluate, explain, index, mcp, models, search, serve, status, train
 from hybrid_search.cli.options import WithHttp, WithRerank
 from hybrid_search.cli.tui import command as tui
 from hybrid_search.cli.verb import Config, Debug, Store, given, verb
@@ -50,6 +50,7 @@ app.command("evaluate", cls=WithRerank)(verb(evaluate.evaluate))
 app.command("train")(verb(train.train))
 app.command("tui")(verb(tui.tui))
 app.command("mcp", cls=WithHttp)(verb(mcp.mcp))
+app.command("serve", cls=WithRerank)(verb(serve.serve))
 app.add_typer(collections.app, name="collections")
 app.add_typer(models.app, name="models")
 

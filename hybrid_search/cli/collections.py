@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import collections_table
 from hybrid_search.cli.verb import given, note, out, verb
 from hybrid_search.types import in_order
-
-if TYPE_CHECKING:
-    from hybrid_search.protocols import CollectionInfo
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
 
@@ -41,7 +38,7 @@ def list_(format: Format = "table") -> None:
         except StoreError as error:
             note(str(error))
     if format == "json":
-        typer.echo(json.dumps([{**_counts(info), "profile": info.manifest.profile} for info in infos]))
+        typer.echo(json.dumps([info.to_dict() for info in infos]))
     elif infos:
         out.print(collections_table(infos))
     else:
@@ -58,7 +55,7 @@ def show(name: Name) -> None:
     from hybrid_search.profiles import open_place
 
     info = open_place(None, given.settings()).info(name)
-    typer.echo(json.dumps({**_counts(info), "manifest": info.manifest.to_dict()}, indent=2))
+    typer.echo(json.dumps({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2))
 
 
 @app.command("delete")
@@ -116,12 +113,3 @@ def drop_leg(name: Name, leg: Leg) -> None:
 
     manifest = drop_leg(name, leg, settings=given.settings())
     note(f"Dropped {leg!r} from {name!r}. It has: {', '.join(in_order(manifest.legs))}.")
-
-
-def _counts(info: CollectionInfo) -> dict[str, Any]:
-    return {
-        "name": info.name,
-        "documents": info.documents,
-        "chunks": info.points,
-        "bytes_on_disk": info.bytes_on_disk,
-    }

@@ -11,6 +11,7 @@ from hybrid_search.cli import options
 from hybrid_search.cli.hits import expansion_text, why_text
 from hybrid_search.cli.options import choice, fusion_of, rerank_of, weights_of
 from hybrid_search.cli.verb import given, out
+from hybrid_search.results import Expansion
 
 if TYPE_CHECKING:
     from hybrid_search.asking import Options
@@ -80,8 +81,7 @@ def _expansion(searcher: Searcher, query: str, leg: str, format: str) -> None:
     terms = searcher.expansion(query, leg)
     model = searcher.manifest.legs[leg].model
     if format == "json":
-        shown = [term.to_dict() for term in terms]
-        found = {"query": query, "collection": searcher.collection, "leg": leg, "model": model, "expansion": shown}
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        found = Expansion(query, searcher.collection, leg, model, terms)
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
     else:
         out.print(expansion_text(query, model, terms, out.width))

@@ -1,0 +1,109 @@
+"""`hybrid-search serve`."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+from typing import Annotated
+
+import typer
+
+from hybrid_search.cli import options
+from hybrid_search.cli.options import rerank_of
+from hybrid_search.cli.verb import given, note
+from hybrid_search.errors import ConfigError, InvalidArgument
+
+
+def serve(
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-c", "--collection", metavar="NAME", help="Serve this one, opened at once; may be repeated. [all]"
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; 0 takes a free one.")] = 8080,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name by which callers may call this machine; may be repeated."),
+    ] = None,
+    rerank: options.Rerank = None,
+    max_k: Annotated[int, typer.Option(metavar="N", help="Documents that a caller may ask for.")] = 100,
+    max_depth: Annotated[int, typer.Option(metavar="N", help="Chunks that a caller may have a leg hand on.")] = 1000,
+    at_once: Annotated[int, typer.Option(metavar="N", help="Requests at a time; more are told to come again.")] = 64,
+    threads: Annotated[int, typer.Option(metavar="N", help="Searches that run at a time.")] = 4,
+    timeout_s: Annotated[float, typer.Option(metavar="S", help="Seconds that a request may take.")] = 30.0,
+) -> None:
+    """Serve searches over HTTP: a page for people at /, JSON for programs, counts for Prometheus.
+
+    On this machine alone unless --host says otherwise; then callers need the key in HYBRID_SEARCH_SERVE_API_KEY.
+
+    Example: `hybrid-search serve -c movies`
+    """
+    import uvicorn
+
+    from hybrid_search.integrations.http import Limits, create_app
+    from hybrid_search.integrations.http.guard import LOOPBACK
+
+    settings = given.settings()
+    key = settings.serve_api_key
+    if not key and not is_loopback(host):
+        raise InvalidArgument(
+            f"--host is {host!r}, which other machines can reach, and no API key is set. Set one, "
+            "export HYBRID_SEARCH_SERVE_API_KEY=..., or leave --host out to serve this machine alone."
+        )
+    # Who brings the key is no page of another site, so with one any name will do where every address is listened at.
+    anything = host in ("0.0.0.0", "::") and not allow_host
+    own = f"[{host}]" if ":" in host else host
+    app = create_app(
+        settings=settings,
+        collections=collection,
+        rerank=rerank_of(rerank),
+        limits=Limits(k=max_k, depth=max_depth, at_once=at_once, threads=threads, timeout_s=timeout_s),
+        allowed_hosts=None if anything else [*LOOPBACK, own, *(allow_host or [])],
+    )
+    searchers = app.state.service.searchers
+    names = searchers.names()
+    for name in collection or []:
+        with searchers.use(name) as searcher:  # what is wrong with it is said now
+            searcher.warm_up(rerank=rerank_of(rerank))
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="none", lifespan="on",
+        timeout_graceful_shutdown=int(timeout_s) + 5,
+    )  # fmt: skip
+    listening = listen(host, port)
+    shown = f"http://{own}:{listening.getsockname()[1]}/"
+    note(f"Serving {', '.join(names) or 'no collection yet'} at {shown} (API: {shown}docs). Ctrl+C stops it.")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The server raises what stopped it once more when it is done; being asked to stop is no error.
+        signal.signal(number, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listening])
+    note("Stopped.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; of names only `localhost`.
+
+    >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.org")]
+    [True, True, True, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        ConfigError: the address cannot be listened at.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen at {host}:{port}: {error.strerror or error}. Take another --port (0: a free one) or --host."
+        ) from error

@@ -1,0 +1,23 @@
+"""Search over HTTP (extra `serve`): JSON, a page for people, and counts for Prometheus.
+
+    from hybrid_search.integrations.http import create_app
+    app = create_app(collections=["movies"])          # any ASGI server runs it: uvicorn module:app
+
+`hybrid-search serve` runs it on loopback. It only reads. The shapes are those of `hybrid-search search --format json`.
+
+Why Starlette: the forms and shapes are pydantic models, from which the OpenAPI document is put together in one file;
+every error goes through one place, so no status is sent that the document does not name; and the documentation page
+fetches nothing from elsewhere.
+"""
+
+from importlib.util import find_spec
+
+from hybrid_search.errors import MissingExtra
+
+if find_spec("starlette") is None:
+    raise MissingExtra("serve", "The HTTP server")
+
+from hybrid_search.integrations.http.app import create_app
+from hybrid_search.integrations.http.limits import Limits
+
+__all__ = ["Limits", "create_app"]
