@@ -20,6 +20,7 @@ ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
 HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles"]
+HEAVY += ["haystack", "llama_index"]
 
 
 def imports_of(file: Path) -> set[str]:
@@ -81,6 +82,9 @@ def test_engines_models_and_printing_stay_in_their_rooms(file: Path) -> None:
         assert room_of(file) == "cli"
     if "textual" in outside:
         assert file.parent.name == "tui"
+    for framework, adapter in {"haystack": "haystack", "llama_index": "llamaindex"}.items():
+        if framework in outside:
+            assert file.relative_to(PACKAGE).parts[:2] == ("integrations", adapter)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
@@ -89,7 +93,9 @@ def test_a_module_reads_in_one_sitting(file: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) <= (200 if composer else 400)
 
 
-@pytest.mark.parametrize("code", ["import hybrid_search", "from hybrid_search.cli.app import app"])
+@pytest.mark.parametrize(
+    "code", ["import hybrid_search", "import hybrid_search.integrations", "from hybrid_search.cli.app import app"]
+)
 def test_importing_loads_nothing_heavy(code: str) -> None:
     script = f"{code}; import sys; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,9 @@ from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import Document, LegName, chunk_id_of
-from hybrid_search.where import Condition
+from hybrid_search.where import And, Condition, leaves
 from hybrid_search.where.holding import holds
+from hybrid_search.where.parsing import parse
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -117,8 +118,9 @@ class Collection:
     def search_whole(self, query: str, **options: Unpack[Options]) -> list[tuple[DocumentHit, Kept]]:
         """The hits of `search`, each with its document as it was given; nothing of a collection that is not there."""
         try:
-            with self.opened() as found, _none_where_empty(found.reader) as hits:
-                hits.extend(map(plain_hit, found.searcher.search(query, **options)))
+            with self.opened() as found:
+                with _none_where_empty(found.reader) as hits:
+                    hits.extend(map(plain_hit, found.searcher.search(query, **options)))
                 return _with_documents(hits, found.reader)
         except CollectionNotFound:
             return []
@@ -170,12 +172,20 @@ class Collection:
                 wanted = list(writer.doc_ids()) if doc_ids is None else dict.fromkeys(doc_ids)
                 for some in batched(wanted, READ_DOCUMENTS):
                     heads = writer.heads(some)
-                    writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
+                    writer.delete(
+                        [chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)]
+                    )
                     removed += len(heads)
                 if removed:
                     writer.publish()
             self.refresh()
             return removed
+
+    def drop(self) -> None:
+        """Remove the collection itself; the next write makes it anew."""
+        with self._writing, suppress(CollectionNotFound):
+            self.refresh()
+            self._placed()[0].delete(self.name)
 
     def count(self) -> int:
         """Its documents; 0 where it is not there."""
@@ -202,11 +212,13 @@ class Collection:
 
         Each is looked at. A field that no document has is no error here: no value of it satisfies anything.
         """
+        of_text = condition is not None and any(leaf.path == ("text",) for leaf in leaves(condition))
+        of_head = None if of_text else condition
         try:
             with self.opened() as found:
-                for chunks in _chunks(found.reader, found.reader.doc_ids()):
+                for chunks in _chunks(found.reader, found.reader.doc_ids(), of_head):
                     kept = kept_of(chunks)
-                    if condition is None or holds(condition, {**chunks[0], "text": kept.text}):
+                    if not of_text or condition is None or holds(condition, {**chunks[0], "text": kept.text}):
                         yield kept
         except CollectionNotFound:
             return
@@ -273,16 +285,27 @@ def _with_documents(hits: list[DocumentHit], reader: CollectionReader) -> list[t
     return [(hit, kept_of(chunks)) for hit, chunks in zip(hits, documents, strict=True)]
 
 
-def _chunks(reader: CollectionReader, doc_ids: Iterable[str]) -> Iterator[list[dict[str, Any]]]:
-    """The payloads of each document's chunks, by number."""
+def _chunks(
+    reader: CollectionReader, doc_ids: Iterable[str], condition: Condition | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """The payloads of each document's chunks, by number; of the documents whose first chunk a condition lets pass."""
     for some in batched(doc_ids, READ_DOCUMENTS):
         heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in some])
+        if condition is not None:
+            heads = {chunk_id: head for chunk_id, head in heads.items() if holds(condition, head)}
         rest = [chunk_id_of(head["doc_id"], n) for head in heads.values() for n in range(1, head["chunks"])]
         found = {**heads, **(reader.payloads(rest) if rest else {})}
         for doc_id in some:
             head = found.get(chunk_id_of(doc_id, 0))
             if head is not None:
                 yield [found[chunk_id_of(doc_id, n)] for n in range(head["chunks"])]
+
+
+def both(where: str | Condition | None, condition: Condition | None) -> Condition | None:
+    """What two filters let pass, each of which may be none."""
+    first = parse(where) if isinstance(where, str) else where
+    given = tuple(one for one in (first, condition) if one is not None)
+    return And(given) if len(given) > 1 else next(iter(given), None)
 
 
 def plain_place(store: str | Path | Store | None, settings: Settings | None) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from hybrid_search.errors import InvalidArgument
+from hybrid_search.integrations.common import EVIDENCE
+from hybrid_search.integrations.common import own_metadata as without_evidence
 from hybrid_search.results import DocumentHit
 from hybrid_search.types import Document, Place, own_metadata
 
@@ -70,7 +72,9 @@ def document_of(doc_id: str, text: str, metadata: Mapping[str, Any], more: Mappi
     if not isinstance(doc_id, str) or not doc_id:
         raise InvalidArgument(f"A document's id is {doc_id!r}; it must be a text that is not empty.")
     if not isinstance(text, str) or not text.strip():
-        raise InvalidArgument(f"The document {doc_id!r} has no text, so there is nothing to search in it; leave it out.")
+        raise InvalidArgument(
+            f"The document {doc_id!r} has no text, so there is nothing to search in it; leave it out."
+        )
     plain: dict[str, Any] = {}
     odd: dict[str, Any] = {}
     for name, value in metadata.items():
@@ -105,6 +109,14 @@ def plain_hit(hit: DocumentHit) -> DocumentHit:
     return replace(hit, metadata=metadata, passages=passages)
 
 
+def given_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata that a document was given, also where it comes from a search and has its evidence with it."""
+    if not all(name in metadata for name in EVIDENCE):
+        return dict(metadata)
+    title = {"title": metadata["title"]} if metadata["title"] else {}
+    return {**title, **without_evidence(metadata)}
+
+
 def opened(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The metadata as it was given, and what the framework kept beside."""
     own = {name: value for name, value in metadata.items() if name != KEPT}
@@ -121,9 +133,9 @@ def _check(doc_id: str, name: object, value: object) -> None:
         same = False
     if not same:
         raise InvalidArgument(
-            f"The metadata field {name!r} of {doc_id!r} is {str(value)[:80]!r} ({type(value).__name__}), which JSON does "
-            "not give back as it is. Take texts, finite numbers, true, false, null, lists, and dicts with texts as keys; "
-            "of a date its ISO form."
+            f"The metadata field {name!r} of {doc_id!r} is {str(value)[:80]!r} ({type(value).__name__}), which JSON "
+            "does not give back as it is. Take texts, finite numbers, true, false, null, lists, dicts with texts as "
+            "keys; of a date its ISO form."
         )
 
 

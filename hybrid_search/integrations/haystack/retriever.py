@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
+from haystack.errors import FilterError as HaystackFilterError
 
 from hybrid_search.asking import HYBRID, Request
-from hybrid_search.errors import FilterError, InvalidArgument
-from hybrid_search.integrations.collection import Collection, plain_place, settings_of
+from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument
+from hybrid_search.integrations.collection import Collection, both, plain_place, settings_of
 from hybrid_search.integrations.common import found_one
-from hybrid_search.integrations.haystack.filters import HaystackFilterError, condition_of
+from hybrid_search.integrations.haystack.filters import condition_of
 from hybrid_search.integrations.haystack.store import HybridSearchDocumentStore, haystack_document
 from hybrid_search.integrations.kept import Kept, plain_hit
 from hybrid_search.protocols import Store
 from hybrid_search.results import DocumentHit
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
-from hybrid_search.where import And
-from hybrid_search.where.parsing import parse
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -70,13 +69,18 @@ class HybridSearchRetriever:
             raise InvalidArgument("store and settings go with a collection's name; a searcher or a store has its own.")
         if "k" in options:
             raise InvalidArgument("k is called top_k here.")
-        Request(k=top_k, **options)
+        asked: Options = {**options, "k": top_k}
+        Request(**asked)
         condition_of(filters)
         self.collection = collection
         self.filters, self.top_k, self.filter_policy = filters, top_k, FilterPolicy(filter_policy)
-        self._given = {"store": store, "settings": settings_of(settings)}
+        self._given: dict[str, Any] = {"store": store, "settings": settings_of(settings)}
         self._options = options
-        self._named = Collection(collection, **self._given) if isinstance(collection, str) else None
+        self._searched: Searcher | Collection
+        if isinstance(collection, HybridSearchDocumentStore):
+            self._searched = collection.collection
+        else:
+            self._searched = Collection(collection, **self._given) if isinstance(collection, str) else collection
 
     def to_dict(self) -> dict[str, Any]:
         """Raises InvalidArgument for an open searcher or store, which cannot be written down."""
@@ -88,9 +92,7 @@ class HybridSearchRetriever:
         if options.get("where") is not None:
             options["where"] = str(options["where"])
         given = {**plain_place(**self._given), "filters": self.filters, "top_k": self.top_k, **options}
-        return dict(
-            default_to_dict(self, collection=self.collection, filter_policy=self.filter_policy.value, **given)
-        )
+        return dict(default_to_dict(self, collection=self.collection, filter_policy=self.filter_policy.value, **given))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> HybridSearchRetriever:
@@ -99,13 +101,8 @@ class HybridSearchRetriever:
 
     def warm_up(self) -> None:
         """Load the models now instead of on the first search. A store that is empty yet has none."""
-        wanted = {"mode": self._options.get("mode", HYBRID), "rerank": self._options.get("rerank")}
-        if isinstance(self.collection, Searcher):
-            self.collection.warm_up(**wanted)
-        elif self._named is not None:
-            self._named.warm_up(**wanted)
-        elif self.collection.count_documents():
-            self.collection.collection.warm_up(**wanted)
+        with suppress(CollectionNotFound) if self._whole else nullcontext():
+            self._searched.warm_up(mode=self._options.get("mode", HYBRID), rerank=self._options.get("rerank"))
 
     async def warm_up_async(self) -> None:
         """`warm_up`; the event loop goes on meanwhile."""
@@ -113,8 +110,13 @@ class HybridSearchRetriever:
 
     def close(self) -> None:
         """Let go of a collection that was given by name."""
-        if self._named is not None:
-            self._named.close()
+        if isinstance(self.collection, str) and isinstance(self._searched, Collection):
+            self._searched.close()
+
+    @property
+    def _whole(self) -> bool:
+        """Whether it gives a store's documents, and not passages."""
+        return isinstance(self.collection, HybridSearchDocumentStore)
 
     @component.output_types(documents=list[Document])
     def run(
@@ -134,11 +136,9 @@ class HybridSearchRetriever:
         if options is None:
             return {"documents": []}
         with _haystack_errors():
-            if isinstance(self.collection, Searcher):
-                return _passages(list(self.collection.search(query, **options)))
-            if self._named is not None:
-                return _passages(self._named.search(query, **options))
-            return _documents(self.collection.collection.search_whole(query, **options))
+            if self._whole and isinstance(self._searched, Collection):
+                return _documents(self._searched.search_whole(query, **options))
+            return _passages(self._searched.search(query, **options))
 
     @component.output_types(documents=list[Document])
     async def run_async(
@@ -149,11 +149,9 @@ class HybridSearchRetriever:
         if options is None:
             return {"documents": []}
         with _haystack_errors():
-            if isinstance(self.collection, Searcher):
-                return _passages(list(await self.collection.asearch(query, **options)))
-            if self._named is not None:
-                return _passages(await self._named.asearch(query, **options))
-            return _documents(await self.collection.collection.asearch_whole(query, **options))
+            if self._whole and isinstance(self._searched, Collection):
+                return _documents(await self._searched.asearch_whole(query, **options))
+            return _passages(await self._searched.asearch(query, **options))
 
     def _asked(self, filters: dict[str, Any] | None, top_k: int | None) -> Options | None:
         """The options of one search; None where no document is wanted."""
@@ -161,11 +159,7 @@ class HybridSearchRetriever:
         if k < 0:
             raise InvalidArgument(f"top_k is {k}; it must be 0 or more.")
         condition = condition_of(apply_filter_policy(self.filter_policy, self.filters, filters))
-        own = self._options.get("where")
-        if own is not None:
-            own = parse(own) if isinstance(own, str) else own
-            condition = own if condition is None else And((own, condition))
-        options: Options = {**self._options, "k": k, "where": condition}
+        options: Options = {**self._options, "k": k, "where": both(self._options.get("where"), condition)}
         if options.get("depth") is not None:
             options["depth"] = max(options["depth"] or 0, k)
         return options if k else None
@@ -180,7 +174,7 @@ def _haystack_errors() -> Iterator[None]:
         raise HaystackFilterError(str(error)) from error
 
 
-def _passages(hits: list[DocumentHit]) -> dict[str, list[Document]]:
+def _passages(hits: Iterable[DocumentHit]) -> dict[str, list[Document]]:
     found = (found_one(plain_hit(hit)) for hit in hits)
     return {"documents": [Document(id=f.id, content=f.content, meta=f.metadata, score=f.score) for f in found]}
 

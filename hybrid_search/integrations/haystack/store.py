@@ -15,7 +15,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.collection import Collection, plain_place, settings_of
 from hybrid_search.integrations.haystack.filters import condition_of
-from hybrid_search.integrations.kept import Kept, document_of
+from hybrid_search.integrations.kept import Kept, document_of, given_metadata
 from hybrid_search.protocols import Store
 from hybrid_search.settings import Settings
 
@@ -32,8 +32,8 @@ class HybridSearchDocumentStore:
     document without text is refused. It works over collections made in any other way too: a document's `content` is
     then its text, white space between its chunks as single spaces, and its title is `meta["title"]`.
 
-    Filters are those of `haystack.filters`, see there; of a list in the meta one value is enough. `filter_documents` and
-    what is built on it look at every document.
+    Filters: see `haystack.filters`; of a list in the meta one value is enough. `filter_documents` and what is built on
+    it look at every document.
 
     Args:
         collection: its name; it is made by the first write where it is not there.
@@ -56,7 +56,7 @@ class HybridSearchDocumentStore:
         wait_s: float = 0.0,
         **making: Any,
     ) -> None:
-        self._given = {"store": store, "settings": settings_of(settings)}
+        self._given: dict[str, Any] = {"store": store, "settings": settings_of(settings)}
         self._wait_s, self._making = wait_s, making
         self.collection = Collection(collection, **self._given, wait_s=wait_s, making=making)
 
@@ -100,7 +100,7 @@ class HybridSearchDocumentStore:
             twice = {document.id for document in documents if given[document.id] is not document}
             if there or twice:
                 raise DuplicateDocumentError(
-                    f"Documents with these ids are there already, and nothing was written: {sorted(there | twice)[:5]}. "
+                    f"These ids are there already, and nothing was written: {sorted(there | twice)[:5]}. "
                     "Take DuplicatePolicy.OVERWRITE or SKIP."
                 )
         if policy == DuplicatePolicy.SKIP:
@@ -112,9 +112,12 @@ class HybridSearchDocumentStore:
         """Remove documents; ids that are not there are passed over."""
         self.collection.remove(document_ids)
 
-    def delete_all_documents(self) -> None:
-        """Remove all of them; the collection keeps its models."""
-        self.collection.remove()
+    def delete_all_documents(self, recreate_collection: bool = False) -> None:
+        """Remove all of them; with `recreate_collection` also what the collection was made with."""
+        if recreate_collection:
+            self.collection.drop()
+        else:
+            self.collection.remove()
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Remove the documents that match; gives how many."""
@@ -192,8 +195,8 @@ class HybridSearchDocumentStore:
     async def delete_documents_async(self, document_ids: list[str]) -> None:
         await asyncio.to_thread(self.delete_documents, document_ids)
 
-    async def delete_all_documents_async(self) -> None:
-        await asyncio.to_thread(self.delete_all_documents)
+    async def delete_all_documents_async(self, recreate_collection: bool = False) -> None:
+        await asyncio.to_thread(self.delete_all_documents, recreate_collection)
 
     async def delete_by_filter_async(self, filters: dict[str, Any]) -> int:
         return await asyncio.to_thread(self.delete_by_filter, filters)
@@ -249,7 +252,9 @@ def haystack_document(kept: Kept, found: Mapping[str, Any] | None = None) -> Doc
 def _ours(document: Document) -> Any:
     whole = document.to_dict(flatten=False)
     more = {name: whole[name] for name in _BESIDES if whole.get(name) is not None}
-    return document_of(document.id, document.content or "", document.meta, {MORE: more} if more else None)
+    return document_of(
+        document.id, document.content or "", given_metadata(document.meta), {MORE: more} if more else None
+    )
 
 
 def _distinct(documents: Any, field: str) -> list[Any]:
