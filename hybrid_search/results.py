@@ -158,10 +158,12 @@ class DocumentHit:
     folded: tuple[str, ...] = ()
 
     def place(self, passage: Passage) -> str:
-        """Where in the document a passage of it begins, in words: `page 3`, or the headings below the title."""
-        shown = {
-            name: str(value) if name == "heading" else f"{name} {value}" for name, value in passage.metadata.items()
-        }
+        """Where in the document a passage of it begins, in words: `page 3`, or the headings below the title.
+
+        Names with `_` at their beginning are for programs.
+        """
+        told = {name: value for name, value in passage.metadata.items() if not name.startswith("_")}
+        shown = {name: str(value) if name == "heading" else f"{name} {value}" for name, value in told.items()}
         if "heading" in shown:
             shown["heading"] = (
                 "" if shown["heading"] == self.title else shown["heading"].removeprefix(self.title + " > ")

@@ -16,16 +16,12 @@ ROOMS = {"corpus", "encoders", "store", "ranking"}
 VALUES = {"types", "results", "context", "folding", "where", "manifest", "protocols", "errors"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages", "workers", "memory", "following"}
-COMPOSERS |= {"distributed", "shards", "jobs", "rehearsal"}
-COMPOSERS |= {"latest"}
-COMPOSERS |= {"removing"}
+COMPOSERS |= {"distributed", "shards", "jobs", "rehearsal", "latest", "removing", "stored"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
-HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles", "ray", "langchain_core"]
-COMPOSERS |= {"stored"}
-HEAVY += ["mcp", "starlette", "uvicorn"]
-HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles", "starlette", "uvicorn"]
+HEAVY += ["lark", "textual", "markitdown", "pypdfium2", "watchfiles", "ray", "starlette", "uvicorn"]
+HEAVY += ["langchain_core", "haystack", "llama_index", "mcp"]
 
 
 def imports_of(file: Path) -> set[str]:
@@ -88,7 +84,10 @@ def test_engines_models_and_printing_stay_in_their_rooms(file: Path) -> None:
     if "textual" in outside:
         assert file.parent.name == "tui"
     if outside & {"starlette", "uvicorn"}:
-        assert file.parent.name == "http" or file.name == "serve.py"
+        assert file.parent.name in ("http", "mcp") or file.name == "serve.py"
+    adapters = {"haystack": "haystack", "llama_index": "llamaindex", "langchain_core": "langchain", "mcp": "mcp"}
+    for framework in outside & set(adapters):
+        assert file.relative_to(PACKAGE).parts[:2] == ("integrations", adapters[framework])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

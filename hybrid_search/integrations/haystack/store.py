@@ -1,0 +1,264 @@
+"""Haystack's document store over a collection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from haystack import Document, default_from_dict, default_to_dict
+from haystack.document_stores.errors import DuplicateDocumentError
+from haystack.document_stores.types import DuplicatePolicy
+
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.integrations.collection import Collection, plain_place, settings_of
+from hybrid_search.integrations.haystack.filters import condition_of
+from hybrid_search.integrations.kept import Kept, document_of, given_metadata
+from hybrid_search.protocols import Store
+from hybrid_search.settings import Settings
+
+MORE = "haystack"
+"""What a Haystack document has besides id, content and meta is kept under this name (see `integrations.kept`)."""
+
+_BESIDES = ("blob", "embedding", "sparse_embedding", "score")
+
+
+class HybridSearchDocumentStore:
+    """Documents in a collection, which encodes and searches their texts by itself.
+
+    Ids are kept, and so is everything else a document has: an embedding given comes back, and is not searched. A
+    document without text is refused. It works over collections made in any other way too: a document's `content` is
+    then its text, white space between its chunks as single spaces, and its title is `meta["title"]`.
+
+    Filters: see `haystack.filters`; of a list in the meta one value is enough. `filter_documents` and what is built on
+    it look at every document.
+
+    Args:
+        collection: its name; it is made by the first write where it is not there.
+        store: a folder, a server's URL, or an open store; the settings' store when not given.
+        settings: or a dict of some of them; read from the environment and the config file when not given.
+        wait_s: seconds to wait for another process that writes to the collection.
+        making: of a new collection, by the keywords of `Indexer.open`: `profile`, `sparse`, `dense`, `legs`,
+            `chunk_tokens` and so on.
+
+    Raises:
+        InvalidArgument: a name that no collection can have.
+    """
+
+    def __init__(
+        self,
+        collection: str,
+        *,
+        store: str | Path | Store | None = None,
+        settings: Settings | Mapping[str, Any] | None = None,
+        wait_s: float = 0.0,
+        **making: Any,
+    ) -> None:
+        self._given: dict[str, Any] = {"store": store, "settings": settings_of(settings)}
+        self._wait_s, self._making = wait_s, making
+        self.collection = Collection(collection, **self._given, wait_s=wait_s, making=making)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Raises InvalidArgument for an open store, which cannot be written down."""
+        given = {**plain_place(**self._given), "wait_s": self._wait_s, **self._making}
+        return dict(default_to_dict(self, collection=self.collection.name, **given))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> HybridSearchDocumentStore:
+        made: HybridSearchDocumentStore = default_from_dict(cls, data)
+        return made
+
+    def count_documents(self) -> int:
+        """How many there are."""
+        return self.collection.count()
+
+    def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
+        """The documents that match, in the order of the store, which is the same each time."""
+        return [haystack_document(kept) for kept in self._matching(filters)]
+
+    def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
+        """Index documents. All are checked before the first is written.
+
+        Args:
+            documents: each with a text.
+            policy: for an id that is there already, or twice among them; `NONE` is `FAIL`.
+
+        Returns:
+            How many were written.
+
+        Raises:
+            ValueError: something else than documents, one without text, or with meta that is not JSON.
+            DuplicateDocumentError: with `FAIL`, an id that is there already.
+        """
+        if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
+            raise InvalidArgument("write_documents takes a list of haystack Documents.")
+        given = {document.id: document for document in documents}
+        there = set() if policy == DuplicatePolicy.OVERWRITE else self.collection.there(list(given))
+        if policy in (DuplicatePolicy.FAIL, DuplicatePolicy.NONE):
+            twice = {document.id for document in documents if given[document.id] is not document}
+            if there or twice:
+                raise DuplicateDocumentError(
+                    f"These ids are there already, and nothing was written: {sorted(there | twice)[:5]}. "
+                    "Take DuplicatePolicy.OVERWRITE or SKIP."
+                )
+        if policy == DuplicatePolicy.SKIP:
+            given = {document.id: document for document in reversed(documents) if document.id not in there}
+        self.collection.write([_ours(document) for document in given.values()])
+        return len(documents) if policy == DuplicatePolicy.OVERWRITE else len(given)
+
+    def delete_documents(self, document_ids: list[str]) -> None:
+        """Remove documents; ids that are not there are passed over."""
+        self.collection.remove(document_ids)
+
+    def delete_all_documents(self, recreate_collection: bool = False) -> None:
+        """Remove all of them; with `recreate_collection` also what the collection was made with."""
+        if recreate_collection:
+            self.collection.drop()
+        else:
+            self.collection.remove()
+
+    def delete_by_filter(self, filters: dict[str, Any]) -> int:
+        """Remove the documents that match; gives how many."""
+        return self.collection.remove([kept.id for kept in self._matching(filters)])
+
+    def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
+        """Set these fields in the meta of the documents that match; gives how many."""
+        changed = [
+            document_of(kept.id, kept.text, {**kept.metadata, **meta}, kept.more) for kept in self._matching(filters)
+        ]
+        self.collection.write(changed)
+        return len(changed)
+
+    def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
+        """How many match."""
+        return sum(1 for _ in self._matching(filters))
+
+    def count_unique_metadata_by_filter(self, filters: dict[str, Any], metadata_fields: list[str]) -> dict[str, int]:
+        """How many values each field has among the documents that match."""
+        found = list(self._matching(filters))
+        return {field: len(_distinct(found, field)) for field in metadata_fields}
+
+    def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
+        """The fields of the meta with their types: keyword, int, float, boolean."""
+        names = {bool: "boolean", int: "int", float: "float"}
+        found: dict[str, dict[str, str]] = {}
+        for kept in self._matching(None):
+            for field, value in kept.metadata.items():
+                if value is not None:
+                    found[field] = {"type": names.get(type(value), "keyword")}
+        return found
+
+    def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
+        """The least and the greatest value of a field, {"min", "max"}; None where it has none that can be ordered."""
+        values = _distinct(self._matching(None), metadata_field)
+        kinds = {isinstance(value, str) for value in values}
+        if len(kinds) != 1 or any(isinstance(value, (list, dict)) for value in values):
+            return {"min": None, "max": None}
+        return {"min": min(values), "max": max(values)}
+
+    def get_metadata_field_unique_values(
+        self,
+        metadata_field: str,
+        search_term: str | None = None,
+        from_: int = 0,
+        size: int = 10,
+        filters: dict[str, Any] | None = None,
+    ) -> tuple[list[Any], int]:
+        """A page of the values of a field, in the order of their texts, and how many there are in all.
+
+        Args:
+            metadata_field: with `meta.` before it or not.
+            search_term: only values that contain this text, case ignored.
+            from_: values to pass over.
+            size: of the page.
+            filters: only of documents that match.
+        """
+        values = _distinct(self._matching(filters), metadata_field)
+        if search_term:
+            values = [value for value in values if search_term.lower() in str(value).lower()]
+        ordered = sorted(values, key=lambda value: (str(value), type(value).__name__))
+        return ordered[from_ : from_ + size], len(ordered)
+
+    async def count_documents_async(self) -> int:
+        return await asyncio.to_thread(self.count_documents)
+
+    async def filter_documents_async(self, filters: dict[str, Any] | None = None) -> list[Document]:
+        return await asyncio.to_thread(self.filter_documents, filters)
+
+    async def write_documents_async(
+        self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE
+    ) -> int:
+        return await asyncio.to_thread(self.write_documents, documents, policy)
+
+    async def delete_documents_async(self, document_ids: list[str]) -> None:
+        await asyncio.to_thread(self.delete_documents, document_ids)
+
+    async def delete_all_documents_async(self, recreate_collection: bool = False) -> None:
+        await asyncio.to_thread(self.delete_all_documents, recreate_collection)
+
+    async def delete_by_filter_async(self, filters: dict[str, Any]) -> int:
+        return await asyncio.to_thread(self.delete_by_filter, filters)
+
+    async def update_by_filter_async(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
+        return await asyncio.to_thread(self.update_by_filter, filters, meta)
+
+    async def count_documents_by_filter_async(self, filters: dict[str, Any]) -> int:
+        return await asyncio.to_thread(self.count_documents_by_filter, filters)
+
+    async def count_unique_metadata_by_filter_async(
+        self, filters: dict[str, Any], metadata_fields: list[str]
+    ) -> dict[str, int]:
+        return await asyncio.to_thread(self.count_unique_metadata_by_filter, filters, metadata_fields)
+
+    async def get_metadata_fields_info_async(self) -> dict[str, dict[str, str]]:
+        return await asyncio.to_thread(self.get_metadata_fields_info)
+
+    async def get_metadata_field_min_max_async(self, metadata_field: str) -> dict[str, Any]:
+        return await asyncio.to_thread(self.get_metadata_field_min_max, metadata_field)
+
+    async def get_metadata_field_unique_values_async(
+        self,
+        metadata_field: str,
+        search_term: str | None = None,
+        from_: int = 0,
+        size: int = 10,
+        filters: dict[str, Any] | None = None,
+    ) -> tuple[list[Any], int]:
+        return await asyncio.to_thread(
+            self.get_metadata_field_unique_values, metadata_field, search_term, from_, size, filters
+        )
+
+    def refresh(self) -> None:
+        """Let the next search see what other processes have written since."""
+        self.collection.refresh()
+
+    def close(self) -> None:
+        """Let go of the collection; it is opened again when it is used again."""
+        self.collection.close()
+
+    def _matching(self, filters: Mapping[str, Any] | None) -> Iterator[Kept]:
+        return self.collection.all(condition_of(filters))
+
+
+def haystack_document(kept: Kept, found: Mapping[str, Any] | None = None) -> Document:
+    """The document as it was written; with `meta` and `score` of an answer, if given."""
+    more = kept.more.get(MORE, {})
+    given = {"id": kept.id, "content": kept.text, "meta": kept.metadata, **more, **(found or {})}
+    return Document.from_dict(given)
+
+
+def _ours(document: Document) -> Any:
+    whole = document.to_dict(flatten=False)
+    more = {name: whole[name] for name in _BESIDES if whole.get(name) is not None}
+    return document_of(
+        document.id, document.content or "", given_metadata(document.meta), {MORE: more} if more else None
+    )
+
+
+def _distinct(documents: Any, field: str) -> list[Any]:
+    """The values of a field; 1, 1.0, "1" and true are four."""
+    name = field.removeprefix("meta.")
+    values = (kept.metadata.get(name) for kept in documents)
+    return list({(type(v).__name__, json.dumps(v, sort_keys=True)): v for v in values if v is not None}.values())

@@ -1,0 +1,119 @@
+"""What a LlamaIndex query asks of a search: its mode and alpha as legs and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+from numpy.typing import NDArray
+
+from hybrid_search.asking import Options
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.manifest import Manifest
+from hybrid_search.profiles import BM25_LEG
+from hybrid_search.types import LegName, Mode, in_order
+
+MODES = ("default", "hybrid", "sparse", "text_search", "semantic_hybrid", "mmr")
+MMR_THRESHOLD = 0.5
+MMR_CANDIDATES = 4
+"""So many documents a wanted one are looked at for MMR."""
+
+
+def options_of(query: VectorStoreQuery, manifest: Manifest, given: Options) -> Options:
+    """The options of the search.
+
+    | mode | searches |
+    |---|---|
+    | `default` | as the store's own options say: hybrid unless they say otherwise |
+    | `hybrid` | all fused legs; with `alpha` the dense side has this share of the weight, the sparse side the rest |
+    | `sparse` | the sparse legs |
+    | `text_search` | BM25 where the collection has it, else the sparse legs |
+    | `semantic_hybrid` | hybrid, re-ranked |
+    | `mmr` | the dense leg; see `diverse` |
+
+    `alpha` 1 searches the dense legs alone and 0 the sparse ones, each with their own scores.
+
+    Raises:
+        InvalidArgument: another mode, an alpha outside 0..1, or a leg that the collection lacks.
+    """
+    mode = VectorStoreQueryMode(query.mode).value
+    k = query.similarity_top_k
+    found: Options = {**given}
+    if mode == "hybrid" or mode == "semantic_hybrid":
+        k = query.hybrid_top_k or k
+        found.update(_weighed(query.alpha, manifest))
+    if mode == "semantic_hybrid":
+        found["rerank"] = given.get("rerank") or True
+    if mode == "sparse":
+        k = query.sparse_top_k or k
+        found["mode"] = _legs("sparse", manifest)
+    if mode == "text_search":
+        found["mode"] = BM25_LEG if BM25_LEG in manifest.legs else _legs("sparse", manifest)
+    if mode == "mmr":
+        found["mode"] = _legs("dense", manifest).partition("+")[0]
+        k *= MMR_CANDIDATES
+    if mode not in MODES:
+        raise InvalidArgument(f"The query mode {mode!r} means nothing here; take one of: {', '.join(MODES)}.")
+    depth = found.get("depth")
+    return {**found, "k": k, **({} if depth is None else {"depth": max(depth, k)})}
+
+
+def diverse(relevance: Sequence[float], vectors: NDArray[np.float32], count: int, threshold: float) -> list[int]:
+    """Places of documents that are relevant and unlike each other, by maximal marginal relevance.
+
+    The next is that with the greatest threshold * relevance - (1 - threshold) * (its greatest cosine to one chosen).
+
+    Args:
+        relevance: of each document, its cosine to the query; the first is the most relevant.
+        vectors: of each document, shape (n, dim).
+        count: documents wanted.
+        threshold: 0..1; 1 is relevance alone.
+
+    Source: Carbonell & Goldstein, The Use of MMR, SIGIR 1998, section 2.
+
+    >>> diverse([0.9, 0.89, 0.5], np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2, 0.5)
+    [0, 2]
+    """
+    if not 0 <= threshold <= 1:
+        raise InvalidArgument(f"mmr_threshold is {threshold}; it must lie in 0..1.")
+    if not len(relevance):
+        return []
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    alike, wanted = unit @ unit.T, np.asarray(relevance, np.float64)
+    chosen: list[int] = []
+    nearest = np.full(len(wanted), -np.inf)
+    while len(chosen) < min(count, len(wanted)):
+        scores = wanted if not chosen else threshold * wanted - (1 - threshold) * nearest
+        scores = np.where(np.isin(np.arange(len(wanted)), chosen), -np.inf, scores)
+        chosen.append(int(np.argmax(scores)))
+        nearest = np.maximum(nearest, alike[chosen[-1]])
+    return chosen
+
+
+def _weighed(alpha: float | None, manifest: Manifest) -> Any:
+    if alpha is None:
+        return {"mode": "hybrid"}
+    if not 0 <= alpha <= 1:
+        raise InvalidArgument(f"alpha is {alpha}; it must lie in 0..1, from sparse alone to dense alone.")
+    if alpha in (0, 1):
+        return {"mode": _legs("dense" if alpha else "sparse", manifest), "weights": None}
+    sides = [_side(kind, manifest) for kind in ("dense", "sparse")]
+    if not all(sides):
+        return {"mode": "hybrid", "weights": None}
+    shares = (alpha, 1 - alpha)
+    weights = {leg: share / len(side) for side, share in zip(sides, shares, strict=True) for leg in side}
+    return {"mode": "hybrid", "weights": weights}
+
+
+def _legs(kind: str, manifest: Manifest) -> Mode:
+    side = _side(kind, manifest)
+    if not side:
+        raise InvalidArgument(f"The collection has no {kind} leg; it has: {', '.join(in_order(manifest.legs))}.")
+    return "+".join(side)
+
+
+def _side(kind: str, manifest: Manifest) -> list[LegName]:
+    """The fused legs of a kind."""
+    return [leg for leg in manifest.fused() if manifest.legs[leg].kind == kind]

@@ -1,0 +1,228 @@
+"""LlamaIndex's vector store over a collection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.schema import BaseNode, NodeWithScore
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+    VectorStoreQueryResult,
+)
+
+from hybrid_search.asking import Options, Request
+from hybrid_search.errors import CollectionNotFound, InvalidArgument
+from hybrid_search.integrations.collection import Collection, both, plain_place, settings_of
+from hybrid_search.integrations.llamaindex.asked import MMR_THRESHOLD, diverse, options_of
+from hybrid_search.integrations.llamaindex.filters import condition_of
+from hybrid_search.integrations.llamaindex.nodes import document_of_node, node_of, node_with_evidence
+from hybrid_search.manifest import Manifest
+from hybrid_search.protocols import Store
+from hybrid_search.settings import Settings
+from hybrid_search.where import Condition
+
+
+class HybridSearchVectorStore(BasePydanticVectorStore):
+    """Nodes in a collection, which encodes and searches their texts by itself.
+
+    A node's id, text, metadata, relationships and class are kept, its embedding is not. A node without text is refused.
+    `query` searches for `query_str` and gives whole nodes, in the order and with the scores of `Searcher.search`, and
+    in their metadata where each leg placed them; modes and alpha: `asked.options_of`, filters: `llamaindex.filters`.
+    `delete`, `delete_nodes` and `get_nodes` by filters look at every document.
+
+    Args:
+        collection: its name; it is made by the first `add` where it is not there.
+        store: a folder, a server's URL, or an open store; the settings' store when not given.
+        settings: or a dict of some of them; read from the environment and the config file when not given.
+        wait_s: seconds to wait for another process that writes to the collection.
+        options: of every query, by the keywords of `Searcher.search`: `mode`, `depth`, `fusion`, `rerank` and so on.
+        making: of a new collection, by the keywords of `Indexer.open`: `profile`, `sparse`, `dense`, `legs`,
+            `chunk_tokens` and so on.
+
+    Raises:
+        InvalidArgument: a name that no collection can have, or an option out of range.
+    """
+
+    stores_text: bool = True
+    is_embedding_query: bool = False
+    collection: str
+    store: str | None = None
+    settings: dict[str, Any] | None = None
+    wait_s: float = 0.0
+    options: dict[str, Any] = Field(default_factory=dict)
+    making: dict[str, Any] = Field(default_factory=dict)
+    _collection: Collection = PrivateAttr()
+
+    def __init__(
+        self,
+        collection: str,
+        *,
+        store: str | Path | Store | None = None,
+        settings: Settings | Mapping[str, Any] | None = None,
+        wait_s: float = 0.0,
+        options: Mapping[str, Any] | None = None,
+        making: Mapping[str, Any] | None = None,
+        **given: Any,
+    ) -> None:
+        Request(**{"k": 1, **(options or {})})
+        place: dict[str, Any] = {"store": store, "settings": settings_of(settings)}
+        open_store = store is not None and not isinstance(store, (str, Path))
+        super().__init__(
+            collection=collection,
+            **plain_place(**{**place, **({"store": None} if open_store else {})}),
+            wait_s=wait_s,
+            options=dict(options or {}),
+            making=dict(making or {}),
+            **{name: value for name, value in given.items() if name not in ("stores_text", "is_embedding_query")},
+        )
+        self._collection = Collection(collection, **place, wait_s=wait_s, making=making)
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "HybridSearchVectorStore"
+
+    @property
+    def client(self) -> Collection:
+        """The collection."""
+        return self._collection
+
+    def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        """Index nodes; those of an id that is there are replaced. Of one id twice the last one counts.
+
+        Returns:
+            Their ids.
+
+        Raises:
+            InvalidArgument: a node without text, or with metadata that is not JSON. Nothing was written.
+        """
+        by_id = {node.node_id: document_of_node(node) for node in nodes}
+        self._collection.write(list(by_id.values()))
+        return [node.node_id for node in nodes]
+
+    def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Remove the nodes that come from a document."""
+        self._remove(condition_of(None, ref_doc_ids=[ref_doc_id]))
+
+    def delete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Remove nodes by id, by filters, or those that satisfy both.
+
+        Raises:
+            InvalidArgument: neither is given; `clear` removes all.
+        """
+        if node_ids is None and (filters is None or not filters.filters):
+            raise InvalidArgument("delete_nodes needs node ids or filters; clear() removes all nodes.")
+        if filters is None or not filters.filters:
+            self._collection.remove(node_ids)
+        else:
+            self._remove(condition_of(filters, node_ids=node_ids))
+
+    def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+        """Nodes by id, in that order, by filters, or those that satisfy both; all of them where neither is given."""
+        if node_ids is not None and filters is None:
+            return [node_of(kept) for kept in self._collection.get(dict.fromkeys(node_ids))]
+        return [node_of(kept) for kept in self._collection.all(condition_of(filters, node_ids=node_ids))]
+
+    def clear(self) -> None:
+        """Remove all nodes; the collection keeps its models."""
+        self._collection.remove()
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Search for `query_str`.
+
+        Args:
+            query: its embedding is not looked at.
+            kwargs: options of this search, by the keywords of `Searcher.search`; they go before the store's own.
+        """
+        manifest = self._manifest()
+        if manifest is None:
+            return _result([])
+        found = self._collection.search_whole(_text(query), **self._asked(query, manifest, kwargs))
+        return _result(self._spread(query, kwargs, [node_with_evidence(hit, kept) for hit, kept in found]))
+
+    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """`query`; the event loop goes on meanwhile."""
+        manifest = await asyncio.to_thread(self._manifest)
+        if manifest is None:
+            return _result([])
+        found = await self._collection.asearch_whole(_text(query), **self._asked(query, manifest, kwargs))
+        answers = [node_with_evidence(hit, kept) for hit, kept in found]
+        return _result(await asyncio.to_thread(self._spread, query, kwargs, answers))
+
+    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        return await asyncio.to_thread(self.add, nodes, **kwargs)
+
+    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
+
+    async def adelete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
+
+    async def aget_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+
+    async def aclear(self) -> None:
+        await asyncio.to_thread(self.clear)
+
+    def _manifest(self) -> Manifest | None:
+        """None where the collection is not there (yet)."""
+        try:
+            with self._collection.opened() as found:
+                return found.reader.manifest
+        except CollectionNotFound:
+            return None
+
+    def _asked(self, query: VectorStoreQuery, manifest: Manifest, more: Mapping[str, Any]) -> Options:
+        given: dict[str, Any] = {**self.options, **more}
+        given.pop("mmr_threshold", None)
+        options = options_of(query, manifest, cast(Options, given))
+        # Of an index over a store that keeps texts the ids are an empty list, which is not to mean: none of them.
+        narrowed = condition_of(query.filters, node_ids=query.node_ids or None, ref_doc_ids=query.doc_ids or None)
+        options["where"] = both(options.get("where"), narrowed)
+        return options
+
+    def _remove(self, condition: Condition | None) -> None:
+        self._collection.remove([kept.id for kept in self._collection.all(condition)])
+
+    def _spread(
+        self, query: VectorStoreQuery, more: Mapping[str, Any], answers: list[NodeWithScore]
+    ) -> list[NodeWithScore]:
+        """For MMR those that are unlike each other, of the others all."""
+        if VectorStoreQueryMode(query.mode) != VectorStoreQueryMode.MMR or not answers:
+            return answers
+        places = [answer.node.metadata for answer in answers]
+        leg = next(leg for leg, at in places[0]["legs"].items() if at is not None)
+        with self._collection.opened() as found:
+            vectors = found.reader.vectors(leg, [place["chunk_id"] for place in places])
+            dim = found.reader.manifest.legs[leg].dim
+        rows = np.stack([np.asarray(vectors.get(place["chunk_id"], np.zeros(dim)), np.float32) for place in places])
+        threshold = query.mmr_threshold if query.mmr_threshold is not None else more.get("mmr_threshold", MMR_THRESHOLD)
+        relevance = [place["legs"][leg]["score"] for place in places]
+        return [answers[place] for place in diverse(relevance, rows, query.similarity_top_k, threshold)]
+
+
+def _text(query: VectorStoreQuery) -> str:
+    if not query.query_str:
+        raise InvalidArgument("The query has no query_str; this store searches for texts, not for embeddings.")
+    return str(query.query_str)
+
+
+def _result(answers: list[NodeWithScore]) -> VectorStoreQueryResult:
+    return VectorStoreQueryResult(
+        nodes=[answer.node for answer in answers],
+        similarities=[answer.score or 0.0 for answer in answers],
+        ids=[answer.node.node_id for answer in answers],
+    )
