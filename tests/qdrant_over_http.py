@@ -119,6 +119,9 @@ class Collections:
         asked = models.QueryRequestBatch.model_validate(body)
         return self._client.query_batch_points(name, asked.searches)
 
+    def query_one(self, name: str, body: Any) -> Any:
+        return self._client.query_batch_points(name, [models.QueryRequest.model_validate(body)])[0]
+
     def delete_points(self, name: str, body: Any) -> Any:
         return self._client.delete(name, SELECTOR.validate_python(body))
 
@@ -147,6 +150,7 @@ ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("POST", f"{NAME}/points", Collections.retrieve),
     ("POST", f"{NAME}/points/scroll", Collections.scroll),
     ("POST", f"{NAME}/points/count", Collections.count),
+    ("POST", f"{NAME}/points/query", Collections.query_one),
     ("POST", f"{NAME}/points/query/batch", Collections.query),
     ("POST", f"{NAME}/points/delete", Collections.delete_points),
     ("PUT", f"{NAME}/points/vectors", Collections.set_vectors),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hybrid_search.cli import adopting
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import collections_table
 from hybrid_search.cli.verb import given, note, out, verb
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from hybrid_search.protocols import CollectionInfo
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
+
+app.command("adopt")(verb(adopting.adopt))
 
 Name = Annotated[str, typer.Argument(help="The collection.")]
 Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.")]
