@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -222,6 +223,8 @@ class QdrantOverHttp:
                     asked = {key: values[0] for key, values in parse_qs(split.query).items()}
                     server.away(float(asked["seconds"]), asked.get("how", "close"))
                     return self.send(200, True)
+                if split.path == "/":  # what clients ask to compare versions
+                    return self.send_json(200, {"title": "qdrant", "version": version("qdrant-client")})
                 trouble = server.trouble_with(self.command, split.path)
                 if trouble in ("503", "429"):
                     return self.send(int(trouble), None, "not now")
@@ -234,7 +237,9 @@ class QdrantOverHttp:
 
             def send(self, status: int, result: Any, wrong: str = "") -> None:
                 told = "ok" if status == 200 else {"error": wrong}
-                body = {"result": to_jsonable_python(result), "status": told, "time": 0.0}
+                self.send_json(status, {"result": to_jsonable_python(result), "status": told, "time": 0.0})
+
+            def send_json(self, status: int, body: dict[str, Any]) -> None:
                 data = json.dumps(body).encode()
                 # Who asks may have gone away in the meantime.
                 with suppress(ConnectionError):
