@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hybrid_search.adopting import Adoption, adopt
     from hybrid_search.changing import add_leg, drop_leg, join_leg, swap_legs
     from hybrid_search.errors import HybridSearchError
     from hybrid_search.following import follow
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Adoption": "adopting",
     "Document": "types",
     "DocumentHit": "results",
     "Failure": "types",
@@ -42,6 +44,7 @@ _HOME = {
     "SparseVector": "types",
     "Sparsity": "manifest",
     "add_leg": "changing",
+    "adopt": "adopting",
     "drop_leg": "changing",
     "follow": "following",
     "join_leg": "changing",
@@ -52,6 +55,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Adoption",
     "Document",
     "DocumentHit",
     "Failure",
@@ -64,6 +68,7 @@ __all__ = [
     "SparseVector",
     "Sparsity",
     "add_leg",
+    "adopt",
     "drop_leg",
     "follow",
     "join_leg",

@@ -58,6 +58,7 @@ class Indexer:
         sparsity: Sparsity | None = None,
         chunk_tokens: int | None = None,
         overlap_tokens: int | None = None,
+        layout: str | None = None,
         replace: bool = False,
         wait_s: float = 0.0,
         models: Models | None = None,
@@ -77,6 +78,7 @@ class Indexer:
             chunk_tokens: tokens a chunk may take, the title included; 0 for one chunk a document, which a model then
                 cuts at its own limit. As many as all models read when not given.
             overlap_tokens: tokens that neighbouring chunks share at most, 0 when not given.
+            layout: of a new collection on a server: `langchain`, `llamaindex`, `haystack` or `mcp` read it too.
             replace: build the collection anew beside the old one, which answers until the new one is complete.
             wait_s: seconds to wait for another process that writes to the collection.
             models: of the collection, where they are open already; opened anew where it was built with others.
@@ -87,7 +89,7 @@ class Indexer:
         """
         settings = settings or load_settings()
         indexer = cls(collection, open_place(store, settings), settings, wait_s=wait_s)
-        indexer._asked = Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity)
+        indexer._asked = Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity, layout)
         indexer._chunk_tokens, indexer._overlap_tokens, indexer._replace = chunk_tokens, overlap_tokens, replace
         indexer._models = models
         return indexer

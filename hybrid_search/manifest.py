@@ -15,6 +15,9 @@ from hybrid_search.types import Kind, LegName, in_order
 SCHEMA = 2
 """Of the manifest. 1 knew the legs `sparse` and `dense` only; it is read as it is."""
 
+LAID_OUT = 3
+"""Of a manifest that says how payloads are laid out, for others or by others; earlier versions refuse it."""
+
 Precision = Literal["fp32", "int8", "bf16", "fp16"]
 """What a network's products are computed in; `fp32` is as its files are."""
 
@@ -85,6 +88,7 @@ class LegSpec:
         beside: the leg stands beside the others: searched when it is named, but no part of `hybrid`.
         precision: of the model's products.
         sparsity: what is kept of its sparse vectors.
+        unnamed: its vector has no name in the store, as the only dense vector of many collections.
     """
 
     model: str
@@ -97,6 +101,7 @@ class LegSpec:
     beside: bool = False
     precision: Precision = "fp32"
     sparsity: Sparsity = Sparsity()
+    unnamed: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -109,6 +114,8 @@ class LegSpec:
             del found["precision"]
         if self.sparsity == Sparsity():
             del found["sparsity"]
+        if not self.unnamed:
+            del found["unnamed"]
         return found
 
     @classmethod
@@ -118,6 +125,41 @@ class LegSpec:
         if "sparsity" in given:
             given["sparsity"] = Sparsity(**{name: tuple(pair) for name, pair in given["sparsity"].items()})
         return cls(**given)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the parts of a chunk lie in payloads that others wrote.
+
+    Each but the first and the last is the name of a field of the payload, written as in a filter (`meta.source_id`);
+    empty for none. Where a text lies on the way it is read as JSON.
+
+    Args:
+        name: whose it is: `langchain`, `llamaindex`, `haystack`, `mcp`, or `given`.
+        text: the chunk's text.
+        metadata: what holds the metadata; empty where the fields lie in the payload itself.
+        title: the document's title.
+        doc_id: which document a chunk is of; empty where each point is a document of its own.
+        start: where the chunk begins in its document, in characters.
+        end: where it ends; a start and the text's length say the same.
+        origin: where the document was read.
+        hidden: names in the payload itself that are no metadata.
+    """
+
+    name: str
+    text: str
+    metadata: str = ""
+    title: str = ""
+    doc_id: str = ""
+    start: str = ""
+    end: str = ""
+    origin: str = ""
+    hidden: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Layout:
+        """Read one back. Raises TypeError or KeyError where it is none."""
+        return cls(**{**data, "hidden": tuple(data["hidden"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +174,8 @@ class Manifest:
         created: ISO 8601, UTC; does not count for the fingerprint.
         schema: version of this layout.
         stamped: the fingerprint that is in the documents' stamps, where legs have changed since; empty for its own.
+        layout: whose payload keys stand beside ours, so that they can read the collection too; empty for nobody's.
+        adopted: how somebody else laid out the collection, which is only read; None for one of ours.
     """
 
     profile: str
@@ -141,11 +185,14 @@ class Manifest:
     created: str = ""
     schema: int = SCHEMA
     stamped: str = ""
+    layout: str = ""
+    adopted: Layout | None = None
 
     def fingerprint(self) -> str:
         """A hash over everything that changes what is stored for a document."""
         legs = {name: [leg.model, leg.fingerprint, leg.average_tokens] for name, leg in self.legs.items()}
-        content = json.dumps([self.schema, legs, self.chunk_tokens, self.overlap_tokens], sort_keys=True)
+        parts = [self.schema, legs, self.chunk_tokens, self.overlap_tokens, *([self.layout] if self.layout else [])]
+        content = json.dumps(parts, sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def stamp_base(self) -> str:
@@ -154,7 +201,7 @@ class Manifest:
 
     def vectors(self) -> dict[LegName, str]:
         """The name of each leg's vector in the store."""
-        return {leg: spec.vector or leg for leg, spec in self.legs.items()}
+        return {leg: "" if spec.unnamed else spec.vector or leg for leg, spec in self.legs.items()}
 
     def fused(self) -> tuple[LegName, ...]:
         """The legs of the `hybrid` mode, in order: all that do not stand beside."""
@@ -162,10 +209,13 @@ class Manifest:
 
     def with_legs(self, legs: Mapping[LegName, LegSpec], profile: str) -> Manifest:
         """The same collection with other legs, whose documents need no new stamps."""
-        return replace(self, legs=dict(legs), profile=profile, schema=SCHEMA, stamped=self.stamp_base())
+        schema = max(self.schema, SCHEMA)
+        return replace(self, legs=dict(legs), profile=profile, schema=schema, stamped=self.stamp_base())
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "legs": {leg: spec.to_dict() for leg, spec in self.legs.items()}}
+        """Without what earlier versions did not know, where it says nothing: they read it."""
+        found = {**asdict(self), "legs": {leg: spec.to_dict() for leg, spec in self.legs.items()}}
+        return {key: value for key, value in found.items() if key not in ("layout", "adopted") or value}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Manifest:
@@ -175,12 +225,14 @@ class Manifest:
             ValueError: a field is missing, or the schema is newer than this version reads.
         """
         try:
-            if data["schema"] > SCHEMA:
+            if data["schema"] > LAID_OUT:
                 raise ValueError(
-                    f"schema {data['schema']} is newer than this version reads ({SCHEMA}); update hybrid-search"
+                    f"schema {data['schema']} is newer than this version reads ({LAID_OUT}); update hybrid-search"
                 )
-            legs = {leg: LegSpec.from_dict(spec) for leg, spec in data["legs"].items()}
-            return cls(**{**data, "legs": legs})
+            found = {**data, "legs": {leg: LegSpec.from_dict(spec) for leg, spec in data["legs"].items()}}
+            if data.get("adopted"):
+                found["adopted"] = Layout.from_dict(data["adopted"])
+            return cls(**found)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
 

@@ -16,11 +16,13 @@ from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.halves import half, whole_of
 from hybrid_search.encoders.sparsity import Capped, capped
 from hybrid_search.errors import InvalidArgument, ManifestMismatch, ModelError, UnknownModel
-from hybrid_search.manifest import SIDES, LegSpec, Manifest, Precision, Sparsity
+from hybrid_search.manifest import LAID_OUT, SCHEMA, SIDES, LegSpec, Manifest, Precision, Sparsity
 from hybrid_search.protocols import Encoder, HybridEncoder, Store
 from hybrid_search.settings import Settings
 from hybrid_search.store import open_store
+from hybrid_search.store.adopted import read_only
 from hybrid_search.store.bm25 import Bm25Encoder
+from hybrid_search.store.layouts import check_layout, named_for
 from hybrid_search.types import LEGS, Kind, LegName, ModelCard, in_order
 
 OnDownload = Callable[[str, int, int], None]
@@ -45,6 +47,7 @@ class Asked(NamedTuple):
         legs: of a new collection.
         precision: of the models that have a choice; the settings' for a new collection when not given.
         sparsity: what is kept of learned sparse vectors.
+        layout: whose readers, besides ours, can read the collection: one of `store.layouts.FRAMEWORKS`.
     """
 
     profile: str = "auto"
@@ -52,20 +55,26 @@ class Asked(NamedTuple):
     legs: Sequence[LegName] | None = None
     precision: Precision | None = None
     sparsity: Sparsity | None = None
+    layout: str | None = None
 
 
 class Models(NamedTuple):
-    """The encoders of a collection by leg, the profile they make up, and why that one where it was chosen."""
+    """The encoders of a collection by leg, the profile they make up, and why that one where it was chosen.
+
+    `layout` is that of a new collection with them.
+    """
 
     profile: str
     encoders: Mapping[LegName, Encoder]
     reason: str = ""
+    layout: str = ""
 
     def manifest(self, chunk_tokens: int, overlap_tokens: int) -> Manifest:
         """What a new collection with them records. Hashes the models' files, once per file and machine."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        specs = {leg: spec_of(encoder) for leg, encoder in self.encoders.items()}
-        return Manifest(self.profile, specs, chunk_tokens, overlap_tokens, created=now)
+        specs = named_for(self.layout, {leg: spec_of(encoder) for leg, encoder in self.encoders.items()})
+        schema = LAID_OUT if self.layout else SCHEMA
+        return Manifest(self.profile, specs, chunk_tokens, overlap_tokens, now, schema, layout=self.layout)
 
     @property
     def measuring(self) -> bool:
@@ -115,16 +124,21 @@ def models_for(
         opened: models that are open already, taken where the collection was built with them.
 
     Raises:
+        InvalidArgument: no such layout.
+        StoreError: the collection was adopted, so it is only read.
         HybridSearchError: whatever `check_same`, `reopen`, `choose` and `fetch` raise.
     """
+    layout = check_layout(asked.layout) if asked.layout else ""
     if found is not None:
+        if found.adopted:
+            raise read_only(collection, found)
         check_same(collection, found, *asked)
         if opened is not None and serves(opened, found):
             return opened
         return reopen(collection, found, settings, on_download)
     models = choose(asked.profile, asked.names, settings, asked.legs, asked.precision, asked.sparsity)
     fetch(models, settings, on_download)
-    return models
+    return models._replace(layout=layout)
 
 
 def choose(
@@ -256,6 +270,7 @@ def check_same(
     legs: Sequence[LegName] | None = None,
     precision: Precision | None = None,
     sparsity: Sparsity | None = None,
+    layout: str | None = None,
 ) -> None:
     """Refuse, by name, other models or legs than a collection was built with. `auto` and None ask for nothing.
 
@@ -272,6 +287,8 @@ def check_same(
             raise ManifestMismatch(collection, f"the {leg} model", repr(have), repr(want))
     if legs is not None and set(legs) != set(manifest.fused()):
         raise ManifestMismatch(collection, "the legs", ",".join(manifest.fused()), ",".join(in_order(legs)))
+    if layout is not None and layout != manifest.layout:
+        raise ManifestMismatch(collection, "the layout", manifest.layout or "of none but ours", layout)
     if precision is None and sparsity is None:
         return
     for leg, spec in manifest.legs.items():

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -119,6 +120,9 @@ class Collections:
         asked = models.QueryRequestBatch.model_validate(body)
         return self._client.query_batch_points(name, asked.searches)
 
+    def query_one(self, name: str, body: Any) -> Any:
+        return self._client.query_batch_points(name, [models.QueryRequest.model_validate(body)])[0]
+
     def delete_points(self, name: str, body: Any) -> Any:
         return self._client.delete(name, SELECTOR.validate_python(body))
 
@@ -147,6 +151,7 @@ ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("POST", f"{NAME}/points", Collections.retrieve),
     ("POST", f"{NAME}/points/scroll", Collections.scroll),
     ("POST", f"{NAME}/points/count", Collections.count),
+    ("POST", f"{NAME}/points/query", Collections.query_one),
     ("POST", f"{NAME}/points/query/batch", Collections.query),
     ("POST", f"{NAME}/points/delete", Collections.delete_points),
     ("PUT", f"{NAME}/points/vectors", Collections.set_vectors),
@@ -218,6 +223,8 @@ class QdrantOverHttp:
                     asked = {key: values[0] for key, values in parse_qs(split.query).items()}
                     server.away(float(asked["seconds"]), asked.get("how", "close"))
                     return self.send(200, True)
+                if split.path == "/":  # what clients ask to compare versions
+                    return self.send_json(200, {"title": "qdrant", "version": version("qdrant-client")})
                 trouble = server.trouble_with(self.command, split.path)
                 if trouble in ("503", "429"):
                     return self.send(int(trouble), None, "not now")
@@ -230,7 +237,9 @@ class QdrantOverHttp:
 
             def send(self, status: int, result: Any, wrong: str = "") -> None:
                 told = "ok" if status == 200 else {"error": wrong}
-                body = {"result": to_jsonable_python(result), "status": told, "time": 0.0}
+                self.send_json(status, {"result": to_jsonable_python(result), "status": told, "time": 0.0})
+
+            def send_json(self, status: int, body: dict[str, Any]) -> None:
                 data = json.dumps(body).encode()
                 # Who asks may have gone away in the meantime.
                 with suppress(ConnectionError):

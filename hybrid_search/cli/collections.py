@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from hybrid_search.cli import adopting
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import collections_table
 from hybrid_search.cli.verb import given, note, out, verb
 from hybrid_search.types import in_order
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
+
+app.command("adopt")(verb(adopting.adopt))
 
 Name = Annotated[str, typer.Argument(help="The collection.")]
 Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.")]

@@ -50,6 +50,7 @@ def index(
         typer.Option(metavar="N", help="Tokens a chunk may take; 0: one chunk a document.  [all the models read]"),
     ] = None,
     overlap_tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens that neighbours share.  [0]")] = None,
+    layout: options.Layout = None,
     id_field: Annotated[str | None, typer.Option(metavar="NAME", help="The field that holds the id.")] = None,
     text_fields: Annotated[
         str, typer.Option(metavar="A,B", help="The fields to search, such as title,text; the rest is metadata.")
@@ -101,7 +102,7 @@ def index(
     asked |= {"--sparse": sparse, "--dense": dense, "--legs": legs, "--precision": precision, "--device": device}
     asked |= {"--max-active-dims": max_active_dims, "--min-weight": min_weight, "--chunk-tokens": chunk_tokens}
     asked |= {"--overlap-tokens": overlap_tokens, "--id-field": id_field, "--text-fields": text_fields, "--glob": glob}
-    asked |= {"--add-leg": add_leg, "--replace": replace, "--prune": prune, "--dry-run": dry_run}
+    asked |= {"--layout": layout, "--add-leg": add_leg, "--replace": replace, "--prune": prune, "--dry-run": dry_run}
     if encodings.check(save_encodings, from_encodings, asked):
         if from_encodings is not None:
             encodings.load(collection, from_encodings, settings, progress, replace=replace, prune=prune, wait=wait)
@@ -110,7 +111,7 @@ def index(
         return
     if add_leg is not None:
         others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
-        if any(others) or profile != "auto" or replace or prune or dry_run or watch:
+        if any(others) or layout or profile != "auto" or replace or prune or dry_run or watch:
             raise InvalidArgument(
                 "--add-leg takes -c, --precision, --device, --max-active-dims, --min-weight, --wait and --progress "
                 "only: it reads the texts that are stored."
@@ -140,6 +141,7 @@ def index(
         sparsity=sparsity,
         chunk_tokens=chunk_tokens,
         overlap_tokens=overlap_tokens,
+        layout=layout,
         replace=replace,
         wait_s=wait,
     )
@@ -154,7 +156,7 @@ def index(
                     collection,
                     sources,
                     ray,
-                    asked=Asked(profile, {"sparse": sparse, "dense": dense}, wanted_legs, chosen, sparsity),
+                    asked=Asked(profile, {"sparse": sparse, "dense": dense}, wanted_legs, chosen, sparsity, layout),
                     chunk_tokens=chunk_tokens,
                     overlap_tokens=overlap_tokens,
                     replace=replace,

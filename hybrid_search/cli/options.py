@@ -32,6 +32,13 @@ Legs = Annotated[
     ),
 ]
 
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="langchain|llamaindex|haystack|mcp",
+        help="Whose Qdrant integration is to read a new collection on a server, too.",
+    ),
+]
 
 FUSIONS = ("rrf", "dbsf", "minmax")
 K = Annotated[int, typer.Option("-k", metavar="N", help="Documents wanted.")]

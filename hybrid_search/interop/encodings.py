@@ -69,12 +69,18 @@ def save_encodings(
         InvalidArgument: the file is a folder, or its folder is not there or may not be written.
         MissingExtra: pyarrow is not installed.
         CollectionNotFound, CollectionDamaged, StoreUnavailable, StoreFull: see there.
-        StoreError: the file cannot be written, or a job on the collection, on a server, is not at its end.
+        StoreError: the file cannot be written, a job on the collection, on a server, is not at its end, or it was
+            adopted.
     """
     begun, path = perf_counter(), Path(file).expanduser()
     reader = open_place(store, settings or load_settings()).reader(collection)
     try:
         manifest = reader.manifest
+        if manifest.adopted:
+            raise StoreError(
+                f"Collection {collection!r} was adopted: its points are somebody else's, and cannot be saved. Index "
+                "its documents into a collection of your own, and save that."
+            )
         tally = Tally(collection, manifest.profile, "", reader.info().documents, on_progress)
         tally.tell()
         with writing(path, manifest) as write:

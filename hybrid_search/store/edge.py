@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hybrid_search.errors import CollectionDamaged, CollectionNotFound, StoreError
+from hybrid_search.errors import CollectionDamaged, CollectionNotFound, InvalidArgument, StoreError
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filters, generations
@@ -70,6 +70,11 @@ class EdgeStore:
         return None if folder is None else read_record(folder).manifest
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> EdgeWriter:
+        if manifest.layout:
+            raise InvalidArgument(
+                f"The layout {manifest.layout!r} is for collections on a Qdrant server: nobody but hybrid-search reads "
+                f"the folder {self.location}. Name a server (--store http://HOST:6333), or leave --layout out."
+            )
         root = self.folder / check_name(name)
         lock = generations.lock_for_writing(root, wait_s)
         try:

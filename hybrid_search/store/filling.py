@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hybrid_search.errors import ManifestMismatch, StoreError, StoreUnavailable
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import CollectionInfo, Head
+from hybrid_search.store.layouts import widened
 from hybrid_search.store.schema import (
     FIXED_FIELDS,
     MAX_INDEXED_FIELDS,
@@ -104,7 +105,7 @@ class ServerWriter:
             models.PointStruct(
                 id=str(point.point_id),
                 vector={name: to_client(vector) for name, vector in present_vectors(point, self.manifest).items()},
-                payload=dict(point.payload),
+                payload=widened(point.payload, self.manifest.layout),
             )
             for point in points
         ]
@@ -175,8 +176,7 @@ class ServerWriter:
 
     def relabel(self, manifest: Manifest) -> None:
         self._require_live()
-        metadata = {MANIFEST_KEY: manifest.to_dict()}
-        self._line.ask(lambda client: client.update_collection(self._real, metadata=metadata))
+        write_manifest(self._line, self._real, manifest)
         self.manifest = manifest
 
     def tidy(self) -> None:
@@ -209,6 +209,12 @@ class ServerWriter:
     def _require_live(self) -> None:
         if self._live != self._real:
             raise StoreError(being_built(self._name))
+
+
+def write_manifest(line: Line, real: str, manifest: Manifest) -> None:
+    """Put a manifest into a collection's own metadata, beside what others keep there."""
+    metadata = {MANIFEST_KEY: manifest.to_dict()}
+    line.ask(lambda client: client.update_collection(real, metadata=metadata))
 
 
 def create(line: Line, real: str, manifest: Manifest) -> None:

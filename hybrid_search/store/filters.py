@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import product
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from hybrid_search.errors import FilterError, near
 from hybrid_search.store.schema import field_path, field_types
@@ -57,8 +56,8 @@ _LONG = 2**63
 Kinds = Mapping[str, str]
 """The indexed fields of a collection, by path in the payload."""
 
-Scan = Callable[[list[str], Any], Iterable[tuple[UUID, Mapping[str, Any]]]]
-"""Reads these fields of every point that an engine's filter, or None, lets pass."""
+Scan = Callable[[list[str], Any], Iterable[tuple[Any, Mapping[str, Any]]]]
+"""Reads these fields of every point that an engine's filter, or None, lets pass: (its id, a payload of ours)."""
 
 
 class Engine(NamedTuple):
@@ -70,25 +69,29 @@ class Engine(NamedTuple):
         times: makes a range of dates.
         truth: a bool as the engine takes it.
         ids: makes the condition to be one of these points.
+        key: what the engine calls a path of ours, where others laid out the payloads.
+        hidden: whether the engine cannot tell what lies at a path of ours, because they did.
     """
 
     classes: Any
     numbers: Callable[..., Any]
     times: Callable[..., Any]
     truth: Callable[[bool], Any]
-    ids: Callable[[set[UUID]], Any]
+    ids: Callable[[set[Any]], Any]
+    key: Callable[[str], str] = str
+    hidden: Callable[[tuple[str, ...]], bool] = lambda path: False
 
 
 def engine_filter(condition: Condition, engine: Engine, kinds: Kinds, scan: Scan) -> Any:
     """The engine's filter for a condition; reads payloads where the engine could not tell by itself."""
-    hard = [leaf for leaf in leaves(condition) if _is_hard(leaf, kinds)]
+    hard = [leaf for leaf in leaves(condition) if _is_hard(leaf, kinds, engine)]
     if not hard:
         return _all(engine, [_translated(condition, engine, kinds, {})])
     # What the engine can decide narrows what has to be read.
     clauses = condition.conditions if isinstance(condition, And) else (condition,)
-    easy = [clause for clause in clauses if not any(_is_hard(leaf, kinds) for leaf in leaves(clause))]
+    easy = [clause for clause in clauses if not any(_is_hard(leaf, kinds, engine) for leaf in leaves(clause))]
     narrowed = _all(engine, [_translated(clause, engine, kinds, {}) for clause in easy]) if easy else None
-    passing: dict[str, set[UUID]] = {_key(leaf): set() for leaf in hard}
+    passing: dict[str, set[Any]] = {_key(leaf): set() for leaf in hard}
     for point, payload in scan(_read_for(hard), narrowed):
         for leaf in hard:
             if holds(leaf, payload):
@@ -162,10 +165,10 @@ def _keys(path: str) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _is_hard(leaf: Test, kinds: Kinds) -> bool:
+def _is_hard(leaf: Test, kinds: Kinds, engine: Engine) -> bool:
     path = payload_path(leaf.path)
     written = engine_path(path)
-    if written is None or len(path) - (path[0] == "metadata") > MAX_KEYS:
+    if written is None or len(path) - (path[0] == "metadata") > MAX_KEYS or engine.hidden(path):
         return True
     if isinstance(leaf, Exists):
         return len(path) > 2
@@ -192,7 +195,7 @@ def _misread(value: Value, kind: str, *, ordered: bool) -> bool:
     return kind == "datetime"
 
 
-def _translated(condition: Condition, engine: Engine, kinds: Kinds, passing: Mapping[str, set[UUID]]) -> Any:
+def _translated(condition: Condition, engine: Engine, kinds: Kinds, passing: Mapping[str, set[Any]]) -> Any:
     if isinstance(condition, And):
         return _all(engine, [_translated(inner, engine, kinds, passing) for inner in condition.conditions])
     if isinstance(condition, Or):
@@ -206,8 +209,9 @@ def _translated(condition: Condition, engine: Engine, kinds: Kinds, passing: Map
         return engine.classes.Filter(must_not=[_translated(same, engine, kinds, passing)])
     forms = list(_forms(payload_path(condition.path)))
     if isinstance(condition, Exists):
-        return engine.classes.Filter(must_not=[engine.classes.FieldCondition(key=forms[0], is_empty=True)])
-    return _any(engine, [made for form in forms for made in _tests(condition, form, kinds.get(form, ""), engine)])
+        return engine.classes.Filter(must_not=[engine.classes.FieldCondition(key=engine.key(forms[0]), is_empty=True)])
+    named = [(engine.key(form), kinds.get(form, "")) for form in forms]
+    return _any(engine, [made for key, kind in named for made in _tests(condition, key, kind, engine)])
 
 
 def _tests(test: Test, key: str, kind: str, engine: Engine) -> Iterator[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
-from uuid import UUID
 
 from hybrid_search.errors import CollectionChanged, CollectionDamaged, StoreError, StoreUnavailable
 from hybrid_search.manifest import Manifest
@@ -41,14 +40,18 @@ class ServerReader:
         real: the version that the name stands for.
         name: the collection's.
         resolve: tells the version that a name stands for now, or None.
+        manifest: of that version.
     """
 
     lanes = 4
     """They wait for the network more than for the interpreter."""
 
-    def __init__(self, line: Line, real: str, name: str, resolve: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, line: Line, real: str, name: str, resolve: Callable[[str], str | None], manifest: Manifest
+    ) -> None:
         self._line, self._real, self._name, self._resolve = line, real, name, resolve
-        self.manifest = manifest_of(line, real, name)
+        self.manifest = manifest
+        self._naming: bool | list[str] = ["chunk_id"]
         self._known: set[str] = set()
 
     def outdated(self) -> bool:
@@ -62,7 +65,7 @@ class ServerReader:
             return self._query(requests, limit, None)
         kinds = self._kinds()
         filters.require_fields(where, kinds, self._exists(kinds), self.fields)
-        engine = client_conditions()
+        engine = self._conditions()
         try:
             return self._query(requests, limit, filters.engine_filter(where, engine, kinds, self._scan))
         except StoreUnavailable:
@@ -113,14 +116,21 @@ class ServerReader:
                     limit=limit,
                     filter=wanted,
                     params=None if isinstance(vector, SparseVector) else exact,
-                    with_payload=["chunk_id"],
+                    with_payload=self._naming,
                 )
                 for leg, vector in requests
             ]
             return client.query_batch_points(self._real, asked)
 
         answers = self._ask(query)
-        return [[(p.payload["chunk_id"], p.score) for p in answer.points if p.payload] for answer in answers]
+        return [[(self._named(point), point.score) for point in answer.points] for answer in answers]
+
+    def _named(self, point: models.ScoredPoint) -> str:
+        """The chunk id of a point, of whose payload there is what `_naming` says."""
+        return str((point.payload or {})["chunk_id"])
+
+    def _conditions(self) -> filters.Engine:
+        return client_conditions()
 
     def _ask(self, call: Callable[[QdrantClient], T]) -> T:
         """Ask of the version that is there now: once more where this one has gone."""
@@ -158,7 +168,7 @@ class ServerReader:
         def exists(test: Test) -> bool:
             if test.field not in self._known:
                 try:
-                    wanted = filters.engine_filter(test, client_conditions(), kinds, self._scan)
+                    wanted = filters.engine_filter(test, self._conditions(), kinds, self._scan)
                     found, _ = self._ask(lambda c: c.scroll(self._real, wanted, limit=1, with_payload=False))
                 except StoreUnavailable:
                     raise
@@ -171,7 +181,7 @@ class ServerReader:
 
         return exists
 
-    def _scan(self, fields: list[str], wanted: models.Filter | None) -> Iterator[tuple[UUID, dict[str, Any]]]:
+    def _scan(self, fields: list[str], wanted: models.Filter | None) -> Iterator[tuple[Any, dict[str, Any]]]:
         for payload in scrolled(self._ask, lambda: self._real, wanted, ["chunk_id", *fields]):
             yield point_id_of(payload["chunk_id"]), payload
 
@@ -203,7 +213,8 @@ def manifest_of(line: Line, real: str, name: str) -> Manifest:
     if MANIFEST_KEY not in metadata:
         raise StoreError(
             f"Collection {name!r} in {line.location} was not made by hybrid-search: it has no manifest, so its models "
-            "are not known. Index its documents into a new collection: hybrid-search index SOURCE -c NEW_NAME"
+            f"are not known. Name them to search it as it is: hybrid-search collections adopt {name} --dense MODEL "
+            "(--sparse MODEL); or index its documents into a new one: hybrid-search index SOURCE -c NEW_NAME"
         )
     try:
         return Manifest.from_dict(metadata[MANIFEST_KEY])
@@ -230,15 +241,25 @@ def scrolled(
     ask: Ask, real: Callable[[], str], wanted: models.Filter | None, fields: bool | list[str]
 ) -> Iterator[dict[str, Any]]:
     """The payload of every chunk that is wanted, page by page."""
+    return (record.payload or {} for record in records(ask, real, wanted, fields))
+
+
+def records(
+    ask: Ask,
+    real: Callable[[], str],
+    wanted: models.Filter | None,
+    fields: bool | list[str],
+    vectors: list[str] | None = None,
+) -> Iterator[models.Record]:
+    """Every point that is wanted, page by page, with these fields and vectors."""
     offset = None
     while True:
-        records, offset = ask(
+        page, offset = ask(
             lambda client, offset=offset: client.scroll(  # type: ignore[misc]
-                real(), wanted, limit=SCROLL_PAGE, offset=offset, with_payload=fields
+                real(), wanted, limit=SCROLL_PAGE, offset=offset, with_payload=fields, with_vectors=vectors or False
             )
         )
-        for record in records:
-            yield record.payload or {}
+        yield from page
         if offset is None:
             return
 
@@ -247,7 +268,7 @@ def client_conditions() -> filters.Engine:
     """What the client calls the conditions of a filter."""
     from qdrant_client import models
 
-    def ids(points: set[UUID]) -> models.HasIdCondition:
+    def ids(points: set[Any]) -> models.HasIdCondition:
         return models.HasIdCondition(has_id=sorted(map(str, points)))
 
     return filters.Engine(models, models.Range, models.DatetimeRange, bool, ids)

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ConfigError, StoreError
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
-from hybrid_search.store.filling import ServerWriter, create
+from hybrid_search.store.adopted import Foreign, described, open_reader, read_only
+from hybrid_search.store.filling import ServerWriter, create, write_manifest
 from hybrid_search.store.schema import check_name
-from hybrid_search.store.served import ServerReader, manifest_of
+from hybrid_search.store.served import MANIFEST_KEY, ServerReader, manifest_of
 from hybrid_search.store.transport import Gone, Line, Patience, brief, is_open, server_errors
 
 if TYPE_CHECKING:
@@ -92,16 +93,30 @@ class ServerStore:
         return self._location
 
     def names(self) -> list[str]:
-        """Aliases of versions of the same name: what others keep on this server has no manifest to search it by."""
+        """Aliases of versions of the same name, and what was adopted: what else is there has no manifest to go by."""
         aliases = self._reading.ask(lambda client: client.get_aliases()).aliases
-        return sorted(a.alias_name for a in aliases if _version_of(a.alias_name, a.collection_name))
+        others = self._reading.ask(lambda client: client.get_collections()).collections
+        behind = {one.name: one.name for one in others} | {one.alias_name: one.collection_name for one in aliases}
+        return sorted(
+            name
+            for name, real in behind.items()
+            if _version_of(name, real) or ("__v" not in real and self._adopted(real))
+        )
 
     def reader(self, name: str) -> ServerReader:
         real = self._require(name)
         try:
-            return ServerReader(self._reading, real, name, self._now)
+            return open_reader(self._reading, real, name, self._now)
         except Gone:  # replaced just now
-            return ServerReader(self._reading, self._require(name), name, self._now)
+            return open_reader(self._reading, self._require(name), name, self._now)
+
+    def described(self, name: str) -> Foreign:
+        """What a collection is like, whoever made it. Raises CollectionNotFound."""
+        return described(self._reading, self._require(name), name)
+
+    def adopt(self, name: str, manifest: Manifest) -> None:
+        """Write a manifest into a collection that somebody else made, so that it is searched by that from now on."""
+        write_manifest(self._writing, self._require(name), manifest)
 
     def info(self, name: str) -> CollectionInfo:
         return self.reader(name).info()
@@ -124,7 +139,9 @@ class ServerStore:
         """`wait_s` does not count here: a server takes writes from many."""
         live = self._live(self._writing, name)
         if live is not None and not _version_of(name, live):
-            manifest_of(self._writing, live, name)
+            found = manifest_of(self._writing, live, name)
+            if found.adopted:
+                raise read_only(name, found)
             if replace:
                 raise StoreError(
                     f"{name!r} in {self._location} stands for {live!r}, which a new version cannot replace. "
@@ -148,7 +165,9 @@ class ServerStore:
         versions = self._versions(name)
         if not versions:
             versions = [self._require(name)]
-            manifest_of(self._writing, versions[0], name)  # what others made is not ours to delete
+            found = manifest_of(self._writing, versions[0], name)
+            if found.adopted:  # what others made is not ours to delete
+                raise read_only(name, found)
         for real in versions:
             self._drop(real)
 
@@ -192,6 +211,10 @@ class ServerStore:
         """The version above the live one, which a job began and did not publish."""
         following = f"{name}__v{_version_of(name, live) + 1}"
         return following if line.ask(lambda client: client.collection_exists(following)) else None
+
+    def _adopted(self, real: str) -> bool:
+        metadata = self._reading.ask(lambda client: client.get_collection(real)).config.metadata or {}
+        return bool((metadata.get(MANIFEST_KEY) or {}).get("adopted"))
 
     def _same(self, real: str, name: str, manifest: Manifest) -> bool:
         """Whether a version is of this making."""

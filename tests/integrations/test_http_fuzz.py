@@ -7,13 +7,13 @@ import pytest
 schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
 pytest.importorskip("starlette", reason="needs the serve extra")
 
-from collections import Counter
+from collections import Counter  # noqa: E402
 
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis import GenerationMode, checks
+from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
+from schemathesis import GenerationMode, checks  # noqa: E402
 
-from hybrid_search.integrations.http import Limits, create_app
-from hybrid_search.integrations.http.openapi import document
+from hybrid_search.integrations.http import Limits, create_app  # noqa: E402
+from hybrid_search.integrations.http.openapi import document  # noqa: E402
 
 KEY = "fuzz"
 CHECKS = (

@@ -274,7 +274,7 @@ def test_grpc_is_not_looked_for_beside_an_unusual_port(stub, monkeypatch):
         monkeypatch.setattr(server, "GRPC_PORT", other.getsockname()[1])
         store = open_store(stub.url)
         assert store.names() == []
-        assert [path for _, path, *_ in stub.asked] == ["/collections", "/aliases"]
+        assert [path for _, path, *_ in stub.asked] == ["/collections", "/aliases", "/collections"]
         store.close()
 
 
