@@ -19,7 +19,8 @@ import numpy as np
 from hybrid_search.encoders.halves import encode
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.manifest import LAID_OUT, Layout, LegSpec, Manifest, Precision
-from hybrid_search.profiles import NO_LEG, Models, OnDownload, choose, fetch, open_place, spec_of
+from hybrid_search.naming import NO_LEG
+from hybrid_search.profiles import Models, OnDownload, choose, fetch, open_place, spec_of
 from hybrid_search.protocols import Encoder, Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.adopted import Foreign

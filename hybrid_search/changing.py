@@ -24,7 +24,8 @@ from hybrid_search.encoders.halves import encode
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.intake import SAMPLE_DOCUMENTS
 from hybrid_search.manifest import LegSpec, Manifest, Precision, Sparsity, check_leg_name
-from hybrid_search.profiles import Models, OnDownload, encoder_of, fetch, open_place, profile_of, spec_of
+from hybrid_search.naming import profile_of
+from hybrid_search.profiles import Models, OnDownload, encoder_of, fetch, open_place, spec_of
 from hybrid_search.protocols import CollectionWriter, Encoder, Store
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings

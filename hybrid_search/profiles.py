@@ -11,12 +11,13 @@ from types import MappingProxyType
 from typing import NamedTuple, cast
 
 from hybrid_search.encoders import hub, load, precision_of
-from hybrid_search.encoders.catalog import BM25_ENGINE, PROFILES, card, kind_of
+from hybrid_search.encoders.catalog import BM25_ENGINE, card
 from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.halves import half, whole_of
 from hybrid_search.encoders.sparsity import Capped, capped
 from hybrid_search.errors import InvalidArgument, ManifestMismatch, ModelError, UnknownModel
 from hybrid_search.manifest import LAID_OUT, SCHEMA, SIDES, LegSpec, Manifest, Precision, Sparsity
+from hybrid_search.naming import BM25_LEG, KINDS, NO_LEG, auto_profile, legs_wanted, profile_names, profile_of
 from hybrid_search.protocols import Encoder, HybridEncoder, Store
 from hybrid_search.settings import Settings
 from hybrid_search.store import open_store
@@ -27,15 +28,6 @@ from hybrid_search.types import LEGS, Kind, LegName, ModelCard, in_order
 
 OnDownload = Callable[[str, int, int], None]
 """Told (model, bytes done, bytes in all) while a model is fetched."""
-
-NO_LEG = "none"
-"""Given for a model's name, it leaves the leg out."""
-
-BM25_LEG = "bm25"
-"""The leg that is the engine's BM25 in every profile."""
-
-DEFAULT_LEGS: tuple[LegName, ...] = LEGS
-"""The legs of a new collection where none are asked for."""
 
 
 class Asked(NamedTuple):
@@ -170,13 +162,13 @@ def choose(
     """
     given: dict[LegName, str] = {leg: name for leg, name in names.items() if name}
     if profile != "auto":
-        _profile_names(profile)
-    wanted = _legs_wanted(legs, given)
+        profile_names(profile)
+    wanted = legs_wanted(legs, given)
     reason = ""
     lacking = [leg for leg in wanted if leg not in given and leg in LEGS]
     if lacking and profile == "auto":
-        profile, reason = _auto(settings.cache_dir)
-    own = {BM25_LEG: BM25_ENGINE, **(_profile_names(profile) if lacking else {})}
+        profile, reason = auto_profile(settings.cache_dir)
+    own = {BM25_LEG: BM25_ENGINE, **(profile_names(profile) if lacking else {})}
     chosen = {leg: given.get(leg) or own[leg] for leg in wanted}
     chosen = {leg: name for leg, name in chosen.items() if name != NO_LEG}
     if not chosen:
@@ -184,19 +176,13 @@ def choose(
     loaded: dict[str, Encoder] = {}
     encoders = {}
     for leg, name in chosen.items():
-        kind = _KINDS[leg]
+        kind = KINDS[leg]
         model = card(name, kind)
         check_building(model, precision_of(model, precision or settings.precision), settings.device)
         encoders[leg] = encoder_of(model, kind, settings, loaded, precision, sparsity)
     if sparsity not in (None, Sparsity()) and not any(isinstance(encoder, Capped) for encoder in encoders.values()):
         raise InvalidArgument("Limits of sparse vectors are given, but no leg has a learned sparse model to keep them.")
     return Models(profile_of(chosen), encoders, reason)
-
-
-def profile_of(names: Mapping[LegName, str]) -> str:
-    """The profile whose models the legs `sparse` and `dense` have, by the models' names; `custom` where it is none."""
-    own = {leg: name for leg, name in names.items() if leg in LEGS}
-    return next((profile for profile in PROFILES if _profile_names(profile) == own), "custom")
 
 
 def reopen(
@@ -278,11 +264,11 @@ def check_same(
         ManifestMismatch: a model or a set of legs asked for is not the manifest's.
         InvalidArgument: no such profile.
     """
-    asked: dict[LegName, str | None] = {} if profile == "auto" else dict(_profile_names(profile))
+    asked: dict[LegName, str | None] = {} if profile == "auto" else dict(profile_names(profile))
     asked.update({leg: name for leg, name in names.items() if name})
     for leg, name in asked.items():
         have = manifest.legs[leg].model if leg in manifest.legs else NO_LEG
-        want = NO_LEG if name == NO_LEG or name is None else card(name, _KINDS[leg]).name
+        want = NO_LEG if name == NO_LEG or name is None else card(name, KINDS[leg]).name
         if have.lower() != want.lower():
             raise ManifestMismatch(collection, f"the {leg} model", repr(have), repr(want))
     if legs is not None and set(legs) != set(manifest.fused()):
@@ -292,7 +278,7 @@ def check_same(
     if precision is None and sparsity is None:
         return
     for leg, spec in manifest.legs.items():
-        if leg not in _KINDS or spec.beside:
+        if leg not in KINDS or spec.beside:
             continue
         model = card(spec.model, spec.kind)
         if precision is not None and precision_of(model, precision) != spec.precision:
@@ -363,26 +349,6 @@ def spec_of(encoder: Encoder) -> LegSpec:
     )
 
 
-_KINDS: Mapping[LegName, Kind] = {"sparse": "sparse", "dense": "dense", BM25_LEG: "sparse"}
-
-
-def _legs_wanted(legs: Sequence[LegName] | None, given: Mapping[LegName, str]) -> tuple[LegName, ...]:
-    if legs is None:
-        # A second BM25 beside the first would only count it twice.
-        return tuple(leg for leg in DEFAULT_LEGS if leg != BM25_LEG or given.get("sparse") != BM25_ENGINE)
-    unknown = [leg for leg in legs if leg not in _KINDS]
-    if unknown or not legs:
-        raise InvalidArgument(
-            f"The legs of a new collection are {', '.join(_KINDS)}, or some of these; "
-            f"{', '.join(map(repr, unknown)) or 'none'} cannot be one. "
-            "Others are put beside them later: hybrid-search index --add-leg NAME=MODEL -c COLLECTION"
-        )
-    for leg, name in given.items():
-        if leg not in legs and name != NO_LEG:
-            raise InvalidArgument(f"There is a model for the leg {leg!r} ({name}), but the legs are {','.join(legs)}.")
-    return in_order(set(legs))
-
-
 def _learned(model: ModelCard, kind: Kind) -> bool:
     """Whether its sparse vectors may be cut: those of a network, not counts of words."""
     return kind == "sparse" and model.family not in ("bm25", "bm42", "minicoil")
@@ -399,22 +365,3 @@ def _told(sparsity: Sparsity) -> str:
         parts = ",".join(f"{side}={number:g}" for side, number in zip(SIDES, pair, strict=True) if number)
         told += [f"{name} {parts}"] if parts else []
     return " ".join(told) or "none"
-
-
-def _auto(cache_dir: Path) -> tuple[str, str]:
-    if all(hub.is_here(card(name, _KINDS[leg]), cache_dir) for leg, name in _profile_names("splade").items()):
-        return "splade", "profile splade: its files are on this machine"
-    if hub.hub_answers():
-        return "splade", "profile splade: its files come from the model hub"
-    return "bundled", "profile bundled: the files of 'splade' are not here and the model hub does not answer"
-
-
-def _profile_names(profile: str) -> dict[LegName, str]:
-    """The models of a profile by leg. What a folder's model does not serve, the bundled one does."""
-    if profile in PROFILES:
-        return {"sparse": PROFILES[profile].sparse, "dense": PROFILES[profile].dense}
-    if not Path(profile).expanduser().is_dir():
-        known = ", ".join(PROFILES)
-        raise InvalidArgument(f"Unknown profile {profile!r}. Take one of: auto, {known}, or the folder of a model.")
-    kind = card(profile, kind_of(profile)).kind
-    return {leg: profile if kind in (leg, "hybrid") else getattr(PROFILES["bundled"], leg) for leg in LEGS}

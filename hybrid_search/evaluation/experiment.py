@@ -23,7 +23,8 @@ from hybrid_search.evaluation import measures as measuring
 from hybrid_search.evaluation.significance import paired_p
 from hybrid_search.indexer import Indexer
 from hybrid_search.manifest import Manifest, Precision, Sparsity
-from hybrid_search.profiles import DEFAULT_LEGS, NO_LEG, Asked, Models, choose, fetch, open_place
+from hybrid_search.naming import DEFAULT_LEGS, NO_LEG
+from hybrid_search.profiles import Asked, Models, choose, fetch, open_place
 from hybrid_search.protocols import Store
 from hybrid_search.report import IndexReport
 from hybrid_search.searcher import Searcher

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hybrid_search.asking import Options
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
-from hybrid_search.profiles import BM25_LEG
+from hybrid_search.naming import BM25_LEG
 from hybrid_search.types import LegName, Mode, in_order
 
 MODES = ("default", "hybrid", "sparse", "text_search", "semantic_hybrid", "mmr")
