@@ -18,11 +18,21 @@ import time
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES = (
-    "--headless=new --remote-debugging-pipe --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run "
-    "--hide-scrollbars --disable-extensions --disable-background-networking --disable-component-update "
-    "--disable-sync --no-proxy-server --no-default-browser-check"
-).split()
+SWITCHES = [
+    "--headless=new",
+    "--remote-debugging-pipe",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-extensions",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    "--no-default-browser-check",
+]
 
 
 def found() -> str | None:
