@@ -99,6 +99,7 @@ def test_the_commands_are_those_of_the_interface():
         "models show",
         "models download",
         "models verify",
+        "serve",
         "tui",
         "mcp",
     } <= set(commands())

@@ -11,9 +11,18 @@ from collections import Counter  # noqa: E402
 
 from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
 from schemathesis import GenerationMode, checks  # noqa: E402
+from collections import Counter
+
+from hypothesis import HealthCheck, Phase, given, settings
+
+pytest.importorskip("schemathesis", reason="needs schemathesis")
+
+import schemathesis
 
 from hybrid_search.integrations.http import Limits, create_app  # noqa: E402
 from hybrid_search.integrations.http.openapi import document  # noqa: E402
+
+checks = schemathesis.checks
 
 KEY = "fuzz"
 CHECKS = (
@@ -91,7 +100,7 @@ def fuzz(schema, examples, modes, names):
     for found in schema.get_all_operations():
         operation = found.ok()
         inputs = len(operation.body) or len(operation.query)
-        for mode in modes if inputs else [GenerationMode.POSITIVE]:
+        for mode in modes if inputs else [schemathesis.GenerationMode.POSITIVE]:
 
             @given(case=operation.as_strategy(generation_mode=mode))
             @settings(
@@ -112,8 +121,13 @@ def fuzz(schema, examples, modes, names):
 
 
 def fuzz_both(app, examples):
-    fuzz(schema_of(app), examples, list(GenerationMode), CHECKS)
-    return fuzz(schema_of(app, told), examples, [GenerationMode.POSITIVE], set(CHECKS) - {"negative_data_rejection"})
+    fuzz(schema_of(app), examples, list(schemathesis.GenerationMode), CHECKS)
+    return fuzz(
+        schema_of(app, told),
+        examples,
+        [schemathesis.GenerationMode.POSITIVE],
+        set(CHECKS) - {"negative_data_rejection"},
+    )
 
 
 def test_nothing_that_the_document_does_not_say(app):

@@ -73,7 +73,8 @@ def test_a_newer_publication_is_opened_and_the_old_one_closed_when_nobody_uses_i
     assert len(opened) == 2
 
 
-def test_it_is_looked_at_now_and_then_only(settings, fakes, opened):
+def test_it_is_looked_at_now_and_then_only(settings, fakes, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_AFTER_S", 1e9)
     put(settings, "c", "apples")
     shared = Searchers(settings=settings)
     with shared.use("c") as old:

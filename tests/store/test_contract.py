@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
@@ -44,6 +45,20 @@ def ordered(answer):
 
 
 # ---------------------------------------------------------------- collections
+
+
+def test_a_reader_knows_whether_something_newer_is_there(store, name):
+    build(store, name, [point("a")], manifest_of())
+    reader = store.reader(name)
+    assert not reader.outdated()
+    with closing(store.writer(name, manifest_of(), replace=True)) as writer:
+        writer.upsert([point("b")])
+        assert not reader.outdated()
+        writer.publish()
+    assert reader.outdated()
+    assert not store.reader(name).outdated()
+    store.delete(name)
+    assert reader.outdated()
 
 
 def test_what_is_indexed_can_be_opened_named_described_and_deleted(store, name):

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from hybrid_search import __version__
+import hybrid_search
 from hybrid_search.asking import modes
 from hybrid_search.errors import HybridSearchError
 from hybrid_search.integrations.http.batch import lines, read_batch
@@ -171,11 +171,11 @@ async def listing(request: Request) -> Response:
 
 
 async def healthz(request: Request) -> Response:
-    return Response(dumped({"status": "ok", "version": __version__}), media_type=JSON)
+    return Response(dumped({"status": "ok", "version": hybrid_search.__version__}), media_type=JSON)
 
 
 async def metrics(request: Request) -> Response:
-    text = _service(request).metrics.text(__version__)
+    text = _service(request).metrics.text(hybrid_search.__version__)
     return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 

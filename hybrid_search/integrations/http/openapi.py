@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from hybrid_search import __version__
+import hybrid_search
 from hybrid_search.integrations.http.replies import JSON, NDJSON
 from hybrid_search.integrations.http.service import OPEN_PATHS, Service
 from hybrid_search.integrations.http.shapes import SHAPES
@@ -60,7 +60,7 @@ def document(service: Service) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "hybrid-search",
-            "version": __version__,
+            "version": hybrid_search.__version__,
             "description": "Hybrid search that shows its evidence. Offsets count characters (Unicode code points).",
         },
         "paths": paths,
