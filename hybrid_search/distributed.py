@@ -27,9 +27,9 @@ from hybrid_search.corpus.readers import count_documents, read
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
-from hybrid_search.indexer import prune_lost
 from hybrid_search.intake import accepted, beginning, conflict
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
+from hybrid_search.removing import prune_lost
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.shards import Encoding, Fault, Job, Seen, Shard, cut, may_use_gpu, meet, table_of, values_of

@@ -20,7 +20,7 @@ from hybrid_search.memory import Cap
 from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.rehearsal import Remembered, rehearse, remembered
-from hybrid_search.removing import removed
+from hybrid_search.removing import prune_lost
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
@@ -193,9 +193,3 @@ class Indexer:
                 if perf_counter() - saved >= SAVE_EVERY_S:
                     writer.flush()
                     tally.saved, saved = tally.documents + tally.unchanged, perf_counter()
-
-
-def prune_lost(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
-    """Remove the documents that are in the collection and not in the ledger."""
-    gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
-    tally.removed += removed(writer, gone)

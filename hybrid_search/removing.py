@@ -7,10 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 from hybrid_search import stages
+from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import batched
 from hybrid_search.errors import CollectionNotFound
 from hybrid_search.profiles import open_place
 from hybrid_search.protocols import CollectionWriter, Store
+from hybrid_search.report import Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import chunk_id_of
 
@@ -56,3 +58,9 @@ def removed(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
         writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
         count += len(heads)
     return count
+
+
+def prune_lost(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
+    """Remove the documents that are in the collection and not in the ledger."""
+    gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
+    tally.removed += removed(writer, gone)

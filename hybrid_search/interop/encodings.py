@@ -19,12 +19,12 @@ from typing import NamedTuple
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import batched
 from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
-from hybrid_search.indexer import prune_lost
 from hybrid_search.interop.reader import EncodedFile, Row
 from hybrid_search.interop.writer import EncodedRows, writing
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.profiles import open_place
 from hybrid_search.protocols import CollectionReader, CollectionWriter, Head, Store
+from hybrid_search.removing import prune_lost
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.stages import BEGUN, LOOKUP_DOCUMENTS

@@ -1,26 +1,18 @@
 """Schemathesis against the server's own OpenAPI: no 5xx, no status that is not in it, answers of the shape that is."""
 
 import json
-
-import pytest
-
-schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
-pytest.importorskip("starlette", reason="needs the serve extra")
-
-from collections import Counter  # noqa: E402
-
-from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
-from schemathesis import GenerationMode, checks  # noqa: E402
 from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+pytest.importorskip("starlette", reason="needs the serve extra")
 pytest.importorskip("schemathesis", reason="needs schemathesis")
 
 import schemathesis
 
-from hybrid_search.integrations.http import Limits, create_app  # noqa: E402
-from hybrid_search.integrations.http.openapi import document  # noqa: E402
+from hybrid_search.integrations.http import Limits, create_app
+from hybrid_search.integrations.http.openapi import document
 
 checks = schemathesis.checks
 
