@@ -1,11 +1,12 @@
 # Two commands do everything on a machine with Python and make: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
+DEMO := .venv/.demo
 READY := .venv/.ready
 
 .PHONY: demo test check clean
 
-demo: $(READY)
+demo: $(DEMO)
 	$(BIN)/hybrid-search demo
 
 test: $(READY)
@@ -16,10 +17,15 @@ check: $(READY)
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-$(READY): pyproject.toml
+$(DEMO): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[code,documents,eval,haystack,langchain,llamaindex,mcp,parquet,serve,tui]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[tui]'
+	$(BIN)/python -c "from pathlib import Path; Path('$(DEMO)').touch()"
+
+# Every adapter with its framework, to be tested with it; none of them is needed to use the others.
+$(READY): $(DEMO)
+	$(BIN)/python -m pip install --quiet --editable '.[code,documents,eval,haystack,langchain,llamaindex,mcp,parquet,serve,tui,watch]' --group dev
 	$(BIN)/python -c "from pathlib import Path; Path('$(READY)').touch()"
 
 clean:
