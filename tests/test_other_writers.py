@@ -3,6 +3,7 @@ mcp-server-qdrant, as they are installed, over one small server. All have the fa
 """
 
 import asyncio
+import threading
 
 import pytest
 from qdrant_client import QdrantClient  # noqa: TID253
@@ -45,6 +46,9 @@ def lists(vectors):
 def url():
     with QdrantOverHttp() as server:
         yield server.url
+        for thread in threading.enumerate():  # the clients' own, which ask for the server's version
+            if "_check_compatibility" in thread.name:
+                thread.join()
 
 
 @pytest.fixture
@@ -84,10 +88,8 @@ class LangChain:
 
         class Sparse(SparseEmbeddings):
             def embed_documents(self, texts):
-                return [
-                    SparseVector(indices=i, values=v)
-                    for i, v in zip(*lists(sparse().encode_documents(texts)), strict=True)
-                ]
+                pairs = zip(*lists(sparse().encode_documents(texts)), strict=True)
+                return [SparseVector(indices=indices, values=values) for indices, values in pairs]
 
             def embed_query(self, text):
                 return self.embed_documents([text])[0]

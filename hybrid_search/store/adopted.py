@@ -22,7 +22,7 @@ from hybrid_search.store.layouts import (
     read_as_ours,
 )
 from hybrid_search.store.schema import vector_name, vector_of
-from hybrid_search.store.served import MANIFEST_KEY, ServerReader, client_conditions, manifest_of, records
+from hybrid_search.store.served import MANIFEST_KEY, ServerReader, by_name, client_conditions, manifest_of, records
 from hybrid_search.store.transport import Line
 from hybrid_search.types import LegName, Vector
 from hybrid_search.where.spelling import path_of
@@ -227,9 +227,8 @@ def _has_id(points: set[Any]) -> models.HasIdCondition:
 
 
 def _vectors(raw: Any) -> dict[str, Vector]:
-    """A point's vectors by name, as the client gives them: one alone that has no name comes without a dict."""
-    named = raw if isinstance(raw, dict) else {} if raw is None else {"": raw}
-    return {name: vector_of(one) for name, one in named.items() if not _is_many(one)}
+    """A point's vectors by name, without those that are many."""
+    return {name: vector_of(one) for name, one in by_name(raw).items() if not _is_many(one)}
 
 
 def _is_many(raw: Any) -> bool:

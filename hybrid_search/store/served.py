@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hybrid_search.errors import CollectionChanged, CollectionDamaged, StoreError, StoreUnavailable
 from hybrid_search.manifest import Manifest
@@ -90,9 +90,8 @@ class ServerReader:
         by_point = {str(point_id_of(chunk_id)): chunk_id for chunk_id in chunk_ids}
         ids = list(by_point)
         records = self._ask(lambda c: c.retrieve(self._real, ids, with_payload=False, with_vectors=[name]))
-        # One name among several comes as a dict; there is no unnamed vector here.
-        found = {by_point[str(record.id)]: cast("dict[str, Any]", record.vector or {}).get(name) for record in records}
-        return {chunk_id: vector_of(raw) for chunk_id, raw in found.items() if raw is not None}
+        found = {by_point[str(record.id)]: by_name(record.vector) for record in records}
+        return {chunk_id: vector_of(raw[name]) for chunk_id, raw in found.items() if name in raw}
 
     def info(self) -> CollectionInfo:
         return info_of(self._ask, lambda: self._real, self._name, self.manifest)
@@ -262,6 +261,11 @@ def records(
         yield from page
         if offset is None:
             return
+
+
+def by_name(vectors: Any) -> dict[str, Any]:
+    """A point's vectors as the client gives them: a dict, but for one alone that has no name."""
+    return vectors if isinstance(vectors, dict) else {} if vectors is None else {"": vectors}
 
 
 def client_conditions() -> filters.Engine:
