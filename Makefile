@@ -19,7 +19,7 @@ check: $(READY)
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[code,documents,eval,parquet,tui]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[code,documents,eval,parquet,tui]' --group dev --group others
 	$(BIN)/python -c "from pathlib import Path; Path('$(READY)').touch()"
 
 clean:
