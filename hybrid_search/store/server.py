@@ -121,15 +121,6 @@ class ServerStore:
     def info(self, name: str) -> CollectionInfo:
         return self.reader(name).info()
 
-    def version(self, name: str) -> str:
-        """Of the collection behind the name and its manifest; points that are added are seen by open readers anyway."""
-        real = self._require(name)
-        try:
-            manifest = manifest_of(self._reading, real, name)
-        except Gone:  # replaced just now
-            return f"{real} is gone"
-        return f"{real} {json.dumps(manifest.to_dict(), sort_keys=True)}"
-
     def manifest(self, name: str) -> Manifest | None:
         live = self._live(self._writing, name)
         real = live or self._unfinished(self._writing, name, live)
