@@ -6,7 +6,6 @@ moves the alias at the end, in one atomic call. The manifest lies in the collect
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from typing import TYPE_CHECKING
