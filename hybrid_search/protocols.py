@@ -279,13 +279,6 @@ class Store(Protocol):
         """A collection from outside, without opening it for search. Raises CollectionNotFound."""
         ...
 
-    def version(self, name: str) -> str:
-        """Which publication a reader opened now would have: the same text while nothing changes, then another one.
-
-        Raises CollectionNotFound.
-        """
-        ...
-
     def delete(self, name: str) -> None:
         """Raises CollectionNotFound, StoreBusy."""
         ...

@@ -17,7 +17,7 @@ from hybrid_search.cli.verb import INTERRUPTED, given, note
 from hybrid_search.errors import InvalidArgument, MissingExtra
 
 if TYPE_CHECKING:
-    from hybrid_search.integrations.opened import OpenCollections
+    from hybrid_search.integrations.searchers import Searchers
 
 
 def mcp(
@@ -53,12 +53,12 @@ def mcp(
     if http is None and (allow_host or allow_origin):
         raise InvalidArgument("--allow-host and --allow-origin are for --http; there is no other machine on stdin.")
     with _stdout_aside() as wire:
-        from hybrid_search.integrations.opened import OpenCollections
+        from hybrid_search.integrations.searchers import Searchers
 
         settings = given.settings()
-        with OpenCollections(settings, collection or ()) as collections:
-            for name in collections.only:
-                collections.info(name)  # one that is not there is said now, with its neighbours
+        with Searchers(settings=settings, only=collection or None) as collections:
+            for name in collections.only or ():
+                collections.store.info(name)  # one that is not there is said now, with its neighbours
             if http is None:
                 _over_stdio(collections, wire)
             else:
@@ -66,7 +66,7 @@ def mcp(
                 _over_http(collections, http, allow_host or [], allow_origin or [], token)
 
 
-def _over_stdio(collections: OpenCollections, wire: int) -> None:
+def _over_stdio(collections: Searchers, wire: int) -> None:
     from hybrid_search.integrations.mcp import server_of
 
     server = server_of(collections)
@@ -82,7 +82,7 @@ def _over_stdio(collections: OpenCollections, wire: int) -> None:
         raise typer.Exit(INTERRUPTED)
 
 
-def _over_http(collections: OpenCollections, where: str, hosts: list[str], origins: list[str], token: str) -> None:
+def _over_http(collections: Searchers, where: str, hosts: list[str], origins: list[str], token: str) -> None:
     from hybrid_search.integrations.mcp import http, server_of
 
     address = http.address_of(where)

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from types import TracebackType
 
-from hybrid_search.errors import CollectionNotFound, HybridSearchError, StoreError
-from hybrid_search.profiles import Models, open_place, reopen
-from hybrid_search.protocols import CollectionInfo, CollectionReader, Store
+from hybrid_search.answering import Opened
+from hybrid_search.errors import CollectionNotFound, StoreError
+from hybrid_search.legs import expanded
+from hybrid_search.profiles import open_place
+from hybrid_search.protocols import CollectionInfo, Store
+from hybrid_search.results import Expansion
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings, load_settings
-
-log = logging.getLogger(__name__)
+from hybrid_search.types import LegName
 
 MOST_OPEN = 8
-"""Collections that are kept open; of more, the one that was asked for longest ago is closed."""
-
-LOOK_AFTER_S = 1.0
-"""How often a collection is looked at for a newer publication, at most."""
+"""Collections that are kept open; of more, the one that was asked for longest ago and is not in use is closed."""
 
 
 @dataclass(eq=False)
-class _Open:
-    """An open collection, and how many use it now."""
+class _Entry:
+    """A collection that is open, or being opened, and how many use it now."""
 
-    searcher: Searcher
-    reader: CollectionReader
-    models: Models
+    name: str
+    searcher: Searcher | None = None
     users: int = 0
-    looked: float = field(default_factory=monotonic)
-    retired: bool = False
+    door: threading.Lock = field(default_factory=threading.Lock)  # held by whoever opens it
 
 
 class Searchers:
-    """Searchers by collection, for many threads: opened when first asked for, anew where published anew.
+    """Searchers by collection, for many threads: opened when first asked for, closed when too many are open.
 
-    Whoever searches while a collection is published again gets the old one or the new one, whole; the models are kept
-    where they are the same.
+    A searcher follows its collection by itself, so what is published later is found; one that is deleted is forgotten.
 
     Args:
         store: a folder, a server's URL, or an open store; the settings' store when not given.
@@ -56,35 +51,36 @@ class Searchers:
         only: Sequence[str] | None = None,
     ) -> None:
         self.settings = settings or load_settings()
-        self.only = None if only is None else tuple(only)
+        self.only = None if only is None else tuple(dict.fromkeys(only))
         self._place = store
         self._store: Store | None = None
-        self._open: dict[str, _Open] = {}  # the one asked for longest ago first
-        self._lock = threading.Lock()
-        self._doors = [threading.Lock() for _ in range(16)]
+        self._entries: dict[str, _Entry] = {}  # the one asked for longest ago first
+        self._closed = False
+        self._lock = threading.Lock()  # held for moments
+        self._opening = threading.Lock()  # held while the store is opened
 
     @property
     def store(self) -> Store:
         """The store, opened when first asked for. Raises StoreUnavailable where the server does not answer."""
-        with self._lock:
+        with self._opening:
             if self._store is None:
                 self._store = open_place(self._place, self.settings)
             return self._store
 
     def names(self) -> list[str]:
-        """The collections that may be asked for, sorted."""
+        """The collections that may be asked for and are there now, sorted."""
         there = self.store.names()
         return there if self.only is None else [name for name in there if name in self.only]
 
-    def infos(self) -> list[CollectionInfo]:
-        """What they hold; one that cannot be read is left out, and logged."""
-        found = []
+    def infos(self) -> tuple[list[CollectionInfo], list[StoreError]]:
+        """What they hold, without opening them; and why, of those that cannot be read."""
+        found, problems = [], []
         for name in self.names():
             try:
                 found.append(self.store.info(name))
             except StoreError as error:
-                log.warning("%s", error)
-        return found
+                problems.append(error)
+        return found, problems
 
     @contextmanager
     def use(self, name: str) -> Iterator[Searcher]:
@@ -92,113 +88,87 @@ class Searchers:
 
         Raises:
             CollectionNotFound: there is none of this name, or none that may be asked for.
+            StoreError: they have been closed.
             HybridSearchError: whatever `Searcher.open` raises.
         """
-        entry = self._enter(name)
+        if self.only is not None and name not in self.only:
+            raise CollectionNotFound(name, self.names(), self.store.location)
+        entry = self._entered(name)
         try:
-            yield entry.searcher
+            yield self._opened(entry)
+        except CollectionNotFound:
+            self._forget(entry)  # deleted since it was opened
+            raise
         finally:
             self._left(entry)
 
     def close(self) -> None:
         """Close them all, those in use when their users leave."""
         with self._lock:
-            names = list(self._open)
-        for name in names:
-            self._retire(name)
+            self._closed = True
+            entries = list(self._entries.values())
+            self._entries.clear()
+            idle = [entry for entry in entries if not entry.users]
+        _close(idle)
 
-    def _enter(self, name: str) -> _Open:
-        if self.only is not None and name not in self.only:
-            raise CollectionNotFound(name, self.names(), self.store.location)
-        entry = self._taken(name)
-        if entry is None:
-            with self._door(name):
-                return self._taken(name) or self._opened(name)
-        try:
-            newer = self._newer(name, entry)
-        except BaseException:
-            self._left(entry)
-            raise
-        if newer is None:
-            return entry
-        self._left(entry)
-        return newer
+    def __enter__(self) -> Searchers:
+        return self
 
-    def _taken(self, name: str) -> _Open | None:
-        """The open one, with one user more."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _entered(self, name: str) -> _Entry:
+        """The collection's entry, with one user more, as the one that was asked for last."""
         with self._lock:
-            entry = self._open.pop(name, None)
-            if entry is not None:
-                self._open[name] = entry
-                entry.users += 1
+            if self._closed:
+                raise StoreError("The collections that were open here have been closed.")
+            entry = self._entries.pop(name, None) or _Entry(name)
+            self._entries[name] = entry
+            entry.users += 1
             return entry
 
-    def _newer(self, name: str, entry: _Open) -> _Open | None:
-        """What has been published since, if anything. While one caller opens it, the others go on with the old one."""
-        door = self._door(name)
-        if monotonic() - entry.looked < LOOK_AFTER_S or not door.acquire(blocking=False):
-            return None
-        try:
-            entry.looked = monotonic()
-            if entry.retired or not entry.reader.outdated():
-                return None
-            return self._opened(name, entry.models)
-        except CollectionNotFound:
-            self._retire(name)
-            raise
-        except HybridSearchError as error:
-            log.warning("Collection %r has changed and cannot be opened anew: %s", name, error)
-            return None
-        finally:
-            door.release()
+    def _opened(self, entry: _Entry) -> Searcher:
+        """The entry's searcher, opened by the first who comes; the others wait."""
+        with entry.door:
+            if entry.searcher is None:
+                try:
+                    entry.searcher = Searcher.open(entry.name, store=self.store, settings=self.settings)
+                except BaseException:
+                    self._forget(entry)
+                    raise
+            return entry.searcher
 
-    def _opened(self, name: str, known: Models | None = None) -> _Open:
-        """Open it and put it in the place of the old one, with one user. Under the collection's door."""
-        reader = self.store.reader(name)
-        try:
-            models = known
-            if known is None or not _same(known, reader):
-                models = reopen(name, reader.manifest, self.settings)
-            assert models is not None
-            entry = _Open(Searcher(name, reader, models, self.settings), reader, models, users=1)
-        except BaseException:
-            reader.close()
-            raise
-        self._retire(name)
+    def _forget(self, entry: _Entry) -> None:
+        """Let the next who asks open it anew; the last who uses this one closes it."""
         with self._lock:
-            self._open[name] = entry
-            oldest = list(self._open)[:-MOST_OPEN]
-        for other in oldest:
-            self._retire(other)
-        return entry
+            if self._entries.get(entry.name) is entry:
+                del self._entries[entry.name]
 
-    def _retire(self, name: str) -> None:
-        """Let nobody else have it; close it when nobody uses it any more."""
-        with self._lock:
-            entry = self._open.pop(name, None)
-            if entry is None:
-                return
-            entry.retired = True
-            last = entry.users == 0
-        if last:
-            entry.searcher.close()
-
-    def _left(self, entry: _Open) -> None:
-        """One less uses it."""
+    def _left(self, entry: _Entry) -> None:
+        """One less uses it. Close it if it is to be kept no more, and what is too many."""
         with self._lock:
             entry.users -= 1
-            last = entry.retired and entry.users == 0
-        if last:
+            kept = self._entries.get(entry.name) is entry
+            over = [] if kept or entry.users else [entry]
+            opened = [other for other in self._entries.values() if other.searcher is not None]
+            idle = [other for other in opened if not other.users]
+            for other in idle[: max(0, len(opened) - MOST_OPEN)]:
+                del self._entries[other.name]
+                over.append(other)
+        _close(over)
+
+
+def expansion(searcher: Searcher, query: str, leg: LegName) -> Expansion:
+    """What a sparse leg's model makes of a query, and which model that is; InvalidArgument for other legs."""
+
+    def told(opened: Opened) -> Expansion:
+        terms = expanded(query, leg, opened.encoders, opened.collection)
+        return Expansion(query, opened.collection, leg, opened.reader.manifest.legs[leg].model, terms)
+
+    return searcher.within(told)
+
+
+def _close(entries: Sequence[_Entry]) -> None:
+    for entry in entries:
+        if entry.searcher is not None:
             entry.searcher.close()
-
-    def _door(self, name: str) -> threading.Lock:
-        """Held by whoever opens this collection, so that nobody opens it twice; some share one."""
-        return self._doors[hash(name) % len(self._doors)]
-
-
-def _same(models: Models, reader: CollectionReader) -> bool:
-    """Whether the models that are loaded are those that a collection was built with, prepared in the same way."""
-    specs = reader.manifest.legs
-    return set(models.encoders) == set(specs) and all(
-        encoder.fingerprint() == specs[leg].fingerprint for leg, encoder in models.encoders.items()
-    )

@@ -105,17 +105,6 @@ class EdgeStore:
         manifest, counts, _ = read_record(folder)
         return CollectionInfo(name, counts["documents"], counts["points"], generations.real_size(root), manifest)
 
-    def version(self, name: str) -> str:
-        root = self.folder / check_name(name)
-        folder = generations.current(root)
-        if folder is None:
-            raise self._missing(name)
-        # A generation never changes, but for its manifest where legs change their names.
-        try:
-            return f"{folder.name} {(folder / 'manifest.json').stat().st_mtime_ns}"
-        except OSError:
-            return f"{folder.name} is gone"  # replaced just now: another version in any case
-
     def _missing(self, name: str) -> StoreError:
         if (self.folder / name / "work" / "manifest.json").is_file():
             return StoreError(

@@ -6,7 +6,6 @@ moves the alias at the end, in one atomic call. The manifest lies in the collect
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from typing import TYPE_CHECKING
@@ -120,15 +119,6 @@ class ServerStore:
 
     def info(self, name: str) -> CollectionInfo:
         return self.reader(name).info()
-
-    def version(self, name: str) -> str:
-        """Of the collection behind the name and its manifest; points that are added are seen by open readers anyway."""
-        real = self._require(name)
-        try:
-            manifest = manifest_of(self._reading, real, name)
-        except Gone:  # replaced just now
-            return f"{real} is gone"
-        return f"{real} {json.dumps(manifest.to_dict(), sort_keys=True)}"
 
     def manifest(self, name: str) -> Manifest | None:
         live = self._live(self._writing, name)

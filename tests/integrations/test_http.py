@@ -17,7 +17,6 @@ from hybrid_search.errors import InvalidArgument, StoreUnavailable
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.http import Limits, create_app
 from hybrid_search.integrations.http.shapes import Answer, Collections, Error, Expansion, Health, Why
-from hybrid_search.integrations.searchers import Searchers
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 from tests.integrations.conftest import serving
@@ -182,10 +181,10 @@ def test_a_body_of_unknown_length_is_counted(server):
 
 
 def test_a_store_that_is_away_is_503_with_a_time_to_come_again(films, monkeypatch):
-    def away(self, name):
+    def away(name, **options):
         raise StoreUnavailable("The server does not answer.")
 
-    monkeypatch.setattr(Searchers, "_opened", away)
+    monkeypatch.setattr(Searcher, "open", away)
     with serving(create_app(settings=films)) as server:
         found = server.ask("/search", SEARCH)
     assert (found.status, found.json["kind"], found.headers["Retry-After"]) == (503, "StoreUnavailable", "1")
@@ -360,8 +359,7 @@ def test_the_pages_run_what_is_in_them_and_fetch_nothing_else(server, path):
 # ---------------------------------------------------------------- a collection that changes
 
 
-def test_what_is_indexed_later_is_found(films, models, monkeypatch):
-    monkeypatch.setattr("hybrid_search.integrations.searchers.LOOK_AFTER_S", 0.0)
+def test_what_is_indexed_later_is_found(films, models):
     fake = {"sparse": "fake/both", "dense": "fake/both"}
     Indexer.open("growing", settings=films, **fake).index([Document("a", "apples")])
     with serving(create_app(settings=films)) as server:

@@ -22,7 +22,7 @@ from hybrid_search.corpus.trec import read_beir
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.mcp import server_of, shapes
 from hybrid_search.integrations.mcp.tools import uri_of
-from hybrid_search.integrations.opened import OpenCollections
+from hybrid_search.integrations.searchers import Searchers
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 
@@ -61,7 +61,7 @@ def ask(fruit):
 
     def calls(*asked, names=("fruit",), mode="auto"):
         async def all_of_them():
-            with OpenCollections(fruit, names, fresh_s=0) as collections:
+            with Searchers(settings=fruit, only=names or None) as collections:
                 async with Client(server_of(collections), mode=mode) as client:
                     return [await client.call_tool(*one) for one in asked]
 
@@ -73,7 +73,7 @@ def ask(fruit):
 
 def with_client(fruit, use, names=("fruit",), mode="auto"):
     async def run():
-        with OpenCollections(fruit, names, fresh_s=0) as collections:
+        with Searchers(settings=fruit, only=names or None) as collections:
             async with Client(server_of(collections), mode=mode) as client:
                 return await use(client)
 
@@ -400,7 +400,7 @@ NAMES = [
 
 def test_odd_arguments_are_answered_or_refused(fruit):
     """Whatever comes in, an answer comes out: never a crash of ours, and what is structured fits its schema."""
-    with OpenCollections(fruit, ()) as collections:
+    with Searchers(settings=fruit) as collections:
         server = server_of(collections)
         calls = SimpleNamespace(fine=0, refused=0)
 

@@ -2,13 +2,15 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from hybrid_search.errors import CollectionNotFound, StoreError
+from hybrid_search.changing import add_leg, swap_legs
+from hybrid_search.errors import CollectionNotFound, InvalidArgument, StoreError
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations import searchers as module
-from hybrid_search.integrations.searchers import Searchers
+from hybrid_search.integrations.searchers import Searchers, expansion
 from hybrid_search.profiles import open_place
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
@@ -29,8 +31,19 @@ def opened(monkeypatch):
     return made
 
 
+@pytest.fixture
+def shared(settings, fakes):
+    with Searchers(settings=settings) as found:
+        yield found
+
+
 def put(settings, name, *texts):
     Indexer.open(name, settings=settings, **FAKE).index([Document(text, text) for text in texts])
+
+
+def first(shared, name, query):
+    with shared.use(name) as searcher:
+        return searcher.search(query, k=1)[0].doc_id
 
 
 def is_closed(searcher):
@@ -41,110 +54,155 @@ def is_closed(searcher):
     return False
 
 
-def test_many_threads_open_a_collection_once(settings, fakes, opened):
+def leases(settings, name):
+    return list((Path(settings.store) / name / "leases").iterdir())
+
+
+def test_many_threads_open_a_collection_once(settings, shared, opened, fakes):
     put(settings, "c", "apples")
-    shared = Searchers(settings=settings)
-
-    def search(_):
-        with shared.use("c") as searcher:
-            return searcher.search("apples").hits[0].doc_id
-
+    before = len(fakes.loaded)
     with ThreadPoolExecutor(8) as threads:
-        assert set(threads.map(search, range(64))) == {"apples"}
+        assert set(threads.map(lambda _: first(shared, "c", "apples"), range(64))) == {"apples"}
     assert len(opened) == 1
+    assert len(fakes.loaded) == before + 1
+    assert leases(settings, "c")
     shared.close()
     assert is_closed(opened[0])
+    assert not leases(settings, "c")
 
 
-def test_a_newer_publication_is_opened_and_the_old_one_closed_when_nobody_uses_it(settings, fakes, opened, monkeypatch):
-    monkeypatch.setattr(module, "LOOK_AFTER_S", 0.0)
+def test_what_is_published_is_seen_and_the_models_stay_loaded(settings, shared, opened, fakes):
     put(settings, "c", "apples")
-    shared = Searchers(settings=settings)
-    with shared.use("c") as old:
-        put(settings, "c", "pears")
-        with shared.use("c") as new:
-            assert new is not old
-            assert [hit.doc_id for hit in new.search("pears", k=1)] == ["pears"]
-            assert [hit.doc_id for hit in old.search("pears", k=1)] == ["apples"]
-        with shared.use("c") as again:
-            assert again is new
-    assert is_closed(old)
-    assert not is_closed(new)
+    assert first(shared, "c", "pears") == "apples"
+    before = len(fakes.loaded)
+    put(settings, "c", "pears")
+    indexing = len(fakes.loaded) - before
+    assert first(shared, "c", "pears") == "pears"
+    assert len(opened) == 1
+    assert len(fakes.loaded) == before + indexing
+
+
+def test_other_models_are_taken_from_a_rebuilt_collection(settings, shared):
+    put(settings, "c", "apples")
+    with shared.use("c") as searcher:
+        assert expansion(searcher, "apples", "sparse").model == "fake/both"
+        other = {"sparse": "fake/sparse", "dense": "fake/dense"}
+        Indexer.open("c", settings=settings, replace=True, **other).index([Document("pears", "pears")])
+        assert expansion(searcher, "apples", "sparse").model == "fake/sparse"
+    assert first(shared, "c", "pears") == "pears"
+
+
+def test_legs_that_change_names_are_seen(settings, shared):
+    put(settings, "c", "apples", "pears")
+    add_leg("c", "new", "fake/sparse", settings=settings)
+    with shared.use("c") as searcher:
+        assert expansion(searcher, "apples", "sparse").model == "fake/both"
+    swap_legs("c", "sparse", "new", settings=settings)
+    with shared.use("c") as searcher:
+        assert expansion(searcher, "apples", "sparse").model == "fake/sparse"
+        assert searcher.search("apples", mode="sparse", k=1)[0].doc_id == "apples"
+        with pytest.raises(InvalidArgument):
+            expansion(searcher, "apples", "nope")
+
+
+def test_one_that_is_deleted_is_not_found_and_can_come_again(settings, shared, opened):
+    put(settings, "c", "apples")
+    first(shared, "c", "apples")
+    open_place(None, settings).delete("c")
+    for _ in range(2):
+        with pytest.raises(CollectionNotFound, match="'c'"):
+            first(shared, "c", "apples")
+    assert len(opened) == 1
+    assert is_closed(opened[0])
+    put(settings, "c", "pears")
+    assert first(shared, "c", "pears") == "pears"
     assert len(opened) == 2
 
 
-def test_it_is_looked_at_now_and_then_only(settings, fakes, monkeypatch):
-    monkeypatch.setattr(module, "LOOK_AFTER_S", 1e9)
+def test_one_that_is_deleted_is_closed_behind_its_last_user(settings, shared, opened):
     put(settings, "c", "apples")
-    shared = Searchers(settings=settings)
-    with shared.use("c") as old:
-        put(settings, "c", "pears")
-        with shared.use("c") as again:
-            assert again is old
-
-
-def test_other_models_are_taken_from_a_rebuilt_collection(settings, fakes, monkeypatch):
-    monkeypatch.setattr(module, "LOOK_AFTER_S", 0.0)
-    put(settings, "c", "apples")
-    shared = Searchers(settings=settings)
-    with shared.use("c") as old:
-        assert old.manifest.legs["sparse"].model == "fake/both"
-    other = {"sparse": "fake/sparse", "dense": "fake/dense"}
-    Indexer.open("c", settings=settings, replace=True, **other).index([Document("pears", "pears")])
-    with shared.use("c") as new:
-        assert new.search("pears").hits[0].doc_id == "pears"
-        assert new.manifest.legs["sparse"].model == "fake/sparse"
-
-
-def test_one_that_is_deleted_is_not_found_and_can_come_again(settings, fakes, monkeypatch):
-    monkeypatch.setattr(module, "LOOK_AFTER_S", 0.0)
-    put(settings, "c", "apples")
-    shared = Searchers(settings=settings)
-    with shared.use("c"):
-        pass
-    open_place(None, settings).delete("c")
-    for _ in range(2):
-        with pytest.raises(CollectionNotFound), shared.use("c"):
-            pass
-    put(settings, "c", "pears")
     with shared.use("c") as searcher:
-        assert searcher.search("pears").hits[0].doc_id == "pears"
+        open_place(None, settings).delete("c")
+        with pytest.raises(CollectionNotFound):
+            first(shared, "c", "apples")
+        put(settings, "c", "pears")
+        assert first(shared, "c", "pears") == "pears"
+        assert searcher.search("pears")[0].doc_id == "pears"
+    assert [is_closed(one) for one in opened] == [True, False]
 
 
 def test_only_some_may_be_asked_for(settings, fakes):
     put(settings, "a", "apples")
     put(settings, "b", "bananas")
-    shared = Searchers(settings=settings, only=["a"])
-    assert shared.names() == ["a"]
-    assert [info.name for info in shared.infos()] == ["a"]
-    with pytest.raises(CollectionNotFound), shared.use("b"):
+    with Searchers(settings=settings, only=["a", "a"]) as shared:
+        assert shared.only == ("a",)
+        assert shared.names() == ["a"]
+        found, problems = shared.infos()
+        assert [info.name for info in found] == ["a"]
+        assert problems == []
+        with pytest.raises(CollectionNotFound), shared.use("b"):
+            pass
+
+
+def test_after_closing_nothing_is_opened(settings, shared, opened):
+    put(settings, "c", "apples")
+    with shared.use("c") as searcher:
+        shared.close()
+        assert searcher.search("apples")[0].doc_id == "apples"  # who uses it goes on to the end
+    assert is_closed(searcher)
+    with pytest.raises(StoreError, match="closed"), shared.use("c"):
         pass
 
 
-def test_so_many_stay_open_and_none_is_closed_under_its_user(settings, fakes, opened, monkeypatch):
+def test_so_many_stay_open_and_none_is_closed_under_its_user(settings, shared, opened, monkeypatch):
     monkeypatch.setattr(module, "MOST_OPEN", 2)
     for name in "abc":
         put(settings, name, "apples")
-    shared = Searchers(settings=settings)
-    with shared.use("a") as first:
+    with shared.use("a") as searcher:
         for name in "bc":
-            with shared.use(name):
-                pass
-        assert not is_closed(first)
-    assert is_closed(first)
-    assert [is_closed(searcher) for searcher in opened] == [True, False, False]
+            first(shared, name, "apples")
+        assert not is_closed(searcher)
+    assert [is_closed(one) for one in opened] == [False, True, False]
+    first(shared, "c", "apples")
+    first(shared, "b", "apples")  # of a and c, a was asked for longer ago
+    assert [is_closed(one) for one in opened] == [True, True, False, False]
 
 
-def test_one_that_cannot_be_opened_holds_nothing_up(settings, fakes):
+def test_names_that_are_not_there_close_nothing(settings, shared, opened, monkeypatch):
+    monkeypatch.setattr(module, "MOST_OPEN", 1)
     put(settings, "c", "apples")
-    shared = Searchers(settings=settings)
-    with pytest.raises(CollectionNotFound), shared.use("nope"):
-        pass
-    done = threading.Event()
+    first(shared, "c", "apples")
+    for name in ("x", "y"):
+        with pytest.raises(CollectionNotFound), shared.use(name):
+            pass
+    assert not is_closed(opened[0])
 
-    def search():
-        with shared.use("c"):
-            done.set()
 
-    threading.Thread(target=search, daemon=True).start()
-    assert done.wait(20)
+def test_one_that_is_slow_to_open_holds_nothing_up(settings, shared, monkeypatch):
+    put(settings, "c", "apples")
+    whole, begun, go_on = Searcher.open, threading.Event(), threading.Event()
+
+    def slow(name, **options):
+        if name == "nope":
+            begun.set()
+            assert go_on.wait(60)
+        return whole(name, **options)
+
+    monkeypatch.setattr(Searcher, "open", slow)
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(first, shared, "nope", "apples")
+        assert begun.wait(60)
+        assert first(shared, "c", "apples") == "apples"
+        go_on.set()
+        with pytest.raises(CollectionNotFound):
+            asked.result()
+
+
+def test_many_threads_search_while_it_is_indexed(settings, shared):
+    texts = [f"apple number{n}" for n in range(20)]
+    put(settings, "c", *texts)
+    with ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(first, shared, "c", f"number{n % 20}") for n in range(100)]
+        for more in range(3):
+            put(settings, "c", f"apple more{more}")
+        assert [one.result() for one in asked] == [texts[n % 20] for n in range(100)]

@@ -570,17 +570,3 @@ def test_a_reader_names_every_document_once_and_in_one_order(store, name):
     assert sorted(named) == sorted({p.payload["doc_id"] for p in batch})
     assert list(store.reader(name).doc_ids()) == named
     reader.close()
-
-
-def test_the_version_of_a_collection_changes_with_what_readers_have(store, name):
-    with pytest.raises(CollectionNotFound):
-        store.version(name)
-    build(store, name, [point("a")])
-    first = store.version(name)
-    assert store.version(name) == first
-    writer = store.writer(name, manifest_of(), replace=True)
-    writer.upsert([point("b")])
-    assert store.version(name) == first
-    writer.publish()
-    writer.close()
-    assert store.version(name) != first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,12 +28,14 @@ from hybrid_search.integrations.http.openapi import document
 from hybrid_search.integrations.http.pages import docs_page, search_page
 from hybrid_search.integrations.http.replies import JSON, NDJSON, Refused, dumped, reply_to
 from hybrid_search.integrations.http.service import Service, media_type
-from hybrid_search.integrations.searchers import Searchers
-from hybrid_search.results import Expansion, Results
+from hybrid_search.integrations.searchers import Searchers, expansion
+from hybrid_search.results import Results
 from hybrid_search.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Store
+
+log = logging.getLogger(__name__)
 
 
 def create_app(
@@ -150,16 +153,16 @@ def explained(service: Service, form: ExplainForm) -> bytes:
     with service.searchers.use(form.collection) as searcher:
         if form.doc:
             return dumped(searcher.why(form.query, form.doc, **options).to_dict())
-        terms = searcher.expansion(form.query, form.leg)
-        model = searcher.manifest.legs[form.leg].model
-        return dumped(Expansion(form.query, form.collection, form.leg, model, terms).to_dict())
+        return dumped(expansion(searcher, form.query, form.leg).to_dict())
 
 
 async def listing(request: Request) -> Response:
     service = _service(request)
 
     def listed() -> bytes:
-        infos = service.searchers.infos()
+        infos, problems = service.searchers.infos()
+        for problem in problems:
+            log.warning("%s", problem)
         named = service.reranker if isinstance(service.reranker, str) else service.searchers.settings.reranker
         found: dict[str, Any] = {
             "collections": [{**info.to_dict(), "modes": list(modes(info.manifest))} for info in infos],

@@ -26,7 +26,7 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 import hybrid_search
 from hybrid_search.errors import CollectionNotFound, DocumentNotFound, HybridSearchError
 from hybrid_search.integrations.mcp import tools
-from hybrid_search.integrations.opened import OpenCollections
+from hybrid_search.integrations.searchers import Searchers
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
@@ -40,7 +40,7 @@ TITLES: dict[str, Callable[..., tuple[Any, str]]] = {
 _IDS_ARE_NO_PATHS = ResourceSecurity(reject_path_traversal=False, reject_absolute_paths=False, reject_null_bytes=False)
 
 
-def server_of(collections: OpenCollections) -> MCPServer[Any]:
+def server_of(collections: Searchers) -> MCPServer[Any]:
     """The server over collections, which stay the caller's to close. `run` it, or serve its app with `http.serve`.
 
     Where it serves one collection only, its tools take no `collection`.
@@ -75,7 +75,7 @@ def server_of(collections: OpenCollections) -> MCPServer[Any]:
     return server
 
 
-def _tool(function: Callable[..., tuple[Any, str]], collections: OpenCollections) -> Callable[..., CallToolResult]:
+def _tool(function: Callable[..., tuple[Any, str]], collections: Searchers) -> Callable[..., CallToolResult]:
     """A function as the MCP library takes it: runs in a thread, our errors are answers, its schema is its signature."""
 
     def call(**given: Any) -> CallToolResult:
@@ -86,7 +86,7 @@ def _tool(function: Callable[..., tuple[Any, str]], collections: OpenCollections
         return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structured)
 
     signature = inspect.signature(function, eval_str=True)
-    left_out = {"collections", "collection"} if len(collections.only) == 1 else {"collections"}
+    left_out = {"collections", "collection"} if len(collections.only or ()) == 1 else {"collections"}
     taken = [parameter for name, parameter in signature.parameters.items() if name not in left_out]
     shape = get_args(signature.return_annotation)[0]
     call.__name__, call.__doc__ = function.__name__, inspect.cleandoc(function.__doc__ or "")
@@ -96,7 +96,7 @@ def _tool(function: Callable[..., tuple[Any, str]], collections: OpenCollections
     return call
 
 
-def _instructions(collections: OpenCollections) -> str:
+def _instructions(collections: Searchers) -> str:
     names = collections.names()
     held = f"the collection {names[0]!r}" if len(names) == 1 else f"the collections {', '.join(map(repr, names[:20]))}"
     return (

@@ -8,20 +8,23 @@ from urllib.parse import quote
 
 from hybrid_search.asking import HYBRID, modes
 from hybrid_search.corpus.decoding import without_surrogates
-from hybrid_search.errors import DocumentNotFound, HybridSearchError, InvalidArgument
+from hybrid_search.errors import DocumentNotFound, InvalidArgument, near
 from hybrid_search.integrations.mcp import shapes, words
-from hybrid_search.integrations.opened import Open, OpenCollections, infos
+from hybrid_search.integrations.searchers import Searchers, expansion
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.stored import stored_document
 
 if TYPE_CHECKING:
+    from hybrid_search.answering import Opened
     from hybrid_search.asking import Options
+    from hybrid_search.searcher import Searcher
+    from hybrid_search.types import Document
 
 
 def search(
-    collections: OpenCollections,
+    collections: Searchers,
     query: shapes.Query,
     collection: shapes.Collection = "",
     k: shapes.K = 10,
@@ -44,14 +47,14 @@ def search(
     out unless the question needs it: one that is too narrow finds nothing.
     """
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
-    with collections.open(collection) as opened:
-        results = opened.searcher.search(without_surrogates(query), **asked)
+    with collections.use(named(collections, collection)) as searcher:
+        results = searcher.search(without_surrogates(query), **asked)
     found = words.shown(results, text_chars)
     return found, words.found_text(found, results)
 
 
 def explain(
-    collections: OpenCollections,
+    collections: Searchers,
     query: shapes.Query,
     collection: shapes.Collection = "",
     doc_id: shapes.DocId = "",
@@ -69,13 +72,13 @@ def explain(
     """
     text = without_surrogates(query)
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
-    with collections.open(collection) as opened:
-        explained = _followed(opened, text, doc_id, asked) if doc_id else _expanded(opened, text, leg)
+    with collections.use(named(collections, collection)) as searcher:
+        explained = _followed(searcher, text, doc_id, asked) if doc_id else _expanded(searcher, text, leg)
     return explained, words.explained_text(explained)
 
 
 def get(
-    collections: OpenCollections,
+    collections: Searchers,
     doc_id: shapes.DocId = "",
     chunk_id: shapes.ChunkId = "",
     collection: shapes.Collection = "",
@@ -92,8 +95,10 @@ def get(
         raise InvalidArgument("Give either doc_id or chunk_id, as a hit of search has them.")
     if chunk_id and (first_line != 1 or last_line != 0):
         raise InvalidArgument("first_line and last_line are of a document; give its doc_id instead of chunk_id.")
-    with collections.open(collection) as opened:
-        got = _chunk(opened, chunk_id) if chunk_id else _document(opened, doc_id, first_line, last_line)
+    with collections.use(named(collections, collection)) as searcher:
+        got = searcher.within(
+            lambda opened: _chunk(opened, chunk_id) if chunk_id else _document(opened, doc_id, first_line, last_line)
+        )
     whole = got["text"]
     if offset and offset >= len(whole):
         raise InvalidArgument(f"offset is {offset}, but what is wanted has {len(whole):,} characters.")
@@ -108,23 +113,42 @@ def get(
     return got, words.got_text(got)
 
 
-def status(collections: OpenCollections, collection: shapes.Collection = "") -> tuple[shapes.Status, str]:
+def status(collections: Searchers, collection: shapes.Collection = "") -> tuple[shapes.Status, str]:
     """List the collections with their size, age, models and modes; with `collection` also the fields that a filter of
     `search` may name. Use it to choose a collection, or before writing a filter.
     """
     problems: list[str] = []
     found: list[shapes.CollectionShown] = []
-    if collection or len(collections.only) == 1:
-        with collections.open(collection) as opened:
-            found.append({**_described(opened.reader.info()), "fields": dict(opened.reader.fields())})
+    if collection or len(collections.only or ()) == 1:
+        with collections.use(named(collections, collection)) as searcher:
+            info, fields = searcher.within(lambda opened: (opened.reader.info(), dict(opened.reader.fields())))
+        found.append({**_described(info), "fields": fields})
     else:
-        for info in infos(collections):
-            if isinstance(info, HybridSearchError):
-                problems.append(str(info))
-            else:
-                found.append(_described(info))
+        infos, errors = collections.infos()
+        found += map(_described, infos)
+        problems += map(str, errors)
     answer: shapes.Status = {"store": collections.store.location, "collections": found, "problems": problems}
     return answer, words.status_text(answer)
+
+
+def named(collections: Searchers, name: str = "") -> str:
+    """The collection that is meant; without a name the only one there is.
+
+    Raises:
+        InvalidArgument: no name and not exactly one collection, or one that may not be asked for.
+    """
+    if not name:
+        names = list(collections.only or collections.names())
+        if len(names) == 1:
+            return names[0]
+        known = f"one of: {', '.join(names)}" if names else "there is none yet"
+        raise InvalidArgument(f"No collection is named; {known}.")
+    if collections.only is not None and name not in collections.only:
+        close = near(name, collections.only)
+        others = f"Take one of: {', '.join(collections.only)}."
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else others
+        raise InvalidArgument(f"Collection {name!r} is not served here. {hint}")
+    return name
 
 
 def uri_of(collection: str, doc_id: str) -> str:
@@ -136,15 +160,15 @@ def uri_of(collection: str, doc_id: str) -> str:
     return f"hybrid-search://{collection}/{quote(doc_id, safe='', errors='replace')}"
 
 
-def document_text(collections: OpenCollections, collection: str, doc_id: str) -> str:
+def document_text(collections: Searchers, collection: str, doc_id: str) -> str:
     """The whole text of a document.
 
     Raises:
         InvalidArgument: it is longer than `get` gives at once.
         HybridSearchError: there is none, or the collection cannot be opened.
     """
-    with collections.open(collection) as opened:
-        text = stored_document(opened.reader, without_surrogates(doc_id), opened.name).text
+    with collections.use(named(collections, collection)) as searcher:
+        text = searcher.within(lambda opened: _stored(opened, doc_id)).text
     if len(text) > shapes.MAX_GET_CHARS:
         raise InvalidArgument(
             f"Document {doc_id!r} has {len(text):,} characters, and {shapes.MAX_GET_CHARS:,} go into a resource. "
@@ -153,20 +177,24 @@ def document_text(collections: OpenCollections, collection: str, doc_id: str) ->
     return text
 
 
-def _followed(opened: Open, query: str, doc_id: str, asked: Options) -> shapes.Explained:
-    explained: Any = opened.searcher.why(query, without_surrogates(doc_id), **asked).to_dict()
+def _followed(searcher: Searcher, query: str, doc_id: str, asked: Options) -> shapes.Explained:
+    explained: Any = searcher.why(query, without_surrogates(doc_id), **asked).to_dict()
     answer: shapes.Explained = explained
     return answer
 
 
-def _expanded(opened: Open, query: str, leg: str) -> shapes.Explained:
-    terms: Any = [term.to_dict() for term in opened.searcher.expansion(query, leg)]
-    model = opened.searcher.manifest.legs[leg].model
-    return {"query": query, "collection": opened.name, "leg": leg, "model": model, "expansion": terms}
+def _expanded(searcher: Searcher, query: str, leg: str) -> shapes.Explained:
+    explained: Any = expansion(searcher, query, leg).to_dict()
+    answer: shapes.Explained = explained
+    return answer
 
 
-def _document(opened: Open, doc_id: str, first: int, last: int) -> shapes.Got:
-    document = stored_document(opened.reader, without_surrogates(doc_id), opened.name)
+def _stored(opened: Opened, doc_id: str) -> Document:
+    return stored_document(opened.reader, without_surrogates(doc_id), opened.collection)
+
+
+def _document(opened: Opened, doc_id: str, first: int, last: int) -> shapes.Got:
+    document = _stored(opened, doc_id)
     lines = document.text.removesuffix("\n").split("\n")
     if first > len(lines) or 0 < last < first:
         asked = f"first_line is {first} and last_line {last or 'not given'}"
@@ -175,12 +203,12 @@ def _document(opened: Open, doc_id: str, first: int, last: int) -> shapes.Got:
     start = sum(len(line) + 1 for line in lines[: first - 1])
     text = "\n".join(lines[first - 1 : end])
     return {
-        "collection": opened.name,
+        "collection": opened.collection,
         "doc_id": document.doc_id,
         "title": document.title,
         "origin": document.origin,
         "metadata": dict(document.metadata),
-        "uri": uri_of(opened.name, document.doc_id),
+        "uri": uri_of(opened.collection, document.doc_id),
         "start": start,
         "end": start + len(text),
         "text": text,
@@ -188,18 +216,18 @@ def _document(opened: Open, doc_id: str, first: int, last: int) -> shapes.Got:
     }
 
 
-def _chunk(opened: Open, chunk_id: str) -> shapes.Got:
+def _chunk(opened: Opened, chunk_id: str) -> shapes.Got:
     payload = opened.reader.payloads([without_surrogates(chunk_id)]).get(without_surrogates(chunk_id))
     if payload is None:
-        raise DocumentNotFound(chunk_id, opened.name)
+        raise DocumentNotFound(chunk_id, opened.collection)
     chunk = chunk_of(payload)
     return {
-        "collection": opened.name,
+        "collection": opened.collection,
         "doc_id": chunk.doc_id,
         "title": chunk.title,
         "origin": payload["origin"],
         "metadata": payload["metadata"],
-        "uri": uri_of(opened.name, chunk.doc_id),
+        "uri": uri_of(opened.collection, chunk.doc_id),
         "start": chunk.start,
         "end": chunk.end,
         "text": chunk.text,
