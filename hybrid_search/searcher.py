@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from hybrid_search.answering import Opened, answer
 from hybrid_search.asking import HYBRID, Options, Request, check_queries, legs_of
-from hybrid_search.latest import Latest, Source, beside, opened
+from hybrid_search.latest import Latest, Source, T, beside, opened
 from hybrid_search.legs import Retrieved, expanded, retrieved, weighed
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, open_place
@@ -23,13 +24,11 @@ from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LegName, Mode
 from hybrid_search.why import Why, follow
 
-T = TypeVar("T")
-
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class Searcher:
+class Searcher(AbstractContextManager["Searcher"]):
     """Searches one collection with the models it was built with. Safe in many threads; in a fork it refuses.
 
     It follows its collection: what another process publishes, or builds anew, is there for the next search.
@@ -81,8 +80,7 @@ class Searcher:
             StoreUnavailable: the server does not answer.
         """
         settings = settings or load_settings()
-        place = open_place(store, settings)
-        source = Source(collection, place, settings, profile, {"sparse": sparse, "dense": dense})
+        source = Source(collection, open_place(store, settings), settings, profile, {"sparse": sparse, "dense": dense})
         first = source.open()
         models = Models(first.reader.manifest.profile, first.encoders)
         return cls(collection, first.reader, models, settings, source.open if follow else None)
@@ -145,11 +143,11 @@ class Searcher:
 
     def search_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
         """`search` for many queries, one result a query, in order, all of one state of the collection."""
-        return self._latest.run(partial(self._answers, queries, options))
+        return self._latest.run(partial(self.answers, queries, options))
 
     async def asearch_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
         """`search_many` beside the event loop."""
-        return await beside(self._latest, self._beside, partial(self._answers, queries, options))
+        return await beside(self._latest, self._beside, partial(self.answers, queries, options))
 
     def why(self, query: str, doc_id: str, **options: Unpack[Options]) -> Why:
         """Why a document is, or is not, in the list that `search` gives with the same options."""
@@ -163,7 +161,8 @@ class Searcher:
         """What a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
         return self._latest.run(lambda opened: expanded(query, leg, opened.encoders, self.collection))
 
-    def _answers(self, queries: Sequence[str], options: Options, opened: Opened) -> list[Results]:
+    def answers(self, queries: Sequence[str], options: Options, opened: Opened) -> list[Results]:
+        """`search_many` in the state that `within` gave to its work."""
         request, reranker, found = self._found(queries, options, opened)
         return [answer(one, request, opened, reranker) for one in found]
 
@@ -188,12 +187,13 @@ class Searcher:
         """Do something with what is open, its reader and its encoders, all of one state; nothing of it may be kept."""
         return self._latest.run(work)
 
+    async def awithin(self, work: Callable[[Opened], T]) -> T:
+        """`within` beside the event loop."""
+        return await beside(self._latest, self._beside, work)
+
     def close(self) -> None:
         """Let no search in any more; those that have begun end as ever."""
         self._latest.close()
-
-    def __enter__(self) -> Searcher:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()

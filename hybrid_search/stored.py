@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hybrid_search.cutting import batched
 from hybrid_search.errors import DocumentNotFound, StoreError
 from hybrid_search.protocols import CollectionReader
-from hybrid_search.types import Document, chunk_id_of
+from hybrid_search.types import Document, chunk_id_of, own_metadata
 
 BATCH = 1_000
 """Chunks that are asked for at once."""
+
+DOCUMENTS = 256
+"""Documents that are read at once."""
 
 
 def payloads_of(reader: CollectionReader, doc_id: str) -> list[Mapping[str, Any]]:
@@ -35,8 +39,8 @@ def payloads_of(reader: CollectionReader, doc_id: str) -> list[Mapping[str, Any]
 def stored_document(reader: CollectionReader, doc_id: str, collection: str) -> Document:
     """A document, from its chunks: overlaps once, offsets as in the document that was indexed.
 
-    White space between two chunks, and before the first, is not stored. It comes back as line breaks where the text has
-    any, else as blanks; what stood behind the last chunk does not come back.
+    White space between two chunks, and before the first, is not stored. One letter of it comes back as a blank, more as
+    line breaks where the text has any, else as blanks; what stood behind the last chunk does not come back.
 
     Args:
         reader: of the collection.
@@ -50,9 +54,42 @@ def stored_document(reader: CollectionReader, doc_id: str, collection: str) -> D
     payloads = payloads_of(reader, doc_id)
     if not payloads:
         raise DocumentNotFound(doc_id, collection)
+    return document_from(payloads)
+
+
+def all_payloads(
+    reader: CollectionReader, doc_ids: Iterable[str], passes: Callable[[Mapping[str, Any]], bool] | None = None
+) -> Iterator[list[Mapping[str, Any]]]:
+    """Of each document the payloads of its chunks, in their order; see `payloads_of`.
+
+    Args:
+        reader: of the collection.
+        doc_ids: those that are not there, or that are being written, are passed over.
+        passes: told a document's first payload, whether the document is wanted; all when not given.
+    """
+    for some in batched(doc_ids, DOCUMENTS):
+        heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in some])
+        heads = {name: head for name, head in heads.items() if passes is None or passes(head)}
+        rest = [chunk_id_of(head["doc_id"], n) for head in heads.values() for n in range(1, head.get("chunks", 1))]
+        found = dict(heads)
+        for more in batched(rest, BATCH):
+            found.update(reader.payloads(more))
+        for doc_id in some:
+            head = found.get(chunk_id_of(doc_id, 0))
+            if head is None or head.get("stamp") == "":
+                continue
+            chunks = [found.get(chunk_id_of(doc_id, n)) for n in range(head.get("chunks", 1))]
+            whole: list[Mapping[str, Any]] = [chunk for chunk in chunks if chunk is not None]
+            if len(whole) == len(chunks):
+                yield whole
+
+
+def document_from(payloads: Sequence[Mapping[str, Any]]) -> Document:
+    """The document whose chunks have these payloads, in their order."""
     head = payloads[0]
-    metadata = {name: value for name, value in head["metadata"].items() if name not in head.get("own", ())}
-    return Document(doc_id, whole_text(payloads), head["title"], metadata, head["origin"])
+    own = own_metadata(head)
+    metadata = {name: value for name, value in head["metadata"].items() if name not in own}
+    return Document(head["doc_id"], whole_text(payloads), head["title"], metadata, head["origin"])
 
 
 def whole_text(payloads: Sequence[Mapping[str, Any]]) -> str:
@@ -67,7 +104,7 @@ def whole_text(payloads: Sequence[Mapping[str, Any]]) -> str:
     for payload in payloads:
         start, text = payload["start"], payload["text"]
         if start > length:
-            parts.append(white * (start - length))
+            parts.append(" " if start == length + 1 else white * (start - length))
             length = start
         rest = text[length - start :]
         parts.append(rest)

@@ -13,6 +13,7 @@ from typing import Any
 
 from hybrid_search.errors import FilterError
 from hybrid_search.where import And, Between, Compare, Condition, Exists, Not, OneOf, Or
+from hybrid_search.where.parsing import parse
 from hybrid_search.where.spelling import field_name, path_of
 
 _OPERATORS: Mapping[str, Callable[[str, Any], Condition]] = {
@@ -45,6 +46,13 @@ def condition_of(given: Mapping[str, Any]) -> Condition | None:
     """
     found = _all(given, ())
     return None if not found else found[0] if len(found) == 1 else And(tuple(found))
+
+
+def both(where: str | Condition | None, condition: Condition | None) -> Condition | None:
+    """What two filters let pass, each of which may be none."""
+    first = parse(where) if isinstance(where, str) else where
+    given = tuple(one for one in (first, condition) if one is not None)
+    return And(given) if len(given) > 1 else next(iter(given), None)
 
 
 def _all(given: object, above: tuple[str, ...]) -> list[Condition]:

@@ -16,15 +16,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
+from hybrid_search.answering import Opened
+from hybrid_search.asking import Options
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.common import EVIDENCE
 from hybrid_search.integrations.common import own_metadata as without_evidence
+from hybrid_search.integrations.live import hits
+from hybrid_search.protocols import CollectionReader
 from hybrid_search.results import DocumentHit
+from hybrid_search.searcher import Searcher
+from hybrid_search.stored import all_payloads, document_from, whole_text
 from hybrid_search.types import Document, Place, own_metadata
+from hybrid_search.where import Condition, leaves
+from hybrid_search.where.holding import holds
 
 KEPT = "_kept"
 SPACES = "_spaces"
@@ -89,17 +98,42 @@ def document_of(doc_id: str, text: str, metadata: Mapping[str, Any], more: Mappi
 
 def kept_of(payloads: Sequence[Mapping[str, Any]]) -> Kept:
     """The document whose chunks have these payloads, in the order of their numbers."""
-    head = payloads[0]
-    own = own_metadata(head)
-    metadata, more = opened({name: value for name, value in head["metadata"].items() if name not in own})
-    if head["title"]:
-        metadata.setdefault("title", head["title"])
-    return Kept(head["doc_id"], _whole(payloads), metadata, more, head["origin"])
+    document = document_from(payloads)
+    metadata, more = apart(document.metadata)
+    if document.title:
+        metadata.setdefault("title", document.title)
+    return Kept(document.doc_id, _whole(payloads), metadata, more, document.origin)
+
+
+def kept_documents(
+    reader: CollectionReader, doc_ids: Iterable[str] | None = None, condition: Condition | None = None
+) -> Iterator[Kept]:
+    """Documents by their ids, in the order asked for; those that are not there are passed over.
+
+    Args:
+        reader: of the collection.
+        doc_ids: all of them when not given.
+        condition: of the whole document, as it was given; a `text` in it is the whole text. Each document is looked at,
+            so a field that none has is no error: no value of it satisfies anything.
+    """
+    of_text = condition is not None and any(leaf.path == ("text",) for leaf in leaves(condition))
+    passes = None if of_text or condition is None else partial(holds, condition)
+    for chunks in all_payloads(reader, reader.doc_ids() if doc_ids is None else doc_ids, passes):
+        kept = kept_of(chunks)
+        if not of_text or condition is None or holds(condition, {**chunks[0], "text": kept.text}):
+            yield kept
+
+
+def kept_hits(query: str, options: Options, searcher: Searcher, opened: Opened) -> list[tuple[DocumentHit, Kept]]:
+    """The hits of a search, each with its document as it was given; one that is being written is left out."""
+    found = [plain_hit(hit) for hit in hits(query, options, searcher, opened)]
+    whole = {kept.id: kept for kept in kept_documents(opened.reader, [hit.doc_id for hit in found])}
+    return [(hit, whole[hit.doc_id]) for hit in found if hit.doc_id in whole]
 
 
 def plain_hit(hit: DocumentHit) -> DocumentHit:
     """A hit with the metadata that its document was given, and nothing of ours in it."""
-    metadata, _ = opened(hit.metadata)
+    metadata, _ = apart(hit.metadata)
     if metadata.get("title") == hit.title:
         del metadata["title"]  # the hit has it already
     passages = tuple(
@@ -117,7 +151,7 @@ def given_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {**title, **without_evidence(metadata)}
 
 
-def opened(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def apart(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The metadata as it was given, and what the framework kept beside."""
     own = {name: value for name, value in metadata.items() if name != KEPT}
     more: dict[str, Any] = json.loads(metadata[KEPT]) if KEPT in metadata else {}
@@ -163,21 +197,9 @@ def _places(text: str) -> tuple[Place, ...]:
 
 
 def _whole(payloads: Sequence[Mapping[str, Any]]) -> str:
-    if len(payloads) == 1:
-        return str(payloads[0]["text"])
-    parts: list[str] = []
-    at = 0
-    for payload in payloads:
-        if payload["start"] > at:
-            parts.append(" " * (payload["start"] - at))
-            at = payload["start"]
-        if payload["end"] > at:
-            parts.append(payload["text"][at - payload["start"] :])
-            at = payload["end"]
-    text = "".join(parts)
+    text = whole_text(payloads)
     parts, at = [], 0
-    own = own_metadata(payloads[0])
-    for start, run in json.loads(own.get(SPACES, "[]")):
+    for start, run in json.loads(own_metadata(payloads[0]).get(SPACES, "[]")) if len(payloads) > 1 else ():
         parts += [text[at:start], run]
         at = start + len(run)
     return "".join([*parts, text[at:]])

@@ -1,36 +1,43 @@
-"""One collection as a framework's store has it: written to and searched by the same process, and read by id.
+"""One collection as a framework's store and retriever have it: filled, searched and read by the same process.
 
-Who names the same collection in the same place gets the same object, so its models are loaded once, and a retriever
-sees what a store beside it has written.
+Who names the same collection in the same place gets the same object, so its models are loaded once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from hybrid_search.answering import Opened, answer
 from hybrid_search.asking import Options, Request
-from hybrid_search.errors import CollectionNotFound, CorpusError, InvalidArgument
+from hybrid_search.errors import CollectionNotFound, CorpusError, FilterError, InvalidArgument
 from hybrid_search.indexer import Indexer
+from hybrid_search.latest import Source
 from hybrid_search.legs import Retrieved, retrieve
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models, open_place, reopen, serves
-from hybrid_search.protocols import CollectionReader, Store
+from hybrid_search.protocols import Store
 from hybrid_search.removing import remove_documents
 from hybrid_search.report import IndexReport
-from hybrid_search.results import Results
+from hybrid_search.results import DocumentHit, Results
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.types import Document, LegName, chunk_id_of, in_order, own_metadata
+from hybrid_search.store.schema import check_name
+from hybrid_search.types import Document, LegName, in_order
+
+T = TypeVar("T")
+
+Work = Callable[[Searcher, Opened], T]
+"""Something that is done with a searcher, in one state of its collection."""
 
 Place = str | Path | Store | None
 """A folder, a server's URL, an open store, or None for the settings' store."""
@@ -39,21 +46,21 @@ SHOWN_FAILURES = 5
 
 
 class LiveCollection:
-    """A collection that answers from what is written in this process, at once. Safe to use from many threads.
+    """Cheap to make; nothing is opened before it is used. Safe to use from many threads.
 
-    What other processes write is seen after the next write here, or after `renew()`. On a server it is seen at once.
+    Its searcher follows the collection, so each search finds what has been published, here or by another process.
     """
 
     def __init__(self, name: str, store: Place, settings: Settings) -> None:
-        self.name = name
+        self.name = check_name(name)
         self.settings = Settings(**settings.model_dump())  # of a class that can be pickled
         self._place = store
         self._store: Store | None = None
         self._models: Models | None = None
-        self._entry: _Entry | None = None
-        self._renewed = 0
+        self._searcher: Searcher | None = None
+        self._users, self._closing = 0, False
         self._lock = threading.Lock()  # held for moments
-        self._opening = threading.RLock()  # held while store, models or collection are opened
+        self._opening = threading.RLock()  # held while store, models or collection are opened, or closed
         self._writing = threading.Lock()  # held by whoever writes
 
     def add(self, documents: Iterable[Document], *, wait_s: float, **asked: Any) -> IndexReport:
@@ -74,8 +81,6 @@ class LiveCollection:
             store, settings = self.store, self.settings
             indexer = Indexer.open(self.name, store=store, settings=settings, wait_s=wait_s, models=models, **asked)
             report = indexer.index(documents)
-            if report.documents:
-                self.renew()
         if report.failed:
             reasons = "; ".join(f"{origin}: {reason}" for origin, reason in report.failures[:SHOWN_FAILURES])
             raise CorpusError(
@@ -89,50 +94,65 @@ class LiveCollection:
         with self._writing:
             name, store = self._writable(), self.store
             try:
-                count = remove_documents(name, doc_ids, store=store, settings=self.settings, wait_s=wait_s)
+                return remove_documents(name, doc_ids, store=store, settings=self.settings, wait_s=wait_s)
             except CollectionNotFound:
                 return 0
-            if count:
-                self.renew()
-        return count
 
-    def search(self, query: str, options: Options) -> Results:
-        """What `Searcher.search` answers."""
-        with self.use() as searcher:
-            return searcher.search(query, **options)
+    def drop(self) -> None:
+        """Remove the collection itself; the next `add` makes it anew."""
+        with self._writing, suppress(CollectionNotFound):
+            self.close()
+            self.store.delete(self._writable())
 
-    async def asearch(self, query: str, options: Options) -> Results:
-        """What `Searcher.asearch` answers; opening the collection does not block the event loop either."""
-        entry = self._taken()
-        if entry is None:
-            entry = await asyncio.to_thread(self._entered)
+    def count(self) -> int:
+        """Its documents; 0 where it is not there."""
         try:
-            return await entry.searcher.asearch(query, **options)
-        finally:
-            self._left(entry)
+            return self.store.info(self.name).documents
+        except CollectionNotFound:
+            return 0
 
-    @contextmanager
-    def use(self) -> Iterator[Searcher]:
-        """A searcher that stays open and the same until the block ends, whatever is written meanwhile.
+    def search(self, query: str, options: Options) -> list[DocumentHit]:
+        """The hits of `Searcher.search`; none of a collection without documents, whatever a filter names."""
+        return self.ask(partial(hits, query, options))
+
+    async def asearch(self, query: str, options: Options) -> list[DocumentHit]:
+        """`search`; the event loop goes on meanwhile."""
+        return await self.aask(partial(hits, query, options))
+
+    def ask(self, work: Work[T]) -> T:
+        """Do something with the searcher and with what it has open: the collection as it is now, and stays meanwhile.
 
         Raises:
             CollectionNotFound: nothing has been written to it yet.
             HybridSearchError: whatever `Searcher.open` raises.
         """
-        entry = self._taken() or self._entered()
-        try:
-            yield entry.searcher
-        finally:
-            self._left(entry)
+        with self.use() as searcher:
+            return searcher.within(partial(work, searcher))
 
-    def renew(self) -> None:
-        """Answer from what is published now: the next search opens it. Who searches goes on with what it has."""
+    async def aask(self, work: Work[T]) -> T:
+        """`ask`; the event loop goes on meanwhile."""
+        searcher = await asyncio.to_thread(self._entered)
+        try:
+            return await searcher.awithin(partial(work, searcher))
+        finally:
+            self._left()
+
+    @contextmanager
+    def use(self) -> Iterator[Searcher]:
+        """The searcher, which is not closed before the block ends. Raises what `ask` does."""
+        searcher = self._entered()
+        try:
+            yield searcher
+        finally:
+            self._left()
+
+    def close(self) -> None:
+        """Let go of it, when nobody searches it any more; it is opened again when it is used again."""
         with self._lock:
-            entry, self._entry = self._entry, None
-            self._renewed += 1
-            last = entry is not None and entry.retire()
-        if entry is not None and last:
-            entry.searcher.close()
+            self._closing = self._searcher is not None
+            idle = not self._users
+        if idle:
+            self._close()
 
     @property
     def store(self) -> Store:
@@ -144,7 +164,7 @@ class LiveCollection:
 
     def __del__(self) -> None:
         with suppress(Exception):  # it may not have been made to its end, or the interpreter is going
-            self.renew()
+            self._close()
 
     def __deepcopy__(self, memo: object) -> LiveCollection:
         return self
@@ -163,39 +183,39 @@ class LiveCollection:
                 self._models = reopen(self.name, manifest, self.settings)
             return self._models
 
-    def _taken(self) -> _Entry | None:
-        with self._lock:
-            if self._entry is not None:
-                self._entry.users += 1
-            return self._entry
-
-    def _entered(self) -> _Entry:
+    def _entered(self) -> Searcher:
         with self._opening:
-            while True:
-                entry = self._taken()
-                if entry is not None:
-                    return entry
-                renewed = self._renewed
-                searcher = self._searcher()
-                with self._lock:
-                    if self._renewed == renewed:
-                        entry = self._entry = _Entry(searcher, users=1)
-                        return entry
-                searcher.close()  # something was published while it was opened
+            if self._searcher is None:
+                self._searcher = self._opened()
+            with self._lock:
+                self._users += 1
+            return self._searcher
 
-    def _searcher(self) -> Searcher:
+    def _left(self) -> None:
+        with self._lock:
+            self._users -= 1
+            last = self._closing and not self._users
+        if last:
+            self._close()
+
+    def _opened(self) -> Searcher:
         reader = self.store.reader(self.name)
         try:
-            return Searcher(self.name, reader, self._models_of(reader.manifest), self.settings)
+            models = self._models_of(reader.manifest)
         except BaseException:
             reader.close()
             raise
+        source = Source(self.name, self.store, self.settings, "auto", {})
+        return Searcher(self.name, reader, models, self.settings, source.open)
 
-    def _left(self, entry: _Entry) -> None:
-        with self._lock:
-            last = entry.leave()
-        if last:
-            entry.searcher.close()
+    def _close(self) -> None:
+        with self._opening:
+            with self._lock:
+                if self._users:
+                    return  # it is used again; who leaves last closes it
+                searcher, self._searcher, self._closing = self._searcher, None, False
+            if searcher is not None:
+                searcher.close()
 
 
 class Borrowed(LiveCollection):
@@ -203,7 +223,10 @@ class Borrowed(LiveCollection):
 
     def __init__(self, searcher: Searcher) -> None:
         super().__init__(searcher.collection, None, Settings())
-        self._entry = _Entry(searcher, users=1)
+        self._searcher = searcher
+
+    def _close(self) -> None:
+        return
 
     def _writable(self) -> NoReturn:
         raise InvalidArgument(
@@ -212,23 +235,6 @@ class Borrowed(LiveCollection):
 
     def __reduce__(self) -> Any:
         raise TypeError("An open Searcher cannot be pickled; give the collection's name, and its store, instead.")
-
-
-class _Entry:
-    """A searcher, and how many use it now."""
-
-    def __init__(self, searcher: Searcher, users: int = 0) -> None:
-        self.searcher, self.users, self.retired = searcher, users, False
-
-    def leave(self) -> bool:
-        """One less uses it; whether it is to be closed now."""
-        self.users -= 1
-        return self.retired and self.users == 0
-
-    def retire(self) -> bool:
-        """Nobody else will have it; whether it is to be closed now."""
-        self.retired = True
-        return self.users == 0
 
 
 def live(name: str, store: Place = None, settings: Settings | None = None) -> LiveCollection:
@@ -290,32 +296,36 @@ def dense_leg(manifest: Manifest, collection: str) -> LegName:
     raise InvalidArgument(f"Collection {collection!r} has no dense leg, only {', '.join(in_order(manifest.legs))}.")
 
 
-def documents_of(reader: CollectionReader, doc_ids: Sequence[str]) -> dict[str, Document]:
-    """Whole documents by their ids; those that are not there are left out.
+def hits(query: str, options: Options, searcher: Searcher, opened: Opened) -> list[DocumentHit]:
+    """The hits of a search in what is open; see `unless_empty`."""
+    return unless_empty(opened, lambda: searcher.answers([query], options, opened)[0].hits)
 
-    A text of one chunk is as it was written. Of a longer one, white space at which it was cut comes back as spaces and
-    line ends of the same number, so that offsets stay right; what stood behind its last chunk does not.
+
+def unless_empty(opened: Opened, found: Callable[[], Iterable[T]]) -> list[T]:
+    """What is found; nothing where there is no document, and so none that has the fields of a filter."""
+    try:
+        return list(found())
+    except FilterError:
+        if opened.reader.info().documents:
+            raise
+        return []
+
+
+def plain_place(store: Place, settings: Settings | None) -> dict[str, Any]:
+    """Store and settings as JSON values, for a pipeline that is saved. An API key is left out; the environment has it.
+
+    Raises:
+        InvalidArgument: an open store, which cannot be written down.
     """
-    heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in dict.fromkeys(doc_ids)])
-    others = [
-        chunk_id_of(head["doc_id"], number) for head in heads.values() for number in range(1, head.get("chunks", 1))
-    ]
-    more = reader.payloads(others) if others else {}
-    found = {}
-    for head in heads.values():
-        doc_id = head["doc_id"]
-        chunks = [more.get(chunk_id_of(doc_id, number)) for number in range(1, head.get("chunks", 1))]
-        if head.get("stamp") == "" or None in chunks:
-            continue  # not written to its end
-        text = ""
-        for part in (head, *(chunk for chunk in chunks if chunk is not None)):
-            gap = part["start"] - len(text)
-            text += " " if gap == 1 else "\n" * gap
-            text += part["text"][max(0, -gap) :]
-        own = own_metadata(head)
-        metadata = {name: value for name, value in head["metadata"].items() if name not in own}
-        found[doc_id] = Document(doc_id, text, head["title"], metadata, head["origin"])
-    return {doc_id: found[doc_id] for doc_id in dict.fromkeys(doc_ids) if doc_id in found}
+    if store is not None and not isinstance(store, (str, Path)):
+        raise InvalidArgument(f"{store!r} is an open store and cannot be saved; give its folder or its URL instead.")
+    given = settings and settings.model_dump(mode="json", exclude={"api_key"}, exclude_unset=True)
+    return {"store": None if store is None else str(store), "settings": given}
+
+
+def settings_of(given: Settings | Mapping[str, Any] | None) -> Settings | None:
+    """Settings as they are, or from what `plain_place` made of them."""
+    return load_settings(**given) if isinstance(given, Mapping) else given
 
 
 _LIVE: WeakValueDictionary[tuple[object, ...], LiveCollection] = WeakValueDictionary()

@@ -194,10 +194,10 @@ def test_opening_and_searching_do_not_stop_the_event_loop(films, settings, monke
     """The loop's own thread neither opens the collection nor searches."""
     retriever = HybridSearchRetriever(collection="films", settings=settings)
     threads = []
-    searcher_of, search = live_collections.LiveCollection._searcher, Searcher.search
+    searcher_of, search = live_collections.LiveCollection._opened, Searcher.answers
     mark = lambda what: lambda self, *a, **o: (threads.append(threading.current_thread()), what(self, *a, **o))[1]  # noqa: E731
-    monkeypatch.setattr(live_collections.LiveCollection, "_searcher", mark(searcher_of))
-    monkeypatch.setattr(Searcher, "search", mark(search))
+    monkeypatch.setattr(live_collections.LiveCollection, "_opened", mark(searcher_of))
+    monkeypatch.setattr(Searcher, "answers", mark(search))
     asyncio.run(retriever.ainvoke("film"))
     assert len(threads) == 2
     assert threading.current_thread() not in threads
@@ -499,11 +499,12 @@ def pages(*numbers, source="book"):
 
 def held(store, settings):
     with Searcher.open("notes", settings=settings) as searcher:
-        found = searcher.opened().reader
-        return sorted(
-            (p["metadata"]["source"], p["metadata"]["n"])
-            for p in found.payloads([f"{doc_id}#0" for doc_id in found.doc_ids()]).values()
-        )
+        return searcher.within(lambda opened: told_by(opened.reader))
+
+
+def told_by(reader):
+    heads = reader.payloads([f"{doc_id}#0" for doc_id in reader.doc_ids()]).values()
+    return sorted((head["metadata"]["source"], head["metadata"]["n"]) for head in heads)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,12 @@ from haystack.errors import FilterError as HaystackFilterError
 
 from hybrid_search.asking import HYBRID, Request
 from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument
-from hybrid_search.integrations.collection import Collection, both, plain_place, settings_of
 from hybrid_search.integrations.common import found_one
+from hybrid_search.integrations.conditions import both
 from hybrid_search.integrations.haystack.filters import condition_of
 from hybrid_search.integrations.haystack.store import HybridSearchDocumentStore, haystack_document
-from hybrid_search.integrations.kept import Kept, plain_hit
+from hybrid_search.integrations.kept import Kept, kept_hits, plain_hit
+from hybrid_search.integrations.live import Borrowed, live, plain_place, settings_of
 from hybrid_search.protocols import Store
 from hybrid_search.results import DocumentHit
 from hybrid_search.searcher import Searcher
@@ -76,11 +78,10 @@ class HybridSearchRetriever:
         self.filters, self.top_k, self.filter_policy = filters, top_k, FilterPolicy(filter_policy)
         self._given: dict[str, Any] = {"store": store, "settings": settings_of(settings)}
         self._options = options
-        self._searched: Searcher | Collection
         if isinstance(collection, HybridSearchDocumentStore):
-            self._searched = collection.collection
+            self._live = collection.collection
         else:
-            self._searched = Collection(collection, **self._given) if isinstance(collection, str) else collection
+            self._live = live(collection, **self._given) if isinstance(collection, str) else Borrowed(collection)
 
     def to_dict(self) -> dict[str, Any]:
         """Raises InvalidArgument for an open searcher or store, which cannot be written down."""
@@ -101,8 +102,8 @@ class HybridSearchRetriever:
 
     def warm_up(self) -> None:
         """Load the models now instead of on the first search. A store that is empty yet has none."""
-        with suppress(CollectionNotFound) if self._whole else nullcontext():
-            self._searched.warm_up(mode=self._options.get("mode", HYBRID), rerank=self._options.get("rerank"))
+        with suppress(CollectionNotFound) if self._whole else nullcontext(), self._live.use() as searcher:
+            searcher.warm_up(self._options.get("mode", HYBRID), self._options.get("rerank"))
 
     async def warm_up_async(self) -> None:
         """`warm_up`; the event loop goes on meanwhile."""
@@ -110,8 +111,8 @@ class HybridSearchRetriever:
 
     def close(self) -> None:
         """Let go of a collection that was given by name."""
-        if isinstance(self.collection, str) and isinstance(self._searched, Collection):
-            self._searched.close()
+        if isinstance(self.collection, str):
+            self._live.close()
 
     @property
     def _whole(self) -> bool:
@@ -136,9 +137,11 @@ class HybridSearchRetriever:
         if options is None:
             return {"documents": []}
         with _haystack_errors():
-            if self._whole and isinstance(self._searched, Collection):
-                return _documents(self._searched.search_whole(query, **options))
-            return _passages(self._searched.search(query, **options))
+            if not self._whole:
+                return _passages(self._live.search(query, options))
+            with suppress(CollectionNotFound):
+                return _documents(self._live.ask(partial(kept_hits, query, options)))
+        return {"documents": []}
 
     @component.output_types(documents=list[Document])
     async def run_async(
@@ -149,9 +152,11 @@ class HybridSearchRetriever:
         if options is None:
             return {"documents": []}
         with _haystack_errors():
-            if self._whole and isinstance(self._searched, Collection):
-                return _documents(await self._searched.asearch_whole(query, **options))
-            return _passages(await self._searched.asearch(query, **options))
+            if not self._whole:
+                return _passages(await self._live.asearch(query, options))
+            with suppress(CollectionNotFound):
+                return _documents(await self._live.aask(partial(kept_hits, query, options)))
+        return {"documents": []}
 
     def _asked(self, filters: dict[str, Any] | None, top_k: int | None) -> Options | None:
         """The options of one search; None where no document is wanted."""

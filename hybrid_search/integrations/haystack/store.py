@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from haystack import Document, default_from_dict, default_to_dict
 from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
-from hybrid_search.errors import InvalidArgument
-from hybrid_search.integrations.collection import Collection, plain_place, settings_of
+from hybrid_search import types
+from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.haystack.filters import condition_of
-from hybrid_search.integrations.kept import Kept, document_of, given_metadata
+from hybrid_search.integrations.kept import Kept, document_of, given_metadata, kept_documents
+from hybrid_search.integrations.live import live, plain_place, settings_of
 from hybrid_search.protocols import Store
 from hybrid_search.settings import Settings
+
+T = TypeVar("T")
 
 MORE = "haystack"
 """What a Haystack document has besides id, content and meta is kept under this name (see `integrations.kept`)."""
@@ -58,7 +61,7 @@ class HybridSearchDocumentStore:
     ) -> None:
         self._given: dict[str, Any] = {"store": store, "settings": settings_of(settings)}
         self._wait_s, self._making = wait_s, making
-        self.collection = Collection(collection, **self._given, wait_s=wait_s, making=making)
+        self.collection = live(collection, **self._given)
 
     def to_dict(self) -> dict[str, Any]:
         """Raises InvalidArgument for an open store, which cannot be written down."""
@@ -76,7 +79,7 @@ class HybridSearchDocumentStore:
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
         """The documents that match, in the order of the store, which is the same each time."""
-        return [haystack_document(kept) for kept in self._matching(filters)]
+        return self._of(filters, lambda found: [haystack_document(kept) for kept in found])
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
         """Index documents. All are checked before the first is written.
@@ -95,7 +98,7 @@ class HybridSearchDocumentStore:
         if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
             raise InvalidArgument("write_documents takes a list of haystack Documents.")
         given = {document.id: document for document in documents}
-        there = set() if policy == DuplicatePolicy.OVERWRITE else self.collection.there(list(given))
+        there = set() if policy == DuplicatePolicy.OVERWRITE else self._there(given)
         if policy in (DuplicatePolicy.FAIL, DuplicatePolicy.NONE):
             twice = {document.id for document in documents if given[document.id] is not document}
             if there or twice:
@@ -105,46 +108,47 @@ class HybridSearchDocumentStore:
                 )
         if policy == DuplicatePolicy.SKIP:
             given = {document.id: document for document in reversed(documents) if document.id not in there}
-        self.collection.write([_ours(document) for document in given.values()])
+        self._write([_ours(document) for document in given.values()])
         return len(documents) if policy == DuplicatePolicy.OVERWRITE else len(given)
 
     def delete_documents(self, document_ids: list[str]) -> None:
         """Remove documents; ids that are not there are passed over."""
-        self.collection.remove(document_ids)
+        self._remove(document_ids)
 
     def delete_all_documents(self, recreate_collection: bool = False) -> None:
         """Remove all of them; with `recreate_collection` also what the collection was made with."""
         if recreate_collection:
             self.collection.drop()
         else:
-            self.collection.remove()
+            self._remove(None)
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Remove the documents that match; gives how many."""
-        return self.collection.remove([kept.id for kept in self._matching(filters)])
+        return self._remove(self._of(filters, lambda found: [kept.id for kept in found]))
 
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
         """Set these fields in the meta of the documents that match; gives how many."""
-        changed = [
-            document_of(kept.id, kept.text, {**kept.metadata, **meta}, kept.more) for kept in self._matching(filters)
-        ]
-        self.collection.write(changed)
+        changed = self._of(
+            filters,
+            lambda found: [document_of(kept.id, kept.text, {**kept.metadata, **meta}, kept.more) for kept in found],
+        )
+        self._write(changed)
         return len(changed)
 
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
         """How many match."""
-        return sum(1 for _ in self._matching(filters))
+        return self._of(filters, lambda found: sum(1 for _ in found))
 
     def count_unique_metadata_by_filter(self, filters: dict[str, Any], metadata_fields: list[str]) -> dict[str, int]:
         """How many values each field has among the documents that match."""
-        found = list(self._matching(filters))
+        found = self._of(filters, list)
         return {field: len(_distinct(found, field)) for field in metadata_fields}
 
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """The fields of the meta with their types: keyword, int, float, boolean."""
         names = {bool: "boolean", int: "int", float: "float"}
         found: dict[str, dict[str, str]] = {}
-        for kept in self._matching(None):
+        for kept in self._of(None, list):
             for field, value in kept.metadata.items():
                 if value is not None:
                     found[field] = {"type": names.get(type(value), "keyword")}
@@ -152,7 +156,7 @@ class HybridSearchDocumentStore:
 
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
         """The least and the greatest value of a field, {"min", "max"}; None where it has none that can be ordered."""
-        values = _distinct(self._matching(None), metadata_field)
+        values = self._of(None, lambda found: _distinct(found, metadata_field))
         kinds = {isinstance(value, str) for value in values}
         if len(kinds) != 1 or any(isinstance(value, (list, dict)) for value in values):
             return {"min": None, "max": None}
@@ -175,7 +179,7 @@ class HybridSearchDocumentStore:
             size: of the page.
             filters: only of documents that match.
         """
-        values = _distinct(self._matching(filters), metadata_field)
+        values = self._of(filters, lambda found: _distinct(found, metadata_field))
         if search_term:
             values = [value for value in values if search_term.lower() in str(value).lower()]
         ordered = sorted(values, key=lambda value: (str(value), type(value).__name__))
@@ -230,16 +234,31 @@ class HybridSearchDocumentStore:
             self.get_metadata_field_unique_values, metadata_field, search_term, from_, size, filters
         )
 
-    def refresh(self) -> None:
-        """Let the next search see what other processes have written since."""
-        self.collection.refresh()
-
     def close(self) -> None:
         """Let go of the collection; it is opened again when it is used again."""
         self.collection.close()
 
-    def _matching(self, filters: Mapping[str, Any] | None) -> Iterator[Kept]:
-        return self.collection.all(condition_of(filters))
+    def _of(self, filters: Mapping[str, Any] | None, work: Callable[[Iterable[Kept]], T]) -> T:
+        """What is made of the documents that match."""
+        condition = condition_of(filters)
+        try:
+            return self.collection.ask(lambda _, opened: work(kept_documents(opened.reader, condition=condition)))
+        except CollectionNotFound:
+            return work(())
+
+    def _there(self, doc_ids: Iterable[str]) -> set[str]:
+        """Those of the ids that it has."""
+        try:
+            return self.collection.ask(lambda _, opened: {kept.id for kept in kept_documents(opened.reader, doc_ids)})
+        except CollectionNotFound:
+            return set()
+
+    def _write(self, documents: Sequence[types.Document]) -> None:
+        if documents:
+            self.collection.add(documents, wait_s=self._wait_s, **self._making)
+
+    def _remove(self, doc_ids: Iterable[str] | None) -> int:
+        return self.collection.remove(doc_ids, wait_s=self._wait_s)
 
 
 def haystack_document(kept: Kept, found: Mapping[str, Any] | None = None) -> Document:
@@ -249,7 +268,7 @@ def haystack_document(kept: Kept, found: Mapping[str, Any] | None = None) -> Doc
     return Document.from_dict(given)
 
 
-def _ours(document: Document) -> Any:
+def _ours(document: Document) -> types.Document:
     whole = document.to_dict(flatten=False)
     more = {name: whole[name] for name in _BESIDES if whole.get(name) is not None}
     return document_of(

@@ -17,14 +17,14 @@ from typing_extensions import Self
 
 from hybrid_search.answering import Opened
 from hybrid_search.asking import Options
-from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument
+from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.langchain.documents import (
     options_of,
     passage_document,
     taken_document,
     written_document,
 )
-from hybrid_search.integrations.live import LiveCollection, Place, chosen, dense_leg, documents_of, nearest
+from hybrid_search.integrations.live import LiveCollection, Place, chosen, dense_leg, nearest, unless_empty
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import DenseEncoder
 from hybrid_search.ranking.diversity import marginally_relevant
@@ -32,6 +32,7 @@ from hybrid_search.ranking.fusion import RRF_K
 from hybrid_search.results import DocumentHit, Results
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
+from hybrid_search.stored import all_payloads, document_from
 from hybrid_search.types import DenseVector, LegName
 from hybrid_search.types import Document as Written
 
@@ -192,7 +193,7 @@ class HybridSearchVectorStore(VectorStore):
         A text longer than a chunk has as many spaces or line ends where it was cut as white space was there.
         """
         return self._ask(
-            lambda _, opened: [written_document(found) for found in documents_of(opened.reader, ids).values()]
+            lambda _, opened: [written_document(found) for found in _whole(opened, dict.fromkeys(ids)).values()]
         )
 
     def similarity_search(self, query: str, k: int = 4, **options: Any) -> list[Document]:
@@ -232,7 +233,7 @@ class HybridSearchVectorStore(VectorStore):
 
         def found(searcher: Searcher, opened: Opened) -> list[Document]:
             leg = _dense(opened)
-            results = searcher.search(query, **wanted)
+            [results] = searcher.answers([query], wanted, opened)
             vector = _encoder(opened).encode_queries([query])[0]
             return _diverse(results, opened, leg, vector, k, lambda_mult, passages)
 
@@ -259,9 +260,9 @@ class HybridSearchVectorStore(VectorStore):
         wanted, passages = self._wanted(k, kwargs)
 
         def found(searcher: Searcher, opened: Opened) -> list[tuple[Document, float]]:
-            results = searcher.search(query, **wanted)
+            [results] = searcher.answers([query], wanted, opened)
             told = _told(results, opened, passages)
-            return [(document, relevance(hit, results, wanted, searcher.manifest)) for document, hit in told]
+            return [(document, relevance(hit, results, wanted, opened.reader.manifest)) for document, hit in told]
 
         return self._ask(found)
 
@@ -272,13 +273,12 @@ class HybridSearchVectorStore(VectorStore):
 
     def _found(self, query: str, k: int, options: dict[str, Any]) -> list[tuple[Document, DocumentHit]]:
         wanted, passages = self._wanted(k, options)
-        return self._ask(lambda searcher, opened: _told(searcher.search(query, **wanted), opened, passages))
+        return self._ask(lambda searcher, opened: _told(searcher.answers([query], wanted, opened)[0], opened, passages))
 
     def _ask(self, found: Callable[[Searcher, Opened], list[T]]) -> list[T]:
         """What is found in the collection as it is now: nothing where it is not there, or is empty."""
         try:
-            with self._live.use() as searcher:
-                return searcher.within(partial(_unless_empty, searcher, found))
+            return self._live.ask(lambda searcher, opened: unless_empty(opened, partial(found, searcher, opened)))
         except CollectionNotFound:
             return []
 
@@ -303,25 +303,13 @@ class HybridSearchEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Of each text a vector of length 1."""
-        with self._live.use() as searcher:
-            found = searcher.within(lambda opened: _encoder(opened).encode_documents(texts))
-            return cast("list[list[float]]", found.tolist())
+        found = self._live.ask(lambda _, opened: _encoder(opened).encode_documents(texts))
+        return cast("list[list[float]]", found.tolist())
 
     def embed_query(self, text: str) -> list[float]:
         """Of a query a vector of length 1."""
-        with self._live.use() as searcher:
-            found = searcher.within(lambda opened: _encoder(opened).encode_queries([text]))
-            return cast("list[float]", found[0].tolist())
-
-
-def _unless_empty(searcher: Searcher, found: Callable[[Searcher, Opened], list[T]], opened: Opened) -> list[T]:
-    """What is found; nothing where there is no document, and so none that has the fields of a filter."""
-    try:
-        return found(searcher, opened)
-    except FilterError:
-        if opened.reader.info().documents:
-            raise
-        return []
+        found = self._live.ask(lambda _, opened: _encoder(opened).encode_queries([text]))
+        return cast("list[float]", found[0].tolist())
 
 
 def relevance(hit: DocumentHit, results: Results, options: Options, manifest: Manifest) -> float:
@@ -351,8 +339,13 @@ def _told(results: Results, opened: Opened, passages: bool) -> list[tuple[Docume
     """The hits as LangChain's documents."""
     if passages:
         return [(passage_document(hit), hit) for hit in results]
-    whole = documents_of(opened.reader, [hit.doc_id for hit in results])
+    whole = _whole(opened, [hit.doc_id for hit in results])
     return [(written_document(whole.get(hit.doc_id) or _best_of(hit)), hit) for hit in results]
+
+
+def _whole(opened: Opened, doc_ids: Iterable[str]) -> dict[str, Written]:
+    documents = map(document_from, all_payloads(opened.reader, doc_ids))
+    return {document.doc_id: document for document in documents}
 
 
 def _best_of(hit: DocumentHit) -> Written:

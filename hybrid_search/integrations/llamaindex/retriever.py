@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,11 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from hybrid_search.asking import HYBRID, Request
-from hybrid_search.errors import InvalidArgument
-from hybrid_search.integrations.collection import Collection, both, settings_of
+from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.common import found_one
-from hybrid_search.integrations.kept import plain_hit
+from hybrid_search.integrations.conditions import both
+from hybrid_search.integrations.kept import Kept, kept_hits, plain_hit
+from hybrid_search.integrations.live import Borrowed, live, settings_of
 from hybrid_search.integrations.llamaindex.filters import condition_of
 from hybrid_search.integrations.llamaindex.nodes import node_with_evidence, passage_node
 from hybrid_search.integrations.llamaindex.store import HybridSearchVectorStore
@@ -76,18 +79,18 @@ class HybridSearchRetriever(BaseRetriever):
         where = both(options.get("where"), condition_of(filters))
         self._options: Options = {**options, "k": similarity_top_k, "where": where}
         Request(**self._options)
-        self._collection: Searcher | Collection
         self._whole = isinstance(collection, HybridSearchVectorStore)
         if isinstance(collection, HybridSearchVectorStore):
-            self._collection = collection.client
+            self._live = collection.client
         elif isinstance(collection, Searcher):
-            self._collection = collection
+            self._live = Borrowed(collection)
         else:
-            self._collection = Collection(collection, store=store, settings=settings_of(settings))
+            self._live = live(collection, store, settings_of(settings))
 
     def warm_up(self) -> None:
         """Load the models now instead of on the first search."""
-        self._collection.warm_up(mode=self._options.get("mode", HYBRID), rerank=self._options.get("rerank"))
+        with self._live.use() as searcher:
+            searcher.warm_up(self._options.get("mode", HYBRID), self._options.get("rerank"))
 
     async def awarm_up(self) -> None:
         """`warm_up`; the event loop goes on meanwhile."""
@@ -95,17 +98,23 @@ class HybridSearchRetriever(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = query_bundle.query_str
-        if self._whole and isinstance(self._collection, Collection):
-            found = self._collection.search_whole(query, **self._options)
-            return [node_with_evidence(hit, kept) for hit, kept in found]
-        return _passages(self._collection.search(query, **self._options))
+        if not self._whole:
+            return _passages(self._live.search(query, self._options))
+        with suppress(CollectionNotFound):
+            return _nodes(self._live.ask(partial(kept_hits, query, self._options)))
+        return []
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = query_bundle.query_str
-        if self._whole and isinstance(self._collection, Collection):
-            found = await self._collection.asearch_whole(query, **self._options)
-            return [node_with_evidence(hit, kept) for hit, kept in found]
-        return _passages(await self._collection.asearch(query, **self._options))
+        if not self._whole:
+            return _passages(await self._live.asearch(query, self._options))
+        with suppress(CollectionNotFound):
+            return _nodes(await self._live.aask(partial(kept_hits, query, self._options)))
+        return []
+
+
+def _nodes(found: Iterable[tuple[DocumentHit, Kept]]) -> list[NodeWithScore]:
+    return [node_with_evidence(hit, kept) for hit, kept in found]
 
 
 def _passages(hits: Iterable[DocumentHit]) -> list[NodeWithScore]:

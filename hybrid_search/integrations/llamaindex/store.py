@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
@@ -18,16 +19,22 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
+from hybrid_search.answering import Opened
 from hybrid_search.asking import Options, Request
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
-from hybrid_search.integrations.collection import Collection, both, plain_place, settings_of
+from hybrid_search.integrations.conditions import both
+from hybrid_search.integrations.kept import kept_documents, kept_hits
+from hybrid_search.integrations.live import LiveCollection, Work, live, plain_place, settings_of
 from hybrid_search.integrations.llamaindex.asked import MMR_THRESHOLD, diverse, options_of
 from hybrid_search.integrations.llamaindex.filters import condition_of
 from hybrid_search.integrations.llamaindex.nodes import document_of_node, node_of, node_with_evidence
 from hybrid_search.manifest import Manifest
-from hybrid_search.protocols import Store
+from hybrid_search.protocols import CollectionReader, Store
+from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.where import Condition
+
+T = TypeVar("T")
 
 
 class HybridSearchVectorStore(BasePydanticVectorStore):
@@ -59,7 +66,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
     wait_s: float = 0.0
     options: dict[str, Any] = Field(default_factory=dict)
     making: dict[str, Any] = Field(default_factory=dict)
-    _collection: Collection = PrivateAttr()
+    _live: LiveCollection = PrivateAttr()
 
     def __init__(
         self,
@@ -83,16 +90,16 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
             making=dict(making or {}),
             **{name: value for name, value in given.items() if name not in ("stores_text", "is_embedding_query")},
         )
-        self._collection = Collection(collection, **place, wait_s=wait_s, making=making)
+        self._live = live(collection, **place)
 
     @classmethod
     def class_name(cls) -> str:
         return "HybridSearchVectorStore"
 
     @property
-    def client(self) -> Collection:
+    def client(self) -> LiveCollection:
         """The collection."""
-        return self._collection
+        return self._live
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Index nodes; those of an id that is there are replaced. Of one id twice the last one counts.
@@ -104,7 +111,8 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
             InvalidArgument: a node without text, or with metadata that is not JSON. Nothing was written.
         """
         by_id = {node.node_id: document_of_node(node) for node in nodes}
-        self._collection.write(list(by_id.values()))
+        if by_id:
+            self._live.add(by_id.values(), wait_s=self.wait_s, **self.making)
         return [node.node_id for node in nodes]
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
@@ -122,19 +130,23 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
         if node_ids is None and (filters is None or not filters.filters):
             raise InvalidArgument("delete_nodes needs node ids or filters; clear() removes all nodes.")
         if filters is None or not filters.filters:
-            self._collection.remove(node_ids)
+            self._live.remove(node_ids, wait_s=self.wait_s)
         else:
             self._remove(condition_of(filters, node_ids=node_ids))
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """Nodes by id, in that order, by filters, or those that satisfy both; all of them where neither is given."""
         if node_ids is not None and filters is None:
-            return [node_of(kept) for kept in self._collection.get(dict.fromkeys(node_ids))]
-        return [node_of(kept) for kept in self._collection.all(condition_of(filters, node_ids=node_ids))]
+            wanted = list(dict.fromkeys(node_ids))
+            return self._read(lambda _, opened: [node_of(kept) for kept in kept_documents(opened.reader, wanted)])
+        condition = condition_of(filters, node_ids=node_ids)
+        return self._read(
+            lambda _, opened: [node_of(kept) for kept in kept_documents(opened.reader, condition=condition)]
+        )
 
     def clear(self) -> None:
         """Remove all nodes; the collection keeps its models."""
-        self._collection.remove()
+        self._live.remove(None, wait_s=self.wait_s)
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """Search for `query_str`.
@@ -143,20 +155,14 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
             query: its embedding is not looked at.
             kwargs: options of this search, by the keywords of `Searcher.search`; they go before the store's own.
         """
-        manifest = self._manifest()
-        if manifest is None:
-            return _result([])
-        found = self._collection.search_whole(_text(query), **self._asked(query, manifest, kwargs))
-        return _result(self._spread(query, kwargs, [node_with_evidence(hit, kept) for hit, kept in found]))
+        return _result(self._read(partial(self._answers, query, kwargs)))
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """`query`; the event loop goes on meanwhile."""
-        manifest = await asyncio.to_thread(self._manifest)
-        if manifest is None:
+        try:
+            return _result(await self._live.aask(partial(self._answers, query, kwargs)))
+        except CollectionNotFound:
             return _result([])
-        found = await self._collection.asearch_whole(_text(query), **self._asked(query, manifest, kwargs))
-        answers = [node_with_evidence(hit, kept) for hit, kept in found]
-        return _result(await asyncio.to_thread(self._spread, query, kwargs, answers))
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         return await asyncio.to_thread(self.add, nodes, **kwargs)
@@ -177,13 +183,19 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
     async def aclear(self) -> None:
         await asyncio.to_thread(self.clear)
 
-    def _manifest(self) -> Manifest | None:
-        """None where the collection is not there (yet)."""
+    def _read(self, work: Work[list[T]]) -> list[T]:
+        """What is found; nothing where the collection is not there (yet)."""
         try:
-            with self._collection.opened() as found:
-                return found.reader.manifest
+            return self._live.ask(work)
         except CollectionNotFound:
-            return None
+            return []
+
+    def _answers(
+        self, query: VectorStoreQuery, more: Mapping[str, Any], searcher: Searcher, opened: Opened
+    ) -> list[NodeWithScore]:
+        options = self._asked(query, opened.reader.manifest, more)
+        found = kept_hits(_text(query), options, searcher, opened)
+        return _spread(query, more, [node_with_evidence(hit, kept) for hit, kept in found], opened.reader)
 
     def _asked(self, query: VectorStoreQuery, manifest: Manifest, more: Mapping[str, Any]) -> Options:
         given: dict[str, Any] = {**self.options, **more}
@@ -195,23 +207,24 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
         return options
 
     def _remove(self, condition: Condition | None) -> None:
-        self._collection.remove([kept.id for kept in self._collection.all(condition)])
+        found = self._read(lambda _, opened: [kept.id for kept in kept_documents(opened.reader, condition=condition)])
+        self._live.remove(found, wait_s=self.wait_s)
 
-    def _spread(
-        self, query: VectorStoreQuery, more: Mapping[str, Any], answers: list[NodeWithScore]
-    ) -> list[NodeWithScore]:
-        """For MMR those that are unlike each other, of the others all."""
-        if VectorStoreQueryMode(query.mode) != VectorStoreQueryMode.MMR or not answers:
-            return answers
-        places = [answer.node.metadata for answer in answers]
-        leg = next(leg for leg, at in places[0]["legs"].items() if at is not None)
-        with self._collection.opened() as found:
-            vectors = found.reader.vectors(leg, [place["chunk_id"] for place in places])
-            dim = found.reader.manifest.legs[leg].dim
-        rows = np.stack([np.asarray(vectors.get(place["chunk_id"], np.zeros(dim)), np.float32) for place in places])
-        threshold = query.mmr_threshold if query.mmr_threshold is not None else more.get("mmr_threshold", MMR_THRESHOLD)
-        relevance = [place["legs"][leg]["score"] for place in places]
-        return [answers[place] for place in diverse(relevance, rows, query.similarity_top_k, threshold)]
+
+def _spread(
+    query: VectorStoreQuery, more: Mapping[str, Any], answers: list[NodeWithScore], reader: CollectionReader
+) -> list[NodeWithScore]:
+    """For MMR those that are unlike each other, of the others all."""
+    if VectorStoreQueryMode(query.mode) != VectorStoreQueryMode.MMR or not answers:
+        return answers
+    places = [answer.node.metadata for answer in answers]
+    leg = next(leg for leg, at in places[0]["legs"].items() if at is not None)
+    vectors = reader.vectors(leg, [place["chunk_id"] for place in places])
+    dim = reader.manifest.legs[leg].dim
+    rows = np.stack([np.asarray(vectors.get(place["chunk_id"], np.zeros(dim)), np.float32) for place in places])
+    threshold = query.mmr_threshold if query.mmr_threshold is not None else more.get("mmr_threshold", MMR_THRESHOLD)
+    relevance = [place["legs"][leg]["score"] for place in places]
+    return [answers[place] for place in diverse(relevance, rows, query.similarity_top_k, threshold)]
 
 
 def _text(query: VectorStoreQuery) -> str:

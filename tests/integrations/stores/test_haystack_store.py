@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import partial
 
 import pytest
 
@@ -20,6 +21,7 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.haystack import HybridSearchDocumentStore, HybridSearchRetriever
 from hybrid_search.integrations.haystack.filters import condition_of
+from hybrid_search.integrations.kept import kept_documents, kept_hits
 from hybrid_search.store.edge import EdgeStore
 
 
@@ -124,15 +126,15 @@ def test_a_long_text_comes_back_letter_by_letter(place, settings, making):
     store = HybridSearchDocumentStore("long", store=place, settings=settings, chunk_tokens=16, **making)
     text = "\n one  two\tthree.\r\n\n" + "\n".join(f"  {n} word{n} \u00a0 and more." for n in range(60)) + " \n"
     store.write_documents([Document(id="long", content=text), Document(id="short", content="one two")])
-    assert store.collection.get(["long"])[0].text == text
-    with store.collection.opened() as found:
-        assert found.reader.info().points > 10
+    [kept] = store.collection.ask(lambda _, opened: list(kept_documents(opened.reader, ["long"])))
+    assert kept.text == text
+    assert store.collection.ask(lambda _, opened: opened.reader.info().points) > 10
     [one, _] = HybridSearchRetriever(store, top_k=2).run("word59")["documents"]
     assert (one.id, one.content) == ("long", text)
-    [hit] = store.collection.search("word59", k=1)
+    [(hit, _)] = store.collection.ask(partial(kept_hits, "word59", {"k": 1}))
     assert all("_spaces" not in passage.metadata for passage in hit.passages)
-    with store.collection.opened() as found:
-        [seen] = found.searcher.search("one two three", k=1, where="doc_id = 'long'")
+    with store.collection.use() as searcher:
+        [seen] = searcher.search("one two three", k=1, where="doc_id = 'long'")
         assert seen.place(seen.passages[0]) == ""
 
 
