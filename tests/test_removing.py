@@ -33,7 +33,8 @@ def index(store, settings):
 
 def found(store, settings):
     with Searcher.open("c", store=store, settings=settings) as searcher:
-        return sorted(hit.doc_id for hit in searcher.search("river")), searcher.within(lambda opened: opened.reader.info().points)
+        points = searcher.within(lambda opened: opened.reader.info().points)
+        return sorted(hit.doc_id for hit in searcher.search("river")), points
 
 
 def test_a_document_goes_with_all_its_chunks(store, settings):
