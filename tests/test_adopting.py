@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models  # noqa: TID253
 
-from hybrid_search import Indexer, Searcher, adopt, load_encodings, save_encodings
+from hybrid_search import Indexer, Searcher, adopt, save_encodings
 from hybrid_search.adopting import cosine
-from hybrid_search.errors import CollectionNotFound, InvalidArgument, ManifestMismatch, StoreError, UnknownModel
+from hybrid_search.errors import CollectionNotFound, InvalidArgument, StoreError, UnknownModel
 from hybrid_search.manifest import Manifest
-from hybrid_search.store.layouts import FRAMEWORKS, layout_of
 from hybrid_search.store.server import ServerStore
 from hybrid_search.types import SparseVector
 from hybrid_search.where.holding import holds
@@ -155,27 +154,6 @@ def test_a_layout_of_nobody_is_told(client, store, settings):
         assert hit.metadata == {"source": "moby", "start_index": hit.metadata["start_index"], "year": 1851, "isbn": 7}
         with pytest.raises(InvalidArgument, match="no document has a field body"):
             searcher.search("whale", where="exists(body)")
-
-
-@pytest.mark.parametrize(
-    ("payload", "whose", "text", "metadata"),
-    [
-        ({"page_content": "x", "metadata": None}, "langchain", "page_content", "metadata"),
-        ({"document": "x", "metadata": None}, "mcp", "document", "metadata"),
-        ({"id": "1", "content": "x", "meta": {}, "blob": None}, "haystack", "content", "meta"),
-        ({"_node_content": '{"text": "x"}', "year": 1}, "llamaindex", "_node_content.text", ""),
-        ({"_node_content": '{"text_resource": {"text": "x"}}'}, "llamaindex", "_node_content.text_resource.text", ""),
-        ({"text": "x", "metadata": {"a": 1}}, "given", "text", "metadata"),
-        ({"body": "x", "a": 1}, "given", "body", ""),
-    ],
-)
-def test_whose_layout_it_is(payload, whose, text, metadata):
-    found = layout_of([payload, payload])
-    assert (found.name, found.text, found.metadata) == (whose, text, metadata)
-    if whose in FRAMEWORKS:
-        assert layout_of([payload], whose) == found
-    with pytest.raises(InvalidArgument, match="take one of: langchain, llamaindex, haystack, mcp"):
-        layout_of([payload], "word")
 
 
 def test_vectors_are_chosen_by_name_where_there_are_several(client, store, settings):
@@ -348,41 +326,6 @@ def test_cosines_of_odd_vectors():
     one = SparseVector.of([1, 2], [1.0, 2.0])
     assert cosine(one, one) == pytest.approx(1)
     assert cosine(one, nothing) == cosine(np.zeros(2), np.ones(2)) == cosine(one, np.ones(2)) == 0.0
-
-
-# ---------------------------------------------------------------- ours for others
-
-
-def test_a_layout_is_of_a_server_and_of_a_new_collection(store, settings, tmp_path):
-    documents = [{"_id": "a", "text": "Some text", "year": 1}]
-    models_ = {"sparse": "fake/sparse", "dense": "fake/dense", "settings": settings}
-    with pytest.raises(InvalidArgument, match="The layout 'mcp' is for collections on a Qdrant server"):
-        Indexer.open("c", layout="mcp", **models_).index(documents)
-    with pytest.raises(InvalidArgument, match="layout is 'word'; take one of"):
-        Indexer.open("c", layout="word", store=store, **models_).index(documents)
-    with pytest.raises(InvalidArgument, match="The layout 'haystack' needs a dense leg"):
-        Indexer.open("c", layout="haystack", store=store, **{**models_, "dense": "none"}).index(documents)
-    Indexer.open("c", store=store, **models_).index(documents)
-    with pytest.raises(ManifestMismatch, match="built with the layout of none but ours, not with langchain"):
-        Indexer.open("c", layout="langchain", store=store, **models_).index(documents)
-    Indexer.open("c", layout="langchain", store=store, replace=True, **models_).index(documents)
-    Indexer.open("c", layout="langchain", store=store, settings=settings).index(documents)
-    assert store.manifest("c").vectors() == {"sparse": "langchain-sparse", "dense": ""}
-
-
-def test_a_collection_for_others_is_whole_for_us(client, store, settings, tmp_path):
-    pytest.importorskip("pyarrow", reason="needs the extra parquet")
-    documents = [{"_id": f"d{n}", "text": f"text {n}", "title": "A", "year": n, "doc_id": "theirs"} for n in range(5)]
-    models_ = {"sparse": "fake/sparse", "dense": "fake/dense"}
-    for layout in FRAMEWORKS:
-        Indexer.open(layout, layout=layout, store=store, settings=settings, **models_).index(documents)
-        with Searcher.open(layout, store=store, settings=settings) as searcher:
-            [hit] = searcher.search("text 3", where="year = 3", explain=True)
-            assert (hit.doc_id, hit.title, hit.metadata) == ("d3", "A", {"year": 3, "doc_id": "theirs"})
-        save_encodings(layout, tmp_path / layout, store=store, settings=settings)
-        load_encodings(f"{layout}-again", tmp_path / layout, store=store, settings=settings)
-        payload = lambda name: client.scroll(name, limit=100)[0]  # noqa: E731
-        assert payload(layout) == payload(f"{layout}-again")
 
 
 def test_adopting_on_the_command_line(fakes, tmp_path, model_cache, monkeypatch):
