@@ -194,8 +194,8 @@ def estimate(text: str) -> int:
     three for two Chinese characters.
 
     Source: compared with cl100k, o200k, p50k and the tokenizers of Anthropic and DeepSeek. Of 1,592 English texts
-    (films, Cranfield, CISI, CACM) it gives 1.06 to 1.43 times theirs in the middle, 0.93 at least; of German 0.73 to
-    1.24, of Chinese, Japanese, Russian and Arabic from 0.97 on, but for the oldest, p50k (0.67).
+    (films, Cranfield, CISI, CACM) it gives 1.06 to 1.43 times theirs in the middle, 0.93 at least; of a sentence or two
+    of German 0.73 to 1.24, of Chinese, Japanese, Russian and Arabic from 0.97 on, but for the oldest, p50k (0.67).
 
     >>> estimate("A film about music."), estimate("漢字")
     (5, 3)
