@@ -33,7 +33,7 @@ class HybridSearchDocumentStore:
 
     Ids are kept, and so is everything else a document has: an embedding given comes back, and is not searched. A
     document without text is refused. It works over collections made in any other way too: a document's `content` is
-    then its text, white space between its chunks as single spaces, and its title is `meta["title"]`.
+    then its text, put together from its chunks (`stored.whole_text`), and its title is `meta["title"]`.
 
     Filters: see `haystack.filters`; of a list in the meta one value is enough. `filter_documents` and what is built on
     it look at every document.

@@ -18,6 +18,13 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, get_args
 
+from hybrid_search.errors import MissingExtra
+
+try:
+    import mcp  # noqa: F401
+except ImportError as error:
+    raise MissingExtra("mcp", "The MCP server") from error
+
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.mcpserver.resources import ResourceSecurity
