@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,18 +35,27 @@ def marginally_relevant(
     >>> marginally_relevant(np.array([1.0, 0.1]), np.array([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]]), 2, 0.3)
     [1, 2]
     """
+    lengths = np.linalg.norm(documents, axis=1) * np.linalg.norm(query)
+    return diverse(documents @ query / lengths if len(documents) else [], documents, k, relevance)
+
+
+def diverse(near: Sequence[float] | NDArray[Any], documents: NDArray[Any], k: int, relevance: float = 0.5) -> list[int]:
+    """`marginally_relevant` where the nearness to the query is known: `near` is the cosine of each document to it.
+
+    >>> diverse([0.9, 0.89, 0.5], np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2, 0.5)
+    [0, 2]
+    """
     if not 0 <= relevance <= 1:
-        raise InvalidArgument(f"The weight of relevance (lambda_mult) is {relevance}; it must lie in 0..1.")
-    if not len(documents):
-        return []
-    unit = documents / np.linalg.norm(documents, axis=1, keepdims=True)
-    near = unit @ (query / np.linalg.norm(query))
+        raise InvalidArgument(
+            f"The weight of relevance (lambda_mult, mmr_threshold) is {relevance}; it must lie in 0..1."
+        )
+    unit = documents / np.maximum(np.linalg.norm(documents, axis=1, keepdims=True), 1e-12)
+    wanted = np.asarray(near, np.float64)
     chosen: list[int] = []
-    repeats = np.zeros(len(unit))
-    while len(chosen) < min(k, len(unit)):
-        gain = relevance * near - (1 - relevance) * repeats if chosen else near
-        gain = np.where(np.isin(np.arange(len(unit)), chosen), -np.inf, gain)
+    repeats = np.full(len(wanted), -np.inf)
+    while len(chosen) < min(k, len(wanted)):
+        gain = relevance * wanted - (1 - relevance) * repeats if chosen else wanted
+        gain = np.where(np.isin(np.arange(len(wanted)), chosen), -np.inf, gain)
         chosen.append(int(np.argmax(gain)))
-        alike = unit @ unit[chosen[-1]]
-        repeats = alike if len(chosen) == 1 else np.maximum(repeats, alike)
+        repeats = np.maximum(repeats, unit @ unit[chosen[-1]])
     return chosen

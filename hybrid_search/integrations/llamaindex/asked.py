@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
-from numpy.typing import NDArray
 
 from hybrid_search.asking import Options
 from hybrid_search.errors import InvalidArgument
@@ -31,7 +28,7 @@ def options_of(query: VectorStoreQuery, manifest: Manifest, given: Options) -> O
     | `sparse` | the sparse legs |
     | `text_search` | BM25 where the collection has it, else the sparse legs |
     | `semantic_hybrid` | hybrid, re-ranked |
-    | `mmr` | the dense leg; see `diverse` |
+    | `mmr` | the dense leg; see `ranking/diversity.py` |
 
     `alpha` 1 searches the dense legs alone and 0 the sparse ones, each with their own scores.
 
@@ -58,38 +55,6 @@ def options_of(query: VectorStoreQuery, manifest: Manifest, given: Options) -> O
         raise InvalidArgument(f"The query mode {mode!r} means nothing here; take one of: {', '.join(MODES)}.")
     depth = found.get("depth")
     return {**found, "k": k, **({} if depth is None else {"depth": max(depth, k)})}
-
-
-def diverse(relevance: Sequence[float], vectors: NDArray[np.float32], count: int, threshold: float) -> list[int]:
-    """Places of documents that are relevant and unlike each other, by maximal marginal relevance.
-
-    The next is that with the greatest threshold * relevance - (1 - threshold) * (its greatest cosine to one chosen).
-
-    Args:
-        relevance: of each document, its cosine to the query; the first is the most relevant.
-        vectors: of each document, shape (n, dim).
-        count: documents wanted.
-        threshold: 0..1; 1 is relevance alone.
-
-    Source: Carbonell & Goldstein, The Use of MMR, SIGIR 1998, section 2.
-
-    >>> diverse([0.9, 0.89, 0.5], np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2, 0.5)
-    [0, 2]
-    """
-    if not 0 <= threshold <= 1:
-        raise InvalidArgument(f"mmr_threshold is {threshold}; it must lie in 0..1.")
-    if not len(relevance):
-        return []
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    alike, wanted = unit @ unit.T, np.asarray(relevance, np.float64)
-    chosen: list[int] = []
-    nearest = np.full(len(wanted), -np.inf)
-    while len(chosen) < min(count, len(wanted)):
-        scores = wanted if not chosen else threshold * wanted - (1 - threshold) * nearest
-        scores = np.where(np.isin(np.arange(len(wanted)), chosen), -np.inf, scores)
-        chosen.append(int(np.argmax(scores)))
-        nearest = np.maximum(nearest, alike[chosen[-1]])
-    return chosen
 
 
 def _weighed(alpha: float | None, manifest: Manifest) -> Any:

@@ -35,8 +35,8 @@ from hybrid_search.errors import FilterError, InvalidArgument
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.common import EVIDENCE, found
 from hybrid_search.integrations.llamaindex import HybridSearchRerank, HybridSearchRetriever, HybridSearchVectorStore
-from hybrid_search.integrations.llamaindex.asked import diverse
 from hybrid_search.integrations.llamaindex.filters import condition_of
+from hybrid_search.ranking.diversity import diverse
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document as Ours
 from hybrid_search.types import ModelCard
