@@ -104,7 +104,7 @@ def whole_text(payloads: Sequence[Mapping[str, Any]]) -> str:
     for payload in payloads:
         start, text = payload["start"], payload["text"]
         if start > length:
-            parts.append(" " if start == length + 1 else white * (start - length))
+            parts.append(white * (start - length))
             length = start
         rest = text[length - start :]
         parts.append(rest)

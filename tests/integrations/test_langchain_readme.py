@@ -17,7 +17,7 @@ def test_the_example_runs_and_prints_what_it_promises(settings, bundled, monkeyp
     readme = ROOT / "README.md"
     if not readme.is_file():
         pytest.skip("there is no README.md")
-    section = readme.read_text(encoding="utf-8").partition("## In LangChain\n")[2].partition("\n## ")[0]
+    section = readme.read_text(encoding="utf-8").partition("## From LangChain\n")[2].partition("\n## ")[0]
     start, rest = section.partition("    from hybrid_search.integrations")[1:]
     code = textwrap.dedent(start + rest.partition("\n\n|")[0])
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
