@@ -77,8 +77,8 @@ def test_errors_come_through_and_one_that_is_cancelled_harms_no_other(films):
 
 def test_it_serves_one_event_loop_after_another_and_sees_the_callers_context(films, monkeypatch):
     seen, variable = [], contextvars.ContextVar("variable", default="")
-    answers = films._answers
-    monkeypatch.setattr(films, "_answers", lambda *given: (seen.append(variable.get()), answers(*given))[1])
+    answers = films.answers
+    monkeypatch.setattr(films, "answers", lambda *given: (seen.append(variable.get()), answers(*given))[1])
     for word in ("one", "two"):
         variable.set(word)
         assert len(asyncio.run(films.asearch("music", k=1))) == 1
