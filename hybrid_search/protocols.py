@@ -135,7 +135,7 @@ class CollectionReader(Protocol):
     def outdated(self) -> bool:
         """Whether a reader that is opened now would read something else; False where it reads what is there by itself.
 
-        It is asked before every search, so it takes microseconds.
+        It is asked before every search, so it takes microseconds; where looking takes longer, it looks now and then.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from hybrid_search.errors import CollectionChanged, CollectionDamaged, StoreError, StoreUnavailable
@@ -24,6 +25,9 @@ MANIFEST_KEY = "hybrid_search"
 SCROLL_PAGE = 1_000
 
 
+LOOK_EVERY_S = 1.0
+
+
 class Ask(Protocol):
     """How a client is asked: `Line.ask`, or that of a reader."""
 
@@ -33,7 +37,8 @@ class Ask(Protocol):
 class ServerReader:
     """One collection, for searching. When a rebuild with the same models takes its place, this one goes on with that.
 
-    What is written to it is there at once. Legs that are renamed or added are seen when it is opened again.
+    What is written to it is there at once. Whether it has been built anew, or its legs have changed, is looked at every
+    second at most: that takes two requests.
 
     Args:
         line: to the server.
@@ -53,9 +58,14 @@ class ServerReader:
         self.manifest = manifest
         self._naming: bool | list[str] = ["chunk_id"]
         self._known: set[str] = set()
+        self._looked = monotonic()
 
     def outdated(self) -> bool:
-        return False
+        if monotonic() - self._looked < LOOK_EVERY_S:
+            return False
+        self._looked = monotonic()
+        real = self._resolve(self._name)
+        return real is None or real != self._real or manifest_of(self._line, real, self._name) != self.manifest
 
     def retrieve(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None

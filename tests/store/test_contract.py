@@ -47,7 +47,8 @@ def ordered(answer):
 # ---------------------------------------------------------------- collections
 
 
-def test_a_reader_knows_whether_something_newer_is_there(store, name):
+def test_a_reader_knows_whether_something_newer_is_there(store, name, monkeypatch):
+    monkeypatch.setattr("hybrid_search.store.served.LOOK_EVERY_S", 0.0)
     build(store, name, [point("a")], manifest_of())
     reader = store.reader(name)
     assert not reader.outdated()
