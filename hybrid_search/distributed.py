@@ -125,9 +125,7 @@ def index_on_ray(
             written = _index(job, left, tally)
             if written < wanted:
                 tally.fail("the sources", f"{wanted - written} documents changed while they were read; run it again")
-            # A replacement that an earlier run began may hold what the sources have lost since.
-            if (prune and not tally.failed) or (replace and writer.resumed):
-                prune_lost(writer, ledger, tally)
+            prune_lost(writer, ledger, tally, prune=prune, replace=replace)
             writer.publish()
             return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
         finally:

@@ -161,9 +161,7 @@ class Indexer:
                 changed = stages.changes(groups, cut, writer.manifest.stamp_base(), known, tally)
                 batches = stages.batches(changed, cut, writer, cap.budget)
                 self._fill(batches, models, writer, tally, cap, workers, stop)
-                # A replacement that an earlier run began may hold what the sources have lost since.
-                if (prune and not tally.failed) or (self._replace and writer.resumed):
-                    prune_lost(writer, ledger, tally)
+                prune_lost(writer, ledger, tally, prune=prune, replace=self._replace)
                 writer.publish()
                 tally.saved = tally.documents + tally.unchanged
                 return tally.report(bytes_on_disk=writer.info().bytes_on_disk)

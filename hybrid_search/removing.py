@@ -60,7 +60,13 @@ def removed(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
     return count
 
 
-def prune_lost(writer: CollectionWriter, ledger: Ledger, tally: Tally) -> None:
-    """Remove the documents that are in the collection and not in the ledger."""
+def prune_lost(writer: CollectionWriter, ledger: Ledger, tally: Tally, *, prune: bool, replace: bool) -> None:
+    """Remove the documents that are in the collection and not in the ledger, at the end of a job that wants it.
+
+    With `prune` only where no document failed. A replacement that an earlier run began may hold what the sources have
+    lost since: of that it is pruned in any case.
+    """
+    if not ((prune and not tally.failed) or (replace and writer.resumed)):
+        return
     gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
     tally.removed += removed(writer, gone)

@@ -146,8 +146,7 @@ def load_encodings(
             writer = place.writer(collection, found or encoded.manifest, replace=replace, wait_s=wait_s)
             try:
                 _fill(writer, encoded, tally)
-                if (prune and not tally.failed) or (replace and writer.resumed):
-                    prune_lost(writer, ledger, tally)
+                prune_lost(writer, ledger, tally, prune=prune, replace=replace)
                 writer.publish()
                 return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
             finally:
