@@ -29,7 +29,7 @@ from hybrid_search.cutting import cutter
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
 from hybrid_search.intake import accepted, beginning, conflict
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
-from hybrid_search.removing import prune_lost
+from hybrid_search.removing import conclude
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.shards import Encoding, Fault, Job, Seen, Shard, cut, may_use_gpu, meet, table_of, values_of
@@ -125,9 +125,7 @@ def index_on_ray(
             written = _index(job, left, tally)
             if written < wanted:
                 tally.fail("the sources", f"{wanted - written} documents changed while they were read; run it again")
-            prune_lost(writer, ledger, tally, prune=prune, replace=replace)
-            writer.publish()
-            return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
+            return conclude(store, writer, ledger, tally, prune=prune, replace=replace)
         finally:
             writer.close()
             store.close()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -17,10 +16,11 @@ from hybrid_search.intake import Source, accepted, beginning, open_source
 from hybrid_search.jobs import recorded
 from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.memory import Cap
+from hybrid_search.prefetch import JobThreads
 from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.rehearsal import Remembered, rehearse, remembered
-from hybrid_search.removing import prune_lost
+from hybrid_search.removing import conclude
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
@@ -124,7 +124,7 @@ class Indexer:
             What was done. Failed documents are listed there; they do not stop the others.
 
         Raises:
-            CorpusError: a source is missing, or holds no document at all.
+            CorpusError: a source is missing, or holds no document at all; or with `replace` one of them broke off.
             ModelUnavailable: a model is not here and cannot be fetched.
             ManifestMismatch: the collection was built with other models or chunking than asked for.
             MemoryExceeded: the job cannot be kept below `max_memory`.
@@ -154,40 +154,37 @@ class Indexer:
                 ) as writer,
                 recorded(self._store.location, self.collection, tally),
             ):
-                stop = threading.Event()
-                groups = stages.gathered(documents, stop)
                 # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
                 known: stages.Known = writer if any(True for _ in writer.doc_ids()) else Remembered(None)
-                changed = stages.changes(groups, cut, writer.manifest.stamp_base(), known, tally)
-                batches = stages.batches(changed, cut, writer, cap.budget)
-                self._fill(batches, models, writer, tally, cap, workers, stop)
-                prune_lost(writer, ledger, tally, prune=prune, replace=self._replace)
-                writer.publish()
-                tally.saved = tally.documents + tally.unchanged
-                return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
+                with JobThreads() as threads:
+                    groups = threads.gathered(documents)
+                    changed = stages.changes(groups, cut, writer.manifest.stamp_base(), known, tally)
+                    batches = stages.batches(changed, cut, writer, cap.budget)
+                    self._fill(batches, models, writer, tally, cap, workers, threads)
+                    threads.require_complete()
+                return conclude(self._store, writer, ledger, tally, prune=prune, replace=self._replace)
 
     def _fill(
         self,
-        batches: Iterator[stages.Batch],
+        batches: Generator[stages.Batch, None, None],
         models: Models,
         writer: CollectionWriter,
         tally: Tally,
         cap: Cap,
         workers: int,
-        stop: threading.Event,
+        threads: JobThreads,
     ) -> None:
         """Encode and write; reading, encoding and writing go on side by side."""
         manifest = writer.manifest
-        read = stages.ahead(batches, stop)
+        read = threads.ahead(batches, "cutting")
         if workers == 1:
             encoded = stages.encoded(read, models.encoders, manifest.chunk_tokens)
         else:
             encoded = encoded_by_workers(read, workers, self.collection, manifest, self._settings)
         saved = perf_counter()
-        with closing(stages.ahead(encoded, stop, tally.tell)) as ready:
-            for batch in ready:
-                stages.write(batch, writer, tally)
-                cap.check()
-                if perf_counter() - saved >= SAVE_EVERY_S:
-                    writer.flush()
-                    tally.saved, saved = tally.documents + tally.unchanged, perf_counter()
+        for batch in threads.ahead(encoded, "encoding", tally.tell):
+            stages.write(batch, writer, tally)
+            cap.check()
+            if perf_counter() - saved >= SAVE_EVERY_S:
+                writer.flush()
+                tally.saved, saved = tally.documents + tally.unchanged, perf_counter()

@@ -93,7 +93,7 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
         if not sample or len(taken) >= SAMPLE_DOCUMENTS or characters >= SAMPLE_CHARACTERS:
             break
     if not taken:
-        reasons = "; ".join(f"{origin}: {reason}" for origin, reason in tally.failures[:5])
+        reasons = "; ".join(map(str, tally.failures[:5]))
         raise CorpusError(f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written.")
     return taken
 

@@ -8,16 +8,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
-from threading import Event
 from time import perf_counter
 
 from hybrid_search.cutting import Cutter
 from hybrid_search.encoders.halves import encode
 from hybrid_search.errors import StoreError
 from hybrid_search.memory import held
+from hybrid_search.prefetch import JobThreads
 from hybrid_search.protocols import CollectionReader, Encoder, Head, Store
 from hybrid_search.report import Estimate, IndexReport, Tally
-from hybrid_search.stages import Part, changes, gathered, parts_of
+from hybrid_search.stages import Part, changes, parts_of
 from hybrid_search.store.schema import present_bytes
 from hybrid_search.types import Document, LegName, chunk_id_of
 
@@ -61,18 +61,20 @@ def rehearse(
     """
     sample: list[Part] = []
     random, tokens = Random(0), 0
-    for change in changes(gathered(documents, Event()), cut, base, known, tally):
-        if change is None:
-            continue
-        for part in parts_of(change, cut):
-            place = tally.chunks if len(sample) < SAMPLE_CHUNKS else random.randrange(tally.chunks + 1)
-            if place < len(sample):
-                sample[place] = part
-            elif len(sample) < SAMPLE_CHUNKS:
-                sample.append(part)
-            tokens += part.tokens
-            tally.chunks += 1
-        tally.add(1, 0)
+    with JobThreads() as threads:
+        for change in changes(threads.gathered(documents), cut, base, known, tally):
+            if change is None:
+                continue
+            for part in parts_of(change, cut):
+                place = tally.chunks if len(sample) < SAMPLE_CHUNKS else random.randrange(tally.chunks + 1)
+                if place < len(sample):
+                    sample[place] = part
+                elif len(sample) < SAMPLE_CHUNKS:
+                    sample.append(part)
+                tokens += part.tokens
+                tally.chunks += 1
+            tally.add(1, 0)
+        threads.require_complete()
     return tally.report(dry_run=True, estimate=_estimate(sample, tokens, tally.chunks, encoders))
 
 

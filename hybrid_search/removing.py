@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-from hybrid_search import stages
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import batched
-from hybrid_search.errors import CollectionNotFound
+from hybrid_search.errors import CollectionNotFound, CorpusError
+from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.profiles import open_place
 from hybrid_search.protocols import CollectionWriter, Store
-from hybrid_search.report import Tally
+from hybrid_search.report import IndexReport, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import chunk_id_of
 
@@ -53,20 +53,32 @@ def remove_documents(
 def removed(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
     """Remove documents with all their chunks, to be published by the caller; how many there were."""
     count = 0
-    for some in batched(doc_ids, stages.LOOKUP_DOCUMENTS):
+    for some in batched(doc_ids, LOOKUP_DOCUMENTS):
         heads = writer.heads(some)
         writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
         count += len(heads)
     return count
 
 
-def prune_lost(writer: CollectionWriter, ledger: Ledger, tally: Tally, *, prune: bool, replace: bool) -> None:
-    """Remove the documents that are in the collection and not in the ledger, at the end of a job that wants it.
+def conclude(
+    store: Store, writer: CollectionWriter, ledger: Ledger, tally: Tally, *, prune: bool, replace: bool
+) -> IndexReport:
+    """Bring an index job, all of whose sources have come to their end, to its own: prune, publish, report.
 
-    With `prune` only where no document failed. A replacement that an earlier run began may hold what the sources have
-    lost since: of that it is pruned in any case.
+    With `prune` the documents that are not in the ledger are removed, but only where none failed. A replacement that an
+    earlier run began may hold what the sources have lost since: of that it is pruned in any case.
+
+    Raises:
+        CorpusError: a source broke off, and what it still gave was to replace a collection that is there.
     """
-    if not ((prune and not tally.failed) or (replace and writer.resumed)):
-        return
-    gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
-    tally.removed += removed(writer, gone)
+    if replace and tally.broke_off and tally.collection in store.names():
+        raise CorpusError(
+            f"A source broke off: {tally.broke_off}. Collection {tally.collection!r} stays as it was, for nobody can "
+            "say how much would be missing. Mend the source or leave it out, then run the same command again."
+        )
+    if (prune and not tally.failed) or (replace and writer.resumed):
+        gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
+        tally.removed += removed(writer, gone)
+    writer.publish()
+    tally.saved = tally.documents + tally.unchanged
+    return tally.report(bytes_on_disk=writer.info().bytes_on_disk)

@@ -149,6 +149,7 @@ class Tally:
     """Counts while a job runs. May be filled and told from several threads.
 
     `origin` is where the last document was read, `tokens` and `saved` are as in `Progress`; the job keeps them.
+    `broke_off` is the first source of which an unknown number of documents is missing.
     """
 
     collection: str
@@ -163,6 +164,7 @@ class Tally:
     removed: int = 0
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
+    broke_off: Failure | None = None
     truncated: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
     tokens: int = 0
@@ -173,11 +175,14 @@ class Tally:
     told_at: float = 0.0
     lock: RLock = field(default_factory=RLock)
 
-    def fail(self, origin: str, reason: str) -> None:
+    def fail(self, origin: str, reason: str, broke_off: bool = False) -> None:
         """Count a document that cannot be indexed; it is told with the next batch, or at once where that takes long."""
         self.failed += 1
+        failure = Failure(origin, reason, broke_off)
         if len(self.failures) < KEPT_FAILURES:
-            self.failures.append(Failure(origin, reason))
+            self.failures.append(failure)
+        if broke_off and self.broke_off is None:
+            self.broke_off = failure
         if perf_counter() - self.told_at > TELL_FAILURES_AFTER_S:
             self.tell()
 

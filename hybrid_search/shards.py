@@ -19,11 +19,12 @@ from hybrid_search.cutting import Cutter, batched
 from hybrid_search.errors import CorpusError, HybridSearchError
 from hybrid_search.intake import accepted
 from hybrid_search.manifest import Manifest
+from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionWriter
 from hybrid_search.report import Tally
 from hybrid_search.settings import Settings
-from hybrid_search.stages import LOOKUP_DOCUMENTS, Budget, Change, batches, encode_batch, stamp_of, write
+from hybrid_search.stages import Budget, Change, batches, encode_batch, stamp_of, write
 from hybrid_search.store.schema import FieldType, new_fields
 from hybrid_search.store.transport import Line, Patience
 from hybrid_search.types import Document, Failure, LegName, Point

@@ -1,42 +1,33 @@
 """The stages of an index job: documents -> changes -> batches -> encoded batches -> the store.
 
 Each is a plain generator over the one before. Reading and encoding run ahead of writing, in threads of their own
-(`ahead`), and by no more than a batch each, so that what a job holds does not grow with its sources, and what it loses
-when it is killed is no more than it was at work on.
+(`prefetch`), and by no more than a batch each, so that what a job holds does not grow with its sources, and what it
+loses when it is killed is no more than it was at work on.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from time import monotonic
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from hybrid_search.cutting import Cutter, cut_off
 from hybrid_search.encoders.halves import encode
+from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.protocols import CollectionWriter, Encoder, Head
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, Document, LegName, Point, Vector, chunk_id_of
 
-T = TypeVar("T")
-
 BATCH_TOKENS = 8_192
 """Of a batch, which is encoded and written at once. Two are under way, and as much is encoded again after a kill."""
 
 BATCH_CHUNKS = 1_024
-LOOKUP_DOCUMENTS = 64
-LOOKUP_CHARACTERS = 4_000_000
-"""Documents are held while the store is asked what it knows of them; long ones not many at a time."""
-
 BEGUN = ""
 """The stamp of a document's head while its chunks are not all there yet; no content has it."""
 
-_IDLE_S = 0.5
 _PARTIAL_S = 1.0
-_PATIENCE_S = 5.0
 
 
 class Change(NamedTuple):
@@ -96,57 +87,6 @@ class Known(Protocol):
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]: ...
 
 
-def gathered(documents: Iterable[Document], stop: threading.Event) -> Iterator[list[Document]]:
-    """The documents in lists, for the store to be asked about many at once; read in a thread of their own.
-
-    What comes slowly, through a pipe for instance, is not waited for: a list is shorter then, or empty.
-
-    Args:
-        documents: read by that thread alone; what they raise is raised here.
-        stop: as in `ahead`.
-    """
-    arrived: list[Document] = []
-    state: dict[str, Any] = {"characters": 0, "done": False, "error": None}
-    turn = threading.Condition()
-
-    def full() -> bool:
-        return len(arrived) >= LOOKUP_DOCUMENTS or state["characters"] >= LOOKUP_CHARACTERS
-
-    def run() -> None:
-        try:
-            for document in documents:
-                with turn:
-                    while full() and not stop.is_set():
-                        turn.wait(_IDLE_S)
-                    if stop.is_set():
-                        return
-                    arrived.append(document)
-                    state["characters"] += len(document.text)
-                    if full():
-                        turn.notify_all()
-        except BaseException as error:
-            state["error"] = error
-        finally:
-            with turn:
-                state["done"] = True
-                turn.notify_all()
-
-    threading.Thread(target=run, daemon=True).start()
-    while not stop.is_set():
-        with turn:
-            if not full() and not state["done"]:
-                turn.wait(_IDLE_S)
-            some, done = arrived[:], state["done"]
-            arrived.clear()
-            state["characters"] = 0
-            turn.notify_all()
-        yield some
-        if done:
-            if state["error"] is not None:
-                raise state["error"]
-            return
-
-
 def changes(
     groups: Iterable[list[Document]], cut: Cutter, base: str, known: Known, tally: Tally
 ) -> Iterator[Change | None]:
@@ -163,7 +103,9 @@ def changes(
             yield None
 
 
-def batches(changed: Iterable[Change | None], cut: Cutter, writer: CollectionWriter, budget: Budget) -> Iterator[Batch]:
+def batches(
+    changed: Iterable[Change | None], cut: Cutter, writer: CollectionWriter, budget: Budget
+) -> Generator[Batch, None, None]:
     """What is written at once: whole documents, the head of each last; or a part of a document too long for that.
 
     A batch that is not full goes out all the same where nothing more comes for a second.
@@ -197,7 +139,9 @@ def batches(changed: Iterable[Change | None], cut: Cutter, writer: CollectionWri
         yield batch
 
 
-def encoded(items: Iterable[Batch], encoders: Mapping[LegName, Encoder], chunk_tokens: int) -> Iterator[Encoded]:
+def encoded(
+    items: Iterable[Batch], encoders: Mapping[LegName, Encoder], chunk_tokens: int
+) -> Generator[Encoded, None, None]:
     """The batches with their vectors, in their order."""
     return (encode_batch(batch, encoders, chunk_tokens) for batch in items)
 
@@ -217,59 +161,6 @@ def write(ready: Encoded, writer: CollectionWriter, tally: Tally) -> None:
     tally.cut_off(ready.truncated)
     tally.tokens += sum(part.tokens for part in ready.batch.parts)
     tally.add(sum(part.chunk.number == 0 for part in counted), len(counted))
-
-
-def ahead(
-    items: Iterable[T], stop: threading.Event, idle: Callable[[], None] | None = None
-) -> Generator[T, None, None]:
-    """The same items, each made in a thread of its own while the one before is in use.
-
-    Args:
-        items: read by that thread alone; what it raises is raised here.
-        stop: ends the thread at its next item; shared by all that belong to one job, and set when one of them ends.
-        idle: called now and then while the next item is not ready yet.
-    """
-    ready: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(1)
-
-    def put(item: T | None, error: BaseException | None, last: bool) -> None:
-        while not stop.is_set():
-            try:
-                return ready.put((item, error, last), timeout=_IDLE_S)
-            except queue.Full:
-                continue
-
-    def run() -> None:
-        try:
-            for item in items:
-                put(item, None, False)
-                if stop.is_set():
-                    return
-            put(None, None, True)
-        except BaseException as error:
-            put(None, error, True)
-
-    # A daemon: where one item takes minutes, as a huge document does, an interrupted process need not wait for it.
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    done = False
-    try:
-        while not stop.is_set():
-            try:
-                item, error, last = ready.get(timeout=_IDLE_S)
-            except queue.Empty:
-                if idle is not None:
-                    idle()
-                continue
-            if error is not None:
-                raise error
-            if last:
-                done = True
-                return
-            yield item  # type: ignore[misc]
-    finally:
-        if not done:  # an error, or whoever took the items goes no further: nobody needs more of them
-            stop.set()
-        thread.join(timeout=_PATIENCE_S)
 
 
 def parts_of(change: Change, cut: Cutter) -> Iterator[Part]:

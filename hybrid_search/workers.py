@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -47,7 +47,7 @@ def check_workers(workers: int) -> int:
 
 def encoded_by_workers(
     items: Iterable[Batch], workers: int, collection: str, manifest: Manifest, settings: Settings
-) -> Iterator[Encoded]:
+) -> Generator[Encoded, None, None]:
     """The batches with their vectors, in their order; one more than there are workers is under way.
 
     Args:

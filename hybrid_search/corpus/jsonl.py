@@ -151,7 +151,7 @@ def _read_array(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Recor
             yield _object(value, f"{origin}:{number}", number)
     except (ValueError, RecursionError) as error:
         # After a broken element nobody can say where the next begins.
-        yield Failure(f"{origin}:{number + 1}", f"{_broken(error)}; the rest of the array is left out")
+        yield Failure(f"{origin}:{number + 1}", f"{_broken(error)}; the rest of the array is left out", True)
     else:
         if not number:
             yield Failure(origin, "the array is empty")

@@ -96,7 +96,7 @@ def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Do
         if change is not None:
             yield change
     except OSError as error:
-        yield Failure(found.origin, f"cannot be read: {error.strerror or error}")
+        yield Failure(found.origin, f"cannot be read: {error.strerror or error}", True)
 
 
 def _one_ahead(items: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
@@ -115,13 +115,14 @@ def _change(found: FoundFile, before: os.stat_result) -> Failure | None:
     try:
         after = found.path.stat()
     except FileNotFoundError:
-        return Failure(found.origin, "was removed while it was read; what could be read is indexed. Run it again")
+        return Failure(found.origin, "was removed while it was read; what could be read is indexed. Run it again", True)
     if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and os.path.samestat(before, after):
         return None
     return Failure(
         found.origin,
         "changed while it was read, so old and new may be mixed, and what came late is missing; what was read is "
         "indexed. Run it again",
+        True,
     )
 
 

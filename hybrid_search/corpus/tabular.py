@@ -137,7 +137,7 @@ def read_parquet(stream: IO[bytes], *, origin: str, name: str, fields: FieldMap)
                 else:
                     yield document_of(record, fields, origin=where, fallback_id=f"{name}:{number}")
     except (pa.ArrowException, OSError) as error:
-        yield Failure(f"{origin}:{number + 1}", f"the file is damaged, the rest is left out: {error}")
+        yield Failure(f"{origin}:{number + 1}", f"the file is damaged, the rest is left out: {error}", True)
 
 
 def count_parquet(stream: IO[bytes]) -> int:

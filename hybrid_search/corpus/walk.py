@@ -126,7 +126,7 @@ class _Walk:
                 entries = sorted(listing, key=lambda entry: entry.name)
             ignores = self._with_ignore_file(here, relative, ignores)
         except OSError as error:
-            yield Failure(printable(here), f"the folder cannot be read: {error.strerror or error}")
+            yield Failure(printable(here), f"the folder cannot be read: {error.strerror or error}", True)
             return
         if self.globs is None and any(entry.name == BEIR_CORPUS and _is_file(entry) for entry in entries):
             entries = [entry for entry in entries if entry.name == BEIR_CORPUS]

@@ -82,7 +82,7 @@ class LiveCollection:
             indexer = Indexer.open(self.name, store=store, settings=settings, wait_s=wait_s, models=models, **asked)
             report = indexer.index(documents)
         if report.failed:
-            reasons = "; ".join(f"{origin}: {reason}" for origin, reason in report.failures[:SHOWN_FAILURES])
+            reasons = "; ".join(map(str, report.failures[:SHOWN_FAILURES]))
             raise CorpusError(
                 f"{report.failed} of {report.failed + report.documents + report.unchanged} documents cannot be "
                 f"indexed: {reasons}. The others were written to {self.name!r}."

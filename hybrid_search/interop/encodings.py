@@ -22,12 +22,13 @@ from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
 from hybrid_search.interop.reader import EncodedFile, Row
 from hybrid_search.interop.writer import EncodedRows, writing
 from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.profiles import open_place
 from hybrid_search.protocols import CollectionReader, CollectionWriter, Head, Store
-from hybrid_search.removing import prune_lost
+from hybrid_search.removing import conclude
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.stages import BEGUN, LOOKUP_DOCUMENTS
+from hybrid_search.stages import BEGUN
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import Point, chunk_id_of, in_order
 
@@ -146,9 +147,7 @@ def load_encodings(
             writer = place.writer(collection, found or encoded.manifest, replace=replace, wait_s=wait_s)
             try:
                 _fill(writer, encoded, tally)
-                prune_lost(writer, ledger, tally, prune=prune, replace=replace)
-                writer.publish()
-                return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
+                return conclude(place, writer, ledger, tally, prune=prune, replace=replace)
             finally:
                 writer.close()
     finally:

@@ -222,9 +222,9 @@ class _Reading:
         """Raise where something is wrong that nobody asked to have passed over."""
         if self._bad_count:
             more = f"; and {self._bad_count - _SHOWN:,} more" if self._bad_count > _SHOWN else ""
-            shown = "; ".join(f"{origin}: {reason}" for origin, reason in self._bad)
+            shown = "; ".join(map(str, self._bad))
             # A whole file's failure has its name for an origin, and is never passed over.
-            rows = any(origin not in self._hashes for origin, _ in self._bad)
+            rows = any(failure.origin not in self._hashes for failure in self._bad)
             advice = (
                 "Correct it, or have bad rows left out: --skip-bad-rows" if rows else "Correct it, or leave it out."
             )
