@@ -34,7 +34,7 @@ from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.shards import Encoding, Fault, Job, Seen, Shard, cut, may_use_gpu, meet, table_of, values_of
 from hybrid_search.store.schema import FieldType, check_name
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import BrokeOff, Document, Failure
 
 if TYPE_CHECKING:
     from hybrid_search.store.filling import ServerWriter
@@ -124,7 +124,8 @@ def index_on_ray(
             left, wanted = _meet(job, find(sources, globs), ledger, writer, tally)
             written = _index(job, left, tally)
             if written < wanted:
-                tally.fail("the sources", f"{wanted - written} documents changed while they were read; run it again")
+                why = f"{wanted - written} documents changed while they were read; run it again"
+                tally.fail(BrokeOff("the sources", why))
             return conclude(store, writer, ledger, tally, prune=prune, replace=replace)
         finally:
             writer.close()
@@ -150,7 +151,7 @@ def _meet(
     shards = []
     for found in files:
         if isinstance(found, Failure):
-            tally.fail(*found)
+            tally.fail(found)
         else:
             shards.append(Shard(found))
     skip: list[set[str]] = [set() for _ in shards]
@@ -162,7 +163,7 @@ def _meet(
     for place, met in _results(dataset):
         if isinstance(met, Seen):
             for failure in met.failures:
-                tally.fail(*failure)
+                tally.fail(failure)
             tally.failed += met.failed - len(met.failures)
             tally.repeated += met.repeated
             fields.update(_wanted(met.fields, fields))
@@ -178,7 +179,7 @@ def _meet(
             elif earlier[0] == document.content_hash:
                 tally.repeated += 1
             else:
-                tally.fail(document.origin, conflict(document.doc_id, earlier[1]))
+                tally.fail(Failure(document.origin, conflict(document.doc_id, earlier[1])))
         tally.tell()
     if sum(taken):
         # Here and once: workers that meet a field as integer here and as float there would undo each other's index.

@@ -57,13 +57,13 @@ def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) 
     for item in items:
         tally.origin = str(item.origin or "")
         if isinstance(item, Failure):
-            tally.fail(*item)
+            tally.fail(item)
             continue
         origin = item.origin or str(item.doc_id)
         try:
             document = _clean(item)
         except ValueError as error:
-            tally.fail(origin, str(error))
+            tally.fail(Failure(origin, str(error)))
             continue
         earlier = ledger.seen(document.doc_id, document.content_hash(), origin)
         if earlier is None:
@@ -71,7 +71,7 @@ def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) 
         elif earlier[0] == document.content_hash():
             tally.repeated += 1
         else:
-            tally.fail(origin, conflict(document.doc_id, earlier[1]))
+            tally.fail(Failure(origin, conflict(document.doc_id, earlier[1])))
 
 
 def conflict(doc_id: str, elsewhere: str) -> str:

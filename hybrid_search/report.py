@@ -10,7 +10,7 @@ from threading import RLock
 from time import perf_counter
 from typing import Any
 
-from hybrid_search.types import Failure
+from hybrid_search.types import BrokeOff, Failure
 
 KEPT_FAILURES = 1_000
 """So many are listed; the rest is only counted, so that a hopeless file does not fill the memory."""
@@ -164,7 +164,7 @@ class Tally:
     removed: int = 0
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
-    broke_off: Failure | None = None
+    broke_off: BrokeOff | None = None
     truncated: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
     tokens: int = 0
@@ -175,14 +175,13 @@ class Tally:
     told_at: float = 0.0
     lock: RLock = field(default_factory=RLock)
 
-    def fail(self, origin: str, reason: str, broke_off: bool = False) -> None:
+    def fail(self, failure: Failure) -> None:
         """Count a document that cannot be indexed; it is told with the next batch, or at once where that takes long."""
         self.failed += 1
-        failure = Failure(origin, reason, broke_off)
         if len(self.failures) < KEPT_FAILURES:
             self.failures.append(failure)
-        if broke_off and self.broke_off is None:
-            self.broke_off = failure
+        if isinstance(failure, BrokeOff):
+            self.broke_off = self.broke_off or failure
         if perf_counter() - self.told_at > TELL_FAILURES_AFTER_S:
             self.tell()
 

@@ -81,20 +81,19 @@ class Document:
 
 
 class Failure(NamedTuple):
-    """A document that could not be indexed.
-
-    Args:
-        origin: where it stands, `path` or `path:line`.
-        reason: why.
-        broke_off: nobody can say how many more documents of the source are missing.
-    """
+    """A document that could not be indexed: where it stands (`path` or `path:line`) and why."""
 
     origin: str
     reason: str
-    broke_off: bool = False
 
     def __str__(self) -> str:
         return f"{self.origin}: {self.reason}"
+
+
+class BrokeOff(Failure):
+    """A source that ended early: nobody can say how many of its documents are missing."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

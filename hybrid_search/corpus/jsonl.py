@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, decode, numbered_lines, sniff
 from hybrid_search.corpus.fields import FieldMap, document_of
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import BrokeOff, Document, Failure
 
 _SPACE = " \t\r\n"
 _KINDS = {
@@ -151,7 +151,7 @@ def _read_array(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Recor
             yield _object(value, f"{origin}:{number}", number)
     except (ValueError, RecursionError) as error:
         # After a broken element nobody can say where the next begins.
-        yield Failure(f"{origin}:{number + 1}", f"{_broken(error)}; the rest of the array is left out", True)
+        yield BrokeOff(f"{origin}:{number + 1}", f"{_broken(error)}; the rest of the array is left out")
     else:
         if not number:
             yield Failure(origin, "the array is empty")

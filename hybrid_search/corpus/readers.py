@@ -17,7 +17,7 @@ from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
 from hybrid_search.corpus.text import read_text
 from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import BrokeOff, Document, Failure
 
 __all__ = ["FieldMap", "count_documents", "read", "read_file"]
 
@@ -96,7 +96,7 @@ def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Do
         if change is not None:
             yield change
     except OSError as error:
-        yield Failure(found.origin, f"cannot be read: {error.strerror or error}", True)
+        yield _kind(found)(found.origin, f"cannot be read: {error.strerror or error}")
 
 
 def _one_ahead(items: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
@@ -110,19 +110,23 @@ def _one_ahead(items: Iterator[Document | Failure]) -> Iterator[Document | Failu
         yield held
 
 
+def _kind(found: FoundFile) -> type[Failure]:
+    """What a file becomes that cannot be read to its end: of some it is not known how many documents are missing."""
+    return BrokeOff if found.path.suffix.lower() in (*_BY_LINE, ".json", ".parquet") else Failure
+
+
 def _change(found: FoundFile, before: os.stat_result) -> Failure | None:
     """What is wrong where the file is no longer the one that was read, or not as it was when reading began."""
     try:
         after = found.path.stat()
     except FileNotFoundError:
-        return Failure(found.origin, "was removed while it was read; what could be read is indexed. Run it again", True)
+        return _kind(found)(found.origin, "was removed while it was read; what could be read is indexed. Run it again")
     if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and os.path.samestat(before, after):
         return None
-    return Failure(
+    return _kind(found)(
         found.origin,
         "changed while it was read, so old and new may be mixed, and what came late is missing; what was read is "
         "indexed. Run it again",
-        True,
     )
 
 

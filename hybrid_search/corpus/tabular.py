@@ -12,7 +12,7 @@ from typing import IO, Any
 from hybrid_search.corpus.decoding import Undecodable, numbered_lines
 from hybrid_search.corpus.fields import BadRecord, FieldMap, check_columns, document_of
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import BrokeOff, Document, Failure
 
 MAX_CELL = 64 << 20
 """Characters. Without a limit one forgotten quote would take the rest of a file into one cell."""
@@ -137,7 +137,7 @@ def read_parquet(stream: IO[bytes], *, origin: str, name: str, fields: FieldMap)
                 else:
                     yield document_of(record, fields, origin=where, fallback_id=f"{name}:{number}")
     except (pa.ArrowException, OSError) as error:
-        yield Failure(f"{origin}:{number + 1}", f"the file is damaged, the rest is left out: {error}", True)
+        yield BrokeOff(f"{origin}:{number + 1}", f"the file is damaged, the rest is left out: {error}")
 
 
 def count_parquet(stream: IO[bytes]) -> int:

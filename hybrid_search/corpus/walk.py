@@ -12,7 +12,7 @@ import pathspec
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.documents import NEEDS
 from hybrid_search.errors import CorpusError, InvalidArgument, near
-from hybrid_search.types import Failure
+from hybrid_search.types import BrokeOff, Failure
 
 STDIN = "-"
 BEIR_CORPUS = "corpus.jsonl"
@@ -126,7 +126,7 @@ class _Walk:
                 entries = sorted(listing, key=lambda entry: entry.name)
             ignores = self._with_ignore_file(here, relative, ignores)
         except OSError as error:
-            yield Failure(printable(here), f"the folder cannot be read: {error.strerror or error}", True)
+            yield BrokeOff(printable(here), f"the folder cannot be read: {error.strerror or error}")
             return
         if self.globs is None and any(entry.name == BEIR_CORPUS and _is_file(entry) for entry in entries):
             entries = [entry for entry in entries if entry.name == BEIR_CORPUS]

@@ -30,7 +30,7 @@ from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.stages import BEGUN
 from hybrid_search.store.schema import check_name
-from hybrid_search.types import Point, chunk_id_of, in_order
+from hybrid_search.types import Failure, Point, chunk_id_of, in_order
 
 READ_BATCH = 64
 WRITE_BATCH = 256
@@ -192,7 +192,7 @@ def _fill(writer: CollectionWriter, encoded: EncodedFile, tally: Tally) -> None:
         try:
             first = [row.point() for row in islice(rows, WRITE_BATCH)]
         except ValueError as error:
-            tally.fail(f"{encoded.path}: {doc_id}", str(error))
+            tally.fail(Failure(f"{encoded.path}: {doc_id}", str(error)))
             continue
         if len(held) + len(first) > WRITE_BATCH:
             flush()
@@ -207,7 +207,7 @@ def _fill(writer: CollectionWriter, encoded: EncodedFile, tally: Tally) -> None:
             _write_long(writer, first, rows)
         except _BadRow as error:
             writer.delete(chunk_id_of(doc_id, number) for number in range(head.chunks))
-            tally.fail(f"{encoded.path}: {doc_id}", str(error))
+            tally.fail(Failure(f"{encoded.path}: {doc_id}", str(error)))
         else:
             tally.add(1, head.chunks)
     flush()

@@ -189,17 +189,17 @@ def test_the_time_left_is_none_where_the_total_is_not_known_or_wrong(job):
 
 
 def test_failures_are_told_once_and_at_the_latest_a_second_later(job):
-    job.tally.fail("a:1", "no text")
+    job.tally.fail(Failure("a:1", "no text"))
     assert job(0.5).failures == (Failure("a:1", "no text"),)
     assert job(0.1).failures == ()
     job(5.0)
     count = len(job.told)
-    job.tally.fail("a:2", "no text")
+    job.tally.fail(Failure("a:2", "no text"))
     assert len(job.told) == count
     job.tally.told_at -= 2
-    job.tally.fail("a:3", "no text")
+    job.tally.fail(Failure("a:3", "no text"))
     assert [failure.origin for failure in job.told[-1].failures] == ["a:2", "a:3"]
-    job.tally.fail("a:4", "no text")
+    job.tally.fail(Failure("a:4", "no text"))
     report = job.tally.report()
     assert [failure.origin for failure in job.told[-1].failures] == ["a:4"]
     assert report.failed == 4
