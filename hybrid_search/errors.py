@@ -31,11 +31,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 from unicodedata import combining, east_asian_width
 
 
 class HybridSearchError(Exception):
     """The root: `except HybridSearchError` catches everything this library raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Some are made of other arguments than their message; it is what travels between processes.
+        return _restored, (type(self), str(self), self.__dict__)
 
 
 class InvalidArgument(HybridSearchError, ValueError):
@@ -196,6 +201,13 @@ class EvaluationError(HybridSearchError):
 
 class TrainingError(HybridSearchError):
     """A training cannot begin, go on, be resumed or be exported. What it has written so far is kept."""
+
+
+def _restored(kind: type[HybridSearchError], message: str, values: dict[str, Any]) -> HybridSearchError:
+    error = kind.__new__(kind)
+    error.args = (message,)
+    error.__dict__.update(values)
+    return error
 
 
 def near(name: str, known: Sequence[str]) -> tuple[str, ...]:

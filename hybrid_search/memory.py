@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import re
-import sys
 from contextlib import suppress
-from pathlib import Path
+
+import psutil
 
 from hybrid_search.errors import InvalidArgument, MemoryExceeded
 from hybrid_search.stages import Budget
@@ -36,16 +36,13 @@ def parse_size(text: str) -> int:
 def held() -> int | None:
     """Bytes of memory that this process and its children hold for themselves, mapped files not counted.
 
-    None where the system cannot tell (anything but Linux).
+    None where the system does not tell.
     """
-    if not sys.platform.startswith("linux"):
+    try:
+        own = psutil.Process()
+        return sum(map(_anonymous, [own, *own.children(recursive=True)]))
+    except (psutil.Error, OSError):
         return None
-    total = 0
-    for pid in _family():
-        with suppress(OSError, ValueError, IndexError):
-            status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-            total += int(status.split("RssAnon:")[1].split()[0]) * 1024
-    return total
 
 
 class Cap:
@@ -83,15 +80,13 @@ class Cap:
             raise MemoryExceeded(now, self.max_bytes)
 
 
-def _family() -> list[str]:
-    """The process itself, its children, and theirs."""
-    found, place = ["self"], 0
-    while place < len(found):
-        for file in Path(f"/proc/{found[place]}/task").glob("*/children"):
-            with suppress(OSError):
-                found += file.read_text(encoding="ascii").split()
-        place += 1
-    return found
+def _anonymous(process: psutil.Process) -> int:
+    """Bytes of a process that belong to no file; where the system does not tell those, the ones that are its own."""
+    try:
+        told = process.memory_info()
+        return int(told.rss - told.shared) if hasattr(told, "shared") else int(process.memory_full_info().uss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
+        return 0
 
 
 def _trim() -> None:
