@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from hybrid_search import memory, stages
@@ -118,7 +119,10 @@ def test_batches_become_smaller_where_memory_is_short(monkeypatch):
 
 
 def test_a_cap_that_cannot_be_kept_is_refused(monkeypatch):
-    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    def denied(*_):
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(memory.psutil, "Process", denied)
     with pytest.raises(InvalidArgument, match="does not tell"):
         memory.Cap(10**9)
 
