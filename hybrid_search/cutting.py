@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from itertools import islice
 from typing import TypeVar
 
+from hybrid_search.chunker import Chunker, Recipe, is_short, most_tokens
+from hybrid_search.corpus.bounded import Exceeded
 from hybrid_search.corpus.chunking import chunk
-from hybrid_search.encoders.halves import groups
+from hybrid_search.encoders.halves import groups, whole_of
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models
@@ -22,7 +26,7 @@ UNLIMITED_CHUNK = 256
 
 
 class Cutter:
-    """Documents to chunks, for one set of models.
+    """Documents to chunks, for one set of models. To be closed.
 
     Args:
         models: those that will read the chunks; the one that needs most tokens for a text decides.
@@ -36,16 +40,39 @@ class Cutter:
         self._limited = [encoder for encoder in readers if encoder.card.max_tokens]
 
     def __call__(self, document: Document) -> list[Chunk]:
+        """Cut a document: a long one, or one with a syntax, in the chunker's process.
+
+        Raises:
+            Exceeded: it takes too much time or memory, even as plain text.
+        """
+        if self.size_tokens == 0 or is_short(document) or self._chunker is None:
+            return self._cut(document)
+        return self._chunker(document)
+
+    def start(self) -> None:
+        """Start the chunker's process ahead of the first document that needs it."""
+        if self._chunker is not None and self.size_tokens:
+            self._chunker.start()
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """For each text the tokens that the models read, by the one that needs most; words where none has a limit."""
+        return most_tokens([encoder.count_tokens for encoder in self._limited], texts)
+
+    def close(self) -> None:
+        if "_chunker" in self.__dict__ and self._chunker is not None:
+            self._chunker.close()
+
+    def _cut(self, document: Document) -> list[Chunk]:
         return chunk(
             document, size_tokens=self.size_tokens, overlap_tokens=self.overlap_tokens, count_tokens=self.count
         )
 
-    def count(self, texts: Sequence[str]) -> list[int]:
-        """For each text the tokens that the models read, by the one that needs most; words where none has a limit."""
-        if not self._limited:
-            return [len(text.split()) for text in texts]
-        counts = [encoder.count_tokens(texts) for encoder in self._limited]
-        return [max(each) for each in zip(*counts, strict=True)]
+    @cached_property
+    def _chunker(self) -> Chunker | None:
+        """The process that cuts; None where a model counts tokens in a way that cannot be told to another process."""
+        told = [getattr(whole_of(encoder), "token_count", lambda: None)() for encoder in self._limited]
+        counts = tuple(count for count in told if count is not None)
+        return Chunker(Recipe(counts, self.size_tokens, self.overlap_tokens)) if len(counts) == len(told) else None
 
 
 def cutter(
@@ -81,6 +108,13 @@ def chunk_size(models: Models, asked: int | None) -> int:
         allowed = allowed or f"be {MIN_CHUNK} or more"
         raise InvalidArgument(f"chunk_tokens is {size}; it must be 0 (one chunk a document) or {allowed}.")
     return size
+
+
+def searchable_texts(documents: Iterable[Document], cut: Cutter) -> Iterator[str]:
+    """What the encoders will read of documents; without those that cannot be cut in time."""
+    for document in documents:
+        with suppress(Exceeded):
+            yield from (part.searchable for part in cut(document))
 
 
 def cut_off(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Sequence[str]) -> dict[LegName, int]:

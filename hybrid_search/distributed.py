@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,7 +25,7 @@ from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import count_documents, read
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
-from hybrid_search.cutting import cutter
+from hybrid_search.cutting import cutter, searchable_texts
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
 from hybrid_search.intake import accepted, beginning, conflict
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
@@ -105,16 +105,16 @@ def index_on_ray(
     check_name(collection)
     fields, asked = fields or FieldMap(), asked or Asked()
     store = cast("ServerStore", open_place(None, settings))
-    with _cluster(address), Ledger() as ledger:
+    with _cluster(address), Ledger() as ledger, ExitStack() as opened:
         found = None if replace else store.manifest(collection)
         models = models_for(collection, found, asked, settings, on_download)
-        cutting = cutter(collection, models, found, chunk_tokens, overlap_tokens)
+        cutting = opened.enter_context(closing(cutter(collection, models, found, chunk_tokens, overlap_tokens)))
         total = count_documents(sources, globs=globs)
         tally = Tally(collection, models.profile, models.reason, total, on_progress)
         tally.tell()
         first = _beginning(sources, fields, globs, tally, sample=found is None and models.measuring)
         if found is None:
-            models = models.fitted(part.searchable for document in first for part in cutting(document))
+            models = models.fitted(searchable_texts(first, cutting))
         manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens)
         writer = store.writer(collection, manifest, replace=replace)
         try:
@@ -122,9 +122,9 @@ def index_on_ray(
                 collection, writer.manifest, settings.model_dump(), fields, replace, str(Path.cwd()), uuid.uuid4().hex
             )
             left, wanted = _meet(job, find(sources, globs), ledger, writer, tally)
-            written = _index(job, left, tally)
-            if written < wanted:
-                why = f"{wanted - written} documents changed while they were read; run it again"
+            done = _index(job, left, tally)
+            if done < wanted:
+                why = f"{wanted - done} documents changed while they were read; run it again"
                 tally.fail(BrokeOff("the sources", why))
             return conclude(store, writer, ledger, tally, prune=prune, replace=replace)
         finally:
@@ -189,7 +189,7 @@ def _meet(
 
 
 def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
-    """The second pass; the documents that were written."""
+    """The second pass; the documents that were written, or told as failures."""
     if not shards:
         return 0
     from ray.data import ActorPoolStrategy
@@ -207,12 +207,17 @@ def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
             **share,
         )
     )
-    before = tally.documents
+    done = 0
     for _, written in _results(dataset):
         tally.cut_off(written.truncated)
         tally.tokens += written.tokens
+        for failure in written.failures:
+            tally.fail(failure)
+        for kind, count in written.passed.items():
+            tally.passed_over(kind, count)
+        done += written.documents + len(written.failures)
         tally.add(written.documents, written.chunks)
-    return tally.documents - before
+    return done
 
 
 # ---------------------------------------------------------------- Ray

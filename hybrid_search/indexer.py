@@ -11,7 +11,7 @@ from time import perf_counter
 from hybrid_search import stages
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.cutting import cutter
+from hybrid_search.cutting import cutter, searchable_texts
 from hybrid_search.intake import Source, accepted, beginning, open_source
 from hybrid_search.jobs import recorded
 from hybrid_search.manifest import Precision, Sparsity
@@ -138,12 +138,12 @@ class Indexer:
         cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
         tally.tell()
-        with Ledger() as ledger:
+        with closing(cut), Ledger() as ledger:
             documents = accepted(items, ledger, tally)
             first = beginning(documents, tally, sample=found is None and models.measuring)
             documents = chain(first, documents)
             if found is None:
-                models = models.fitted(part.searchable for document in first for part in cut(document))
+                models = models.fitted(searchable_texts(first, cut))
             if dry_run:
                 with remembered(self._store, self.collection, replace=self._replace) as there:
                     return rehearse(documents, cut, found.stamp_base() if found else "", models.encoders, there, tally)

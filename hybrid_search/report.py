@@ -93,6 +93,7 @@ class IndexReport:
         bytes_on_disk: of the whole collection; None on a server.
         tokens: that were encoded; words where no model has tokens.
         estimate: of a dry run: what the job would take.
+        passed_over: by kind, what of the sources was not indexed, or not as what it is, and is no failure.
     """
 
     collection: str
@@ -111,6 +112,7 @@ class IndexReport:
     dry_run: bool = False
     tokens: int = 0
     estimate: Estimate | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -166,6 +168,7 @@ class Tally:
     failures: list[Failure] = field(default_factory=list)
     broke_off: BrokeOff | None = None
     truncated: dict[str, int] = field(default_factory=dict)
+    passed: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
     tokens: int = 0
     saved: int = 0
@@ -184,6 +187,10 @@ class Tally:
             self.broke_off = self.broke_off or failure
         if perf_counter() - self.told_at > TELL_FAILURES_AFTER_S:
             self.tell()
+
+    def passed_over(self, kind: str, count: int = 1) -> None:
+        """Count what of the sources is not indexed, or not as what it is, and is no failure."""
+        self.passed[kind] = self.passed.get(kind, 0) + count
 
     def add(self, documents: int, chunks: int) -> None:
         """Count what has been written, and tell."""
@@ -251,5 +258,6 @@ class Tally:
             dict(self.truncated),
             perf_counter() - self.started,
             tokens=self.tokens,
+            passed_over=dict(self.passed),
             **more,
         )

@@ -24,7 +24,7 @@ from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionWriter
 from hybrid_search.report import Tally
 from hybrid_search.settings import Settings
-from hybrid_search.stages import Budget, Change, batches, encode_batch, stamp_of, write
+from hybrid_search.stages import Budget, Change, batches, cut_or_failed, encode_batch, stamp_of, write
 from hybrid_search.store.schema import FieldType, new_fields
 from hybrid_search.store.transport import Line, Patience
 from hybrid_search.types import Document, Failure, LegName, Point
@@ -85,13 +85,23 @@ class Seen(NamedTuple):
     fields: dict[str, FieldType]
 
 
+class Cuts(NamedTuple):
+    """Documents that travel together, in chunks; those before them that could not be cut, and what was passed over."""
+
+    changes: list[Change]
+    failures: list[Failure]
+    passed: dict[str, int]
+
+
 class Written(NamedTuple):
-    """What an encoder did with one batch."""
+    """What an encoder did with one batch, and what was told of it when it was cut."""
 
     documents: int
     chunks: int
     tokens: int
     truncated: dict[LegName, int]
+    failures: list[Failure]
+    passed: dict[str, int]
 
 
 class Fault(NamedTuple):
@@ -127,29 +137,31 @@ def cut(table: pa.Table, job: Job) -> Iterator[pa.Table]:
     yield from _guarded(table, lambda shard: _cut_shard(shard, job))
 
 
-def _cut_shard(shard: Shard, job: Job) -> Iterator[list[Change]]:
-    cutter, base = _cutter(job), job.manifest.stamp_base()
+def _cut_shard(shard: Shard, job: Job) -> Iterator[Cuts]:
+    cutter, base = _cutter(pickle.dumps(job)), job.manifest.stamp_base()
     together: list[Change] = []
+    told = Tally(job.collection, "", "", None, None)
     for document in _documents(shard, job, Tally(job.collection, "", "", None, None)):
         if document.doc_id in shard.skip:
             continue
-        chunks = cutter(document)
+        chunks = cut_or_failed(document, cutter, told)
         if together and sum(len(each.chunks) for each in together) + len(chunks) > TOGETHER_CHUNKS:
-            yield together
-            together = []
-        together.append(Change(replace(document, text=""), stamp_of(document, base), chunks, None))
-    if together:
-        yield together
+            yield Cuts(together, told.failures, told.passed)
+            together, told = [], Tally(job.collection, "", "", None, None)
+        if chunks:
+            together.append(Change(replace(document, text=""), stamp_of(document, base), chunks, None))
+    yield Cuts(together, told.failures, told.passed)
 
 
 class Encoding:
     """Encodes and writes what arrives; loads the models once."""
 
     def __call__(self, table: pa.Table, job: Job) -> Iterator[pa.Table]:
-        return _guarded(table, lambda together: self._write(together, job))
+        return _guarded(table, lambda cuts: self._write(cuts, job))
 
-    def _write(self, together: list[Change], job: Job) -> Iterator[Written]:
-        models, writer, cutter = _models(pickle.dumps(job)), _writer(job), _cutter(job)
+    def _write(self, cuts: Cuts, job: Job) -> Iterator[Written]:
+        together = cuts.changes
+        models, writer, cutter = _models(pickle.dumps(job)), _writer(job), _cutter(pickle.dumps(job))
         tally = Tally(job.collection, "", "", None, None)
         heads = writer.heads([each.document.doc_id for each in together])
         known = [each._replace(old=heads.get(each.document.doc_id)) for each in together]
@@ -157,7 +169,8 @@ class Encoding:
         wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
         for batch in batches(wanted, cutter, writer, Budget()):
             write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
-        yield Written(len(together), sum(len(each.chunks) for each in together), tally.tokens, tally.truncated)
+        chunks = sum(len(each.chunks) for each in together)
+        yield Written(len(together), chunks, tally.tokens, tally.truncated, cuts.failures, cuts.passed)
 
 
 def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:
@@ -198,8 +211,10 @@ def _models(job: bytes) -> Models:
     return reopen(told.collection, told.manifest, settings)
 
 
-def _cutter(job: Job) -> Cutter:
-    return Cutter(_models(pickle.dumps(job)), job.manifest.chunk_tokens, job.manifest.overlap_tokens)
+@lru_cache(maxsize=1)
+def _cutter(job: bytes) -> Cutter:
+    told: Job = pickle.loads(job)
+    return Cutter(_models(job), told.manifest.chunk_tokens, told.manifest.overlap_tokens)
 
 
 def _guarded(table: pa.Table, work: Callable[[Any], Iterator[Any]]) -> Iterator[pa.Table]:

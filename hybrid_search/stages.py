@@ -8,17 +8,19 @@ loses when it is killed is no more than it was at work on.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
+from hybrid_search.corpus.bounded import Exceeded
 from hybrid_search.cutting import Cutter, cut_off
 from hybrid_search.encoders.halves import encode
 from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.protocols import CollectionWriter, Encoder, Head
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import payload_of
-from hybrid_search.types import Chunk, Document, LegName, Point, Vector, chunk_id_of
+from hybrid_search.types import Chunk, Document, Failure, LegName, Point, Vector, chunk_id_of
 
 BATCH_TOKENS = 8_192
 """Of a batch, which is encoded and written at once. Two are under way, and as much is encoded again after a kill."""
@@ -98,9 +100,28 @@ def changes(
             if old is not None and old.stamp == stamp:
                 tally.unchanged += 1
             else:
-                yield Change(document, stamp, cut(document), old)
+                chunks = cut_or_failed(document, cut, tally)
+                if chunks:
+                    yield Change(document, stamp, chunks, old)
         if len(some) < LOOKUP_DOCUMENTS:
             yield None
+
+
+def cut_or_failed(document: Document, cut: Cutter, tally: Tally) -> list[Chunk]:
+    """Cut a document, as plain text where its syntax takes too long, which is counted.
+
+    Where that takes too long as well it is a failure, and there are no chunks.
+    """
+    reason = ""
+    for markup in dict.fromkeys((document.markup, "plain")):
+        try:
+            return cut(replace(document, markup=markup))
+        except Exceeded as error:
+            reason = str(error)
+            if markup != "plain":
+                tally.passed_over("syntax that takes too long")
+    tally.fail(Failure(document.origin or document.doc_id, f"cannot be cut into chunks: {reason}"))
+    return []
 
 
 def batches(

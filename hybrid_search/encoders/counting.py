@@ -8,10 +8,11 @@ are cut in 1.4 s instead of 8, into the same chunks.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from hybrid_search.encoders.batching import readable
 from hybrid_search.encoders.tokens import counted
 
 if TYPE_CHECKING:
@@ -29,6 +30,25 @@ _BLANKS = re.compile("[ \\t\\n\\r]+")
 # Some of the signs that BERT reads by themselves, one by one, and what stands between them.
 _ALONE = "!-/:-@\\[-`{-~\u4e00-\u9fff"
 _PARTS = re.compile(f"[{_ALONE}]|[^{_ALONE}]+")
+
+
+class TokenCount(NamedTuple):
+    """How a model counts the tokens of a document, as a value that another process can take up.
+
+    Args:
+        tokenizer: as JSON, without truncation and padding.
+        prefix: what the model puts in front of documents.
+    """
+
+    tokenizer: str
+    prefix: str
+
+    def counter(self) -> Callable[[Sequence[str]], list[int]]:
+        """Give what counts the tokens of texts, as the model's `count_tokens` does."""
+        from tokenizers import Tokenizer
+
+        count = Counter(Tokenizer.from_str(self.tokenizer))
+        return lambda texts: count([self.prefix + readable(text) for text in texts])
 
 
 class Counter:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.batching import Places, Result, Room, in_batches, out_of_memory, readable
-from hybrid_search.encoders.counting import Counter
+from hybrid_search.encoders.counting import Counter, TokenCount
 from hybrid_search.encoders.devices import Device
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
@@ -86,6 +86,11 @@ class FileModel(ABC):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._lengths(self._documents(texts))
+
+    def token_count(self) -> TokenCount | None:
+        """How `count_tokens` counts, as a value; None where it has no tokenizer to count with."""
+        tokenizer = self.tokenizer()
+        return None if tokenizer is None else TokenCount(tokenizer.to_str(), self._card.document_prefix)
 
     def _documents(self, texts: Sequence[str]) -> list[str]:
         """What the model is given for documents: readable, with the card's prefix."""

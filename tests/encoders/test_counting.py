@@ -44,7 +44,21 @@ BLANKS = [
     "\ufeff",
 ]
 SIGNS = ["\0", "\ufffd", "e\u0301", "\u0301", "İ", "Σς", "漢字", "\U0001f469\u200d\U0001f467", "ﬁ", "½", "[SEP]", "["]
-WORDS = ["漢字仮名" * 30, "...!!!--", "(a+b)*c", "MASK]", "##ing", "don't", "unbelievably", "x" * 101, "y" * 99, "3.14", "a_b-c", "hello", "WORLD"]
+WORDS = [
+    "漢字仮名" * 30,
+    "...!!!--",
+    "(a+b)*c",
+    "MASK]",
+    "##ing",
+    "don't",
+    "unbelievably",
+    "x" * 101,
+    "y" * 99,
+    "3.14",
+    "a_b-c",
+    "hello",
+    "WORLD",
+]
 odd = st.sampled_from([*BLANKS, *SIGNS, *WORDS])
 texts = st.lists(odd | st.text(max_size=8), max_size=30).map("".join)
 
