@@ -17,18 +17,20 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hybrid_search import errors
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.corpus.readers import read
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter, searchable_texts
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
-from hybrid_search.intake import accepted, beginning, conflict
+from hybrid_search.intake import accepted, beginning, conflict, open_source
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
+from hybrid_search.rehearsal import known_ids
 from hybrid_search.removing import conclude
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
@@ -109,24 +111,23 @@ def index_on_ray(
         found = None if replace else store.manifest(collection)
         models = models_for(collection, found, asked, settings, on_download)
         cutting = opened.enter_context(closing(cutter(collection, models, found, chunk_tokens, overlap_tokens)))
-        total = count_documents(sources, globs=globs)
+        have = partial(known_ids, store, collection)
+        _, total, roots = open_source(sources, fields, globs, found, have)
         tally = Tally(collection, models.profile, models.reason, total, on_progress)
         tally.tell()
         first = _beginning(sources, fields, globs, tally, sample=found is None and models.measuring)
         if found is None:
             models = models.fitted(searchable_texts(first, cutting))
-        manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens)
+        manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)
         writer = store.writer(collection, manifest, replace=replace)
         try:
-            job = Job(
-                collection, writer.manifest, settings.model_dump(), fields, replace, str(Path.cwd()), uuid.uuid4().hex
-            )
+            job = Job(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
             left, wanted = _meet(job, find(sources, globs), ledger, writer, tally)
             done = _index(job, left, tally)
             if done < wanted:
                 why = f"{wanted - done} documents changed while they were read; run it again"
                 tally.fail(BrokeOff("the sources", why))
-            return conclude(store, writer, ledger, tally, prune=prune, replace=replace)
+            return conclude(store, writer, ledger, tally, prune=prune, replace=replace, roots=roots)
         finally:
             writer.close()
             store.close()
@@ -153,7 +154,7 @@ def _meet(
         if isinstance(found, Failure):
             tally.fail(found)
         else:
-            shards.append(Shard(found))
+            shards.append(Shard(job.roots.named(found)))
     skip: list[set[str]] = [set() for _ in shards]
     taken = [0] * len(shards)
     fields: dict[str, FieldType] = {}
@@ -166,6 +167,7 @@ def _meet(
                 tally.fail(failure)
             tally.failed += met.failed - len(met.failures)
             tally.repeated += met.repeated
+            tally.moved += met.moved
             fields.update(_wanted(met.fields, fields))
             continue
         for document in met:
@@ -215,6 +217,8 @@ def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
             tally.fail(failure)
         for kind, count in written.passed.items():
             tally.passed_over(kind, count)
+        for replaced in written.replaced:
+            tally.replace(replaced)
         done += written.documents + len(written.failures)
         tally.add(written.documents, written.chunks)
     return done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +20,7 @@ from hybrid_search.memory import Cap
 from hybrid_search.prefetch import JobThreads
 from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
-from hybrid_search.rehearsal import Remembered, rehearse, remembered
+from hybrid_search.rehearsal import Remembered, known_ids, rehearse, remembered
 from hybrid_search.removing import conclude
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
@@ -132,8 +133,9 @@ class Indexer:
         """
         cap = Cap(max_memory)
         check_workers(workers)
-        items, total = open_source(source, fields or FieldMap(), globs)
         found = None if self._replace else self._store.manifest(self.collection)
+        have = partial(known_ids, self._store, self.collection)
+        items, total, roots = open_source(source, fields or FieldMap(), globs, found, have)
         models = models_for(self.collection, found, self._asked, self._settings, on_download, self._models)
         cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
@@ -146,8 +148,9 @@ class Indexer:
                 models = models.fitted(searchable_texts(first, cut))
             if dry_run:
                 with remembered(self._store, self.collection, replace=self._replace) as there:
-                    return rehearse(documents, cut, found.stamp_base() if found else "", models.encoders, there, tally)
-            manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens)
+                    base = found.stamp_base() if found else ""
+                    return rehearse(documents, cut, base, models.encoders, there, tally, roots)
+            manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens, roots.prefixes)
             with (
                 closing(
                     self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
@@ -158,11 +161,11 @@ class Indexer:
                 known: stages.Known = writer if any(True for _ in writer.doc_ids()) else Remembered(None)
                 with JobThreads() as threads:
                     groups = threads.gathered(documents)
-                    changed = stages.changes(groups, cut, writer.manifest.stamp_base(), known, tally)
+                    changed = stages.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
                     batches = stages.batches(changed, cut, writer, cap.budget)
                     self._fill(batches, models, writer, tally, cap, workers, threads)
                     threads.require_complete()
-                return conclude(self._store, writer, ledger, tally, prune=prune, replace=self._replace)
+                return conclude(self._store, writer, ledger, tally, prune=prune, replace=self._replace, roots=roots)
 
     def _fill(
         self,

@@ -2,46 +2,81 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.fields import FieldMap, document_of
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.corpus.roots import Have, Roots, resolve
 from hybrid_search.errors import CorpusError, InvalidArgument
+from hybrid_search.manifest import Manifest
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
 from hybrid_search.types import Document, Failure, Place
 
+log = logging.getLogger(__name__)
+
 Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 """Files, folders, `-` for stdin, or documents."""
+
+
+def _none(_: Sequence[str]) -> int:
+    return 0
+
 
 SAMPLE_DOCUMENTS = 4_096
 SAMPLE_CHARACTERS = 16_000_000
 """Of a new collection's sources so much is read ahead, for BM25 to measure the mean length."""
 
 
+class Opened(NamedTuple):
+    """A source: its documents as they come, an estimate of how many, and where the collection's files come from."""
+
+    items: Iterable[Document | Failure]
+    total: int | None
+    roots: Roots
+
+
 def open_source(
-    source: Source, fields: FieldMap, globs: Sequence[str]
-) -> tuple[Iterable[Document | Failure], int | None]:
-    """The documents of a source as they come, and an estimate of how many.
+    source: Source, fields: FieldMap, globs: Sequence[str], found: Manifest | None = None, have: Have = _none
+) -> Opened:
+    """Open a source for a collection.
+
+    Args:
+        source: see there.
+        fields: which fields of a row are id, title and text.
+        globs: of a folder only the files that match one of these.
+        found: the collection's manifest; None for a new one.
+        have: told ids, how many of them the collection has.
 
     Raises:
         InvalidArgument: no source, or one document instead of several.
         CorpusError: a source is not there.
     """
+    known: Mapping[str, str] | None = {} if found is None else found.roots
     if isinstance(source, (Document, Mapping)):
         raise InvalidArgument("The source is one document; give a list, or any other iterable, of documents.")
     if isinstance(source, (str, Path)):
         source = [source]
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
-        return read(source, fields=fields, globs=globs), count_documents(source, globs=globs)
+        total = count_documents(source, globs=globs)
+        roots = resolve(source, known, have, globs)
+        if known is None:
+            log.warning(
+                "The collection was built before sources were remembered. Its documents keep their ids; from now on "
+                "they belong to: %s. Build it again (--replace) where two sources have shared ids.",
+                ", ".join(roots.prefixes),
+            )
+        return Opened(read(source, fields=fields, globs=globs, roots=roots), total, roots)
     rows = cast("Iterable[object]", source)
     total = len(rows) if isinstance(rows, Sized) else None
-    return (_as_document(row, place, fields) for place, row in enumerate(rows, 1)), total
+    documents = (_as_document(row, place, fields) for place, row in enumerate(rows, 1))
+    return Opened(documents, total, Roots(known or {}, {}))
 
 
 def _as_document(row: object, place: int, fields: FieldMap) -> Document | Failure:

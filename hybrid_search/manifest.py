@@ -176,6 +176,7 @@ class Manifest:
         stamped: the fingerprint that is in the documents' stamps, where legs have changed since; empty for its own.
         layout: whose payload keys stand beside ours, so that they can read the collection too; empty for nobody's.
         adopted: how somebody else laid out the collection, which is only read; None for one of ours.
+        roots: the folders that its files come from, as in `corpus.roots`; None where it was built before those.
     """
 
     profile: str
@@ -187,6 +188,7 @@ class Manifest:
     stamped: str = ""
     layout: str = ""
     adopted: Layout | None = None
+    roots: Mapping[str, str] | None = None
 
     def fingerprint(self) -> str:
         """A hash over everything that changes what is stored for a document."""
@@ -215,6 +217,8 @@ class Manifest:
     def to_dict(self) -> dict[str, Any]:
         """Without what earlier versions did not know, where it says nothing: they read it."""
         found = {**asdict(self), "legs": {leg: spec.to_dict() for leg, spec in self.legs.items()}}
+        if self.roots is None:
+            del found["roots"]
         return {key: value for key, value in found.items() if key not in ("layout", "adopted") or value}
 
     @classmethod

@@ -61,12 +61,13 @@ class Models(NamedTuple):
     reason: str = ""
     layout: str = ""
 
-    def manifest(self, chunk_tokens: int, overlap_tokens: int) -> Manifest:
+    def manifest(self, chunk_tokens: int, overlap_tokens: int, roots: Mapping[str, str] | None = None) -> Manifest:
         """What a new collection with them records. Hashes the models' files, once per file and machine."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         specs = named_for(self.layout, {leg: spec_of(encoder) for leg, encoder in self.encoders.items()})
         schema = LAID_OUT if self.layout else SCHEMA
-        return Manifest(self.profile, specs, chunk_tokens, overlap_tokens, now, schema, layout=self.layout)
+        sizes = (chunk_tokens, overlap_tokens)
+        return Manifest(self.profile, specs, *sizes, now, schema, layout=self.layout, roots=roots or {})
 
     @property
     def measuring(self) -> bool:

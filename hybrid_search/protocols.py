@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.types import DenseVector, LegName, ModelCard, Point, SparseVector, Vector
+from hybrid_search.types import DenseVector, LegName, ModelCard, Moved, Point, SparseVector, Vector
 from hybrid_search.where import Condition
 
 
@@ -91,11 +91,27 @@ class Reranker(Protocol):
         ...
 
 
+HEAD_FIELDS = ["doc_id", "stamp", "chunks", "origin"]
+"""Of the payload of a document's first chunk: all that a `Head` needs, and whose it is."""
+
+
 class Head(NamedTuple):
-    """What the store remembers of a document: its stamp (content and manifest in one hash) and its number of chunks."""
+    """What the store remembers of a document.
+
+    Args:
+        stamp: content and manifest in one hash.
+        chunks: how many it has.
+        origin: where it was read.
+    """
 
     stamp: str
     chunks: int
+    origin: str = ""
+
+    @classmethod
+    def of(cls, payload: Mapping[str, Any]) -> Head:
+        """What the payload of a document's first chunk says."""
+        return cls(payload["stamp"], payload["chunks"], payload.get("origin", ""))
 
 
 class CollectionInfo(NamedTuple):
@@ -201,6 +217,10 @@ class CollectionWriter(Protocol):
         ...
 
     def delete(self, chunk_ids: Iterable[str]) -> None: ...
+
+    def set_origins(self, moved: Sequence[Moved]) -> None:
+        """Let documents that are there stand elsewhere from now on; nothing else of them changes."""
+        ...
 
     def flush(self) -> None:
         """Make everything written so far durable, should the machine lose its power now. Readers see nothing of it."""

@@ -10,6 +10,7 @@ from itertools import islice
 from random import Random
 from time import perf_counter
 
+from hybrid_search.corpus.roots import Roots
 from hybrid_search.cutting import Cutter
 from hybrid_search.encoders.halves import encode
 from hybrid_search.errors import StoreError
@@ -44,7 +45,13 @@ class Remembered:
         if self.reader is None:
             return {}
         found = self.reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
-        return {payload["doc_id"]: Head(payload["stamp"], payload["chunks"]) for payload in found.values()}
+        return {payload["doc_id"]: Head.of(payload) for payload in found.values()}
+
+
+def known_ids(store: Store, collection: str, doc_ids: Sequence[str]) -> int:
+    """How many of these ids a collection has, as far as readers see."""
+    with remembered(store, collection, replace=False) as there:
+        return len(there.heads(doc_ids))
 
 
 def rehearse(
@@ -54,6 +61,7 @@ def rehearse(
     encoders: Mapping[LegName, Encoder],
     known: Remembered,
     tally: Tally,
+    roots: Roots,
 ) -> IndexReport:
     """Read and cut everything, write nothing, and encode only a sample of the chunks, to judge the others by.
 
@@ -62,8 +70,11 @@ def rehearse(
     sample: list[Part] = []
     random, tokens = Random(0), 0
     with JobThreads() as threads:
-        for change in changes(threads.gathered(documents), cut, base, known, tally):
+        for change in changes(threads.gathered(documents), cut, base, known, tally, roots):
             if change is None:
+                continue
+            if isinstance(change, list):
+                tally.moved += len(change)
                 continue
             for part in parts_of(change, cut):
                 place = tally.chunks if len(sample) < SAMPLE_CHUNKS else random.randrange(tally.chunks + 1)

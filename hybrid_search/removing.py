@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace as with_values
 from pathlib import Path
 
 from hybrid_search.corpus.ledger import Ledger
+from hybrid_search.corpus.roots import Roots
 from hybrid_search.cutting import batched
 from hybrid_search.errors import CollectionNotFound, CorpusError
 from hybrid_search.prefetch import LOOKUP_DOCUMENTS
@@ -61,12 +63,20 @@ def removed(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
 
 
 def conclude(
-    store: Store, writer: CollectionWriter, ledger: Ledger, tally: Tally, *, prune: bool, replace: bool
+    store: Store,
+    writer: CollectionWriter,
+    ledger: Ledger,
+    tally: Tally,
+    *,
+    prune: bool,
+    replace: bool,
+    roots: Roots | None = None,
 ) -> IndexReport:
     """Bring an index job, all of whose sources have come to their end, to its own: prune, publish, report.
 
     With `prune` the documents that are not in the ledger are removed, but only where none failed. A replacement that an
-    earlier run began may hold what the sources have lost since: of that it is pruned in any case.
+    earlier run began may hold what the sources have lost since: of that it is pruned in any case. From then on the
+    collection remembers `roots`, if given.
 
     Raises:
         CorpusError: a source broke off, and what it still gave was to replace a collection that is there.
@@ -79,6 +89,7 @@ def conclude(
     if (prune and not tally.failed) or (replace and writer.resumed):
         gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
         tally.removed += removed(writer, gone)
-    writer.publish()
+    new = roots is not None and roots.prefixes != (writer.manifest.roots or {})
+    writer.publish(with_values(writer.manifest, roots=roots.prefixes) if roots and new else None)
     tally.saved = tally.documents + tally.unchanged
     return tally.report(bytes_on_disk=writer.info().bytes_on_disk)

@@ -10,7 +10,7 @@ from threading import RLock
 from time import perf_counter
 from typing import Any
 
-from hybrid_search.types import BrokeOff, Failure
+from hybrid_search.types import BrokeOff, Failure, Replaced
 
 KEPT_FAILURES = 1_000
 """So many are listed; the rest is only counted, so that a hopeless file does not fill the memory."""
@@ -94,6 +94,9 @@ class IndexReport:
         tokens: that were encoded; words where no model has tokens.
         estimate: of a dry run: what the job would take.
         passed_over: by kind, what of the sources was not indexed, or not as what it is, and is no failure.
+        moved: unchanged documents that stand at another origin now.
+        replaced: documents that took the place of others with their ids, which stood elsewhere; the first 1,000 are in
+            `replacements`.
     """
 
     collection: str
@@ -113,6 +116,9 @@ class IndexReport:
     tokens: int = 0
     estimate: Estimate | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    moved: int = 0
+    replaced: int = 0
+    replacements: tuple[Replaced, ...] = ()
 
 
 @dataclass(slots=True)
@@ -169,6 +175,9 @@ class Tally:
     broke_off: BrokeOff | None = None
     truncated: dict[str, int] = field(default_factory=dict)
     passed: dict[str, int] = field(default_factory=dict)
+    moved: int = 0
+    replaced: int = 0
+    replacements: list[Replaced] = field(default_factory=list)
     started: float = field(default_factory=perf_counter)
     tokens: int = 0
     saved: int = 0
@@ -191,6 +200,13 @@ class Tally:
     def passed_over(self, kind: str, count: int = 1) -> None:
         """Count what of the sources is not indexed, or not as what it is, and is no failure."""
         self.passed[kind] = self.passed.get(kind, 0) + count
+
+    def replace(self, replaced: Replaced | None) -> None:
+        """Count a document that took the place of another one with its id."""
+        if replaced is not None:
+            self.replaced += 1
+            if len(self.replacements) < KEPT_FAILURES:
+                self.replacements.append(replaced)
 
     def add(self, documents: int, chunks: int) -> None:
         """Count what has been written, and tell."""
@@ -259,5 +275,8 @@ class Tally:
             perf_counter() - self.started,
             tokens=self.tokens,
             passed_over=dict(self.passed),
+            moved=self.moved,
+            replaced=self.replaced,
+            replacements=tuple(self.replacements),
             **more,
         )

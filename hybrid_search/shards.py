@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import read_file
+from hybrid_search.corpus.roots import Roots
 from hybrid_search.corpus.walk import FoundFile
 from hybrid_search.cutting import Cutter, batched
 from hybrid_search.errors import CorpusError, HybridSearchError
@@ -24,10 +23,20 @@ from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionWriter
 from hybrid_search.report import Tally
 from hybrid_search.settings import Settings
-from hybrid_search.stages import Budget, Change, batches, cut_or_failed, encode_batch, stamp_of, write
+from hybrid_search.stages import (
+    Budget,
+    Change,
+    batches,
+    cut_or_failed,
+    encode_batch,
+    is_elsewhere,
+    replacement,
+    stamp_of,
+    write,
+)
 from hybrid_search.store.schema import FieldType, new_fields
 from hybrid_search.store.transport import Line, Patience
-from hybrid_search.types import Document, Failure, LegName, Point
+from hybrid_search.types import Document, Failure, LegName, Moved, Point, Replaced
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +56,7 @@ class Job(NamedTuple):
         settings: as a dict: their class may be made at run time.
         fields: which fields of a row are id, title and text.
         replace: whether the version is a replacement.
-        folder: where relative paths were written.
+        roots: of the collection's files.
         run: of this run alone, so that a worker that outlives it opens the next one's version anew.
     """
 
@@ -56,7 +65,7 @@ class Job(NamedTuple):
     settings: dict[str, Any]
     fields: FieldMap
     replace: bool
-    folder: str
+    roots: Roots
     run: str
 
 
@@ -77,11 +86,12 @@ class Met(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is left of a shard at the end of the first pass: what failed, what stood twice, and what to index."""
+    """What a shard told by the end of the first pass: what failed, stood twice or moved, and which fields there are."""
 
     failed: int
     failures: list[Failure]
     repeated: int
+    moved: int
     fields: dict[str, FieldType]
 
 
@@ -102,6 +112,7 @@ class Written(NamedTuple):
     truncated: dict[LegName, int]
     failures: list[Failure]
     passed: dict[str, int]
+    replaced: list[Replaced]
 
 
 class Fault(NamedTuple):
@@ -120,16 +131,20 @@ def _meet_shard(shard: Shard, job: Job) -> Iterator[Any]:
     tally = Tally(job.collection, "", "", None, None)
     writer, base = _writer(job), job.manifest.stamp_base()
     fields: dict[str, FieldType] = {}
+    moved: list[Moved] = []
     for some in batched(_documents(shard, job, tally), LOOKUP_DOCUMENTS):
         heads = writer.heads([document.doc_id for document in some])
         met = []
         for document in some:
             old, stamp = heads.get(document.doc_id), stamp_of(document, base)
             unchanged = old is not None and old.stamp == stamp
+            if old is not None and unchanged and is_elsewhere(document, old):
+                moved.append(Moved(document.doc_id, old.chunks, document.origin))
             met.append(Met(document.doc_id, document.content_hash(), document.origin or document.doc_id, unchanged))
             fields.update(new_fields([Point(document.doc_id, {}, {"metadata": document.metadata})], fields))
         yield met
-    yield Seen(tally.failed, tally.failures, tally.repeated, fields)
+    writer.set_origins(moved)
+    yield Seen(tally.failed, tally.failures, tally.repeated, len(moved), fields)
 
 
 def cut(table: pa.Table, job: Job) -> Iterator[pa.Table]:
@@ -167,10 +182,11 @@ class Encoding:
         known = [each._replace(old=heads.get(each.document.doc_id)) for each in together]
         # What has its stamp already was written by an earlier attempt of Ray's.
         wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
+        replaced = [other for each in wanted if (other := replacement(each.document, each.old, job.roots))]
         for batch in batches(wanted, cutter, writer, Budget()):
             write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
         chunks = sum(len(each.chunks) for each in together)
-        yield Written(len(together), chunks, tally.tokens, tally.truncated, cuts.failures, cuts.passed)
+        yield Written(len(together), chunks, tally.tokens, tally.truncated, cuts.failures, cuts.passed, replaced)
 
 
 def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:
@@ -179,8 +195,6 @@ def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:
     Raises:
         CorpusError: the file is not there on this machine.
     """
-    with suppress(OSError):
-        os.chdir(job.folder)  # where relative paths were written
     if not shard.file.path.exists():
         raise CorpusError(f"A worker on {platform.node()} finds no file {shard.file.path}. {CANNOT_SEE}")
     with Ledger() as ledger:

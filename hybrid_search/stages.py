@@ -14,13 +14,25 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from hybrid_search.corpus.bounded import Exceeded
+from hybrid_search.corpus.roots import NO_ROOTS, Roots
 from hybrid_search.cutting import Cutter, cut_off
 from hybrid_search.encoders.halves import encode
 from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.protocols import CollectionWriter, Encoder, Head
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import payload_of
-from hybrid_search.types import Chunk, Document, Failure, LegName, Point, Vector, chunk_id_of
+from hybrid_search.types import (
+    Chunk,
+    Document,
+    Failure,
+    LegName,
+    Moved,
+    Point,
+    Replaced,
+    Vector,
+    chunk_id_of,
+    is_same_place,
+)
 
 BATCH_TOKENS = 8_192
 """Of a batch, which is encoded and written at once. Two are under way, and as much is encoded again after a kill."""
@@ -28,6 +40,9 @@ BATCH_TOKENS = 8_192
 BATCH_CHUNKS = 1_024
 BEGUN = ""
 """The stamp of a document's head while its chunks are not all there yet; no content has it."""
+
+IN_MEMORY = "item "
+"""Before the number of a document that was given as a dict: it has no origin."""
 
 _PARTIAL_S = 1.0
 
@@ -50,10 +65,17 @@ class Part(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What is encoded and written at once; `gone` are chunks of older versions, to be removed before."""
+    """What is encoded and written at once.
+
+    Args:
+        parts: chunks on their way.
+        gone: chunks of older versions, to be removed before.
+        moved: documents that stand elsewhere now.
+    """
 
     parts: list[Part]
     gone: list[str]
+    moved: Sequence[Moved] = ()
 
 
 class Encoded(NamedTuple):
@@ -90,21 +112,43 @@ class Known(Protocol):
 
 
 def changes(
-    groups: Iterable[list[Document]], cut: Cutter, base: str, known: Known, tally: Tally
-) -> Iterator[Change | None]:
-    """The documents that are new or have changed; the others are counted. None where no more are there just now."""
+    groups: Iterable[list[Document]], cut: Cutter, base: str, known: Known, tally: Tally, roots: Roots = NO_ROOTS
+) -> Iterator[Change | list[Moved] | None]:
+    """The documents that are new or have changed, and those that have moved; the others are counted.
+
+    None where no more are there just now.
+    """
     for some in groups:
+        moved: list[Moved] = []
         heads = known.heads([document.doc_id for document in some]) if some else {}
         for document in some:
             stamp, old = stamp_of(document, base), heads.get(document.doc_id)
             if old is not None and old.stamp == stamp:
                 tally.unchanged += 1
-            else:
-                chunks = cut_or_failed(document, cut, tally)
-                if chunks:
-                    yield Change(document, stamp, chunks, old)
+                if is_elsewhere(document, old):
+                    moved.append(Moved(document.doc_id, old.chunks, document.origin))
+                continue
+            chunks = cut_or_failed(document, cut, tally)
+            if chunks:
+                tally.replace(replacement(document, old, roots))
+                yield Change(document, stamp, chunks, old)
+        if moved:
+            yield moved
         if len(some) < LOOKUP_DOCUMENTS:
             yield None
+
+
+def is_elsewhere(document: Document, old: Head) -> bool:
+    """Whether an unchanged document stands at another origin now; those made in memory stand nowhere."""
+    return document.origin not in ("", old.origin) and not document.origin.startswith(IN_MEMORY)
+
+
+def replacement(document: Document, old: Head | None, roots: Roots) -> Replaced | None:
+    """What a document replaces that is not an older version of itself: it has its id, and was read elsewhere."""
+    if old is None or not old.origin or not document.origin or document.origin.startswith(IN_MEMORY):
+        return None
+    before = roots.origin_now(old.origin)
+    return None if is_same_place(before, document.origin) else Replaced(document.doc_id, before, document.origin)
 
 
 def cut_or_failed(document: Document, cut: Cutter, tally: Tally) -> list[Chunk]:
@@ -125,7 +169,7 @@ def cut_or_failed(document: Document, cut: Cutter, tally: Tally) -> list[Chunk]:
 
 
 def batches(
-    changed: Iterable[Change | None], cut: Cutter, writer: CollectionWriter, budget: Budget
+    changed: Iterable[Change | list[Moved] | None], cut: Cutter, writer: CollectionWriter, budget: Budget
 ) -> Generator[Batch, None, None]:
     """What is written at once: whole documents, the head of each last; or a part of a document too long for that.
 
@@ -136,6 +180,9 @@ def batches(
     """
     batch, tokens, begun = Batch([], []), 0, monotonic()
     for change in changed:
+        if isinstance(change, list):
+            yield Batch([], [], change)
+            continue
         if change is None:
             if batch.parts and monotonic() - begun >= _PARTIAL_S:
                 yield batch
@@ -169,6 +216,8 @@ def encoded(
 
 def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens: int) -> Encoded:
     """The vectors of one batch."""
+    if not batch.parts:
+        return Encoded(batch, {}, {})
     texts = [part.chunk.searchable for part in batch.parts]
     counted = [part.chunk.searchable for part in batch.parts if part.payload.get("stamp") != BEGUN]
     return Encoded(batch, encode(encoders, texts), cut_off(encoders, chunk_tokens, counted))
@@ -177,7 +226,10 @@ def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens
 def write(ready: Encoded, writer: CollectionWriter, tally: Tally) -> None:
     """Write one batch, and count it."""
     writer.delete(ready.batch.gone)
-    writer.upsert(ready.points())
+    writer.set_origins(ready.batch.moved)
+    tally.moved += len(ready.batch.moved)
+    if ready.batch.parts:
+        writer.upsert(ready.points())
     counted = [part for part in ready.batch.parts if part.payload.get("stamp") != BEGUN]
     tally.cut_off(ready.truncated)
     tally.tokens += sum(part.tokens for part in ready.batch.parts)

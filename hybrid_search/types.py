@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -94,6 +95,38 @@ class BrokeOff(Failure):
     """A source that ended early: nobody can say how many of its documents are missing."""
 
     __slots__ = ()
+
+
+class Moved(NamedTuple):
+    """A document that is there unchanged, with so many chunks, and stands at another origin now."""
+
+    doc_id: str
+    chunks: int
+    origin: str
+
+    def chunk_ids(self) -> list[str]:
+        return [chunk_id_of(self.doc_id, number) for number in range(self.chunks)]
+
+
+class Replaced(NamedTuple):
+    """A document that took the place of another one with its id, which stood elsewhere."""
+
+    doc_id: str
+    before: str
+    now: str
+
+
+def is_same_place(before: str, now: str) -> bool:
+    """Whether two origins name one file, on whatever line; earlier versions kept them as they were written.
+
+    >>> is_same_place("notes/a.md", "/home/me/notes/a.md:7"), is_same_place("/tmp/a.md", "/home/me/a.md")
+    (True, False)
+    """
+    before, now = (_LINE.sub("", origin).replace("\\", "/") for origin in (before, now))
+    return before == now or now.endswith("/" + before.removeprefix("./"))
+
+
+_LINE = re.compile(r":\d+\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,11 @@ class Collections:
         self._fields[self._real(name)][asked.field_name] = models.PayloadSchemaType(asked.field_schema).value
         return done()
 
+    def change_points(self, name: str, body: Any) -> Any:
+        asked = [models.SetPayloadOperation.model_validate(each) for each in body["operations"]]
+        self._client.batch_update_points(name, asked)
+        return [done() for _ in asked]
+
     def create_vector(self, name: str, vector: str, body: Any) -> Any:
         return self._client.create_vector_name(name, vector, NAME_CONFIG.validate_python(body))
 
@@ -155,6 +160,7 @@ ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("POST", f"{NAME}/points/query/batch", Collections.query),
     ("POST", f"{NAME}/points/delete", Collections.delete_points),
     ("PUT", f"{NAME}/points/vectors", Collections.set_vectors),
+    ("POST", f"{NAME}/points/batch", Collections.change_points),
 ]
 
 

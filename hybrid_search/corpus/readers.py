@@ -13,6 +13,7 @@ from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Unde
 from hybrid_search.corpus.documents import NEEDS, Converter, read_document
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.jsonl import count_json, count_lines, read_json, read_jsonl
+from hybrid_search.corpus.roots import Roots
 from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
 from hybrid_search.corpus.text import read_text
 from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
@@ -31,6 +32,7 @@ def read(
     fields: FieldMap = _DEFAULT_FIELDS,
     globs: Sequence[str] = (),
     stdin: IO[bytes] | None = None,
+    roots: Roots | None = None,
 ) -> Iterator[Document | Failure]:
     """Stream the documents of files and folders; what cannot become one comes as a Failure in its place.
 
@@ -46,6 +48,8 @@ def read(
         fields: which fields of a record are id, text and title.
         globs: with the meaning of .gitignore lines; only files of folders that match are read, whatever their suffix.
         stdin: stands for `-`; None for the process's own.
+        roots: of the collection that the documents are for, which name its files; None for names relative to the
+            sources.
 
     Raises:
         InvalidArgument: no source, stdin twice, a bad glob. At once, before anything is read.
@@ -54,7 +58,7 @@ def read(
     """
     check_sources(sources)
     glob_spec(globs)
-    return _documents(list(sources), fields, globs, stdin)
+    return _documents(list(sources), fields, globs, stdin, roots)
 
 
 def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ()) -> int | None:
@@ -69,7 +73,7 @@ def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ())
 
 
 def _documents(
-    sources: list[str | Path], fields: FieldMap, globs: Sequence[str], stdin: IO[bytes] | None
+    sources: list[str | Path], fields: FieldMap, globs: Sequence[str], stdin: IO[bytes] | None, roots: Roots | None
 ) -> Iterator[Document | Failure]:
     with Converter() as convert:
         for found in find(sources, globs):
@@ -78,7 +82,7 @@ def _documents(
             elif found.origin == STDIN:
                 yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)
             else:
-                yield from _one_ahead(_read(found, fields, convert))
+                yield from _one_ahead(_read(roots.named(found) if roots else found, fields, convert))
 
 
 def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[Document | Failure]:

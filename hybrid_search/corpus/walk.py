@@ -29,11 +29,13 @@ class FoundFile(NamedTuple):
         path: what is opened.
         origin: the path as the user would write it.
         name: the id of the document, or the front of made-up ids: posix, relative to the source.
+        folder: the source that it was found in; empty for one that was named itself.
     """
 
     path: Path
     origin: str
     name: str
+    folder: str = ""
 
 
 def check_sources(sources: Sequence[str | Path]) -> None:
@@ -100,6 +102,12 @@ def find(sources: Sequence[str | Path], globs: Sequence[str] = ()) -> Iterator[F
             yield Failure(printable(source), f"no file to read in this folder; looked for {wanted}")
 
 
+def real_path(path: str | Path) -> Path:
+    """The one absolute path of a file or folder: links to folders on the way are followed, one to a file is not."""
+    path = Path(path)
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
 def printable(path: str) -> str:
     """The path as text that can be encoded: bytes of a name that are no UTF-8 are shown as `\\xNN`."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -143,7 +151,7 @@ class _Walk:
                 and self._wanted(name)
                 and (_is_file(entry) or not Path(entry.path).exists())
             ):
-                yield FoundFile(Path(entry.path), printable(entry.path), printable(name))
+                yield FoundFile(Path(entry.path), printable(entry.path), printable(name), self.source)
 
     def _wanted(self, name: str) -> bool:
         if self.globs is not None:

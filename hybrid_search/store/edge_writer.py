@@ -22,13 +22,13 @@ from filelock import FileLock
 
 from hybrid_search.errors import ManifestMismatch, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.protocols import CollectionInfo, Head
+from hybrid_search.protocols import HEAD_FIELDS, CollectionInfo, Head
 from hybrid_search.store import generations
 from hybrid_search.store.names import write_names
 from hybrid_search.store.records import Record, going_on, read_record, same_building, settled, unfinished
 from hybrid_search.store.schema import being_built, check_points, check_vectors, is_present, new_fields
 from hybrid_search.store.shard import Shard
-from hybrid_search.types import Point, Vector, chunk_id_of, point_id_of
+from hybrid_search.types import Moved, Point, Vector, chunk_id_of, point_id_of
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +78,8 @@ class EdgeWriter:
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
         ids = [point_id_of(chunk_id_of(doc_id, 0)) for doc_id in doc_ids]
         with self._turn:
-            found = self._shard.retrieve(ids, ["doc_id", "stamp", "chunks"])
-        return {p["doc_id"]: Head(p["stamp"], p["chunks"]) for p in found.values()}
+            found = self._shard.retrieve(ids, HEAD_FIELDS)
+        return {payload["doc_id"]: Head.of(payload) for payload in found.values()}
 
     def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
         with self._turn:
@@ -110,6 +110,13 @@ class EdgeWriter:
         if ids:
             self._mark_changed()
             self._shard.delete(ids)
+
+    def set_origins(self, moved: Sequence[Moved]) -> None:
+        if moved:
+            self._mark_changed()
+        for document in moved:
+            ids = [point_id_of(chunk_id) for chunk_id in document.chunk_ids()]
+            self._shard.set_payload(ids, {"origin": document.origin})
 
     def flush(self) -> None:
         self._shard.flush()

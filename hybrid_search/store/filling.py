@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid_search.errors import ManifestMismatch, StoreError, StoreUnavailable
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.protocols import CollectionInfo, Head
+from hybrid_search.protocols import HEAD_FIELDS, CollectionInfo, Head
 from hybrid_search.store.layouts import widened
 from hybrid_search.store.schema import (
     FIXED_FIELDS,
@@ -32,7 +32,7 @@ from hybrid_search.store.served import (
     to_client,
 )
 from hybrid_search.store.transport import Line
-from hybrid_search.types import Point, Vector, chunk_id_of, point_id_of
+from hybrid_search.types import Moved, Point, Vector, chunk_id_of, point_id_of
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -85,8 +85,8 @@ class ServerWriter:
 
     def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
         wanted = [chunk_id_of(doc_id, 0) for doc_id in doc_ids]
-        found = self._line.ask(lambda client: retrieved(client, self._real, wanted, ["doc_id", "stamp", "chunks"]))
-        return {p["doc_id"]: Head(p["stamp"], p["chunks"]) for p in found.values()}
+        found = self._line.ask(lambda client: retrieved(client, self._real, wanted, HEAD_FIELDS))
+        return {payload["doc_id"]: Head.of(payload) for payload in found.values()}
 
     def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
         found = self._line.ask(lambda client: retrieved(client, self._real, chunk_ids, ["stamp"]))
@@ -118,6 +118,16 @@ class ServerWriter:
         if ids:
             self._line.ask(lambda client: client.delete(self._real, models.PointIdsList(points=ids), wait=True))
 
+    def set_origins(self, moved: Sequence[Moved]) -> None:
+        from qdrant_client import models
+
+        changes: list[Any] = []
+        for document in moved:
+            points: list[Any] = [str(point_id_of(chunk_id)) for chunk_id in document.chunk_ids()]
+            payload = models.SetPayload(payload={"origin": document.origin}, points=points)
+            changes.append(models.SetPayloadOperation(set_payload=payload))
+        self._in_batches(lambda client, some: client.batch_update_points(self._real, some, wait=True), changes)
+
     def flush(self) -> None:
         """Nothing to do: what is acknowledged is in the server's log."""
 
@@ -125,7 +135,8 @@ class ServerWriter:
         from qdrant_client import models
 
         if manifest is not None and manifest != self.manifest:
-            self.relabel(manifest)
+            write_manifest(self._line, self._real, manifest)
+            self.manifest = manifest
         if self._live == self._real:
             return
         create = models.CreateAliasOperation(

@@ -168,6 +168,12 @@ class Shard:
             records = [q.PointVectors(point, {name: _to_engine(vector)}) for point, vector in vectors.items()]
         self._update(q.UpdateOperation.update_vectors(records))
 
+    def set_payload(self, ids: Sequence[UUID], payload: Mapping[str, Any]) -> None:
+        """Put some keys over those of the payloads of points, all of which must be there."""
+        import qdrant_edge as q
+
+        self._update(q.UpdateOperation.set_payload(list(ids), dict(payload)))
+
     def delete(self, ids: Sequence[UUID]) -> None:
         import qdrant_edge as q
 

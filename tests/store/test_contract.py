@@ -11,7 +11,7 @@ import pytest
 from hybrid_search.errors import CollectionNotFound, InvalidArgument, ManifestMismatch, StoreError
 from hybrid_search.protocols import Head
 from hybrid_search.store.edge import EdgeStore
-from hybrid_search.types import SparseVector
+from hybrid_search.types import Moved, SparseVector
 from tests.store.conftest import in_memory
 from tests.store.store_points import DIM, build, found, manifest_of, point, points, random_sparse
 
@@ -180,10 +180,34 @@ def test_an_empty_collection_can_be_published_and_searched(store, name):
 def test_heads_and_doc_ids_know_complete_documents_only(store, name):
     writer = store.writer(name, manifest_of())
     writer.upsert([point("whole", 1), point("whole", chunks=2, stamp="s1"), point("half", 1), point("other")])
-    assert writer.heads(["whole", "half", "missing", "other"]) == {"whole": Head("s1", 2), "other": Head("stamp", 1)}
+    assert writer.heads(["whole", "half", "missing", "other"]) == {
+        "whole": Head("s1", 2, "whole.txt"),
+        "other": Head("stamp", 1, "other.txt"),
+    }
     assert sorted(writer.doc_ids()) == ["other", "whole"]
     assert (writer.info().documents, writer.info().points) == (2, 4)
     writer.close()
+
+
+def test_documents_can_stand_elsewhere_from_now_on(store, name):
+    build(store, name, [point("long", 1), point("long", chunks=2), *points(300)])
+    before = store.reader(name)
+    vectors = {leg: before.vectors(leg, ["long#0", "long#1", "d7#0"]) for leg in before.manifest.legs}
+    writer = store.writer(name, manifest_of())
+    writer.set_origins(
+        [Moved("long", 2, "/new/long.txt"), *(Moved(f"d{n}", 1, f"/new/d{n}.txt:3") for n in range(300))]
+    )
+    assert writer.heads(["long"]) == {"long": Head("stamp", 2, "/new/long.txt")}
+    writer.publish()
+    writer.close()
+    after = store.reader(name)
+    found = after.payloads(["long#0", "long#1", "d7#0", "d299#0"])
+    assert [found[key].pop("origin") for key in found] == ["/new/long.txt"] * 2 + ["/new/d7.txt:3", "/new/d299.txt:3"]
+    for payload in before.payloads(list(found)).values():
+        payload.pop("origin")
+        assert found[payload["chunk_id"]] == payload
+    for leg, some in vectors.items():
+        assert str(after.vectors(leg, list(some))) == str(some)
 
 
 def test_doc_ids_go_on_beyond_one_page(store, name):
@@ -199,7 +223,7 @@ def test_upserting_twice_is_the_same_as_once(store, name):
         writer.upsert(points(4, stamp=stamp))
     writer.publish()
     assert writer.info().points == 4
-    assert writer.heads(["d1"]) == {"d1": Head("new", 1)}
+    assert writer.heads(["d1"]) == {"d1": Head("new", 1, "d1.txt")}
     writer.close()
     reader = store.reader(name)
     assert len(reader.retrieve([("dense", np.ones(DIM, np.float32))], 100)[0]) == 4
@@ -494,7 +518,7 @@ def test_any_string_can_be_a_doc_id(store, name):
     assert found(reader) == chunk_ids
     assert {c: p["doc_id"] for c, p in reader.payloads(list(chunk_ids)).items()} == {c: c[:-2] for c in chunk_ids}
     writer = store.writer(name, manifest_of())
-    assert writer.heads(doc_ids) == dict.fromkeys(doc_ids, Head("stamp", 2))
+    assert writer.heads(doc_ids) == {doc_id: Head("stamp", 2, f"{doc_id}.txt") for doc_id in doc_ids}
     assert sorted(writer.doc_ids()) == sorted(doc_ids)
     writer.close()
 
