@@ -107,6 +107,7 @@ class Passage(NamedTuple):
         score: after fusion.
         highlight: what of it matches, in offsets of `text`; None where that was not asked for.
         metadata: what it has beyond its document's: the page it begins on, the headings above it.
+        line: of the file on which it begins, from 1; 0 where that is not known.
     """
 
     chunk_id: str
@@ -116,9 +117,12 @@ class Passage(NamedTuple):
     score: float
     highlight: Highlight | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
+    line: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"chunk_id": self.chunk_id, "start": self.start, "end": self.end, "text": self.text}
+        if self.line:
+            shown["line"] = self.line
         if self.metadata:
             shown["metadata"] = dict(self.metadata)
         if self.highlight is None:
@@ -157,6 +161,11 @@ class DocumentHit:
     matched_terms: tuple[MatchedTerm, ...] | None = None
     folded: tuple[str, ...] = ()
 
+    def location(self, passage: Passage | None = None) -> str:
+        """Where a passage, or the best one, begins: `path:line`, or the origin where its line is not known."""
+        line = (passage or self.passages[0]).line
+        return f"{self.origin}:{line}" if line and self.origin else self.origin
+
     def place(self, passage: Passage) -> str:
         """Where in the document a passage of it begins, in words: `page 3`, or the headings below the title.
 
@@ -171,7 +180,7 @@ class DocumentHit:
         return " · ".join(words for words in shown.values() if words)
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `search --format json` prints for a hit."""
+        """The object that `search --format json` prints for a hit; its origin is where its best chunk begins."""
         return {
             "rank": self.rank,
             "doc_id": self.doc_id,
@@ -183,7 +192,7 @@ class DocumentHit:
                 leg: None if hit is None else {"rank": hit.rank, "score": hit.score} for leg, hit in self.legs.items()
             },
             "rerank_score": self.rerank_score,
-            "origin": self.origin,
+            "origin": self.location(),
             **({} if self.fused_rank is None else {"fused_rank": self.fused_rank}),
             **({} if self.matched_terms is None else {"matched_terms": [t.to_dict() for t in self.matched_terms]}),
             **({"folded": list(self.folded)} if self.folded else {}),

@@ -57,6 +57,7 @@ class Document:
         markup: `markdown` lets the chunker cut at headings and blocks, `code:python` at the syntax of Python, and so
             on; any other is plain text.
         places: parts of the text with metadata of their own, in order; chunks get that of the place they begin in.
+        line: of the file at `origin`, from 1, on which the text begins; 0 where its lines are not those of a file.
     """
 
     doc_id: str
@@ -66,6 +67,7 @@ class Document:
     origin: str = ""
     markup: str = "plain"
     places: tuple[Place, ...] = ()
+    line: int = 0
 
     def metadata_at(self, offset: int) -> Mapping[str, Any]:
         """What holds at an offset of the text: the metadata of the place it is in, empty before the first."""
@@ -134,6 +136,7 @@ class Chunk:
     """A span of a document: `document.text[start:end] == text`; numbers count from 0 inside the document.
 
     Its metadata is that of the place where it begins; what the document itself says under the same name comes first.
+    `line` is that of the file, from 1, on which the first sign of it stands; 0 where that is not known.
     """
 
     doc_id: str
@@ -143,6 +146,7 @@ class Chunk:
     end: int
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    line: int = 0
 
     @property
     def chunk_id(self) -> str:

@@ -116,10 +116,15 @@ def chunk(
 
 def _chunks(document: Document, spans: Sequence[tuple[int, int]], title: str) -> list[Chunk]:
     chunks = []
+    line, counted = document.line, 0
     for number, (start, end) in enumerate(spans):
         text = document.text[start:end]
         begins = start + len(text) - len(text.lstrip())
-        chunks.append(Chunk(document.doc_id, number, text, start, end, title, document.metadata_at(begins)))
+        if document.line:
+            # Where chunks overlap, the next one may begin before the first sign of this one.
+            line += document.text.count("\n", counted, begins) - document.text.count("\n", begins, counted)
+            counted = begins
+        chunks.append(Chunk(document.doc_id, number, text, start, end, title, document.metadata_at(begins), line))
     return chunks
 
 

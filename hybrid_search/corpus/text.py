@@ -36,7 +36,7 @@ def read_text(data: bytes, *, origin: str, name: str) -> Document | Failure:
         if not text.strip():
             return Failure(origin, "no text: the file holds only white space")
         markup = CODE_MARKUP.get(suffix, "plain")
-        return Document(doc_id=name, text=text, metadata=metadata, origin=origin, markup=markup)
+        return Document(doc_id=name, text=text, metadata=metadata, origin=origin, markup=markup, line=1)
     front, text = front_matter(text)
     title = str(front.pop("title", "")).strip() or first_heading(text)
     if not text.strip():

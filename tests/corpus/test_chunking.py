@@ -303,3 +303,21 @@ def test_with_a_real_tokenizer(minilm):
         chunks = chunk(document, size_tokens=128, overlap_tokens=overlap, count_tokens=minilm)
         check(document, chunks, 128, minilm)
         assert sum(minilm([found.searchable for found in chunks])) / len(chunks) > 100
+
+
+@pytest.mark.parametrize("overlap", [0, 12])
+@pytest.mark.parametrize("markup", ["plain", "markdown", "code:python"])
+def test_a_chunk_knows_the_line_of_its_first_sign(markup, overlap):
+    text = "\n\n".join(f"def stone_{n}():\n    return {n}" for n in range(90)) + "\n"
+    document = Document("d", text, markup=markup, line=5)
+    chunks = chunk(document, size_tokens=40, overlap_tokens=overlap, count_tokens=words)
+    lines = text.split("\n")
+    assert len(chunks) > 5
+    for each in chunks:
+        first = each.text.lstrip().split("\n")[0]
+        assert first in lines[each.line - 5]
+
+
+def test_a_document_that_is_no_file_has_no_lines():
+    chunks = chunk(Document("d", "a\nb " * 300), size_tokens=40, overlap_tokens=0, count_tokens=words)
+    assert {each.line for each in chunks} == {0}

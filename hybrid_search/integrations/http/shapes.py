@@ -34,6 +34,7 @@ class Passage(Shape):
     start: int = Field(description="Where it begins in the document's text.")
     end: int
     text: str
+    line: int | None = Field(None, ge=1, description="Of the file, on which it begins.")
     metadata: dict[str, Any] = Field({}, description="Its own: the page it begins on, the headings above it.")
     window: Window | None = Field(None, description="What to show of it.")
     highlights: list[Mark] = Field([], description="What of it matches, by place.")
@@ -77,7 +78,7 @@ class Hit(Shape):
     chunks: list[Passage] = Field(description="Its passages that were found, best first.")
     legs: dict[str, LegRank | None] = Field(description="null for a leg that did not find it, or was not asked.")
     rerank_score: float | None
-    origin: str
+    origin: str = Field(description="Where its best chunk begins: `path:line`, or the path where lines are not known.")
     fused_rank: int | None = Field(None, description="Its rank before re-ranking.")
     matched_terms: list[Word] = Field([], description="With explain.")
     folded: list[str] = Field([], description="Documents further down that say the same.")

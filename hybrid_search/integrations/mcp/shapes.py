@@ -83,6 +83,7 @@ class ChunkShown(TypedDict):
     start: int
     end: int
     text: str
+    line: NotRequired[int]
     metadata: NotRequired[dict[str, Any]]
 
 
