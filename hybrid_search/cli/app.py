@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 import hybrid_search
-from hybrid_search.cli import collections, demo, evaluate, explain, index, mcp, models, search, serve, status, train
+from hybrid_search.cli import (
+    collections,
+    demo,
+    evaluate,
+    explain,
+    index,
+    mcp,
+    models,
+    search,
+    serve,
+    status,
+    streams,
+    train,
+)
+from hybrid_search.cli.console import complain
 from hybrid_search.cli.options import WithHttp, WithRerank
 from hybrid_search.cli.tui import command as tui
-from hybrid_search.cli.verb import Config, Debug, Store, given, verb
+from hybrid_search.cli.verb import FAILED, OK, Config, Debug, Store, given, verb
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,4 +72,13 @@ app.add_typer(models.app, name="models")
 
 def main() -> None:
     """The console script."""
-    app(prog_name="hybrid-search")
+    streams.prepare()
+    try:
+        app(prog_name="hybrid-search")
+    except streams.ReaderGone:
+        sys.exit(OK)
+    except streams.OutputLost as error:
+        complain(str(error))
+        sys.exit(FAILED)
+    finally:
+        streams.finish()

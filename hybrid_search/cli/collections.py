@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from hybrid_search.cli import adopting
+from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import collections_table
-from hybrid_search.cli.verb import given, note, out, verb
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import given, verb
 from hybrid_search.types import in_order
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
@@ -41,7 +42,7 @@ def list_(format: Format = "table") -> None:
         except StoreError as error:
             note(str(error))
     if format == "json":
-        typer.echo(json.dumps([info.to_dict() for info in infos]))
+        print_json([info.to_dict() for info in infos])
     elif infos:
         out.print(collections_table(infos))
     else:
@@ -58,7 +59,7 @@ def show(name: Name) -> None:
     from hybrid_search.profiles import open_place
 
     info = open_place(None, given.settings()).info(name)
-    typer.echo(json.dumps({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2))
+    print_json({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2)
 
 
 @app.command("delete")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, index_summary
-from hybrid_search.cli.verb import OK, SOME_FAILED, err, note, out
+from hybrid_search.cli.verb import OK, SOME_FAILED
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hybrid_search.cli import options
+from hybrid_search.cli.console import complain, err, note, out
 from hybrid_search.cli.options import choice, device_of, fusion_of, names, numbers, rerank_of, weights_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, report_table
-from hybrid_search.cli.verb import FAILED, complain, err, given, note, out
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import FAILED, given
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def evaluate(
         if job.failed:
             err.print(failures(job), soft_wrap=True)
     if format == "json":
-        typer.echo(json.dumps(report.to_dict()))
+        print_json(report.to_dict())
     else:
         out.print(report_table(report))
     if _below(report, thresholds):

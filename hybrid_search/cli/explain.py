@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hybrid_search.cli import options
+from hybrid_search.cli.console import out
 from hybrid_search.cli.hits import expansion_text, why_text
 from hybrid_search.cli.options import choice, fusion_of, rerank_of, weights_of
-from hybrid_search.cli.verb import given, out
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import given
 from hybrid_search.results import Expansion
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def explain(
             return
         why = searcher.why(text, doc, **asked)
     if format == "json":
-        typer.echo(json.dumps(why.to_dict(), ensure_ascii=False))
+        print_json(why.to_dict())
     else:
         out.print(why_text(why))
 
@@ -82,6 +83,6 @@ def _expansion(searcher: Searcher, query: str, leg: str, format: str) -> None:
     model = searcher.manifest.legs[leg].model
     if format == "json":
         found = Expansion(query, searcher.collection, leg, model, terms)
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        print_json(found.to_dict())
     else:
         out.print(expansion_text(query, model, terms, out.width))

@@ -6,9 +6,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from hybrid_search.cli.console import complain, err, note, out
 from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import failures, index_summary
-from hybrid_search.cli.verb import complain, err, note, out
 from hybrid_search.errors import StoreError
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from hybrid_search.cli import encodings, options
+from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.following import follow_sources
 from hybrid_search.cli.options import device_of, names, precision_of, sparsity_of
 from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import failures, index_summary
-from hybrid_search.cli.verb import OK, SOME_FAILED, err, given, note, out
+from hybrid_search.cli.verb import OK, SOME_FAILED, given
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.types import Kind

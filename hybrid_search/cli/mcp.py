@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybrid_search.cli.verb import INTERRUPTED, given, note
+from hybrid_search.cli.console import note
+from hybrid_search.cli.verb import INTERRUPTED, given
 from hybrid_search.errors import InvalidArgument, MissingExtra
 
 if TYPE_CHECKING:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import PRECISIONS, choice, device_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import comparison_table, models_table
-from hybrid_search.cli.verb import FAILED, given, note, out, verb
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import FAILED, given, verb
 
 if TYPE_CHECKING:
     from hybrid_search.manifest import Precision
@@ -60,7 +61,7 @@ def list_(
     cache_dir = given.settings().cache_dir
     rows = [(one, hub.is_here(one, cache_dir)) for one in cards(cast("Kind | None", kind))]
     if format == "json":
-        typer.echo(json.dumps([{**asdict(one), "here": here} for one, here in rows]))
+        print_json([{**asdict(one), "here": here} for one, here in rows])
     else:
         out.print(models_table(rows), soft_wrap=True)
 
@@ -72,7 +73,7 @@ def show(name: Annotated[str, typer.Argument(help="A model or a profile.")]) -> 
 
     Example: `hybrid-search models show prithivida/Splade_PP_en_v1`
     """
-    typer.echo(json.dumps([asdict(one) for one in _cards(name)], indent=2))
+    print_json([asdict(one) for one in _cards(name)], indent=2)
 
 
 @app.command("download")
@@ -138,7 +139,7 @@ def _compare(names: list[str], precision: str, datasets: list[str], settings: Se
     with watching("auto") as watchers:
         found = [compare(one, asked, datasets, settings, watchers._asdict()) for name in names for one in _cards(name)]
     if format == "json":
-        typer.echo(json.dumps([comparison.to_dict() for comparison in found]))
+        print_json([comparison.to_dict() for comparison in found])
     else:
         for comparison in found:
             out.print(comparison_table(comparison))

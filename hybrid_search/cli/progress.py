@@ -6,7 +6,6 @@ The events of `--progress json`, one a line: `start`; `progress`, at most two a 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,8 +19,9 @@ from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from hybrid_search.cli.bar import JobBar, spoken
+from hybrid_search.cli.console import err, note
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.verb import err, note
+from hybrid_search.cli.streams import print_json
 from hybrid_search.report import IndexReport
 from hybrid_search.report import Progress as JobProgress
 
@@ -203,5 +203,4 @@ class _Events:
 
 
 def _print_event(event: str, **fields: Any) -> None:
-    sys.stderr.write(json.dumps({"event": event, **fields}) + "\n")
-    sys.stderr.flush()
+    print_json({"event": event, **fields}, sys.stderr)

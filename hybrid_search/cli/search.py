@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import options
+from hybrid_search.cli.console import out, paging
 from hybrid_search.cli.hits import results_text
 from hybrid_search.cli.options import choice, device_of, fusion_of, rerank_of, weights_of
-from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out, paging
+from hybrid_search.cli.streams import print_json, print_line
+from hybrid_search.cli.verb import NOTHING_FOUND, OK, given
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.results import Results
 
@@ -104,10 +105,10 @@ def _print(results: Results, format: str, full: bool) -> None:
     if format == "table":
         out.print(results_text(results, out.width, full=full))
     elif format == "json":
-        typer.echo(json.dumps(results.to_dict(), ensure_ascii=False))
+        print_json(results.to_dict())
     else:
         for hit in results:
-            typer.echo(json.dumps({"query": results.query, **hit.to_dict()}, ensure_ascii=False))
+            print_json({"query": results.query, **hit.to_dict()})
 
 
 def _print_run(answers: Sequence[Results]) -> None:
@@ -120,4 +121,4 @@ def _print_run(answers: Sequence[Results]) -> None:
         for hit, score in zip(results, results.run_scores(), strict=True)
     ]
     for line in run_lines(rows, tag="hybrid-search"):
-        typer.echo(line)
+        print_line(line)

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from hybrid_search.cli import options
+from hybrid_search.cli.console import note
 from hybrid_search.cli.options import rerank_of
-from hybrid_search.cli.verb import given, note
+from hybrid_search.cli.verb import given
 from hybrid_search.errors import ConfigError, InvalidArgument
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +10,10 @@ import typer
 from rich.text import Text
 
 from hybrid_search.cli.bar import spoken
+from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.verb import given, note, out
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import given
 
 if TYPE_CHECKING:
     from hybrid_search.jobs import Job
@@ -37,7 +38,7 @@ def status(
     location = open_place(None, given.settings()).location
     jobs = recent(location, collection)
     if format == "json":
-        typer.echo(json.dumps([asdict(job) for job in jobs]))
+        print_json([asdict(job) for job in jobs])
     for job in jobs if format == "table" else ():
         out.print(_told(job), soft_wrap=True)
     if not jobs:

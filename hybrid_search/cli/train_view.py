@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +12,10 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from rich.text import Text
 
+from hybrid_search.cli.console import err, note
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import SHOWN_FAILURES
-from hybrid_search.cli.verb import err, note
+from hybrid_search.cli.streams import print_json
 
 if TYPE_CHECKING:
     from hybrid_search.training.report import Report
@@ -82,13 +82,11 @@ def _print_evaluation(now: Told) -> None:
 
 def _print_event(now: Told) -> None:
     event = {**now._asdict(), "event": "progress", "evaluation": now.evaluation and now.evaluation._asdict()}
-    sys.stderr.write(json.dumps({name: value for name, value in event.items() if value not in (None, "")}) + "\n")
-    sys.stderr.flush()
+    print_json({name: value for name, value in event.items() if value not in (None, "")}, sys.stderr)
 
 
 def _print_download(name: str, done: int, total: int) -> None:
-    sys.stderr.write(json.dumps({"event": "download", "model": name, "bytes": done, "total_bytes": total}) + "\n")
-    sys.stderr.flush()
+    print_json({"event": "download", "model": name, "bytes": done, "total_bytes": total}, sys.stderr)
 
 
 def summary(report: Report) -> RenderableType:
