@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hybrid_search.printable import one_line
 from hybrid_search.report import Progress
 
 RATE_OVER_S = 15.0
@@ -108,7 +109,7 @@ def shortened(path: str, width: int) -> str:
     >>> shortened("notes/2024/january/minutes.md", 24)
     '…/january/minutes.md'
     """
-    path = "".join(letter if letter.isprintable() else "?" for letter in path)
+    path = one_line(path)
     if cell_len(path) <= width:
         return path
     for slash in re.finditer(r"[/\\]", path):

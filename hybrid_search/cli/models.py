@@ -14,6 +14,7 @@ from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import comparison_table, models_table
 from hybrid_search.cli.streams import print_json
 from hybrid_search.cli.verb import FAILED, given, verb
+from hybrid_search.printable import one_line
 
 if TYPE_CHECKING:
     from hybrid_search.manifest import Precision
@@ -90,9 +91,9 @@ def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help=
         if one.source:
             with watching("auto") as watchers:
                 folder = hub.repaired(one, cache_dir, on_progress=partial(watchers.on_download, one.name))
-            out.print(f"{one.name}: {folder}", soft_wrap=True)
+            _say(f"{one.name}: {folder}")
         else:
-            out.print(f"{one.name}: nothing to download", soft_wrap=True)
+            _say(f"{one.name}: nothing to download")
 
 
 @app.command("verify")
@@ -126,7 +127,7 @@ def verify(
         for check in hub.verify(one, cache_dir):
             state = {True: "sound", False: "DAMAGED", None: "nothing to compare with"}[check.sound]
             broken = broken or check.sound is False
-            out.print(f"{one.name}  {check.name}  {check.size:,} bytes  {check.sha256[:16]}  {state}", soft_wrap=True)
+            _say(f"{one.name}  {check.name}  {check.size:,} bytes  {check.sha256[:16]}  {state}")
     if broken:
         note("Fetch damaged files again: hybrid-search models download NAME")
         raise typer.Exit(FAILED)
@@ -143,3 +144,8 @@ def _compare(names: list[str], precision: str, datasets: list[str], settings: Se
     else:
         for comparison in found:
             out.print(comparison_table(comparison))
+
+
+def _say(line: str) -> None:
+    """A line of names, in which brackets are no markup."""
+    out.print(one_line(line), soft_wrap=True, markup=False)

@@ -84,7 +84,11 @@ def _bars() -> Iterator[Watchers]:
     bar = JobBar()
     job = Live(bar, console=err, transient=True, refresh_per_second=4)
     downloads = Progress(
-        TextColumn("fetching {task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True
+        TextColumn("fetching {task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        console=err,
+        transient=True,
     )
     fetches = {}
 

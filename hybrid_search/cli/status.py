@@ -14,6 +14,7 @@ from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.streams import print_json
 from hybrid_search.cli.verb import given
+from hybrid_search.printable import one_line
 
 if TYPE_CHECKING:
     from hybrid_search.jobs import Job
@@ -66,8 +67,8 @@ def _told(job: Job) -> Text:
         lines.append(job.message)
     if job.state == "interrupted":
         lines.append(f"{job.saved:,} documents were saved by then. The same command goes on where it stopped.")
-    head = Text.assemble((job.collection, "bold"), "  ", (job.state, _COLOURS[job.state]))
-    return Text("\n").join([head, *(Text(f"  {line}") for line in lines)])
+    head = Text.assemble((one_line(job.collection), "bold"), "  ", (job.state, _COLOURS[job.state]))
+    return Text("\n").join([head, *(Text(f"  {one_line(line)}") for line in lines)])
 
 
 def _ago(moment: str) -> str:
