@@ -9,6 +9,7 @@ import typer
 from hybrid_search.cli import adopting
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
+from hybrid_search.cli.parsing import Verb
 from hybrid_search.cli.render import collections_table
 from hybrid_search.cli.streams import print_json
 from hybrid_search.cli.verb import given, verb
@@ -16,14 +17,14 @@ from hybrid_search.types import in_order
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
 
-app.command("adopt")(verb(adopting.adopt))
+app.command("adopt", cls=Verb)(verb(adopting.adopt))
 
 Name = Annotated[str, typer.Argument(help="The collection.")]
 Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.")]
 Format = Annotated[str, typer.Option(metavar="table|json")]
 
 
-@app.command("list")
+@app.command("list", cls=Verb)
 @verb
 def list_(format: Format = "table") -> None:
     """List the collections of the store.
@@ -49,7 +50,7 @@ def list_(format: Format = "table") -> None:
         note(f"No collections in {store.location}. Make one: hybrid-search index SOURCE -c NAME")
 
 
-@app.command("show")
+@app.command("show", cls=Verb)
 @verb
 def show(name: Name) -> None:
     """Show what a collection holds and what it was built with, as JSON.
@@ -62,7 +63,7 @@ def show(name: Name) -> None:
     print_json({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2)
 
 
-@app.command("delete")
+@app.command("delete", cls=Verb)
 @verb
 def delete(name: Name) -> None:
     """Delete a collection and everything in it.
@@ -76,7 +77,7 @@ def delete(name: Name) -> None:
     note(f"Deleted {name!r} from {store.location}.")
 
 
-@app.command("swap-leg")
+@app.command("swap-leg", cls=Verb)
 @verb
 def swap_leg(
     name: Name,
@@ -93,7 +94,7 @@ def swap_leg(
     note(f"{old!r} of {name!r} is {manifest.legs[old].model} now; {new!r} is {manifest.legs[new].model}.")
 
 
-@app.command("join-leg")
+@app.command("join-leg", cls=Verb)
 @verb
 def join_leg(name: Name, leg: Leg) -> None:
     """Take a leg that stands beside the others into `hybrid`.
@@ -106,7 +107,7 @@ def join_leg(name: Name, leg: Leg) -> None:
     note(f"Hybrid search of {name!r} fuses {', '.join(manifest.fused())} now.")
 
 
-@app.command("drop-leg")
+@app.command("drop-leg", cls=Verb)
 @verb
 def drop_leg(name: Name, leg: Leg) -> None:
     """Remove a leg of a collection and its vectors.

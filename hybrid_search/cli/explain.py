@@ -9,7 +9,8 @@ import typer
 from hybrid_search.cli import options
 from hybrid_search.cli.console import out
 from hybrid_search.cli.hits import expansion_text, why_text
-from hybrid_search.cli.options import choice, fusion_of, rerank_of, weights_of
+from hybrid_search.cli.options import choice, fusion_of, query_of, rerank_of, weights_of
+from hybrid_search.cli.parsing import typed
 from hybrid_search.cli.streams import print_json
 from hybrid_search.cli.verb import given
 from hybrid_search.results import Expansion
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def explain(
-    query: Annotated[str, typer.Argument(help="Any words.")],
+    query: options.Query,
     collection: options.Collection,
     doc: Annotated[
         str | None, typer.Option("--doc", metavar="ID", help="Why this document is, or is not, in the list.")
@@ -48,7 +49,6 @@ def explain(
 
     Example: `hybrid-search explain "a film about music" -c movies --doc amadeus-1984`
     """
-    from hybrid_search.corpus.decoding import without_surrogates
     from hybrid_search.searcher import Searcher
 
     choice(format, ("table", "json"), "--format")
@@ -63,15 +63,15 @@ def explain(
         "rerank": rerank_of(rerank),
         "rerank_depth": rerank_depth,
         "rerank_budget_ms": rerank_budget_ms,
-        "where": where,
+        "where": None if where is None else typed(where),
         "fold": fold,
     }
-    text = without_surrogates(query)
+    text = query_of(query)
     with Searcher.open(collection, settings=given.settings()) as searcher:
         if doc is None:
             _expansion(searcher, text, leg, format)
             return
-        why = searcher.why(text, doc, **asked)
+        why = searcher.why(text, typed(doc), **asked)
     if format == "json":
         print_json(why.to_dict())
     else:

@@ -10,6 +10,7 @@ import typer
 
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import PRECISIONS, choice, device_of
+from hybrid_search.cli.parsing import Verb
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import comparison_table, models_table
 from hybrid_search.cli.streams import print_json
@@ -43,7 +44,7 @@ def _cards(name: str) -> list[ModelCard]:
     return found
 
 
-@app.command("list")
+@app.command("list", cls=Verb)
 @verb
 def list_(
     kind: Annotated[str | None, typer.Option(metavar="|".join(KINDS))] = None,
@@ -67,7 +68,7 @@ def list_(
         out.print(models_table(rows), soft_wrap=True)
 
 
-@app.command("show")
+@app.command("show", cls=Verb)
 @verb
 def show(name: Annotated[str, typer.Argument(help="A model or a profile.")]) -> None:
     """Show a model's card, as JSON.
@@ -77,7 +78,7 @@ def show(name: Annotated[str, typer.Argument(help="A model or a profile.")]) -> 
     print_json([asdict(one) for one in _cards(name)], indent=2)
 
 
-@app.command("download")
+@app.command("download", cls=Verb)
 @verb
 def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")]) -> None:
     """Fetch models now, so that later runs need no network.
@@ -96,7 +97,7 @@ def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help=
             _say(f"{one.name}: nothing to download")
 
 
-@app.command("verify")
+@app.command("verify", cls=Verb)
 @verb
 def verify(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")],

@@ -12,7 +12,8 @@ import typer
 from hybrid_search.cli import options
 from hybrid_search.cli.console import out, paging
 from hybrid_search.cli.hits import results_text
-from hybrid_search.cli.options import choice, device_of, fusion_of, rerank_of, weights_of
+from hybrid_search.cli.options import choice, device_of, fusion_of, query_of, rerank_of, weights_of
+from hybrid_search.cli.parsing import typed
 from hybrid_search.cli.streams import print_json, print_line
 from hybrid_search.cli.verb import NOTHING_FOUND, OK, given
 from hybrid_search.errors import InvalidArgument
@@ -31,7 +32,13 @@ BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE)]
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="What to look for, in any words; - reads one query a line from stdin.")],
+    query: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERY...",
+            help="What to look for, in any words, quoted or not; - reads one query a line from stdin.",
+        ),
+    ],
     collection: options.Collection,
     k: options.K = 10,
     offset: options.Offset = 0,
@@ -63,12 +70,11 @@ def search(
     Example: `hybrid-search search "a film about music" -c movies`
     """
     from hybrid_search.asking import Request
-    from hybrid_search.corpus.decoding import without_surrogates
     from hybrid_search.searcher import Searcher
 
     choice(format, FORMATS, "--format")
-    lines = [line.strip() for line in sys.stdin if line.strip()] if query == "-" else [query]
-    queries = [without_surrogates(line) for line in lines]  # bytes that are no text could not be printed again
+    lines = [line.strip() for line in sys.stdin if line.strip()] if query == ["-"] else [query_of(query)]
+    queries = [typed(line) for line in lines]
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
     asked: Options = {
@@ -82,7 +88,7 @@ def search(
         "rerank": rerank_of(rerank),
         "rerank_depth": rerank_depth,
         "rerank_budget_ms": rerank_budget_ms,
-        "where": where,
+        "where": None if where is None else typed(where),
         "fold": format == "table" if fold is None else fold,
         "highlight": format != "trec",
         "explain": explain,

@@ -42,7 +42,19 @@ class Given:
     debug: bool = False
 
     def take(self, store: str | None, config: str | None, debug: bool) -> None:
-        self.store, self.config, self.debug = store or self.store, config or self.config, debug or self.debug
+        """Take what stands at one place of the line.
+
+        Raises:
+            InvalidArgument: something else stood at another place.
+        """
+        self.debug = debug or self.debug
+        for name, value in (("store", store), ("config", config)):
+            before = getattr(self, name)
+            if value and before and value != before:
+                raise InvalidArgument(
+                    f"--{name} is given 2 values, {before!r} before the verb and {value!r} behind it. Give it one."
+                )
+            setattr(self, name, value or before)
 
     def settings(self, *, device: str | None = None) -> Settings:
         from hybrid_search.settings import load_settings
@@ -58,9 +70,12 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(*, store: str | None, config: str | None, debug: bool, **options: Any) -> None:
-        given.take(store, config, debug)
-        _log_to_stderr()
-        _run(functools.partial(function, **options))
+        def take_and_do() -> None:
+            given.take(store, config, debug)
+            _log_to_stderr()
+            function(**options)
+
+        _run(take_and_do)
 
     hints = get_type_hints(function, include_extras=True)
     shared = {"store": (Store, None), "config": (Config, None), "debug": (Debug, False)}
