@@ -24,6 +24,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
+from hybrid_search.printable import storable
 from hybrid_search.report import Progress, Tally
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,8 @@ def recent(location: str, collection: str | None = None) -> list[Job]:
         return []
     with closing(_opened(file)) as db:
         rows = db.execute(
-            "SELECT number, facts FROM jobs WHERE place = ? AND facts != '{}' ORDER BY number DESC", (location,)
+            "SELECT number, facts FROM jobs WHERE place = ? AND facts != '{}' ORDER BY number DESC",
+            (storable(location),),
         ).fetchall()
     found: list[Job] = []
     for number, facts in rows:
@@ -178,10 +180,10 @@ class _Entry:
 
 
 def _begun(file: Path, location: str, collection: str) -> _Entry | None:
-    now = _now()
+    now, place = _now(), storable(location)
     facts: dict[str, Any] = {
         "collection": collection,
-        "place": location,
+        "place": place,
         "state": "running",
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -192,14 +194,14 @@ def _begun(file: Path, location: str, collection: str) -> _Entry | None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         db = _opened(file)
-        added = db.execute("INSERT INTO jobs (place, collection, facts) VALUES (?, ?, '{}')", (location, collection))
+        added = db.execute("INSERT INTO jobs (place, collection, facts) VALUES (?, ?, '{}')", (place, collection))
         number = int(added.lastrowid or 0)
         lock = FileLock(_lock_file(file, number), thread_local=False)
         lock.acquire(timeout=0)
         db.execute("UPDATE jobs SET facts = ? WHERE number = ?", (json.dumps(facts), number))
         db.execute(
             "DELETE FROM jobs WHERE place = ? AND collection = ? AND number <= ? OR facts = '{}' AND number < ?",
-            (location, collection, number - KEPT_JOBS, number - KEPT_JOBS),
+            (place, collection, number - KEPT_JOBS, number - KEPT_JOBS),
         )
     except (sqlite3.Error, OSError, Timeout) as error:
         log.info("No journal in %s: %s", file, error)

@@ -51,6 +51,15 @@ def one_line(text: str) -> str:
     return printable(text, keep="")
 
 
+def storable(path: str) -> str:
+    r"""A path as text that can be encoded: bytes of a name that are no UTF-8 as `\xNN`.
+
+    >>> print(storable("caf\udce9.txt"))
+    caf\xe9.txt
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _shown(sign: str) -> str:
     if sign in _BLANKS:
         return " "

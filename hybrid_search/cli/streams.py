@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import io
 import json
 import os
@@ -142,9 +143,9 @@ class _Checked(_Stream):
         except BrokenPipeError:
             raise ReaderGone from None
         except OSError as error:
+            why = "it is closed" if error.errno == errno.EBADF else error.strerror or error
             raise OutputLost(
-                f"The output cannot be written: {error.strerror or error}. Nothing more is printed to stdout; what was "
-                "done apart from that is kept."
+                f"The output cannot be written: {why}. Whatever else was done is kept; run it again for what is lost."
             ) from None
 
 

@@ -12,6 +12,7 @@ import pathspec
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.documents import NEEDS
 from hybrid_search.errors import CorpusError, InvalidArgument, near
+from hybrid_search.printable import storable
 from hybrid_search.types import Failure
 
 STDIN = "-"
@@ -85,10 +86,10 @@ def find(sources: Sequence[str | Path], globs: Sequence[str] = ()) -> Iterator[F
             yield FoundFile(Path(STDIN), STDIN, "stdin")
             continue
         if source not in folders:
-            yield FoundFile(Path(source), printable(source), printable(Path(source).name))
+            yield FoundFile(Path(source), storable(source), storable(Path(source).name))
             continue
         # One folder's ids stay short; several folders may hold the same names.
-        prefix = printable(Path(source).resolve().name) + "/" if len(folders) > 1 else ""
+        prefix = storable(Path(source).resolve().name) + "/" if len(folders) > 1 else ""
         empty = True
         for found in _Walk(source, spec).files():
             empty = False
@@ -97,12 +98,7 @@ def find(sources: Sequence[str | Path], globs: Sequence[str] = ()) -> Iterator[F
             wanted = (
                 " ".join(globs) if globs else " ".join(sorted(KNOWN_SUFFIXES - CODE_MARKUP.keys())) + ", source code"
             )
-            yield Failure(printable(source), f"no file to read in this folder; looked for {wanted}")
-
-
-def printable(path: str) -> str:
-    """The path as text that can be encoded: bytes of a name that are no UTF-8 are shown as `\\xNN`."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            yield Failure(storable(source), f"no file to read in this folder; looked for {wanted}")
 
 
 class _Walk:
@@ -126,7 +122,7 @@ class _Walk:
                 entries = sorted(listing, key=lambda entry: entry.name)
             ignores = self._with_ignore_file(here, relative, ignores)
         except OSError as error:
-            yield Failure(printable(here), f"the folder cannot be read: {error.strerror or error}")
+            yield Failure(storable(here), f"the folder cannot be read: {error.strerror or error}")
             return
         if self.globs is None and any(entry.name == BEIR_CORPUS and _is_file(entry) for entry in entries):
             entries = [entry for entry in entries if entry.name == BEIR_CORPUS]
@@ -143,7 +139,7 @@ class _Walk:
                 and self._wanted(name)
                 and (_is_file(entry) or not Path(entry.path).exists())
             ):
-                yield FoundFile(Path(entry.path), printable(entry.path), printable(name))
+                yield FoundFile(Path(entry.path), storable(entry.path), storable(name))
 
     def _wanted(self, name: str) -> bool:
         if self.globs is not None:
