@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import adopting
+from hybrid_search.cli import adopting, completion
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.parsing import Verb
 from hybrid_search.cli.render import collections_table
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.verb import given, verb
+from hybrid_search.cli.verb import INTERRUPTED, given, verb
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.printable import printable
 from hybrid_search.types import in_order
+
+if TYPE_CHECKING:
+    from hybrid_search.protocols import Store
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
 
 app.command("adopt", cls=Verb)(verb(adopting.adopt))
 
-Name = Annotated[str, typer.Argument(help="The collection.")]
-Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.")]
+Name = Annotated[str, typer.Argument(help="The collection.", autocompletion=completion.collections)]
+Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.", autocompletion=completion.legs)]
 Format = Annotated[str, typer.Option(metavar="table|json")]
 
 
@@ -65,24 +72,79 @@ def show(name: Name) -> None:
 
 @app.command("delete", cls=Verb)
 @verb
-def delete(name: Name) -> None:
-    """Delete a collection and everything in it.
+def delete(
+    name: Name,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask. Where there is no terminal, nobody is.")
+    ] = False,
+) -> None:
+    """Delete a collection and everything in it, after a question.
 
     Example: `hybrid-search collections delete movies`
     """
     from hybrid_search.profiles import open_place
 
     store = open_place(None, given.settings())
+    goes = f"{name!r} from {store.location}: {_held(store, name)}"
+    if not yes and not _agreed(goes, name):
+        note("Nothing was deleted.")
+        raise typer.Exit(INTERRUPTED)
     store.delete(name)
-    note(f"Deleted {name!r} from {store.location}.")
+    note(f"Deleted {goes}.")
+
+
+def _held(store: Store, name: str) -> str:
+    """What goes with a collection, in words.
+
+    Raises:
+        CollectionNotFound: there is none.
+    """
+    from hybrid_search.errors import CollectionNotFound, StoreError
+
+    try:
+        info = store.info(name)
+    except CollectionNotFound:
+        raise
+    except StoreError:  # damaged, or not finished: it can be deleted all the same
+        return "what it holds cannot be read"
+    documents = "1 document" if info.documents == 1 else f"{info.documents:,} documents"
+    return f"{documents} in {'1 chunk' if info.points == 1 else f'{info.points:,} chunks'}"
+
+
+def _agreed(goes: str, name: str) -> bool:
+    """Whether the person at the terminal wants it gone.
+
+    Raises:
+        InvalidArgument: there is no terminal.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        where = f"--store {shlex.quote(given.store)} " if given.store else ""
+        raise InvalidArgument(
+            f"To delete {goes}, say so, for there is no terminal to ask on: "
+            f"hybrid-search {where}collections delete {shlex.quote(name)} --yes"
+        )
+    try:
+        return typer.confirm(printable(f"Delete {goes}? It cannot be brought back."), err=True)
+    except typer.Abort:
+        return False
 
 
 @app.command("swap-leg", cls=Verb)
 @verb
 def swap_leg(
     name: Name,
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The leg whose name and place change hands.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The leg that gets them; the old one is kept as NEW.")],
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="OLD", help="The leg whose name and place change hands.", autocompletion=completion.legs
+        ),
+    ],
+    new: Annotated[
+        str,
+        typer.Argument(
+            metavar="NEW", help="The leg that gets them; the old one is kept as NEW.", autocompletion=completion.legs
+        ),
+    ],
 ) -> None:
     """Let two legs of a collection change names and places: one step, which the same command takes back.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import completion, options
 from hybrid_search.cli.console import complain, err, note, out
 from hybrid_search.cli.options import choice, device_of, fusion_of, names, numbers, rerank_of, weights_of
 from hybrid_search.cli.progress import watching
@@ -25,7 +25,13 @@ def evaluate(
     dataset: Annotated[str, typer.Argument(help="A BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.")],
     collection: Annotated[
         str | None,
-        typer.Option("-c", "--collection", metavar="NAME", help="Judge this one, instead of building one."),
+        typer.Option(
+            "-c",
+            "--collection",
+            metavar="NAME",
+            help="Judge this one, instead of building one.",
+            autocompletion=completion.collections,
+        ),
     ] = None,
     profile: options.Profile = "auto",
     sparse: options.Sparse = None,

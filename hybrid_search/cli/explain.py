@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import completion, options
 from hybrid_search.cli.console import out
 from hybrid_search.cli.hits import expansion_text, why_text
 from hybrid_search.cli.options import choice, fusion_of, query_of, rerank_of, weights_of
@@ -26,7 +26,9 @@ def explain(
     doc: Annotated[
         str | None, typer.Option("--doc", metavar="ID", help="Why this document is, or is not, in the list.")
     ] = None,
-    leg: Annotated[str, typer.Option(metavar="LEG", help="The sparse leg whose model is asked.")] = "sparse",
+    leg: Annotated[
+        str, typer.Option(metavar="LEG", help="The sparse leg whose model is asked.", autocompletion=completion.legs)
+    ] = "sparse",
     k: options.K = 10,
     offset: options.Offset = 0,
     mode: options.Mode = "hybrid",

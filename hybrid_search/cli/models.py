@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from hybrid_search.cli import completion
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import PRECISIONS, choice, device_of
 from hybrid_search.cli.parsing import Verb
@@ -70,7 +71,7 @@ def list_(
 
 @app.command("show", cls=Verb)
 @verb
-def show(name: Annotated[str, typer.Argument(help="A model or a profile.")]) -> None:
+def show(name: Annotated[str, typer.Argument(help="A model or a profile.", autocompletion=completion.models)]) -> None:
     """Show a model's card, as JSON.
 
     Example: `hybrid-search models show prithivida/Splade_PP_en_v1`
@@ -80,7 +81,11 @@ def show(name: Annotated[str, typer.Argument(help="A model or a profile.")]) -> 
 
 @app.command("download", cls=Verb)
 @verb
-def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")]) -> None:
+def download(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Models or profiles.", autocompletion=completion.models)
+    ],
+) -> None:
     """Fetch models now, so that later runs need no network.
 
     Example: `hybrid-search models download splade`
@@ -100,7 +105,9 @@ def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help=
 @app.command("verify", cls=Verb)
 @verb
 def verify(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Models or profiles.", autocompletion=completion.models)
+    ],
     precision: Annotated[
         str | None,
         typer.Option(metavar="int8|bf16|fp16", help="Measure instead what it costs against fp32, in nDCG@10."),

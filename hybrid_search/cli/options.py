@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from hybrid_search import manifest
+from hybrid_search.cli import completion
 from hybrid_search.cli.parsing import typed
 from hybrid_search.errors import InvalidArgument
 
@@ -17,16 +18,34 @@ Query = Annotated[
     list[str],
     typer.Argument(metavar="QUERY...", help="What to look for, in any words; several are one query, quoted or not."),
 ]
-Collection = Annotated[str, typer.Option("-c", "--collection", metavar="NAME", help="The collection.")]
+Collection = Annotated[
+    str,
+    typer.Option("-c", "--collection", metavar="NAME", help="The collection.", autocompletion=completion.collections),
+]
 Profile = Annotated[
     str,
     typer.Option(
         metavar="auto|splade|bundled|FOLDER",
         help="The models of a new collection: a set of them (auto takes what is at hand), or a model folder.",
+        autocompletion=completion.profiles,
     ),
 ]
-Sparse = Annotated[str | None, typer.Option(metavar="MODEL", help="A sparse model or model folder; 'none' for no leg.")]
-Dense = Annotated[str | None, typer.Option(metavar="MODEL", help="A dense model or model folder; 'none' for no leg.")]
+Sparse = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A sparse model or model folder; 'none' for no leg.",
+        autocompletion=completion.sparse_models,
+    ),
+]
+Dense = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A dense model or model folder; 'none' for no leg.",
+        autocompletion=completion.dense_models,
+    ),
+]
 
 Legs = Annotated[
     str | None,
@@ -48,7 +67,11 @@ K = Annotated[int, typer.Option("-k", metavar="N", help="Documents wanted.")]
 Offset = Annotated[int, typer.Option(metavar="N", help="Documents to pass over: 10 for the second page.")]
 Mode = Annotated[
     str,
-    typer.Option(metavar="hybrid|LEG|A+B", help="The collection's legs fused, one leg alone, or these legs fused."),
+    typer.Option(
+        metavar="hybrid|LEG|A+B",
+        help="The collection's legs fused, one leg alone, or these legs fused.",
+        autocompletion=completion.modes,
+    ),
 ]
 Depth = Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")]
 Where = Annotated[
@@ -66,6 +89,7 @@ Rerank = Annotated[
         metavar="[MODEL]",
         help="Re-rank with a cross-encoder: a name, a folder, or the usual one where none is named.",
         show_default=False,
+        autocompletion=completion.rerankers,
     ),
 ]
 RerankDepth = Annotated[int, typer.Option(metavar="N", help="Documents that the re-ranker reads.")]

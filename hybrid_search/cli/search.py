@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import completion, options
 from hybrid_search.cli.console import out, paging
 from hybrid_search.cli.hits import results_text
 from hybrid_search.cli.options import choice, device_of, fusion_of, query_of, rerank_of, weights_of
@@ -26,9 +26,11 @@ FORMATS = ("table", "json", "jsonl", "trec")
 
 # A collection knows its models; naming them makes sure of it.
 _REFUSE = "Refuse a collection that was built with another one."
-Built = Annotated[str, typer.Option(metavar="auto|splade|bundled", help=_REFUSE)]
-BuiltSparse = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE)]
-BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE)]
+Built = Annotated[str, typer.Option(metavar="auto|splade|bundled", help=_REFUSE, autocompletion=completion.profiles)]
+BuiltSparse = Annotated[
+    str | None, typer.Option(metavar="MODEL", help=_REFUSE, autocompletion=completion.sparse_models)
+]
+BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE, autocompletion=completion.dense_models)]
 
 
 def search(

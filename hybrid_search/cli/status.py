@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from hybrid_search.cli import completion
 from hybrid_search.cli.bar import spoken
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
@@ -24,7 +25,14 @@ _COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupte
 
 def status(
     collection: Annotated[
-        str | None, typer.Option("-c", "--collection", metavar="NAME", help="Only the jobs of this one, all kept.")
+        str | None,
+        typer.Option(
+            "-c",
+            "--collection",
+            metavar="NAME",
+            help="Only the jobs of this one, all kept.",
+            autocompletion=completion.collections,
+        ),
     ] = None,
     format: Annotated[str, typer.Option(metavar="table|json")] = "table",
 ) -> None:

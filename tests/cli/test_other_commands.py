@@ -1,7 +1,9 @@
 """`collections`, `models`, `demo`, and `evaluate` as a command."""
 
 import json
+import os
 import re
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,9 +33,10 @@ def test_collections_are_listed_shown_and_deleted(run, fruit):
     shown = json.loads(run("collections", "show", "fruit").out)
     assert list(shown) == ["name", "documents", "chunks", "bytes_on_disk", "manifest"]
     assert shown["manifest"]["legs"]["sparse"]["model"] == "qdrant/bm25-engine"
-    gone = run("collections", "delete", "fruit")
+    gone = run("collections", "delete", "fruit", "--yes")
     assert (gone.code, gone.out) == (0, "")
     assert "Deleted 'fruit'" in gone.err
+    assert "3 documents in 3 chunks" in gone.err
     assert [one["name"] for one in json.loads(run("collections", "list", "--format", "json").out)] == ["second-one"]
     assert run("search", "apples", "-c", "fruit").code == 3
 
@@ -57,6 +60,41 @@ def test_an_unknown_collection_cannot_be_shown_or_deleted(run, fruit, verb):
     assert (done.code, done.out) == (3, "")
     assert "Did you mean 'fruit'?" in done.err
     assert run("collections", verb).code == 2
+
+
+def test_nothing_is_deleted_where_nobody_can_be_asked(run, fruit, tmp_path):
+    done = run("collections", "delete", "fruit")
+    assert (done.code, done.out) == (2, "")
+    assert "3 documents in 3 chunks" in done.err
+    assert done.err.rstrip().endswith("hybrid-search collections delete fruit --yes")
+    done = run("--store", tmp_path / "store", "collections", "delete", "fruit")
+    assert f"hybrid-search --store {tmp_path / 'store'} collections delete fruit --yes" in done.err
+    assert run("search", "apples", "-c", "fruit").code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_on_a_terminal_it_asks(start, run, fruit):
+    import pty
+
+    for answer, code, left in ((b"n\n", 130, 0), (b"\n", 130, 0), (b"\x04", 130, 0), (b"y\n", 0, 3)):
+        controller, terminal = pty.openpty()
+        process = start("collections", "delete", "fruit", stdin=terminal, stderr=terminal)
+        os.close(terminal)
+        asked = b""
+        while b"[y/N]" not in asked:
+            asked += os.read(controller, 4096)
+        assert b"3 documents in 3 chunks" in asked
+        os.write(controller, answer)
+        assert process.wait(30) == code
+        os.close(controller)
+        assert run("search", "apples", "-c", "fruit").code == left
+
+
+def test_what_cannot_be_read_can_be_deleted(run, fruit, tmp_path):
+    (tmp_path / "store" / "fruit" / "CURRENT").write_text("rubbish")
+    assert "what it holds cannot be read" in run("collections", "delete", "fruit").err
+    assert run("collections", "delete", "fruit", "--yes").code == 0
+    assert not (tmp_path / "store" / "fruit").exists()
 
 
 def test_a_damaged_collection_does_not_hide_the_others(run, fruit, tmp_path):
