@@ -262,6 +262,22 @@ def test_fail_under(run, tiny):
     assert run("evaluate", tiny, *BM25, "--fail-under", "nDCG@10").code == 2
 
 
+def test_what_an_evaluation_builds_is_told_and_cleared(run, tiny, evaluations):
+    done = run("evaluate", tiny, *BM25)
+    told = re.search(r"is kept in (\S+) \(1 collection of (\d+\.\d) MB by now\)", done.err)
+    assert told[1] == str(evaluations.folder)
+    assert float(told[2]) > 0
+    assert "evaluate --clear" in done.err
+    assert run("collections", "list").err.startswith("No collections")
+    assert "is kept" not in run("evaluate", tiny, *BM25).err
+    cleared = run("evaluate", "--clear")
+    assert (cleared.code, cleared.out) == (0, "")
+    assert f"Removed 1 collection of {told[2]} MB from {evaluations.folder}." in cleared.err
+    assert "Removed 0 collections" in run("evaluate", "--clear").err
+    assert run("evaluate", tiny, "--clear").code == 2
+    assert "no DATASET" in run("evaluate").err
+
+
 def test_runs_are_written(run, tiny, tmp_path):
     assert run("evaluate", tiny, *BM25, "--runs", tmp_path / "deep" / "runs").code == 0
     assert sorted(path.name for path in (tmp_path / "deep" / "runs").iterdir()) == [
