@@ -34,7 +34,7 @@ from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.shards import Encoding, Fault, Job, Seen, Shard, cut, may_use_gpu, meet, table_of, values_of
 from hybrid_search.store.schema import FieldType, check_name
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import Document, Failure, PassedOver
 
 if TYPE_CHECKING:
     from hybrid_search.store.filling import ServerWriter
@@ -60,6 +60,7 @@ def index_on_ray(
     prune: bool = False,
     fields: FieldMap | None = None,
     globs: Sequence[str] = (),
+    follow_links: bool = False,
     settings: Settings | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_download: OnDownload | None = None,
@@ -81,6 +82,7 @@ def index_on_ray(
         prune: remove documents that the sources do not hold (any more). Skipped when a document failed.
         fields: which fields of a row are id, title and text.
         globs: of a folder only the files that match one of these.
+        follow_links: as for `Indexer.index`.
         settings: with the server as the store; read from the environment and the config file when not given.
         on_progress: called at the beginning and after every batch.
         on_download: called with (model, bytes done, bytes in all) while the driver fetches a model.
@@ -109,10 +111,11 @@ def index_on_ray(
         found = None if replace else store.manifest(collection)
         models = models_for(collection, found, asked, settings, on_download)
         cutting = cutter(collection, models, found, chunk_tokens, overlap_tokens)
-        total = count_documents(sources, globs=globs)
+        total = count_documents(sources, globs=globs, follow_links=follow_links)
         tally = Tally(collection, models.profile, models.reason, total, on_progress)
         tally.tell()
-        first = _beginning(sources, fields, globs, tally, sample=found is None and models.measuring)
+        documents = read(sources, fields=fields, globs=globs, follow_links=follow_links)
+        first = _beginning(documents, tally, sample=found is None and models.measuring)
         if found is None:
             models = models.fitted(part.searchable for document in first for part in cutting(document))
         manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens)
@@ -121,7 +124,7 @@ def index_on_ray(
             job = Job(
                 collection, writer.manifest, settings.model_dump(), fields, replace, str(Path.cwd()), uuid.uuid4().hex
             )
-            left, wanted = _meet(job, find(sources, globs), ledger, writer, tally)
+            left, wanted = _meet(job, find(sources, globs, follow_links=follow_links), ledger, writer, tally)
             written = _index(job, left, tally)
             if written < wanted:
                 tally.fail("the sources", f"{wanted - written} documents changed while they were read; run it again")
@@ -133,17 +136,15 @@ def index_on_ray(
             store.close()
 
 
-def _beginning(
-    sources: Sequence[str | Path], fields: FieldMap, globs: Sequence[str], tally: Tally, *, sample: bool
-) -> list[Document]:
+def _beginning(items: Iterable[Document | Failure | PassedOver], tally: Tally, *, sample: bool) -> list[Document]:
     """The first documents, read by the driver for their own sake: what fails among them is counted by the workers."""
     aside = Tally(tally.collection, "", "", None, None)
     with Ledger() as ledger:
-        return beginning(accepted(read(sources, fields=fields, globs=globs), ledger, aside), aside, sample=sample)
+        return beginning(accepted(items, ledger, aside), aside, sample=sample)
 
 
 def _meet(
-    job: Job, files: Iterable[FoundFile | Failure], ledger: Ledger, writer: ServerWriter, tally: Tally
+    job: Job, files: Iterable[FoundFile | Failure | PassedOver], ledger: Ledger, writer: ServerWriter, tally: Tally
 ) -> tuple[list[Shard], int]:
     """The first pass: the files with something to index, and how many documents that is.
 
@@ -153,6 +154,8 @@ def _meet(
     for found in files:
         if isinstance(found, Failure):
             tally.fail(*found)
+        elif isinstance(found, PassedOver):
+            tally.passed_over(found.kind)
         else:
             shards.append(Shard(found))
     skip: list[set[str]] = [set() for _ in shards]

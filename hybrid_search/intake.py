@@ -14,7 +14,7 @@ from hybrid_search.corpus.readers import count_documents, read
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
-from hybrid_search.types import Document, Failure, Place
+from hybrid_search.types import Document, Failure, PassedOver, Place
 
 Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 """Files, folders, `-` for stdin, or documents."""
@@ -25,8 +25,8 @@ SAMPLE_CHARACTERS = 16_000_000
 
 
 def open_source(
-    source: Source, fields: FieldMap, globs: Sequence[str]
-) -> tuple[Iterable[Document | Failure], int | None]:
+    source: Source, fields: FieldMap, globs: Sequence[str], *, follow_links: bool = False
+) -> tuple[Iterable[Document | Failure | PassedOver], int | None]:
     """The documents of a source as they come, and an estimate of how many.
 
     Raises:
@@ -38,7 +38,8 @@ def open_source(
     if isinstance(source, (str, Path)):
         source = [source]
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
-        return read(source, fields=fields, globs=globs), count_documents(source, globs=globs)
+        total = count_documents(source, globs=globs, follow_links=follow_links)
+        return read(source, fields=fields, globs=globs, follow_links=follow_links), total
     rows = cast("Iterable[object]", source)
     total = len(rows) if isinstance(rows, Sized) else None
     return (_as_document(row, place, fields) for place, row in enumerate(rows, 1)), total
@@ -52,12 +53,15 @@ def _as_document(row: object, place: int, fields: FieldMap) -> Document | Failur
     return document_of(row, fields, origin=f"item {place}", fallback_id=f"item-{place}")
 
 
-def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) -> Iterator[Document]:
+def accepted(items: Iterable[Document | Failure | PassedOver], ledger: Ledger, tally: Tally) -> Iterator[Document]:
     """Documents that can be indexed, each id once; all others are counted with the reason."""
     for item in items:
         tally.origin = str(item.origin or "")
         if isinstance(item, Failure):
             tally.fail(*item)
+            continue
+        if isinstance(item, PassedOver):
+            tally.passed_over(item.kind)
             continue
         origin = item.origin or str(item.doc_id)
         try:
@@ -94,6 +98,9 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
             break
     if not taken:
         reasons = "; ".join(f"{origin}: {reason}" for origin, reason in tally.failures[:5])
+        reasons = "; ".join(
+            [reasons] * bool(reasons) + [f"passed over: {count:,} {kind}" for kind, count in tally.passed.items()]
+        )
         raise CorpusError(f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written.")
     return taken
 

@@ -90,6 +90,7 @@ class IndexReport:
         removed: documents that the source does not hold any more.
         failed: documents that could not be indexed; the first 1,000 are in `failures`.
         truncated: by leg, chunks that its model reads only in part.
+        passed_over: by kind, files that were not read, which is no failure.
         bytes_on_disk: of the whole collection; None on a server.
         tokens: that were encoded; words where no model has tokens.
         estimate: of a dry run: what the job would take.
@@ -111,6 +112,7 @@ class IndexReport:
     dry_run: bool = False
     tokens: int = 0
     estimate: Estimate | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -164,6 +166,7 @@ class Tally:
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     truncated: dict[str, int] = field(default_factory=dict)
+    passed: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
     tokens: int = 0
     saved: int = 0
@@ -191,6 +194,10 @@ class Tally:
         """Count, by leg, chunks that its model reads only in part."""
         for leg, count in more.items():
             self.truncated[leg] = self.truncated.get(leg, 0) + count
+
+    def passed_over(self, kind: str, count: int = 1) -> None:
+        """Count, by kind, files that are not read."""
+        self.passed[kind] = self.passed.get(kind, 0) + count
 
     def now(self) -> Progress:
         """Where the job stands."""
@@ -247,5 +254,6 @@ class Tally:
             dict(self.truncated),
             perf_counter() - self.started,
             tokens=self.tokens,
+            passed_over=dict(self.passed),
             **more,
         )

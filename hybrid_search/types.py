@@ -87,6 +87,13 @@ class Failure(NamedTuple):
     reason: str
 
 
+class PassedOver(NamedTuple):
+    """A file that was not read, which is no failure: where it stands, and of what kind it is."""
+
+    origin: str
+    kind: str
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A span of a document: `document.text[start:end] == text`; numbers count from 0 inside the document.

@@ -59,6 +59,10 @@ def index(
     glob: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Of a folder only these, e.g. '*.md'.")
     ] = None,
+    follow_links: Annotated[
+        bool,
+        typer.Option("--follow-links", help="Read what links in a folder lead to outside of it, too."),
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Build anew beside the old one, then swap.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the sources no longer hold.")] = False,
     watch: Annotated[
@@ -103,6 +107,7 @@ def index(
     asked |= {"--sparse": sparse, "--dense": dense, "--legs": legs, "--precision": precision, "--device": device}
     asked |= {"--max-active-dims": max_active_dims, "--min-weight": min_weight, "--chunk-tokens": chunk_tokens}
     asked |= {"--overlap-tokens": overlap_tokens, "--id-field": id_field, "--text-fields": text_fields, "--glob": glob}
+    asked |= {"--follow-links": follow_links}
     asked |= {"--layout": layout, "--add-leg": add_leg, "--replace": replace, "--prune": prune, "--dry-run": dry_run}
     if encodings.check(save_encodings, from_encodings, asked):
         if from_encodings is not None:
@@ -111,7 +116,7 @@ def index(
             encodings.save(collection, save_encodings, settings, progress)
         return
     if add_leg is not None:
-        others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
+        others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob, follow_links)
         if any(others) or layout or profile != "auto" or replace or prune or dry_run or watch:
             raise InvalidArgument(
                 "--add-leg takes -c, --precision, --device, --max-active-dims, --min-weight, --wait and --progress "
@@ -146,7 +151,7 @@ def index(
         replace=replace,
         wait_s=wait,
     )
-    how: dict[str, Any] = {"fields": fields, "globs": glob or (), "workers": workers}
+    how: dict[str, Any] = {"fields": fields, "globs": glob or (), "workers": workers, "follow_links": follow_links}
     how["max_memory"] = None if max_memory is None else parse_size(max_memory)
     if watch:
         return follow_sources(indexer, sources, settings, progress, prune=prune, **how)
@@ -164,6 +169,7 @@ def index(
                     prune=prune,
                     fields=fields,
                     globs=glob or (),
+                    follow_links=follow_links,
                     settings=settings,
                     **watchers._asdict(),
                 )

@@ -40,6 +40,12 @@ def index_summary(report: IndexReport) -> RenderableType:
         rows.insert(2, ("repeated in the source", f"{report.repeated:,}"))
     if report.removed:
         rows.insert(2, ("removed", f"{report.removed:,}"))
+    if report.passed_over:
+        from hybrid_search.corpus.walk import LINKS_OUT
+
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.passed_over.items())
+        hint = " (--follow-links reads them)" if LINKS_OUT in report.passed_over else ""
+        rows.insert(-1, ("passed over", kinds + hint))
     if any(report.truncated.values()) and report.chunks:
         parts = (f"{leg} {count:,} ({count / report.chunks:.0%})" for leg, count in report.truncated.items() if count)
         rows.append(("chunks longer than the model reads", ", ".join(parts)))

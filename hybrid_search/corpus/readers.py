@@ -17,7 +17,7 @@ from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
 from hybrid_search.corpus.text import read_text
 from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import Document, Failure, PassedOver
 
 __all__ = ["FieldMap", "count_documents", "read", "read_file"]
 
@@ -30,8 +30,9 @@ def read(
     *,
     fields: FieldMap = _DEFAULT_FIELDS,
     globs: Sequence[str] = (),
+    follow_links: bool = False,
     stdin: IO[bytes] | None = None,
-) -> Iterator[Document | Failure]:
+) -> Iterator[Document | Failure | PassedOver]:
     """Stream the documents of files and folders; what cannot become one comes as a Failure in its place.
 
     So does, after its documents, a file that changed or went away while it was read.
@@ -45,6 +46,7 @@ def read(
             folder with a `corpus.jsonl` is a BEIR folder and gives only that.
         fields: which fields of a record are id, text and title.
         globs: with the meaning of .gitignore lines; only files of folders that match are read, whatever their suffix.
+        follow_links: read what links in folders lead to outside of them; else they come as PassedOver.
         stdin: stands for `-`; None for the process's own.
 
     Raises:
@@ -54,10 +56,12 @@ def read(
     """
     check_sources(sources)
     glob_spec(globs)
-    return _documents(list(sources), fields, globs, stdin)
+    return _documents(list(sources), fields, globs, follow_links, stdin)
 
 
-def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ()) -> int | None:
+def count_documents(
+    sources: Sequence[str | Path], *, globs: Sequence[str] = (), follow_links: bool = False
+) -> int | None:
     """About how many documents and failures `read` will give, for a progress bar; None where stdin is a source.
 
     Counts lines and rows without parsing them, so blank lines and line breaks inside CSV cells count too much.
@@ -65,15 +69,18 @@ def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ())
     check_sources(sources)
     if any(str(source) == STDIN for source in sources):
         return None
-    return sum(1 if isinstance(found, Failure) else _count(found) for found in find(sources, globs))
+    return sum(
+        _count(found) if isinstance(found, FoundFile) else isinstance(found, Failure)
+        for found in find(sources, globs, follow_links=follow_links)
+    )
 
 
 def _documents(
-    sources: list[str | Path], fields: FieldMap, globs: Sequence[str], stdin: IO[bytes] | None
-) -> Iterator[Document | Failure]:
+    sources: list[str | Path], fields: FieldMap, globs: Sequence[str], follow_links: bool, stdin: IO[bytes] | None
+) -> Iterator[Document | Failure | PassedOver]:
     with Converter() as convert:
-        for found in find(sources, globs):
-            if isinstance(found, Failure):
+        for found in find(sources, globs, follow_links=follow_links):
+            if not isinstance(found, FoundFile):
                 yield found
             elif found.origin == STDIN:
                 yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)

@@ -233,6 +233,8 @@ def _parsed(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
     """Every line with anything on it, parsed; all lines that cannot be are named together."""
     rows: list[_Row] = []
     bad: list[str] = []
+    if Path(path).exists() and not Path(path).is_file():  # reading a pipe might never end
+        raise EvaluationError(f"{path} is not a file")
     try:
         with Path(path).open(encoding="utf-8-sig", errors="surrogatepass", newline="\n") as file:
             for number, line in enumerate(file, 1):
