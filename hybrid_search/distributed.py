@@ -16,25 +16,26 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hybrid_search import errors
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.corpus.readers import count_documents, read_all
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
 from hybrid_search.intake import accepted, beginning, conflict
+from hybrid_search.jobs import recorded
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
 from hybrid_search.removing import prune_lost
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.shards import Encoding, Fault, Job, Seen, Shard, cut, may_use_gpu, meet, table_of, values_of
 from hybrid_search.store.schema import FieldType, check_name
-from hybrid_search.types import Document, Failure, PassedOver
+from hybrid_search.types import Document, Failure, PassedOver, SourceItem
 
 if TYPE_CHECKING:
     from hybrid_search.store.filling import ServerWriter
@@ -107,20 +108,21 @@ def index_on_ray(
     check_name(collection)
     fields, asked = fields or FieldMap(), asked or Asked()
     store = cast("ServerStore", open_place(None, settings))
-    with _cluster(address), Ledger() as ledger:
+    with _cluster(address), Ledger() as ledger, ExitStack() as journal:
         found = None if replace else store.manifest(collection)
         models = models_for(collection, found, asked, settings, on_download)
         cutting = cutter(collection, models, found, chunk_tokens, overlap_tokens)
         total = count_documents(sources, globs=globs, follow_links=follow_links)
         tally = Tally(collection, models.profile, models.reason, total, on_progress)
         tally.tell()
-        documents = read(sources, fields=fields, globs=globs, follow_links=follow_links)
+        documents = read_all(sources, fields=fields, globs=globs, follow_links=follow_links)
         first = _beginning(documents, tally, sample=found is None and models.measuring)
         if found is None:
             models = models.fitted(part.searchable for document in first for part in cutting(document))
         manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens)
         writer = store.writer(collection, manifest, replace=replace)
         try:
+            journal.enter_context(recorded(store.location, collection, tally, "ray"))
             job = Job(
                 collection, writer.manifest, settings.model_dump(), fields, replace, str(Path.cwd()), uuid.uuid4().hex
             )
@@ -136,7 +138,7 @@ def index_on_ray(
             store.close()
 
 
-def _beginning(items: Iterable[Document | Failure | PassedOver], tally: Tally, *, sample: bool) -> list[Document]:
+def _beginning(items: Iterable[SourceItem], tally: Tally, *, sample: bool) -> list[Document]:
     """The first documents, read by the driver for their own sake: what fails among them is counted by the workers."""
     aside = Tally(tally.collection, "", "", None, None)
     with Ledger() as ledger:
@@ -155,7 +157,7 @@ def _meet(
         if isinstance(found, Failure):
             tally.fail(*found)
         elif isinstance(found, PassedOver):
-            tally.passed_over(found.kind)
+            tally.passed_over(found.kind, found.count)
         else:
             shards.append(Shard(found))
     skip: list[set[str]] = [set() for _ in shards]

@@ -10,11 +10,11 @@ from typing import Any, cast
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.fields import FieldMap, document_of
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.corpus.readers import count_documents, read_all
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
-from hybrid_search.types import Document, Failure, PassedOver, Place
+from hybrid_search.types import Document, Failure, PassedOver, Place, SourceItem
 
 Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 """Files, folders, `-` for stdin, or documents."""
@@ -26,7 +26,7 @@ SAMPLE_CHARACTERS = 16_000_000
 
 def open_source(
     source: Source, fields: FieldMap, globs: Sequence[str], *, follow_links: bool = False
-) -> tuple[Iterable[Document | Failure | PassedOver], int | None]:
+) -> tuple[Iterable[SourceItem], int | None]:
     """The documents of a source as they come, and an estimate of how many.
 
     Raises:
@@ -39,7 +39,7 @@ def open_source(
         source = [source]
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
         total = count_documents(source, globs=globs, follow_links=follow_links)
-        return read(source, fields=fields, globs=globs, follow_links=follow_links), total
+        return read_all(source, fields=fields, globs=globs, follow_links=follow_links), total
     rows = cast("Iterable[object]", source)
     total = len(rows) if isinstance(rows, Sized) else None
     return (_as_document(row, place, fields) for place, row in enumerate(rows, 1)), total
@@ -53,7 +53,7 @@ def _as_document(row: object, place: int, fields: FieldMap) -> Document | Failur
     return document_of(row, fields, origin=f"item {place}", fallback_id=f"item-{place}")
 
 
-def accepted(items: Iterable[Document | Failure | PassedOver], ledger: Ledger, tally: Tally) -> Iterator[Document]:
+def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Iterator[Document]:
     """Documents that can be indexed, each id once; all others are counted with the reason."""
     for item in items:
         tally.origin = str(item.origin or "")
@@ -61,7 +61,7 @@ def accepted(items: Iterable[Document | Failure | PassedOver], ledger: Ledger, t
             tally.fail(*item)
             continue
         if isinstance(item, PassedOver):
-            tally.passed_over(item.kind)
+            tally.passed_over(item.kind, item.count)
             continue
         origin = item.origin or str(item.doc_id)
         try:
@@ -98,9 +98,9 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
             break
     if not taken:
         reasons = "; ".join(f"{origin}: {reason}" for origin, reason in tally.failures[:5])
-        reasons = "; ".join(
-            [reasons] * bool(reasons) + [f"passed over: {count:,} {kind}" for kind, count in tally.passed.items()]
-        )
+        if tally.passed:
+            passed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.passed.items()))
+            reasons = "; ".join(filter(None, (reasons, f"passed over were {passed}")))
         raise CorpusError(f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written.")
     return taken
 

@@ -30,6 +30,7 @@ from hybrid_search.report import Progress, Tally
 log = logging.getLogger(__name__)
 
 State = Literal["running", "finished", "failed", "interrupted"]
+Kind = Literal["index", "ray", "add-leg", "load"]
 
 KEPT_JOBS = 20
 """Of a collection; older ones are forgotten."""
@@ -43,6 +44,7 @@ class Job:
 
     Args:
         number: counts the jobs of a journal, from 1.
+        kind: `index`; `ray` for one on a Ray cluster, `add-leg` and `load` (of encodings).
         state: `interrupted` by Ctrl-C, a signal or a crash: the same command goes on where it stopped.
         started: ISO 8601, UTC; `updated` likewise: when it last said how far it is.
         message: why it failed.
@@ -69,6 +71,7 @@ class Job:
     seconds: float = 0.0
     current: str = ""
     eta_s: float | None = None
+    kind: Kind = "index"
 
 
 _FROM_PROGRESS = (
@@ -117,10 +120,10 @@ def recent(location: str, collection: str | None = None) -> list[Job]:
 
 
 @contextmanager
-def recorded(location: str, collection: str, tally: Tally) -> Iterator[None]:
+def recorded(location: str, collection: str, tally: Tally, kind: Kind = "index") -> Iterator[None]:
     """Keep a journal of a job while it runs. What cannot be written does not stop it."""
     file = journal_file(location)
-    entry = None if file is None else _begun(file, location, collection)
+    entry = None if file is None else _begun(file, location, collection, kind)
     if entry is None:
         yield
         return
@@ -179,11 +182,12 @@ class _Entry:
             self._db.execute("UPDATE jobs SET facts = ? WHERE number = ?", (json.dumps(self._facts), self._number))
 
 
-def _begun(file: Path, location: str, collection: str) -> _Entry | None:
+def _begun(file: Path, location: str, collection: str, kind: Kind) -> _Entry | None:
     now, place = _now(), storable(location)
     facts: dict[str, Any] = {
         "collection": collection,
         "place": place,
+        "kind": kind,
         "state": "running",
         "pid": os.getpid(),
         "host": socket.gethostname(),

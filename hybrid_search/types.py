@@ -87,11 +87,17 @@ class Failure(NamedTuple):
     reason: str
 
 
-class PassedOver(NamedTuple):
-    """A file that was not read, which is no failure: where it stands, and of what kind it is."""
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What a reader left out, and is no failure: where, of what kind (`images`, `files .png`), and how many."""
 
     origin: str
     kind: str
+    count: int = 1
+
+
+SourceItem = Document | Failure | PassedOver
+"""What comes out of a source, in its order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hybrid_search.types import Failure, ModelCard
 
 SHOWN_FAILURES = 20
+SHOWN_KINDS = 12
 
 
 def index_summary(report: IndexReport) -> RenderableType:
@@ -40,15 +41,14 @@ def index_summary(report: IndexReport) -> RenderableType:
         rows.insert(2, ("repeated in the source", f"{report.repeated:,}"))
     if report.removed:
         rows.insert(2, ("removed", f"{report.removed:,}"))
-    if report.passed_over:
-        from hybrid_search.corpus.walk import LINKS_OUT
-
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.passed_over.items())
-        hint = " (--follow-links reads them)" if LINKS_OUT in report.passed_over else ""
-        rows.insert(-1, ("passed over", kinds + hint))
     if any(report.truncated.values()) and report.chunks:
         parts = (f"{leg} {count:,} ({count / report.chunks:.0%})" for leg, count in report.truncated.items() if count)
         rows.append(("chunks longer than the model reads", ", ".join(parts)))
+    if report.passed_over:
+        from hybrid_search.corpus.walk import LINKS_OUT
+
+        hint = " (--follow-links reads those)" if LINKS_OUT in report.passed_over else ""
+        rows.append(("passed over", _counted(report.passed_over) + hint))
     if report.estimate is not None:
         rows += _estimate(report.estimate)
     if report.bytes_on_disk is not None:
@@ -58,6 +58,13 @@ def index_summary(report: IndexReport) -> RenderableType:
         grid.add_row(Text(name, style="dim"), Text(value))
     head = Text.assemble((one_line(report.collection), "bold"), (f"  profile {one_line(report.profile)}", "dim"))
     return Group(head, grid)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Kinds with their numbers, the largest first."""
+    largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(largest) - SHOWN_KINDS:,} more kinds" if len(largest) > SHOWN_KINDS else ""
+    return ", ".join(f"{kind} {count:,}" for kind, count in largest[:SHOWN_KINDS]) + more
 
 
 def _estimate(told: Estimate) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from hybrid_search.cli.console import out
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.printable import one_line, printable
-from hybrid_search.ranking.matching import densest
+from hybrid_search.ranking.windows import densest
 from hybrid_search.results import Mark, Passage
 
 MARKS = {"literal": "bold cyan", "expansion": "bold green"}

@@ -20,6 +20,7 @@ from hybrid_search.printable import one_line
 if TYPE_CHECKING:
     from hybrid_search.jobs import Job
 
+_KINDS = {"ray": "index on a Ray cluster", "add-leg": "add a leg", "load": "load encodings"}
 _COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
 
 
@@ -36,7 +37,7 @@ def status(
     ] = None,
     format: Annotated[str, typer.Option(metavar="table|json")] = "table",
 ) -> None:
-    """Show how far index jobs are, and how the last ones ended: of each collection the last one.
+    """Show how far jobs are, and how the last ones ended: of each collection the last one.
 
     Example: `hybrid-search status -c notes`
     """
@@ -52,7 +53,7 @@ def status(
         out.print(_told(job), soft_wrap=True)
     if not jobs:
         of = f" of {collection!r}" if collection else ""
-        note(f"No index job{of} has been recorded in {location}.")
+        note(f"No job{of} has been recorded in {location}.")
 
 
 def _told(job: Job) -> Text:
@@ -75,7 +76,8 @@ def _told(job: Job) -> Text:
         lines.append(job.message)
     if job.state == "interrupted":
         lines.append(f"{job.saved:,} documents were saved by then. The same command goes on where it stopped.")
-    head = Text.assemble((one_line(job.collection), "bold"), "  ", (job.state, _COLOURS[job.state]))
+    kind = "" if job.kind == "index" else f"  {_KINDS[job.kind]}"
+    head = Text.assemble((one_line(job.collection), "bold"), "  ", (job.state, _COLOURS[job.state]), (kind, "dim"))
     return Text("\n").join([head, *(Text(f"  {one_line(line)}") for line in lines)])
 
 

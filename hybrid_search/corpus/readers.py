@@ -17,9 +17,9 @@ from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
 from hybrid_search.corpus.text import read_text
 from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import Document, Failure, PassedOver
+from hybrid_search.types import Document, Failure, SourceItem
 
-__all__ = ["FieldMap", "count_documents", "read", "read_file"]
+__all__ = ["FieldMap", "count_documents", "read", "read_all", "read_file"]
 
 _DEFAULT_FIELDS = FieldMap()
 _BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
@@ -32,10 +32,25 @@ def read(
     globs: Sequence[str] = (),
     follow_links: bool = False,
     stdin: IO[bytes] | None = None,
-) -> Iterator[Document | Failure | PassedOver]:
+) -> Iterator[Document | Failure]:
     """Stream the documents of files and folders; what cannot become one comes as a Failure in its place.
 
-    So does, after its documents, a file that changed or went away while it was read.
+    So does, after its documents, a file that changed or went away while it was read. Arguments and errors are those of
+    `read_all`.
+    """
+    items = read_all(sources, fields=fields, globs=globs, follow_links=follow_links, stdin=stdin)
+    return (item for item in items if isinstance(item, (Document, Failure)))
+
+
+def read_all(
+    sources: Sequence[str | Path],
+    *,
+    fields: FieldMap = _DEFAULT_FIELDS,
+    globs: Sequence[str] = (),
+    follow_links: bool = False,
+    stdin: IO[bytes] | None = None,
+) -> Iterator[SourceItem]:
+    """Stream what `read` does, and in its place what was left out.
 
     The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, and with the extra
     `documents` `.pdf .docx .html .htm .ipynb`. Anything else given by name is plain text, or source code. `-` is stdin:
@@ -77,7 +92,7 @@ def count_documents(
 
 def _documents(
     sources: list[str | Path], fields: FieldMap, globs: Sequence[str], follow_links: bool, stdin: IO[bytes] | None
-) -> Iterator[Document | Failure | PassedOver]:
+) -> Iterator[SourceItem]:
     with Converter() as convert:
         for found in find(sources, globs, follow_links=follow_links):
             if not isinstance(found, FoundFile):

@@ -176,8 +176,8 @@ class _Reading:
         texts: dict[str, str] = {}
         broken: list[Failure] = []
         for found in read_documents([path / BEIR_CORPUS]):
-            if not isinstance(found, Document):
-                broken += [found] if isinstance(found, Failure) else []
+            if isinstance(found, Failure):
+                broken.append(found)
                 continue
             text = _searchable(found)
             if found.doc_id in wanted:

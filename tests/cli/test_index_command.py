@@ -367,7 +367,7 @@ def test_links_out_of_a_source_are_counted_and_named(run, tmp_path):
     os.mkfifo(tmp_path / "docs" / "pipe.txt")
     done = index(run, tmp_path / "docs", "-c", "c", "--progress", "json")
     assert done.code == 0
-    told = "1 links out of the source, 1 pipes, sockets and devices (--follow-links reads them)"
+    told = "links out of the source 1, pipes, sockets and devices 1 (--follow-links reads those)"
     assert re.search(rf"passed over +{re.escape(told)}", " ".join(done.out.split()))
     end = json.loads(done.err.splitlines()[-1])
     assert end["passed_over"] == {"links out of the source": 1, "pipes, sockets and devices": 1}
@@ -379,4 +379,4 @@ def test_links_out_of_a_source_are_counted_and_named(run, tmp_path):
     (tmp_path / "docs" / "a.txt").unlink()
     alone = index(run, tmp_path / "docs", "-c", "alone")
     assert (alone.code, alone.out) == (3, "")
-    assert "passed over: 1 links out of the source" in alone.err
+    assert "passed over were 1 links out of the source" in alone.err

@@ -111,6 +111,11 @@ def test_a_leg_is_put_beside_swapped_joined_and_dropped(run, fruit, fakes):
     assert re.search(r"documents indexed +3 in 3 chunks", added.out)
     for words in ("'new' stands beside", "--mode new", "evaluate DATASET -c fruit", "swap-leg fruit OLD new"):
         assert words in added.err
+    told = run("status", "-c", "fruit").out
+    assert re.search(r"^fruit  finished  add a leg\n  3 of 3 \(100%\) documents", told, re.M)
+    assert re.search(r"^fruit  finished\n", told, re.M)
+    kinds = [job["kind"] for job in json.loads(run("status", "-c", "fruit", "--format", "json").out)]
+    assert kinds == ["add-leg", "index"]
     assert "bm25-engine" in run("collections", "list").out
     assert re.search(r"sparse +dense +other legs", run("collections", "list").out)
     assert json.loads(run("search", "apples", "-c", "fruit", "--mode", "new", "--format", "json").out)["mode"] == "new"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.corpus.readers import count_documents, read, read_all
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.types import Document, Failure, PassedOver
 
@@ -27,7 +27,7 @@ def put(path, content="words"):
 
 
 def names(sources, **options):
-    return [item.doc_id if isinstance(item, Document) else item for item in read(sources, **options)]
+    return [item.doc_id if isinstance(item, Document) else item for item in read_all(sources, **options)]
 
 
 def test_a_folder_is_walked_sorted_without_hidden_files(here):
