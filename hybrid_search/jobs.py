@@ -159,7 +159,7 @@ class _Entry:
                 others(now)
 
         tally.on_progress = on_progress
-        tally.tell()
+        self._take(tally.now())
 
     def end(self, state: State, tally: Tally, message: str = "") -> None:
         self._facts |= {"state": state, "message": message[:2_000]}

@@ -76,7 +76,7 @@ def _told(job: Job) -> Text:
         lines.append(job.message)
     if job.state == "interrupted":
         lines.append(f"{job.saved:,} documents were saved by then. The same command goes on where it stopped.")
-    kind = "" if job.kind == "index" else f"  {_KINDS[job.kind]}"
+    kind = "" if job.kind == "index" else f"  {_KINDS.get(job.kind, job.kind)}"
     head = Text.assemble((one_line(job.collection), "bold"), "  ", (job.state, _COLOURS[job.state]), (kind, "dim"))
     return Text("\n").join([head, *(Text(f"  {one_line(line)}") for line in lines)])
 
