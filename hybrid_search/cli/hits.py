@@ -38,7 +38,7 @@ def results_text(results: Results, width: int, *, full: bool = False) -> Rendera
     head = _head(results.query, f"{results.mode} · {results.collection}")
     parts: list[RenderableType] = [head]
     for leg, terms in results.expansion.items():
-        parts += [Text(), _expansion_line(leg, terms)]
+        parts += [Text(), _expansion_line(leg, terms, width)]
     if not len(results):
         return Group(*parts, Text("nothing found", style="yellow"))
     total = results.timings_ms["total"]
@@ -106,8 +106,8 @@ def _hit(hit: DocumentHit, width: int, results: Results, full: bool) -> Renderab
         # That of the best passage stands beside the origin, those of the others above them.
         line = (where.append(" · " if where and place else "") if number == 0 else Text()).append(place, style="dim")
         lines += [_under(line)] if line else []
-        lines.append(_under(whole(passage) if full else snippet(passage, hit.metadata, columns)))
-    lines.append(_under(_evidence(hit, results.legs)))
+        lines.append(_under(whole(passage, hit.metadata) if full else snippet(passage, hit.metadata, columns)))
+    lines.append(_under(_evidence(hit, results.legs, columns)))
     if hit.matched_terms is not None:
         lines += [_under(line) for line in _terms(hit, results)]
     if hit.folded:
@@ -116,19 +116,24 @@ def _hit(hit: DocumentHit, width: int, results: Results, full: bool) -> Renderab
     return Group(*lines, Text())
 
 
-def _evidence(hit: DocumentHit, legs: Sequence[str]) -> Text:
-    """One line: the rank path, from the legs' places to the fused score and the re-ranker's."""
+def _evidence(hit: DocumentHit, legs: Sequence[str], columns: int) -> Text:
+    """The rank path, from the legs' places to the fused score and the re-ranker's: one line, or one for each leg."""
     line = Text()
     if hit.fused_rank is not None:
         read = "not re-ranked" if hit.rerank_score is None else f"re-ranked {hit.rerank_score:.3f}"
         line.append(read, style="" if hit.rerank_score is None else "bold green")
         line.append(f", was {hit.fused_rank}  ·  ")
     line.append(f"{hit.score:.4f}", style="bold").append("  =  ", style="dim")
-    for place, leg in enumerate(legs):
+    places = []
+    for leg in legs:
         found = hit.legs[leg]
-        line.append(" + " if place else "", style="dim").append(leg, style=LEG_STYLES.get(leg, ""))
-        line.append(f" rank {found.rank} ({found.score:.3f})" if found else " not found")
-    return line
+        told = f" rank {found.rank} ({found.score:.3f})" if found else " not found"
+        places.append(Text().append(leg, style=LEG_STYLES.get(leg, "")).append(told))
+    in_one = line.copy().append_text(Text(" + ", style="dim").join(places))
+    if in_one.cell_len <= columns:
+        return in_one
+    below = Text("\n" + " " * max(0, min(line.cell_len, columns // 2) - 2)).append("+ ", style="dim")
+    return line.append_text(below.join(places))
 
 
 def _terms(hit: DocumentHit, results: Results) -> Iterable[RenderableType]:
@@ -172,15 +177,20 @@ def _words(terms: Sequence[Term]) -> list[tuple[str, float, bool]]:
     return sorted(((word, *rest) for word, rest in found.items()), key=lambda row: (-row[1], row[0]))
 
 
-def _expansion_line(leg: str, terms: Sequence[Term]) -> Text:
-    """The query as a leg reads it, its heaviest words with their weights."""
+def _expansion_line(leg: str, terms: Sequence[Term], width: int) -> Text:
+    """The query as a leg reads it, its heaviest words with their weights; no line ends between the two."""
     words = _words(terms)
-    line = Text().append(f"{leg} reads  ", style="dim")
-    for word, weight, own in words[:16]:
-        line.append(one_line(word), style=MARKS["literal" if own else "expansion"]).append(
-            f" {weight:.1f}  ", style="dim"
-        )
-    return line.append(f"and {len(words) - 16} more" if len(words) > 16 else "", style="dim")
+    told = [
+        Text().append_text(_word(word, MARKS["literal" if own else "expansion"])).append(f" {weight:.1f}", style="dim")
+        for word, weight, own in words[:16]
+    ]
+    told += [Text(f"and {len(words) - 16} more", style="dim")] if len(words) > 16 else []
+    shown, at = Text().append(f"{leg} reads", style="dim"), len(f"{leg} reads")
+    for each in told:
+        fits = at + 2 + each.cell_len <= width
+        shown.append("  " if fits else "\n").append_text(each)
+        at = each.cell_len + (at + 2 if fits else 0)
+    return shown
 
 
 def _place(place: LegPlace) -> Text:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Query = Annotated[
     list[str],
-    typer.Argument(metavar="QUERY...", help="What to look for, in any words; several are one query, quoted or not."),
+    typer.Argument(metavar="QUERY", help="What to look for, in any words; several are one query, quoted or not."),
 ]
 Collection = Annotated[
     str,

@@ -37,7 +37,7 @@ def search(
     query: Annotated[
         list[str],
         typer.Argument(
-            metavar="QUERY...",
+            metavar="QUERY",
             help="What to look for, in any words, quoted or not; - reads one query a line from stdin.",
         ),
     ],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
@@ -54,10 +54,12 @@ def snippet(passage: Passage, metadata: Mapping[str, Any], columns: int) -> Text
     return _prose(passage.text, marks, columns) if code is None else _code(passage.text, code, marks, columns)
 
 
-def whole(passage: Passage) -> Text:
+def whole(passage: Passage, metadata: Mapping[str, Any]) -> Text:
     """All of a passage, in its own lines."""
     text, marks = passage.text, passage.highlight.marks if passage.highlight else ()
     lines = [_line(text, span, marks) for span in _lines(text, Span(0, len(text)))]
+    if _is_code(metadata):
+        lines = _with_first_indent(lines)
     while lines and not lines[-1].plain.strip():
         lines.pop()
     while lines and not lines[0].plain.strip():
@@ -129,13 +131,17 @@ def _append(shown: Text, text: str, span: Span, marks: Sequence[Mark], clean: An
 
 def _code_around(text: str, metadata: Mapping[str, Any], marks: Sequence[Mark]) -> Span | None:
     """The preformatted part of a text that holds its best match; None where that stands in prose."""
-    if str(metadata.get("suffix", "")).lower() in CODE_MARKUP:
+    if _is_code(metadata):
         return Span(0, len(text))
     if not marks or len(text) > _LONGEST or not _BLOCK.search(text):
         return None
     start, end = densest(text, marks, 80)
     best = next((mark for mark in marks if mark.start >= start and mark.end <= end), marks[0])
     return next((block for block in _blocks(text) if block.start <= best.start < block.end), None)
+
+
+def _is_code(metadata: Mapping[str, Any]) -> bool:
+    return str(metadata.get("suffix", "")).lower() in CODE_MARKUP
 
 
 def _blocks(text: str) -> list[Span]:
@@ -164,8 +170,29 @@ def _code(text: str, code: Span, marks: Sequence[Mark], columns: int) -> Text:
     lines = [span for span in _lines(text, code) if text[span.start : span.end].strip()] or [code]
     first = _first_line(lines, text, marks)
     shown = [_line(text, span, marks) for span in lines[first : first + CODE_LINES]]
-    indent = min(len(line.plain) - len(line.plain.lstrip()) for line in shown)
+    if lines[first].start == 0:
+        shown = _with_first_indent(shown)
+    indent = min(map(_indent, shown))
     return Text("\n", no_wrap=True).join([_cut(line[indent:], columns) for line in shown])
+
+
+def _indent(line: Text) -> int:
+    return len(line.plain) - len(line.plain.lstrip())
+
+
+def _with_first_indent(lines: list[Text]) -> list[Text]:
+    """The lines of a chunk, whose first one has lost its indentation where the chunk began behind it.
+
+    How far it was indented is told by the others: as the one that closes its block, less by a step than a block that it
+    opens, else as they are.
+    """
+    depths = sorted({_indent(line) for line in lines[1:] if line.plain.strip()})
+    if not depths or not depths[0] or _indent(lines[0]):
+        return lines
+    shallowest = next(line.plain.lstrip() for line in lines[1:] if _indent(line) == depths[0] and line.plain.strip())
+    step = min([after - before for before, after in itertools.pairwise(depths)], default=TAB)
+    opens = lines[0].plain.rstrip().endswith((":", "{", "(", "[", ",")) and shallowest[0] not in "})]"
+    return [Text(" " * max(0, depths[0] - min(step, TAB) * opens)).append_text(lines[0]), *lines[1:]]
 
 
 def _lines(text: str, span: Span) -> list[Span]:
@@ -186,7 +213,9 @@ def _first_line(lines: Sequence[Span], text: str, marks: Sequence[Mark]) -> int:
         if place >= 0 and mark.start < lines[place].end:
             words[place][text[mark.start : mark.end].lower()] = 1.0 if mark.kind == "literal" else 0.5
     last = max(0, len(lines) - CODE_LINES)
-    held = [sum(dict(chain(*map(dict.items, words[at : at + CODE_LINES]))).values()) for at in range(last + 1)]
+    held = [
+        sum(dict(itertools.chain(*map(dict.items, words[at : at + CODE_LINES]))).values()) for at in range(last + 1)
+    ]
     best = held.index(max(held))
     while best < last and not words[best] and not words[best + 1] and held[best + 1] == held[best]:
         best += 1
@@ -207,10 +236,18 @@ def _cut(line: Text, columns: int) -> Text:
     if cell_len(line.plain) <= columns:
         return line
     marks = [Mark(span.start, span.end, "literal") for span in line.spans]
-    room = max(1, columns - 2 if line.plain.isascii() else columns // 2 - 1)
-    start, end = densest(line.plain, marks, room)
-    if all(mark.end <= room for mark in marks if start <= mark.start < end):
-        start = 0  # what stands before a match is shown where it fits, for so is code read
-    shown = Text().append("…", style="dim").append_text(line[start:]) if start else line.copy()
+    # What stands before a match is shown where it fits, for so is code read; its indentation in any case.
+    lead = line.plain[: min(_indent(line), columns // 3)]
+    start, end = densest(line.plain, marks, _room(line, columns))
+    if all(mark.end <= _room(line, columns) for mark in marks if start <= mark.start < end):
+        shown = line.copy()
+    else:
+        start, _ = densest(line.plain, marks, _room(line, columns - len(lead)))
+        shown = Text(lead).append("…", style="dim").append_text(line[start:])
     shown.truncate(columns, overflow="ellipsis")
     return shown
+
+
+def _room(line: Text, columns: int) -> int:
+    """Characters of a line that fit beside the signs of a cut, however wide they are."""
+    return max(1, columns - 2 if line.plain.isascii() else columns // 2 - 1)

@@ -232,7 +232,7 @@ def test_several_words_are_one_query(run, fruit):
     assert json.loads(dashed.out)["query"] == "apples -c --where"
     assert run("explain", "red", "apples", "-c", "fruit", "--doc", "a").out.startswith("red apples ")
     for verb in ("search", "explain"):
-        assert "quoted or not" in " ".join(run(verb, "--help").out.split())
+        assert "quoted or not" in re.sub(r"[\s│]+", " ", run(verb, "--help").out)
 
 
 @pytest.mark.parametrize(

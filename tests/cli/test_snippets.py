@@ -8,10 +8,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from hybrid_search.cli import hits
 from hybrid_search.cli.snippets import CODE_LINES, snippet, whole
 from hybrid_search.ranking.matching import WINDOW
 from hybrid_search.ranking.windows import densest
-from hybrid_search.results import Highlight, Mark, Passage
+from hybrid_search.results import DocumentHit, Highlight, Mark, Passage, Term
+from hybrid_search.types import LegHit
 
 WIDTHS = [35, 36, 47, 60, 75, 115, 195]
 WORDS = "one two three four five six seven eight nine ten eleven twelve and then some other words"
@@ -187,7 +189,7 @@ def test_indented_blocks_keep_their_lines():
 
 def test_the_whole_keeps_its_lines():
     text = f"\n\n{PYTHON}\t# end\r\nlast\n\n"
-    assert whole(passage(text, "wombat")).plain == f"{PYTHON}    # end\nlast"
+    assert whole(passage(text, "wombat"), {}).plain == f"{PYTHON}    # end\nlast"
 
 
 def test_a_huge_text_takes_little_time():
@@ -197,3 +199,51 @@ def test_a_huge_text_takes_little_time():
     begun = time.perf_counter()
     shown(text, "wombat", 75)
     assert time.perf_counter() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("chunk", "first"),
+    [
+        ("def dig(self):\n        wombat()\n        if x:\n            y()\n", "def dig(self):"),
+        ("wombat()\n        if x:\n            y()\n        z()\n", "wombat()"),
+        ("def top():\n    wombat()\n    if x:\n        y()\n", "def top():"),
+        ("function f() {\n\t\twombat()\n\t\treturn\n\t}\n", "function f() {"),
+        ("import a\nimport wombat\n\ndef f():\n    pass\n", "import a"),
+    ],
+)
+def test_the_first_line_of_a_chunk_is_indented_as_it_was(chunk, first):
+    """A chunk of code begins behind the indentation of its first line."""
+    lines, _ = shown(chunk, "wombat", 75, ".py")
+    assert lines[0].strip() == first
+    depths = [len(line) - len(line.lstrip()) for line in lines]
+    assert depths[0] == 0
+    assert depths[1] <= 4
+    assert whole(passage(chunk, "wombat"), {"suffix": ".py"}).plain.splitlines()[0].strip() == first
+
+
+def test_what_a_line_is_indented_by_is_seen_where_its_beginning_is_not():
+    code = "if a:\n    call(" + "1, " * 50 + "wombat)\n"
+    lines, marked = shown(code, "wombat", 40, ".py")
+    assert marked == ["wombat"]
+    assert lines[1].startswith("    …")
+
+
+def test_a_leg_stands_on_its_own_line_where_one_is_too_short():
+    legs = {"sparse": LegHit("sparse", 3, 12.5), "dense": LegHit("dense", 1, 0.25), "bm25": None}
+    hit = DocumentHit(1, "d", 0.03, "", {}, "", (), legs)
+    assert hits._evidence(hit, list(legs), 80).plain == (
+        "0.0300  =  sparse rank 3 (12.500) + dense rank 1 (0.250) + bm25 not found"
+    )
+    assert hits._evidence(hit, list(legs), 50).plain.split("\n") == [
+        "0.0300  =  sparse rank 3 (12.500)",
+        "         + dense rank 1 (0.250)",
+        "         + bm25 not found",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 120])
+def test_a_word_and_its_weight_stand_on_one_line(width):
+    terms = [Term(f"word{n}", 3.0 - n / 10, n < 3) for n in range(20)]
+    lines = hits._expansion_line("sparse", terms, width).plain.split("\n")
+    assert all(cell_len(line) <= width for line in lines)
+    assert all(re.fullmatch(r"(sparse reads  )?(word\d+ \d\.\d( {2}|$))+(and 4 more)?", line) for line in lines)
