@@ -11,7 +11,7 @@ A leg that was added stands beside: it is searched by its name (`--mode new`, `-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.halves import encode
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.intake import SAMPLE_DOCUMENTS
+from hybrid_search.jobs import recorded
 from hybrid_search.manifest import LegSpec, Manifest, Precision, Sparsity, check_leg_name
 from hybrid_search.naming import profile_of
 from hybrid_search.profiles import Models, OnDownload, encoder_of, fetch, open_place, spec_of
@@ -85,7 +86,8 @@ def add_leg(
     check_building(found, precision_of(found, precision or settings.precision), settings.device)
     encoder = encoder_of(found, kind, settings, {}, precision, sparsity)
     fetch(Models("custom", {leg: encoder}), settings, on_download)
-    with _writing(collection, store, settings, wait_s) as writer:
+    opened = open_place(store, settings)
+    with _writing(collection, opened, settings, wait_s) as writer, ExitStack() as journal:
         encoder = _fitted(encoder, leg, writer)
         spec = _spec(collection, leg, encoder, writer.manifest)
         manifest = writer.manifest
@@ -94,6 +96,7 @@ def add_leg(
         documents = writer.info().documents
         tally = Tally(collection, manifest.profile, "", documents, on_progress)
         tally.tell()
+        journal.enter_context(recorded(opened.location, collection, tally, "add-leg"))
         writer.extend(spec)
         for payloads in batched(writer.stored(without=spec.vector), ENCODE_BATCH):
             chunks = [chunk_of(payload) for payload in payloads]

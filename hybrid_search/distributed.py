@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any, cast
 from hybrid_search import errors
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import read
+from hybrid_search.corpus.readers import read_all
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter, searchable_texts
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
 from hybrid_search.intake import accepted, beginning, conflict, open_source
+from hybrid_search.jobs import recorded
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
 from hybrid_search.rehearsal import known_ids
 from hybrid_search.removing import conclude
@@ -36,7 +37,7 @@ from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.shards import Encoding, Fault, Job, Seen, Shard, cut, may_use_gpu, meet, table_of, values_of
 from hybrid_search.store.schema import FieldType, check_name
-from hybrid_search.types import BrokeOff, Document, Failure
+from hybrid_search.types import BrokeOff, Document, Failure, PassedOver, SourceItem
 
 if TYPE_CHECKING:
     from hybrid_search.store.filling import ServerWriter
@@ -62,6 +63,7 @@ def index_on_ray(
     prune: bool = False,
     fields: FieldMap | None = None,
     globs: Sequence[str] = (),
+    follow_links: bool = False,
     settings: Settings | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_download: OnDownload | None = None,
@@ -83,6 +85,7 @@ def index_on_ray(
         prune: remove documents that the sources do not hold (any more). Skipped when a document failed.
         fields: which fields of a row are id, title and text.
         globs: of a folder only the files that match one of these.
+        follow_links: as for `Indexer.index`.
         settings: with the server as the store; read from the environment and the config file when not given.
         on_progress: called at the beginning and after every batch.
         on_download: called with (model, bytes done, bytes in all) while the driver fetches a model.
@@ -112,17 +115,19 @@ def index_on_ray(
         models = models_for(collection, found, asked, settings, on_download)
         cutting = opened.enter_context(closing(cutter(collection, models, found, chunk_tokens, overlap_tokens)))
         have = partial(known_ids, store, collection)
-        _, total, roots = open_source(sources, fields, globs, found, have)
+        _, total, roots = open_source(sources, fields, globs, found, have, follow_links=follow_links)
         tally = Tally(collection, models.profile, models.reason, total, on_progress)
         tally.tell()
-        first = _beginning(sources, fields, globs, tally, sample=found is None and models.measuring)
+        documents = read_all(sources, fields=fields, globs=globs, follow_links=follow_links)
+        first = _beginning(documents, tally, sample=found is None and models.measuring)
         if found is None:
             models = models.fitted(searchable_texts(first, cutting))
         manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)
         writer = store.writer(collection, manifest, replace=replace)
         try:
+            opened.enter_context(recorded(store.location, collection, tally, "ray"))
             job = Job(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
-            left, wanted = _meet(job, find(sources, globs), ledger, writer, tally)
+            left, wanted = _meet(job, find(sources, globs, follow_links=follow_links), ledger, writer, tally)
             done = _index(job, left, tally)
             if done < wanted:
                 why = f"{wanted - done} documents changed while they were read; run it again"
@@ -133,17 +138,15 @@ def index_on_ray(
             store.close()
 
 
-def _beginning(
-    sources: Sequence[str | Path], fields: FieldMap, globs: Sequence[str], tally: Tally, *, sample: bool
-) -> list[Document]:
+def _beginning(items: Iterable[SourceItem], tally: Tally, *, sample: bool) -> list[Document]:
     """The first documents, read by the driver for their own sake: what fails among them is counted by the workers."""
     aside = Tally(tally.collection, "", "", None, None)
     with Ledger() as ledger:
-        return beginning(accepted(read(sources, fields=fields, globs=globs), ledger, aside), aside, sample=sample)
+        return beginning(accepted(items, ledger, aside), aside, sample=sample)
 
 
 def _meet(
-    job: Job, files: Iterable[FoundFile | Failure], ledger: Ledger, writer: ServerWriter, tally: Tally
+    job: Job, files: Iterable[FoundFile | Failure | PassedOver], ledger: Ledger, writer: ServerWriter, tally: Tally
 ) -> tuple[list[Shard], int]:
     """The first pass: the files with something to index, and how many documents that is.
 
@@ -153,6 +156,8 @@ def _meet(
     for found in files:
         if isinstance(found, Failure):
             tally.fail(found)
+        elif isinstance(found, PassedOver):
+            tally.passed_over(found.kind, found.count)
         else:
             shards.append(Shard(job.roots.named(found)))
     skip: list[set[str]] = [set() for _ in shards]

@@ -101,6 +101,7 @@ class Indexer:
         *,
         fields: FieldMap | None = None,
         globs: Sequence[str] = (),
+        follow_links: bool = False,
         prune: bool = False,
         dry_run: bool = False,
         workers: int = 1,
@@ -114,6 +115,7 @@ class Indexer:
             source: files, folders, BEIR folders, `-` for stdin, or any iterable of `Document` or dict.
             fields: which fields of a row are id, title and text.
             globs: of a folder only the files that match one of these.
+            follow_links: read what links in a folder lead to outside of it; else they are passed over, and counted.
             prune: remove documents that the source does not hold (any more). Skipped when a document failed.
             dry_run: read and cut everything, encode a few chunks to measure the pace, write nothing.
             workers: processes that encode; they are spawned, so a script needs `if __name__ == "__main__":`.
@@ -135,7 +137,7 @@ class Indexer:
         check_workers(workers)
         found = None if self._replace else self._store.manifest(self.collection)
         have = partial(known_ids, self._store, self.collection)
-        items, total, roots = open_source(source, fields or FieldMap(), globs, found, have)
+        items, total, roots = open_source(source, fields or FieldMap(), globs, found, have, follow_links=follow_links)
         models = models_for(self.collection, found, self._asked, self._settings, on_download, self._models)
         cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
         tally = Tally(self.collection, models.profile, models.reason, total, on_progress)

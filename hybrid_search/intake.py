@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, cast
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.fields import FieldMap, document_of
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.corpus.readers import count_documents, read_all
 from hybrid_search.corpus.roots import Have, Roots, resolve
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.manifest import Manifest
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
-from hybrid_search.types import Document, Failure, Place
+from hybrid_search.types import Document, Failure, PassedOver, Place, SourceItem
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,19 @@ SAMPLE_CHARACTERS = 16_000_000
 class Opened(NamedTuple):
     """A source: its documents as they come, an estimate of how many, and where the collection's files come from."""
 
-    items: Iterable[Document | Failure]
+    items: Iterable[SourceItem]
     total: int | None
     roots: Roots
 
 
 def open_source(
-    source: Source, fields: FieldMap, globs: Sequence[str], found: Manifest | None = None, have: Have = _none
+    source: Source,
+    fields: FieldMap,
+    globs: Sequence[str],
+    found: Manifest | None = None,
+    have: Have = _none,
+    *,
+    follow_links: bool = False,
 ) -> Opened:
     """Open a source for a collection.
 
@@ -53,6 +59,7 @@ def open_source(
         globs: of a folder only the files that match one of these.
         found: the collection's manifest; None for a new one.
         have: told ids, how many of them the collection has.
+        follow_links: read what links in folders lead to outside of them.
 
     Raises:
         InvalidArgument: no source, or one document instead of several.
@@ -64,7 +71,7 @@ def open_source(
     if isinstance(source, (str, Path)):
         source = [source]
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
-        total = count_documents(source, globs=globs)
+        total = count_documents(source, globs=globs, follow_links=follow_links)
         roots = resolve(source, known, have, globs)
         if known is None:
             log.warning(
@@ -72,7 +79,8 @@ def open_source(
                 "they belong to: %s. Build it again (--replace) where two sources have shared ids.",
                 ", ".join(roots.prefixes),
             )
-        return Opened(read(source, fields=fields, globs=globs, roots=roots), total, roots)
+        items = read_all(source, fields=fields, globs=globs, follow_links=follow_links, roots=roots)
+        return Opened(items, total, roots)
     rows = cast("Iterable[object]", source)
     total = len(rows) if isinstance(rows, Sized) else None
     documents = (_as_document(row, place, fields) for place, row in enumerate(rows, 1))
@@ -87,12 +95,15 @@ def _as_document(row: object, place: int, fields: FieldMap) -> Document | Failur
     return document_of(row, fields, origin=f"item {place}", fallback_id=f"item-{place}")
 
 
-def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) -> Iterator[Document]:
+def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Iterator[Document]:
     """Documents that can be indexed, each id once; all others are counted with the reason."""
     for item in items:
         tally.origin = str(item.origin or "")
         if isinstance(item, Failure):
             tally.fail(item)
+            continue
+        if isinstance(item, PassedOver):
+            tally.passed_over(item.kind, item.count)
             continue
         origin = item.origin or str(item.doc_id)
         try:
@@ -129,6 +140,9 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
             break
     if not taken:
         reasons = "; ".join(map(str, tally.failures[:5]))
+        if tally.passed:
+            passed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.passed.items()))
+            reasons = "; ".join(filter(None, (reasons, f"passed over were {passed}")))
         raise CorpusError(f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written.")
     return taken
 

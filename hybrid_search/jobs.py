@@ -24,11 +24,13 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
+from hybrid_search.printable import storable
 from hybrid_search.report import Progress, Tally
 
 log = logging.getLogger(__name__)
 
 State = Literal["running", "finished", "failed", "interrupted"]
+Kind = Literal["index", "ray", "add-leg", "load"]
 
 KEPT_JOBS = 20
 """Of a collection; older ones are forgotten."""
@@ -42,6 +44,7 @@ class Job:
 
     Args:
         number: counts the jobs of a journal, from 1.
+        kind: `index`; `ray` for one on a Ray cluster, `add-leg` and `load` (of encodings).
         state: `interrupted` by Ctrl-C, a signal or a crash: the same command goes on where it stopped.
         started: ISO 8601, UTC; `updated` likewise: when it last said how far it is.
         message: why it failed.
@@ -68,6 +71,7 @@ class Job:
     seconds: float = 0.0
     current: str = ""
     eta_s: float | None = None
+    kind: Kind = "index"
 
 
 _FROM_PROGRESS = (
@@ -99,7 +103,8 @@ def recent(location: str, collection: str | None = None) -> list[Job]:
         return []
     with closing(_opened(file)) as db:
         rows = db.execute(
-            "SELECT number, facts FROM jobs WHERE place = ? AND facts != '{}' ORDER BY number DESC", (location,)
+            "SELECT number, facts FROM jobs WHERE place = ? AND facts != '{}' ORDER BY number DESC",
+            (storable(location),),
         ).fetchall()
     found: list[Job] = []
     for number, facts in rows:
@@ -115,10 +120,10 @@ def recent(location: str, collection: str | None = None) -> list[Job]:
 
 
 @contextmanager
-def recorded(location: str, collection: str, tally: Tally) -> Iterator[None]:
+def recorded(location: str, collection: str, tally: Tally, kind: Kind = "index") -> Iterator[None]:
     """Keep a journal of a job while it runs. What cannot be written does not stop it."""
     file = journal_file(location)
-    entry = None if file is None else _begun(file, location, collection)
+    entry = None if file is None else _begun(file, location, collection, kind)
     if entry is None:
         yield
         return
@@ -154,7 +159,7 @@ class _Entry:
                 others(now)
 
         tally.on_progress = on_progress
-        tally.tell()
+        self._take(tally.now())
 
     def end(self, state: State, tally: Tally, message: str = "") -> None:
         self._facts |= {"state": state, "message": message[:2_000]}
@@ -177,11 +182,12 @@ class _Entry:
             self._db.execute("UPDATE jobs SET facts = ? WHERE number = ?", (json.dumps(self._facts), self._number))
 
 
-def _begun(file: Path, location: str, collection: str) -> _Entry | None:
-    now = _now()
+def _begun(file: Path, location: str, collection: str, kind: Kind) -> _Entry | None:
+    now, place = _now(), storable(location)
     facts: dict[str, Any] = {
         "collection": collection,
-        "place": location,
+        "place": place,
+        "kind": kind,
         "state": "running",
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -192,14 +198,14 @@ def _begun(file: Path, location: str, collection: str) -> _Entry | None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         db = _opened(file)
-        added = db.execute("INSERT INTO jobs (place, collection, facts) VALUES (?, ?, '{}')", (location, collection))
+        added = db.execute("INSERT INTO jobs (place, collection, facts) VALUES (?, ?, '{}')", (place, collection))
         number = int(added.lastrowid or 0)
         lock = FileLock(_lock_file(file, number), thread_local=False)
         lock.acquire(timeout=0)
         db.execute("UPDATE jobs SET facts = ? WHERE number = ?", (json.dumps(facts), number))
         db.execute(
             "DELETE FROM jobs WHERE place = ? AND collection = ? AND number <= ? OR facts = '{}' AND number < ?",
-            (location, collection, number - KEPT_JOBS, number - KEPT_JOBS),
+            (place, collection, number - KEPT_JOBS, number - KEPT_JOBS),
         )
     except (sqlite3.Error, OSError, Timeout) as error:
         log.info("No journal in %s: %s", file, error)

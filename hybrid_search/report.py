@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from math import exp
 from threading import RLock
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
-from hybrid_search.types import BrokeOff, Failure, Replaced
+from hybrid_search.types import BrokeOff, Failure
 
 KEPT_FAILURES = 1_000
 """So many are listed; the rest is only counted, so that a hopeless file does not fill the memory."""
@@ -59,6 +59,14 @@ class Progress:
         return self.documents + self.unchanged + self.failed
 
 
+class Replaced(NamedTuple):
+    """A document that took the place of another one with its id, which stood elsewhere."""
+
+    doc_id: str
+    before: str
+    now: str
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a job would take, judged by a sample of its chunks.
@@ -90,6 +98,7 @@ class IndexReport:
         removed: documents that the source does not hold any more.
         failed: documents that could not be indexed; the first 1,000 are in `failures`.
         truncated: by leg, chunks that its model reads only in part.
+        passed_over: by kind, files that were not read, which is no failure.
         bytes_on_disk: of the whole collection; None on a server.
         tokens: that were encoded; words where no model has tokens.
         estimate: of a dry run: what the job would take.

@@ -1,4 +1,4 @@
-"""The only reader of the environment and of the config file.
+"""The reader of the environment and of the config file (one setting alone: `config_file`).
 
 A value comes from the first that has it: the caller's argument, `HYBRID_SEARCH_*` in the environment, the config file,
 the default below.
@@ -10,16 +10,12 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from platformdirs import user_cache_path, user_config_path, user_data_path
+from platformdirs import user_cache_path
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from hybrid_search.config_file import PREFIX, default_config_file, default_store
 from hybrid_search.errors import ConfigError
-
-
-def default_config_file() -> Path:
-    """Where the config file is looked for when none is named: `config.toml` in the user's config folder."""
-    return user_config_path("hybrid-search", appauthor=False) / "config.toml"
 
 
 def _default_cache() -> Path:
@@ -30,10 +26,10 @@ def _default_cache() -> Path:
 class Settings(BaseSettings):
     """What a machine or a project sets once."""
 
-    model_config = SettingsConfigDict(env_prefix="HYBRID_SEARCH_", env_ignore_empty=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid")
 
     store: str = Field(
-        default_factory=lambda: str(user_data_path("hybrid-search", appauthor=False) / "store"),
+        default_factory=default_store,
         description="a folder (embedded engine), or http(s)://... (Qdrant server)",
     )
     api_key: SecretStr | None = Field(default=None, description="of the Qdrant server")
@@ -79,7 +75,7 @@ def load_settings(config: str | Path | None = None, **given: Any) -> Settings:
     Raises:
         ConfigError: the file is missing or no TOML, or a value or a name is wrong; every problem is listed.
     """
-    named = config or os.environ.get("HYBRID_SEARCH_CONFIG")
+    named = config or os.environ.get(f"{PREFIX}CONFIG")
     file = Path(named) if named else default_config_file()
     if named and not file.is_file():
         raise ConfigError(f"There is no config file {file}. Name one that exists, or leave --config out.")

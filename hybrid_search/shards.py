@@ -21,7 +21,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionWriter
-from hybrid_search.report import Tally
+from hybrid_search.report import Replaced, Tally
 from hybrid_search.settings import Settings
 from hybrid_search.stages import (
     Budget,
@@ -36,7 +36,7 @@ from hybrid_search.stages import (
 )
 from hybrid_search.store.schema import FieldType, new_fields
 from hybrid_search.store.transport import Line, Patience
-from hybrid_search.types import Document, Failure, LegName, Moved, Point, Replaced
+from hybrid_search.types import Document, Failure, LegName, Moved, Point
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,12 +14,12 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from hybrid_search.corpus.bounded import Exceeded
-from hybrid_search.corpus.roots import NO_ROOTS, Roots
+from hybrid_search.corpus.roots import NO_ROOTS, Roots, is_same_place
 from hybrid_search.cutting import Cutter, cut_off
 from hybrid_search.encoders.halves import encode
 from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.protocols import CollectionWriter, Encoder, Head
-from hybrid_search.report import Tally
+from hybrid_search.report import Replaced, Tally
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import (
     Chunk,
@@ -28,10 +28,8 @@ from hybrid_search.types import (
     LegName,
     Moved,
     Point,
-    Replaced,
     Vector,
     chunk_id_of,
-    is_same_place,
 )
 
 BATCH_TOKENS = 8_192

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -110,25 +109,17 @@ class Moved(NamedTuple):
         return [chunk_id_of(self.doc_id, number) for number in range(self.chunks)]
 
 
-class Replaced(NamedTuple):
-    """A document that took the place of another one with its id, which stood elsewhere."""
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What a reader left out, and is no failure: where, of what kind (`images`, `files .png`), and how many."""
 
-    doc_id: str
-    before: str
-    now: str
-
-
-def is_same_place(before: str, now: str) -> bool:
-    """Whether two origins name one file, on whatever line; earlier versions kept them as they were written.
-
-    >>> is_same_place("notes/a.md", "/home/me/notes/a.md:7"), is_same_place("/tmp/a.md", "/home/me/a.md")
-    (True, False)
-    """
-    before, now = (_LINE.sub("", origin).replace("\\", "/") for origin in (before, now))
-    return before == now or now.endswith("/" + before.removeprefix("./"))
+    origin: str
+    kind: str
+    count: int = 1
 
 
-_LINE = re.compile(r":\d+\Z")
+SourceItem = Document | Failure | PassedOver
+"""What comes out of a source, in its order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ import pytest
 
 from hybrid_search import profiles
 from hybrid_search.encoders import catalog
+from hybrid_search.evaluation import experiment, kept
 from hybrid_search.settings import Settings
+from hybrid_search.store.edge import EdgeStore
 from tests.fake_models import FAKE_CARDS, Fakes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,6 +19,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def model_cache(tmp_path_factory):
     """One model cache for the whole run: what is hashed or made of a model is so once."""
     return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(autouse=True)
+def evaluations(tmp_path, monkeypatch):
+    """What evaluations build is a test's own, though the model cache that it lies in is shared; gives its store."""
+    store = EdgeStore(tmp_path / "evaluation")
+    for module in (kept, experiment):
+        monkeypatch.setattr(module, "store_of", lambda settings: store)
+    return store
 
 
 @pytest.fixture

@@ -360,6 +360,6 @@ def test_adopting_on_the_command_line(fakes, tmp_path, model_cache, monkeypatch)
         assert (found["mode"], found["hits"][0]["doc_id"], found["hits"][0]["title"]) == ("hybrid", "moby", "moby")
         listed = json.loads(run("collections", "list", "--format", "json").stdout)
         assert [(one["name"], one["documents"], one["chunks"]) for one in listed] == [("theirs", 3, 6)]
-        assert run("collections", "delete", "theirs").exit_code == 3
+        assert run("collections", "delete", "theirs", "--yes").exit_code == 3
         shown = json.loads(run("collections", "show", "theirs").stdout)
         assert shown["manifest"]["adopted"]["doc_id"] == "metadata.source"

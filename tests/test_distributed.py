@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search import Indexer
+from hybrid_search import Indexer, distributed, jobs
 from hybrid_search.distributed import index_on_ray
 from hybrid_search.errors import InvalidArgument
+from hybrid_search.profiles import Asked
 from hybrid_search.settings import Settings
 from hybrid_search.store.server import ServerStore
 from tests.qdrant_over_http import child
@@ -35,6 +36,30 @@ def test_stdin_cannot_be_read_by_many(settings):
     server = settings.model_copy(update={"store": "http://127.0.0.1:1"})
     with pytest.raises(InvalidArgument, match="Stdin"):
         index_on_ray("c", ["-"], "auto", settings=server)
+
+
+def test_the_journal_knows_the_job(settings, jsonl, monkeypatch, tmp_path):
+    """Whatever the workers do, which here is nothing."""
+    monkeypatch.setattr(jobs, "user_data_path", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(distributed, "_cluster", lambda address: contextlib.nullcontext())
+    seen = []
+
+    def met(job, files, ledger, writer, tally):
+        tally.tell()
+        seen.extend(jobs.recent(url))
+        return [], 0
+
+    monkeypatch.setattr(distributed, "_meet", met)
+    with child() as url:
+        server = settings.model_copy(update={"store": url})
+        source = jsonl([{"_id": "a", "text": "x"}])
+        index_on_ray("c", [source], "auto", asked=Asked(legs=["bm25"]), settings=server)
+        assert [(job.kind, job.state) for job in seen] == [("ray", "running")]
+        assert [(job.kind, job.state, job.collection) for job in jobs.recent(url)] == [("ray", "finished", "c")]
+        monkeypatch.setattr(distributed, "_index", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            index_on_ray("c", [source], "auto", settings=server)
+        assert [(job.kind, job.state) for job in jobs.recent(url)] == [("ray", "failed")]
 
 
 # ---------------------------------------------------------------- on a cluster

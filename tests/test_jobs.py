@@ -9,8 +9,10 @@ import time
 import pytest
 
 from hybrid_search import jobs
+from hybrid_search.changing import add_leg
 from hybrid_search.errors import CorpusError
 from hybrid_search.indexer import Indexer
+from hybrid_search.interop.encodings import load_encodings, save_encodings
 from hybrid_search.jobs import Job, journal_file, recent
 from hybrid_search.report import Tally
 from hybrid_search.settings import Settings
@@ -61,6 +63,41 @@ def test_a_failure_is_told_with_its_reason(settings, monkeypatch):
         Indexer.open("c", settings=settings, **BM25).index(documents(5))
     (job,) = recent(settings.store)
     assert (job.state, job.message) == ("failed", "CorpusError: the tape tore")
+
+
+def test_every_kind_of_job_is_known(settings, fakes, tmp_path):
+    Indexer.open("c", settings=settings, **BM25).index(documents(5))
+    seen = []
+    add_leg("c", "new", "fake/sparse", settings=settings, on_progress=lambda now: seen.extend(recent(settings.store)))
+    assert ("add-leg", "running") in {(job.kind, job.state) for job in seen}
+    (job,) = recent(settings.store)
+    assert (job.kind, job.state, job.documents, job.chunks) == ("add-leg", "finished", 5, 5)
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    save_encodings("c", tmp_path / "c.parquet", settings=settings)
+    load_encodings("loaded", tmp_path / "c.parquet", settings=settings)
+    assert [(job.collection, job.kind, job.state, job.documents) for job in recent(settings.store)] == [
+        ("loaded", "load", "finished", 5),
+        ("c", "add-leg", "finished", 5),
+    ]
+    assert [job.kind for job in recent(settings.store, "c")] == ["add-leg", "index"]
+
+
+def test_what_ends_them_is_known(settings, fakes, tmp_path):
+    Indexer.open("c", settings=settings, **BM25).index(documents(5))
+    with pytest.raises(KeyboardInterrupt):
+        add_leg("c", "new", "fake/sparse", settings=settings, on_progress=interrupted)
+    (job,) = recent(settings.store)
+    assert (job.kind, job.state) == ("add-leg", "interrupted")
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    save_encodings("c", tmp_path / "c.parquet", settings=settings)
+    with pytest.raises(KeyboardInterrupt):
+        load_encodings("loaded", tmp_path / "c.parquet", settings=settings, on_progress=interrupted)
+    assert [(job.kind, job.state) for job in recent(settings.store, "loaded")] == [("load", "interrupted")]
+
+
+def interrupted(progress):
+    if progress.documents:
+        raise KeyboardInterrupt
 
 
 KILLED = """

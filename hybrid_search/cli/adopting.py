@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from hybrid_search.cli.verb import given, note
+from hybrid_search.cli.console import note
+from hybrid_search.cli.verb import given
 
 Vector = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of several such vectors those to search; '' for the one unnamed.")

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 import hybrid_search
-from hybrid_search.cli import collections, demo, evaluate, explain, index, mcp, models, search, serve, status, train
-from hybrid_search.cli.options import WithHttp, WithRerank
+from hybrid_search.cli import (
+    collections,
+    demo,
+    evaluate,
+    explain,
+    index,
+    mcp,
+    models,
+    search,
+    serve,
+    status,
+    streams,
+    train,
+)
+from hybrid_search.cli.console import complain
+from hybrid_search.cli.parsing import Verb, Verbs, WithHttp, WithRerank
 from hybrid_search.cli.tui import command as tui
-from hybrid_search.cli.verb import Config, Debug, Store, given, verb
+from hybrid_search.cli.verb import FAILED, OK, Config, Debug, Store, given, verb
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -41,14 +57,14 @@ def _main(
     given.take(store, config, debug)
 
 
-app.command("demo")(verb(demo.demo))
-app.command("index")(verb(index.index))
-app.command("status")(verb(status.status))
+app.command("demo", cls=Verb)(verb(demo.demo))
+app.command("index", cls=Verb)(verb(index.index))
+app.command("status", cls=Verb)(verb(status.status))
 app.command("search", cls=WithRerank)(verb(search.search))
 app.command("explain", cls=WithRerank)(verb(explain.explain))
 app.command("evaluate", cls=WithRerank)(verb(evaluate.evaluate))
-app.command("train")(verb(train.train))
-app.command("tui")(verb(tui.tui))
+app.command("train", cls=Verb)(verb(train.train))
+app.command("tui", cls=Verb)(verb(tui.tui))
 app.command("mcp", cls=WithHttp)(verb(mcp.mcp))
 app.command("serve", cls=WithRerank)(verb(serve.serve))
 app.add_typer(collections.app, name="collections")
@@ -57,4 +73,13 @@ app.add_typer(models.app, name="models")
 
 def main() -> None:
     """The console script."""
-    app(prog_name="hybrid-search")
+    streams.prepare()
+    try:
+        app(prog_name="hybrid-search")
+    except streams.ReaderGone:
+        sys.exit(OK)
+    except streams.OutputLost as error:
+        complain(str(error))
+        sys.exit(FAILED)
+    finally:
+        streams.finish()

@@ -12,6 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hybrid_search.cli.origins import seen_from_here
+from hybrid_search.printable import one_line
 from hybrid_search.report import Progress
 
 RATE_OVER_S = 15.0
@@ -72,7 +74,7 @@ class JobBar:
             line.append(saved)
         room = width - line.cell_len - 3
         if now.current and room >= MIN_FILE:
-            line.append(" · ").append(shortened(now.current, room), style="not dim cyan")
+            line.append(" · ").append(shortened(seen_from_here(now.current), room), style="not dim cyan")
         return line
 
     def _rate(self, now: Progress) -> str:
@@ -108,7 +110,7 @@ def shortened(path: str, width: int) -> str:
     >>> shortened("notes/2024/january/minutes.md", 24)
     '…/january/minutes.md'
     """
-    path = "".join(letter if letter.isprintable() else "?" for letter in path)
+    path = one_line(path)
     if cell_len(path) <= width:
         return path
     for slash in re.finditer(r"[/\\]", path):

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import adopting
+from hybrid_search.cli import adopting, completion
+from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
+from hybrid_search.cli.parsing import Verb
 from hybrid_search.cli.render import collections_table
-from hybrid_search.cli.verb import given, note, out, verb
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import INTERRUPTED, given, verb
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.printable import printable
 from hybrid_search.types import in_order
+
+if TYPE_CHECKING:
+    from hybrid_search.protocols import Store
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
 
-app.command("adopt")(verb(adopting.adopt))
+app.command("adopt", cls=Verb)(verb(adopting.adopt))
 
-Name = Annotated[str, typer.Argument(help="The collection.")]
-Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.")]
+Name = Annotated[str, typer.Argument(help="The collection.", autocompletion=completion.collections)]
+Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.", autocompletion=completion.legs)]
 Format = Annotated[str, typer.Option(metavar="table|json")]
 
 
-@app.command("list")
+@app.command("list", cls=Verb)
 @verb
 def list_(format: Format = "table") -> None:
     """List the collections of the store.
@@ -41,14 +50,14 @@ def list_(format: Format = "table") -> None:
         except StoreError as error:
             note(str(error))
     if format == "json":
-        typer.echo(json.dumps([info.to_dict() for info in infos]))
+        print_json([info.to_dict() for info in infos])
     elif infos:
         out.print(collections_table(infos))
     else:
         note(f"No collections in {store.location}. Make one: hybrid-search index SOURCE -c NAME")
 
 
-@app.command("show")
+@app.command("show", cls=Verb)
 @verb
 def show(name: Name) -> None:
     """Show what a collection holds and what it was built with, as JSON.
@@ -58,29 +67,84 @@ def show(name: Name) -> None:
     from hybrid_search.profiles import open_place
 
     info = open_place(None, given.settings()).info(name)
-    typer.echo(json.dumps({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2))
+    print_json({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2)
 
 
-@app.command("delete")
+@app.command("delete", cls=Verb)
 @verb
-def delete(name: Name) -> None:
-    """Delete a collection and everything in it.
+def delete(
+    name: Name,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask. Where there is no terminal, nobody is.")
+    ] = False,
+) -> None:
+    """Delete a collection and everything in it, after a question.
 
     Example: `hybrid-search collections delete movies`
     """
     from hybrid_search.profiles import open_place
 
     store = open_place(None, given.settings())
+    goes = f"{name!r} from {store.location}: {_held(store, name)}"
+    if not yes and not _agreed(goes, name):
+        note("Nothing was deleted.")
+        raise typer.Exit(INTERRUPTED)
     store.delete(name)
-    note(f"Deleted {name!r} from {store.location}.")
+    note(f"Deleted {goes}.")
 
 
-@app.command("swap-leg")
+def _held(store: Store, name: str) -> str:
+    """What goes with a collection, in words.
+
+    Raises:
+        CollectionNotFound: there is none.
+    """
+    from hybrid_search.errors import CollectionNotFound, StoreError
+
+    try:
+        info = store.info(name)
+    except CollectionNotFound:
+        raise
+    except StoreError:  # damaged, or not finished: it can be deleted all the same
+        return "what it holds cannot be read"
+    documents = "1 document" if info.documents == 1 else f"{info.documents:,} documents"
+    return f"{documents} in {'1 chunk' if info.points == 1 else f'{info.points:,} chunks'}"
+
+
+def _agreed(goes: str, name: str) -> bool:
+    """Whether the person at the terminal wants it gone.
+
+    Raises:
+        InvalidArgument: there is no terminal.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        where = f"--store {shlex.quote(given.store)} " if given.store else ""
+        raise InvalidArgument(
+            f"To delete {goes}, say so, for there is no terminal to ask on: "
+            f"hybrid-search {where}collections delete {shlex.quote(name)} --yes"
+        )
+    try:
+        return typer.confirm(printable(f"Delete {goes}? It cannot be brought back."), err=True)
+    except typer.Abort:
+        return False
+
+
+@app.command("swap-leg", cls=Verb)
 @verb
 def swap_leg(
     name: Name,
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The leg whose name and place change hands.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The leg that gets them; the old one is kept as NEW.")],
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="OLD", help="The leg whose name and place change hands.", autocompletion=completion.legs
+        ),
+    ],
+    new: Annotated[
+        str,
+        typer.Argument(
+            metavar="NEW", help="The leg that gets them; the old one is kept as NEW.", autocompletion=completion.legs
+        ),
+    ],
 ) -> None:
     """Let two legs of a collection change names and places: one step, which the same command takes back.
 
@@ -92,7 +156,7 @@ def swap_leg(
     note(f"{old!r} of {name!r} is {manifest.legs[old].model} now; {new!r} is {manifest.legs[new].model}.")
 
 
-@app.command("join-leg")
+@app.command("join-leg", cls=Verb)
 @verb
 def join_leg(name: Name, leg: Leg) -> None:
     """Take a leg that stands beside the others into `hybrid`.
@@ -105,7 +169,7 @@ def join_leg(name: Name, leg: Leg) -> None:
     note(f"Hybrid search of {name!r} fuses {', '.join(manifest.fused())} now.")
 
 
-@app.command("drop-leg")
+@app.command("drop-leg", cls=Verb)
 @verb
 def drop_leg(name: Name, leg: Leg) -> None:
     """Remove a leg of a collection and its vectors.

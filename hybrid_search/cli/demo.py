@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import options
+from hybrid_search.cli.console import note, out
 from hybrid_search.cli.hits import results_text
 from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import index_summary
-from hybrid_search.cli.verb import given, note, out
+from hybrid_search.cli.verb import given
 from hybrid_search.errors import CorpusError, ManifestMismatch
 
 if TYPE_CHECKING:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, index_summary
-from hybrid_search.cli.verb import OK, SOME_FAILED, err, note, out
+from hybrid_search.cli.verb import OK, SOME_FAILED
 from hybrid_search.errors import InvalidArgument
+from hybrid_search.printable import one_line
 
 if TYPE_CHECKING:
     from hybrid_search.settings import Settings
@@ -79,11 +81,9 @@ def save(collection: str, file: Path, settings: Settings, progress: str) -> None
 
     with watching(progress) as watchers:
         saved = save_encodings(collection, file, settings=settings, on_progress=watchers.on_progress)
-    out.print(
-        f"saved {saved.documents:,} documents in {saved.chunks:,} chunks: {saved.file}, {saved.bytes / 1e6:,.1f} MB",
-        soft_wrap=True,
-        markup=False,
-    )
+    counts = f"{saved.documents:,} documents in {saved.chunks:,} chunks"
+    line = f"saved {counts}: {one_line(str(saved.file))}, {saved.bytes / 1e6:,.1f} MB"
+    out.print(line, soft_wrap=True, markup=False)
 
 
 def load(

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import completion, options
+from hybrid_search.cli.console import complain, err, note, out
 from hybrid_search.cli.options import choice, device_of, fusion_of, names, numbers, rerank_of, weights_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, report_table
-from hybrid_search.cli.verb import FAILED, complain, err, given, note, out
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import FAILED, given
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from hybrid_search.asking import Options
     from hybrid_search.evaluation.experiment import Report
+    from hybrid_search.evaluation.kept import Kept
+    from hybrid_search.settings import Settings
 
 
 def evaluate(
-    dataset: Annotated[str, typer.Argument(help="A BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.")],
+    dataset: Annotated[
+        str | None, typer.Argument(help="A BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.")
+    ] = None,
     collection: Annotated[
         str | None,
-        typer.Option("-c", "--collection", metavar="NAME", help="Judge this one, instead of building one."),
+        typer.Option(
+            "-c",
+            "--collection",
+            metavar="NAME",
+            help="Judge this one, instead of building one.",
+            autocompletion=completion.collections,
+        ),
     ] = None,
     profile: options.Profile = "auto",
     sparse: options.Sparse = None,
@@ -45,6 +56,13 @@ def evaluate(
     rerank_depth: options.RerankDepth = 50,
     measures: Annotated[str, typer.Option(metavar="A,B", help="As ir_measures writes them.")] = "nDCG@10,R@100,RR@10",
     runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a TREC run a mode into this folder.")] = None,
+    run_depth: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="At least so many documents a query in those runs, which are measured.  [1000]"),
+    ] = None,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Take no DATASET: remove what evaluations have built, and say how much.")
+    ] = False,
     fail_under: Annotated[
         str, typer.Option(metavar="MEASURE=VALUE", help="Exit with 3 where the hybrid (or else the best) is below.")
     ] = "",
@@ -53,12 +71,20 @@ def evaluate(
 ) -> None:
     """Judge sparse, dense, hybrid and BM25 on a dataset with known answers.
 
+    What it has to build for that lies in the cache folder, apart from your collections.
+
     Example: `hybrid-search evaluate datasets/movies --profile bundled`
     """
+    from hybrid_search.evaluation.experiment import RUN_DEPTH
     from hybrid_search.evaluation.experiment import evaluate as run_experiment
+    from hybrid_search.evaluation.kept import kept
 
     choice(format, ("table", "json"), "--format")
     settings = given.settings(device=device_of(device))
+    if clear:
+        return _clear(dataset, settings)
+    if dataset is None:
+        raise InvalidArgument("There is no DATASET. Name a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.")
     thresholds = numbers(fail_under, "--fail-under") if fail_under else {}
     search: Options = {"fusion": fusion_of(fusion), "rrf_k": rrf_k, "weights": weights_of(weights)}
     search.update({"rerank": rerank_of(rerank), "rerank_depth": rerank_depth})
@@ -76,6 +102,7 @@ def evaluate(
             search=search,
             measures=asked,
             runs=runs,
+            run_depth=RUN_DEPTH if run_depth is None else run_depth,
             watch=watchers._asdict(),
         )
     if report.profile_reason:
@@ -83,12 +110,34 @@ def evaluate(
     for job in report.indexed:
         if job.failed:
             err.print(failures(job), soft_wrap=True)
+    if report.indexed:
+        there = kept(settings)
+        note(
+            f"What was built for this is kept in {there.folder} ({_told(there)} by now) for the next time with the "
+            "same data and models. To remove it: hybrid-search evaluate --clear"
+        )
     if format == "json":
-        typer.echo(json.dumps(report.to_dict()))
+        print_json(report.to_dict())
     else:
         out.print(report_table(report))
     if _below(report, thresholds):
         raise typer.Exit(FAILED)
+
+
+def _clear(dataset: str | None, settings: Settings) -> None:
+    from hybrid_search.evaluation.kept import clear
+
+    if dataset is not None:
+        raise InvalidArgument(
+            f"--clear takes no DATASET, and {dataset!r} is given. It removes what all of them needed."
+        )
+    gone = clear(settings)
+    note(f"Removed {_told(gone)} from {gone.folder}.")
+
+
+def _told(there: Kept) -> str:
+    count = "1 collection" if there.collections == 1 else f"{there.collections:,} collections"
+    return f"{count} of {there.bytes / 1e6:,.1f} MB"
 
 
 def _below(report: Report, thresholds: dict[str, float]) -> bool:

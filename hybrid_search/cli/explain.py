@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import completion, options
+from hybrid_search.cli.console import out
 from hybrid_search.cli.hits import expansion_text, why_text
-from hybrid_search.cli.options import choice, fusion_of, rerank_of, weights_of
-from hybrid_search.cli.verb import given, out
+from hybrid_search.cli.options import choice, fusion_of, query_of, rerank_of, weights_of
+from hybrid_search.cli.parsing import typed
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import given
 from hybrid_search.results import Expansion
 
 if TYPE_CHECKING:
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
 
 
 def explain(
-    query: Annotated[str, typer.Argument(help="Any words.")],
+    query: options.Query,
     collection: options.Collection,
     doc: Annotated[
         str | None, typer.Option("--doc", metavar="ID", help="Why this document is, or is not, in the list.")
     ] = None,
-    leg: Annotated[str, typer.Option(metavar="LEG", help="The sparse leg whose model is asked.")] = "sparse",
+    leg: Annotated[
+        str, typer.Option(metavar="LEG", help="The sparse leg whose model is asked.", autocompletion=completion.legs)
+    ] = "sparse",
     k: options.K = 10,
     offset: options.Offset = 0,
     mode: options.Mode = "hybrid",
@@ -47,7 +51,6 @@ def explain(
 
     Example: `hybrid-search explain "a film about music" -c movies --doc amadeus-1984`
     """
-    from hybrid_search.corpus.decoding import without_surrogates
     from hybrid_search.searcher import Searcher
 
     choice(format, ("table", "json"), "--format")
@@ -62,17 +65,17 @@ def explain(
         "rerank": rerank_of(rerank),
         "rerank_depth": rerank_depth,
         "rerank_budget_ms": rerank_budget_ms,
-        "where": where,
+        "where": None if where is None else typed(where),
         "fold": fold,
     }
-    text = without_surrogates(query)
+    text = query_of(query)
     with Searcher.open(collection, settings=given.settings()) as searcher:
         if doc is None:
             _expansion(searcher, text, leg, format)
             return
-        why = searcher.why(text, doc, **asked)
+        why = searcher.why(text, typed(doc), **asked)
     if format == "json":
-        typer.echo(json.dumps(why.to_dict(), ensure_ascii=False))
+        print_json(why.to_dict())
     else:
         out.print(why_text(why))
 
@@ -82,6 +85,6 @@ def _expansion(searcher: Searcher, query: str, leg: str, format: str) -> None:
     model = searcher.manifest.legs[leg].model
     if format == "json":
         found = Expansion(query, searcher.collection, leg, model, terms)
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        print_json(found.to_dict())
     else:
         out.print(expansion_text(query, model, terms, out.width))

@@ -6,9 +6,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from hybrid_search.cli.console import complain, err, note, out
 from hybrid_search.cli.progress import ended, watching
-from hybrid_search.cli.render import failures, index_summary
-from hybrid_search.cli.verb import complain, err, note, out
+from hybrid_search.cli.render import failures, index_summary, replacements
 from hybrid_search.errors import StoreError
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def follow_sources(
             out.print(index_summary(report))
         elif report.documents or report.removed or report.failures != shown[-1]:
             out.print(_line(report))
+        if report.replaced and progress != "json":
+            err.print(replacements(report), soft_wrap=True)
         if report.failed and progress != "json" and (not shown or report.failures != shown[-1]):
             err.print(failures(report), soft_wrap=True)
         others: int | None = 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -12,18 +11,19 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from hybrid_search.results import DocumentHit, Highlight, MatchedTerm, Passage, Results, Term
+from hybrid_search.cli.origins import link_to, seen_from_here
+from hybrid_search.cli.snippets import MARKS, snippet, whole
+from hybrid_search.printable import one_line
+from hybrid_search.results import DocumentHit, MatchedTerm, Passage, Results, Term
 
 if TYPE_CHECKING:
     from hybrid_search.why import LegPlace, Why
 
 LEG_STYLES = {"sparse": "cyan", "dense": "magenta"}
-MARKS = {"literal": "bold cyan", "expansion": "bold green"}
-"""Words that the query has, and words that only its expansion has."""
-
 _TERMS = 8
 _BAR = 24
 _INDENT = 5
+_TITLE_LINES = 2
 
 
 def results_text(results: Results, width: int, *, full: bool = False) -> RenderableType:
@@ -34,10 +34,10 @@ def results_text(results: Results, width: int, *, full: bool = False) -> Rendera
         width: of the terminal, in columns.
         full: show the whole of each chunk instead of the window that matches best.
     """
-    head = Text.assemble((results.query, "bold"), (f"   {results.mode} · {results.collection}", "dim"))
+    head = _head(results.query, f"{results.mode} · {results.collection}")
     parts: list[RenderableType] = [head]
     for leg, terms in results.expansion.items():
-        parts += [Text(), _expansion_line(leg, terms)]
+        parts += [Text(), _expansion_line(leg, terms, width)]
     if not len(results):
         return Group(*parts, Text("nothing found", style="yellow"))
     total = results.timings_ms["total"]
@@ -50,7 +50,7 @@ def results_text(results: Results, width: int, *, full: bool = False) -> Rendera
 
 def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) -> RenderableType:
     """A bar a word; the query's own words and those that the model adds in different colours."""
-    head = Text.assemble((query, "bold"), (f"   {model}", "dim"))
+    head = _head(query, model)
     if not terms:
         return Group(head, Text("no term has a weight", style="yellow"))
     words = _words(terms)
@@ -58,7 +58,7 @@ def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) ->
     grid = Table.grid(padding=(0, 1))
     for word, weight, own in words:
         style = MARKS["literal" if own else "expansion"]
-        grid.add_row(Text(word, style=style), f"{weight:.2f}", _bar(weight / words[0][1], room, style))
+        grid.add_row(_word(word, style), f"{weight:.2f}", _bar(weight / words[0][1], room, style))
     count = sum(own for *_, own in words)
     foot = Text.assemble((f"{count} of the query", "cyan"), ", ", (f"{len(words) - count} added by the model", "green"))
     return Group(head, Text(), grid, Text(), foot)
@@ -66,13 +66,13 @@ def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) ->
 
 def why_text(why: Why) -> RenderableType:
     """The stages that a document went through, and where it ended."""
-    head = Text.assemble((why.query, "bold"), (f"   {why.doc_id} · {why.collection}", "dim"))
-    verdict = Text(why.reason, style="green" if why.verdict == "shown" else "yellow")
+    head = _head(why.query, f"{why.doc_id} · {why.collection}")
+    verdict = Text(one_line(why.reason), style="green" if why.verdict == "shown" else "yellow")
     grid = Table.grid(padding=(0, 2))
     if why.chunks:
         grid.add_row(Text("indexed", style="dim"), "1 chunk" if why.chunks == 1 else f"{why.chunks:,} chunks")
         for clause in why.clauses:
-            grid.add_row(Text("filter", style="dim"), Text(f"{clause} does not hold", style="yellow"))
+            grid.add_row(Text("filter", style="dim"), Text(f"{one_line(clause)} does not hold", style="yellow"))
         if not why.clauses and why.passing < why.chunks:
             grid.add_row(Text("filter", style="dim"), f"{why.passing:,} chunks pass")
     for leg, place in (why.legs or {}).items():
@@ -86,70 +86,59 @@ def why_text(why: Why) -> RenderableType:
     return Group(head, verdict, Text(), grid) if grid.row_count else Group(head, verdict)
 
 
-def marked(text: str, highlight: Highlight | None, window: tuple[int, int]) -> Text:
-    """A window of a text with its marks, in one line of blanks, with signs where it was cut."""
-    start, end = window
-    shown = Text().append("… " if start else "", style="dim")
-    at = start
-    for mark in highlight.marks if highlight else ():
-        if mark.end <= start or mark.start >= end:
-            continue
-        first, last = max(mark.start, start), min(mark.end, end)
-        shown.append(_flat(text[at:first])).append(_flat(text[first:last]), style=MARKS[mark.kind])
-        at = last
-    shown.append(_flat(text[at:end]))
-    return shown.append(" …" if end < len(text) else "", style="dim")
+def _head(query: str, about: str) -> Text:
+    return Text.assemble((one_line(query), "bold"), (f"   {one_line(about)}", "dim"))
 
 
 def _hit(hit: DocumentHit, width: int, results: Results, full: bool) -> RenderableType:
-    title = Text.assemble((f"{hit.rank:>3}  ", "bold"), (hit.title or hit.doc_id, "bold"))
-    title.append(f"  {hit.doc_id}" if hit.title else "", style="dim")
+    columns = max(width - _INDENT, 10)
+    title = Text.assemble((f"{hit.rank:>3}  ", "bold"), (one_line(hit.title or hit.doc_id), "bold"))
+    title.truncate(_TITLE_LINES * width, overflow="ellipsis")
+    title.append(f"  {one_line(hit.doc_id)}" if hit.title else "", style="dim")
     lines: list[RenderableType] = [title]
-    facts = _facts(hit.metadata)
+    facts = _facts(hit)
     if facts:
         lines.append(_under(Text(facts, style="dim", overflow="ellipsis", no_wrap=True)))
-    where = _origin(hit.origin) if hit.origin else Text()
+    where = _origin(hit.location()) if hit.origin else Text()
     for number, passage in enumerate(hit.passages if full else hit.passages[:1]):
-        place = _flat(hit.place(passage))
+        place = one_line(_place_of(hit, passage, number))
         # That of the best passage stands beside the origin, those of the others above them.
         line = (where.append(" · " if where and place else "") if number == 0 else Text()).append(place, style="dim")
         lines += [_under(line)] if line else []
-        lines.append(_under(_body(passage, width, full)))
-    lines.append(_under(_evidence(hit, results.legs)))
+        lines.append(_under(whole(passage, hit.metadata) if full else snippet(passage, hit.metadata, columns)))
+    lines.append(_under(_evidence(hit, results.legs, columns)))
     if hit.matched_terms is not None:
         lines += [_under(line) for line in _terms(hit, results)]
     if hit.folded:
-        others = ", ".join(hit.folded[:3]) + (" …" if len(hit.folded) > 3 else "")
+        others = ", ".join(map(one_line, hit.folded[:3])) + (" …" if len(hit.folded) > 3 else "")
         lines.append(_under(Text(f"and {len(hit.folded)} that say the same: {others}", style="dim")))
     return Group(*lines, Text())
 
 
-def _body(passage: Passage, width: int, full: bool) -> Text:
-    text, highlight = passage.text, passage.highlight
-    if full:
-        return marked(text, highlight, (0, len(text)))
-    # Two lines, less what wrapping leaves free at their ends and the signs of a cut.
-    room = 2 * max(width - _INDENT - 1, 40) - 16
-    start, end = highlight[:2] if highlight else (0, len(text))
-    if end - start > room:
-        cut = text.rfind(" ", start, start + room)
-        end = cut if cut > start else start + room
-    return marked(text, highlight, (start, end))
+def _place_of(hit: DocumentHit, passage: Passage, number: int) -> str:
+    """Page, headings and line of a passage; the line of the best one stands behind the origin."""
+    line = f"line {passage.line:,}" if passage.line and number else ""
+    return " · ".join(filter(None, (line, hit.place(passage))))
 
 
-def _evidence(hit: DocumentHit, legs: Sequence[str]) -> Text:
-    """One line: the rank path, from the legs' places to the fused score and the re-ranker's."""
+def _evidence(hit: DocumentHit, legs: Sequence[str], columns: int) -> Text:
+    """The rank path, from the legs' places to the fused score and the re-ranker's: one line, or one for each leg."""
     line = Text()
     if hit.fused_rank is not None:
         read = "not re-ranked" if hit.rerank_score is None else f"re-ranked {hit.rerank_score:.3f}"
         line.append(read, style="" if hit.rerank_score is None else "bold green")
         line.append(f", was {hit.fused_rank}  ·  ")
     line.append(f"{hit.score:.4f}", style="bold").append("  =  ", style="dim")
-    for place, leg in enumerate(legs):
+    places = []
+    for leg in legs:
         found = hit.legs[leg]
-        line.append(" + " if place else "", style="dim").append(leg, style=LEG_STYLES.get(leg, ""))
-        line.append(f" rank {found.rank} ({found.score:.3f})" if found else " not found")
-    return line
+        told = f" rank {found.rank} ({found.score:.3f})" if found else " not found"
+        places.append(Text().append(leg, style=LEG_STYLES.get(leg, "")).append(told))
+    in_one = line.copy().append_text(Text(" + ", style="dim").join(places))
+    if in_one.cell_len <= columns:
+        return in_one
+    below = Text("\n" + " " * max(0, min(line.cell_len, columns // 2) - 2)).append("+ ", style="dim")
+    return line.append_text(below.join(places))
 
 
 def _terms(hit: DocumentHit, results: Results) -> Iterable[RenderableType]:
@@ -163,7 +152,7 @@ def _terms(hit: DocumentHit, results: Results) -> Iterable[RenderableType]:
         for word, share, own, weights in joined[:_TERMS]:
             style = MARKS["literal" if own else "expansion"]
             bar = _bar(share / joined[0][1], _BAR, style) if joined[0][1] > 0 else Text()
-            grid.add_row(Text(word, style=style), f"{share:.2f}", bar, Text(weights, style="dim"))
+            grid.add_row(_word(word, style), f"{share:.2f}", bar, Text(weights, style="dim"))
         if len(joined) > _TERMS:
             rest = sum(share for _, share, *_ in joined[_TERMS:])
             grid.add_row(Text(f"{len(joined) - _TERMS} more", style="dim"), f"{rest:.2f}")
@@ -193,13 +182,20 @@ def _words(terms: Sequence[Term]) -> list[tuple[str, float, bool]]:
     return sorted(((word, *rest) for word, rest in found.items()), key=lambda row: (-row[1], row[0]))
 
 
-def _expansion_line(leg: str, terms: Sequence[Term]) -> Text:
-    """The query as a leg reads it, its heaviest words with their weights."""
+def _expansion_line(leg: str, terms: Sequence[Term], width: int) -> Text:
+    """The query as a leg reads it, its heaviest words with their weights; no line ends between the two."""
     words = _words(terms)
-    line = Text().append(f"{leg} reads  ", style="dim")
-    for word, weight, own in words[:16]:
-        line.append(word, style=MARKS["literal" if own else "expansion"]).append(f" {weight:.1f}  ", style="dim")
-    return line.append(f"and {len(words) - 16} more" if len(words) > 16 else "", style="dim")
+    told = [
+        Text().append_text(_word(word, MARKS["literal" if own else "expansion"])).append(f" {weight:.1f}", style="dim")
+        for word, weight, own in words[:16]
+    ]
+    told += [Text(f"and {len(words) - 16} more", style="dim")] if len(words) > 16 else []
+    shown, at = Text().append(f"{leg} reads", style="dim"), len(f"{leg} reads")
+    for each in told:
+        fits = at + 2 + each.cell_len <= width
+        shown.append("  " if fits else "\n").append_text(each)
+        at = each.cell_len + (at + 2 if fits else 0)
+    return shown
 
 
 def _place(place: LegPlace) -> Text:
@@ -227,11 +223,7 @@ def _how_far(results: Results) -> str:
 
 def _origin(origin: str) -> Text:
     """`path` or `path:line`, to be clicked where the terminal can."""
-    path = origin.rpartition(":")[0] if origin.rpartition(":")[2].isdigit() else origin
-    found = Path(path)
-    link = found.absolute().as_uri() if found.is_file() else None
-    shown = str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else path
-    return Text(shown + origin.removeprefix(path), style=Style(dim=True, link=link), overflow="fold")
+    return Text(one_line(seen_from_here(origin)), style=Style(dim=True, link=link_to(origin)), overflow="fold")
 
 
 def _bar(share: float, room: int, style: str) -> Text:
@@ -242,15 +234,16 @@ def _under(content: RenderableType) -> RenderableType:
     return Padding(content, (0, 0, 0, _INDENT), expand=False)
 
 
-def _facts(metadata: Mapping[str, Any]) -> str:
-    """The first few short metadata values, as words."""
+def _word(word: str, style: str) -> Text:
+    return Text(one_line(word), style=style)
+
+
+def _facts(hit: DocumentHit) -> str:
+    """The first few short metadata values, as words; not those that the origin says already."""
     shown = []
-    for key, value in metadata.items():
+    for key, value in hit.metadata.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        if not isinstance(value, dict) and 0 < len(text) <= 60:
+        said = key in ("path", "suffix") and hit.origin.endswith(text)
+        if not isinstance(value, dict) and 0 < len(text) <= 60 and not said:
             shown.append(text if isinstance(value, (str, list)) else f"{key} {text}")
-    return " · ".join(shown[:5])
-
-
-def _flat(text: str) -> str:
-    return text.replace("\n", " ").replace("\t", " ").replace("\r", " ")
+    return one_line(" · ".join(shown[:5]))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from hybrid_search.cli import encodings, options
+from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.following import follow_sources
 from hybrid_search.cli.options import device_of, names, precision_of, sparsity_of
 from hybrid_search.cli.progress import ended, watching
-from hybrid_search.cli.render import failures, index_summary
-from hybrid_search.cli.verb import OK, SOME_FAILED, err, given, note, out
+from hybrid_search.cli.render import failures, index_summary, replacements
+from hybrid_search.cli.verb import OK, SOME_FAILED, given
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.types import Kind
@@ -58,6 +59,10 @@ def index(
     glob: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Of a folder only these, e.g. '*.md'.")
     ] = None,
+    follow_links: Annotated[
+        bool,
+        typer.Option("--follow-links", help="Read what links in a folder lead to outside of it, too."),
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Build anew beside the old one, then swap.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the sources no longer hold.")] = False,
     watch: Annotated[
@@ -102,6 +107,7 @@ def index(
     asked |= {"--sparse": sparse, "--dense": dense, "--legs": legs, "--precision": precision, "--device": device}
     asked |= {"--max-active-dims": max_active_dims, "--min-weight": min_weight, "--chunk-tokens": chunk_tokens}
     asked |= {"--overlap-tokens": overlap_tokens, "--id-field": id_field, "--text-fields": text_fields, "--glob": glob}
+    asked |= {"--follow-links": follow_links}
     asked |= {"--layout": layout, "--add-leg": add_leg, "--replace": replace, "--prune": prune, "--dry-run": dry_run}
     if encodings.check(save_encodings, from_encodings, asked):
         if from_encodings is not None:
@@ -110,7 +116,7 @@ def index(
             encodings.save(collection, save_encodings, settings, progress)
         return
     if add_leg is not None:
-        others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob)
+        others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob, follow_links)
         if any(others) or layout or profile != "auto" or replace or prune or dry_run or watch:
             raise InvalidArgument(
                 "--add-leg takes -c, --precision, --device, --max-active-dims, --min-weight, --wait and --progress "
@@ -145,7 +151,7 @@ def index(
         replace=replace,
         wait_s=wait,
     )
-    how: dict[str, Any] = {"fields": fields, "globs": glob or (), "workers": workers}
+    how: dict[str, Any] = {"fields": fields, "globs": glob or (), "workers": workers, "follow_links": follow_links}
     how["max_memory"] = None if max_memory is None else parse_size(max_memory)
     if watch:
         return follow_sources(indexer, sources, settings, progress, prune=prune, **how)
@@ -163,6 +169,7 @@ def index(
                     prune=prune,
                     fields=fields,
                     globs=glob or (),
+                    follow_links=follow_links,
                     settings=settings,
                     **watchers._asdict(),
                 )
@@ -173,6 +180,8 @@ def index(
         raise
     ended(progress, report)
     out.print(index_summary(report))
+    if report.replaced and progress != "json":
+        err.print(replacements(report), soft_wrap=True)
     if report.failed and progress != "json":
         err.print(failures(report), soft_wrap=True)
         if prune:

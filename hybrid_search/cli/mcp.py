@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hybrid_search.cli.verb import INTERRUPTED, given, note
+from hybrid_search.cli import completion
+from hybrid_search.cli.console import note
+from hybrid_search.cli.verb import INTERRUPTED, given
 from hybrid_search.errors import InvalidArgument, MissingExtra
 
 if TYPE_CHECKING:
@@ -24,7 +26,11 @@ def mcp(
     collection: Annotated[
         list[str] | None,
         typer.Option(
-            "-c", "--collection", metavar="NAME", help="Serve this collection; may be repeated.  [all of the store]"
+            "-c",
+            "--collection",
+            metavar="NAME",
+            help="Serve this collection; may be repeated.  [all of the store]",
+            autocompletion=completion.collections,
         ),
     ] = None,
     http: Annotated[

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from hybrid_search.cli import completion
+from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import PRECISIONS, choice, device_of
+from hybrid_search.cli.parsing import Verb
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import comparison_table, models_table
-from hybrid_search.cli.verb import FAILED, given, note, out, verb
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import FAILED, given, verb
+from hybrid_search.printable import one_line
 
 if TYPE_CHECKING:
     from hybrid_search.manifest import Precision
@@ -41,7 +45,7 @@ def _cards(name: str) -> list[ModelCard]:
     return found
 
 
-@app.command("list")
+@app.command("list", cls=Verb)
 @verb
 def list_(
     kind: Annotated[str | None, typer.Option(metavar="|".join(KINDS))] = None,
@@ -60,24 +64,28 @@ def list_(
     cache_dir = given.settings().cache_dir
     rows = [(one, hub.is_here(one, cache_dir)) for one in cards(cast("Kind | None", kind))]
     if format == "json":
-        typer.echo(json.dumps([{**asdict(one), "here": here} for one, here in rows]))
+        print_json([{**asdict(one), "here": here} for one, here in rows])
     else:
         out.print(models_table(rows), soft_wrap=True)
 
 
-@app.command("show")
+@app.command("show", cls=Verb)
 @verb
-def show(name: Annotated[str, typer.Argument(help="A model or a profile.")]) -> None:
+def show(name: Annotated[str, typer.Argument(help="A model or a profile.", autocompletion=completion.models)]) -> None:
     """Show a model's card, as JSON.
 
     Example: `hybrid-search models show prithivida/Splade_PP_en_v1`
     """
-    typer.echo(json.dumps([asdict(one) for one in _cards(name)], indent=2))
+    print_json([asdict(one) for one in _cards(name)], indent=2)
 
 
-@app.command("download")
+@app.command("download", cls=Verb)
 @verb
-def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")]) -> None:
+def download(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Models or profiles.", autocompletion=completion.models)
+    ],
+) -> None:
     """Fetch models now, so that later runs need no network.
 
     Example: `hybrid-search models download splade`
@@ -89,15 +97,17 @@ def download(names: Annotated[list[str], typer.Argument(metavar="NAME...", help=
         if one.source:
             with watching("auto") as watchers:
                 folder = hub.repaired(one, cache_dir, on_progress=partial(watchers.on_download, one.name))
-            out.print(f"{one.name}: {folder}", soft_wrap=True)
+            _say(f"{one.name}: {folder}")
         else:
-            out.print(f"{one.name}: nothing to download", soft_wrap=True)
+            _say(f"{one.name}: nothing to download")
 
 
-@app.command("verify")
+@app.command("verify", cls=Verb)
 @verb
 def verify(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models or profiles.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Models or profiles.", autocompletion=completion.models)
+    ],
     precision: Annotated[
         str | None,
         typer.Option(metavar="int8|bf16|fp16", help="Measure instead what it costs against fp32, in nDCG@10."),
@@ -125,7 +135,7 @@ def verify(
         for check in hub.verify(one, cache_dir):
             state = {True: "sound", False: "DAMAGED", None: "nothing to compare with"}[check.sound]
             broken = broken or check.sound is False
-            out.print(f"{one.name}  {check.name}  {check.size:,} bytes  {check.sha256[:16]}  {state}", soft_wrap=True)
+            _say(f"{one.name}  {check.name}  {check.size:,} bytes  {check.sha256[:16]}  {state}")
     if broken:
         note("Fetch damaged files again: hybrid-search models download NAME")
         raise typer.Exit(FAILED)
@@ -138,7 +148,12 @@ def _compare(names: list[str], precision: str, datasets: list[str], settings: Se
     with watching("auto") as watchers:
         found = [compare(one, asked, datasets, settings, watchers._asdict()) for name in names for one in _cards(name)]
     if format == "json":
-        typer.echo(json.dumps([comparison.to_dict() for comparison in found]))
+        print_json([comparison.to_dict() for comparison in found])
     else:
         for comparison in found:
             out.print(comparison_table(comparison))
+
+
+def _say(line: str) -> None:
+    """A line of names, in which brackets are no markup."""
+    out.print(one_line(line), soft_wrap=True, markup=False)

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
-from typer.core import TyperCommand
 
 from hybrid_search import manifest
+from hybrid_search.cli import completion
+from hybrid_search.cli.parsing import typed
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from hybrid_search.ranking.fusion import Fusion
 
-Collection = Annotated[str, typer.Option("-c", "--collection", metavar="NAME", help="The collection.")]
+Query = Annotated[
+    list[str],
+    typer.Argument(metavar="QUERY", help="What to look for, in any words; several are one query, quoted or not."),
+]
+Collection = Annotated[
+    str,
+    typer.Option("-c", "--collection", metavar="NAME", help="The collection.", autocompletion=completion.collections),
+]
 Profile = Annotated[
     str,
     typer.Option(
         metavar="auto|splade|bundled|FOLDER",
         help="The models of a new collection: a set of them (auto takes what is at hand), or a model folder.",
+        autocompletion=completion.profiles,
     ),
 ]
-Sparse = Annotated[str | None, typer.Option(metavar="MODEL", help="A sparse model or model folder; 'none' for no leg.")]
-Dense = Annotated[str | None, typer.Option(metavar="MODEL", help="A dense model or model folder; 'none' for no leg.")]
+Sparse = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A sparse model or model folder; 'none' for no leg.",
+        autocompletion=completion.sparse_models,
+    ),
+]
+Dense = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A dense model or model folder; 'none' for no leg.",
+        autocompletion=completion.dense_models,
+    ),
+]
 
 Legs = Annotated[
     str | None,
@@ -45,7 +67,11 @@ K = Annotated[int, typer.Option("-k", metavar="N", help="Documents wanted.")]
 Offset = Annotated[int, typer.Option(metavar="N", help="Documents to pass over: 10 for the second page.")]
 Mode = Annotated[
     str,
-    typer.Option(metavar="hybrid|LEG|A+B", help="The collection's legs fused, one leg alone, or these legs fused."),
+    typer.Option(
+        metavar="hybrid|LEG|A+B",
+        help="The collection's legs fused, one leg alone, or these legs fused.",
+        autocompletion=completion.modes,
+    ),
 ]
 Depth = Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")]
 Where = Annotated[
@@ -63,6 +89,7 @@ Rerank = Annotated[
         metavar="[MODEL]",
         help="Re-rank with a cross-encoder: a name, a folder, or the usual one where none is named.",
         show_default=False,
+        autocompletion=completion.rerankers,
     ),
 ]
 RerankDepth = Annotated[int, typer.Option(metavar="N", help="Documents that the re-ranker reads.")]
@@ -70,40 +97,6 @@ RerankBudget = Annotated[
     float | None,
     typer.Option(metavar="MS", help="Re-rank no longer than this a query; loading the model not counted.  [no limit]"),
 ]
-RERANK = "--rerank"
-
-
-class WithRerank(TyperCommand):
-    """A verb whose `--rerank` may stand without a model: it takes what follows if that is no option."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, valued(args))
-
-
-class WithHttp(TyperCommand):
-    """The same for `--http`, which may stand without an address."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, valued(args, "--http"))
-
-
-def valued(arguments: Sequence[str], option: str = RERANK) -> list[str]:
-    """The arguments, with an empty value given to an option that has none.
-
-    >>> valued(["music", "--rerank", "-c", "films"])
-    ['music', '--rerank', '', '-c', 'films']
-    >>> valued(["--rerank", "a/b", "--", "--rerank"])
-    ['--rerank', 'a/b', '--', '--rerank']
-    """
-    found: list[str] = []
-    for place, argument in enumerate(arguments):
-        if argument == "--":
-            return found + list(arguments[place:])
-        found.append(argument)
-        following = arguments[place + 1 : place + 2]
-        if argument == option and (not following or following[0].startswith("-")):
-            found.append("")
-    return found
 
 
 def rerank_of(value: str | None) -> bool | str | None:
@@ -223,3 +216,12 @@ def names(text: str) -> tuple[str, ...]:
     ('title', 'text')
     """
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def query_of(words: list[str]) -> str:
+    """The query that words make up which the shell has taken apart.
+
+    >>> query_of(["what", "did we", "decide"])
+    'what did we decide'
+    """
+    return " ".join(map(typed, words))

@@ -6,7 +6,6 @@ The events of `--progress json`, one a line: `start`; `progress`, at most two a 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,8 +19,9 @@ from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from hybrid_search.cli.bar import JobBar, spoken
+from hybrid_search.cli.console import err, note
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.verb import err, note
+from hybrid_search.cli.streams import print_json
 from hybrid_search.report import IndexReport
 from hybrid_search.report import Progress as JobProgress
 
@@ -63,7 +63,9 @@ def ended(kind: str, report: IndexReport) -> None:
     """Tell machines the end: with `json` the event `end`, else nothing."""
     if kind == "json":
         listed = [{"path": failure.origin, "reason": failure.reason} for failure in report.failures]
-        _print_event("end", **{**asdict(report), "seconds": round(report.seconds, 3), "failures": listed})
+        replaced = [each._asdict() for each in report.replacements]
+        told = {"seconds": round(report.seconds, 3), "failures": listed, "replacements": replaced}
+        _print_event("end", **{**asdict(report), **told})
 
 
 def _announcing(on_progress: Callable[[JobProgress], None]) -> Callable[[JobProgress], None]:
@@ -84,7 +86,11 @@ def _bars() -> Iterator[Watchers]:
     bar = JobBar()
     job = Live(bar, console=err, transient=True, refresh_per_second=4)
     downloads = Progress(
-        TextColumn("fetching {task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True
+        TextColumn("fetching {task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        console=err,
+        transient=True,
     )
     fetches = {}
 
@@ -203,5 +209,4 @@ class _Events:
 
 
 def _print_event(event: str, **fields: Any) -> None:
-    sys.stderr.write(json.dumps({"event": event, **fields}) + "\n")
-    sys.stderr.flush()
+    print_json({"event": event, **fields}, sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hybrid_search.cli.bar import spoken
+from hybrid_search.cli.origins import seen_from_here
+from hybrid_search.printable import one_line
 from hybrid_search.report import Estimate, IndexReport
 from hybrid_search.types import LEGS, in_order
 
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     from hybrid_search.evaluation.experiment import Report
     from hybrid_search.evaluation.precision import Comparison
     from hybrid_search.protocols import CollectionInfo
-    from hybrid_search.types import ModelCard
+    from hybrid_search.types import Failure, ModelCard
 
 SHOWN_FAILURES = 20
+SHOWN_KINDS = 12
 
 
 def index_summary(report: IndexReport) -> RenderableType:
@@ -37,19 +40,36 @@ def index_summary(report: IndexReport) -> RenderableType:
     ]
     if report.repeated:
         rows.insert(2, ("repeated in the source", f"{report.repeated:,}"))
+    if report.moved:
+        rows.insert(2, ("read elsewhere now", f"{report.moved:,}"))
+    if report.replaced:
+        rows.insert(2, ("took the place of others", f"{report.replaced:,}"))
     if report.removed:
         rows.insert(2, ("removed", f"{report.removed:,}"))
     if any(report.truncated.values()) and report.chunks:
         parts = (f"{leg} {count:,} ({count / report.chunks:.0%})" for leg, count in report.truncated.items() if count)
         rows.append(("chunks longer than the model reads", ", ".join(parts)))
+    if report.passed_over:
+        from hybrid_search.corpus.walk import LINKS_OUT
+
+        hint = " (--follow-links reads those)" if LINKS_OUT in report.passed_over else ""
+        rows.append(("passed over", _counted(report.passed_over) + hint))
     if report.estimate is not None:
         rows += _estimate(report.estimate)
     if report.bytes_on_disk is not None:
         rows.append(("on disk", f"{report.bytes_on_disk / 1e6:,.1f} MB"))
     grid = Table.grid(padding=(0, 2))
     for name, value in rows:
-        grid.add_row(Text(name, style="dim"), value)
-    return Group(Text.assemble((report.collection, "bold"), (f"  profile {report.profile}", "dim")), grid)
+        grid.add_row(Text(name, style="dim"), Text(value))
+    head = Text.assemble((one_line(report.collection), "bold"), (f"  profile {one_line(report.profile)}", "dim"))
+    return Group(head, grid)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Kinds with their numbers, the largest first."""
+    largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(largest) - SHOWN_KINDS:,} more kinds" if len(largest) > SHOWN_KINDS else ""
+    return ", ".join(f"{kind} {count:,}" for kind, count in largest[:SHOWN_KINDS]) + more
 
 
 def _estimate(told: Estimate) -> list[tuple[str, str]]:
@@ -67,11 +87,29 @@ def _estimate(told: Estimate) -> list[tuple[str, str]]:
 
 def failures(report: IndexReport) -> RenderableType:
     """The documents that failed, each with its reason."""
-    lines = [Text(f"{report.failed:,} documents could not be indexed:", style="yellow")]
-    for failure in report.failures[:SHOWN_FAILURES]:
-        lines.append(Text.assemble("  ", (failure.origin, "bold"), ": ", failure.reason))
-    if report.failed > SHOWN_FAILURES:
-        lines.append(Text(f"  and {report.failed - SHOWN_FAILURES:,} more", style="dim"))
+    return listed(f"{report.failed:,} documents could not be indexed:", report.failures, report.failed)
+
+
+def replacements(report: IndexReport) -> RenderableType:
+    """The documents that took the place of others with their ids, each with both origins."""
+    lines = [Text(f"{report.replaced:,} documents took the place of others with the same id, read elsewhere:")]
+    for doc_id, before, now in report.replacements[:SHOWN_FAILURES]:
+        places = f"{one_line(seen_from_here(now))} instead of {one_line(seen_from_here(before))}"
+        lines.append(Text.assemble("  ", (one_line(doc_id), "bold"), ": ", places))
+    if report.replaced > SHOWN_FAILURES:
+        lines.append(Text(f"  and {report.replaced - SHOWN_FAILURES:,} more", style="dim"))
+    return Group(*lines)
+
+
+def listed(head: str, failures: Sequence[Failure], count: int) -> RenderableType:
+    """The first of so many failures, a line each."""
+    lines = [Text(head, style="yellow")]
+    for failure in failures[:SHOWN_FAILURES]:
+        lines.append(
+            Text.assemble("  ", (one_line(seen_from_here(failure.origin)), "bold"), ": ", one_line(failure.reason))
+        )
+    if count > SHOWN_FAILURES:
+        lines.append(Text(f"  and {count - SHOWN_FAILURES:,} more", style="dim"))
     return Group(*lines)
 
 
@@ -86,7 +124,7 @@ def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
         models = [legs[leg].model if leg in legs else "-" for leg in LEGS]
         if others:
             models.append(", ".join(f"{leg} {legs[leg].model}" for leg in in_order(legs) if leg not in LEGS))
-        table.add_row(info.name, f"{info.documents:,}", f"{info.points:,}", size, *models)
+        table.add_row(_name(info.name), f"{info.documents:,}", f"{info.points:,}", size, *map(_name, models))
     return table
 
 
@@ -95,35 +133,42 @@ def models_table(rows: Sequence[tuple[ModelCard, bool]]) -> Text:
     lines = [Text(f"{'here':5}{'kind':9}{'dim':>4}{'reads':>7}{'MB':>6}  model", style="bold")]
     for card, here in rows:
         sizes = f"{card.dim or '':>4}{card.max_tokens or 'all':>7}{card.size_mb or '':>6}"
-        lines.append(Text(f"{'yes' if here else '':5}{card.kind:9}{sizes}  {card.name}"))
+        lines.append(Text(f"{'yes' if here else '':5}{card.kind:9}{sizes}  {one_line(card.name)}"))
     return Text("\n").join(lines)
 
 
 def report_table(report: Report) -> RenderableType:
     """Modes down, measures across; the best value of each measure stands out."""
     head = Text.assemble(
-        (report.dataset, "bold"),
-        (f"  {report.documents:,} documents, {report.queries:,} queries, profile {report.profile}", "dim"),
+        (one_line(report.dataset), "bold"),
+        (f"  {report.documents:,} documents, {report.queries:,} queries, profile {one_line(report.profile)}", "dim"),
     )
     names = list(report.results[0].measures)
     table = _table("mode", *((name, True) for name in names), ("p against bm25", True))
     best = {name: max(result.measures[name] for result in report.results) for name in names}
     for result in report.results:
         cells = [Text(f"{v:.4f}", style="bold" if v == best[name] else "") for name, v in result.measures.items()]
-        table.add_row(result.mode, *cells, "" if result.baseline_p is None else f"{result.baseline_p:.4f}")
+        table.add_row(_name(result.mode), *cells, "" if result.baseline_p is None else f"{result.baseline_p:.4f}")
     return Group(head, table)
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Datasets down; what the precision costs stands last."""
     name = comparison.precision
-    head = Text.assemble((comparison.model, "bold"), (f"  nDCG@10 in fp32 and in {name}", "dim"))
+    head = Text.assemble((one_line(comparison.model), "bold"), (f"  nDCG@10 in fp32 and in {name}", "dim"))
     table = _table("dataset", ("queries", True), ("fp32", True), (name, True), ("loss", True))
     for cost in comparison.costs:
-        table.add_row(cost.dataset, f"{cost.queries:,}", f"{cost.fp32:.4f}", f"{cost.other:.4f}", f"{cost.loss:+.4f}")
+        table.add_row(
+            _name(cost.dataset), f"{cost.queries:,}", f"{cost.fp32:.4f}", f"{cost.other:.4f}", f"{cost.loss:+.4f}"
+        )
     if len(comparison.costs) > 1:
         table.add_row("mean", "", "", "", Text(f"{comparison.mean_loss:+.4f}", style="bold"))
     return Group(head, table)
+
+
+def _name(name: str) -> Text:
+    """A name in a cell of a table, where brackets in a string would be markup."""
+    return Text(one_line(name))
 
 
 def _table(*columns: str | tuple[str, bool]) -> Table:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import completion, options
+from hybrid_search.cli.console import out, paging
 from hybrid_search.cli.hits import results_text
-from hybrid_search.cli.options import choice, device_of, fusion_of, rerank_of, weights_of
-from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out, paging
+from hybrid_search.cli.options import choice, device_of, fusion_of, query_of, rerank_of, weights_of
+from hybrid_search.cli.parsing import typed
+from hybrid_search.cli.streams import print_json, print_line
+from hybrid_search.cli.verb import NOTHING_FOUND, OK, given
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.results import Results
 
@@ -24,13 +26,21 @@ FORMATS = ("table", "json", "jsonl", "trec")
 
 # A collection knows its models; naming them makes sure of it.
 _REFUSE = "Refuse a collection that was built with another one."
-Built = Annotated[str, typer.Option(metavar="auto|splade|bundled", help=_REFUSE)]
-BuiltSparse = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE)]
-BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE)]
+Built = Annotated[str, typer.Option(metavar="auto|splade|bundled", help=_REFUSE, autocompletion=completion.profiles)]
+BuiltSparse = Annotated[
+    str | None, typer.Option(metavar="MODEL", help=_REFUSE, autocompletion=completion.sparse_models)
+]
+BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE, autocompletion=completion.dense_models)]
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="What to look for, in any words; - reads one query a line from stdin.")],
+    query: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERY",
+            help="What to look for, in any words, quoted or not; - reads one query a line from stdin.",
+        ),
+    ],
     collection: options.Collection,
     k: options.K = 10,
     offset: options.Offset = 0,
@@ -62,12 +72,11 @@ def search(
     Example: `hybrid-search search "a film about music" -c movies`
     """
     from hybrid_search.asking import Request
-    from hybrid_search.corpus.decoding import without_surrogates
     from hybrid_search.searcher import Searcher
 
     choice(format, FORMATS, "--format")
-    lines = [line.strip() for line in sys.stdin if line.strip()] if query == "-" else [query]
-    queries = [without_surrogates(line) for line in lines]  # bytes that are no text could not be printed again
+    lines = [line.strip() for line in sys.stdin if line.strip()] if query == ["-"] else [query_of(query)]
+    queries = [typed(line) for line in lines]
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
     asked: Options = {
@@ -81,7 +90,7 @@ def search(
         "rerank": rerank_of(rerank),
         "rerank_depth": rerank_depth,
         "rerank_budget_ms": rerank_budget_ms,
-        "where": where,
+        "where": None if where is None else typed(where),
         "fold": format == "table" if fold is None else fold,
         "highlight": format != "trec",
         "explain": explain,
@@ -104,10 +113,10 @@ def _print(results: Results, format: str, full: bool) -> None:
     if format == "table":
         out.print(results_text(results, out.width, full=full))
     elif format == "json":
-        typer.echo(json.dumps(results.to_dict(), ensure_ascii=False))
+        print_json(results.to_dict())
     else:
         for hit in results:
-            typer.echo(json.dumps({"query": results.query, **hit.to_dict()}, ensure_ascii=False))
+            print_json({"query": results.query, **hit.to_dict()})
 
 
 def _print_run(answers: Sequence[Results]) -> None:
@@ -120,4 +129,4 @@ def _print_run(answers: Sequence[Results]) -> None:
         for hit, score in zip(results, results.run_scores(), strict=True)
     ]
     for line in run_lines(rows, tag="hybrid-search"):
-        typer.echo(line)
+        print_line(line)

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import completion, options
+from hybrid_search.cli.console import note
 from hybrid_search.cli.options import rerank_of
-from hybrid_search.cli.verb import given, note
+from hybrid_search.cli.verb import given
 from hybrid_search.errors import ConfigError, InvalidArgument
 
 
@@ -19,7 +20,11 @@ def serve(
     collection: Annotated[
         list[str] | None,
         typer.Option(
-            "-c", "--collection", metavar="NAME", help="Serve this one, opened at once; may be repeated. [all]"
+            "-c",
+            "--collection",
+            metavar="NAME",
+            help="Serve this one, opened at once; may be repeated. [all]",
+            autocompletion=completion.collections,
         ),
     ] = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen at.")] = "127.0.0.1",

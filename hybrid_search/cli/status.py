@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
@@ -10,23 +9,36 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from hybrid_search.cli import completion
 from hybrid_search.cli.bar import spoken
+from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.verb import given, note, out
+from hybrid_search.cli.origins import seen_from_here
+from hybrid_search.cli.streams import print_json
+from hybrid_search.cli.verb import given
+from hybrid_search.printable import one_line
 
 if TYPE_CHECKING:
     from hybrid_search.jobs import Job
 
+_KINDS = {"ray": "index on a Ray cluster", "add-leg": "add a leg", "load": "load encodings"}
 _COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
 
 
 def status(
     collection: Annotated[
-        str | None, typer.Option("-c", "--collection", metavar="NAME", help="Only the jobs of this one, all kept.")
+        str | None,
+        typer.Option(
+            "-c",
+            "--collection",
+            metavar="NAME",
+            help="Only the jobs of this one, all kept.",
+            autocompletion=completion.collections,
+        ),
     ] = None,
     format: Annotated[str, typer.Option(metavar="table|json")] = "table",
 ) -> None:
-    """Show how far index jobs are, and how the last ones ended: of each collection the last one.
+    """Show how far jobs are, and how the last ones ended: of each collection the last one.
 
     Example: `hybrid-search status -c notes`
     """
@@ -37,12 +49,12 @@ def status(
     location = open_place(None, given.settings()).location
     jobs = recent(location, collection)
     if format == "json":
-        typer.echo(json.dumps([asdict(job) for job in jobs]))
+        print_json([asdict(job) for job in jobs])
     for job in jobs if format == "table" else ():
         out.print(_told(job), soft_wrap=True)
     if not jobs:
         of = f" of {collection!r}" if collection else ""
-        note(f"No index job{of} has been recorded in {location}.")
+        note(f"No job{of} has been recorded in {location}.")
 
 
 def _told(job: Job) -> Text:
@@ -55,9 +67,8 @@ def _told(job: Job) -> Text:
     if job.state == "running":
         pace = f"{job.tokens / job.seconds:,.0f} tokens/s" if job.tokens and job.seconds else ""
         left = "" if job.eta_s is None else f"{spoken(job.eta_s)} left"
-        lines.append(
-            ", ".join(part for part in (f"at work for {spoken(job.seconds)}", pace, left, job.current) if part)
-        )
+        parts = (f"at work for {spoken(job.seconds)}", pace, left, seen_from_here(job.current))
+        lines.append(", ".join(filter(None, parts)))
         lines.append(f"process {job.pid} on {job.host}, last heard of {_ago(job.updated)}")
     else:
         lines.append(f"began {_ago(job.started)}, took {spoken(job.seconds)}: {job.command}")
@@ -65,8 +76,9 @@ def _told(job: Job) -> Text:
         lines.append(job.message)
     if job.state == "interrupted":
         lines.append(f"{job.saved:,} documents were saved by then. The same command goes on where it stopped.")
-    head = Text.assemble((job.collection, "bold"), "  ", (job.state, _COLOURS[job.state]))
-    return Text("\n").join([head, *(Text(f"  {line}") for line in lines)])
+    kind = "" if job.kind == "index" else f"  {_KINDS.get(job.kind, job.kind)}"
+    head = Text.assemble((one_line(job.collection), "bold"), "  ", (job.state, _COLOURS[job.state]), (kind, "dim"))
+    return Text("\n").join([head, *(Text(f"  {one_line(line)}") for line in lines)])
 
 
 def _ago(moment: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.options import choice
+from hybrid_search.cli.streams import print_json
 from hybrid_search.cli.train_view import left_out, summary, watching
-from hybrid_search.cli.verb import SOME_FAILED, err, given, note, out
+from hybrid_search.cli.verb import SOME_FAILED, given
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def train(
             recipe = Recipe().with_given(asked)
             report = training.train(_named(sources), out_folder, recipe, settings=given.settings(), **watch)
     if format == "json":
-        typer.echo(json.dumps(report.to_dict()))
+        print_json(report.to_dict())
     else:
         out.print(summary(report), soft_wrap=True)
     if failures:

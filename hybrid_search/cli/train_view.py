@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +12,11 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from rich.text import Text
 
+from hybrid_search.cli.console import err, note
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.render import SHOWN_FAILURES
-from hybrid_search.cli.verb import err, note
+from hybrid_search.cli.render import listed
+from hybrid_search.cli.streams import print_json
+from hybrid_search.printable import one_line
 
 if TYPE_CHECKING:
     from hybrid_search.training.report import Report
@@ -42,10 +43,10 @@ def watching(kind: str) -> Iterator[tuple[Callable[[Told], None], Callable[[str,
         yield _print_evaluation if kind == "auto" else (lambda _: None), lambda *_: None
     else:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[more]}"),
+            TextColumn("{task.fields[more]}", markup=False),
         )
         with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bars:
             yield _bars(bars)
@@ -82,17 +83,15 @@ def _print_evaluation(now: Told) -> None:
 
 def _print_event(now: Told) -> None:
     event = {**now._asdict(), "event": "progress", "evaluation": now.evaluation and now.evaluation._asdict()}
-    sys.stderr.write(json.dumps({name: value for name, value in event.items() if value not in (None, "")}) + "\n")
-    sys.stderr.flush()
+    print_json({name: value for name, value in event.items() if value not in (None, "")}, sys.stderr)
 
 
 def _print_download(name: str, done: int, total: int) -> None:
-    sys.stderr.write(json.dumps({"event": "download", "model": name, "bytes": done, "total_bytes": total}) + "\n")
-    sys.stderr.flush()
+    print_json({"event": "download", "model": name, "bytes": done, "total_bytes": total}, sys.stderr)
 
 
 def summary(report: Report) -> RenderableType:
-    head = Text.assemble((report.out, "bold"), (f"  {report.made:,} steps in {report.seconds:,.0f} s", "dim"))
+    head = Text.assemble((one_line(report.out), "bold"), (f"  {report.made:,} steps in {report.seconds:,.0f} s", "dim"))
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "nDCG@10", "query dims", "document dims", "FLOPS"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
@@ -113,8 +112,4 @@ def summary(report: Report) -> RenderableType:
 
 
 def left_out(failures: list[Failure]) -> RenderableType:
-    lines = [Text(f"{len(failures):,} rows were left out:", style="yellow")]
-    lines += [Text.assemble("  ", (one.origin, "bold"), ": ", one.reason) for one in failures[:SHOWN_FAILURES]]
-    if len(failures) > SHOWN_FAILURES:
-        lines.append(Text(f"  and {len(failures) - SHOWN_FAILURES:,} more", style="dim"))
-    return Group(*lines)
+    return listed(f"{len(failures):,} rows were left out:", failures, len(failures))

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import logging
-import os
-import shlex
-import shutil
-import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from hybrid_search.cli import streams
+from hybrid_search.cli.console import complain, err, warn
 from hybrid_search.errors import FusionError, HybridSearchError, InvalidArgument
+from hybrid_search.printable import printable
 
 if TYPE_CHECKING:
     from hybrid_search.settings import Settings
 
 OK, NOTHING_FOUND, USAGE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Leave it to `_run`; rich would exit with 1, which means "nothing found" here."""
-        raise BrokenPipeError
-
-
-out = _Console(highlight=False)
-err = _Console(stderr=True, highlight=False)
 
 _PANEL = "Global options"
 Store = Annotated[
@@ -56,7 +42,19 @@ class Given:
     debug: bool = False
 
     def take(self, store: str | None, config: str | None, debug: bool) -> None:
-        self.store, self.config, self.debug = store or self.store, config or self.config, debug or self.debug
+        """Take what stands at one place of the line.
+
+        Raises:
+            InvalidArgument: something else stood at another place.
+        """
+        self.debug = debug or self.debug
+        for name, value in (("store", store), ("config", config)):
+            before = getattr(self, name)
+            if value and before and value != before:
+                raise InvalidArgument(
+                    f"--{name} is given 2 values, {before!r} before the verb and {value!r} behind it. Give it one."
+                )
+            setattr(self, name, value or before)
 
     def settings(self, *, device: str | None = None) -> Settings:
         from hybrid_search.settings import load_settings
@@ -72,11 +70,12 @@ def verb(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def command(*, store: str | None, config: str | None, debug: bool, **options: Any) -> None:
-        given.take(store, config, debug)
-        if not given.debug:
-            warnings.simplefilter("ignore")
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
-        _run(functools.partial(function, **options))
+        def take_and_do() -> None:
+            given.take(store, config, debug)
+            _log_to_stderr()
+            function(**options)
+
+        _run(take_and_do)
 
     hints = get_type_hints(function, include_extras=True)
     shared = {"store": (Store, None), "config": (Config, None), "debug": (Debug, False)}
@@ -101,45 +100,40 @@ def _run(function: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         err.print("Interrupted.", style="yellow")
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): not an error, and nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except streams.ReaderGone:
+        streams.drop_stdout()
         raise typer.Exit(OK) from None
     except HybridSearchError as error:
-        if given.debug:
-            traceback.print_exc()
+        _show_trace()
         complain(str(error))
         raise typer.Exit(USAGE if isinstance(error, (InvalidArgument, FusionError)) else FAILED) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        if given.debug:
-            traceback.print_exc()
+        _show_trace()
         complain(f"{type(error).__name__}: {error}. This is a fault of ours; --debug shows where.")
         raise typer.Exit(FAILED) from None
 
 
-@contextlib.contextmanager
-def paging() -> Iterator[None]:
-    """What is printed in here goes through the pager where it is longer than the terminal is high."""
-    if not (out.is_terminal and sys.stdin.isatty() and shutil.which((os.environ.get("PAGER") or "less").split()[0])):
-        yield
-        return
-    with out.capture() as captured:
-        yield
-    text = captured.get()
-    if text.count("\n") < out.height:
-        out.file.write(text)
-        return
-    # R: colours and links as they are; F: leave at once where it fits after all; X: leave it on the screen.
-    env = {**os.environ, "LESS": os.environ.get("LESS", "RFX")}
-    command = shlex.split(os.environ.get("PAGER") or "less")
-    subprocess.run(command, input=text.encode("utf-8", "replace"), env=env, check=False)
+def _show_trace() -> None:
+    """With --debug where the error at hand came from."""
+    if given.debug:
+        sys.stderr.write(printable(traceback.format_exc()))
 
 
-def complain(message: str) -> None:
-    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+class _Formatter(logging.Formatter):
+    """Log lines quote whatever they like."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
-def note(message: str) -> None:
-    err.print(escape(message), style="dim", soft_wrap=True)
+def _log_to_stderr() -> None:
+    """Send what this package and others log to stderr, and with --debug their warnings too."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    if given.debug:
+        warnings.showwarning = warn
+    else:
+        warnings.simplefilter("ignore")

@@ -18,9 +18,9 @@ from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
 from hybrid_search.corpus.text import read_text
 from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import BrokeOff, Document, Failure
+from hybrid_search.types import BrokeOff, Document, Failure, SourceItem
 
-__all__ = ["FieldMap", "count_documents", "read", "read_file"]
+__all__ = ["FieldMap", "count_documents", "read", "read_all", "read_file"]
 
 _DEFAULT_FIELDS = FieldMap()
 _BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
@@ -31,12 +31,28 @@ def read(
     *,
     fields: FieldMap = _DEFAULT_FIELDS,
     globs: Sequence[str] = (),
+    follow_links: bool = False,
     stdin: IO[bytes] | None = None,
-    roots: Roots | None = None,
 ) -> Iterator[Document | Failure]:
     """Stream the documents of files and folders; what cannot become one comes as a Failure in its place.
 
-    So does, after its documents, a file that changed or went away while it was read.
+    So does, after its documents, a file that changed or went away while it was read. Arguments and errors are those of
+    `read_all`.
+    """
+    items = read_all(sources, fields=fields, globs=globs, follow_links=follow_links, stdin=stdin)
+    return (item for item in items if isinstance(item, (Document, Failure)))
+
+
+def read_all(
+    sources: Sequence[str | Path],
+    *,
+    fields: FieldMap = _DEFAULT_FIELDS,
+    globs: Sequence[str] = (),
+    follow_links: bool = False,
+    stdin: IO[bytes] | None = None,
+    roots: Roots | None = None,
+) -> Iterator[SourceItem]:
+    """Stream what `read` does, and in its place what was left out.
 
     The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, and with the extra
     `documents` `.pdf .docx .html .htm .ipynb`. Anything else given by name is plain text, or source code. `-` is stdin:
@@ -47,6 +63,7 @@ def read(
             folder with a `corpus.jsonl` is a BEIR folder and gives only that.
         fields: which fields of a record are id, text and title.
         globs: with the meaning of .gitignore lines; only files of folders that match are read, whatever their suffix.
+        follow_links: read what links in folders lead to outside of them; else they come as PassedOver.
         stdin: stands for `-`; None for the process's own.
         roots: of the collection that the documents are for, which name its files; None for names relative to the
             sources.
@@ -58,10 +75,12 @@ def read(
     """
     check_sources(sources)
     glob_spec(globs)
-    return _documents(list(sources), fields, globs, stdin, roots)
+    return _documents(list(sources), fields, globs, follow_links, stdin, roots)
 
 
-def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ()) -> int | None:
+def count_documents(
+    sources: Sequence[str | Path], *, globs: Sequence[str] = (), follow_links: bool = False
+) -> int | None:
     """About how many documents and failures `read` will give, for a progress bar; None where stdin is a source.
 
     Counts lines and rows without parsing them, so blank lines and line breaks inside CSV cells count too much.
@@ -69,15 +88,23 @@ def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ())
     check_sources(sources)
     if any(str(source) == STDIN for source in sources):
         return None
-    return sum(1 if isinstance(found, Failure) else _count(found) for found in find(sources, globs))
+    return sum(
+        _count(found) if isinstance(found, FoundFile) else isinstance(found, Failure)
+        for found in find(sources, globs, follow_links=follow_links)
+    )
 
 
 def _documents(
-    sources: list[str | Path], fields: FieldMap, globs: Sequence[str], stdin: IO[bytes] | None, roots: Roots | None
-) -> Iterator[Document | Failure]:
+    sources: list[str | Path],
+    fields: FieldMap,
+    globs: Sequence[str],
+    follow_links: bool,
+    stdin: IO[bytes] | None,
+    roots: Roots | None,
+) -> Iterator[SourceItem]:
     with Converter() as convert:
-        for found in find(sources, globs):
-            if isinstance(found, Failure):
+        for found in find(sources, globs, follow_links=follow_links):
+            if not isinstance(found, FoundFile):
                 yield found
             elif found.origin == STDIN:
                 yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)

@@ -8,15 +8,19 @@ folder is gone and whose files are found elsewhere under the same names has move
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from hybrid_search.corpus.walk import STDIN, FoundFile, find, printable, real_path
+from hybrid_search.corpus.walk import STDIN, FoundFile, find, real_path
+from hybrid_search.printable import storable
 
 SEPARATOR = "//"
 """Between a root's name and the path below it; no path has it."""
+
+_LINE = re.compile(r":\d+\Z")
 
 SAMPLED_FILES = 64
 """Of a source so many files are looked for in the collection, to tell whether it has moved."""
@@ -41,7 +45,7 @@ class Roots(NamedTuple):
         if found.origin == STDIN:
             return found
         path = absolute(found)
-        origin = printable(str(path))
+        origin = storable(str(path))
         written = as_written(origin)
         root = self.above(written)
         name = found.name if root is None else self.prefixes[root] + written[len(root) :].lstrip("/")
@@ -99,6 +103,16 @@ def holds(root: str, path: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
+def is_same_place(before: str, now: str) -> bool:
+    """Whether two origins name one file, on whatever line; earlier versions kept them as they were written.
+
+    >>> is_same_place("notes/a.md", "/home/me/notes/a.md:7"), is_same_place("/tmp/a.md", "/home/me/a.md")
+    (True, False)
+    """
+    before, now = (_LINE.sub("", origin).replace("\\", "/") for origin in (before, now))
+    return before == now or now.endswith("/" + before.removeprefix("./"))
+
+
 def path_below(name: str) -> str:
     """The path below its root, of a file's name.
 
@@ -110,7 +124,7 @@ def path_below(name: str) -> str:
 
 def _folder_of(source: str | Path) -> str:
     path = real_path(source)
-    return as_written(printable(str(path if path.is_dir() else path.parent)))
+    return as_written(storable(str(path if path.is_dir() else path.parent)))
 
 
 def absolute(found: FoundFile) -> Path:
@@ -127,7 +141,7 @@ def as_written(origin: str) -> str:
 
 def _was_indexed(source: str | Path, folder: str, prefix: str, have: Have, globs: Sequence[str]) -> bool:
     """Whether at least half of the first files of a source have ids of the collection under a prefix."""
-    files = [as_written(printable(str(absolute(found)))) for found in islice(_files(source, globs), SAMPLED_FILES)]
+    files = [as_written(storable(str(absolute(found)))) for found in islice(_files(source, globs), SAMPLED_FILES)]
     if not files:
         return False
     names = [prefix + path[len(folder) :].lstrip("/") for path in files]

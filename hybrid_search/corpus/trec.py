@@ -13,13 +13,16 @@ from urllib.parse import quote
 import numpy as np
 
 from hybrid_search.errors import EvaluationError, InvalidArgument
+from hybrid_search.printable import UNSEEN
 from hybrid_search.types import Query
 
 _Row = TypeVar("_Row")
 _SHOWN = 5
-_SPACES = {quote(char): char for char in map(chr, range(0x3001)) if char.isspace()}
-_ESCAPE = re.compile(r"\s|%(?=[0-9A-Fa-f]{2})")
-_ESCAPED = re.compile("|".join([r"%25(?=[0-9A-Fa-f]{2})", *sorted(_SPACES, key=len, reverse=True)]))
+_BEYOND = (0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080))
+_UNSAFE = {quote(c): c for c in map(chr, (*range(0x3001), *_BEYOND)) if c.isspace() or UNSEEN.match(c)}
+"""White space, which parts columns, and signs that a terminal obeys or that nobody sees, as they are written."""
+_ESCAPE = re.compile(rf"\s|%(?=[0-9A-Fa-f]{{2}})|[{''.join(map(re.escape, _UNSAFE.values()))}]")
+_ESCAPED = re.compile("|".join([r"%25(?=[0-9A-Fa-f]{2})", *sorted(_UNSAFE, key=len, reverse=True)]))
 
 
 class Qrel(NamedTuple):
@@ -162,7 +165,8 @@ def run_lines(rows: Iterable[ScoredDoc], tag: str) -> Iterator[str]:
     """`query_id Q0 doc_id rank score tag`, queries in the order they first appear, documents in the order given.
 
     Scorers drop the rank, keep scores in 32 bits and sort again, so inside a query every printed score is below the one
-    before it even in 32 bits; equal scores are set apart by the smallest step. White space in ids is percent-encoded.
+    before it even in 32 bits; equal scores are set apart by the smallest step. White space and control
+    signs in ids are percent-encoded.
 
     Raises:
         InvalidArgument: the tag is empty.
@@ -181,7 +185,7 @@ def run_lines(rows: Iterable[ScoredDoc], tag: str) -> Iterator[str]:
 
 
 def write_qrels(path: str | Path, rows: Iterable[Qrel]) -> None:
-    """Write TREC judgements: `query_id iteration doc_id relevance`. White space in ids is percent-encoded."""
+    """Write TREC judgements: `query_id iteration doc_id relevance`. Ids are encoded as in `run_lines`."""
     with Path(path).open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
         for row in rows:
             ids = (_escaped(row.query_id), _escaped(row.iteration), _escaped(row.doc_id))
@@ -229,6 +233,8 @@ def _parsed(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
     """Every line with anything on it, parsed; all lines that cannot be are named together."""
     rows: list[_Row] = []
     bad: list[str] = []
+    if Path(path).exists() and not Path(path).is_file():  # reading a pipe might never end
+        raise EvaluationError(f"{path} is not a file")
     try:
         with Path(path).open(encoding="utf-8-sig", errors="surrogatepass", newline="\n") as file:
             for number, line in enumerate(file, 1):
@@ -271,7 +277,7 @@ def _some(ids: list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """White space percent-encoded, and `%` where it would be read as an escape; everything else as it is.
+    """White space and control signs percent-encoded, and `%` where it would be read as an escape; the rest as it is.
 
     >>> _escaped("my notes 100%20.md")
     'my%20notes%20100%2520.md'
@@ -285,4 +291,4 @@ def _unescaped(text: str) -> str:
     >>> _unescaped("my%20notes%20100%2520.md")
     'my notes 100%20.md'
     """
-    return _ESCAPED.sub(lambda match: _SPACES.get(match[0], "%"), text)
+    return _ESCAPED.sub(lambda match: _UNSAFE.get(match[0], "%"), text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,8 @@ import pathspec
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.documents import NEEDS
 from hybrid_search.errors import CorpusError, InvalidArgument, near
-from hybrid_search.types import BrokeOff, Failure
+from hybrid_search.printable import storable
+from hybrid_search.types import BrokeOff, Failure, PassedOver
 
 STDIN = "-"
 BEIR_CORPUS = "corpus.jsonl"
@@ -20,6 +22,11 @@ JSONL_SUFFIXES = (".jsonl", ".ndjson")
 KNOWN_SUFFIXES = frozenset(
     (*JSONL_SUFFIXES, ".json", ".csv", ".tsv", ".parquet", ".md", ".markdown", ".txt", ".text", ".rst", ".log")
 ).union(NEEDS, CODE_MARKUP)
+
+
+LINKS_OUT = "links out of the source"
+SPECIAL = "pipes, sockets and devices"
+"""Kinds of what is passed over in a folder."""
 
 
 class FoundFile(NamedTuple):
@@ -72,12 +79,17 @@ def glob_spec(globs: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
         raise InvalidArgument(f"A glob cannot be read: {error}. Give patterns such as '*.md' or 'docs/**'") from None
 
 
-def find(sources: Sequence[str | Path], globs: Sequence[str] = ()) -> Iterator[FoundFile | Failure]:
+def find(
+    sources: Sequence[str | Path], globs: Sequence[str] = (), *, follow_links: bool = False
+) -> Iterator[FoundFile | Failure | PassedOver]:
     """Every file of the sources, in the order given, folders sorted by name.
 
     Hidden files and what a .gitignore excludes are left out of folders, and so are suffixes that no reader knows unless
     globs say which to take; stdin is a FoundFile with `-` as its origin. A folder that holds `corpus.jsonl` is a BEIR
     folder: only that file is read of it.
+
+    Links in a folder that lead to a file or a folder outside of it are passed over, for they may lead anywhere, unless
+    `follow_links`. A link to a pipe, a socket or a device is a failure, for reading it might never end.
     """
     spec = glob_spec(globs)
     given = [os.fspath(source) for source in sources]
@@ -87,19 +99,19 @@ def find(sources: Sequence[str | Path], globs: Sequence[str] = ()) -> Iterator[F
             yield FoundFile(Path(STDIN), STDIN, "stdin")
             continue
         if source not in folders:
-            yield FoundFile(Path(source), printable(source), printable(Path(source).name))
+            yield FoundFile(Path(source), storable(source), storable(Path(source).name))
             continue
         # One folder's ids stay short; several folders may hold the same names.
-        prefix = printable(Path(source).resolve().name) + "/" if len(folders) > 1 else ""
+        prefix = storable(Path(source).resolve().name) + "/" if len(folders) > 1 else ""
         empty = True
-        for found in _Walk(source, spec).files():
+        for found in _Walk(source, spec, follow_links).files():
             empty = False
             yield found._replace(name=prefix + found.name) if isinstance(found, FoundFile) else found
         if empty:
             wanted = (
                 " ".join(globs) if globs else " ".join(sorted(KNOWN_SUFFIXES - CODE_MARKUP.keys())) + ", source code"
             )
-            yield Failure(printable(source), f"no file to read in this folder; looked for {wanted}")
+            yield Failure(storable(source), f"no file to read in this folder; looked for {wanted}")
 
 
 def real_path(path: str | Path) -> Path:
@@ -108,33 +120,29 @@ def real_path(path: str | Path) -> Path:
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
-def printable(path: str) -> str:
-    """The path as text that can be encoded: bytes of a name that are no UTF-8 are shown as `\\xNN`."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 class _Walk:
-    """One walk through one folder. Links to folders are followed when they lead outside it, each target once."""
+    """One walk through one folder. Links to folders outside are followed where that was asked for, each target once."""
 
-    def __init__(self, source: str, globs: pathspec.GitIgnoreSpec | None) -> None:
+    def __init__(self, source: str, globs: pathspec.GitIgnoreSpec | None, follow_links: bool) -> None:
         self.source = source
         self.globs = globs
+        self.follow_links = follow_links
         self.root = Path(source).resolve()
         self.linked: set[Path] = set()
 
-    def files(self) -> Iterator[FoundFile | Failure]:
+    def files(self) -> Iterator[FoundFile | Failure | PassedOver]:
         yield from self._folder("", ())
 
     def _folder(
         self, relative: str, ignores: tuple[tuple[str, pathspec.GitIgnoreSpec], ...]
-    ) -> Iterator[FoundFile | Failure]:
+    ) -> Iterator[FoundFile | Failure | PassedOver]:
         here = os.path.join(self.source, *relative.split("/")) if relative else self.source  # noqa: PTH118
         try:
             with os.scandir(here) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
             ignores = self._with_ignore_file(here, relative, ignores)
         except OSError as error:
-            yield BrokeOff(printable(here), f"the folder cannot be read: {error.strerror or error}")
+            yield BrokeOff(storable(here), f"the folder cannot be read: {error.strerror or error}")
             return
         if self.globs is None and any(entry.name == BEIR_CORPUS and _is_file(entry) for entry in entries):
             entries = [entry for entry in entries if entry.name == BEIR_CORPUS]
@@ -142,29 +150,46 @@ class _Walk:
             name = f"{relative}/{entry.name}" if relative else entry.name
             if entry.name.startswith("."):
                 continue
-            if _is_folder(entry):
-                if not _ignored(name + "/", ignores) and (not entry.is_symlink() or self._leads_outside(entry)):
+            if not _is_folder(entry):
+                if not _ignored(name, ignores) and self._wanted(name):
+                    yield self._file(entry, name)
+            elif not _ignored(name + "/", ignores):
+                if not entry.is_symlink() or self._follows(target := _target(entry)):
                     yield from self._folder(name, ignores)
-            # A link that leads nowhere is handed on, so that its failure is seen; a pipe would block for ever.
-            elif (
-                not _ignored(name, ignores)
-                and self._wanted(name)
-                and (_is_file(entry) or not Path(entry.path).exists())
-            ):
-                yield FoundFile(Path(entry.path), printable(entry.path), printable(name), self.source)
+                elif not self._is_inside(target) and not self._is_known(target):
+                    yield _link_out(entry)
+
+    def _file(self, entry: os.DirEntry[str], name: str) -> FoundFile | Failure | PassedOver:
+        """What becomes of an entry that is no folder. Of a link that leads nowhere the reading fails, and is seen."""
+        if special := kind_of_special(entry.path):
+            if not entry.is_symlink():
+                return PassedOver(storable(entry.path), SPECIAL)
+            return Failure(storable(entry.path), f"leads to {special}, not to a file, and is not read")
+        if entry.is_symlink() and not self.follow_links and not self._is_inside(_target(entry)):
+            return _link_out(entry)
+        return FoundFile(Path(entry.path), storable(entry.path), storable(name), self.source)
+
+    def _is_inside(self, target: Path | None) -> bool:
+        """Whether a link leads into the source, or nowhere."""
+        return target is None or target == self.root or self.root in target.parents
+
+    def _is_known(self, target: Path | None) -> bool:
+        """Whether a folder outside has been walked: as one that a link led to, or below such a one."""
+        return target is not None and any(known == target or known in target.parents for known in self.linked)
+
+    def _follows(self, target: Path | None) -> bool:
+        """Whether to walk a folder that a link leads to: outside, not yet walked, and not one that the source is in."""
+        if not self.follow_links or target is None or self._is_inside(target) or self._is_known(target):
+            return False
+        if target in self.root.parents:
+            return False
+        self.linked.add(target)
+        return True
 
     def _wanted(self, name: str) -> bool:
         if self.globs is not None:
             return self.globs.match_file(name)
         return Path(name).suffix.lower() in KNOWN_SUFFIXES
-
-    def _leads_outside(self, entry: os.DirEntry[str]) -> bool:
-        target = Path(entry.path).resolve()
-        inside = target == self.root or self.root in target.parents or target in self.root.parents
-        if inside or target in self.linked or any(known in target.parents for known in self.linked):
-            return False
-        self.linked.add(target)
-        return True
 
     def _with_ignore_file(
         self, here: str, relative: str, ignores: tuple[tuple[str, pathspec.GitIgnoreSpec], ...]
@@ -206,6 +231,33 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _target(entry: os.DirEntry[str]) -> Path | None:
+    """Where a link leads; None for one that leads to itself, or to nothing that is there."""
+    try:
+        return Path(entry.path).resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
+
+
+def _link_out(entry: os.DirEntry[str]) -> PassedOver:
+    return PassedOver(storable(entry.path), LINKS_OUT)
+
+
+def kind_of_special(path: str | Path) -> str:
+    """What a path leads to where that is neither a file nor a folder, in words; else nothing."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return ""
+    kinds = (
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    return next((name for check, name in kinds if check(mode)), "")
+
+
 def _trouble(source: str) -> str:
     path = Path(source)
     try:
@@ -215,7 +267,8 @@ def _trouble(source: str) -> str:
     if there and (path.is_file() or path.is_dir()):
         return ""
     if there:
-        return f"{source!r} is neither a file nor a folder; pipe it in and give - as the source"
+        special = kind_of_special(path) or "something else"
+        return f"{source!r} is neither a file nor a folder but {special}; pipe it in and give - as the source"
     try:
         beside = [item.name for item in path.parent.iterdir()] if source else []
     except OSError:

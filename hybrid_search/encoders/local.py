@@ -145,6 +145,8 @@ def as_json(folder: Path, name: str) -> dict[str, Any]:
         ModelError: it cannot be read, or holds something else.
     """
     path = folder / name
+    if path.exists() and not path.is_file():  # reading a pipe might never end
+        raise ModelError(f"{path} is not a file.")
     try:
         found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.asking import AUTO, DEPTH, HYBRID, RERANK_DEPTH, Options, Request
+from hybrid_search.asking import AUTO, DEPTH, HYBRID, MAX_DEPTH, RERANK_DEPTH, Options, Request
 from hybrid_search.corpus.trec import Dataset, ScoredDoc, read_beir, write_run
 from hybrid_search.cutting import batched
 from hybrid_search.encoders.catalog import BM25_ENGINE
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
+from hybrid_search.evaluation.kept import WAIT_S, store_of
 from hybrid_search.evaluation.significance import paired_p
 from hybrid_search.indexer import Indexer
 from hybrid_search.manifest import Manifest, Precision, Sparsity
@@ -33,6 +34,8 @@ from hybrid_search.types import LEGS, LegName, Mode, in_order
 
 BASELINE = "bm25"
 QUERY_BATCH = 64
+RUN_DEPTH = 1000
+"""Documents a query in a run that is written, as TREC has it."""
 RERANK = "rerank"
 """Added to a mode, `+rerank` re-ranks it; `+auto` fuses it with weights chosen for each query."""
 
@@ -87,21 +90,22 @@ def evaluate(
     search: Options | None = None,
     measures: Sequence[str] = measuring.DEFAULT_MEASURES,
     runs: Path | None = None,
+    run_depth: int = RUN_DEPTH,
     watch: Watch | None = None,
 ) -> Report:
     """Search every judged query of a dataset in each mode, and score the runs.
 
     Args:
         folder: a BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.
-        settings: name the store and the model cache.
+        settings: name the store of `collection`, and the cache folder, for models and the collections that are built.
         profile: the models of a collection that is built.
         sparse: instead of the profile's, as `Indexer.open` takes it.
         dense: the same for the dense leg.
         legs: of a collection that is built, as `Indexer.open` takes them.
         precision: the same of its models.
         sparsity: the same of its learned sparse vectors.
-        collection: search this one; else one is built, one chunk a document, and reused while data and models are the
-            same.
+        collection: search this one; else one is built in the cache folder, one chunk a document, and reused while data
+            and models are the same.
         modes: any leg's name, `hybrid`, `a+b` for these legs fused, and `bm25`: the baseline, whatever legs there are.
             When not given: the baseline, each leg, `hybrid`, and for each leg that stands beside the others `hybrid`
             with it in the place of the leg of its kind (`new+dense`). Each may end in `+rerank`, which re-ranks it,
@@ -110,6 +114,8 @@ def evaluate(
             the re-ranked ones. Where `rerank` is given and no modes are, the usual ones' last stands there re-ranked.
         measures: ir_measures' names.
         runs: write a TREC run a mode into this folder.
+        run_depth: documents a query in these runs, whatever the measures need. Each leg hands on as many, and the
+            measures are of these runs.
         watch: callbacks of the index job.
 
     Raises:
@@ -119,24 +125,26 @@ def evaluate(
     """
     search = search or {}
     Request(**search)
+    if not 1 <= run_depth <= MAX_DEPTH:
+        raise InvalidArgument(f"run_depth is {run_depth}; it must lie in 1..{MAX_DEPTH:,}.")
     if collection is None:
         _check_words(modes, legs or DEFAULT_LEGS)
     parsed = measuring.parse(measures)
     data = read_beir(folder)
     name = Path(folder).resolve().name
-    job = _Job(open_place(None, settings), settings, data, name, watch or {}, search)
+    job = _Job(settings, data, name, watch or {}, search)
     if collection is None:
         models = job.choose(Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity))
         modes = _check_modes(modes, in_order(models.encoders), usual_modes(models.encoders))
         main = job.built(models, precision, sparsity)
     else:
-        main = collection
-        found = job.store.info(main).manifest
+        main = _Built(open_place(None, settings), collection)
+        found = main.store.info(collection).manifest
         _check_words(modes, tuple(found.legs))
         modes = _check_modes(modes, in_order(found.legs), usual_modes(found.fused(), _beside(found)))
     if search.get("rerank") and not any(_way(mode).rerank for mode in modes):
         modes = (*modes, f"{modes[-1]}+{RERANK}")
-    k = max(measuring.deepest(parsed), 10)
+    k = max(measuring.deepest(parsed), 10, run_depth if runs is not None else 0)
     scores: dict[str, dict[str, NDArray[np.float64]]] = {}
     with job.open:
         for mode in modes:
@@ -145,7 +153,7 @@ def evaluate(
             if runs is not None:
                 runs.mkdir(parents=True, exist_ok=True)
                 write_run(runs / f"{name}.{mode}.trec", run, tag=f"hybrid-search-{mode}")
-    info = job.store.info(main)
+    info = main.store.info(main.name)
     return Report(
         dataset=name,
         documents=info.documents,
@@ -158,19 +166,24 @@ def evaluate(
     )
 
 
+class _Built(NamedTuple):
+    """A collection, and where it lies."""
+
+    store: Store
+    name: str
+
+
 class _Job:
     """The collections of one evaluation, and the time each step took."""
 
-    def __init__(
-        self, store: Store, settings: Settings, data: Dataset, name: str, watch: Watch, search: Options
-    ) -> None:
-        self._search = search
-        self.store, self._settings, self._data, self._name, self._watch = store, settings, data, name, watch
+    def __init__(self, settings: Settings, data: Dataset, name: str, watch: Watch, search: Options) -> None:
+        self._search, self._kept = search, store_of(settings)
+        self._settings, self._data, self._name, self._watch = settings, data, name, watch
         self.timings_s: dict[str, float] = {"index": 0.0}
         self.indexed: list[IndexReport] = []
         self.reason = ""
         self.open = ExitStack()
-        self._searchers: dict[str, Searcher] = {}
+        self._searchers: dict[_Built, Searcher] = {}
         self._corpus_hash = hashlib.blake2b(digest_size=16)
         with data.corpus.open("rb") as stream:
             while block := stream.read(1 << 20):
@@ -183,19 +196,20 @@ class _Job:
         fetch(models, self._settings, self._watch.get("on_download"))
         return models
 
-    def built(self, models: Models, precision: Precision | None = None, sparsity: Sparsity | None = None) -> str:
-        """The name of a collection with these models over this corpus, built first where it is not there."""
+    def built(self, models: Models, precision: Precision | None = None, sparsity: Sparsity | None = None) -> _Built:
+        """A collection with these models over this corpus, built first where none of the same content is there."""
         key = self._corpus_hash.copy()
         for leg, encoder in sorted(models.encoders.items()):
             key.update(f"{leg} {encoder.card.name} {encoder.fingerprint()}".encode())
-        name = re.sub(r"[^A-Za-z0-9.-]+", "-", self._name)
-        collection = f"eval-{name[:60]}-{key.hexdigest()[:12]}"
-        if collection not in self.store.names():
+        content, name = key.hexdigest()[:12], re.sub(r"[^A-Za-z0-9.-]+", "-", self._name)
+        there = [collection for collection in self._kept.names() if collection.endswith(f"-{content}")]
+        collection = there[0] if there else f"eval-{name[:60]}-{content}"
+        if not there:
             start = perf_counter()
             given = {leg: encoder.card.name for leg, encoder in models.encoders.items()}
             indexer = Indexer.open(
                 collection,
-                store=self.store,
+                store=self._kept,
                 settings=self._settings,
                 sparse=given.get("sparse", NO_LEG),
                 dense=given.get("dense", NO_LEG),
@@ -203,13 +217,14 @@ class _Job:
                 precision=precision,
                 sparsity=sparsity,
                 chunk_tokens=0,
+                wait_s=WAIT_S,
             )
             report = indexer.index(self._data.corpus.parent, **cast(Any, self._watch))
             self.indexed.append(report)
             self.timings_s["index"] += perf_counter() - start
-        return collection
+        return _Built(self._kept, collection)
 
-    def run(self, main: str, mode: str, k: int) -> list[ScoredDoc]:
+    def run(self, main: _Built, mode: str, k: int) -> list[ScoredDoc]:
         """The run of every judged query in one mode."""
         way = _way(mode)
         collection, search_mode = self._baseline(main) if way.mode == BASELINE else (main, way.mode)
@@ -233,19 +248,19 @@ class _Job:
         self.timings_s[mode] = perf_counter() - start
         return rows
 
-    def _baseline(self, main: str) -> tuple[str, Mode]:
+    def _baseline(self, main: _Built) -> tuple[_Built, Mode]:
         """Where BM25 is searched: the leg of this name, a sparse leg that is BM25, or a collection built for it."""
-        legs = self.store.info(main).manifest.legs
+        legs = main.store.info(main.name).manifest.legs
         if BASELINE in legs:
             return main, BASELINE
         if "sparse" in legs and legs["sparse"].model == BM25_ENGINE:
             return main, "sparse"
         return self.built(self.choose(Asked("bundled", {"sparse": BM25_ENGINE, "dense": NO_LEG}, LEGS))), "sparse"
 
-    def _searcher(self, collection: str) -> Searcher:
+    def _searcher(self, collection: _Built) -> Searcher:
         """One for all modes of a collection, so that its models are loaded once; closed with `open`."""
         if collection not in self._searchers:
-            searcher = Searcher.open(collection, store=self.store, settings=self._settings, follow=False)
+            searcher = Searcher.open(collection.name, store=collection.store, settings=self._settings, follow=False)
             self._searchers[collection] = self.open.enter_context(searcher)
         return self._searchers[collection]
 

@@ -75,13 +75,13 @@ def compare(
 ) -> Comparison:
     """Search every dataset with a model in fp32 and in another precision.
 
-    The collections are built in the settings' store, and found again there.
+    The collections are built in the cache folder, and found again there.
 
     Args:
         model: a sparse or a dense one.
         precision: other than fp32.
         datasets: BEIR folders.
-        settings: name the store and the model cache.
+        settings: name the cache folder.
         watch: callbacks of the index jobs.
 
     Raises:

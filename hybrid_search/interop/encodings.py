@@ -11,6 +11,7 @@ unchanged.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import chain, groupby, islice
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +22,7 @@ from hybrid_search.cutting import batched
 from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
 from hybrid_search.interop.reader import EncodedFile, Row
 from hybrid_search.interop.writer import EncodedRows, writing
+from hybrid_search.jobs import recorded
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.profiles import open_place
@@ -139,13 +141,14 @@ def load_encodings(
         if found is not None:
             _check_same(collection, found, encoded.manifest)
         tally = Tally(collection, encoded.manifest.profile, "", None, on_progress)
-        with Ledger() as ledger:
+        with Ledger() as ledger, ExitStack() as journal:
             tally.total = encoded.outline(ledger)
             if not tally.total:
                 raise CorpusError(f"{file} holds no document. Nothing was written.")
             tally.tell()
             writer = place.writer(collection, found or encoded.manifest, replace=replace, wait_s=wait_s)
             try:
+                journal.enter_context(recorded(place.location, collection, tally, "load"))
                 _fill(writer, encoded, tally)
                 return conclude(place, writer, ledger, tally, prune=prune, replace=replace)
             finally:

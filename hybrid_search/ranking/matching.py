@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from hybrid_search.ranking.stems import WORDS, plain, stem
+from hybrid_search.ranking.windows import window_of
 from hybrid_search.results import Highlight, Kind, Mark, Term
 
 WINDOW = 280
@@ -15,8 +15,6 @@ WINDOW = 280
 EXPANSIONS = 40
 """Of the words that only the expansion brings, the heaviest are looked for."""
 
-_SENTENCE = re.compile(r"[.!?]\s+|\n")
-_REACH = 90
 # Words that say nothing by themselves are not marked, unless the query has no others.
 _SMALL_WORDS = """
 a about an and are as at be been being but by did do does for from had has have he her his how i if in into is it its me
@@ -61,7 +59,6 @@ def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> 
     """The marks in a text, and the window of at most `window` characters that holds the most of what is wanted.
 
     A window counts each stem once, by its weight, and a little for every repetition; of equal ones the first is taken.
-    It begins with a sentence where one begins shortly before.
     """
     # Each word is looked at once, and then only those that match are looked for.
     roots = {word: root for word in set(WORDS.findall(text)) if (root := stem(word)) in wanted}
@@ -70,17 +67,7 @@ def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> 
     stems = [root for _, _, root in places]
     weights = [wanted[root].weight for root in stems]
     marks = [Mark(start, end, wanted[root].kind) for start, end, root in places]
-    if len(text) <= window:
-        return Highlight(0, len(text), tuple(marks))
-    first = _best(marks, weights, stems, window)
-    start = _beginning(text, marks[first].start if marks else 0)
-    if len(text) - start < window:  # there is room before it, and none behind
-        start = text.find(" ", len(text) - window - 1) + 1
-    end = min(len(text), start + window)
-    if end < len(text) and not text[end].isspace():
-        cut = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
-        end = cut if cut > start + window // 2 else end
-    return Highlight(start, end, tuple(marks))
+    return Highlight(*window_of(text, marks, weights, stems, window), tuple(marks))
 
 
 def _places(word: str, text: str) -> Iterator[int]:
@@ -96,35 +83,3 @@ def _places(word: str, text: str) -> Iterator[int]:
 def _inside(sign: str) -> bool:
     """Whether a sign belongs to a word, as `WORDS` has it; the one beyond a text's end does not."""
     return sign.isalnum() or sign == "_"
-
-
-def _best(marks: Sequence[Mark], weights: Sequence[float], stems: Sequence[str], window: int) -> int:
-    """The mark at which the best window begins."""
-    counts: dict[str, int] = {}
-    total, best, best_at, end = 0.0, -1.0, 0, 0
-    # Two ends that only move forward, so that a long text takes time by its length alone.
-    for start in range(len(marks)):
-        while end < len(marks) and marks[end].end - marks[start].start <= window:
-            total += weights[end] * (0.1 if counts.get(stems[end]) else 1.0)
-            counts[stems[end]] = counts.get(stems[end], 0) + 1
-            end += 1
-        if total > best + 1e-9:
-            best, best_at = total, start
-        if end > start:
-            counts[stems[start]] -= 1
-            total -= weights[start] * (0.1 if counts[stems[start]] else 1.0)
-        else:
-            end = start + 1
-    return best_at
-
-
-def _beginning(text: str, mark: int) -> int:
-    """Where the window begins that is to hold a mark: at its sentence's start, or some words before it."""
-    lower = max(0, mark - _REACH)
-    ends = [match.end() for match in _SENTENCE.finditer(text, lower, mark)]
-    if ends:
-        return ends[0]
-    if lower == 0:
-        return 0
-    blank = text.find(" ", max(0, mark - _REACH // 3), mark)
-    return blank + 1 if blank >= 0 else mark

@@ -16,6 +16,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filters, generations
 from hybrid_search.store.edge_writer import EdgeWriter
+from hybrid_search.store.glance import folder_names
 from hybrid_search.store.names import Names
 from hybrid_search.store.records import going_on, read_record, working
 from hybrid_search.store.schema import check_name, check_requests, vector_name
@@ -45,9 +46,7 @@ class EdgeStore:
         return str(self.folder)
 
     def names(self) -> list[str]:
-        if not self.folder.is_dir():
-            return []
-        return sorted(entry.name for entry in self.folder.iterdir() if (entry / "CURRENT").is_file())
+        return folder_names(self.folder)
 
     def reader(self, name: str) -> EdgeReader:
         root = self.folder / check_name(name)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RETRY_S = 60.0
 REST_PORT, GRPC_PORT = 6333, 6334
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class ServerStore:
@@ -64,7 +64,7 @@ class ServerStore:
             port = 0
         if not host or not port:
             raise ConfigError(f"{url} is not the URL of a server. Write http://HOST:{REST_PORT}.")
-        if api_key and parts.scheme == "http" and host not in _LOOPBACK:
+        if api_key and parts.scheme == "http" and host not in LOOPBACK:
             raise ConfigError(f"An API key would go to {url} unencrypted. Use an https:// URL.")
         # Behind any other port the usual gRPC port may belong to another server.
         grpc = port == REST_PORT and is_open(host, GRPC_PORT)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hybrid_search.cli import verb
+from hybrid_search.cli import console
 from tests.cli.conftest import BM25, FRUIT
 
 TWIN = {"_id": "a2", "title": "Apples", "text": "Red apples grow on old trees!"}
@@ -92,11 +92,11 @@ def test_what_is_long_goes_through_the_pager_on_a_terminal(run, tmp_path, monkey
     pager.write_text(f"#!/bin/sh\ncat > {seen}\n")
     pager.chmod(0o755)
     monkeypatch.setenv("PAGER", str(pager))
-    monkeypatch.setattr(verb, "out", verb._Console(force_terminal=True, height=5, width=60, highlight=False))
+    monkeypatch.setattr(console, "out", console._Console(force_terminal=True, height=5, width=60, highlight=False))
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for lines in (3, 30):
-        with verb.paging():
+        with console.paging():
             for line in range(lines):
-                verb.out.print(f"line {line}")
+                console.out.print(f"line {line}")
     assert "line 2" in capfd.readouterr().out
     assert seen.read_text().count("line") == 30

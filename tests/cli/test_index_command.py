@@ -2,8 +2,10 @@
 
 import base64
 import json
+import os
 import re
 import shutil
+import sys
 from collections import namedtuple
 
 import pytest
@@ -247,7 +249,9 @@ def test_prune_and_what_it_says_when_a_document_failed(run, jsonl):
 )
 def test_models_and_sizes_that_cannot_be_had(run, jsonl, tmp_path, options, code, words):
     file = jsonl([{"_id": "a", "text": "some words here " * 20}])
-    done = run("index", file, "-c", "c", "--dense", "none", "--sparse", "qdrant/bm25-engine", *options)
+    usual = {"--dense": "none", "--sparse": "qdrant/bm25-engine"}
+    left = [word for option, value in usual.items() if option not in options for word in (option, value)]
+    done = run("index", file, "-c", "c", *left, *options)
     assert (done.code, done.out) == (code, "")
     for word in words:
         assert word in done.err
@@ -352,3 +356,27 @@ def test_a_ray_cluster_needs_a_server_to_write_to(run, jsonl):
     assert done.code == 2
     assert "Ray's workers write to a Qdrant server: --store http://" in " ".join(done.err.split())
     assert run("index", corpus, "-c", "c", "--ray", "local", "--dry-run").code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_out_of_a_source_are_counted_and_named(run, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("red apples")
+    (tmp_path / "secret.txt").write_text("the secret word is wombat")
+    (tmp_path / "docs" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    os.mkfifo(tmp_path / "docs" / "pipe.txt")
+    done = index(run, tmp_path / "docs", "-c", "c", "--progress", "json")
+    assert done.code == 0
+    told = "links out of the source 1, pipes, sockets and devices 1 (--follow-links reads those)"
+    assert re.search(rf"passed over +{re.escape(told)}", " ".join(done.out.split()))
+    end = json.loads(done.err.splitlines()[-1])
+    assert end["passed_over"] == {"links out of the source": 1, "pipes, sockets and devices": 1}
+    assert searched("wombat") == []
+    assert run("index", tmp_path / "docs", "-c", "c", "--follow-links").code == 0
+    assert searched("wombat") == ["link.txt"]
+    assert index(run, tmp_path / "docs" / "link.txt", "-c", "by-name").code == 0
+    assert searched("wombat", "by-name") == ["link.txt"]
+    (tmp_path / "docs" / "a.txt").unlink()
+    alone = index(run, tmp_path / "docs", "-c", "alone")
+    assert (alone.code, alone.out) == (3, "")
+    assert "passed over were 1 links out of the source" in alone.err

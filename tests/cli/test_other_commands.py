@@ -1,7 +1,9 @@
 """`collections`, `models`, `demo`, and `evaluate` as a command."""
 
 import json
+import os
 import re
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,9 +33,10 @@ def test_collections_are_listed_shown_and_deleted(run, fruit):
     shown = json.loads(run("collections", "show", "fruit").out)
     assert list(shown) == ["name", "documents", "chunks", "bytes_on_disk", "manifest"]
     assert shown["manifest"]["legs"]["sparse"]["model"] == "qdrant/bm25-engine"
-    gone = run("collections", "delete", "fruit")
+    gone = run("collections", "delete", "fruit", "--yes")
     assert (gone.code, gone.out) == (0, "")
     assert "Deleted 'fruit'" in gone.err
+    assert "3 documents in 3 chunks" in gone.err
     assert [one["name"] for one in json.loads(run("collections", "list", "--format", "json").out)] == ["second-one"]
     assert run("search", "apples", "-c", "fruit").code == 3
 
@@ -59,6 +62,41 @@ def test_an_unknown_collection_cannot_be_shown_or_deleted(run, fruit, verb):
     assert run("collections", verb).code == 2
 
 
+def test_nothing_is_deleted_where_nobody_can_be_asked(run, fruit, tmp_path):
+    done = run("collections", "delete", "fruit")
+    assert (done.code, done.out) == (2, "")
+    assert "3 documents in 3 chunks" in done.err
+    assert done.err.rstrip().endswith("hybrid-search collections delete fruit --yes")
+    done = run("--store", tmp_path / "store", "collections", "delete", "fruit")
+    assert f"hybrid-search --store {tmp_path / 'store'} collections delete fruit --yes" in done.err
+    assert run("search", "apples", "-c", "fruit").code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_on_a_terminal_it_asks(start, run, fruit):
+    import pty
+
+    for answer, code, left in ((b"n\n", 130, 0), (b"\n", 130, 0), (b"\x04", 130, 0), (b"y\n", 0, 3)):
+        controller, terminal = pty.openpty()
+        process = start("collections", "delete", "fruit", stdin=terminal, stderr=terminal)
+        os.close(terminal)
+        asked = b""
+        while b"[y/N]" not in asked:
+            asked += os.read(controller, 4096)
+        assert b"3 documents in 3 chunks" in asked
+        os.write(controller, answer)
+        assert process.wait(30) == code
+        os.close(controller)
+        assert run("search", "apples", "-c", "fruit").code == left
+
+
+def test_what_cannot_be_read_can_be_deleted(run, fruit, tmp_path):
+    (tmp_path / "store" / "fruit" / "CURRENT").write_text("rubbish")
+    assert "what it holds cannot be read" in run("collections", "delete", "fruit").err
+    assert run("collections", "delete", "fruit", "--yes").code == 0
+    assert not (tmp_path / "store" / "fruit").exists()
+
+
 def test_a_damaged_collection_does_not_hide_the_others(run, fruit, tmp_path):
     run("index", fruit, "-c", "hurt", *BM25)
     (tmp_path / "store" / "hurt" / "CURRENT").write_text("rubbish")
@@ -73,6 +111,11 @@ def test_a_leg_is_put_beside_swapped_joined_and_dropped(run, fruit, fakes):
     assert re.search(r"documents indexed +3 in 3 chunks", added.out)
     for words in ("'new' stands beside", "--mode new", "evaluate DATASET -c fruit", "swap-leg fruit OLD new"):
         assert words in added.err
+    told = run("status", "-c", "fruit").out
+    assert re.search(r"^fruit  finished  add a leg\n  3 of 3 \(100%\) documents", told, re.M)
+    assert re.search(r"^fruit  finished\n", told, re.M)
+    kinds = [job["kind"] for job in json.loads(run("status", "-c", "fruit", "--format", "json").out)]
+    assert kinds == ["add-leg", "index"]
     assert "bm25-engine" in run("collections", "list").out
     assert re.search(r"sparse +dense +other legs", run("collections", "list").out)
     assert json.loads(run("search", "apples", "-c", "fruit", "--mode", "new", "--format", "json").out)["mode"] == "new"
@@ -222,6 +265,22 @@ def test_fail_under(run, tiny):
         assert done.code == code
         assert (", under 0." in done.err) == (code == 3)
     assert run("evaluate", tiny, *BM25, "--fail-under", "nDCG@10").code == 2
+
+
+def test_what_an_evaluation_builds_is_told_and_cleared(run, tiny, evaluations):
+    done = run("evaluate", tiny, *BM25)
+    told = re.search(r"is kept in (\S+) \(1 collection of (\d+\.\d) MB by now\)", done.err)
+    assert told[1] == str(evaluations.folder)
+    assert float(told[2]) > 0
+    assert "evaluate --clear" in done.err
+    assert run("collections", "list").err.startswith("No collections")
+    assert "is kept" not in run("evaluate", tiny, *BM25).err
+    cleared = run("evaluate", "--clear")
+    assert (cleared.code, cleared.out) == (0, "")
+    assert f"Removed 1 collection of {told[2]} MB from {evaluations.folder}." in cleared.err
+    assert "Removed 0 collections" in run("evaluate", "--clear").err
+    assert run("evaluate", tiny, "--clear").code == 2
+    assert "no DATASET" in run("evaluate").err
 
 
 def test_runs_are_written(run, tiny, tmp_path):

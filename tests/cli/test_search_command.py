@@ -222,6 +222,63 @@ def test_an_empty_query_is_a_usage_error(run, fruit, query):
     assert "query is empty" in done.err
 
 
+def test_several_words_are_one_query(run, fruit):
+    for words in (["red", "apples"], ["red apples"], ["red  apples", "grow"], ["red", "-", "apples"]):
+        done = run("search", *words, "-c", "fruit", "--format", "json")
+        assert (done.code, json.loads(done.out)["query"]) == (0, " ".join(words))
+    split = run("search", "red", "-c", "fruit", "apples", "--format", "json")
+    assert json.loads(split.out)["query"] == "red apples"
+    dashed = run("search", "-c", "fruit", "--format", "json", "--", "apples", "-c", "--where")
+    assert json.loads(dashed.out)["query"] == "apples -c --where"
+    assert run("explain", "red", "apples", "-c", "fruit", "--doc", "a").out.startswith("red apples ")
+    for verb in ("search", "explain"):
+        assert "quoted or not" in re.sub(r"[\s│]+", " ", run(verb, "--help").out)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-c", "fruit", "-c", "both"], "-c / --collection is given 2 values, 'fruit' and 'both'"),
+        (["-c", "fruit", "--collection=both"], "-c / --collection is given 2 values, 'fruit' and 'both'"),
+        (["-c", "fruit", "-k", "5", "-k", "6"], "-k is given 2 values, '5' and '6'"),
+        (["-c", "fruit", "-k5", "-k", "6", "-k", "7"], "-k is given 3 values, '5' and '6' and '7'"),
+        (["-c", "fruit", "--mode", "sparse", "--mode", "dense"], "--mode is given 2 values"),
+        (["-c", "fruit", "--format", "json", "--format", "table"], "--format is given 2 values"),
+        (["-c", "fruit", "--rerank", "a", "--rerank", "b"], "--rerank is given 2 values"),
+        (["-c", "fruit", "--fold", "--no-fold"], "--fold is given 2 values, True and False"),
+        (["-c", "fruit", "--store", "a", "--store", "b"], "--store is given 2 values, 'a' and 'b'"),
+    ],
+)
+def test_an_option_with_two_values_is_refused(run, fruit, options, told):
+    done = run("search", "apples", *options)
+    assert (done.code, done.out) == (2, "")
+    assert told in re.sub(r"[\s│]+", " ", done.err)
+
+
+def test_what_is_the_same_twice_or_may_be_repeated_is_not_refused(run, fruit, tmp_path):
+    done = run("search", "apples", "-c", "fruit", "-c", "fruit", "--full", "--full", "-k", "3", "-k", "3")
+    assert done.code == 0
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "a.md").write_text("apples")
+    (folder / "b.txt").write_text("pears")
+    done = run("index", folder, "-c", "globs", "--glob", "*.md", "--glob", "*.txt", "--sparse", "qdrant/bm25-engine")
+    assert "documents indexed  2" in done.out
+
+
+def test_a_global_option_stands_once(run, fruit, tmp_path):
+    store = fruit.store
+    assert run("--store", store, "search", "apples", "-c", "fruit", "--store", store).code == 0
+    for arguments in (
+        ("--store", store, "search", "apples", "-c", "fruit", "--store", tmp_path / "other"),
+        ("--store", store, "--store", tmp_path / "other", "search", "apples", "-c", "fruit"),
+        ("--config", "a.toml", "search", "apples", "-c", "fruit", "--config", "b.toml"),
+    ):
+        done = run(*arguments)
+        assert (done.code, done.out) == (2, "")
+        assert "is given 2 values" in re.sub(r"[\s│]+", " ", done.err)
+
+
 def test_nothing_on_stdin_is_a_usage_error(run, fruit):
     for stdin in ("", "\n \n"):
         done = run("search", "-", "-c", "fruit", stdin=stdin)

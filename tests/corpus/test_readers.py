@@ -241,7 +241,7 @@ def test_a_number_that_the_buffers_end_cuts_in_two_is_one_element(here):
 def test_plain_text(here):
     put(here / "docs" / "a.txt", "\ufeffline one\r\nline two\rthree\n")
     given = os.path.normpath("docs/a.txt")
-    expected = Document("a.txt", "line one\nline two\nthree\n", "", {"path": "a.txt", "suffix": ".txt"}, given)
+    expected = Document("a.txt", "line one\nline two\nthree\n", "", {"path": "a.txt", "suffix": ".txt"}, given, line=1)
     assert list(read([given])) == [expected]
     assert list(read(["docs"])) == [expected]
 

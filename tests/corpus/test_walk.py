@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 import pytest
 
-from hybrid_search.corpus.readers import read
-from hybrid_search.errors import InvalidArgument
-from hybrid_search.types import Document, Failure
+from hybrid_search.corpus.readers import count_documents, read, read_all
+from hybrid_search.errors import CorpusError, InvalidArgument
+from hybrid_search.types import Document, Failure, PassedOver
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="links and odd names need POSIX")
 
@@ -26,7 +27,7 @@ def put(path, content="words"):
 
 
 def names(sources, **options):
-    return [item.doc_id if isinstance(item, Document) else item for item in read(sources, **options)]
+    return [item.doc_id if isinstance(item, Document) else item for item in read_all(sources, **options)]
 
 
 def test_a_folder_is_walked_sorted_without_hidden_files(here):
@@ -138,14 +139,52 @@ def test_links_that_lead_in_circles_do_not_hang(here):
     assert failures[1].reason.startswith("cannot be read: Too many levels of symbolic links")
 
 
+OUT = "links out of the source"
+
+
 @posix_only
-def test_links_to_folders_outside_are_followed_once(here):
+def test_links_out_of_the_source_are_passed_over_unless_asked_for(here):
     put(here / "elsewhere" / "deep" / "x.txt")
+    put(here / "elsewhere" / "secret.txt")
     put(here / "docs" / "a.txt")
     (here / "docs" / "link").symlink_to(here / "elsewhere", target_is_directory=True)
     (here / "docs" / "link2").symlink_to(here / "elsewhere", target_is_directory=True)
     (here / "elsewhere" / "deep" / "again").symlink_to(here / "elsewhere", target_is_directory=True)
-    assert names(["docs"]) == ["a.txt", "link/deep/x.txt"]
+    (here / "docs" / "secret.txt").symlink_to("../elsewhere/secret.txt")
+    (here / "docs" / "sub").mkdir()
+    (here / "docs" / "sub" / "twice.txt").symlink_to("../secret.txt")
+    (here / "docs" / "up").symlink_to(here, target_is_directory=True)
+    (here / "docs" / "unknown.exe").symlink_to(here / "elsewhere" / "secret.txt")
+    assert names(["docs"]) == [
+        "a.txt",
+        PassedOver("docs/link", OUT),
+        PassedOver("docs/link2", OUT),
+        PassedOver("docs/secret.txt", OUT),
+        PassedOver("docs/sub/twice.txt", OUT),
+        PassedOver("docs/up", OUT),
+    ]
+    followed = [
+        "a.txt",
+        "link/deep/x.txt",
+        "link/secret.txt",
+        "secret.txt",
+        "sub/twice.txt",
+        PassedOver("docs/up", OUT),
+    ]
+    assert names(["docs"], follow_links=True) == followed
+    assert names(["docs/secret.txt", "docs/sub/twice.txt"]) == ["secret.txt", "twice.txt"]  # given by name
+    assert names(["docs/link"]) == ["deep/x.txt", "secret.txt"]
+    assert count_documents(["docs"]) == 1
+    assert count_documents(["docs"], follow_links=True) == 5
+
+
+@posix_only
+def test_a_linked_corpus_outside_is_passed_over_as_any_file_is(here):
+    put(here / "elsewhere" / "corpus.jsonl", '{"_id": "1", "text": "x"}\n')
+    (here / "beir").mkdir()
+    (here / "beir" / "corpus.jsonl").symlink_to(here / "elsewhere" / "corpus.jsonl")
+    assert names(["beir"]) == [PassedOver("beir/corpus.jsonl", OUT)]
+    assert names(["beir"], follow_links=True) == names(["beir/corpus.jsonl"]) == ["1"]
 
 
 @posix_only
@@ -153,15 +192,50 @@ def test_a_linked_file_and_a_linked_source_are_read(here):
     put(here / "real" / "a.txt")
     (here / "docs").symlink_to(here / "real", target_is_directory=True)
     (here / "real" / "b.txt").symlink_to(here / "real" / "a.txt")
-    assert names(["docs"]) == ["a.txt", "b.txt"]
+    (here / "real" / "sub").mkdir()
+    (here / "real" / "sub" / "c.txt").symlink_to("../a.txt")
+    assert names(["docs"]) == ["a.txt", "b.txt", "sub/c.txt"]
 
 
 @posix_only
-def test_pipes_in_a_folder_are_passed_over(here):
+def test_pipes_and_the_like_are_passed_over_and_links_to_them_fail(here):
     put(here / "docs" / "a.txt")
     os.mkfifo(here / "docs" / "pipe.txt")
-    (here / "docs" / "to_pipe.txt").symlink_to(here / "docs" / "pipe.txt")
-    assert names(["docs"]) == ["a.txt"]
+    (here / "docs" / "to_pipe.txt").symlink_to("pipe.txt")
+    (here / "docs" / "via.txt").symlink_to("to_pipe.txt")
+    (here / "docs" / "to_device.pdf").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as open_socket:
+        open_socket.bind("s.sock")
+        (here / "docs" / "to_socket.jsonl").symlink_to(here / "s.sock")
+        assert names(["docs"]) == [
+            "a.txt",
+            PassedOver("docs/pipe.txt", "pipes, sockets and devices"),
+            Failure("docs/to_device.pdf", "leads to a device, not to a file, and is not read"),
+            Failure("docs/to_pipe.txt", "leads to a pipe, not to a file, and is not read"),
+            Failure("docs/to_socket.jsonl", "leads to a socket, not to a file, and is not read"),
+            Failure("docs/via.txt", "leads to a pipe, not to a file, and is not read"),
+        ]
+        assert names(["docs"], follow_links=True) == names(["docs"])
+        assert names(["docs"], globs=["*"]) == names(["docs"])
+        for given, kind in (
+            ("docs/pipe.txt", "a pipe"),
+            ("docs/via.txt", "a pipe"),
+            ("docs/to_device.pdf", "a device"),
+            ("/dev/zero", "a device"),
+            ("s.sock", "a socket"),
+        ):
+            with pytest.raises(CorpusError, match=f"'{given}' is neither a file nor a folder but {kind}; pipe it in"):
+                read([given])
+
+
+@posix_only
+def test_a_pipe_in_the_place_of_a_corpus_or_of_rules(here):
+    put(here / "beir" / "a.txt")
+    os.mkfifo(here / "pipe")
+    (here / "beir" / "corpus.jsonl").symlink_to(here / "pipe")
+    (here / "beir" / ".gitignore").symlink_to(here / "pipe")
+    failure = Failure("beir/corpus.jsonl", "leads to a pipe, not to a file, and is not read")
+    assert names(["beir"]) == ["a.txt", failure]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes as a file's name")

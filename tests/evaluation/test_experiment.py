@@ -7,7 +7,7 @@ import pytest
 from hybrid_search.changing import add_leg, swap_legs
 from hybrid_search.corpus.trec import read_beir_qrels, read_run
 from hybrid_search.errors import CollectionNotFound, EvaluationError, InvalidArgument
-from hybrid_search.evaluation import measures
+from hybrid_search.evaluation import kept, measures
 from hybrid_search.evaluation.experiment import evaluate
 from hybrid_search.indexer import Indexer
 from hybrid_search.searcher import Searcher
@@ -46,7 +46,7 @@ def by_mode(report):
     return {result.mode: result for result in report.results}
 
 
-def test_all_four_modes_of_the_bundled_profile(dataset, settings, bundled, tmp_path):
+def test_all_four_modes_of_the_bundled_profile(dataset, settings, bundled, tmp_path, evaluations):
     folder, runs = dataset(), tmp_path / "runs"
     report = evaluate(folder, settings=settings, profile="bundled", runs=runs, measures=["nDCG@10", "R@100", "P@1"])
     assert (report.dataset, report.documents, report.queries, report.profile) == ("films", 6, 4, "bundled")
@@ -67,28 +67,62 @@ def test_all_four_modes_of_the_bundled_profile(dataset, settings, bundled, tmp_p
         assert {row.query_id for row in run} <= {"q1", "q2", "q3", "q4"}
         again = measures.score(run, qrels, parsed)["nDCG@10"].mean()
         assert round(float(again), 4) == result.measures["nDCG@10"]
-    store = EdgeStore(settings.store)
-    (name,) = [name for name in store.names() if store.info(name).manifest.profile == "bundled"]
-    with Searcher.open(name, settings=settings) as searcher:
-        expected = [hit.doc_id for hit in searcher.search("music")]
+    (name,) = [name for name in evaluations.names() if evaluations.info(name).manifest.profile == "bundled"]
+    with Searcher.open(name, store=evaluations, settings=settings) as searcher:
+        expected = [hit.doc_id for hit in searcher.search("music", k=1000)]
     assert [row.doc_id for row in read_run(runs / "films.hybrid.trec") if row.query_id == "q1"] == expected
 
 
-def test_the_second_time_nothing_is_indexed(dataset, settings):
+def test_the_second_time_nothing_is_indexed(dataset, settings, evaluations):
     first = evaluate(dataset(), settings=settings, **BM25)
     assert [job.documents for job in first.indexed] == [6]
     second = evaluate(dataset(), settings=settings, **BM25)
     assert second.indexed == ()
     assert second.timings_s["index"] == 0.0
     assert second.results == first.results
-    assert len(EdgeStore(settings.store).names()) == 1
+    third = evaluate(dataset("the-same-films-elsewhere"), settings=settings, **BM25)
+    assert third.indexed == ()
+    assert len(evaluations.names()) == 1
+    assert EdgeStore(settings.store).names() == []
 
 
-def test_another_corpus_or_another_model_is_another_collection(dataset, settings, bundled):
+def test_what_was_built_is_in_the_cache_folder_and_can_be_cleared(dataset, settings, bundled, monkeypatch, tmp_path):
+    monkeypatch.undo()
+    settings = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    assert kept.kept(settings) == (tmp_path / "cache" / "evaluation", 0, 0)
+    evaluate(dataset(), settings=settings, **BM25)
+    there = kept.kept(settings)
+    assert (there.folder, there.collections) == (tmp_path / "cache" / "evaluation", 1)
+    assert there.bytes > 10_000
+    (there.folder / "half-begun").mkdir()
+    assert kept.clear(settings) == there._replace(collections=2)
+    assert kept.kept(settings).collections == 1  # a folder that is none of ours stays
+    assert sorted(path.name for path in there.folder.iterdir()) == ["half-begun"]
+    assert not (tmp_path / "store").exists()
+    assert evaluate(dataset(), settings=settings, **BM25).documents == 6
+
+
+def test_a_run_is_as_deep_as_asked_for_whatever_is_measured(dataset, settings, tmp_path):
+    many = {f"d{n}": f"music number {n}" for n in range(150)}
+    folder = dataset(documents={**DOCUMENTS, **many})
+    Indexer.open("mine", settings=settings, chunk_tokens=16, **BM25).index(folder)
+    for collection in (None, "mine"):
+        options = {"settings": settings, "collection": collection, "modes": ["sparse"], "measures": ["nDCG@10"]}
+        options |= {} if collection else BM25
+        for depth, expected in ((1000, 152), (120, 120), (3, 10)):
+            evaluate(folder, runs=tmp_path / "runs", run_depth=depth, **options)
+            rows = [row for row in read_run(tmp_path / "runs" / "films.sparse.trec") if row.query_id == "q1"]
+            assert len(rows) == expected
+    for wrong in (0, -1, 10_001):
+        with pytest.raises(InvalidArgument, match="run_depth"):
+            evaluate(folder, run_depth=wrong, settings=settings, **BM25)
+
+
+def test_another_corpus_or_another_model_is_another_collection(dataset, settings, bundled, evaluations):
     evaluate(dataset(), settings=settings, **BM25)
     evaluate(dataset(documents={**DOCUMENTS, "new": "Something new."}), settings=settings, **BM25)
     report = evaluate(dataset(), settings=settings, sparse="none", dense=bundled, modes=["dense"])
-    names = EdgeStore(settings.store).names()
+    names = evaluations.names()
     assert len(names) == 3
     assert all(name.startswith("eval-films-") for name in names)
     assert [job.documents for job in report.indexed] == [6]
@@ -101,13 +135,13 @@ def test_the_baseline_is_built_beside_models_that_are_not_bm25(dataset, settings
     assert by_mode(report)["bm25"] == by_mode(evaluate(dataset(), settings=settings, **BM25))["bm25"]
 
 
-def test_a_build_cut_short_is_finished_the_next_time(dataset, settings):
+def test_a_build_cut_short_is_finished_the_next_time(dataset, settings, evaluations):
     def stop(progress):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(dataset(), settings=settings, watch={"on_progress": stop}, **BM25)
-    assert EdgeStore(settings.store).names() == []
+    assert evaluations.names() == []
     report = evaluate(dataset(), settings=settings, **BM25)
     assert report.documents == 6
 

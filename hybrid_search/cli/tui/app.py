@@ -13,6 +13,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import App, ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
@@ -25,6 +26,7 @@ from hybrid_search.cli.tui.dialogs import Choose, Help
 from hybrid_search.cli.tui.panes import Filter, Hits, Sight, Status
 from hybrid_search.cli.tui.worker import Answered, Broken, Ready, Refused, Told, Worker, said
 from hybrid_search.errors import FilterError, HybridSearchError, ModelError, PastTheEnd
+from hybrid_search.printable import one_line
 from hybrid_search.results import DocumentHit
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Mode
@@ -130,7 +132,7 @@ class SearchApp(App[None]):
             self._worker.close()
 
     def _begin(self, name: str) -> None:
-        self.field.border_title = f"{self.TITLE} · {lines.one_line(name)}"
+        self.field.border_title = Content(f"{self.TITLE} · {one_line(name)}")
         self.status.busy("loading the models")
         self._worker = Worker(lambda: self._open(name), self._tell)
         self._worker.start()
@@ -328,7 +330,7 @@ class SearchApp(App[None]):
         if (hit := self.selected) is None:
             return
         try:
-            command = editor.command(editor.place_of(hit.origin))
+            command = editor.command(editor.place_of(hit.location()))
             with self.suspend():
                 subprocess.run(command, check=False)
         except HybridSearchError as error:
@@ -339,7 +341,7 @@ class SearchApp(App[None]):
     def action_cite(self) -> None:
         if (hit := self.selected) is not None:
             self.copy_to_clipboard(lines.citation(hit))
-            self.status.say(f"Copied as a citation: {lines.one_line(hit.title) or hit.doc_id}")
+            self.status.say(f"Copied as a citation: {lines.squeezed(hit.title) or hit.doc_id}")
 
     def action_help(self) -> None:
         self.push_screen(Help())

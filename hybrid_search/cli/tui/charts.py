@@ -11,7 +11,8 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from hybrid_search.cli.tui.lines import FAINT, MUTED, Part, printable, style_of
+from hybrid_search.cli.tui.lines import FAINT, MUTED, Part, style_of
+from hybrid_search.printable import one_line
 from hybrid_search.results import MatchedTerm, Results
 from hybrid_search.types import LegName
 
@@ -45,7 +46,7 @@ def bars(terms: Sequence[MatchedTerm], width: int, height: int) -> Content:
     shown = terms[: max(1, height - 1)]
     legs = list(dict.fromkeys(term.leg for term in terms))
     # Of a word piece, `##ist`, the signs that say so are not for reading.
-    names = [printable(re.sub("^##", "…", term.term)) + (f" {term.leg}" if len(legs) > 1 else "") for term in shown]
+    names = [one_line(re.sub("^##", "…", term.term)) + (f" {term.leg}" if len(legs) > 1 else "") for term in shown]
     name_width = max(3, min(TERM, width - 12, max(map(cell_len, names))))
     factors = width >= name_width + 34
     room = max(1, width - name_width - (22 if factors else 8))

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from hybrid_search.cli import completion
 from hybrid_search.cli.search import Built, BuiltDense, BuiltSparse
 from hybrid_search.cli.verb import FAILED, given
 from hybrid_search.errors import InvalidArgument, MissingExtra, StoreError
@@ -19,7 +20,13 @@ from hybrid_search.errors import InvalidArgument, MissingExtra, StoreError
 def tui(
     collection: Annotated[
         str | None,
-        typer.Option("-c", "--collection", metavar="NAME", help="The collection; choose on the screen if left out."),
+        typer.Option(
+            "-c",
+            "--collection",
+            metavar="NAME",
+            help="The collection; choose on the screen if left out.",
+            autocompletion=completion.collections,
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", metavar="N", help="Documents a page.")] = 20,
     profile: Built = "auto",

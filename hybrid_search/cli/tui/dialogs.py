@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
 from hybrid_search.cli.tui.lines import legend
+from hybrid_search.printable import one_line
 
 KEYS = (
     ("↑ ↓", "the hit above, the hit below"),
@@ -41,7 +42,7 @@ class Choose(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog", can_focus=False) as dialog:
             dialog.border_title = "Which collection?"
-            yield OptionList(*(Content(name) for name in self._collections))
+            yield OptionList(*(Content(one_line(name)) for name in self._collections))
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:

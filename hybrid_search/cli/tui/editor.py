@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from hybrid_search.cli.origins import parted
 from hybrid_search.errors import InvalidArgument
 
 USUAL = ("nano", "vim", "vi", "notepad")
@@ -23,7 +23,6 @@ _AT_COLON: dict[str, tuple[str, ...]] = {
 """Editors that want `path:line`, and what else they need so that they open there and we wait."""
 
 _NO_LINE = {"notepad"}
-_LINE = re.compile(r"^(?P<path>.+):(?P<line>\d+)$")
 
 
 class Place(NamedTuple):
@@ -41,10 +40,8 @@ def place_of(origin: str) -> Place:
     """
     if not origin:
         raise InvalidArgument("This document was made in memory: there is no file to open.")
-    if Path(origin).is_file():
-        return Place(Path(origin))
-    match = _LINE.match(origin)
-    path, line = (Path(match["path"]), int(match["line"])) if match else (Path(origin), 1)
+    written, line = parted(origin)
+    path = Path(written)
     if not path.is_file():
         raise InvalidArgument(f"{path} cannot be opened: no such file, seen from {Path.cwd()}.")
     return Place(path, max(1, line))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from textual.content import Content
 
 from hybrid_search.asking import HYBRID
+from hybrid_search.cli.origins import seen_from_here
+from hybrid_search.cli.snippets import TAB
 from hybrid_search.cli.tui.asked import Asked
+from hybrid_search.printable import one_line, printable
 from hybrid_search.results import DocumentHit, MatchedTerm, Passage, Results
 from hybrid_search.types import Mode
 
@@ -25,18 +25,12 @@ LEG_STYLES = ("$primary", "$success", "$accent")
 
 WORDS_SHOWN = 5
 
-_UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
-
 Part = str | Content | tuple[str, str]
 
 
-def printable(text: str) -> str:
-    """The text with a blank for each sign that would move the cursor or cannot be printed; of the same length."""
-    return _UNPRINTABLE.sub(" ", text)
-
-
-def one_line(text: str) -> str:
-    return " ".join(printable(text).split())
+def squeezed(text: str) -> str:
+    """The text in one line, with single blanks."""
+    return " ".join(one_line(text).split())
 
 
 def style_of(in_query: bool) -> str:
@@ -60,7 +54,7 @@ def hit_lines(hit: DocumentHit, moved: int | None, with_moves: bool) -> Content:
     if with_moves:
         sign, style = move(moved)
         head.append((f"{sign:<5}", style))
-    title = one_line(hit.title) or one_line(hit.passages[0].text)[:80] or hit.doc_id
+    title = squeezed(hit.title) or squeezed(hit.passages[0].text)[:80] or one_line(hit.doc_id)
     return Content.assemble(*head, (title, "bold"), "\n", indent, *_evidence_line(hit))
 
 
@@ -99,7 +93,7 @@ def _evidence_line(hit: DocumentHit) -> list[Part]:
     if hit.folded:
         parts.append((f"+{len(hit.folded)} alike  ", MUTED))
     for word, in_query in told_words(hit.matched_terms or ())[:WORDS_SHOWN]:
-        parts += [(printable(word), style_of(in_query)), " "]
+        parts += [(one_line(word), style_of(in_query)), " "]
     return parts
 
 
@@ -114,17 +108,18 @@ def told_words(terms: Sequence[MatchedTerm]) -> list[tuple[str, bool]]:
 
 def preview(hit: DocumentHit) -> Content:
     """The document: title, where it is from, its metadata, and the full text of what was found, with its matches."""
-    title = one_line(hit.title) or hit.doc_id
-    parts: list[Part] = [(title, "bold $text-primary"), "\n", (printable(hit.doc_id), MUTED)]
+    title = squeezed(hit.title) or one_line(hit.doc_id)
+    parts: list[Part] = [(title, "bold $text-primary"), "\n", (one_line(hit.doc_id), MUTED)]
     if hit.origin:
-        parts += [("  ·  ", FAINT), (printable(shortened(hit.origin)), MUTED)]
+        parts += [("  ·  ", FAINT), (one_line(seen_from_here(hit.location())), MUTED)]
     for place, (name, value) in enumerate(facts(hit.metadata)):
         parts += [("  ·  " if place else "\n", FAINT), (f"{name} ", FAINT), (value, MUTED)]
     if hit.folded:
-        parts += ["\n", ("says the same  ", FAINT), printable(", ".join(hit.folded))]
+        parts += ["\n", ("says the same  ", FAINT), one_line(", ".join(hit.folded))]
     for place, passage in enumerate(hit.passages, 1):
         parts.append("\n\n")
-        where = printable(one_line(hit.place(passage)))
+        line = f"line {passage.line:,}" if passage.line else ""
+        where = "  ·  ".join(filter(None, (line, squeezed(hit.place(passage)))))
         if len(hit.passages) > 1:
             span = f"passage {place} of {len(hit.passages)}  ·  characters {passage.start:,} to {passage.end:,}"
             parts += [(f"{span}  ·  {where}" if where else span, FAINT), "\n"]
@@ -134,19 +129,12 @@ def preview(hit: DocumentHit) -> Content:
     return Content.assemble(*parts)
 
 
-def shortened(origin: str) -> str:
-    """A path as seen from the folder one is in, where it lies below that."""
-    with suppress(ValueError):
-        return str(Path(origin).relative_to(Path.cwd()))
-    return origin
-
-
 def marked(passage: Passage) -> Content:
     """The text of a passage, with what matches in two styles."""
-    text = Content(printable(passage.text), strip_control_codes=False)
+    text = Content(printable(passage.text, keep="\n\t"), strip_control_codes=False)
     for start, end, kind in passage.highlight.marks if passage.highlight else ():
         text = text.stylize(style_of(kind == "literal"), start, end)
-    return text
+    return text.expand_tabs(TAB)
 
 
 def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -159,7 +147,7 @@ def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, value in metadata.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
         if text:
-            shown.append((one_line(name), one_line(text)))
+            shown.append((squeezed(name), squeezed(text)))
     return shown
 
 
@@ -207,8 +195,8 @@ def outcome(results: Results) -> Content:
 
 def citation(hit: DocumentHit) -> str:
     """A document in plain words, to be quoted: title, doc_id, origin, and its best passage."""
-    head = [one_line(hit.title), hit.doc_id, hit.origin, one_line(hit.place(hit.passages[0]))]
-    return f"{'. '.join(part for part in dict.fromkeys(head) if part)}.\n“{one_line(hit.passages[0].text)}”\n"
+    head = [squeezed(hit.title), one_line(hit.doc_id), one_line(hit.location()), squeezed(hit.place(hit.passages[0]))]
+    return f"{'. '.join(part for part in dict.fromkeys(head) if part)}.\n“{squeezed(hit.passages[0].text)}”\n"
 
 
 def legend() -> Content:

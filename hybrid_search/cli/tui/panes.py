@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 
 from hybrid_search.cli.tui import charts, lines
+from hybrid_search.printable import printable
 from hybrid_search.results import Results
 
 
@@ -53,7 +54,7 @@ class Filter(Vertical):
 
     def say(self, reason: str, column: int | None = None) -> None:
         """What is wrong, below the column where it is, from 1; nothing where there is no reason."""
-        reason = lines.printable(reason)
+        reason = printable(reason)
         if column is None:
             self._fault.say(reason)
             return
@@ -76,7 +77,7 @@ class Status(Vertical):
         yield self._message
 
     def say(self, message: str, *, bad: bool = False) -> None:
-        self._message.say(lines.printable(message))
+        self._message.say(printable(message))
         self._message.set_class(bad, "bad")
 
     def tell(self, outcome: Content | str) -> None:
@@ -116,7 +117,7 @@ class Hits(Vertical):
     def blank(self, why: str) -> None:
         self._list.clear_options()
         put(self._list, False)
-        self._nothing.say(why)
+        self._nothing.say(printable(why))
 
     def move(self, by: int) -> None:
         if self._list.highlighted is not None:

@@ -1,0 +1,114 @@
+"""What a shell is offered to complete a word. Nothing here opens a collection or loads a model or an engine.
+
+A shell shows what it is given and nothing else, so whatever goes wrong gives no offers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import wraps
+
+import typer
+
+from hybrid_search.printable import one_line
+
+Offer = Callable[[typer.Context, str], list[str]]
+
+
+def _offering(given: Callable[[typer.Context], Iterable[str]]) -> Offer:
+    """Those of some words that begin as what was typed, and that a shell can be given."""
+
+    @wraps(given)
+    def offer(context: typer.Context, incomplete: str) -> list[str]:
+        with suppress(Exception):
+            return [word for word in given(context) if word.startswith(incomplete) and one_line(word) == word]
+        return []
+
+    # What typer goes by; `wraps` has put those of the wrapped function there.
+    offer.__annotations__ = {"context": typer.Context, "incomplete": str, "return": list[str]}
+    del offer.__wrapped__
+    return offer
+
+
+@_offering
+def collections(context: typer.Context) -> Iterable[str]:
+    """The collections of the store that the line names so far."""
+    from hybrid_search.store.glance import names
+
+    return names(*_store(context))
+
+
+@_offering
+def modes(context: typer.Context) -> Iterable[str]:
+    """What a collection can be searched with: `hybrid`, and each leg; the usual two where none is named yet."""
+    return ("hybrid", *_legs(context))
+
+
+@_offering
+def legs(context: typer.Context) -> Iterable[str]:
+    """The legs of the collection."""
+    return _legs(context)
+
+
+@_offering
+def profiles(context: typer.Context) -> Iterable[str]:
+    """The profiles by name."""
+    from hybrid_search.encoders.catalog import PROFILES
+
+    return ("auto", *PROFILES)
+
+
+@_offering
+def models(context: typer.Context) -> Iterable[str]:
+    """The models by name, and the profiles."""
+    from hybrid_search.encoders.catalog import PROFILES, cards
+
+    return (*PROFILES, *(card.name for card in cards()))
+
+
+@_offering
+def sparse_models(context: typer.Context) -> Iterable[str]:
+    """The models that serve a sparse leg, and the word for none."""
+    return _models("sparse")
+
+
+@_offering
+def dense_models(context: typer.Context) -> Iterable[str]:
+    """The models that serve a dense leg, and the word for none."""
+    return _models("dense")
+
+
+@_offering
+def rerankers(context: typer.Context) -> Iterable[str]:
+    """The models that re-rank."""
+    from hybrid_search.encoders.catalog import cards
+
+    return [card.name for card in cards("reranker")]
+
+
+def _models(kind: str) -> list[str]:
+    from hybrid_search.encoders.catalog import cards
+
+    return [*(card.name for card in cards("sparse" if kind == "sparse" else "dense")), "none"]
+
+
+def _legs(context: typer.Context) -> list[str]:
+    from hybrid_search.store.glance import legs
+    from hybrid_search.types import LEGS, in_order
+
+    name = context.params.get("collection") or context.params.get("name")
+    location, key = _store(context)
+    return list(in_order(legs(location, name, key))) if isinstance(name, str) else list(LEGS)
+
+
+def _store(context: typer.Context) -> tuple[str, str | None]:
+    """The place of the store, and the key to it."""
+    from hybrid_search.config_file import default_store, raw_setting
+
+    def given(name: str) -> str | None:
+        """A global option, behind the verb or before it."""
+        return context.params.get(name) or context.find_root().params.get(name)
+
+    config = given("config")
+    return given("store") or raw_setting("store", config) or default_store(), raw_setting("api_key", config)

@@ -1,0 +1,99 @@
+"""Which part of a text is shown: the window that holds the most of what matches."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from hybrid_search.results import Mark
+
+REPEATED = 0.1
+"""What a word counts that a window has already, against one that it has not."""
+
+_SENTENCE = re.compile(r"[.!?]\s+|[。！？｡]|\n")
+_REACH = 90
+"""Characters before the first match in which a sentence may begin that the window begins with."""
+
+
+def densest(text: str, marks: Sequence[Mark], window: int) -> tuple[int, int]:
+    """The same where all that is known are the marks: words of the query count double, equal letters are one word."""
+    weights = [1.0 if mark.kind == "literal" else 0.5 for mark in marks]
+    return window_of(text, marks, weights, [text[mark.start : mark.end].lower() for mark in marks], window)
+
+
+def window_of(
+    text: str, marks: Sequence[Mark], weights: Sequence[float], stems: Sequence[str], window: int
+) -> tuple[int, int]:
+    """The window of at most `window` characters that holds the most of the marks, and begins and ends between words.
+
+    Each stem counts once, by its weight, and a little for every repetition; of equal windows the first is taken. It
+    holds a mark wherever there is one that is no longer than it; else it begins with a mark.
+
+    Args:
+        text: in which the marks are.
+        marks: in order, none inside another.
+        weights: of the marks.
+        stems: of the marks: those of one word have one.
+        window: characters, > 0.
+    """
+    if len(text) <= window:
+        return 0, len(text)
+    first, last = _best(marks, weights, stems, window)
+    begin, finish = (marks[first].start, marks[last].end) if marks else (0, 0)
+    # The marks stand inside in any case; what is left of the room is shared out before and behind them.
+    start = _beginning(text, begin, max(0, min(_REACH, (window - (finish - begin)) * 2 // 3)))
+    if len(text) - start < window:  # there is room before it, and none behind
+        start = _word_start(text, len(text) - window, begin)
+    end = min(len(text), start + window)
+    if end < len(text) and not text[end].isspace():
+        cut = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
+        if cut >= finish and cut > start + window // 2:
+            return start, cut
+        while end > finish and _joined(text, end):
+            end -= 1
+    return start, end
+
+
+def _best(marks: Sequence[Mark], weights: Sequence[float], stems: Sequence[str], window: int) -> tuple[int, int]:
+    """The first and the last mark of the best window."""
+    counts: dict[str, int] = {}
+    total, best, found, end = 0.0, -1.0, (0, 0), 0
+    # Two ends that only move forward, so that a long text takes time by its length alone.
+    for start in range(len(marks)):
+        while end < len(marks) and marks[end].end - marks[start].start <= window:
+            total += weights[end] * (REPEATED if counts.get(stems[end]) else 1.0)
+            counts[stems[end]] = counts.get(stems[end], 0) + 1
+            end += 1
+        if total > best + 1e-9:
+            best, found = total, (start, max(start, end - 1))
+        if end > start:
+            counts[stems[start]] -= 1
+            total -= weights[start] * (REPEATED if counts[stems[start]] else 1.0)
+        else:
+            end = start + 1
+    return found
+
+
+def _beginning(text: str, mark: int, reach: int) -> int:
+    """Where the window begins that is to hold a mark, at most `reach` before it: with a sentence or else a word."""
+    lower = max(0, mark - reach)
+    ends = [match.end() for match in _SENTENCE.finditer(text, lower, mark)]
+    if ends:
+        return ends[0]
+    return 0 if lower == 0 else _word_start(text, mark - reach // 3, mark)
+
+
+def _word_start(text: str, start: int, mark: int) -> int:
+    """The first start of a word soon behind `start` and before a mark; where there is none, that of a character."""
+    blank = text.find(" ", max(0, start - 1), min(mark, start + _REACH // 3))
+    if blank >= 0:
+        return blank + 1
+    while start < mark and _joined(text, start):
+        start += 1
+    return start
+
+
+def _joined(text: str, place: int) -> bool:
+    """Whether the sign at a place belongs to the letter before it."""
+    return bool(unicodedata.combining(text[place])) or "\u200d" in text[place - 1 : place + 1]

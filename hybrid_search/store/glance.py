@@ -1,0 +1,68 @@
+"""The names of collections and of their legs, told at once: without the engine, and without a client of the server."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+PATIENCE_S = 1.0
+"""Seconds for which a server may keep somebody waiting who has pressed a key."""
+
+
+def folder_names(folder: Path) -> list[str]:
+    """The collections in a folder: what has a published generation."""
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if (entry / "CURRENT").is_file())
+
+
+def names(location: str, api_key: str | None = None) -> list[str]:
+    """The collections of a store, those of other programs on a server among them.
+
+    Raises:
+        OSError, ValueError: it cannot be told now.
+    """
+    if not location.startswith(("http://", "https://")):
+        return folder_names(Path(location).expanduser())
+    return sorted({re.sub(r"__v\d+\Z", "", name) for name in _behind(location, api_key)})
+
+
+def legs(location: str, name: str, api_key: str | None = None) -> list[str]:
+    """The legs of a collection.
+
+    Raises:
+        HybridSearchError: there is none of this name, or it is damaged.
+        OSError, ValueError, KeyError: it cannot be told now, or the collection is none of ours.
+    """
+    if not location.startswith(("http://", "https://")):
+        from hybrid_search.store.edge import EdgeStore
+
+        return list(EdgeStore(location).info(name).manifest.legs)
+    from hybrid_search.store.served import MANIFEST_KEY
+
+    real = _behind(location, api_key).get(name, name)
+    found = _asked(location, f"/collections/{quote(real, safe='')}", api_key)
+    return list(found["config"]["metadata"][MANIFEST_KEY]["legs"])
+
+
+def _behind(location: str, api_key: str | None) -> dict[str, str]:
+    """By every name the collection that it stands for."""
+    real = [one["name"] for one in _asked(location, "/collections", api_key)["collections"]]
+    aliases = _asked(location, "/aliases", api_key)["aliases"]
+    return {name: name for name in real} | {one["alias_name"]: one["collection_name"] for one in aliases}
+
+
+def _asked(location: str, path: str, api_key: str | None) -> Any:
+    import urllib.request
+
+    from hybrid_search.store.server import LOOPBACK
+
+    parts = urlsplit(location)
+    if api_key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("an API key would travel unencrypted")
+    request = urllib.request.Request(location.rstrip("/") + path, headers={"api-key": api_key} if api_key else {})
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        return json.load(answer)["result"]
