@@ -15,6 +15,7 @@ from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
 from hybrid_search.types import Document, Failure, Place
+from hybrid_search.unicode_text import nfc
 
 Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 """Files, folders, `-` for stdin, or documents."""
@@ -101,6 +102,8 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
 def _clean(document: Document) -> Document:
     """The document as every store can hold it. Callers make documents of whatever they have, so all is checked.
 
+    Its id is in normal form C: ids that differ in how a letter is composed, as names of files do, are one.
+
     Raises:
         ValueError: it cannot be indexed; the message is the reason.
     """
@@ -114,6 +117,7 @@ def _clean(document: Document) -> Document:
         raise ValueError(f"doc_id {document.doc_id!r} holds half a character (a lone surrogate)")
     return replace(
         document,
+        doc_id=nfc(document.doc_id),
         text=without_surrogates(document.text),
         title=without_surrogates(document.title),
         origin=without_surrogates(document.origin),

@@ -29,7 +29,8 @@ def remove_documents(
 
     Args:
         collection: its name.
-        doc_ids: ids that are not there are passed over; None for every document.
+        doc_ids: ids that are not there are passed over, a letter is the same however it is composed; None for every
+            document.
         store: a folder, a server's URL, or an open store; the settings' store when not given.
         settings: read from the environment and the config file when not given.
         wait_s: seconds to wait for another process that writes to the collection.
@@ -55,6 +56,8 @@ def removed(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
     count = 0
     for some in batched(doc_ids, stages.LOOKUP_DOCUMENTS):
         heads = writer.heads(some)
+        for former in stages.former_heads(writer, [doc_id for doc_id in some if doc_id not in heads]).values():
+            heads |= former[:1]
         writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
         count += len(heads)
     return count

@@ -23,7 +23,16 @@ from hybrid_search.profiles import Models, open_place, reopen
 from hybrid_search.protocols import CollectionWriter
 from hybrid_search.report import Tally
 from hybrid_search.settings import Settings
-from hybrid_search.stages import LOOKUP_DOCUMENTS, Budget, Change, batches, encode_batch, stamp_of, write
+from hybrid_search.stages import (
+    LOOKUP_DOCUMENTS,
+    Budget,
+    Change,
+    batches,
+    encode_batch,
+    former_heads,
+    stamp_of,
+    write,
+)
 from hybrid_search.store.schema import FieldType, new_fields
 from hybrid_search.store.transport import Line, Patience
 from hybrid_search.types import Document, Failure, LegName, Point
@@ -150,8 +159,13 @@ class Encoding:
     def _write(self, together: list[Change], job: Job) -> Iterator[Written]:
         models, writer, cutter = _models(pickle.dumps(job)), _writer(job), _cutter(job)
         tally = Tally(job.collection, "", "", None, None)
-        heads = writer.heads([each.document.doc_id for each in together])
-        known = [each._replace(old=heads.get(each.document.doc_id)) for each in together]
+        doc_ids = [each.document.doc_id for each in together]
+        heads = writer.heads(doc_ids)
+        former = former_heads(writer, [doc_id for doc_id in doc_ids if doc_id not in heads])
+        known = [
+            each._replace(old=heads.get(doc_id), former=former.get(doc_id, ()))
+            for doc_id, each in zip(doc_ids, together, strict=True)
+        ]
         # What has its stamp already was written by an earlier attempt of Ray's.
         wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
         for batch in batches(wanted, cutter, writer, Budget()):

@@ -20,6 +20,7 @@ from hybrid_search.protocols import CollectionWriter, Encoder, Head
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, Document, LegName, Point, Vector, chunk_id_of
+from hybrid_search.unicode_text import id_forms
 
 T = TypeVar("T")
 
@@ -40,12 +41,21 @@ _PATIENCE_S = 5.0
 
 
 class Change(NamedTuple):
-    """A document that is new or has changed, cut into chunks; `old` is what the store remembers of it."""
+    """A document that is new or has changed, cut into chunks.
+
+    Args:
+        document: as it is now.
+        stamp: of that.
+        chunks: of that.
+        old: what the store remembers of it.
+        former: what the store remembers under other spellings of its id, which an earlier version kept as they came.
+    """
 
     document: Document
     stamp: str
     chunks: list[Chunk]
     old: Head | None
+    former: tuple[tuple[str, Head], ...] = ()
 
 
 class Part(NamedTuple):
@@ -152,15 +162,24 @@ def changes(
 ) -> Iterator[Change | None]:
     """The documents that are new or have changed; the others are counted. None where no more are there just now."""
     for some in groups:
-        heads = known.heads([document.doc_id for document in some]) if some else {}
+        doc_ids = [document.doc_id for document in some]
+        heads = known.heads(doc_ids) if some else {}
+        former = former_heads(known, [doc_id for doc_id in doc_ids if doc_id not in heads])
         for document in some:
             stamp, old = stamp_of(document, base), heads.get(document.doc_id)
             if old is not None and old.stamp == stamp:
                 tally.unchanged += 1
             else:
-                yield Change(document, stamp, cut(document), old)
+                yield Change(document, stamp, cut(document), old, former.get(document.doc_id, ()))
         if len(some) < LOOKUP_DOCUMENTS:
             yield None
+
+
+def former_heads(known: Known, doc_ids: Iterable[str]) -> dict[str, tuple[tuple[str, Head], ...]]:
+    """What is remembered of documents under other spellings of their ids, by the id that was asked for."""
+    others = {doc_id: id_forms(doc_id)[1:] for doc_id in doc_ids if not doc_id.isascii()}
+    heads = known.heads([form for forms in others.values() for form in forms]) if others else {}
+    return {doc_id: tuple((form, heads[form]) for form in forms if form in heads) for doc_id, forms in others.items()}
 
 
 def batches(changed: Iterable[Change | None], cut: Cutter, writer: CollectionWriter, budget: Budget) -> Iterator[Batch]:
@@ -304,13 +323,14 @@ def _missing(change: Change, chunks: Sequence[Chunk], writer: CollectionWriter) 
 
 
 def _outlived(change: Change) -> list[str]:
-    """Chunks that the new version does not overwrite: of a version that had more of them, all.
+    """Chunks that the new version does not overwrite: of a version that had more of them, all; and of other spellings.
 
     Not only those too many: the head of the old version must not outlive its chunks.
     """
-    if change.old is None or change.old.chunks <= len(change.chunks):
-        return []
-    return [chunk_id_of(change.document.doc_id, number) for number in range(change.old.chunks)]
+    gone = dict(change.former)
+    if change.old is not None and change.old.chunks > len(change.chunks):
+        gone[change.document.doc_id] = change.old
+    return [chunk_id_of(doc_id, number) for doc_id, head in gone.items() for number in range(head.chunks)]
 
 
 def _taken(parts: Iterator[Part], tokens: int) -> tuple[list[Part], int]:

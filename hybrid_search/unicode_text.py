@@ -18,6 +18,8 @@ import regex
 MAX_SPELLINGS = 128
 """A text with more spellings is looked for as it is written, all composed, and all decomposed."""
 
+MAX_ID_FORMS = 16
+
 # Scripts that are written without blanks between words.
 _SCRIPTS = (
     "Han Hiragana Katakana Bopomofo Thai Lao Khmer Myanmar Tai_Le New_Tai_Lue Tai_Tham Tai_Viet Javanese Balinese Ahom"
@@ -77,8 +79,19 @@ def spellings(text: str) -> tuple[str, ...]:
     for some in forms:
         count *= len(some)
         if count > MAX_SPELLINGS:
-            return tuple(dict.fromkeys((text, composed, normalize("NFD", text))))
+            return _usual(text)
     return tuple(dict.fromkeys((text, *map("".join, product(*forms)))))
+
+
+def id_forms(doc_id: str) -> tuple[str, ...]:
+    """The ids that are the same as this one, itself first, then in normal form C, in which ids are stored.
+
+    Collections of earlier versions have ids as they came; of those with many spellings the usual ones are known here.
+    """
+    forms = spellings(doc_id)
+    return (
+        forms if len(forms) <= MAX_ID_FORMS else tuple(dict.fromkeys((doc_id, nfc(doc_id), normalize("NFD", doc_id))))
+    )
 
 
 @lru_cache(maxsize=512)
@@ -133,6 +146,10 @@ def whole_character(text: str, at: int) -> int:
 def extends(sign: str) -> bool:
     """Whether a sign belongs to the character before it; the one beyond a text's end does not."""
     return bool(sign) and not sign.isascii() and _EXTENDS.match(sign) is not None
+
+
+def _usual(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((text, normalize("NFC", text), normalize("NFD", text))))
 
 
 def _folded(text: str) -> str:

@@ -121,6 +121,7 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     payloads = payloads_of(opened.reader, doc_id)
     if not payloads:
         return end("not indexed", f"The collection {opened.collection!r} has no document {doc_id!r}.")
+    doc_id = payloads[0]["doc_id"]  # as it is stored
     where = request.condition
     passing = [payload for payload in payloads if where is None or not failing(where, payload)]
     if where is not None and not passing:
