@@ -16,7 +16,7 @@ from hybrid_search.protocols import CollectionReader, Encoder, Reranker
 from hybrid_search.ranking.collapse import collapse, document_hits
 from hybrid_search.ranking.rerank import Placed
 from hybrid_search.reranking import Payloads, rerank_documents
-from hybrid_search.results import Results
+from hybrid_search.results import ABSTAINS, Results
 from hybrid_search.types import Hit, LegName
 
 PASSAGES = 3
@@ -73,6 +73,8 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
         weights=asked.fixed_weights or {},
         expansion=terms,
         offset=request.offset,
+        abstained={leg: ABSTAINS for leg, vector in found.vectors.items() if vector is None},
+        unread=found.unread,
     )
 
 

@@ -7,12 +7,12 @@ from itertools import islice
 from typing import TypeVar
 
 from hybrid_search.corpus.chunking import chunk
-from hybrid_search.encoders.halves import groups
+from hybrid_search.encoders.halves import groups, whole_of
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models
-from hybrid_search.protocols import Encoder
-from hybrid_search.types import Chunk, Document, LegName
+from hybrid_search.protocols import Encoder, KnowsWords
+from hybrid_search.types import Chunk, Document, LegName, Vector, is_empty
 
 T = TypeVar("T")
 
@@ -91,6 +91,25 @@ def cut_off(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Seque
         limit = encoder.card.max_tokens
         if limit and not 0 < chunk_tokens <= limit:
             found.update(dict.fromkeys(group, sum(count > limit for count in encoder.count_tokens(texts))))
+    return found
+
+
+def unread(
+    encoders: Mapping[LegName, Encoder], texts: Sequence[str], vectors: Mapping[LegName, Sequence[Vector]]
+) -> dict[LegName, list[int]]:
+    """The places of the texts of which a leg reads little or nothing, by leg.
+
+    Its model knows less than half of their tokens, or made a sparse vector without a term of them.
+    """
+    found: dict[LegName, list[int]] = {}
+    for group in groups(encoders):
+        whole = whole_of(next(iter(group.values())))
+        little = (
+            [each.little for each in whole.readings(texts)] if isinstance(whole, KnowsWords) else [False] * len(texts)
+        )
+        for leg in group:
+            pairs = enumerate(zip(little, vectors[leg], strict=True))
+            found[leg] = [place for place, (unknown, vector) in pairs if unknown or is_empty(vector)]
     return found
 
 

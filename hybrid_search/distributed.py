@@ -211,6 +211,7 @@ def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
     before = tally.documents
     for _, written in _results(dataset):
         tally.cut_off(written.truncated)
+        tally.leave_unread(written.unread_origins, written.unread)
         tally.tokens += written.tokens
         tally.add(written.documents, written.chunks)
     return tally.documents - before

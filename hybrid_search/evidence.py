@@ -27,7 +27,7 @@ Terms = Mapping[int, Term]
 
 def evident(
     query: str,
-    vectors: Mapping[LegName, Vector],
+    vectors: Mapping[LegName, Vector | None],
     hits: Sequence[DocumentHit],
     request: Request,
     reader: CollectionReader,
@@ -38,7 +38,7 @@ def evident(
 
     Args:
         query: its text.
-        vectors: the query's, one a leg that was searched.
+        vectors: the query's, one a leg that was searched; None where it abstains.
         hits: the documents to show.
         request: what is asked.
         reader: of the collection.

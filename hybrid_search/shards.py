@@ -100,6 +100,8 @@ class Written(NamedTuple):
     chunks: int
     tokens: int
     truncated: dict[LegName, int]
+    unread: dict[LegName, int]
+    unread_origins: dict[LegName, tuple[str, ...]]
 
 
 class Fault(NamedTuple):
@@ -170,7 +172,8 @@ class Encoding:
         wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
         for batch in batches(wanted, cutter, writer, Budget()):
             write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
-        yield Written(len(together), sum(len(each.chunks) for each in together), tally.tokens, tally.truncated)
+        chunks = sum(len(each.chunks) for each in together)
+        yield Written(len(together), chunks, tally.tokens, tally.truncated, tally.unread, tally.unread_origins)
 
 
 def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:

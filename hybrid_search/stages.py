@@ -14,7 +14,7 @@ from hashlib import blake2b
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from hybrid_search.cutting import Cutter, cut_off
+from hybrid_search.cutting import Cutter, cut_off, unread
 from hybrid_search.encoders.halves import encode
 from hybrid_search.protocols import CollectionWriter, Encoder, Head
 from hybrid_search.report import Tally
@@ -74,11 +74,19 @@ class Batch(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A batch with the vectors of its parts by leg, and by leg how many of them its model reads only in part."""
+    """A batch with the vectors of its parts by leg.
+
+    Args:
+        batch: what was encoded.
+        vectors: of its parts, by leg.
+        truncated: by leg, how many of them its model reads only in part.
+        unread: by leg, where those are from of which its model reads little or nothing.
+    """
 
     batch: Batch
     vectors: Mapping[LegName, Sequence[Vector]]
     truncated: Mapping[LegName, int]
+    unread: Mapping[LegName, Sequence[str]]
 
     def points(self) -> list[Point]:
         by_place = enumerate(self.batch.parts)
@@ -224,8 +232,13 @@ def encoded(items: Iterable[Batch], encoders: Mapping[LegName, Encoder], chunk_t
 def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens: int) -> Encoded:
     """The vectors of one batch."""
     texts = [part.chunk.searchable for part in batch.parts]
-    counted = [part.chunk.searchable for part in batch.parts if part.payload.get("stamp") != BEGUN]
-    return Encoded(batch, encode(encoders, texts), cut_off(encoders, chunk_tokens, counted))
+    vectors = encode(encoders, texts)
+    counted = [place for place, part in enumerate(batch.parts) if part.payload.get("stamp") != BEGUN]
+    shown = [texts[place] for place in counted]
+    places = unread(encoders, shown, {leg: [some[place] for place in counted] for leg, some in vectors.items()})
+    origins = [batch.parts[place].payload["origin"] or batch.parts[place].chunk.doc_id for place in counted]
+    lost = {leg: [origins[place] for place in some] for leg, some in places.items()}
+    return Encoded(batch, vectors, cut_off(encoders, chunk_tokens, shown), lost)
 
 
 def write(ready: Encoded, writer: CollectionWriter, tally: Tally) -> None:
@@ -234,6 +247,7 @@ def write(ready: Encoded, writer: CollectionWriter, tally: Tally) -> None:
     writer.upsert(ready.points())
     counted = [part for part in ready.batch.parts if part.payload.get("stamp") != BEGUN]
     tally.cut_off(ready.truncated)
+    tally.leave_unread(ready.unread)
     tally.tokens += sum(part.tokens for part in ready.batch.parts)
     tally.add(sum(part.chunk.number == 0 for part in counted), len(counted))
 

@@ -221,6 +221,11 @@ class SparseVector:
 Vector = SparseVector | DenseVector
 
 
+def is_empty(vector: Vector) -> bool:
+    """Whether it is a sparse vector without a term, by which nothing is found."""
+    return isinstance(vector, SparseVector) and len(vector) == 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
     """One Qdrant record: the chunk's vectors by leg, and the payload."""

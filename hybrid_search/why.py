@@ -13,6 +13,7 @@ from hybrid_search.encoders.halves import whole_of
 from hybrid_search.legs import Retrieved, retrieve
 from hybrid_search.protocols import Reranker
 from hybrid_search.reranking import rerank_documents
+from hybrid_search.results import abstention
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.stored import payloads_of
 from hybrid_search.types import LegName
@@ -135,7 +136,7 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     if fused is None:
         near = [f"{leg} {place.rank:,}" for leg, place in places.items() if place.rank is not None]
         if not near:
-            return end("not found", "No leg finds it: it shares nothing with the query.", **facts)
+            return end("not found", _no_leg(found), **facts)
         depth = next(iter(places.values())).depth
         reason = f"Every leg has it below the depth of {depth:,}: {', '.join(near)}. A greater --depth hands it on."
         return end("below depth", reason, **facts)
@@ -152,6 +153,13 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     by = "re-ranking" if last.model and fused <= shown[1] else "fusion"
     reason = f"It has rank {rank:,} after {by}; ranks {shown[0]} to {shown[1]} are shown."
     return end("outranked", reason, **facts)
+
+
+def _no_leg(found: Retrieved) -> str:
+    """Why no leg finds a document, in a sentence or two."""
+    abstain = [leg for leg, vector in found.vectors.items() if vector is None]
+    said = [] if len(abstain) == len(found.vectors) else ["No leg finds it: it shares nothing with the query."]
+    return " ".join([*said, *abstention(abstain)])
 
 
 def _places(

@@ -312,9 +312,16 @@ def test_an_empty_query_is_refused(films, query):
         films.search_many(["fine", query])
 
 
-@pytest.mark.parametrize("query", ["\ud800 music", "music \0", "a" * 200_000, "漢字 ünï 🎬", "music " * 20_000])
+@pytest.mark.parametrize("query", ["\ud800 music", "music \0", "漢字 ünï 🎬", "music " * 20_000])
 def test_odd_queries_are_answered(films, query):
     assert len(films.search(query, k=3)) == 3
+
+
+def test_a_word_too_long_for_the_vocabulary_is_not_known(films):
+    results = films.search("a" * 200_000, k=3)
+    assert len(results) == 0
+    assert set(results.abstained) == {"dense"}
+    assert films.search("music " + "a" * 200_000, k=3).unread == {"dense": ("a" * 40 + "…",)}
 
 
 # ---------------------------------------------------------------- filters

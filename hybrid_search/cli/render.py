@@ -42,13 +42,18 @@ def index_summary(report: IndexReport) -> RenderableType:
     if any(report.truncated.values()) and report.chunks:
         parts = (f"{leg} {count:,} ({count / report.chunks:.0%})" for leg, count in report.truncated.items() if count)
         rows.append(("chunks longer than the model reads", ", ".join(parts)))
+    for leg, count in report.unread.items():
+        some = ", ".join(report.unread_origins[leg])
+        more = ", ..." if count > len(report.unread_origins[leg]) else ""
+        share = f" ({count / report.chunks:.0%})" if report.chunks else ""
+        rows.append((f"chunks that {leg} hardly reads", f"{count:,}{share}: {some}{more}"))
     if report.estimate is not None:
         rows += _estimate(report.estimate)
     if report.bytes_on_disk is not None:
         rows.append(("on disk", f"{report.bytes_on_disk / 1e6:,.1f} MB"))
     grid = Table.grid(padding=(0, 2))
     for name, value in rows:
-        grid.add_row(Text(name, style="dim"), value)
+        grid.add_row(Text(name, style="dim"), Text(value))
     return Group(Text.assemble((report.collection, "bold"), (f"  profile {report.profile}", "dim")), grid)
 
 

@@ -13,7 +13,7 @@ import typer
 from hybrid_search.cli import options
 from hybrid_search.cli.hits import results_text
 from hybrid_search.cli.options import choice, device_of, fusion_of, rerank_of, weights_of
-from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, out, paging
+from hybrid_search.cli.verb import NOTHING_FOUND, OK, given, note, out, paging
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.results import Results
 
@@ -97,6 +97,9 @@ def search(
             with paging() if format == "table" else contextlib.nullcontext():
                 for results in answers:
                     _print(results, format, full)
+    for results in answers:
+        for remark in results.remarks():
+            note(f"{results.query}: {remark}" if len(answers) > 1 else remark)
     raise typer.Exit(OK if any(len(results) for results in answers) else NOTHING_FOUND)
 
 

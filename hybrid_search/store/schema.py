@@ -18,7 +18,7 @@ import numpy as np
 
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, own_metadata
+from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, is_empty, own_metadata
 from hybrid_search.where.spelling import moment
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
@@ -225,7 +225,7 @@ def vector_of(raw: Any) -> Vector:
 
 
 def is_present(vector: Vector) -> bool:
-    return not (isinstance(vector, SparseVector) and len(vector) == 0)
+    return not is_empty(vector)
 
 
 def vector_problem(vector: Vector, dim: int) -> str | None:

@@ -73,9 +73,11 @@ class ServerReader:
     ) -> list[list[tuple[str, float]]]:
         check_requests(requests, limit, self.manifest)
         if where is None:
-            return self._query(requests, limit, None)
+            return self._query(requests, limit, None) if requests else []
         kinds = self._kinds()
         filters.require_fields(where, kinds, self._exists(kinds), self.fields)
+        if not requests:
+            return []
         engine = self._conditions()
         try:
             return self._query(requests, limit, filters.engine_filter(where, engine, kinds, self._scan))

@@ -108,6 +108,8 @@ class Answer(Shape):
     weights: dict[str, float] = {}
     offset: int = 0
     expansion: dict[str, list[Term]] = {}
+    abstained: dict[str, str] = Field({}, description="By leg, why it brings nothing: its model knows no word of it.")
+    unread: dict[str, list[str]] = Field({}, description="By leg, the parts of the query that its model does not know.")
 
 
 class LegPlace(Shape):

@@ -114,6 +114,8 @@ class Found(TypedDict):
     reranker: NotRequired[str]
     reranked: NotRequired[int]
     rerank_depth: NotRequired[int]
+    abstained: NotRequired[dict[str, str]]
+    unread: NotRequired[dict[str, list[str]]]
 
 
 class TermShown(TypedDict):
