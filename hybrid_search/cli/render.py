@@ -97,11 +97,17 @@ def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
 
 def models_table(rows: Sequence[tuple[ModelCard, bool]]) -> Text:
     """One model a line, its name last and never broken, so that it can be copied."""
-    lines = [Text(f"{'here':5}{'kind':9}{'dim':>4}{'reads':>7}{'MB':>6}  model", style="bold")]
+    head = f"{'here':5}{'kind':9}{'dim':>4}{'reads':>7}{'MB':>6}  {'languages':9}  model"
+    lines = [Text(head, style="bold")]
     for card, here in rows:
         sizes = f"{card.dim or '':>4}{card.max_tokens or 'all':>7}{card.size_mb or '':>6}"
-        lines.append(Text(f"{'yes' if here else '':5}{card.kind:9}{sizes}  {card.name}"))
+        lines.append(Text(f"{'yes' if here else '':5}{card.kind:9}{sizes}  {languages(card):9}  {card.name}"))
     return Text("\n").join(lines)
+
+
+def languages(card: ModelCard) -> str:
+    """The languages of a model in short."""
+    return "many" if card.languages == ("mul",) else " ".join(card.languages) or "unknown"
 
 
 def report_table(report: Report) -> RenderableType:
