@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.folding import alike, shingles
 from hybrid_search.results import DocumentHit, Passage, Results
+from hybrid_search.unicode_text import extends, whole_character
 
 SAME = 0.8
 """From this share of common five-word shingles on, a passage brings nothing new (Jaccard).
@@ -350,7 +351,7 @@ def _cut(one: _Taken, max_tokens: int, count: CountTokens, citations: bool) -> I
                 text, stretch = _until(whole, places[middle], citations, titled)
                 low, high = (middle + 1, high) if count(text) <= max_tokens else (low, middle)
             for place in reversed(places[max(0, low - MISSES) : low]):
-                if unicodedata.combining(whole.text[place]):
+                if whole_character(whole.text, place) != place:
                     continue
                 text, stretch = _until(whole, place, citations, titled)
                 if count(text) <= max_tokens:
@@ -369,7 +370,7 @@ def _word_ends(text: str) -> list[int]:
     found = []
     for place in range(1, len(text)):
         before, after = text[place - 1], text[place]
-        wide = unicodedata.east_asian_width(before) in "WF" and not unicodedata.combining(after)
+        wide = unicodedata.east_asian_width(before) in "WF" and not extends(after)
         if (after.isspace() and not before.isspace()) or (wide and after.isalnum()):
             found.append(place)
     return found

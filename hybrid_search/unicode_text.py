@@ -30,11 +30,12 @@ _UNSPACED = (
 _BEGINS = r"[\w--[\p{M}\u200c\u200d]]"  # neither a mark nor a joiner alone is a word
 _RUN = rf"[{_BEGINS}&&[{_UNSPACED}]][[\w\p{{M}}]&&[{_UNSPACED}\p{{M}}]]*"
 _JOINED = r"[\u00ad\u200b-\u200d\u2060\ufeff]"  # a soft hyphen, joiners, and what else has no width inside a word
-_SPACED = rf"[{_BEGINS}--[{_UNSPACED}]](?:[[\w\p{{M}}]--[{_UNSPACED}]]|{_JOINED}+(?=[{_BEGINS}--[{_UNSPACED}]]))*"
+_SPACED = rf"[{_BEGINS}--[{_UNSPACED}]](?:[[\w--[{_UNSPACED}]]\p{{M}}]|{_JOINED}+(?=[{_BEGINS}--[{_UNSPACED}]]))*"
 
 WORDS = regex.compile(rf"(?V1)(?P<run>{_RUN})|{_SPACED}")
 """The words of a text. What is written without blanks between words comes as runs, in the group `run`."""
 
+_RUNS = regex.compile(rf"(?V1){_RUN}")
 _WRAPPED = regex.compile(rf"(?V1)(?<=[{_UNSPACED}])\s*\n\s*(?=[{_UNSPACED}])")
 _ASCII_WORDS = re.compile(r"\w+", re.ASCII)
 _WIDTHLESS = re.compile(_JOINED)
@@ -111,6 +112,20 @@ def begins(text: str, beginning: str) -> bool:
             if not after or after not in followers(beginning):
                 return True
     return False
+
+
+def word_list(text: str) -> list[str]:
+    """The words of a text as they stand there, with their marks; a stretch without blanks of Chinese, say, is one.
+
+    >>> word_list("don't say हिन्दी, 猫坐")
+    ['don', 't', 'say', 'हिन्दी', '猫坐']
+    """
+    return _ASCII_WORDS.findall(text) if text.isascii() else [found[0] for found in WORDS.finditer(text)]
+
+
+def is_run(word: str) -> bool:
+    """Whether a word is of a script that is written without blanks, so that it may be several, or a part of one."""
+    return not word.isascii() and _RUNS.match(word) is not None
 
 
 def words_of(text: str) -> Words:
