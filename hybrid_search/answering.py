@@ -18,6 +18,7 @@ from hybrid_search.ranking.rerank import Placed
 from hybrid_search.reranking import Payloads, rerank_documents
 from hybrid_search.results import ABSTAINS, Results
 from hybrid_search.types import Hit, LegName
+from hybrid_search.where.mismatch import mismatches
 
 PASSAGES = 3
 """Chunks of a document that its hit shows, at most."""
@@ -75,6 +76,7 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
         offset=request.offset,
         abstained={leg: ABSTAINS for leg, vector in found.vectors.items() if vector is None},
         unread=found.unread,
+        notes=mismatches(request.condition, opened.reader.fields()) if request.condition and not hits else (),
     )
 
 

@@ -221,6 +221,7 @@ class Results:
         offset: documents that were passed over before the first hit.
         abstained: by leg, why it brings nothing: its model knows no word of the query.
         unread: by leg, the stretches of the query that its model does not know.
+        notes: where nothing was found, what of the filter cannot hold.
     """
 
     query: str
@@ -238,6 +239,7 @@ class Results:
     offset: int = 0
     abstained: Mapping[LegName, str] = field(default_factory=dict)
     unread: Mapping[LegName, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -258,13 +260,13 @@ class Results:
         return to_context(self, max_tokens, tokenizer, citations)
 
     def remarks(self) -> tuple[str, ...]:
-        """What of the query was not read, and by which leg, in sentences for whoever reads the hits."""
+        """What of the query was not read, and by which leg, and the notes, in sentences for whoever reads the hits."""
         by_words: dict[tuple[str, ...], list[LegName]] = {}
         for leg, words in self.unread.items():
             if leg not in self.abstained:
                 by_words.setdefault(words, []).append(leg)
         partly = (f"Not known to {' and '.join(legs)}: {', '.join(words)}." for words, legs in by_words.items())
-        return (*abstention(list(self.abstained)), *partly)
+        return (*abstention(list(self.abstained)), *partly, *self.notes)
 
     def run_scores(self) -> list[float]:
         """For a run: a score of each hit that falls with its rank.
@@ -290,6 +292,7 @@ class Results:
             **({"expansion": self._expansions()} if self.expansion else {}),
             **({"abstained": dict(self.abstained)} if self.abstained else {}),
             **({"unread": {leg: list(words) for leg, words in self.unread.items()}} if self.unread else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     def _expansions(self) -> dict[LegName, list[dict[str, Any]]]:

@@ -409,3 +409,28 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
         assert len(watched.search("drummer", k=10, depth=10)) == 1
     assert limits[0] == 10 + TIE_ROOM
     assert 40 + TIE_ROOM not in limits  # four times the depth, for more documents
+
+
+@pytest.mark.parametrize(
+    ("where", "note"),
+    [
+        ("zip = 90210", "zip holds texts, which 90210 never equals: write texts and dates in quotes."),
+        ("zip in (1234, 90210)", "zip holds texts, which 1234 or 90210 never equals"),
+        ("year = '1984'", "year holds numbers, which '1984' never equals: write numbers without quotes."),
+        ("year > '1984-01-01'", "year holds numbers"),
+        ("seen = 'true'", "seen holds truth values, which 'true' never equals: write true or false without quotes."),
+        ("seen = 1", "seen holds truth values"),
+        ("day > 2024", "day holds texts"),
+        ("zip = '00000'", ""),
+        ("year = 1", ""),
+    ],
+)
+def test_a_filter_of_another_kind_than_the_field_is_told(settings, fakes, where, note):
+    row = {"_id": "a", "text": "a text", "zip": "90210", "year": 1984, "seen": True, "day": "2024-05-06"}
+    Indexer.open("c", settings=settings, sparse="fake/both", dense="fake/both").index([row])
+    with Searcher.open("c", settings=settings) as searcher:
+        results = searcher.search("text", where=where)
+        assert len(results) == 0
+        assert (note in "".join(results.notes)) if note else not results.notes
+        assert results.to_dict().get("notes", []) == list(results.notes) == list(results.remarks())
+        assert searcher.search("text", where=f"not ({where})").notes == ()

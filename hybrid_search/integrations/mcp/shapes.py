@@ -116,6 +116,7 @@ class Found(TypedDict):
     rerank_depth: NotRequired[int]
     abstained: NotRequired[dict[str, str]]
     unread: NotRequired[dict[str, list[str]]]
+    notes: NotRequired[list[str]]
 
 
 class TermShown(TypedDict):
