@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from hybrid_search.arguments import flags, whole
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.folding import alike, shingles
 from hybrid_search.results import DocumentHit, Passage, Results
@@ -140,8 +141,8 @@ def to_context(results: Results, max_tokens: int, tokenizer: Any = None, citatio
     Raises:
         InvalidArgument: a budget below 0, or a tokenizer that cannot count.
     """
-    if max_tokens < 0:
-        raise InvalidArgument(f"max_tokens is {max_tokens}; it must be 0 or more.")
+    max_tokens = whole("max_tokens", max_tokens, 0)
+    flags(citations=citations)
     count = counter(tokenizer)
     ordered = _best_first(results)
     taken = _packed(ordered, max_tokens, count, citations)

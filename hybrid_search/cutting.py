@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from hybrid_search.arguments import whole
 from hybrid_search.corpus.chunking import chunk
 from hybrid_search.encoders.halves import groups, whole_of
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
@@ -57,6 +58,8 @@ def cutter(
         ManifestMismatch: other chunking asked for than the existing collection has.
         InvalidArgument: a size too small for text, or more than a model reads.
     """
+    size_tokens = None if size_tokens is None else whole("chunk_tokens", size_tokens)
+    overlap_tokens = None if overlap_tokens is None else whole("overlap_tokens", overlap_tokens, 0)
     if found is not None:
         for what, have, want in (
             ("--chunk-tokens", found.chunk_tokens, size_tokens),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from hybrid_search.arguments import shown, texts
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.fields import FieldMap, document_of
 from hybrid_search.corpus.ledger import Ledger
@@ -31,13 +32,21 @@ def open_source(
     """The documents of a source as they come, and an estimate of how many.
 
     Raises:
-        InvalidArgument: no source, or one document instead of several.
+        InvalidArgument: no source, one document instead of several, one glob instead of several, no FieldMap.
         CorpusError: a source is not there.
     """
     if isinstance(source, (Document, Mapping)):
         raise InvalidArgument("The source is one document; give a list, or any other iterable, of documents.")
+    if not isinstance(fields, FieldMap):
+        raise InvalidArgument(f"fields is {shown(fields)}; it must be a FieldMap, or None.")
+    globs = texts("globs", globs)
     if isinstance(source, (str, Path)):
         source = [source]
+    given: object = source
+    if isinstance(given, (bytes, bytearray)) or not isinstance(given, Iterable):
+        raise InvalidArgument(
+            f"The source is {shown(given)}; it must be a path, a list of paths, or an iterable of documents or dicts."
+        )
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
         return read(source, fields=fields, globs=globs), count_documents(source, globs=globs)
     rows = cast("Iterable[object]", source)

@@ -9,6 +9,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import NamedTuple, cast
 
+from hybrid_search.arguments import text
 from hybrid_search.asking import AUTO, MAX_DEPTH, Request, check_queries
 from hybrid_search.encoders import halves
 from hybrid_search.errors import InvalidArgument
@@ -185,7 +186,7 @@ def expanded(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], coll
         InvalidArgument: an empty query, a leg the collection lacks, or one whose vectors are not words.
     """
     check_queries([query])
-    encoder = encoders.get(leg)
+    encoder = encoders.get(text("leg", leg))
     if encoder is None or not _learned(encoder):
         found = "has no such leg" if encoder is None else f"has {encoder.card.name} there, which does not expand"
         raise InvalidArgument(f"Collection {collection!r} {found}: {leg!r}. Name a leg with a learned sparse model.")

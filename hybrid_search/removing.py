@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from hybrid_search import stages
+from hybrid_search.arguments import texts
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import batched
 from hybrid_search.errors import CollectionNotFound
@@ -14,6 +15,7 @@ from hybrid_search.profiles import open_place
 from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.report import Tally
 from hybrid_search.settings import Settings, load_settings
+from hybrid_search.store.schema import check_name
 from hybrid_search.types import chunk_id_of
 
 
@@ -39,14 +41,16 @@ def remove_documents(
         How many documents were removed.
 
     Raises:
+        InvalidArgument: one id instead of several, or one that is no text.
         CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
     """
+    asked = None if doc_ids is None else texts("doc_ids", doc_ids)  # all of them, before the first is removed
     place = open_place(store, settings or load_settings())
-    manifest = place.manifest(collection)
+    manifest = place.manifest(check_name(collection))
     if manifest is None:
         raise CollectionNotFound(collection, place.names(), place.location)
     with closing(place.writer(collection, manifest, wait_s=wait_s)) as writer:
-        count = removed(writer, list(writer.doc_ids()) if doc_ids is None else doc_ids)
+        count = removed(writer, list(writer.doc_ids()) if asked is None else asked)
         writer.publish()
     return count
 

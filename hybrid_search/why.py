@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from hybrid_search.answering import Opened, choose, documents, present
+from hybrid_search.arguments import text
 from hybrid_search.asking import MAX_DEPTH, Request
 from hybrid_search.encoders.halves import whole_of
 from hybrid_search.legs import Retrieved, retrieve
@@ -119,7 +120,7 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     def end(verdict: Verdict, reason: str, **facts: Any) -> Why:
         return Why(found.query, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
 
-    payloads = payloads_of(opened.reader, doc_id)
+    payloads = payloads_of(opened.reader, text("doc_id", doc_id))
     if not payloads:
         return end("not indexed", f"The collection {opened.collection!r} has no document {doc_id!r}.")
     doc_id = payloads[0]["doc_id"]  # as it is stored

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from hybrid_search.errors import FusionError, HybridSearchError, InvalidArgument
+from hybrid_search.errors import HybridSearchError, InvalidArgument
 
 if TYPE_CHECKING:
     from hybrid_search.settings import Settings
@@ -109,7 +109,7 @@ def _run(function: Callable[[], None]) -> None:
         if given.debug:
             traceback.print_exc()
         complain(str(error))
-        raise typer.Exit(USAGE if isinstance(error, (InvalidArgument, FusionError)) else FAILED) from None
+        raise typer.Exit(USAGE if isinstance(error, InvalidArgument) else FAILED) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:

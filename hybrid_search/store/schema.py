@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hybrid_search.arguments import shown
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, is_empty, own_metadata
@@ -40,10 +41,10 @@ def check_name(name: str) -> str:
     Raises:
         InvalidArgument: empty, over 120 characters, or anything but letters, digits, `.`, `_` and `-`.
     """
-    if not _NAME.fullmatch(name) or "__v" in name:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or "__v" in name:
         raise InvalidArgument(
-            f"Collection name {name!r} cannot be used: take letters, digits, '.', '_' and '-', start with a letter or "
-            "digit, at most 120 characters, without '__v' (reserved for versions)."
+            f"Collection name {shown(name)} cannot be used: take letters, digits, '.', '_' and '-', start with a "
+            "letter or digit, at most 120 characters, without '__v' (reserved for versions)."
         )
     return name
 
