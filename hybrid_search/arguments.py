@@ -7,7 +7,8 @@ server refuse the same things in the same words.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, TypeGuard
 
@@ -124,6 +125,15 @@ def texts(name: str, values: Any, call: str = "") -> list[str]:
     for place, value in enumerate(found):
         text(f"{name}[{place}]", value)
     return found
+
+
+@contextmanager
+def placed(name: str, place: int) -> Iterator[None]:
+    """Say of what is refused inside where it stands, from 0."""
+    try:
+        yield
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{name}[{place}]: {error}") from None
 
 
 def distinct(name: str, values: Iterable[str]) -> None:

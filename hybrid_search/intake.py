@@ -71,7 +71,7 @@ def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) 
             continue
         origin = item.origin or str(item.doc_id)
         try:
-            document = _clean(item)
+            document = clean(item)
         except ValueError as error:
             tally.fail(origin, str(error))
             continue
@@ -108,7 +108,7 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
     return taken
 
 
-def _clean(document: Document) -> Document:
+def clean(document: Document) -> Document:
     """The document as every store can hold it. Callers make documents of whatever they have, so all is checked.
 
     Its id is in normal form C: ids that differ in how a letter is composed, as names of files do, are one.

@@ -134,17 +134,26 @@ def require_fields(
     Raises:
         FilterError: there is such a field; names the others, close ones first.
     """
+    there: dict[str, bool] = {}
     for leaf in leaves(condition):
-        path = payload_path(leaf.path)
-        if path[0] != "metadata" or engine_path(path) in kinds or exists(Exists(leaf.field)):
-            continue
-        known = list(fields())
-        close = near(leaf.field, known)
-        hint = f"Did you mean {' or '.join(close)}? " if close else ""
-        rest = [*close, *(name for name in known if name not in close)]
-        shown = ", ".join(rest[:30]) + (f" and {len(rest) - 30} more" if len(rest) > 30 else "")
-        text, column = leaf.place or (None, None)
-        raise FilterError(f"no document has a field {leaf.field}. {hint}The fields are {shown}", text, column)
+        path, name = payload_path(leaf.path), _joined(leaf)
+        if not there.get(name):
+            there[name] = path[0] != "metadata" or engine_path(path) in kinds or exists(Exists(leaf.field))
+    missing = next((leaf for leaf in leaves(condition) if not there[_joined(leaf)]), None)
+    if missing is None:
+        return
+    known = list(fields())
+    close = near(missing.field, known)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    rest = [*close, *(name for name in known if name not in close)]
+    shown = ", ".join(rest[:30]) + (f" and {len(rest) - 30} more" if len(rest) > 30 else "")
+    text, column = missing.place or (None, None)
+    raise FilterError(f"no document has a field {missing.field}. {hint}The fields are {shown}", text, column)
+
+
+def _joined(leaf: Test) -> str:
+    """A field's keys, joined: where a filter names `author.name` and `"author.name"`, one of them is enough."""
+    return ".".join(payload_path(leaf.path))
 
 
 def fields_of(kinds: Kinds, payloads: Iterable[Mapping[str, Any]]) -> dict[str, str]:
