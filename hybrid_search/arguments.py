@@ -37,6 +37,11 @@ def is_number(value: object) -> TypeGuard[float]:
     return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
+def plain(value: float) -> float:
+    """A number as JSON knows it, whoever's type it has: numpy's, say."""
+    return value if isinstance(value, (int, float)) else float(value)
+
+
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
     """A whole number, if it lies in a range.
 

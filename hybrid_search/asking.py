@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
-from hybrid_search.arguments import flags, listed, number, shown, text, whole
+from hybrid_search.arguments import flags, listed, number, plain, shown, text, whole
 from hybrid_search.errors import FusionError, InvalidArgument
 from hybrid_search.manifest import Manifest
 from hybrid_search.ranking.fusion import FUSIONS, RRF_K, Fusion, check_rrf_k, check_shares
@@ -122,7 +122,10 @@ class Request:
             raise FusionError(
                 f"weights is {shown(self.weights)}; give a number by leg, such as sparse=1, or 'auto'; None for 1 each."
             )
-        check_shares(self.fixed_weights or {})
+        if isinstance(self.weights, Mapping):
+            check_shares(self.weights)
+            self._settle("weights", {leg: plain(weight) for leg, weight in self.weights.items()})
+        self._settle("rrf_k", plain(self.rrf_k))
 
     def _check_rerank(self) -> None:
         if not (self.rerank is None or isinstance(self.rerank, (bool, str))) or self.rerank == "":
