@@ -47,7 +47,7 @@ class Sparsity:
         if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 and all(map(is_number, pair)) for pair in pairs):
             raise InvalidArgument(
                 f"max_active_dims is {shown(pairs[0])} and min_weight {shown(pairs[1])}; both must be two numbers, of "
-                "queries and of documents."
+                "queries and of documents, each 0 (no limit) or more."
             )
         if min(self.max_active_dims) < 0 or min(self.min_weight) < 0:
             raise InvalidArgument(
@@ -257,7 +257,7 @@ def check_leg_name(name: str) -> LegName:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _TAKEN:
         raise InvalidArgument(
-            f"A leg cannot be called {shown(name)}: take small letters, digits, '_' and '-', start with a letter, at most "
-            f"40 characters, and none of {', '.join(_TAKEN)}."
+            f"A leg cannot be called {shown(name)}: take small letters, digits, '_' and '-', start with a letter, at "
+            f"most 40 characters, and none of {', '.join(_TAKEN)}."
         )
     return name
