@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from hybrid_search.asking import MAX_DEPTH, Request
 from hybrid_search.errors import CollectionChanged, PastTheEnd
 from hybrid_search.evidence import evident
-from hybrid_search.folding import alike, shingles
+from hybrid_search.folding import Shingles, alike, shingles
 from hybrid_search.legs import Retrieved, fuse, retrieve, weighed
 from hybrid_search.protocols import CollectionReader, Encoder, Reranker
 from hybrid_search.ranking.collapse import collapse, document_hits
@@ -123,7 +123,7 @@ def choose(
     if not request.fold:
         return list(ranked[request.offset : request.offset + request.k]), {}
     kept: list[Placed] = []
-    looks: list[frozenset[int]] = []
+    looks: list[Shingles] = []
     folded: dict[str, tuple[str, ...]] = {}
     end = request.offset + request.k
     for start in range(0, len(ranked), end):
@@ -131,7 +131,7 @@ def choose(
         texts = payloads([placed.hits[0].chunk_id for placed in some])
         for placed in some:
             head = placed.hits[0]
-            look = shingles(texts[head.chunk_id]["text"])
+            look = shingles(texts[head.chunk_id]["text"], texts[head.chunk_id]["title"])
             twin = next((place for place, other in enumerate(looks) if alike(other, look)), None)
             if twin is None:
                 kept.append(placed)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from hybrid_search.arguments import flags, whole
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.folding import alike, shingles
+from hybrid_search.folding import Shingles, alike, shingles
 from hybrid_search.results import DocumentHit, Passage, Results
 from hybrid_search.unicode_text import extends, whole_character
 
@@ -245,10 +245,10 @@ def _packed(ordered: Sequence[_Taken], max_tokens: int, count: CountTokens, cita
     between = max(0, count("\n\n") - nothing)
     taken: list[_Taken] = []
     costs: dict[str, int] = {}  # by document
-    looks: list[tuple[_Taken, frozenset[int]]] = []
+    looks: list[tuple[_Taken, Shingles]] = []
     misses = 0
     for one in ordered:
-        look = shingles(one.passage.text)
+        look = shingles(one.passage.text, one.hit.title)
         if any(alike(look, other, SAME) for before, other in looks if not _joined(before, one)):
             continue
         doc_id = one.hit.doc_id
