@@ -132,7 +132,7 @@ def test_a_page_does_not_depend_on_how_deep_another_looked(films):
     [
         ({"title": "Minutes of May"}, {"title": "Minutes of June"}),
         ({"text": "It is a - b for every ship in a harbour."}, {"text": "It is a + b for every ship in a harbour."}),
-        ({"text": "The limit is 10 for a ship in the harbour."}, {"text": "The limit is 99 for a ship in the harbour."}),
+        ({"text": "The limit is 10 for ships in the harbour."}, {"text": "The limit is 99 for ships in the harbour."}),
         ({"text": "Ships may not enter the harbour at night."}, {"text": "Ships may enter the harbour at night."}),
     ],
 )  # fmt: skip
