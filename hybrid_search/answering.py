@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 from hybrid_search.asking import MAX_DEPTH, Request
 from hybrid_search.errors import CollectionChanged, PastTheEnd
 from hybrid_search.evidence import evident
-from hybrid_search.folding import alike, shingles
+from hybrid_search.folding import Shingles, alike, shingles
 from hybrid_search.legs import Retrieved, fuse, retrieve, weighed
 from hybrid_search.protocols import CollectionReader, Encoder, Reranker
 from hybrid_search.ranking.collapse import collapse, document_hits
 from hybrid_search.ranking.rerank import Placed
 from hybrid_search.reranking import Payloads, rerank_documents
-from hybrid_search.results import Results
+from hybrid_search.results import ABSTAINS, Results
 from hybrid_search.types import Hit, LegName
+from hybrid_search.where.mismatch import mismatches
 
 PASSAGES = 3
 """Chunks of a document that its hit shows, at most."""
@@ -73,6 +74,9 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
         weights=asked.fixed_weights or {},
         expansion=terms,
         offset=request.offset,
+        abstained={leg: ABSTAINS for leg, vector in found.vectors.items() if vector is None},
+        unread=found.unread,
+        notes=mismatches(request.condition, opened.reader.fields()) if request.condition and not hits else (),
     )
 
 
@@ -119,7 +123,7 @@ def choose(
     if not request.fold:
         return list(ranked[request.offset : request.offset + request.k]), {}
     kept: list[Placed] = []
-    looks: list[frozenset[int]] = []
+    looks: list[Shingles] = []
     folded: dict[str, tuple[str, ...]] = {}
     end = request.offset + request.k
     for start in range(0, len(ranked), end):
@@ -127,7 +131,7 @@ def choose(
         texts = payloads([placed.hits[0].chunk_id for placed in some])
         for placed in some:
             head = placed.hits[0]
-            look = shingles(texts[head.chunk_id]["text"])
+            look = shingles(texts[head.chunk_id]["text"], texts[head.chunk_id]["title"])
             twin = next((place for place, other in enumerate(looks) if alike(other, look)), None)
             if twin is None:
                 kept.append(placed)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
+from hybrid_search.arguments import flags, listed, number, plain, shown, text, whole
 from hybrid_search.errors import FusionError, InvalidArgument
 from hybrid_search.manifest import Manifest
-from hybrid_search.ranking.fusion import FUSIONS, RRF_K, Fusion, check_rrf_k
+from hybrid_search.ranking.fusion import FUSIONS, RRF_K, Fusion, check_rrf_k, check_shares
 from hybrid_search.types import LegName, Mode, in_order
 from hybrid_search.where import Condition
 from hybrid_search.where.parsing import parse
@@ -75,8 +75,8 @@ class Request:
         explain: add to each hit the terms that matched and what each gave to its score, and the query's expansion.
 
     Raises:
-        InvalidArgument: k, a depth or the budget out of range, no such fusion, a budget where nothing is re-ranked.
-        FusionError: weights that are none, or an `rrf_k` that cannot be meant.
+        InvalidArgument: an option of another type or out of range, no such fusion, a budget where nothing is re-ranked.
+        FusionError: weights or an `rrf_k` that are invalid.
         FilterError: a filter that cannot be read.
     """
 
@@ -97,31 +97,47 @@ class Request:
     condition: Condition | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.k <= MAX_DEPTH:
-            raise InvalidArgument(f"k is {self.k}; it must lie in 1..{MAX_DEPTH:,}.")
-        if not 0 <= self.offset < MAX_DEPTH:
-            raise InvalidArgument(f"offset is {self.offset}; it must lie in 0..{MAX_DEPTH - 1:,}.")
-        if self.depth is not None and not self.k <= self.depth <= MAX_DEPTH:
-            raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
-        if self.fusion not in FUSIONS:
-            raise InvalidArgument(f"fusion is {self.fusion!r}; take one of: {', '.join(FUSIONS)}.")
-        check_rrf_k(self.rrf_k)
-        if not (self.weights is None or self.weights == AUTO or isinstance(self.weights, Mapping)):
-            raise FusionError(f"weights is {self.weights!r}; give a number by leg, such as sparse=1, or 'auto'.")
+        self._settle("k", whole("k", self.k, 1, MAX_DEPTH))
+        self._settle("offset", whole("offset", self.offset, 0, MAX_DEPTH - 1))
+        text("mode", self.mode)
+        flags(fold=self.fold, highlight=self.highlight, explain=self.explain)
+        if self.depth is not None:
+            self._settle("depth", whole("depth", self.depth, 1, MAX_DEPTH))
+            if self.depth < self.k:
+                raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
+        self._check_fusion()
         self._check_rerank()
         if self.where is not None:
-            condition = self.where if isinstance(self.where, Condition) else parse(self.where)
-            object.__setattr__(self, "condition", condition)
+            self._settle("condition", self.where if isinstance(self.where, Condition) else parse(self.where))
+
+    def _settle(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_fusion(self) -> None:
+        if not isinstance(self.fusion, str) or self.fusion not in FUSIONS:
+            raise InvalidArgument(f"fusion is {shown(self.fusion)}; take one of: {', '.join(FUSIONS)}.")
+        check_rrf_k(self.rrf_k)
+        by_leg = isinstance(self.weights, Mapping) and len(self.weights) > 0
+        if not (self.weights is None or by_leg or (isinstance(self.weights, str) and self.weights == AUTO)):
+            raise FusionError(
+                f"weights is {shown(self.weights)}; give a number by leg, such as sparse=1, or 'auto'; None for 1 each."
+            )
+        if isinstance(self.weights, Mapping):
+            check_shares(self.weights)
+            self._settle("weights", {leg: plain(weight) for leg, weight in self.weights.items()})
+        self._settle("rrf_k", plain(self.rrf_k))
 
     def _check_rerank(self) -> None:
         if not (self.rerank is None or isinstance(self.rerank, (bool, str))) or self.rerank == "":
-            raise InvalidArgument(f"rerank is {self.rerank!r}; give True, or the name or folder of a cross-encoder.")
-        if not 1 <= self.rerank_depth <= MAX_DEPTH:
-            raise InvalidArgument(f"rerank_depth is {self.rerank_depth}; it must lie in 1..{MAX_DEPTH:,}.")
+            raise InvalidArgument(
+                f"rerank is {shown(self.rerank)}; give True, or the name or folder of a cross-encoder."
+            )
+        self._settle("rerank_depth", whole("rerank_depth", self.rerank_depth, 1, MAX_DEPTH))
         budget = self.rerank_budget_ms
-        if budget is not None and not (math.isfinite(budget) and budget > 0):
-            raise InvalidArgument(f"rerank_budget_ms is {budget}; it must be a number of milliseconds > 0.")
-        if budget is not None and not self.rerank:
+        if budget is None:
+            return
+        number("rerank_budget_ms", budget, "a number of milliseconds > 0", above=True)
+        if not self.rerank:
             raise InvalidArgument(f"rerank_budget_ms is {budget:g}, but nothing is re-ranked; add rerank (--rerank).")
 
     @property
@@ -141,15 +157,19 @@ class Request:
         return self.weights if isinstance(self.weights, Mapping) else None
 
 
-def check_queries(queries: Sequence[str]) -> None:
-    """Refuse empty ones.
+def check_queries(queries: Sequence[str]) -> list[str]:
+    """The queries as a list.
 
     Raises:
-        InvalidArgument: there is one.
+        InvalidArgument: they are one text instead of several, one of them is no text, or is empty.
     """
-    for query in queries:
-        if not query.strip():
-            raise InvalidArgument("The query is empty. Say what to look for, in any words.")
+    found = listed("queries", queries, "texts", "search_many([{0}]), or search({0}) for one")
+    for place, query in enumerate(found):
+        at = f"queries[{place}]"
+        if not text("The query" if len(found) == 1 else at, query).strip():
+            which = "" if len(found) == 1 else f" ({at})"
+            raise InvalidArgument(f"The query is empty{which}. Say what to look for, in any words.")
+    return found
 
 
 def legs_of(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode, tuple[LegName, ...]]:

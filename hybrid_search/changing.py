@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from hybrid_search.cutting import batched, cut_off
+from hybrid_search.cutting import batched, cut_off, unread
 from hybrid_search.encoders import precision_of
 from hybrid_search.encoders.catalog import card, kind_of
 from hybrid_search.encoders.devices import check_building
@@ -104,6 +104,8 @@ def add_leg(
             vectors = encode({leg: encoder}, texts)[leg]
             writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
             tally.cut_off(cut_off({leg: encoder}, manifest.chunk_tokens, texts))
+            places = unread({leg: encoder}, texts, {leg: vectors})[leg]
+            tally.leave_unread({leg: [payloads[place]["origin"] or chunks[place].doc_id for place in places]})
             tally.add(sum(chunk.number == 0 for chunk in chunks), len(chunks))
         writer.publish(manifest)
         tally.unchanged = max(0, documents - tally.documents)

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from hybrid_search.arguments import flags, whole
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.folding import alike, shingles
+from hybrid_search.folding import Shingles, alike, shingles
 from hybrid_search.results import DocumentHit, Passage, Results
+from hybrid_search.unicode_text import extends, whole_character
 
 SAME = 0.8
 """From this share of common five-word shingles on, a passage brings nothing new (Jaccard).
@@ -139,8 +141,8 @@ def to_context(results: Results, max_tokens: int, tokenizer: Any = None, citatio
     Raises:
         InvalidArgument: a budget below 0, or a tokenizer that cannot count.
     """
-    if max_tokens < 0:
-        raise InvalidArgument(f"max_tokens is {max_tokens}; it must be 0 or more.")
+    max_tokens = whole("max_tokens", max_tokens, 0)
+    flags(citations=citations)
     count = counter(tokenizer)
     ordered = _best_first(results)
     taken = _packed(ordered, max_tokens, count, citations)
@@ -243,10 +245,10 @@ def _packed(ordered: Sequence[_Taken], max_tokens: int, count: CountTokens, cita
     between = max(0, count("\n\n") - nothing)
     taken: list[_Taken] = []
     costs: dict[str, int] = {}  # by document
-    looks: list[tuple[_Taken, frozenset[int]]] = []
+    looks: list[tuple[_Taken, Shingles]] = []
     misses = 0
     for one in ordered:
-        look = shingles(one.passage.text)
+        look = shingles(one.passage.text, one.hit.title)
         if any(alike(look, other, SAME) for before, other in looks if not _joined(before, one)):
             continue
         doc_id = one.hit.doc_id
@@ -350,7 +352,7 @@ def _cut(one: _Taken, max_tokens: int, count: CountTokens, citations: bool) -> I
                 text, stretch = _until(whole, places[middle], citations, titled)
                 low, high = (middle + 1, high) if count(text) <= max_tokens else (low, middle)
             for place in reversed(places[max(0, low - MISSES) : low]):
-                if unicodedata.combining(whole.text[place]):
+                if whole_character(whole.text, place) != place:
                     continue
                 text, stretch = _until(whole, place, citations, titled)
                 if count(text) <= max_tokens:
@@ -369,7 +371,7 @@ def _word_ends(text: str) -> list[int]:
     found = []
     for place in range(1, len(text)):
         before, after = text[place - 1], text[place]
-        wide = unicodedata.east_asian_width(before) in "WF" and not unicodedata.combining(after)
+        wide = unicodedata.east_asian_width(before) in "WF" and not extends(after)
         if (after.isspace() and not before.isspace()) or (wide and after.isalnum()):
             found.append(place)
     return found

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TypeVar
 
+from hybrid_search.arguments import whole
 from hybrid_search.chunker import Chunker, Recipe, is_short, most_tokens
 from hybrid_search.corpus.bounded import Exceeded
 from hybrid_search.corpus.chunking import chunk
@@ -15,8 +16,8 @@ from hybrid_search.encoders.halves import groups, whole_of
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
 from hybrid_search.manifest import Manifest
 from hybrid_search.profiles import Models
-from hybrid_search.protocols import Encoder
-from hybrid_search.types import Chunk, Document, LegName
+from hybrid_search.protocols import Encoder, KnowsWords
+from hybrid_search.types import Chunk, Document, LegName, Vector, is_empty
 
 T = TypeVar("T")
 
@@ -84,6 +85,8 @@ def cutter(
         ManifestMismatch: other chunking asked for than the existing collection has.
         InvalidArgument: a size too small for text, or more than a model reads.
     """
+    size_tokens = None if size_tokens is None else whole("chunk_tokens", size_tokens)
+    overlap_tokens = None if overlap_tokens is None else whole("overlap_tokens", overlap_tokens, 0)
     if found is not None:
         for what, have, want in (
             ("--chunk-tokens", found.chunk_tokens, size_tokens),
@@ -125,6 +128,25 @@ def cut_off(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Seque
         limit = encoder.card.max_tokens
         if limit and not 0 < chunk_tokens <= limit:
             found.update(dict.fromkeys(group, sum(count > limit for count in encoder.count_tokens(texts))))
+    return found
+
+
+def unread(
+    encoders: Mapping[LegName, Encoder], texts: Sequence[str], vectors: Mapping[LegName, Sequence[Vector]]
+) -> dict[LegName, list[int]]:
+    """The places of the texts of which a leg reads little or nothing, by leg.
+
+    Its model knows less than half of their tokens, or made a sparse vector without a term of them.
+    """
+    found: dict[LegName, list[int]] = {}
+    for group in groups(encoders):
+        whole = whole_of(next(iter(group.values())))
+        little = (
+            [each.little for each in whole.readings(texts)] if isinstance(whole, KnowsWords) else [False] * len(texts)
+        )
+        for leg in group:
+            pairs = enumerate(zip(little, vectors[leg], strict=True))
+            found[leg] = [place for place, (unknown, vector) in pairs if unknown or is_empty(vector)]
     return found
 
 

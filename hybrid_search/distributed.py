@@ -217,6 +217,7 @@ def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
     done = 0
     for _, written in _results(dataset):
         tally.cut_off(written.truncated)
+        tally.leave_unread(written.unread_origins, written.unread)
         tally.tokens += written.tokens
         for failure in written.failures:
             tally.fail(failure)

@@ -1,9 +1,10 @@
 """Every error this library raises on purpose.
 
     HybridSearchError
-    ├── InvalidArgument          a value the caller gave cannot be meant (k=0, an empty query)
+    ├── InvalidArgument          a value the caller gave is invalid (k=0, an empty query)
     │   ├── PastTheEnd           an offset beyond the documents that are found
-    │   └── FilterError          a filter cannot be read, or names a field that is not there
+    │   ├── FilterError          a filter cannot be read, or names a field that is not there
+    │   └── FusionError          legs or weights do not fit together
     ├── ConfigError              a setting or the config file is wrong
     ├── CorpusError              a source cannot be read at all
     ├── ModelError               a model cannot be used
@@ -20,7 +21,6 @@
     │   ├── CollectionDamaged    what is on disk is not what was written
     │   └── ManifestMismatch     built with other models or other chunking
     ├── MemoryExceeded           a job needs more memory than it was allowed
-    ├── FusionError              legs or weights do not fit together
     ├── EvaluationError          a dataset, a run or a measure cannot be scored
     └── TrainingError            a training cannot begin, go on or be resumed; its checkpoints are kept
 
@@ -44,7 +44,7 @@ class HybridSearchError(Exception):
 
 
 class InvalidArgument(HybridSearchError, ValueError):
-    """A value the caller gave cannot be meant; the command line answers with exit code 2."""
+    """A value the caller gave is invalid; the command line answers with exit code 2."""
 
 
 class PastTheEnd(InvalidArgument):
@@ -191,7 +191,7 @@ class MemoryExceeded(HybridSearchError):
         )
 
 
-class FusionError(HybridSearchError):
+class FusionError(InvalidArgument):
     """The legs, the weights or the constant do not fit together."""
 
 

@@ -14,9 +14,9 @@ from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
 from hybrid_search.ranking.contributions import contributions
 from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.matching import highlight, sought
-from hybrid_search.ranking.stems import WORDS
 from hybrid_search.results import DocumentHit, MatchedTerm, Term
 from hybrid_search.types import LegHit, LegName, SparseVector, Vector
+from hybrid_search.unicode_text import word_list
 
 _CLOSE = 1e-4
 """How far a leg's score and what its terms gave may lie apart."""
@@ -27,7 +27,7 @@ Terms = Mapping[int, Term]
 
 def evident(
     query: str,
-    vectors: Mapping[LegName, Vector],
+    vectors: Mapping[LegName, Vector | None],
     hits: Sequence[DocumentHit],
     request: Request,
     reader: CollectionReader,
@@ -38,7 +38,7 @@ def evident(
 
     Args:
         query: its text.
-        vectors: the query's, one a leg that was searched.
+        vectors: the query's, one a leg that was searched; None where it abstains.
         hits: the documents to show.
         request: what is asked.
         reader: of the collection.
@@ -141,7 +141,7 @@ def inverse_frequencies(reader: CollectionReader, leg: LegName, dimensions: Sequ
 
 def _by_words(query: str, dimensions: Sequence[int], names: Sequence[str], encoder: SparseEncoder) -> list[str]:
     """Names of hashed dimensions: the query's words that give them alone, the first where several do."""
-    words = list(dict.fromkeys(WORDS.findall(query.lower())))
+    words = list(dict.fromkeys(word_list(query.lower())))
     given: dict[int, str] = {}
     for word, vector in zip(words, encoder.encode_queries(words), strict=True):
         for dimension in np.asarray(vector.indices).tolist():

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from hybrid_search import stages
+from hybrid_search.arguments import flags, number, texts
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import cutter, searchable_texts
@@ -37,7 +38,8 @@ class Indexer:
 
     def __init__(self, collection: str, store: Store, settings: Settings, *, wait_s: float = 0.0) -> None:
         self.collection = check_name(collection)
-        self._store, self._settings, self._wait_s = store, settings, wait_s
+        self._store, self._settings = store, settings
+        self._wait_s = number("wait_s", wait_s, "a number of seconds >= 0")
         self._asked = Asked()
         self._chunk_tokens: int | None = None
         self._overlap_tokens: int | None = None
@@ -85,9 +87,11 @@ class Indexer:
             models: of the collection, where they are open already; opened anew where it was built with others.
 
         Raises:
-            InvalidArgument: a name or a number that cannot be meant.
+            InvalidArgument: an invalid name, or an option of another type or out of range.
             StoreUnavailable: the server does not answer.
         """
+        flags(replace=replace)
+        legs = None if legs is None else texts("legs", legs)
         settings = settings or load_settings()
         indexer = cls(collection, open_place(store, settings), settings, wait_s=wait_s)
         indexer._asked = Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity, layout)
@@ -133,6 +137,7 @@ class Indexer:
             MemoryExceeded: the job cannot be kept below `max_memory`.
             StoreBusy, StoreFull, StoreUnavailable: see there. What was written before is kept; run it again to go on.
         """
+        flags(prune=prune, dry_run=dry_run)
         cap = Cap(max_memory)
         check_workers(workers)
         found = None if self._replace else self._store.manifest(self.collection)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from hybrid_search.arguments import shown, texts
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.fields import FieldMap, document_of
 from hybrid_search.corpus.ledger import Ledger
@@ -18,6 +19,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
 from hybrid_search.types import Document, Failure, PassedOver, Place, SourceItem
+from hybrid_search.unicode_text import nfc
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +64,22 @@ def open_source(
         follow_links: read what links in folders lead to outside of them.
 
     Raises:
-        InvalidArgument: no source, or one document instead of several.
+        InvalidArgument: no source, one document instead of several, one glob instead of several, no FieldMap.
         CorpusError: a source is not there.
     """
     known: Mapping[str, str] | None = {} if found is None else found.roots
     if isinstance(source, (Document, Mapping)):
         raise InvalidArgument("The source is one document; give a list, or any other iterable, of documents.")
+    if not isinstance(fields, FieldMap):
+        raise InvalidArgument(f"fields is {shown(fields)}; it must be a FieldMap, or None.")
+    globs = texts("globs", globs)
     if isinstance(source, (str, Path)):
         source = [source]
+    given: object = source
+    if isinstance(given, (bytes, bytearray)) or not isinstance(given, Iterable):
+        raise InvalidArgument(
+            f"The source is {shown(given)}; it must be a path, a list of paths, or an iterable of documents or dicts."
+        )
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
         total = count_documents(source, globs=globs, follow_links=follow_links)
         roots = resolve(source, known, have, globs)
@@ -107,7 +117,7 @@ def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Itera
             continue
         origin = item.origin or str(item.doc_id)
         try:
-            document = _clean(item)
+            document = clean(item)
         except ValueError as error:
             tally.fail(Failure(origin, str(error)))
             continue
@@ -147,8 +157,10 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
     return taken
 
 
-def _clean(document: Document) -> Document:
+def clean(document: Document) -> Document:
     """The document as every store can hold it. Callers make documents of whatever they have, so all is checked.
+
+    Its id is in normal form C: ids that differ in how a letter is composed, as names of files do, are one.
 
     Raises:
         ValueError: it cannot be indexed; the message is the reason.
@@ -163,6 +175,7 @@ def _clean(document: Document) -> Document:
         raise ValueError(f"doc_id {document.doc_id!r} holds half a character (a lone surrogate)")
     return replace(
         document,
+        doc_id=nfc(document.doc_id),
         text=without_surrogates(document.text),
         title=without_surrogates(document.title),
         origin=without_surrogates(document.origin),

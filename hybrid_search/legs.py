@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from time import perf_counter
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
+from hybrid_search.arguments import text
 from hybrid_search.asking import AUTO, MAX_DEPTH, Request, check_queries
 from hybrid_search.encoders import halves
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
+from hybrid_search.protocols import CollectionReader, Encoder, KnowsWords, Reading, SparseEncoder
 from hybrid_search.ranking import fusion
 from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.fusion import rank, settled
 from hybrid_search.ranking.weighing import features, weigh
 from hybrid_search.results import Term
-from hybrid_search.types import LegName, Mode, Ranking, SparseVector, Vector
+from hybrid_search.types import LegName, Mode, Ranking, SparseVector, Vector, is_empty
 from hybrid_search.where import Condition
 
 # Models whose sparse vectors have terms that the text lacks.
@@ -37,16 +39,18 @@ class Retrieved(NamedTuple):
     Args:
         query: its text.
         mode: that is searched in.
-        vectors: one a leg.
-        rankings: one a leg.
+        vectors: one a leg; None where the leg reads nothing of the query and so abstains.
+        rankings: one a leg; empty where it abstains.
         spent_ms: its share of what encoding and retrieval took, by stage.
+        unread: by leg, the stretches of the query that its model does not know, where there are any.
     """
 
     query: str
     mode: Mode
-    vectors: Mapping[LegName, Vector]
+    vectors: Mapping[LegName, Vector | None]
     rankings: Mapping[LegName, Ranking]
     spent_ms: Mapping[str, float]
+    unread: Mapping[LegName, tuple[str, ...]] = MappingProxyType({})
 
 
 def retrieved(
@@ -72,14 +76,15 @@ def retrieved(
     batches = [queries[start : start + QUERY_BATCH] for start in range(0, len(queries), QUERY_BATCH)]
     waiting = None
     for place, batch in enumerate(batches):
-        encoded, encode_ms = waiting.result() if waiting else _timed(batch, encoders, threads)
+        (encoded, strange), encode_ms = waiting.result() if waiting else _timed(batch, encoders, threads)
         if place + 1 < len(batches):
             waiting = ahead.submit(_timed, batches[place + 1], encoders, threads)
         start = perf_counter()
         found = retrieve(reader, encoded, request.deep, request.condition)
         spent = {"encode": encode_ms / len(batch), "retrieve": (perf_counter() - start) * 1e3 / len(batch)}
         for row, (query, rankings) in enumerate(zip(batch, found, strict=True)):
-            yield Retrieved(query, mode, {leg: encoded[leg][row] for leg in encoders}, rankings, spent)
+            unread = {leg: words for leg in encoders if (words := strange[leg][row])}
+            yield Retrieved(query, mode, {leg: encoded[leg][row] for leg in encoders}, rankings, spent, unread)
 
 
 def encode(
@@ -94,21 +99,48 @@ def encode(
     return {leg: found[leg] for leg in encoders}
 
 
+def read(
+    queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor | None = None
+) -> tuple[dict[LegName, list[Vector | None]], dict[LegName, list[tuple[str, ...]]]]:
+    """The queries' vectors by leg, None where a leg's model reads nothing of one; and the words that it does not know.
+
+    A vector of nothing but unknown words is the same for all of them: it finds whatever is as unknown.
+    """
+    encoded = encode(queries, encoders, threads) if threads else halves.encode(encoders, queries, queries=True)
+    found: dict[LegName, list[Vector | None]] = {}
+    strange: dict[LegName, list[tuple[str, ...]]] = {}
+    for group in halves.groups(encoders):
+        whole = halves.whole_of(next(iter(group.values())))
+        tell = whole.reading_of_query if isinstance(whole, KnowsWords) else _all_read
+        readings = [tell(query) for query in queries]
+        for leg in group:
+            pairs = zip(encoded[leg], readings, strict=True)
+            found[leg] = [None if reading.nothing or is_empty(vector) else vector for vector, (reading, _) in pairs]
+            strange[leg] = [words for _, words in readings]
+    return {leg: found[leg] for leg in encoders}, strange
+
+
 def retrieve(
     reader: CollectionReader,
-    encoded: Mapping[LegName, Sequence[Vector]],
+    encoded: Mapping[LegName, Sequence[Vector | None]],
     depth: int,
     where: Condition | None = None,
 ) -> list[dict[LegName, Ranking]]:
-    """For each query the ranking of each leg, from one batched request, of the chunks that `where` lets pass."""
-    requests = [(leg, vector) for leg, vectors in encoded.items() for vector in vectors]
+    """For each query the ranking of each leg, from one batched request, of the chunks that `where` lets pass.
+
+    Where a leg has no vector its ranking is empty.
+    """
+    requests = [(leg, vector) for leg, vectors in encoded.items() for vector in vectors if vector is not None]
     limit = depth + TIE_ROOM
     answers = reader.retrieve(requests, limit, where)
     while limit < MAX_DEPTH and any(_goes_on(answer, depth, limit) for answer in answers):
         limit = min(limit * 4, MAX_DEPTH)
         answers = reader.retrieve(requests, limit, where)
     ranked = iter(answers)
-    by_leg = {leg: [rank(leg, next(ranked), depth) for _ in vectors] for leg, vectors in encoded.items()}
+    by_leg = {
+        leg: [Ranking() if vector is None else rank(leg, next(ranked), depth) for vector in vectors]
+        for leg, vectors in encoded.items()
+    }
     return [dict(zip(by_leg, rankings, strict=True)) for rankings in zip(*by_leg.values(), strict=True)]
 
 
@@ -123,7 +155,7 @@ def weighed(
     request: Request,
     query: str,
     rankings: Mapping[LegName, Ranking],
-    vectors: Mapping[LegName, Vector],
+    vectors: Mapping[LegName, Vector | None],
     encoders: Mapping[LegName, Encoder],
 ) -> Request:
     """The request with the weights of this query, where they are to be chosen for each one.
@@ -142,7 +174,8 @@ def weighed(
     cards = {leg: encoders[leg].card for leg in rankings}
     kinds = {leg: "dense" if card.kind == "dense" else "sparse" for leg, card in cards.items()}
     learned = (leg for leg, card in cards.items() if kinds[leg] == "sparse" and card.family in _EXPANDING)
-    terms = next((_terms(query, encoders[leg], vectors[leg]) for leg in learned), ())
+    read = ((leg, vector) for leg in learned if (vector := vectors[leg]) is not None)
+    terms = next((_terms(query, encoders[leg], vector) for leg, vector in read), ())
     return replace(request, weights=weigh(features(query, terms, rankings), kinds))
 
 
@@ -153,12 +186,12 @@ def expanded(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], coll
         InvalidArgument: an empty query, a leg the collection lacks, or one whose vectors are not words.
     """
     check_queries([query])
-    encoder = encoders.get(leg)
+    encoder = encoders.get(text("leg", leg))
     if encoder is None or not _learned(encoder):
         found = "has no such leg" if encoder is None else f"has {encoder.card.name} there, which does not expand"
         raise InvalidArgument(f"Collection {collection!r} {found}: {leg!r}. Name a leg with a learned sparse model.")
-    [vector] = cast(SparseEncoder, encoder).encode_queries([query])
-    return _terms(query, encoder, vector)
+    vector = read([query], {leg: encoder})[0][leg][0]
+    return () if vector is None else _terms(query, encoder, vector)
 
 
 def _learned(encoder: Encoder) -> bool:
@@ -176,9 +209,14 @@ def _goes_on(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> boo
     return len(answer) == limit and settled(answer[-1][1]) == settled(answer[depth - 1][1])
 
 
+def _all_read(query: str) -> tuple[Reading, tuple[str, ...]]:
+    """What is made of a query by a model that does not tell of unknown words."""
+    return Reading(1, 0), ()
+
+
 def _timed(
     queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor
-) -> tuple[dict[LegName, Sequence[Vector]], float]:
-    """The queries' vectors, and the milliseconds they took."""
+) -> tuple[tuple[dict[LegName, list[Vector | None]], dict[LegName, list[tuple[str, ...]]]], float]:
+    """What `read` gives, and the milliseconds that took."""
     start = perf_counter()
-    return encode(queries, encoders, threads), (perf_counter() - start) * 1e3
+    return read(queries, encoders, threads), (perf_counter() - start) * 1e3

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from hybrid_search.arguments import is_number, shown
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Kind, LegName, in_order
 
@@ -35,14 +36,20 @@ class Sparsity:
         min_weight: no lighter ones.
 
     Raises:
-        InvalidArgument: a number that cannot be meant.
+        InvalidArgument: an invalid number.
     """
 
     max_active_dims: tuple[int, int] = (0, 0)
     min_weight: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
-        if min(self.max_active_dims) < 0 or not all(0 <= weight < float("inf") for weight in self.min_weight):
+        pairs = (self.max_active_dims, self.min_weight)
+        if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 and all(map(is_number, pair)) for pair in pairs):
+            raise InvalidArgument(
+                f"max_active_dims is {shown(pairs[0])} and min_weight {shown(pairs[1])}; both must be two numbers, of "
+                "queries and of documents, each 0 (no limit) or more."
+            )
+        if min(self.max_active_dims) < 0 or min(self.min_weight) < 0:
             raise InvalidArgument(
                 f"max_active_dims is {self.max_active_dims} and min_weight {self.min_weight} (queries, documents); "
                 "both must be 0 (no limit) or more."
@@ -67,8 +74,10 @@ class Sparsity:
         if wrong:
             raise InvalidArgument(f"There is no side {wrong[0]!r} of a sparse vector's limits: {' and '.join(SIDES)}.")
         for side, number in dims.items():
-            if number < 1 or number != int(number):
-                raise InvalidArgument(f"max_active_dims of {side} is {number:g}; it must be a whole number from 1 on.")
+            if not is_number(number) or number < 1 or number != int(number):
+                raise InvalidArgument(
+                    f"max_active_dims of {side} is {shown(number)}; it must be a whole number from 1 on."
+                )
         queries, documents = (int(dims.get(side, 0)) for side in SIDES)
         return cls((queries, documents), (float(weights.get(SIDES[0], 0)), float(weights.get(SIDES[1], 0))))
 
@@ -250,9 +259,9 @@ def check_leg_name(name: str) -> LegName:
     >>> check_leg_name("bm25")
     'bm25'
     """
-    if not _NAME.fullmatch(name) or name in _TAKEN:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _TAKEN:
         raise InvalidArgument(
-            f"A leg cannot be called {name!r}: take small letters, digits, '_' and '-', start with a letter, at most "
-            f"40 characters, and none of {', '.join(_TAKEN)}."
+            f"A leg cannot be called {shown(name)}: take small letters, digits, '_' and '-', start with a letter, at "
+            f"most 40 characters, and none of {', '.join(_TAKEN)}."
         )
     return name

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import psutil
 
+from hybrid_search.arguments import whole
 from hybrid_search.errors import InvalidArgument, MemoryExceeded
 from hybrid_search.stages import Budget
 
@@ -56,6 +57,8 @@ class Cap:
     """
 
     def __init__(self, max_bytes: int | None) -> None:
+        if max_bytes is not None:
+            whole("max_memory", max_bytes, 1)
         if max_bytes is not None and held() is None:
             raise InvalidArgument(
                 "max_memory cannot be kept on this system: it does not tell how much a process holds."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hybrid_search.arguments import texts
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.catalog import BM25_ENGINE, PROFILES, card, kind_of
 from hybrid_search.errors import InvalidArgument
@@ -37,6 +38,7 @@ def legs_wanted(legs: Sequence[LegName] | None, given: Mapping[LegName, str]) ->
     if legs is None:
         # A second BM25 beside the first would only count it twice.
         return tuple(leg for leg in DEFAULT_LEGS if leg != BM25_LEG or given.get("sparse") != BM25_ENGINE)
+    legs = texts("legs", legs)
     unknown = [leg for leg in legs if leg not in KINDS]
     if unknown or not legs:
         raise InvalidArgument(

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, cast
 
+from hybrid_search.arguments import text
 from hybrid_search.encoders import hub, load, precision_of
 from hybrid_search.encoders.catalog import BM25_ENGINE, card
 from hybrid_search.encoders.devices import check_building
@@ -161,8 +162,8 @@ def choose(
         ModelError: a model cannot run on the device that is asked for, or not be built in this precision here.
         UnknownModel: a name is in no card.
     """
-    given: dict[LegName, str] = {leg: name for leg, name in names.items() if name}
-    if profile != "auto":
+    given: dict[LegName, str] = {leg: text(leg, name) for leg, name in names.items() if name}
+    if text("profile", profile) != "auto":
         profile_names(profile)
     wanted = legs_wanted(legs, given)
     reason = ""

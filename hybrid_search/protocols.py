@@ -36,6 +36,41 @@ class Encoder(Protocol):
         ...
 
 
+class Reading(NamedTuple):
+    """What a model makes of a text.
+
+    Args:
+        tokens: that are more than punctuation.
+        unknown: of these, those that stand for nothing that the model knows.
+    """
+
+    tokens: int
+    unknown: int
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it reads no word of the text."""
+        return self.unknown == self.tokens
+
+    @property
+    def little(self) -> bool:
+        """Whether it reads less than half of it."""
+        return self.unknown * 2 > self.tokens or not self.tokens
+
+
+@runtime_checkable
+class KnowsWords(Protocol):
+    """What an encoder may do besides: tell what its vocabulary has no entry for. One that does not reads everything."""
+
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """What it makes of each text."""
+        ...
+
+    def reading_of_query(self, text: str) -> tuple[Reading, tuple[str, ...]]:
+        """What it makes of a query, and the stretches of that which it does not know, as they are written."""
+        ...
+
+
 @runtime_checkable
 class SparseEncoder(Encoder, Protocol):
     """Text to sparse vector."""

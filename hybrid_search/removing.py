@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import replace as with_values
 from pathlib import Path
 
+from hybrid_search import stages
+from hybrid_search.arguments import texts
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.roots import Roots
 from hybrid_search.cutting import batched
@@ -16,6 +18,7 @@ from hybrid_search.profiles import open_place
 from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.report import IndexReport, Tally
 from hybrid_search.settings import Settings, load_settings
+from hybrid_search.store.schema import check_name
 from hybrid_search.types import chunk_id_of
 
 
@@ -31,7 +34,8 @@ def remove_documents(
 
     Args:
         collection: its name.
-        doc_ids: ids that are not there are passed over; None for every document.
+        doc_ids: ids that are not there are passed over, a letter is the same however it is composed; None for every
+            document.
         store: a folder, a server's URL, or an open store; the settings' store when not given.
         settings: read from the environment and the config file when not given.
         wait_s: seconds to wait for another process that writes to the collection.
@@ -40,14 +44,16 @@ def remove_documents(
         How many documents were removed.
 
     Raises:
+        InvalidArgument: one id instead of several, or one that is no text.
         CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
     """
+    asked = None if doc_ids is None else texts("doc_ids", doc_ids)  # all of them, before the first is removed
     place = open_place(store, settings or load_settings())
-    manifest = place.manifest(collection)
+    manifest = place.manifest(check_name(collection))
     if manifest is None:
         raise CollectionNotFound(collection, place.names(), place.location)
     with closing(place.writer(collection, manifest, wait_s=wait_s)) as writer:
-        count = removed(writer, list(writer.doc_ids()) if doc_ids is None else doc_ids)
+        count = removed(writer, list(writer.doc_ids()) if asked is None else asked)
         writer.publish()
     return count
 
@@ -57,6 +63,8 @@ def removed(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
     count = 0
     for some in batched(doc_ids, LOOKUP_DOCUMENTS):
         heads = writer.heads(some)
+        for former in stages.former_heads(writer, [doc_id for doc_id in some if doc_id not in heads]).values():
+            heads |= former[:1]
         writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
         count += len(heads)
     return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp
 from threading import RLock
@@ -14,6 +14,9 @@ from hybrid_search.types import BrokeOff, Failure
 
 KEPT_FAILURES = 1_000
 """So many are listed; the rest is only counted, so that a hopeless file does not fill the memory."""
+
+NAMED_UNREAD = 5
+"""Places that are named for each leg, of chunks that it does not read."""
 
 STRETCH_S = 1.0
 FADE_S = 20.0
@@ -98,7 +101,9 @@ class IndexReport:
         removed: documents that the source does not hold any more.
         failed: documents that could not be indexed; the first 1,000 are in `failures`.
         truncated: by leg, chunks that its model reads only in part.
-        passed_over: by kind, files that were not read, which is no failure.
+        unread: by leg, chunks of which its model reads little or nothing: it knows less than half of their tokens.
+            Other legs may find them.
+        unread_origins: by leg, the first places of these.
         bytes_on_disk: of the whole collection; None on a server.
         tokens: that were encoded; words where no model has tokens.
         estimate: of a dry run: what the job would take.
@@ -128,6 +133,8 @@ class IndexReport:
     moved: int = 0
     replaced: int = 0
     replacements: tuple[Replaced, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
+    unread_origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -187,6 +194,8 @@ class Tally:
     moved: int = 0
     replaced: int = 0
     replacements: list[Replaced] = field(default_factory=list)
+    unread: dict[str, int] = field(default_factory=dict)
+    unread_origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
     tokens: int = 0
     saved: int = 0
@@ -227,6 +236,20 @@ class Tally:
         """Count, by leg, chunks that its model reads only in part."""
         for leg, count in more.items():
             self.truncated[leg] = self.truncated.get(leg, 0) + count
+
+    def leave_unread(self, origins: Mapping[str, Sequence[str]], counts: Mapping[str, int] | None = None) -> None:
+        """Count, by leg, chunks of which its model reads little or nothing.
+
+        Args:
+            origins: where they are from.
+            counts: how many there are, where not all of them are named.
+        """
+        for leg, some in origins.items():
+            more = len(some) if counts is None else counts[leg]
+            if more:
+                self.unread[leg] = self.unread.get(leg, 0) + more
+                named = dict.fromkeys((*self.unread_origins.get(leg, ()), *some))
+                self.unread_origins[leg] = tuple(named)[:NAMED_UNREAD]
 
     def now(self) -> Progress:
         """Where the job stands."""
@@ -287,5 +310,7 @@ class Tally:
             moved=self.moved,
             replaced=self.replaced,
             replacements=tuple(self.replacements),
+            unread=dict(self.unread),
+            unread_origins=dict(self.unread_origins),
             **more,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -199,6 +199,23 @@ class DocumentHit:
         }
 
 
+ABSTAINS = "reads nothing of the query"
+"""Why a leg has no hits: its model knows none of the words, or there are none."""
+
+
+def abstention(legs: Sequence[LegName]) -> tuple[str, ...]:
+    """That legs abstain, in a sentence; none where none does.
+
+    >>> abstention(["sparse", "dense"])
+    ('The legs sparse and dense abstain: their model reads nothing of the query.',)
+    """
+    if not legs:
+        return ()
+    if len(legs) == 1:
+        return (f"The leg {legs[0]} abstains: its model {ABSTAINS}.",)
+    return (f"The legs {', '.join(legs[:-1])} and {legs[-1]} abstain: their model {ABSTAINS}.",)
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
     """The answer to one query: the hits, and the milliseconds of each stage; `total` also has reading what is shown.
@@ -211,6 +228,9 @@ class Results:
         weights: by leg, where they were given, or chosen for this query; else empty.
         expansion: of the query by leg, heaviest term first, where an explanation was asked for; else empty.
         offset: documents that were passed over before the first hit.
+        abstained: by leg, why it brings nothing: its model knows no word of the query.
+        unread: by leg, the stretches of the query that its model does not know.
+        notes: where nothing was found, what of the filter cannot hold.
     """
 
     query: str
@@ -226,6 +246,9 @@ class Results:
     weights: Mapping[LegName, float] = field(default_factory=dict)
     expansion: Mapping[LegName, tuple[Term, ...]] = field(default_factory=dict)
     offset: int = 0
+    abstained: Mapping[LegName, str] = field(default_factory=dict)
+    unread: Mapping[LegName, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -244,6 +267,15 @@ class Results:
         from hybrid_search.context import to_context  # not needed to search, and it reads this module
 
         return to_context(self, max_tokens, tokenizer, citations)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What of the query was not read, and by which leg, and the notes, in sentences for whoever reads the hits."""
+        by_words: dict[tuple[str, ...], list[LegName]] = {}
+        for leg, words in self.unread.items():
+            if leg not in self.abstained:
+                by_words.setdefault(words, []).append(leg)
+        partly = (f"Not known to {' and '.join(legs)}: {', '.join(words)}." for words, legs in by_words.items())
+        return (*abstention(list(self.abstained)), *partly, *self.notes)
 
     def run_scores(self) -> list[float]:
         """For a run: a score of each hit that falls with its rank.
@@ -267,6 +299,9 @@ class Results:
             **({"weights": dict(self.weights)} if self.weights else {}),
             **({"offset": self.offset} if self.offset else {}),
             **({"expansion": self._expansions()} if self.expansion else {}),
+            **({"abstained": dict(self.abstained)} if self.abstained else {}),
+            **({"unread": {leg: list(words) for leg, words in self.unread.items()}} if self.unread else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     def _expansions(self) -> dict[LegName, list[dict[str, Any]]]:

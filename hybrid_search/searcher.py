@@ -124,10 +124,10 @@ class Searcher(AbstractContextManager["Searcher"]):
             `Results.mode` says so.
 
         Raises:
-            InvalidArgument: an empty query, an option out of range, a mode whose leg the collection lacks.
+            InvalidArgument: no text or an empty one, an invalid option, a mode whose leg the collection lacks.
             PastTheEnd: an offset beyond the documents that are found.
             FilterError: a filter that cannot be read, or names a field that no document has.
-            FusionError: weights or rrf_k that cannot be meant.
+            FusionError: weights or an rrf_k that are invalid.
             ModelError: a re-ranker that is unknown, or that cannot be loaded here.
             StoreError: the searcher has been closed, or was opened by another process.
         """
@@ -142,7 +142,7 @@ class Searcher(AbstractContextManager["Searcher"]):
         return (await self.asearch_many([query], **options))[0]
 
     def search_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
-        """`search` for many queries, one result a query, in order, all of one state of the collection."""
+        """`search` for a list of queries, one result a query, in order, all of one state of the collection."""
         return self._latest.run(partial(self.answers, queries, options))
 
     async def asearch_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
@@ -175,8 +175,7 @@ class Searcher(AbstractContextManager["Searcher"]):
         self, queries: Sequence[str], options: Options, opened: Opened
     ) -> tuple[Request, Reranker | None, Iterator[Retrieved]]:
         """What is asked, checked before anything is encoded, the re-ranker for it, and the queries after retrieval."""
-        request = Request(**options)
-        check_queries(queries)
+        request, queries = Request(**options), check_queries(queries)
         mode, legs = legs_of(request.mode, opened.reader.manifest, self.collection)
         check_weights(request.fixed_weights, legs if len(legs) > 1 else opened.shown)
         reranker = self._rerankers.get(request.rerank) if queries else None

@@ -29,6 +29,7 @@ from hybrid_search.stages import (
     batches,
     cut_or_failed,
     encode_batch,
+    former_heads,
     is_elsewhere,
     replacement,
     stamp_of,
@@ -113,6 +114,8 @@ class Written(NamedTuple):
     failures: list[Failure]
     passed: dict[str, int]
     replaced: list[Replaced]
+    unread: dict[LegName, int]
+    unread_origins: dict[LegName, tuple[str, ...]]
 
 
 class Fault(NamedTuple):
@@ -178,15 +181,21 @@ class Encoding:
         together = cuts.changes
         models, writer, cutter = _models(pickle.dumps(job)), _writer(job), _cutter(pickle.dumps(job))
         tally = Tally(job.collection, "", "", None, None)
-        heads = writer.heads([each.document.doc_id for each in together])
-        known = [each._replace(old=heads.get(each.document.doc_id)) for each in together]
+        doc_ids = [each.document.doc_id for each in together]
+        heads = writer.heads(doc_ids)
+        former = former_heads(writer, [doc_id for doc_id in doc_ids if doc_id not in heads])
+        known = [
+            each._replace(old=heads.get(doc_id), former=former.get(doc_id, ()))
+            for doc_id, each in zip(doc_ids, together, strict=True)
+        ]
         # What has its stamp already was written by an earlier attempt of Ray's.
         wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
         replaced = [other for each in wanted if (other := replacement(each.document, each.old, job.roots))]
         for batch in batches(wanted, cutter, writer, Budget()):
             write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
         chunks = sum(len(each.chunks) for each in together)
-        yield Written(len(together), chunks, tally.tokens, tally.truncated, cuts.failures, cuts.passed, replaced)
+        told = (tally.truncated, cuts.failures, cuts.passed, replaced, tally.unread, tally.unread_origins)
+        yield Written(len(together), chunks, tally.tokens, *told)
 
 
 def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:

@@ -15,22 +15,14 @@ from typing import Any, NamedTuple, Protocol
 
 from hybrid_search.corpus.bounded import Exceeded
 from hybrid_search.corpus.roots import NO_ROOTS, Roots, is_same_place
-from hybrid_search.cutting import Cutter, cut_off
+from hybrid_search.cutting import Cutter, cut_off, unread
 from hybrid_search.encoders.halves import encode
 from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.protocols import CollectionWriter, Encoder, Head
 from hybrid_search.report import Replaced, Tally
 from hybrid_search.store.schema import payload_of
-from hybrid_search.types import (
-    Chunk,
-    Document,
-    Failure,
-    LegName,
-    Moved,
-    Point,
-    Vector,
-    chunk_id_of,
-)
+from hybrid_search.types import Chunk, Document, Failure, LegName, Moved, Point, Vector, chunk_id_of
+from hybrid_search.unicode_text import id_forms
 
 BATCH_TOKENS = 8_192
 """Of a batch, which is encoded and written at once. Two are under way, and as much is encoded again after a kill."""
@@ -46,12 +38,21 @@ _PARTIAL_S = 1.0
 
 
 class Change(NamedTuple):
-    """A document that is new or has changed, cut into chunks; `old` is what the store remembers of it."""
+    """A document that is new or has changed, cut into chunks.
+
+    Args:
+        document: as it is now.
+        stamp: of that.
+        chunks: of that.
+        old: what the store remembers of it.
+        former: what the store remembers under other spellings of its id, which an earlier version kept as they came.
+    """
 
     document: Document
     stamp: str
     chunks: list[Chunk]
     old: Head | None
+    former: tuple[tuple[str, Head], ...] = ()
 
 
 class Part(NamedTuple):
@@ -77,11 +78,19 @@ class Batch(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A batch with the vectors of its parts by leg, and by leg how many of them its model reads only in part."""
+    """A batch with the vectors of its parts by leg.
+
+    Args:
+        batch: what was encoded.
+        vectors: of its parts, by leg.
+        truncated: by leg, how many of them its model reads only in part.
+        unread: by leg, where those are from of which its model reads little or nothing.
+    """
 
     batch: Batch
     vectors: Mapping[LegName, Sequence[Vector]]
     truncated: Mapping[LegName, int]
+    unread: Mapping[LegName, Sequence[str]]
 
     def points(self) -> list[Point]:
         by_place = enumerate(self.batch.parts)
@@ -117,8 +126,10 @@ def changes(
     None where no more are there just now.
     """
     for some in groups:
+        doc_ids = [document.doc_id for document in some]
         moved: list[Moved] = []
-        heads = known.heads([document.doc_id for document in some]) if some else {}
+        heads = known.heads(doc_ids) if some else {}
+        former = former_heads(known, [doc_id for doc_id in doc_ids if doc_id not in heads])
         for document in some:
             stamp, old = stamp_of(document, base), heads.get(document.doc_id)
             if old is not None and old.stamp == stamp:
@@ -129,7 +140,7 @@ def changes(
             chunks = cut_or_failed(document, cut, tally)
             if chunks:
                 tally.replace(replacement(document, old, roots))
-                yield Change(document, stamp, chunks, old)
+                yield Change(document, stamp, chunks, old, former.get(document.doc_id, ()))
         if moved:
             yield moved
         if len(some) < LOOKUP_DOCUMENTS:
@@ -164,6 +175,13 @@ def cut_or_failed(document: Document, cut: Cutter, tally: Tally) -> list[Chunk]:
                 tally.passed_over("syntax that takes too long")
     tally.fail(Failure(document.origin or document.doc_id, f"cannot be cut into chunks: {reason}"))
     return []
+
+
+def former_heads(known: Known, doc_ids: Iterable[str]) -> dict[str, tuple[tuple[str, Head], ...]]:
+    """What is remembered of documents under other spellings of their ids, by the id that was asked for."""
+    others = {doc_id: id_forms(doc_id)[1:] for doc_id in doc_ids if not doc_id.isascii()}
+    heads = known.heads([form for forms in others.values() for form in forms]) if others else {}
+    return {doc_id: tuple((form, heads[form]) for form in forms if form in heads) for doc_id, forms in others.items()}
 
 
 def batches(
@@ -215,10 +233,15 @@ def encoded(
 def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens: int) -> Encoded:
     """The vectors of one batch."""
     if not batch.parts:
-        return Encoded(batch, {}, {})
+        return Encoded(batch, {}, {}, {})
     texts = [part.chunk.searchable for part in batch.parts]
-    counted = [part.chunk.searchable for part in batch.parts if part.payload.get("stamp") != BEGUN]
-    return Encoded(batch, encode(encoders, texts), cut_off(encoders, chunk_tokens, counted))
+    vectors = encode(encoders, texts)
+    counted = [place for place, part in enumerate(batch.parts) if part.payload.get("stamp") != BEGUN]
+    shown = [texts[place] for place in counted]
+    places = unread(encoders, shown, {leg: [some[place] for place in counted] for leg, some in vectors.items()})
+    origins = [batch.parts[place].payload["origin"] or batch.parts[place].chunk.doc_id for place in counted]
+    lost = {leg: [origins[place] for place in some] for leg, some in places.items()}
+    return Encoded(batch, vectors, cut_off(encoders, chunk_tokens, shown), lost)
 
 
 def write(ready: Encoded, writer: CollectionWriter, tally: Tally) -> None:
@@ -230,6 +253,7 @@ def write(ready: Encoded, writer: CollectionWriter, tally: Tally) -> None:
         writer.upsert(ready.points())
     counted = [part for part in ready.batch.parts if part.payload.get("stamp") != BEGUN]
     tally.cut_off(ready.truncated)
+    tally.leave_unread(ready.unread)
     tally.tokens += sum(part.tokens for part in ready.batch.parts)
     tally.add(sum(part.chunk.number == 0 for part in counted), len(counted))
 
@@ -266,13 +290,14 @@ def _missing(change: Change, chunks: Sequence[Chunk], writer: CollectionWriter) 
 
 
 def _outlived(change: Change) -> list[str]:
-    """Chunks that the new version does not overwrite: of a version that had more of them, all.
+    """Chunks that the new version does not overwrite: of a version that had more of them, all; and of other spellings.
 
     Not only those too many: the head of the old version must not outlive its chunks.
     """
-    if change.old is None or change.old.chunks <= len(change.chunks):
-        return []
-    return [chunk_id_of(change.document.doc_id, number) for number in range(change.old.chunks)]
+    gone = dict(change.former)
+    if change.old is not None and change.old.chunks > len(change.chunks):
+        gone[change.document.doc_id] = change.old
+    return [chunk_id_of(doc_id, number) for doc_id, head in gone.items() for number in range(head.chunks)]
 
 
 def _taken(parts: Iterator[Part], tokens: int) -> tuple[list[Part], int]:

@@ -9,6 +9,7 @@ from hybrid_search.cutting import batched
 from hybrid_search.errors import DocumentNotFound, StoreError
 from hybrid_search.protocols import CollectionReader
 from hybrid_search.types import Document, chunk_id_of, own_metadata
+from hybrid_search.unicode_text import id_forms
 
 BATCH = 1_000
 """Chunks that are asked for at once."""
@@ -23,10 +24,13 @@ def payloads_of(reader: CollectionReader, doc_id: str) -> list[Mapping[str, Any]
     Raises:
         StoreError: some of its chunks are not there, because it is being written now.
     """
-    head = reader.payloads([chunk_id_of(doc_id, 0)])
-    count = next((payload.get("chunks", 1) for payload in head.values()), 0)
+    [doc_id], heads = stored_as(reader, [doc_id])
+    head = heads.get(chunk_id_of(doc_id, 0))
+    if head is None:
+        return []
+    count = head.get("chunks", 1)
     ids = [chunk_id_of(doc_id, number) for number in range(count)]
-    found = head
+    found = {chunk_id_of(doc_id, 0): head}
     for start in range(1, count, BATCH):
         found = {**found, **reader.payloads(ids[start : start + BATCH])}
     if len(found) < count:
@@ -34,6 +38,23 @@ def payloads_of(reader: CollectionReader, doc_id: str) -> list[Mapping[str, Any]
             f"Of document {doc_id!r} {len(found)} of {count} chunks are there: it is being written. Ask again soon."
         )
     return [found[chunk_id] for chunk_id in ids]
+
+
+def stored_as(reader: CollectionReader, doc_ids: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """The ids as the collection has them, each in its place, and the payloads of the first chunks, by chunk_id.
+
+    An id is the same however its letters are composed; one that is not there stays as it is.
+    """
+    heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
+    lacking = [doc_id for doc_id in doc_ids if not doc_id.isascii() and chunk_id_of(doc_id, 0) not in heads]
+    others = {doc_id: id_forms(doc_id)[1:] for doc_id in lacking}
+    if others:
+        heads |= reader.payloads([chunk_id_of(form, 0) for forms in others.values() for form in forms])
+    named = [
+        next((form for form in (doc_id, *others.get(doc_id, ())) if chunk_id_of(form, 0) in heads), doc_id)
+        for doc_id in doc_ids
+    ]
+    return named, heads
 
 
 def stored_document(reader: CollectionReader, doc_id: str, collection: str) -> Document:
@@ -68,7 +89,7 @@ def all_payloads(
         passes: told a document's first payload, whether the document is wanted; all when not given.
     """
     for some in batched(doc_ids, DOCUMENTS):
-        heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in some])
+        some, heads = stored_as(reader, some)
         heads = {name: head for name, head in heads.items() if passes is None or passes(head)}
         rest = [chunk_id_of(head["doc_id"], n) for head in heads.values() for n in range(1, head.get("chunks", 1))]
         found = dict(heads)

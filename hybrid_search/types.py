@@ -258,6 +258,11 @@ class SparseVector:
 Vector = SparseVector | DenseVector
 
 
+def is_empty(vector: Vector) -> bool:
+    """Whether it is a sparse vector without a term, by which nothing is found."""
+    return isinstance(vector, SparseVector) and len(vector) == 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
     """One Qdrant record: the chunk's vectors by leg, and the payload."""
@@ -348,6 +353,7 @@ class ModelCard:
         needs_idf: the store has to multiply in the inverse document frequency, for the sparse vector.
         source: the hub repository whose files are loaded; empty for none.
         files: the files needed from it besides config and tokenizer; of an ONNX model its graph first.
+        languages: that it was made for, as ISO 639 codes, `mul` for dozens; empty where nobody says.
         pooling: of a dense model's tokens: `mean`, `cls`, `last_token`, `none` (its graph does it); empty: nobody says.
         size_mb: of the download.
     """
@@ -370,6 +376,7 @@ class ModelCard:
     pooling: str = ""
     extra: str = ""
     note: str = ""
+    languages: tuple[str, ...] = ()
 
 
 def in_order(legs: Iterable[LegName]) -> tuple[LegName, ...]:

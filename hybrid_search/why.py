@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any, Literal
 
 from hybrid_search.answering import Opened, choose, documents, present
+from hybrid_search.arguments import text
 from hybrid_search.asking import MAX_DEPTH, Request
 from hybrid_search.encoders.halves import whole_of
 from hybrid_search.legs import Retrieved, retrieve
 from hybrid_search.protocols import Reranker
 from hybrid_search.reranking import rerank_documents
+from hybrid_search.results import abstention
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.stored import payloads_of
 from hybrid_search.types import LegName
@@ -118,9 +120,10 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     def end(verdict: Verdict, reason: str, **facts: Any) -> Why:
         return Why(found.query, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
 
-    payloads = payloads_of(opened.reader, doc_id)
+    payloads = payloads_of(opened.reader, text("doc_id", doc_id))
     if not payloads:
         return end("not indexed", f"The collection {opened.collection!r} has no document {doc_id!r}.")
+    doc_id = payloads[0]["doc_id"]  # as it is stored
     where = request.condition
     passing = [payload for payload in payloads if where is None or not failing(where, payload)]
     if where is not None and not passing:
@@ -134,7 +137,7 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     if fused is None:
         near = [f"{leg} {place.rank:,}" for leg, place in places.items() if place.rank is not None]
         if not near:
-            return end("not found", "No leg finds it: it shares nothing with the query.", **facts)
+            return end("not found", _no_leg(found), **facts)
         depth = next(iter(places.values())).depth
         reason = f"Every leg has it below the depth of {depth:,}: {', '.join(near)}. A greater --depth hands it on."
         return end("below depth", reason, **facts)
@@ -151,6 +154,13 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     by = "re-ranking" if last.model and fused <= shown[1] else "fusion"
     reason = f"It has rank {rank:,} after {by}; ranks {shown[0]} to {shown[1]} are shown."
     return end("outranked", reason, **facts)
+
+
+def _no_leg(found: Retrieved) -> str:
+    """Why no leg finds a document, in a sentence or two."""
+    abstain = [leg for leg, vector in found.vectors.items() if vector is None]
+    said = [] if len(abstain) == len(found.vectors) else ["No leg finds it: it shares nothing with the query."]
+    return " ".join([*said, *abstention(abstain)])
 
 
 def _places(

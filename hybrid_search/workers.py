@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
+from hybrid_search.arguments import shown
 from hybrid_search.encoders.sessions import share_weights
 from hybrid_search.errors import InvalidArgument, ModelError
 from hybrid_search.manifest import Manifest
@@ -38,9 +39,9 @@ def check_workers(workers: int) -> int:
     Raises:
         InvalidArgument: below 1, or above `MAX_WORKERS`.
     """
-    if not 1 <= workers <= MAX_WORKERS:
+    if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= MAX_WORKERS:
         raise InvalidArgument(
-            f"workers is {workers}; it must lie in 1..{MAX_WORKERS}. This machine has {_cores()} cores."
+            f"workers is {shown(workers)}; it must lie in 1..{MAX_WORKERS}. This machine has {_cores()} cores."
         )
     return workers
 

@@ -6,6 +6,7 @@ import string
 from hybrid_search.where import And, Between, Compare, Exists, Geo, Match, Not, OneOf, Or
 
 WORDS = ["drama", "war", "Drama", "", "ünï", "漢字 音楽", 'it\'s "odd" \\', "2026", "true", "the love of two", "Love"]
+WORDS += ["u\u0308ni\u0308", "dra\u0301ma", "drámа", "12-3-4", "0012-03-04", "1234-5678", "อ่านหนังสือ", "हिन्दी"]
 DATES = ["2026-11-21", "2026-11-21T00:00:00Z", "2026-11-21 01:00:00+01:00", "2027-01-01", "1999-12-31T23:59:59.5Z"]
 NUMBERS = [0, 1, -1, 2, 3, 2.5, 1.0, -0.5, 1990, 1990.5, 2**53, 2**53 + 1, 2**62, 1e300]
 BOOLS = [True, False]
@@ -54,7 +55,7 @@ def random_metadata(rng):
 
 def random_test(rng):
     field, kinds = rng.choice(FIELDS), [WORDS, NUMBERS, BOOLS, DATES]
-    ordered = [*NUMBERS, *DATES]
+    ordered = [*NUMBERS, *DATES, "0500-01-01", "0012-03-04"]
     pick = rng.randrange(8)
     if pick == 0:
         return Compare(field, rng.choice(["=", "!="]), random_value(rng, kinds))
@@ -66,9 +67,9 @@ def random_test(rng):
         numbers = sorted(rng.sample(NUMBERS, 2))
         return Between(field, *(numbers if rng.random() < 0.6 else ("2000-01-01", rng.choice(DATES[:4]))))
     if pick == 5:
-        return Match(field, "~", rng.choice(["love", "DRAMA", "the two", "漢", "Ünï"]))
+        return Match(field, "~", rng.choice(["love", "DRAMA", "the two", "漢", "Ünï", "หนังสือ", "हिन्दी"]))
     if pick == 6:
-        return rng.choice([Exists(field), Match(field, "^=", rng.choice(["dr", "t", "2", "漢", "it's"]))])
+        return rng.choice([Exists(field), Match(field, "^=", rng.choice(["dr", "dra", "ü", "t", "2", "漢", "it's"]))])
     lat, lon = rng.choice(PLACES)
     return Geo("place", lat, lon, rng.choice([1.0, 2_000.0, 5_000.0, 2e7]))
 

@@ -13,18 +13,8 @@ import hybrid_search
 
 PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
-VALUES = {
-    "printable",
-    "config_file",
-    "types",
-    "results",
-    "context",
-    "folding",
-    "where",
-    "manifest",
-    "protocols",
-    "errors",
-}
+VALUES = {"types", "results", "context", "folding", "where", "manifest", "protocols", "errors", "unicode_text"}
+VALUES |= {"arguments", "printable", "config_file"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages", "workers", "memory", "following"}
 COMPOSERS |= {"adopting", "naming", "distributed", "shards", "jobs", "rehearsal", "latest", "removing", "stored"}

@@ -31,10 +31,10 @@ def chunk(doc_id, number, text, start, score):
     return Passage(f"{doc_id}#{number}", start, start + len(text), text, score)
 
 
-def one_each(*texts):
+def one_each(*texts, title=""):
     return results(
         *(
-            hit(f"d{place}", place, 1 / place, chunk(f"d{place}", 0, text, 0, 1 / place), title=f"T{place}")
+            hit(f"d{place}", place, 1 / place, chunk(f"d{place}", 0, text, 0, 1 / place), title=title or f"T{place}")
             for place, text in enumerate(texts, 1)
         )
     )
@@ -114,8 +114,15 @@ def test_near_duplicates_are_left_out_and_different_texts_are_not():
     text = " ".join(f"word{n}" for n in range(60))
     again = text.upper().replace("WORD30", "other") + "."
     other = " ".join(f"word{n}" if n % 4 else "other" for n in range(60))
-    context = one_each(text, again, other).to_context(LONG, words)
+    context = one_each(text, again, other, title="T").to_context(LONG, words)
     assert [each.doc_id for each in context.citations.values()] == ["d1", "d3"]
+
+
+def test_what_has_another_title_number_or_sign_is_no_near_duplicate():
+    text = " ".join(f"word{n}" for n in range(60))
+    assert len(one_each(text, text).to_context(LONG, words)) == 2  # T1 and T2
+    for one, other in (("a - b", "a + b"), ("x = 1", "x = 2"), ("it is not so", "it is so"), ("3.5 mg", "35 mg")):
+        assert len(one_each(f"{text} {one}", f"{text} {other}", title="T").to_context(LONG, words)) == 2
 
 
 def test_a_passage_that_does_not_fit_is_passed_over_for_a_smaller_one():

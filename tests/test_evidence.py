@@ -127,6 +127,26 @@ def test_a_page_does_not_depend_on_how_deep_another_looked(films):
     assert len(set(ids)) == 6
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"title": "Minutes of May"}, {"title": "Minutes of June"}),
+        ({"text": "It is a - b for every ship in a harbour."}, {"text": "It is a + b for every ship in a harbour."}),
+        ({"text": "The limit is 10 for ships in the harbour."}, {"text": "The limit is 99 for ships in the harbour."}),
+        ({"text": "Ships may not enter the harbour at night."}, {"text": "Ships may enter the harbour at night."}),
+    ],
+)  # fmt: skip
+def test_documents_that_differ_in_what_matters_are_both_shown(settings, fakes, one, other):
+    same = {"text": "Every ship in the harbour is listed here with its captain and its crew."}
+    rows = [{"_id": "a", **same, **one}, {"_id": "b", **same, **other}, {"_id": "c", **same, **one}]
+    Indexer.open("c", settings=settings, sparse="fake/both", dense="fake/both").index(rows)
+    with Searcher.open("c", settings=settings) as searcher:
+        results = searcher.search("ship harbour", fold=True)
+        assert {hit.doc_id for hit in results} | {doc_id for hit in results for doc_id in hit.folded} == {"a", "b", "c"}
+        assert "b" in {hit.doc_id for hit in results}
+        assert [hit.folded for hit in results if hit.doc_id in ("a", "c")] in ([("c",)], [("a",)])
+
+
 def test_documents_that_say_the_same_are_folded_into_the_first(films):
     plain = films.search("shark", k=3)
     assert {plain[0].doc_id, plain[1].doc_id} == {"jaws", "jaws-again"}

@@ -1,10 +1,15 @@
 """What a filter means, condition by condition."""
 
+from itertools import product
+from unicodedata import normalize
+
 import pytest
 
+from hybrid_search.errors import FilterError
+from hybrid_search.where import Compare, Exists, Match, Not, OneOf
 from hybrid_search.where.holding import failing, holds, metres_between
 from hybrid_search.where.parsing import parse
-from hybrid_search.where.spelling import moment
+from hybrid_search.where.spelling import field_name, moment
 
 FILM = {
     "doc_id": "a",
@@ -81,10 +86,94 @@ def test_moments(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1984", "2026-13-01", "2026-02-29", "2026-11-21 25:00", "2026-11-21x", "21.11.2026"]
-)
+    "text",
+    [
+        "", "1984", "2026-13-01", "2026-02-29", "2026-11-21 25:00", "2026-11-21x", "21.11.2026", "12-3-4", "1-1-1",
+        "026-11-21", "+12-3-4", "-999-01-01", "1234-5678", "555-12-34", "978-3-16-148410-0", "1.2.3", "20261121",
+        "2026-11", "\uff12\uff10\uff12\uff16-11-21", "\u0662\u0660\u0662\u0666-11-21", "+49-30-12", "2024-13-45",
+    ],
+)  # fmt: skip
 def test_what_is_no_moment(text):
     assert moment(text) is None
+
+
+def same(text):
+    """A text composed, decomposed, and half of each."""
+    return {
+        text,
+        normalize("NFC", text),
+        normalize("NFD", text),
+        normalize("NFC", text[:3]) + normalize("NFD", text[3:]),
+    }
+
+
+@pytest.mark.parametrize("text", ["café crème", "ếế", "각갂", "か\u3099が", "\u212b", "क\u093c"])
+def test_a_letter_is_the_same_however_it_is_composed(text):
+    for one in same(text):
+        for other in same(text):
+            payload = {"doc_id": one, "metadata": {"x": one}}
+            for condition in (
+                Compare("x", "=", other),
+                OneOf("x", ("nothing", other)),
+                Not(Compare("x", "!=", other)),
+                Match("x", "~", other),
+                Match("x", "^=", other),
+                Compare("doc_id", "=", other),
+            ):
+                assert holds(condition, payload), (one, other, condition)
+
+
+def test_a_key_is_the_same_however_its_letters_are_composed():
+    for one, other in product(("NFC", "NFD"), repeat=2):
+        payload = {"metadata": {normalize(one, "größe"): {normalize(one, "ø é"): 1}}}
+        field = field_name((normalize(other, "größe"), normalize(other, "ø é")))
+        assert holds(Compare(field, "=", 1), payload)
+        assert holds(Exists(field), payload)
+        assert not holds(Exists("grosse"), payload)
+
+
+def test_a_letter_is_not_the_same_without_its_mark():
+    for form in ("NFC", "NFD"):
+        payload = {"metadata": {"x": normalize(form, "köln ṩ")}}
+        for text in ("koln", "köln", "ko", "köln ṡ", "köln s", "kolns"):
+            assert not holds(Compare("x", "=", text), payload)
+        for text in ("ko", "köln s", "köln ṡ", "köln ṣ"):
+            assert not holds(Match("x", "^=", text), payload), (form, text)
+        for text in ("k", "kö", "köln ", "köln ṩ"):
+            assert holds(Match("x", "^=", text), payload), (form, text)
+        assert not holds(Match("x", "~", "koln"), payload)
+        assert not holds(Match("x", "~", "s"), payload)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "not_inside"),
+    [
+        ("हिन्दी भाषा", ["हिन्दी"], ["ह", "न", "द", "हिन"]),
+        ("ฉันอ่านหนังสือ", ["หนังสือ", "อ่าน"], ["หน", "ฉ", "ก"]),
+        ("猫坐在垫子上", ["猫", "垫子", "上 猫"], ["猫上", "犬"]),
+        ("iPhone手机2024年", ["iphone", "手机", "2024", "年 IPHONE"], ["phone", "手年", "202"]),
+        ("カメラを買う", ["カメラ", "買う"], ["カラ"]),
+        ("дийство", ["ДИЙСТВО"], ["ди", "дииство"]),
+        ("می\u200cخواهم", ["میخواهم"], ["می"]),
+        ("co\u00adoperate straße", ["cooperate", "STRASSE"], ["co", "stra"]),
+        ("한국어 공부", ["한국어", "공부 한국어"], ["한국", "공"]),
+        ("猫坐在\n  垫子", ["在垫"], ["坐垫"]),
+    ],
+)  # fmt: skip
+def test_words_in_any_script(text, inside, not_inside):
+    for form in ("NFC", "NFD"):
+        payload = {"text": normalize(form, text), "metadata": {}}
+        for words in inside:
+            assert holds(Match("text", "~", words), payload), words
+            assert holds(Match("text", "~", normalize("NFD", words)), payload), words
+        for words in not_inside:
+            assert not holds(Match("text", "~", words), payload), words
+
+
+def test_a_mark_or_a_picture_alone_is_no_word():
+    for text in ("\u0301", "\U0001f389", "\u200d", "!?"):
+        with pytest.raises(FilterError, match="no word"):
+            Match("x", "~", text)
 
 
 def test_distances():

@@ -4,6 +4,7 @@ import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from hybrid_search.errors import (
@@ -304,6 +305,93 @@ def test_what_cannot_be_meant_is_refused(films, options, error, message):
         films.search("music", **options)
 
 
+NAN = float("nan")
+WRONG = {
+    "k": ["3", True, 2.0, NAN, None, [3], 1e3, b"3", 10**30],
+    "offset": ["0", True, 0.5, None, -1],
+    "depth": ["100", True, 100.0, 0, NAN, []],
+    "mode": [[], 3, None, b"hybrid", {"sparse": 1}],
+    "fusion": ["RRF", None, 3, [], b"rrf"],
+    "rrf_k": ["60", True, NAN, None, [60], -0.5, 1j],
+    "weights": [
+        {},
+        [],
+        "much",
+        2.0,
+        True,
+        {"sparse": "1"},
+        {"sparse": True},
+        {"sparse": None},
+        {"sparse": NAN},
+        {3: 1},
+    ],
+    "rerank": [3, "", [], {}, b"x", 0.5],
+    "rerank_depth": ["50", True, 50.0, 0, None],
+    "rerank_budget_ms": ["200", True, 0, -1, NAN, []],
+    "where": [123, True, [], {}, {"a": 1}, b"a = 1", "", "a >"],
+    "fold": ["yes", 1, None, []],
+    "highlight": [1, "no", None],
+    "explain": [0, "x", None],
+}
+
+
+@pytest.mark.parametrize(("option", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_an_option_of_another_type_is_refused_by_name(films, option, value):
+    given = {"rerank": True} if option == "rerank_budget_ms" else {}
+    for ask in (films.search, films.why):
+        with pytest.raises(InvalidArgument) as caught:
+            ask("music", *([next(iter(FILMS))] if ask == films.why else []), **{**given, option: value})
+        named = {"weights": "weight", "where": "filter"}.get(option, f"{option} is ")
+        assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.int32(3)])
+def test_whole_numbers_of_numpy_are_whole_numbers(films, value):
+    results = films.search("music", k=value, offset=np.int64(0), depth=np.int64(50), rrf_k=np.float32(60))
+    assert type(results.k) is int
+    assert len(json.loads(json.dumps(results.to_dict()))["hits"]) == 3
+
+
+@pytest.mark.parametrize("query", [None, 3, 3.5, True, b"music", ["music"], {"query": "music"}, object()])
+def test_a_query_that_is_no_text_is_refused(films, query):
+    for ask in (
+        lambda: films.search(query),
+        lambda: films.search_many(["music", query]),
+        lambda: films.why(query, "jaws"),
+        lambda: films.expansion(query, "sparse"),
+        lambda: asyncio.run(films.asearch(query)),
+    ):
+        with pytest.raises(InvalidArgument, match=r"(The query|queries\[1\]) is .*; it must be a text"):
+            ask()
+
+
+@pytest.mark.parametrize("queries", ["lantern", b"lantern", "", None, 3, {"lantern": 1}])
+def test_several_queries_are_a_list(films, queries):
+    for ask in (lambda: films.search_many(queries), lambda: asyncio.run(films.asearch_many(queries))):
+        with pytest.raises(InvalidArgument, match="queries is ") as caught:
+            ask()
+        if isinstance(queries, str):
+            assert f"search_many([{queries!r}]), or search({queries!r}) for one" in str(caught.value)
+    assert [len(results) for results in films.search_many(query for query in ("music", "sea"))] == [10, 10]
+    assert len(films.search_many(("music", "sea"), k=1)) == 2
+    assert films.search_many([]) == []
+
+
+def test_a_document_s_id_and_a_leg_are_texts(films):
+    for doc_id in (None, 3, b"x", ["x"]):
+        with pytest.raises(InvalidArgument, match="doc_id is "):
+            films.why("music", doc_id)
+    for leg in (None, 3, ["sparse"]):
+        with pytest.raises(InvalidArgument, match="leg is "):
+            films.expansion("music", leg)
+
+
+def test_a_query_of_a_million_letters_is_read_as_far_as_the_models_read(films):
+    long = "music " * 170_000
+    assert len(films.search(long, k=3)) == 3
+    assert len(films.search(long.replace(" ", "\0"), k=3).hits) <= 3
+
+
 @pytest.mark.parametrize("query", ["", " \t\n", "\u3000"])
 def test_an_empty_query_is_refused(films, query):
     with pytest.raises(InvalidArgument, match="query is empty"):
@@ -312,9 +400,16 @@ def test_an_empty_query_is_refused(films, query):
         films.search_many(["fine", query])
 
 
-@pytest.mark.parametrize("query", ["\ud800 music", "music \0", "a" * 200_000, "漢字 ünï 🎬", "music " * 20_000])
+@pytest.mark.parametrize("query", ["\ud800 music", "music \0", "漢字 ünï 🎬", "music " * 20_000])
 def test_odd_queries_are_answered(films, query):
     assert len(films.search(query, k=3)) == 3
+
+
+def test_a_word_too_long_for_the_vocabulary_is_not_known(films):
+    results = films.search("a" * 200_000, k=3)
+    assert len(results) == 0
+    assert set(results.abstained) == {"dense"}
+    assert films.search("music " + "a" * 200_000, k=3).unread == {"dense": ("a" * 40 + "…",)}
 
 
 # ---------------------------------------------------------------- filters
@@ -402,3 +497,28 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
         assert len(watched.search("drummer", k=10, depth=10)) == 1
     assert limits[0] == 10 + TIE_ROOM
     assert 40 + TIE_ROOM not in limits  # four times the depth, for more documents
+
+
+@pytest.mark.parametrize(
+    ("where", "note"),
+    [
+        ("zip = 90210", "zip holds texts, which 90210 never equals: write texts and dates in quotes."),
+        ("zip in (1234, 90210)", "zip holds texts, which 1234 or 90210 never equals"),
+        ("year = '1984'", "year holds numbers, which '1984' never equals: write numbers without quotes."),
+        ("year > '1984-01-01'", "year holds numbers"),
+        ("seen = 'true'", "seen holds truth values, which 'true' never equals: write true or false without quotes."),
+        ("seen = 1", "seen holds truth values"),
+        ("day > 2024", "day holds texts"),
+        ("zip = '00000'", ""),
+        ("year = 1", ""),
+    ],
+)
+def test_a_filter_of_another_kind_than_the_field_is_told(settings, fakes, where, note):
+    row = {"_id": "a", "text": "a text", "zip": "90210", "year": 1984, "seen": True, "day": "2024-05-06"}
+    Indexer.open("c", settings=settings, sparse="fake/both", dense="fake/both").index([row])
+    with Searcher.open("c", settings=settings) as searcher:
+        results = searcher.search("text", where=where)
+        assert len(results) == 0
+        assert (note in "".join(results.notes)) if note else not results.notes
+        assert results.to_dict().get("notes", []) == list(results.notes) == list(results.remarks())
+        assert searcher.search("text", where=f"not ({where})").notes == ()

@@ -54,6 +54,11 @@ def index_summary(report: IndexReport) -> RenderableType:
 
         hint = " (--follow-links reads those)" if LINKS_OUT in report.passed_over else ""
         rows.append(("passed over", _counted(report.passed_over) + hint))
+    for leg, count in report.unread.items():
+        some = ", ".join(one_line(seen_from_here(origin)) for origin in report.unread_origins[leg])
+        more = ", ..." if count > len(report.unread_origins[leg]) else ""
+        share = f" ({count / report.chunks:.0%})" if report.chunks else ""
+        rows.append((f"chunks that {leg} hardly reads", f"{count:,}{share}: {some}{more}"))
     if report.estimate is not None:
         rows += _estimate(report.estimate)
     if report.bytes_on_disk is not None:
@@ -130,11 +135,18 @@ def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
 
 def models_table(rows: Sequence[tuple[ModelCard, bool]]) -> Text:
     """One model a line, its name last and never broken, so that it can be copied."""
-    lines = [Text(f"{'here':5}{'kind':9}{'dim':>4}{'reads':>7}{'MB':>6}  model", style="bold")]
+    head = f"{'here':5}{'kind':9}{'dim':>4}{'reads':>7}{'MB':>6}  {'languages':9}  model"
+    lines = [Text(head, style="bold")]
     for card, here in rows:
         sizes = f"{card.dim or '':>4}{card.max_tokens or 'all':>7}{card.size_mb or '':>6}"
-        lines.append(Text(f"{'yes' if here else '':5}{card.kind:9}{sizes}  {one_line(card.name)}"))
+        name = f"{languages(card):9}  {one_line(card.name)}"
+        lines.append(Text(f"{'yes' if here else '':5}{card.kind:9}{sizes}  {name}"))
     return Text("\n").join(lines)
+
+
+def languages(card: ModelCard) -> str:
+    """The languages of a model in short."""
+    return "many" if card.languages == ("mul",) else " ".join(card.languages) or "unknown"
 
 
 def report_table(report: Report) -> RenderableType:

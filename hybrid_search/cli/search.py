@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
-from hybrid_search.cli.console import out, paging
+from hybrid_search.cli.console import note, out, paging
 from hybrid_search.cli.hits import results_text
 from hybrid_search.cli.options import choice, device_of, fusion_of, query_of, rerank_of, weights_of
 from hybrid_search.cli.parsing import typed
@@ -106,6 +106,9 @@ def search(
             with paging() if format == "table" else contextlib.nullcontext():
                 for results in answers:
                     _print(results, format, full)
+    for results in answers:
+        for remark in results.remarks():
+            note(f"{results.query}: {remark}" if len(answers) > 1 else remark)
     raise typer.Exit(OK if any(len(results) for results in answers) else NOTHING_FOUND)
 
 

@@ -16,7 +16,7 @@ import typer
 
 from hybrid_search.cli import streams
 from hybrid_search.cli.console import complain, err, warn
-from hybrid_search.errors import FusionError, HybridSearchError, InvalidArgument
+from hybrid_search.errors import HybridSearchError, InvalidArgument
 from hybrid_search.printable import printable
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _run(function: Callable[[], None]) -> None:
     except HybridSearchError as error:
         _show_trace()
         complain(str(error))
-        raise typer.Exit(USAGE if isinstance(error, (InvalidArgument, FusionError)) else FAILED) from None
+        raise typer.Exit(USAGE if isinstance(error, InvalidArgument) else FAILED) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_search.arguments import text, texts
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.types import Document, Failure
 
@@ -29,11 +30,20 @@ class FieldMap:
         text_fields: joined by a blank line, in this order; `title` among them is the title. Empty for the first of
             `text`, `contents`, `content`, `body`, `abstract`, `description` that has a value.
         title_field: None for `title`.
+
+    Raises:
+        InvalidArgument: a name that is no text, or one text where several are expected.
     """
 
     id_field: str | None = None
     text_fields: tuple[str, ...] = ()
     title_field: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("id_field", "title_field"):
+            if getattr(self, name) is not None:
+                text(name, getattr(self, name))
+        object.__setattr__(self, "text_fields", tuple(texts("text_fields", self.text_fields)))
 
     def named(self) -> tuple[str, ...]:
         """The fields that every record must have, because they were asked for by name."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import math
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
 from typing import IO, Any
 
+from hybrid_search.corpus.columns import NoCopy, Reading, column_readings, rewindable, typed
 from hybrid_search.corpus.decoding import Undecodable, numbered_lines
 from hybrid_search.corpus.fields import BadRecord, FieldMap, check_columns, document_of
 from hybrid_search.errors import MissingExtra
@@ -17,7 +18,6 @@ from hybrid_search.types import BrokeOff, Document, Failure
 MAX_CELL = 64 << 20
 """Characters. Without a limit one forgotten quote would take the rest of a file into one cell."""
 
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 _PARQUET_ROWS = 1024
 
 
@@ -26,8 +26,9 @@ def read_csv(
 ) -> Iterator[Document | Failure]:
     """One document per row; the first row is the header.
 
-    Cells that look like a number become one in the metadata, except with leading zeros; empty cells are left out. A row
-    that is no text, breaks the quoting or has not as many cells as the header is a Failure, and the others go on.
+    The metadata have the types of their columns (`columns`), which are read in a first pass over the table; empty cells
+    are left out. A row that is no text, breaks the quoting or has not as many cells as the header is a Failure, and the
+    others go on.
 
     Args:
         stream: at the first byte.
@@ -41,14 +42,25 @@ def read_csv(
     def check(header: list[str]) -> None:
         check_columns(header, fields)
 
-    for found in csv_records(stream, encoding, origin=origin, check=check, delimiter=delimiter):
-        if isinstance(found, Failure):
-            yield found
-            continue
-        # The id, the title and the text stay what they are: `007` and `1.10` are no numbers there.
-        start, record = found
-        document = document_of(record, fields, origin=f"{origin}:{start}", fallback_id=f"{name}:{start}")
-        yield _with_numbers(document) if isinstance(document, Document) else document
+    try:
+        with rewindable(stream) as table:
+            start = table.tell()
+            rows = csv_records(table, encoding, origin=origin, check=check, delimiter=delimiter)
+            with closing(rows):
+                readings = column_readings(found[1] for found in rows if not isinstance(found, Failure))
+            table.seek(start)
+            for found in csv_records(table, encoding, origin=origin, check=check, delimiter=delimiter):
+                yield found if isinstance(found, Failure) else _document(*found, readings, origin, name, fields)
+    except NoCopy as error:
+        yield Failure(origin, str(error))
+
+
+def _document(
+    line: int, record: dict[str, str], readings: Mapping[str, Reading], origin: str, name: str, fields: FieldMap
+) -> Document | Failure:
+    # The id, the title and the text stay what they are, whatever their columns hold.
+    document = document_of(record, fields, origin=f"{origin}:{line}", fallback_id=f"{name}:{line}")
+    return document if isinstance(document, Failure) else replace(document, metadata=typed(document.metadata, readings))
 
 
 def csv_records(
@@ -58,7 +70,7 @@ def csv_records(
     origin: str,
     check: Callable[[list[str]], None],
     delimiter: str | None = None,
-) -> Iterator[tuple[int, dict[str, str]] | Failure]:
+) -> Generator[tuple[int, dict[str, str]] | Failure, None, None]:
     """The rows that `read_csv` makes documents of, each with the line that it starts on; `check` may refuse a header.
 
     A header that `check` refuses, by a BadRecord, is a Failure, and no row follows.
@@ -228,29 +240,3 @@ def _check_names(names: list[str]) -> None:
     twice = [repr(name) for name, count in Counter(names).items() if count > 1]
     if twice:
         raise BadRecord(f"{', '.join(twice)} names more than one column")
-
-
-def _with_numbers(document: Document) -> Document:
-    metadata = {key: _number(cell) for key, cell in document.metadata.items() if cell != ""}
-    return Document(
-        doc_id=document.doc_id,
-        text=document.text,
-        title=document.title,
-        metadata=metadata,
-        origin=document.origin,
-    )
-
-
-def _number(cell: Any) -> Any:
-    """The cell as an int or a float where it is one and nothing is lost.
-
-    >>> [_number(cell) for cell in ("7", "-1.5", "007", "1e400", "1e-3", " 7")]
-    [7, -1.5, '007', '1e400', 0.001, ' 7']
-    """
-    match = _NUMBER.fullmatch(cell)
-    if match is None:
-        return cell
-    if match[1] is None and match[2] is None:
-        return int(cell) if len(cell) < 19 else cell
-    value = float(cell)
-    return value if math.isfinite(value) else cell

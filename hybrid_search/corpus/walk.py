@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pathspec
 
+from hybrid_search.arguments import listed, shown, texts
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.documents import NEEDS
 from hybrid_search.errors import CorpusError, InvalidArgument, near
@@ -54,7 +55,11 @@ def check_sources(sources: Sequence[str | Path]) -> None:
     """
     if isinstance(sources, (str, Path)):
         raise InvalidArgument(f"Sources must be a list of paths, not the one path {str(sources)!r}")
-    given = [os.fspath(source) for source in sources]
+    named = listed("sources", sources, "paths")
+    for place, source in enumerate(named):
+        if not isinstance(source, (str, Path)):
+            raise InvalidArgument(f"sources[{place}] is {shown(source)}; it must be a path.")
+    given = [os.fspath(source) for source in named]
     if not given:
         raise InvalidArgument("No source given: name a file, a folder, or - for stdin")
     if given.count(STDIN) > 1:
@@ -74,7 +79,7 @@ def glob_spec(globs: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
     if not globs:
         return None
     try:
-        return pathspec.GitIgnoreSpec.from_lines(globs)
+        return pathspec.GitIgnoreSpec.from_lines(texts("globs", globs))
     except ValueError as error:
         raise InvalidArgument(f"A glob cannot be read: {error}. Give patterns such as '*.md' or 'docs/**'") from None
 

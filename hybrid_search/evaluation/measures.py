@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hybrid_search.corpus.trec import Qrel, ScoredDoc
 from hybrid_search.errors import EvaluationError, MissingExtra
+from hybrid_search.unicode_text import nfc
 
 DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10")
 
@@ -57,9 +58,10 @@ def score(run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[An
     values = {str(measure): np.zeros(len(places)) for measure in measures}
     if not run:
         return values
-    judged = [ir_measures.Qrel(q.query_id, q.doc_id, q.relevance, q.iteration) for q in qrels]
+    # A collection has its ids in normal form C, whatever the judgements have.
+    judged = [ir_measures.Qrel(q.query_id, nfc(q.doc_id), q.relevance, q.iteration) for q in qrels]
     # Scorers sort by score again and break ties their own way, so they get the place instead.
-    scored = [ir_measures.ScoredDoc(row.query_id, row.doc_id, -float(place)) for place, row in enumerate(run)]
+    scored = [ir_measures.ScoredDoc(row.query_id, nfc(row.doc_id), -float(place)) for place, row in enumerate(run)]
     for metric in ir_measures.iter_calc(list(measures), judged, scored):
         if metric.query_id in places:
             values[str(metric.measure)][places[metric.query_id]] = metric.value

@@ -8,6 +8,7 @@ is `year >= 1990 and genres in ('drama', 'war') and author.name = 'Ada' and not 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -15,6 +16,9 @@ from hybrid_search.errors import FilterError
 from hybrid_search.where import And, Between, Compare, Condition, Exists, Not, OneOf, Or
 from hybrid_search.where.parsing import parse
 from hybrid_search.where.spelling import field_name, path_of
+
+MAX_DOTTED = 4
+"""Of so many keys each two neighbours may be one; of more either none or all of them are."""
 
 _OPERATORS: Mapping[str, Callable[[str, Any], Condition]] = {
     "$eq": lambda field, value: _equal(field, value),
@@ -46,6 +50,36 @@ def condition_of(given: Mapping[str, Any]) -> Condition | None:
     """
     found = _all(given, ())
     return None if not found else found[0] if len(found) == 1 else And(tuple(found))
+
+
+def either_way(condition: Condition) -> Condition:
+    """The same filter for keys that a pipeline has joined by dots: `author.name` is nested, or one key with a dot.
+
+    >>> str(either_way(Compare("author.name", "!=", "Ada")))
+    'not (author.name = \\'Ada\\' or "author.name" = \\'Ada\\')'
+    """
+    if isinstance(condition, (And, Or)):
+        return type(condition)(tuple(map(either_way, condition.conditions)))
+    if isinstance(condition, Not):
+        return Not(either_way(condition.condition))
+    names = _ways(condition.path)
+    if len(names) == 1:
+        return condition
+    if isinstance(condition, Compare) and condition.op == "!=":
+        return Not(Or(tuple(Compare(name, "=", condition.value) for name in names)))
+    return Or(tuple(replace(condition, field=name) for name in names))
+
+
+def _ways(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the fields that keys joined by dots may mean, the fully nested one first."""
+    above, keys = (path[:1], path[1:]) if path[0] == "metadata" else ((), path)
+    if len(keys) > MAX_DOTTED:
+        ways = [keys, (".".join(keys),)]
+    else:
+        ways = [(keys[0],)]
+        for key in keys[1:]:
+            ways = [one for way in ways for one in ((*way, key), (*way[:-1], f"{way[-1]}.{key}"))]
+    return tuple(dict.fromkeys(field_name((*above, *way)) for way in ways))
 
 
 def both(where: str | Condition | None, condition: Condition | None) -> Condition | None:

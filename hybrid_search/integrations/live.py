@@ -18,9 +18,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from hybrid_search.answering import Opened, answer
+from hybrid_search.arguments import distinct, shown
 from hybrid_search.asking import Options, Request
 from hybrid_search.errors import CollectionNotFound, CorpusError, FilterError, InvalidArgument
 from hybrid_search.indexer import Indexer
+from hybrid_search.intake import clean
 from hybrid_search.latest import Source
 from hybrid_search.legs import Retrieved, retrieve
 from hybrid_search.manifest import Manifest
@@ -72,21 +74,20 @@ class LiveCollection:
             asked: of a collection that is not there yet, as `Indexer.open` takes it.
 
         Raises:
-            CorpusError: some cannot be indexed; the message names the first, the others were written.
+            InvalidArgument: some cannot be indexed, or have one id; the message names the first, and nothing was
+                written.
             HybridSearchError: whatever `Indexer.index` raises.
         """
+        documents = _all_fit(documents)
         with self._writing:
             manifest = self.store.manifest(self._writable())
             models = None if manifest is None else self._models_of(manifest)
             store, settings = self.store, self.settings
             indexer = Indexer.open(self.name, store=store, settings=settings, wait_s=wait_s, models=models, **asked)
             report = indexer.index(documents)
-        if report.failed:
+        if report.failed:  # which nothing is known to bring about, once they all fit
             reasons = "; ".join(map(str, report.failures[:SHOWN_FAILURES]))
-            raise CorpusError(
-                f"{report.failed} of {report.failed + report.documents + report.unchanged} documents cannot be "
-                f"indexed: {reasons}. The others were written to {self.name!r}."
-            )
+            raise CorpusError(f"{report.failed} documents were not written to {self.name!r}: {reasons}.")
         return report
 
     def remove(self, doc_ids: Iterable[str] | None, *, wait_s: float) -> int:
@@ -237,6 +238,29 @@ class Borrowed(LiveCollection):
         raise TypeError("An open Searcher cannot be pickled; give the collection's name, and its store, instead.")
 
 
+def _all_fit(documents: Iterable[Document]) -> list[Document]:
+    """The documents as they are indexed.
+
+    Raises:
+        InvalidArgument: one cannot be indexed, or has the id of another; the first of these are named, by their places
+            from 0.
+    """
+    given, found, reasons = list(documents), [], []
+    for place, document in enumerate(given):
+        try:
+            found.append(clean(document))
+        except ValueError as error:
+            reasons.append(f"documents[{place}], {document.doc_id}: {error}")
+    if reasons:
+        more = f"; and {len(reasons) - SHOWN_FAILURES} more" if len(reasons) > SHOWN_FAILURES else ""
+        raise InvalidArgument(
+            f"{len(reasons)} of {len(given)} documents cannot be indexed, and nothing was written: "
+            f"{'; '.join(reasons[:SHOWN_FAILURES])}{more}."
+        )
+    distinct("ids", (document.doc_id for document in found))
+    return found
+
+
 def live(name: str, store: Place = None, settings: Settings | None = None) -> LiveCollection:
     """The collection of this name in this place: the same one for all who ask while somebody has it."""
     settings = settings or load_settings()
@@ -277,7 +301,10 @@ def nearest(opened: Opened, leg: LegName, vector: Sequence[float], options: Opti
     request = Request(**asked)
     if request.rerank or request.explain:
         raise InvalidArgument("Nothing can be re-ranked or explained for a vector: that takes the text of a query.")
-    query = np.asarray(vector, np.float32)
+    try:
+        query = np.asarray(vector, np.float32)
+    except (TypeError, ValueError):
+        raise InvalidArgument(f"The vector is {shown(vector)}; it must be a list of numbers.") from None
     began = perf_counter()
     [rankings] = retrieve(opened.reader, {leg: [query]}, request.deep, request.condition)
     spent = {"encode": 0.0, "retrieve": (perf_counter() - began) * 1e3}

@@ -13,7 +13,7 @@ One row a chunk. The chunks of a document stand together, number 0 first; no doc
 | `stamp` | string | a hash of the document's content and the manifest; null but where `number` is 0 |
 | `chunks` | int32 | how many the document has; null but where `number` is 0 |
 | `indices_LEG` | list of uint32 | of a sparse leg: dimensions, rising, below 2**31 |
-| `values_LEG` | list of float | of a sparse leg: the weight of each; both lists are empty where a text has no term |
+| `values_LEG` | list of float | of a sparse leg: weights over 0 (miniCOIL's not 0); both lists may be empty |
 | `vector_LEG` | list of DIM floats | of a dense leg, unit length |
 
 Vectors are null where a chunk has none of that leg. The weights of a leg whose manifest says `needs_idf` still want the

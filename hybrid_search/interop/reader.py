@@ -11,15 +11,20 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.errors import CorpusError
+from hybrid_search.encoders.catalog import card
+from hybrid_search.errors import CorpusError, ModelError
 from hybrid_search.interop.layout import FORMAT, FORMAT_KEY, MANIFEST_KEY, is_plain, pyarrow, schema_of
-from hybrid_search.manifest import Manifest, check_leg_name
+from hybrid_search.manifest import LegSpec, Manifest, check_leg_name
 from hybrid_search.store.schema import clean_metadata, payload_of, vector_problem
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
+from hybrid_search.unicode_text import nfc
 
 T = TypeVar("T")
 
 READ_ROWS = 256
+UNIT = 0.01
+"""How far from 1 the length of a dense vector may be: models in 16 bits give vectors that are off by a thousandth."""
+
 _OUTLINE = ("doc_id", "number", "stamp", "chunks")
 
 
@@ -33,6 +38,8 @@ class Row(NamedTuple):
     columns: Mapping[str, Sequence[Any]]
     vectors: Mapping[LegName, Callable[[int], Vector | None]]
     place: int
+    begun: int = 0
+    """Where the chunk before it in its document starts, 0 where there is none."""
 
     def point(self) -> Point:
         """What the store takes; that of chunk 0 is its document's head.
@@ -41,9 +48,7 @@ class Row(NamedTuple):
             ValueError: it cannot be stored; the message is the reason.
         """
         found = {name: column[self.place] for name, column in self.columns.items()}
-        for name, value in found.items():
-            if value is None and name not in ("stamp", "chunks"):
-                raise ValueError(f"{name} of chunk {self.number} is null")
+        self._check(found)
         chunk = Chunk(**{name: found[name] for name in ("doc_id", "number", "text", "start", "end", "title")})
         metadata = _json(found["metadata"])
         if not isinstance(metadata, dict):
@@ -59,6 +64,23 @@ class Row(NamedTuple):
             if vector is not None:
                 vectors[leg] = vector
         return Point(chunk.chunk_id, vectors, payload)
+
+    def _check(self, found: Mapping[str, Any]) -> None:
+        """Refuse a row without a value, without text, or whose offsets are not those of its text."""
+        for name, value in found.items():
+            if value is None and name not in ("stamp", "chunks"):
+                raise ValueError(f"{name} of chunk {self.number} is null")
+        start, end, size = found["start"], found["end"], len(found["text"])
+        if not found["text"].strip():
+            raise ValueError(f"text of chunk {self.number} is {found['text'][:40]!r}, expected a text")
+        if start < self.begun:
+            before = f"{self.begun}, the start of the chunk before it" if self.begun else "0"
+            raise ValueError(f"start of chunk {self.number} is {start}, expected at least {before}")
+        if end != start + size:
+            raise ValueError(
+                f"end of chunk {self.number} is {end}, expected {start + size}: it starts at {start}, its text has "
+                f"{size} characters"
+            )
 
 
 class EncodedFile:
@@ -112,7 +134,9 @@ class EncodedFile:
                     )
                 if not of or place != 0 or not stamp or not count or count < 1:
                     raise wrong(f"{of!r} begins with chunk {place}, stamp {stamp!r} and {count} chunks")
-                if ledger.seen(of, stamp, "") is not None:
+                # Ids that differ only in how a letter is composed are one.
+                known = [ledger.seen(form, stamp, "") for form in {of, nfc(of)}]
+                if any(known):
                     raise wrong(f"{of!r} stands in two places")
                 doc_id, number, chunks = of, 0, count
                 documents += 1
@@ -127,16 +151,23 @@ class EncodedFile:
             CorpusError: the file is damaged.
         """
         plain = tuple(name for name in self._schema.names if is_plain(name))
+        signed = {leg: _may_be_signed(spec) for leg, spec in self.manifest.legs.items()}
+        before = 0
         for batch in self._batches(self._schema.names):
             vectors = {
                 leg: _dense_at(batch[f"vector_{leg}"], spec.dim)
                 if spec.dim
-                else _sparse_at(batch[f"indices_{leg}"], batch[f"values_{leg}"])
+                else _sparse_at(batch[f"indices_{leg}"], batch[f"values_{leg}"], signed[leg])
                 for leg, spec in self.manifest.legs.items()
             }
             columns = {name: batch[name] for name in plain}
-            outline = enumerate(zip(*(columns[name] for name in _OUTLINE), strict=True))
-            yield [Row(of, n, stamp, count, columns, vectors, place) for place, (of, n, stamp, count) in outline]
+            starts = columns["start"]
+            outline = enumerate(zip(*(columns[name] for name in _OUTLINE), [before, *starts[:-1]], strict=True))
+            before = starts[-1] if starts else before
+            yield [
+                Row(of, n, stamp, count, columns, vectors, place, (n and begun) or 0)
+                for place, (of, n, stamp, count, begun) in outline
+            ]
 
     def close(self) -> None:
         self._file.close()
@@ -215,16 +246,19 @@ def _dense_at(column: Any, dim: int) -> Callable[[int], Vector | None]:
     def at(place: int) -> Vector | None:
         if not there[place]:
             return None
-        vector: Vector = np.array(values[offsets[place] : offsets[place + 1]], np.float32)
+        vector = np.array(values[offsets[place] : offsets[place + 1]], np.float32)
         problem = vector_problem(vector, dim)
         if problem:
             raise ValueError(f"it {problem}")
+        length = float(np.linalg.norm(vector.astype(np.float64)))
+        if abs(length - 1) > UNIT:
+            raise ValueError(f"it has length {length:g}, expected 1")
         return vector
 
     return at
 
 
-def _sparse_at(indices: Any, values: Any) -> Callable[[int], Vector | None]:
+def _sparse_at(indices: Any, values: Any, signed: bool) -> Callable[[int], Vector | None]:
     there = [a and b for a, b in zip(indices.is_valid().to_pylist(), values.is_valid().to_pylist(), strict=True)]
     of_index, of_value = indices.offsets.to_pylist(), values.offsets.to_pylist()
     dimensions = indices.values.to_numpy(zero_copy_only=False)
@@ -236,9 +270,21 @@ def _sparse_at(indices: Any, values: Any) -> Callable[[int], Vector | None]:
         mine = dimensions[of_index[place] : of_index[place + 1]]
         if not (mine <= np.iinfo(np.int32).max).all():  # of a null, which is NaN, too
             raise ValueError("indices must be below 2**31")
-        return SparseVector(mine.astype(np.int32), weights[of_value[place] : of_value[place + 1]], signed=True)
+        return SparseVector(mine.astype(np.int32), weights[of_value[place] : of_value[place + 1]], signed)
 
     return at
+
+
+def _may_be_signed(spec: LegSpec) -> bool:
+    """Whether a sparse model may give weights below 0, as miniCOIL does and no other.
+
+    A folder's model need not be on this machine: then its need of the inverse document frequency speaks for miniCOIL,
+    since learned models of the other kind have none.
+    """
+    try:
+        return card(spec.model, "sparse").family == "minicoil"
+    except ModelError:
+        return spec.needs_idf
 
 
 def _json(text: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.arguments import is_number, shown
 from hybrid_search.errors import InvalidArgument
 
 
@@ -45,9 +46,9 @@ def diverse(near: Sequence[float] | NDArray[Any], documents: NDArray[Any], k: in
     >>> diverse([0.9, 0.89, 0.5], np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2, 0.5)
     [0, 2]
     """
-    if not 0 <= relevance <= 1:
+    if not (is_number(relevance) and 0 <= relevance <= 1):
         raise InvalidArgument(
-            f"The weight of relevance (lambda_mult, mmr_threshold) is {relevance}; it must lie in 0..1."
+            f"The weight of relevance (lambda_mult, mmr_threshold) is {shown(relevance)}; it must lie in 0..1."
         )
     unit = documents / np.maximum(np.linalg.norm(documents, axis=1, keepdims=True), 1e-12)
     wanted = np.asarray(near, np.float64)

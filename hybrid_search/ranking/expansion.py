@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybrid_search.ranking.stems import WORDS, stem
+from hybrid_search.ranking.stems import stem
 from hybrid_search.results import Term
+from hybrid_search.unicode_text import is_run, word_list
 
 _INSIDE = "##"
 
@@ -14,7 +15,7 @@ def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tup
     """The terms of a query's vector, heaviest first, equal ones by name.
 
     A term is the query's own where one of its words has the same stem (Snowball's English one), or where it is a piece
-    (`##ing`) that one of its words contains.
+    (`##ing`) that one of its words contains; of a script without blanks, where it is any part of the query.
 
     Args:
         query: its text.
@@ -24,13 +25,15 @@ def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tup
     >>> [(found.term, found.in_query) for found in expansion("hearts", ["cardiac", "heart"], [1.2, 2.5])]
     [('heart', True), ('cardiac', False)]
     """
-    words = WORDS.findall(query.lower())
+    words = word_list(query.lower())
     stems = {stem(word) for word in words}
     beginnings = {word[:end] for word in words for end in range(1, len(word) + 1)}
 
     def own(term: str) -> bool:
         if term.startswith(_INSIDE):
             return any(term.removeprefix(_INSIDE) in word[1:] for word in words)
+        if is_run(term) and any(term in word for word in words):
+            return True
         # A rare word stands in the vocabulary in pieces; its first one begins it.
         return stem(term) in stems or term.lower() in beginnings
 

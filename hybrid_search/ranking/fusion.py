@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Literal, get_args
 
+from hybrid_search.arguments import is_number, shown
 from hybrid_search.errors import FusionError
 from hybrid_search.types import Hit, LegHit, Ranking
 
@@ -158,13 +159,13 @@ def minmax(legs: Mapping[str, Ranking], *, weights: Mapping[str, float] | None =
 
 
 def check_rrf_k(rrf_k: float) -> None:
-    """Refuse a constant that cannot be meant.
+    """Refuse an invalid constant.
 
     Raises:
-        FusionError: it is negative or not finite.
+        FusionError: it is no number, negative or not finite.
     """
-    if not (math.isfinite(rrf_k) and rrf_k >= 0):
-        raise FusionError(f"rrf_k is {rrf_k}; it must be a number >= 0 (the usual value is {RRF_K}).")
+    if not (is_number(rrf_k) and rrf_k >= 0):
+        raise FusionError(f"rrf_k is {shown(rrf_k)}; it must be a number >= 0 (the usual value is {RRF_K}).")
 
 
 def check_weights(weights: Mapping[str, float] | None, legs: Sequence[str]) -> dict[str, float]:
@@ -174,15 +175,25 @@ def check_weights(weights: Mapping[str, float] | None, legs: Sequence[str]) -> d
         FusionError: a weight names no leg, is negative or not finite, or none is above 0.
     """
     given = dict(weights or {})
-    for leg, weight in given.items():
+    for leg in given:
         if leg not in legs:
-            raise FusionError(f"There is a weight for the leg {leg!r}, but the legs are: {', '.join(legs)}.")
-        if not (math.isfinite(weight) and weight >= 0):
-            raise FusionError(f"The weight of {leg!r} is {weight}; it must be a number >= 0.")
+            raise FusionError(f"There is a weight for the leg {shown(leg)}, but the legs are: {', '.join(legs)}.")
+    check_shares(given)
     share = {leg: float(given.get(leg, 1.0)) for leg in legs}
     if legs and not any(share.values()):
         raise FusionError("Every leg has weight 0; give at least one a weight above 0, such as --weights sparse=1.")
     return share
+
+
+def check_shares(weights: Mapping[str, float]) -> None:
+    """Refuse weights that are invalid whatever the legs are.
+
+    Raises:
+        FusionError: one is no number, negative or not finite.
+    """
+    for leg, weight in weights.items():
+        if not (is_number(weight) and weight >= 0):
+            raise FusionError(f"The weight of {shown(leg)} is {shown(weight)}; it must be a number >= 0.")
 
 
 def _summed(legs: Mapping[str, Ranking], shares: Shares, weights: Mapping[str, float] | None) -> Ranking:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from hybrid_search.ranking.stems import WORDS, plain, stem
+from hybrid_search.ranking.stems import plain, stem
 from hybrid_search.ranking.windows import window_of
 from hybrid_search.results import Highlight, Kind, Mark, Term
+from hybrid_search.unicode_text import WORDS, is_run, nfc, spellings, whole_character, word_list
 
 WINDOW = 280
 """Characters of a passage that are shown."""
@@ -34,6 +35,8 @@ class Sought(NamedTuple):
 def sought(query: str, terms: Iterable[Term] = ()) -> dict[str, Sought]:
     """What to look for in texts, by stem: the query's words, and the heaviest words that its expansion adds.
 
+    Of scripts without blanks it is the words themselves, which are looked for as parts of a text.
+
     Args:
         query: its text.
         terms: of its sparse vector, heaviest first; none where no leg has words.
@@ -41,17 +44,18 @@ def sought(query: str, terms: Iterable[Term] = ()) -> dict[str, Sought]:
     >>> [(stem, found.kind) for stem, found in sought("hearts", [Term("cardiac", 1.2, False)]).items()]
     [('heart', 'literal'), ('cardiac', 'expansion')]
     """
-    words = WORDS.findall(query)
+    words = word_list(query)
     told = [word for word in words if plain(word) not in _SMALL] or words
     terms = list(terms)
     weights: dict[str, float] = {}
     for term in terms:
-        weights[stem(term.term)] = max(weights.get(stem(term.term), 0.0), term.weight)
+        weights[_root(term.term)] = max(weights.get(_root(term.term), 0.0), term.weight)
     top = max(weights.values(), default=1.0)
-    found = {stem(word): Sought("literal", max(weights.get(stem(word), 0.0), top / 2)) for word in told}
+    told += [term.term for term in terms if term.in_query and is_run(term.term)]
+    found = {_root(word): Sought("literal", max(weights.get(_root(word), 0.0), top / 2)) for word in told}
     added = [term for term in terms if not term.in_query and term.term.isalnum() and term.term not in _SMALL]
     for term in added[:EXPANSIONS]:
-        found.setdefault(stem(term.term), Sought("expansion", term.weight))
+        found.setdefault(_root(term.term), Sought("expansion", term.weight))
     return found
 
 
@@ -60,18 +64,47 @@ def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> 
 
     A window counts each stem once, by its weight, and a little for every repetition; of equal ones the first is taken.
     """
-    # Each word is looked at once, and then only those that match are looked for.
-    roots = {word: root for word in set(WORDS.findall(text)) if (root := stem(word)) in wanted}
-    places = [(start, start + len(word), root) for word, root in roots.items() for start in _places(word, text)]
-    places.sort()
+    places = _matches(text, wanted)
     stems = [root for _, _, root in places]
     weights = [wanted[root].weight for root in stems]
     marks = [Mark(start, end, wanted[root].kind) for start, end, root in places]
     return Highlight(*window_of(text, marks, weights, stems, window), tuple(marks))
 
 
+def _root(word: str) -> str:
+    """What a word is looked for by: its stem, or of a script without blanks the word itself."""
+    return nfc(word) if is_run(word) else stem(word)
+
+
+def _matches(text: str, wanted: Mapping[str, Sought]) -> list[tuple[int, int, str]]:
+    """Where a text has what is looked for: start, end and root, by place, none inside another."""
+    if text.isascii():
+        # Each word is looked at once, and then only those that match are looked for.
+        roots = {word: root for word in set(word_list(text)) if (root := stem(word)) in wanted}
+        return sorted((start, start + len(word), root) for word, root in roots.items() for start in _places(word, text))
+    words = ((found.start(), found.end(), stem(found[0])) for found in WORDS.finditer(text) if not found["run"])
+    places = [place for place in words if place[2] in wanted]
+    parts = [place for root in wanted if is_run(root) for form in spellings(root) for place in _parts(form, root, text)]
+    kept: list[tuple[int, int, str]] = []
+    # Of parts that overlap the first counts, of those that begin at one place the longest.
+    for place in sorted([*places, *parts], key=lambda each: (each[0], -each[1])):
+        if not kept or place[0] >= kept[-1][1]:
+            kept.append(place)
+    return kept
+
+
+def _parts(form: str, root: str, text: str) -> Iterator[tuple[int, int, str]]:
+    """Where a word stands in a text as any part of it that is made of whole characters."""
+    start = text.find(form)
+    while start >= 0:
+        end = start + len(form)
+        if whole_character(text, start) == start and whole_character(text, end) == end:
+            yield start, end, root
+        start = text.find(form, start + 1)
+
+
 def _places(word: str, text: str) -> Iterator[int]:
-    """Where a word stands in a text as a whole word."""
+    """Where a word stands in a text in ASCII as a whole word."""
     start = text.find(word)
     while start >= 0:
         end = start + len(word)
@@ -81,5 +114,5 @@ def _places(word: str, text: str) -> Iterator[int]:
 
 
 def _inside(sign: str) -> bool:
-    """Whether a sign belongs to a word, as `WORDS` has it; the one beyond a text's end does not."""
+    """Whether a sign belongs to a word; the one beyond a text's end does not."""
     return sign.isalnum() or sign == "_"

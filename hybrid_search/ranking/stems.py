@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import lru_cache
 from typing import Any
-
-WORDS = re.compile(r"\w+")
 
 
 @lru_cache(maxsize=200_000)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hybrid_search.results import Term
 from hybrid_search.types import Ranking
+from hybrid_search.unicode_text import word_list
 
 HEAD = 10
 """Hits of each leg whose agreement counts."""
@@ -21,8 +21,6 @@ GUESSED = 0.6
 
 LEAN = 0.4
 """How far the dense share may go above a half."""
-
-_WORDS = re.compile(r"\w+")
 
 
 class Features(NamedTuple):
@@ -53,7 +51,7 @@ def features(query: str, terms: Sequence[Term], rankings: Mapping[str, Ranking])
     """
     mass = sum(term.weight for term in terms)
     added = sum(term.weight for term in terms if not term.in_query)
-    return Features(len(_WORDS.findall(query)), added / mass if mass else 0.0, agreement(rankings))
+    return Features(len(word_list(query)), added / mass if mass else 0.0, agreement(rankings))
 
 
 def agreement(rankings: Mapping[str, Ranking], head: int = HEAD) -> float:

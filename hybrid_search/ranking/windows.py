@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from hybrid_search.results import Mark
+from hybrid_search.unicode_text import whole_character
 
 REPEATED = 0.1
 """What a word counts that a window has already, against one that it has not."""
@@ -50,8 +50,7 @@ def window_of(
         cut = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
         if cut >= finish and cut > start + window // 2:
             return start, cut
-        while end > finish and _joined(text, end):
-            end -= 1
+        end = max(finish, whole_character(text, end))
     return start, end
 
 
@@ -89,11 +88,6 @@ def _word_start(text: str, start: int, mark: int) -> int:
     blank = text.find(" ", max(0, start - 1), min(mark, start + _REACH // 3))
     if blank >= 0:
         return blank + 1
-    while start < mark and _joined(text, start):
+    while start < mark and whole_character(text, start) != start:
         start += 1
     return start
-
-
-def _joined(text: str, place: int) -> bool:
-    """Whether the sign at a place belongs to the letter before it."""
-    return bool(unicodedata.combining(text[place])) or "\u200d" in text[place - 1 : place + 1]

@@ -23,6 +23,7 @@ from hybrid_search.store.layouts import (
 )
 from hybrid_search.store.schema import vector_name, vector_of
 from hybrid_search.store.served import MANIFEST_KEY, ServerReader, by_name, client_conditions, manifest_of, records
+from hybrid_search.store.translation import Engine, engine_path
 from hybrid_search.store.transport import Line
 from hybrid_search.types import LegName, Vector
 from hybrid_search.where.spelling import path_of
@@ -118,7 +119,7 @@ class AdoptedReader(ServerReader):
         super().__init__(line, real, name, resolve, manifest)
         self._layout = layout
         self._naming = [path_of(layout.doc_id)[0]] if layout.doc_id else False
-        self._prefix = f"{filters.engine_path(path_of(layout.metadata))}." if layout.metadata else ""
+        self._prefix = f"{engine_path(path_of(layout.metadata))}." if layout.metadata else ""
         self._documents: tuple[int, int] = (0, 0)
 
     def fields(self) -> Mapping[str, str]:
@@ -160,7 +161,7 @@ class AdoptedReader(ServerReader):
     def _read(self, record: models.Record, number: int = 0, chunks: int = 1) -> dict[str, Any]:
         return read_as_ours(record.id, record.payload or {}, self._layout, number, chunks)
 
-    def _conditions(self) -> filters.Engine:
+    def _conditions(self) -> Engine:
         return client_conditions()._replace(ids=_has_id, key=self._theirs, hidden=self._hidden)
 
     def _theirs(self, path: str) -> str:
@@ -212,7 +213,7 @@ class AdoptedReader(ServerReader):
         """The points of a document in the order of their text."""
         from qdrant_client import models
 
-        key = filters.engine_path(path_of(self._layout.doc_id)) or ""
+        key = engine_path(path_of(self._layout.doc_id)) or ""
         values: list[str | int] = [doc_id, *([int(doc_id)] if doc_id.isdecimal() else [])]
         either: list[Any] = [models.FieldCondition(key=key, match=models.MatchValue(value=value)) for value in values]
         found = records(self._ask, lambda: self._real, models.Filter(should=either), True, vectors)

@@ -3,6 +3,11 @@
 A document's weight for a term is `tf (k + 1) / (tf + k (1 - b + b length / average length))`; a query's is its term
 frequency; the store multiplies in the inverse document frequency. The dot product is BM25.
 Source: Robertson & Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009, equation 3.15.
+
+The engine's words are runs of letters and digits of any script, so those of Cyrillic, Greek, Arabic, Hebrew and Korean
+texts are found, without stems where `language` is another. Signs end a word: of Hindi the vowel signs do, of Thai the
+tones. Chinese and Japanese have no blanks, so there a word is what stands between two signs, and a part of it is not
+found.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import numpy as np
 
 from hybrid_search.store.shard import engine_bm25
 from hybrid_search.types import ModelCard, SparseVector
+from hybrid_search.unicode_text import nfc
 
 _COUNTING_K = 1e6
 """With b = 0 and a k this large the engine's document weight is, to one part in a million, the term frequency."""
@@ -89,4 +95,4 @@ def _vector(indices: Any, values: Any) -> SparseVector:
 
 
 def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return nfc(text.encode("utf-8", "replace").decode("utf-8"))

@@ -1,10 +1,11 @@
 """From the one filter tree to an engine's filter, with the very meaning of `holding.holds`.
 
-Both engines have the same conditions under nearly the same names, so one translation serves them. Where an engine's
-answer is not `holds`, the condition is resolved before the search instead: what it needs of the payloads is read,
-`holds` decides, and the engine gets the ids. Measured on qdrant-edge-py 0.9.0, that is for
+Where an engine's answer is not `holds`, the condition is resolved before the search instead: what it needs of the
+payloads is read, `holds` decides, and the engine gets the ids. Measured on qdrant-edge-py 0.9.0, that is for
 
 - `~`: without a text index the engine compares letters, with one its own tokens; older collections have none;
+- dates before the year 1001: the engine takes `12-3-4` for one, which `holds` does not;
+- what `^=` looks for, where a mark comes behind it that makes another character of its last one;
 - a number against a field indexed as dates, and a date against one indexed as numbers: the engine takes any index;
 - numbers of 2**53 and more, which the engine's ranges round (but equality on a field indexed as integers);
 - whether a nested field exists: of a list of authors the engine says so only if each has the field;
@@ -15,14 +16,24 @@ On a field indexed as integers the engine cuts the bounds of a range off to inte
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
-from itertools import product
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from hybrid_search.errors import FilterError, near
-from hybrid_search.store.schema import field_path, field_types
+from hybrid_search.store.schema import field_types
+from hybrid_search.store.translation import (
+    PRECISE,
+    Engine,
+    Kinds,
+    all_of,
+    any_of,
+    as_time,
+    decided,
+    engine_path,
+    forms,
+    none_of,
+)
+from hybrid_search.unicode_text import followers, spellings
 from hybrid_search.where import (
     OWN_FIELDS,
     And,
@@ -38,7 +49,7 @@ from hybrid_search.where import (
     Test,
     leaves,
 )
-from hybrid_search.where.holding import holds, payload_path
+from hybrid_search.where.holding import holds, payload_path, same_paths
 from hybrid_search.where.spelling import Value, field_name, moment
 
 EXACT_UP_TO = 100_000
@@ -50,59 +61,63 @@ SAMPLE = 256
 MAX_KEYS = 4
 """Of nested fields: each key may be a list's or not, so their forms double with each."""
 
-_PRECISE = 2**53
+_EARLY = "1001-01-01"
+_EARLIEST = moment(_EARLY) or 0
 _LONG = 2**63
-
-Kinds = Mapping[str, str]
-"""The indexed fields of a collection, by path in the payload."""
 
 Scan = Callable[[list[str], Any], Iterable[tuple[Any, Mapping[str, Any]]]]
 """Reads these fields of every point that an engine's filter, or None, lets pass: (its id, a payload of ours)."""
 
 
-class Engine(NamedTuple):
-    """What is not called the same in both engines.
+class _Read(NamedTuple):
+    """What reading payloads has told of a test.
 
     Args:
-        classes: the module that has the other conditions.
-        numbers: makes a range of numbers.
-        times: makes a range of dates.
-        truth: a bool as the engine takes it.
-        ids: makes the condition to be one of these points.
-        key: what the engine calls a path of ours, where others laid out the payloads.
-        hidden: whether the engine cannot tell what lies at a path of ours, because they did.
+        passing: the points that pass.
+        failing: the others that were read, where there is a doubt.
+        doubt: the engine's condition for the points of which it cannot tell; None where it can of none.
     """
 
-    classes: Any
-    numbers: Callable[..., Any]
-    times: Callable[..., Any]
-    truth: Callable[[bool], Any]
-    ids: Callable[[set[Any]], Any]
-    key: Callable[[str], str] = str
-    hidden: Callable[[tuple[str, ...]], bool] = lambda path: False
+    passing: set[Any]
+    failing: set[Any]
+    doubt: Any
 
 
 def engine_filter(condition: Condition, engine: Engine, kinds: Kinds, scan: Scan) -> Any:
     """The engine's filter for a condition; reads payloads where the engine could not tell by itself."""
-    hard = [leaf for leaf in leaves(condition) if _is_hard(leaf, kinds, engine)]
-    if not hard:
-        return _all(engine, [_translated(condition, engine, kinds, {})])
-    # What the engine can decide narrows what has to be read.
+    tests = {_key(test): test for test in map(_positive, leaves(condition))}
+    read: dict[str, _Read] = {}
+    for key, test in tests.items():
+        if _is_hard(test, kinds, engine):
+            read[key] = _Read(set(), set(), None)
+        elif (doubt := _doubt(test, kinds, engine)) is not None:
+            read[key] = _Read(set(), set(), doubt)
+    if read:
+        narrowed = _narrowed(condition, engine, kinds, read)
+        for point, payload in scan(_read_for([tests[key] for key in read]), narrowed):
+            for key, found in read.items():
+                if holds(tests[key], payload):
+                    found.passing.add(point)
+                elif found.doubt is not None:
+                    found.failing.add(point)
+    return all_of(engine, [_translated(condition, engine, kinds, read)])
+
+
+def _narrowed(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Read]) -> Any:
+    """What the engine can decide narrows what has to be read; None where it is everything."""
     clauses = condition.conditions if isinstance(condition, And) else (condition,)
-    easy = [clause for clause in clauses if not any(_is_hard(leaf, kinds, engine) for leaf in leaves(clause))]
-    narrowed = _all(engine, [_translated(clause, engine, kinds, {}) for clause in easy]) if easy else None
-    passing: dict[str, set[Any]] = {_key(leaf): set() for leaf in hard}
-    for point, payload in scan(_read_for(hard), narrowed):
-        for leaf in hard:
-            if holds(leaf, payload):
-                passing[_key(leaf)].add(point)
-    return _all(engine, [_translated(condition, engine, kinds, passing)])
+    easy = [clause for clause in clauses if not any(_key(_positive(leaf)) in read for leaf in leaves(clause))]
+    bounds = [_translated(clause, engine, kinds, {}) for clause in easy]
+    doubts = [found.doubt for found in read.values()]
+    if None not in doubts:
+        bounds.append(any_of(engine, doubts))
+    return all_of(engine, bounds) if bounds else None
 
 
 def resolved(condition: Condition, engine: Engine, scan: Scan) -> Any:
     """The filter as the ids of the chunks that pass, for a server that refuses the other form."""
     read = _read_for(list(leaves(condition)))
-    return _all(engine, [engine.ids({point for point, payload in scan(read, None) if holds(condition, payload)})])
+    return all_of(engine, [engine.ids({point for point, payload in scan(read, None) if holds(condition, payload)})])
 
 
 def require_fields(
@@ -119,17 +134,26 @@ def require_fields(
     Raises:
         FilterError: there is such a field; names the others, close ones first.
     """
+    there: dict[str, bool] = {}
     for leaf in leaves(condition):
-        path = payload_path(leaf.path)
-        if path[0] != "metadata" or engine_path(path) in kinds or exists(Exists(leaf.field)):
-            continue
-        known = list(fields())
-        close = near(leaf.field, known)
-        hint = f"Did you mean {' or '.join(close)}? " if close else ""
-        rest = [*close, *(name for name in known if name not in close)]
-        shown = ", ".join(rest[:30]) + (f" and {len(rest) - 30} more" if len(rest) > 30 else "")
-        text, column = leaf.place or (None, None)
-        raise FilterError(f"no document has a field {leaf.field}. {hint}The fields are {shown}", text, column)
+        path, name = payload_path(leaf.path), _joined(leaf)
+        if not there.get(name):
+            there[name] = path[0] != "metadata" or engine_path(path) in kinds or exists(Exists(leaf.field))
+    missing = next((leaf for leaf in leaves(condition) if not there[_joined(leaf)]), None)
+    if missing is None:
+        return
+    known = list(fields())
+    close = near(missing.field, known)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    rest = [*close, *(name for name in known if name not in close)]
+    shown = ", ".join(rest[:30]) + (f" and {len(rest) - 30} more" if len(rest) > 30 else "")
+    text, column = missing.place or (None, None)
+    raise FilterError(f"no document has a field {missing.field}. {hint}The fields are {shown}", text, column)
+
+
+def _joined(leaf: Test) -> str:
+    """A field's keys, joined: where a filter names `author.name` and `"author.name"`, one of them is enough."""
+    return ".".join(payload_path(leaf.path))
 
 
 def fields_of(kinds: Kinds, payloads: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -146,14 +170,6 @@ def fields_of(kinds: Kinds, payloads: Iterable[Mapping[str, Any]]) -> dict[str, 
     return {**dict(sorted(named.items())), **dict.fromkeys(OWN_FIELDS, "text")}
 
 
-def engine_path(path: tuple[str, ...]) -> str | None:
-    """A payload path as the engine writes it; None for one that it cannot name."""
-    written: str | None = path[0]
-    for key in path[1:]:
-        written = field_path(key, written) if written is not None and key else None
-    return written
-
-
 def _keys(path: str) -> tuple[str, ...]:
     # The engine's paths are of our own making: plain keys, and keys in double quotes without escapes.
     keys, rest = [], path
@@ -165,10 +181,15 @@ def _keys(path: str) -> tuple[str, ...]:
     return tuple(keys)
 
 
+def _positive(leaf: Test) -> Test:
+    """The test that a leaf is, or that it denies."""
+    return Compare(leaf.field, "=", leaf.value) if isinstance(leaf, Compare) and leaf.op == "!=" else leaf
+
+
 def _is_hard(leaf: Test, kinds: Kinds, engine: Engine) -> bool:
+    """Whether the engine cannot tell of any point."""
     path = payload_path(leaf.path)
-    written = engine_path(path)
-    if written is None or len(path) - (path[0] == "metadata") > MAX_KEYS or engine.hidden(path):
+    if engine_path(path) is None or len(path) - (path[0] == "metadata") > MAX_KEYS or engine.hidden(path):
         return True
     if isinstance(leaf, Exists):
         return len(path) > 2
@@ -176,12 +197,52 @@ def _is_hard(leaf: Test, kinds: Kinds, engine: Engine) -> bool:
         return False
     if isinstance(leaf, Match):
         return leaf.op == "~"
-    kind = kinds.get(written, "")
+    ordered = isinstance(leaf, Between) or (isinstance(leaf, Compare) and leaf.op not in ("=", "!="))
+    indexes = {kinds.get(engine_path(named) or "", "") for named in same_paths(path)}
+    return any(_misread(value, kind, ordered=ordered) for value in _values(leaf) for kind in indexes)
+
+
+def _doubt(leaf: Test, kinds: Kinds, engine: Engine) -> Any:
+    """The engine's condition for the points of which it may tell wrong; None where there are none."""
+    q = engine.classes
+    written = list(forms(payload_path(leaf.path)))
+    keys = [engine.key(form) for form in written]
+    if isinstance(leaf, Match):
+        return _goes_on(leaf, keys, engine, indexed=any(form in kinds for form in written))
+    if isinstance(leaf, (Exists, Geo)) or not _reaches_early(leaf):
+        return None
+    early = engine.times(lt=as_time(_EARLY))
+    return any_of(engine, [q.FieldCondition(key=key, range=early) for key in keys])
+
+
+def _goes_on(leaf: Match, keys: list[str], engine: Engine, *, indexed: bool) -> Any:
+    """The condition for points of which a text may begin with that of a test and go on with its last character.
+
+    Where there is no index, reading the payload once for each mark costs the engine more than it costs us altogether.
+    """
+    whole, q = spellings(leaf.text), engine.classes
+    longer = [text + mark for text in whole for mark in followers(leaf.text)]
+    either = [
+        any_of(engine, [q.FieldCondition(key=key, match=q.MatchPrefix(prefix=text)) for key in keys for text in texts])
+        for texts in ((whole, longer) if indexed else (whole,))
+    ]
+    return all_of(engine, either) if longer else None
+
+
+def _reaches_early(leaf: Test) -> bool:
+    """Whether a test can let pass what the engine takes for a date before `_EARLY`."""
+    if isinstance(leaf, Compare) and leaf.op in ("<", "<="):
+        return isinstance(leaf.value, str)
+    bounds = (leaf.low,) if isinstance(leaf, Between) else _values(leaf)
+    moments = (moment(value) for value in bounds if isinstance(value, str))
+    return any(found is not None and found < _EARLIEST for found in moments)
+
+
+def _values(leaf: Test) -> tuple[Value, ...]:
+    """What a test compares with."""
     if isinstance(leaf, Between):
-        return any(_misread(value, kind, ordered=True) for value in (leaf.low, leaf.high))
-    values = leaf.values if isinstance(leaf, OneOf) else (leaf.value,)
-    ordered = isinstance(leaf, Compare) and leaf.op not in ("=", "!=")
-    return any(_misread(value, kind, ordered=ordered) for value in values)
+        return leaf.low, leaf.high
+    return leaf.values if isinstance(leaf, OneOf) else (leaf.value,) if isinstance(leaf, Compare) else ()
 
 
 def _misread(value: Value, kind: str, *, ordered: bool) -> bool:
@@ -190,114 +251,35 @@ def _misread(value: Value, kind: str, *, ordered: bool) -> bool:
         return False
     if isinstance(value, str):
         return moment(value) is not None and kind in ("integer", "float")
-    if abs(value) >= _PRECISE:
+    if abs(value) >= PRECISE:
         return ordered or isinstance(value, float) or not -_LONG <= value < _LONG or kind != "integer"
     return kind == "datetime"
 
 
-def _translated(condition: Condition, engine: Engine, kinds: Kinds, passing: Mapping[str, set[Any]]) -> Any:
+def _translated(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Read]) -> Any:
     if isinstance(condition, And):
-        return _all(engine, [_translated(inner, engine, kinds, passing) for inner in condition.conditions])
+        return all_of(engine, [_translated(inner, engine, kinds, read) for inner in condition.conditions])
     if isinstance(condition, Or):
-        return _any(engine, [_translated(inner, engine, kinds, passing) for inner in condition.conditions])
+        return any_of(engine, [_translated(inner, engine, kinds, read) for inner in condition.conditions])
     if isinstance(condition, Not):
-        return engine.classes.Filter(must_not=[_translated(condition.condition, engine, kinds, passing)])
-    if _key(condition) in passing:
-        return engine.ids(passing[_key(condition)])
-    if isinstance(condition, Compare) and condition.op == "!=":
-        same = Compare(condition.field, "=", condition.value)
-        return engine.classes.Filter(must_not=[_translated(same, engine, kinds, passing)])
-    forms = list(_forms(payload_path(condition.path)))
-    if isinstance(condition, Exists):
-        return engine.classes.Filter(must_not=[engine.classes.FieldCondition(key=engine.key(forms[0]), is_empty=True)])
-    named = [(engine.key(form), kinds.get(form, "")) for form in forms]
-    return _any(engine, [made for key, kind in named for made in _tests(condition, key, kind, engine)])
-
-
-def _tests(test: Test, key: str, kind: str, engine: Engine) -> Iterator[Any]:
-    """The conditions on one path of which any one makes the test hold."""
-    q = engine.classes
-    if isinstance(test, Match):
-        yield q.FieldCondition(key=key, match=q.MatchPrefix(prefix=test.text))
-    elif isinstance(test, Geo):
-        center = q.GeoPoint(lat=test.lat, lon=test.lon)
-        yield q.FieldCondition(key=key, geo_radius=q.GeoRadius(center=center, radius=test.metres))
-    elif isinstance(test, Between):
-        yield _range(key, kind, engine, gte=test.low, lte=test.high)
-    elif isinstance(test, OneOf):
-        texts = [value for value in test.values if isinstance(value, str)]
-        if texts:
-            yield q.FieldCondition(key=key, match=q.MatchAny(any=texts))
-        for value in test.values:
-            yield from _equals(value, key, kind, engine, texts=False)
-    elif isinstance(test, Compare) and test.op == "=":
-        yield from _equals(test.value, key, kind, engine, texts=True)
-    elif isinstance(test, Compare):
-        yield _range(key, kind, engine, **{{"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[test.op]: test.value})
-
-
-def _equals(value: Value, key: str, kind: str, engine: Engine, *, texts: bool) -> Iterator[Any]:
-    q = engine.classes
-    if isinstance(value, bool):
-        yield q.FieldCondition(key=key, match=q.MatchValue(value=engine.truth(value)))
-    elif isinstance(value, str):
-        if texts:
-            yield q.FieldCondition(key=key, match=q.MatchValue(value=value))
-        if moment(value) is not None:
-            yield _range(key, kind, engine, gte=value, lte=value)
-    elif abs(value) >= _PRECISE:
-        yield q.FieldCondition(key=key, match=q.MatchValue(value=value))
-    else:
-        yield _range(key, kind, engine, gte=value, lte=value)
-
-
-def _range(key: str, kind: str, engine: Engine, **bounds: Value) -> Any:
-    """A range of dates or of numbers; on an index of integers with the integers inside as bounds."""
-    made: dict[str, Any] = {}
-    times = False
-    for side, value in bounds.items():
-        if isinstance(value, str):
-            made[side], times = _as_time(value), True
-        elif kind != "integer" or value == int(value):
-            made[side] = float(value)
-        else:
-            made["gte" if side[0] == "g" else "lte"] = float(math.ceil(value) if side[0] == "g" else math.floor(value))
-    return engine.classes.FieldCondition(key=key, range=(engine.times if times else engine.numbers)(**made))
-
-
-def _as_time(text: str) -> str:
-    """A date as both engines read it; before the year 1 and after 9999 the nearest that they do."""
-    found = moment(text) or 0
-    first, last = (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999))
-    micros = [(when - datetime(1970, 1, 1)) // timedelta(microseconds=1) for when in (first, last)]
-    when = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=min(max(found, micros[0]), micros[1]))
-    return when.isoformat()
-
-
-def _forms(path: tuple[str, ...]) -> Iterator[str]:
-    """The ways a path may be written: each key on the way may hold one thing or a list of them."""
-    inner = len(path) - 2
-    for marks in product(("", "[]"), repeat=max(0, inner)):
-        written = path[0]
-        for place, key in enumerate(path[1:]):
-            step = field_path(key, written) or ""
-            written = step + (marks[place] if place < inner else "")
-        yield written
-
-
-def _all(engine: Engine, conditions: list[Any]) -> Any:
-    """A condition itself is no filter, so even one is wrapped."""
-    one = len(conditions) == 1 and isinstance(conditions[0], engine.classes.Filter)
-    return conditions[0] if one else engine.classes.Filter(must=conditions)
-
-
-def _any(engine: Engine, conditions: list[Any]) -> Any:
-    return conditions[0] if len(conditions) == 1 else engine.classes.Filter(should=conditions)
+        return none_of(engine, [_translated(condition.condition, engine, kinds, read)])
+    test = _positive(condition)
+    if test is not condition:
+        return none_of(engine, [_translated(test, engine, kinds, read)])
+    found = read.get(_key(test))
+    if found is None:
+        return decided(test, engine, kinds)
+    if found.doubt is None:
+        return engine.ids(found.passing)
+    made = decided(test, engine, kinds)
+    if found.failing:
+        made = all_of(engine, [made, none_of(engine, [engine.ids(found.failing)])])
+    return any_of(engine, [made, engine.ids(found.passing)]) if found.passing else made
 
 
 def _read_for(tests: list[Test]) -> list[str]:
     """The top of each field in the payload, so that lists on the way come whole."""
-    tops = (payload_path(test.path)[:2] for test in tests)
+    tops = (named[:2] for test in tests for named in same_paths(payload_path(test.path)))
     return sorted({engine_path(top) or "metadata" for top in tops})
 
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
+from hybrid_search.arguments import shown
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, own_metadata
+from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, is_empty, own_metadata
+from hybrid_search.where.spelling import moment
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
 
@@ -30,7 +32,6 @@ MAX_INDEXED_FIELDS = 64
 MAX_KEYWORD_LENGTH = 256
 FIXED_FIELDS: dict[str, FieldType] = {"number": "integer", "doc_id": "keyword"}
 
-_DATETIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
 _PLAIN_KEY = re.compile(r"[\w-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
@@ -41,10 +42,10 @@ def check_name(name: str) -> str:
     Raises:
         InvalidArgument: empty, over 120 characters, or anything but letters, digits, `.`, `_` and `-`.
     """
-    if not _NAME.fullmatch(name) or "__v" in name:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or "__v" in name:
         raise InvalidArgument(
-            f"Collection name {name!r} cannot be used: take letters, digits, '.', '_' and '-', start with a letter or "
-            "digit, at most 120 characters, without '__v' (reserved for versions)."
+            f"Collection name {shown(name)} cannot be used: take letters, digits, '.', '_' and '-', start with a "
+            "letter or digit, at most 120 characters, without '__v' (reserved for versions)."
         )
     return name
 
@@ -102,18 +103,8 @@ def field_types(metadata: Mapping[str, Any], prefix: str = "metadata") -> dict[s
     >>> field_types({"year": 1984, "genres": ["comedy"], "seen": True, "added": "2026-11-21"})
     {'metadata.year': 'integer', 'metadata.genres': 'keyword', 'metadata.seen': 'bool', 'metadata.added': 'datetime'}
     """
-    found: dict[str, FieldType] = {}
-    for key, value in metadata.items():
-        path = field_path(key, prefix)
-        if path is None:
-            continue
-        if isinstance(value, dict):
-            found.update(field_types(value, path))
-            continue
-        kind = _field_type(_widest(value) if isinstance(value, list) and value else value)
-        if kind is not None:
-            found[path] = kind
-    return found
+    chosen = ((path, _chosen(kinds)) for path, kinds in _kinds(metadata, prefix))
+    return {path: kind for path, kind in chosen if kind is not None}
 
 
 def field_path(key: str, prefix: str = "metadata") -> str | None:
@@ -129,13 +120,20 @@ def field_path(key: str, prefix: str = "metadata") -> str | None:
 
 
 def new_fields(points: Iterable[Point], known: Mapping[str, FieldType]) -> dict[str, FieldType]:
-    """The indexes that these points want and `known` lacks; an integer field that turns out float is wanted again."""
+    """The indexes that these points want and `known` lacks.
+
+    Of a field that is text here and a number there the first index stays: whatever it lacks, the engine finds by
+    looking into the payloads. Only an index of integers takes floats for what it has and then misses them, so such a
+    field is wanted again.
+    """
     wanted: dict[str, FieldType] = {}
     for point in points:
-        for path, kind in field_types(point.payload["metadata"]).items():
-            have = wanted.get(path, known.get(path))
+        for path, kinds in _kinds(point.payload["metadata"]):
+            have, kind = wanted.get(path, known.get(path)), _chosen(kinds)
             room = len(known) + len(wanted) < MAX_INDEXED_FIELDS + len(FIXED_FIELDS)
-            if (have is None and room) or (have, kind) == ("integer", "float"):
+            if have == "integer" and "float" in kinds:
+                wanted[path] = "float"
+            elif have is None and kind is not None and room:
                 wanted[path] = kind
     return wanted
 
@@ -231,7 +229,7 @@ def vector_of(raw: Any) -> Vector:
 
 
 def is_present(vector: Vector) -> bool:
-    return not (isinstance(vector, SparseVector) and len(vector) == 0)
+    return not is_empty(vector)
 
 
 def vector_problem(vector: Vector, dim: int) -> str | None:
@@ -251,10 +249,22 @@ def vector_problem(vector: Vector, dim: int) -> str | None:
     return None
 
 
-def _widest(values: list[Any]) -> Any:
-    # An index of integers would leave the floats of a list out.
-    floats = (value for value in values if _field_type(value) == "float")
-    return next(floats, values[0]) if _field_type(values[0]) == "integer" else values[0]
+def _kinds(metadata: Mapping[str, Any], prefix: str = "metadata") -> Iterator[tuple[str, list[FieldType | None]]]:
+    """The kinds of each field's values, by its path in the payload."""
+    for key, value in metadata.items():
+        path = field_path(key, prefix)
+        if path is None:
+            continue
+        if isinstance(value, dict):
+            yield from _kinds(value, path)
+        else:
+            yield path, [_field_type(each) for each in (value if isinstance(value, list) else [value])]
+
+
+def _chosen(kinds: Sequence[FieldType | None]) -> FieldType | None:
+    """The index for values of these kinds: of integers and floats one of floats, else that of the first value."""
+    first = kinds[0] if kinds else None
+    return "float" if first == "integer" and "float" in kinds else first
 
 
 def _field_type(value: Any) -> FieldType | None:
@@ -265,7 +275,7 @@ def _field_type(value: Any) -> FieldType | None:
     if isinstance(value, float):
         return "float"
     if isinstance(value, str) and 0 < len(value) <= MAX_KEYWORD_LENGTH:
-        return "datetime" if _DATETIME.fullmatch(value) else "keyword"
+        return "keyword" if moment(value) is None else "datetime"
     return None
 
 

@@ -12,6 +12,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filters
 from hybrid_search.store.schema import FieldType, check_requests, vector_name, vector_of
+from hybrid_search.store.translation import Engine
 from hybrid_search.store.transport import Gone, Line
 from hybrid_search.types import LegName, SparseVector, Vector, point_id_of
 from hybrid_search.where import Condition, Test
@@ -72,9 +73,11 @@ class ServerReader:
     ) -> list[list[tuple[str, float]]]:
         check_requests(requests, limit, self.manifest)
         if where is None:
-            return self._query(requests, limit, None)
+            return self._query(requests, limit, None) if requests else []
         kinds = self._kinds()
         filters.require_fields(where, kinds, self._exists(kinds), self.fields)
+        if not requests:
+            return []
         engine = self._conditions()
         try:
             return self._query(requests, limit, filters.engine_filter(where, engine, kinds, self._scan))
@@ -138,7 +141,7 @@ class ServerReader:
         """The chunk id of a point, of whose payload there is what `_naming` says."""
         return str((point.payload or {})["chunk_id"])
 
-    def _conditions(self) -> filters.Engine:
+    def _conditions(self) -> Engine:
         return client_conditions()
 
     def _ask(self, call: Callable[[QdrantClient], T]) -> T:
@@ -278,14 +281,14 @@ def by_name(vectors: Any) -> dict[str, Any]:
     return vectors if isinstance(vectors, dict) else {} if vectors is None else {"": vectors}
 
 
-def client_conditions() -> filters.Engine:
+def client_conditions() -> Engine:
     """What the client calls the conditions of a filter."""
     from qdrant_client import models
 
     def ids(points: set[Any]) -> models.HasIdCondition:
         return models.HasIdCondition(has_id=sorted(map(str, points)))
 
-    return filters.Engine(models, models.Range, models.DatetimeRange, bool, ids)
+    return Engine(models, models.Range, models.DatetimeRange, bool, ids)
 
 
 def heads_only() -> models.Filter:

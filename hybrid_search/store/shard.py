@@ -18,8 +18,8 @@ from uuid import UUID
 
 from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError, StoreFull
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.store.filters import Engine
 from hybrid_search.store.schema import FIXED_FIELDS, present_vectors, vector_of
+from hybrid_search.store.translation import Engine
 from hybrid_search.types import Point, SparseVector, Vector
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from hybrid_search.results import DocumentHit, Results
 from hybrid_search.searcher import Searcher
 from hybrid_search.training.examples import Example, draw, normalised
 from hybrid_search.types import Chunk, LegName
+from hybrid_search.unicode_text import nfc
 
 MARGIN = 0.05
 NEGATIVES = 4
@@ -125,7 +126,7 @@ def mine(
     for place, example in enumerate(examples):
         by_query.setdefault(normalised(example.query), []).append(place)
     wanted = {query: places for query, places in by_query.items() if any(not examples[at].scores for at in places)}
-    job = _Job(first, negatives, margin, pick, reference, frozenset(exclude), seed)
+    job = _Job(first, negatives, margin, pick, reference, frozenset(map(nfc, exclude)), seed)
     made: dict[int, tuple[Example, Evidence]] = {}
     done = 0
     for some in batched(wanted.items(), QUERY_BATCH):
@@ -184,7 +185,7 @@ class _Job:
         found = [self._candidate(hit) for hit in results]
         answers = {at: _saying(found, example) for at, example in examples.items()}
         known = {one.place.doc_id for ones in answers.values() for one in ones}
-        others = [one for one in found if one.place.doc_id not in known and one.place.doc_id not in self._exclude]
+        others = [one for one in found if one.place.doc_id not in known and nfc(one.place.doc_id) not in self._exclude]
         made = {}
         for at, example in examples.items():
             if not example.scores:
@@ -237,7 +238,7 @@ def _saying(found: Sequence[_Candidate], example: Example) -> list[_Candidate]:
     return [
         one
         for one in found
-        if (example.positive_id and one.place.doc_id == example.positive_id)
+        if (example.positive_id and nfc(one.place.doc_id) == nfc(example.positive_id))
         or _contains(positive, one.passage)
         or _contains(one.whole, positive)
     ]

@@ -1,9 +1,9 @@
 """What a filter means: whether it holds for a payload. Every store gives the same answers, and tests hold them to it.
 
 Values. A condition on a field holds if any of the field's values satisfies it; a list has many. Strings are equal
-letter by letter, or where both are dates, as moments; numbers as numbers, 1 like 1.0; true is no 1. A date is compared
-with dates only, a number with numbers only. A field that is missing, null or an empty list has no value, so nothing but
-`!=` and `not` holds.
+letter by letter, however a letter is composed (`unicode_text.spellings`), or where both are dates, as moments; numbers
+as numbers, 1 like 1.0; true is no 1. A date is compared with dates only, a number with numbers only. A field that is
+missing, null or an empty list has no value, so nothing but `!=` and `not` holds.
 
 Nesting. `author.name` finds the name of an author, and of each author where there is a list of them.
 """
@@ -13,8 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
+from unicodedata import normalize
 
-from hybrid_search.where.spelling import Value, moment, ordered_as, words
+from hybrid_search.unicode_text import begins, has_words, spellings, words_of
+from hybrid_search.where.spelling import Value, moment, ordered_as
 from hybrid_search.where.tree import (
     OWN_FIELDS,
     And,
@@ -42,7 +44,7 @@ def holds(condition: Condition, payload: Mapping[str, Any]) -> bool:
         return any(holds(inner, payload) for inner in condition.conditions)
     if isinstance(condition, Not):
         return not holds(condition.condition, payload)
-    found = found_at(payload, payload_path(condition.path))
+    found = [value for path in same_paths(payload_path(condition.path)) for value in found_at(payload, path)]
     if isinstance(condition, Exists):
         return any(value is not None and value != [] for value in found)
     if isinstance(condition, Compare) and condition.op == "!=":
@@ -65,6 +67,14 @@ def payload_path(path: tuple[str, ...]) -> tuple[str, ...]:
     if (len(path) == 1 and path[0] in OWN_FIELDS) or (len(path) > 1 and path[0] == "metadata"):
         return path
     return ("metadata", *path)
+
+
+def same_paths(path: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """The paths whose keys are these: as they are written, all composed, and all decomposed."""
+    if all(key.isascii() for key in path):
+        return (path,)
+    forms = (tuple(normalize(form, key) for key in path) for form in ("NFC", "NFD"))
+    return tuple(dict.fromkeys((path, *forms)))
 
 
 def found_at(value: Any, path: tuple[str, ...]) -> list[Any]:
@@ -92,7 +102,7 @@ def _satisfies(value: Any, test: Test) -> bool:
     if isinstance(test, Match):
         if not isinstance(value, str):
             return False
-        return words(test.text) <= words(value) if test.op == "~" else value.startswith(test.text)
+        return has_words(value, words_of(test.text)) if test.op == "~" else begins(value, test.text)
     return isinstance(test, Geo) and _near(value, test)
 
 
@@ -101,7 +111,7 @@ def _equal(value: Any, wanted: Value) -> bool:
         return value is wanted
     if isinstance(value, str) and isinstance(wanted, str):
         when = moment(wanted)
-        return value == wanted or (when is not None and moment(value) == when)
+        return value in spellings(wanted) or (when is not None and moment(value) == when)
     return isinstance(value, (int, float)) and isinstance(wanted, (int, float)) and value == wanted
 
 

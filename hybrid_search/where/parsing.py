@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 MAX_LENGTH = 100_000
 """Characters of a filter's text. A tree may be as wide as you like."""
 
+_APART = " \t\n\r\v\f'\"()=<>!~^;"
+"""What neither a number nor a text without quotes may have inside."""
+
 _METRES = {"km": 1000.0, "m": 1.0, "mi": 1609.344}
 
 _GRAMMAR = r"""
@@ -75,14 +78,14 @@ OF.3: /of(?![\w-])/i
 TRUE.3: /true(?![\w-])/i
 FALSE.3: /false(?![\w-])/i
 UNIT.3: /(km|mi|m)(?![\w-])/i
-NAME: /[^\W\d][\w-]*/
-NUMBER: /[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?(?=$|[^\w.]|(km|mi?)(?![\w-]))/i
+NAME: /[^\W\d\p{M}][\w\p{M}-]*/
+NUMBER: /[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?(?=$|[^\w.]|(km|mi?)(?![\w-]))/i
 SINGLE: /'(?:[^'\\]|\\.|'')*'/s
 DOUBLE: /"(?:[^"\\]|\\.|"")*"/s
 OP: "!=" | "<=" | ">=" | "=" | "<" | ">"
 WORDS: "~"
 BEGINS: "^="
-%ignore /\s+/
+%ignore /[\s\x1c-\x1f]+/
 """
 
 _EXPECTED = {
@@ -138,7 +141,7 @@ def _parser() -> Lark:
     made = {name: staticmethod(function) for name, function in _NODES.items()}
     # Built while it parses, so that no depth of the text is a depth of Python's stack.
     transformer = type("Making", (Transformer,), made)()
-    return Lark(_GRAMMAR, parser="lalr", transformer=transformer, maybe_placeholders=False)
+    return Lark(_GRAMMAR, parser="lalr", transformer=transformer, maybe_placeholders=False, regex=True)
 
 
 class _Field(str):
@@ -180,6 +183,10 @@ def _value(found: Sequence[Token]) -> _Read:
 
 def _number(token: Token) -> int | float:
     digits = token.lstrip("+-")
+    if digits[:1] == "0" and digits[1:2].isdecimal():
+        raise FilterError(
+            f"{token} begins with 0, as no number does; write a text in quotes: '{token}'", column=_column(token)
+        )
     if not digits.isdecimal():
         return float(token)
     if len(digits) > 400:  # Python itself refuses to read very long ones
@@ -282,7 +289,32 @@ def _explained(error: Any, text: str) -> tuple[str, int]:
         return f"{found} is no value; a field without one is found by: not exists(FIELD)", at + 1
     if "SINGLE" in expected and found[0].isalpha():
         return f"{found} is no value; put texts in quotes: '{found}'", at + 1
+    loose = _loose(text, at, glued="SINGLE" not in expected)
+    if loose is not None:
+        return f"{loose[0]} is neither a number nor a text in quotes; write texts and dates as '{loose[0]}'", loose[
+            1
+        ] + 1
     return f"expected {_named(expected)}, found {found}", at + 1
+
+
+def _loose(text: str, at: int, *, glued: bool) -> tuple[str, int] | None:
+    """What stands unquoted around a place, as `2026-11-21` may, and where it begins; None where it is no such thing.
+
+    Args:
+        text: of the filter.
+        at: where it stops to make sense.
+        glued: only what goes on with signs that made sense before.
+    """
+    start = at
+    while start and text[start - 1] not in _APART:
+        start -= 1
+    end = at
+    while end < len(text) and text[end] not in _APART:
+        end += 1
+    found = text[start:end].rstrip(",.")[:30]
+    if (glued and start == at) or at - start >= len(found) or not any(sign.isalnum() for sign in found):
+        return None
+    return found, start
 
 
 def _named(expected: set[str]) -> str:

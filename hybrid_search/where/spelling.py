@@ -1,4 +1,4 @@
-"""How a filter's fields and values are written, and what its texts stand for: names, escapes, words, dates."""
+"""How a filter's fields and values are written, and what its texts stand for: names, escapes, dates."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import math
 import re
 from datetime import date
 
+import regex
+
 from hybrid_search.errors import FilterError
 
 Value = str | int | float | bool
 
-_PLAIN = re.compile(r"[^\W\d][\w-]*")
-_PART = re.compile(rf'\s*(?:({_PLAIN.pattern})|"((?:[^"\\]|\\.|"")*)")\s*(\.|$)', re.DOTALL)
+_PLAIN = regex.compile(r"[^\W\d\p{M}][\w\p{M}-]*")  # of another script too, whose letters have marks
+_PART = regex.compile(rf'\s*(?:({_PLAIN.pattern})|"((?:[^"\\]|\\.|"")*)")\s*(\.|$)', regex.DOTALL)
 _KEYWORDS = frozenset(["and", "or", "not", "in", "between", "exists", "within", "of", "true", "false"])
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 _ESCAPE = re.compile(r"""\\(?:u([0-9a-fA-F]{4})|(.))|''|\"\"""", re.DOTALL)
 _MOMENT = re.compile(
-    # As lenient as the engine is: with spaces before any number, and one digit where two are usual.
-    r"\s*([+-]\d{1,6}|\d{1,4})-\s*(\d{1,2})-\s*(\d{1,2})"
+    # As lenient as the engine is, with spaces before any number, and one digit where two are usual; but of a year there
+    # are four at least: 12-3-4 is the number of a part.
+    r"\s*([+-]\d{4,6}|\d{4})-\s*(\d{1,2})-\s*(\d{1,2})"
     r"(?:(?:T|t(?=\S+[Zz]|\S+[+-]\d)|)\s*(\d{1,2}):\s*(\d{1,2})"
     r"(?::\s*(\d{1,2})(?:\.(\d+))?(?:\s*([Zz]|UTC|[+−-]\d\d:?(?:\d\d)?))?)?)?",
     re.ASCII,
@@ -77,20 +80,11 @@ def unescaped(text: str) -> str:
     return _ESCAPE.sub(meant, text)
 
 
-def words(text: str) -> frozenset[str]:
-    """The words that `~` compares: runs of letters and digits, case folded; of Chinese and Japanese each character.
-
-    >>> sorted(words("The 39 Steps, in ENGLISH"))
-    ['39', 'english', 'in', 'steps', 'the']
-    """
-    return frozenset(re.findall(r"[぀-ヿ㐀-鿿]|[^\W぀-ヿ㐀-鿿]+", text.casefold()))
-
-
 def moment(text: str) -> int | None:
     """A date, or a date and time, as microseconds since 1970 in UTC; None for any other text.
 
     These are the forms that Qdrant takes: `2026-11-21`, `2026-11-21 10:00`, `2026-11-21T10:00:00.5+02:00`. Without a
-    time it is midnight, without a zone UTC.
+    time it is midnight, without a zone UTC. A year has four digits or more, so `12-3-4` is no date, unlike there.
     """
     found = _MOMENT.fullmatch(text)
     if found is None:

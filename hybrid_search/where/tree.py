@@ -22,7 +22,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from hybrid_search.errors import FilterError
-from hybrid_search.where.spelling import Value, check_value, field_name, moment, ordered_as, path_of, words, written
+from hybrid_search.unicode_text import words_of
+from hybrid_search.where.spelling import Value, check_value, field_name, moment, ordered_as, path_of, written
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -122,7 +123,10 @@ class Between(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class Match(Leaf):
-    """A text in the field has all words of yours (`~`, case ignored), or begins with yours (`^=`, letter by letter)."""
+    """A text in the field has all words of yours (`~`, case ignored), or begins with yours (`^=`, letter by letter).
+
+    Where a script has no blanks between words, as Chinese and Thai have none, a stretch of it is looked for as a part.
+    """
 
     op: Literal["~", "^="]
     text: str
@@ -135,7 +139,7 @@ class Match(Leaf):
         if not isinstance(self.text, str):
             raise FilterError(f"{self.op} takes a text, not {self.text!r}")
         check_value(self.text)
-        if not (words(self.text) if self.op == "~" else self.text):
+        if not (words_of(self.text) if self.op == "~" else self.text):
             raise FilterError(f"{written(self.text)} has no {'word' if self.op == '~' else 'letter'} to look for")
 
     def __str__(self) -> str:

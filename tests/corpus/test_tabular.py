@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import errno
+import io
 import sys
 from decimal import Decimal
 
 import pytest
 
+from hybrid_search.corpus.columns import column_readings, typed
 from hybrid_search.corpus.readers import FieldMap, count_documents, read
+from hybrid_search.corpus.tabular import read_csv
 from hybrid_search.errors import MissingExtra
 from hybrid_search.types import Document, Failure
 
@@ -25,34 +29,130 @@ def table(here, content, name="a.csv", **options):
 
 
 def test_csv_rows_become_documents(here):
-    content = 'id,title,text,year,price,code,note\n007,T,"a ""b"", c",1999,-1.50,0042,\n'
+    content = 'id,title,text,year,price,code,note\n007,T,"a ""b"", c",1999,-1.5,0042,\n'
     assert table(here, content) == [
         Document("007", 'a "b", c', "T", {"year": 1999, "price": -1.5, "code": "0042"}, "a.csv:2")
     ]
 
 
+def column(here, cells, name="a.csv"):
+    """What becomes of a column with these cells."""
+    rows = "".join(f't,"{cell}"\n' for cell in cells)
+    found = table(here, f"text,n\n{rows}", name)
+    return [document.metadata.get("n") for document in found]
+
+
 @pytest.mark.parametrize(
-    ("cell", "value"),
+    "cells",
     [
-        ("0", 0),
-        ("-3", -3),
-        ("1e-05", 1e-05),
-        ("00", "00"),
-        ("-07", "-07"),
-        ("+5", "+5"),
-        ("1.", "1."),
-        ("١", "١"),
-        ("nan", "nan"),
-        ("1e999", "1e999"),
-        ("123456789012345678", 123456789012345678),
-        ("1234567890123456789012", "1234567890123456789012"),
-        ("true", "true"),
+        "0 -3 7", "1.5 2 -0.25", "1e-05 1e+16", "9223372036854775807 -9223372036854775808", "2.0 0.1",
     ],
-)
-def test_cells_that_are_numbers(here, cell, value):
-    found = table(here, f"text,n\nt,{cell}\n")[0].metadata["n"]
-    assert found == value
-    assert type(found) is type(value)
+)  # fmt: skip
+def test_a_column_of_numbers_that_print_back_the_same_is_one_of_numbers(here, cells):
+    found = column(here, cells.split())
+    assert [str(value) for value in found] == cells.split()
+    assert {type(value) for value in found} <= {int, float}
+    assert column(here, ["", *cells.split(), ""]) == [None, *found, None]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "01234", "00", "-07", "+5", "1.", ".5", "1.10", "1e3", "1E5", "1e999", "1e400", "nan", "inf", "-inf",
+        "Infinity", "-0", "1_000", "0x10", "1,5", "1 000", "1\u2009000", "\u0661", "\uff11", "\u00b2", " 7", "7 ", " ",
+        "1.2.3", "12-3-4", "9223372036854775808", "1234567890123456789012", "0.1000000000000000055",
+        "978-3-16-148410-0", "2024-01-02", "none", "1" * 5000,
+    ],
+)  # fmt: skip
+def test_one_cell_that_is_no_number_makes_a_column_text(here, odd):
+    for cells in ([odd], ["7", odd], [odd, "7"], ["7", "8.5", odd, "9"]):
+        assert column(here, cells) == cells
+
+
+@pytest.mark.parametrize("cells", ["true false", "True False True", "TRUE FALSE", "false", "TRUE"])
+def test_a_column_of_truth_values(here, cells):
+    assert column(here, cells.split()) == [cell.lower() == "true" for cell in cells.split()]
+
+
+@pytest.mark.parametrize("cells", ["true False", "TRUE true", "true yes", "true 1", "0 false", "tRUE", "t f"])
+def test_truth_values_that_are_not_written_alike_stay_text(here, cells):
+    assert column(here, cells.split()) == cells.split()
+
+
+def test_postal_codes_keep_their_zeros(here):
+    content = "id,text,zip\n1,a,01234\n2,b,90210\n3,c,10115\n"
+    assert [document.metadata["zip"] for document in table(here, content)] == ["01234", "90210", "10115"]
+    assert [document.metadata["zip"] for document in table(here, content.replace(",", "\t"), "a.tsv")] == [
+        "01234",
+        "90210",
+        "10115",
+    ]
+
+
+def test_a_row_that_fails_decides_nothing(here):
+    found = table(here, 'text,n\na,1\nb,x,y\n"c"d,x\ne,2\n')
+    assert [item.metadata["n"] for item in found if isinstance(item, Document)] == [1, 2]
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_columns_are_typed_in_every_encoding(here, encoding):
+    (here / "a.csv").write_bytes("text,n,zip\ncaf\xe9 noir,1,01\ncaf\xe9 blanc,2,20\n".encode(encoding))
+    assert [(item.text, item.metadata) for item in read(["a.csv"])] == [
+        ("caf\xe9 noir", {"n": 1, "zip": "01"}),
+        ("caf\xe9 blanc", {"n": 2, "zip": "20"}),
+    ]
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that can be read once."""
+
+    def __init__(self, data):
+        self._data = io.BytesIO(data)
+
+    def readable(self):
+        return True
+
+    def readinto(self, target):
+        return self._data.readinto(target)
+
+
+def piped(data):
+    options = {"origin": "-", "name": "stdin", "fields": FieldMap()}
+    return list(read_csv(io.BufferedReader(Pipe(data)), "utf-8", **options))
+
+
+def test_a_table_that_comes_through_a_pipe_is_typed_too(monkeypatch):
+    data = b"text,n,zip\na,1,01\nb,2,20\n"
+    assert [item.metadata for item in piped(data)] == [{"n": 1, "zip": "01"}, {"n": 2, "zip": "20"}]
+    monkeypatch.setattr("hybrid_search.corpus.columns.MAX_PIPED", 10)
+    [failure] = piped(data)
+    assert isinstance(failure, Failure)
+    assert "came through a pipe; write it to a file" in failure.reason
+
+
+def test_a_pipe_for_which_there_is_no_room(monkeypatch):
+    def full(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Pipe, "readinto", full)
+    [failure] = piped(b"text\na\n")
+    assert failure == Failure("-", "the table cannot be copied from its pipe: No space left on device")
+
+
+def test_a_cell_that_changed_between_the_two_passes_stays_text():
+    assert typed({"n": "x", "m": "1"}, column_readings([{"n": "1", "m": "2"}])) == {"n": "x", "m": 1}
+
+
+def test_a_cell_of_another_kind_makes_truth_values_text(here):
+    assert column(here, ["true", "7"]) == ["true", "7"]
+
+
+def test_no_more_is_read_than_tells_the_types():
+    taken = []
+    rows = ({"a": str(taken.append(place) or "x"), "b": "y"} for place in range(1000))
+    assert column_readings(rows) == {}
+    assert len(taken) == 1
 
 
 def test_text_title_and_id_stay_text(here):

@@ -180,3 +180,20 @@ def test_cards_by_kind():
     assert cards() == CARDS
     assert {found.kind for found in cards("reranker")} == {"reranker"}
     assert cards("sparse")[0].name == PROFILES["splade"].sparse
+
+
+def test_every_card_names_its_languages():
+    for one in CARDS:
+        assert one.languages, one.name
+        assert all(code.islower() and len(code) in (2, 3) for code in one.languages), one.name
+        english = "English" in one.note and "Chinese" not in one.note
+        assert (one.languages == ("mul",)) == any(word in one.note for word in ("Multilingual", " languages.")), (
+            one.name
+        )
+        assert not english or "en" in one.languages, one.name
+    assert card("BAAI/bge-small-zh-v1.5", "dense").languages == ("zh",)
+    assert card("BAAI/bge-reranker-base", "reranker").languages == ("en", "zh")
+    assert card("jinaai/jina-embeddings-v2-base-de", "dense").languages == ("en", "de")
+    assert {card(name, kind).languages for kind in ("sparse", "dense") for name in (PROFILES["bundled"].sparse,)} == {
+        ("en",)
+    }

@@ -158,3 +158,12 @@ def test_families_that_need_the_idf_say_so(tmp_path):
     dump(folder / "hybrid_search.json", {"family": "bm42", "files": ["model.onnx", "stopwords.txt"]})
     found = local_card(folder, "sparse")
     assert (found.family, found.needs_idf, found.files) == ("bm42", True, ("model.onnx", "stopwords.txt"))
+
+
+@pytest.mark.parametrize(("told", "languages"), [(["de", "en"], ("de", "en")), ("fr", ("fr",)), (None, ())])
+def test_a_folder_may_say_its_languages_and_without_a_word_they_are_unknown(tmp_path, told, languages):
+    folder = hub_models.dense_folder(tmp_path, onnx="onnx/model.onnx")
+    dump(folder / "sentence_bert_config.json", {"max_seq_length": 256})
+    if told is not None:
+        dump(folder / "hybrid_search.json", {"languages": told})
+    assert local_card(folder, "dense").languages == languages

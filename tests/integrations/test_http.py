@@ -132,6 +132,15 @@ SEARCH = {"query": "music", "collection": "films"}
         ("/search", {**SEARCH, "k": 21}, 422, "InvalidArgument", "less than or equal to 20"),
         ("/search", {**SEARCH, "depth": 201}, 422, "InvalidArgument", "less than or equal to 200"),
         ("/search", {**SEARCH, "k": 9, "depth": 3}, 422, "InvalidArgument", "depth is 3"),
+        ("/search", {**SEARCH, "k": True}, 422, "InvalidArgument", "k: input should be a valid integer"),
+        ("/search", {**SEARCH, "k": 2.0}, 422, "InvalidArgument", "k: input should be a valid integer"),
+        ("/search", {**SEARCH, "query": None}, 422, "InvalidArgument", "query: input should be a valid string"),
+        ("/search", {**SEARCH, "query": 3}, 422, "InvalidArgument", "query: input should be a valid string"),
+        ("/search", {**SEARCH, "where": 123}, 422, "InvalidArgument", "where: input should be a valid string"),
+        ("/search", {**SEARCH, "mode": []}, 422, "InvalidArgument", "mode: input should be a valid string"),
+        ("/search", {**SEARCH, "fold": "yes"}, 422, "InvalidArgument", "fold: input should be a valid boolean"),
+        ("/search", {**SEARCH, "weights": {}}, 422, "FusionError", "weights is {}"),
+        ("/search", {**SEARCH, "weights": {"sparse": True}}, 422, "InvalidArgument", "weights"),
         ("/search", {**SEARCH, "offset": 10**30}, 422, "InvalidArgument", "offset"),
         ("/search", {**SEARCH, "offset": 900}, 422, "PastTheEnd", "6 documents"),
         ("/search", {**SEARCH, "mode": "bm25"}, 422, "InvalidArgument", "no 'bm25' leg"),
@@ -389,3 +398,17 @@ def test_cranfield_over_http_is_cranfield_in_the_library(shared_collections, fil
         found = server.ask("/search/batch", [{"query": query, "collection": "cranfield"} for query in queries]).text
     answers = [json.loads(line) for line in found.splitlines()]
     assert [[(hit["doc_id"], hit["score"]) for hit in answer["hits"]] for answer in answers] == wanted
+
+
+def test_what_is_not_read_of_a_query_is_told(settings, bundled):
+    Indexer.open("read", settings=settings, profile="bundled").index([{"_id": "a", "text": "apples"}])
+    with serving(create_app(settings=settings)) as server:
+        for query, field, told in (
+            ("猫", "abstained", dict.fromkeys(("sparse", "dense"), "reads nothing of the query")),
+            ("apples 猫", "unread", {"sparse": ["猫"], "dense": ["猫"]}),
+        ):
+            answer = server.ask("/search", {"query": query, "collection": "read"}).json
+            assert answer[field] == told
+            assert Answer.model_validate(answer).model_dump()[field] == told
+        filtered = server.ask("/search", {"query": "apples", "collection": "read", "where": "title = 3"}).json
+        assert filtered["notes"] == ["title holds texts, which 3 never equals: write texts and dates in quotes."]

@@ -19,7 +19,7 @@ from langchain_core.load import dumps, loads
 
 from hybrid_search import Indexer, Searcher, reranking
 from hybrid_search.encoders import catalog
-from hybrid_search.errors import CollectionNotFound, CorpusError, FilterError, InvalidArgument, UnknownModel
+from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument, UnknownModel
 from hybrid_search.integrations import live as live_collections
 from hybrid_search.integrations.langchain import (
     CrossEncoderCompressor,
@@ -291,8 +291,14 @@ def test_collections_that_were_indexed_elsewhere_are_read(films, settings):
         assert passages == HybridSearchRetriever(searcher=films, k=3).invoke(query)
 
 
-def test_of_two_with_one_id_in_a_call_the_last_one_counts(notes):
-    assert notes.add_texts(["first", "other", "last"], ids=["1", "2", "1"]) == ["1", "2", "1"]
+def test_two_with_one_id_in_a_call_are_refused_and_in_two_calls_the_last_one_counts(notes):
+    with pytest.raises(InvalidArgument, match=r"ids\[2\] is '1', as ids\[0\] is"):
+        notes.add_texts(["first", "other", "last"], ids=["1", "2", "1"])
+    with pytest.raises(InvalidArgument, match=r"ids\[1\] is 'Zürich', as ids\[0\] is"):
+        notes.add_texts(["a", "b"], ids=["Zu\u0308rich", "Zürich"])
+    assert notes.get_by_ids(["1", "2"]) == []
+    assert notes.add_texts(["first", "other"], ids=["1", "2"]) == ["1", "2"]
+    assert notes.add_texts(["last"], ids=["1"]) == ["1"]
     assert [d.page_content for d in notes.get_by_ids(["1", "2"])] == ["last", "other"]
 
 
@@ -309,12 +315,47 @@ def test_texts_come_from_any_iterable_and_none_is_nothing(notes):
         notes.add_texts(["a"], refresh=True)
 
 
-def test_documents_that_cannot_be_indexed_are_an_error_and_the_others_are_written(notes):
+def test_documents_that_cannot_be_indexed_are_named_by_their_places_and_nothing_is_written(notes):
     documents = [Document(page_content=" ", id="blank"), Document(page_content="fine", id="fine")]
     documents.append(Document(page_content="set", metadata={"s": {1}}, id="set"))
-    with pytest.raises(CorpusError, match=r"2 of 3.*blank: no text.*set: metadata is not JSON"):
+    message = r"2 of 3.*nothing was written: documents\[0\], blank: no text; documents\[2\], set: metadata is not JSON"
+    with pytest.raises(InvalidArgument, match=message):
         notes.add_documents(documents)
-    assert ids(notes.get_by_ids(["blank", "fine", "set"])) == ["fine"]
+    assert notes.get_by_ids(["blank", "fine", "set"]) == []
+    for call, expected in (
+        (lambda: notes.add_texts(["", "x"]), r"1 of 2.*documents\[0\], .*: no text"),
+        (lambda: notes.add_texts(["x", " \n", "y", "\u3000"]), r"2 of 4.*documents\[1\].*documents\[3\]"),
+        (lambda: notes.add_texts(["x", None]), r"texts\[1\] is None; it must be a text"),
+        (lambda: notes.add_texts(["x", 3]), r"texts\[1\] is 3"),
+        (lambda: notes.add_texts(["x", b"y"]), r"texts\[1\] is b'y'"),
+        (lambda: notes.add_texts("hello"), r"texts is 'hello', one value.*write add_texts\(\['hello'\]\)"),
+        (lambda: notes.add_texts(b"hello"), "texts is b'hello', one value"),
+        (lambda: notes.add_texts(None), "texts is None; it must be a list"),
+        (lambda: notes.add_texts({"a": 1}), "texts is {'a': 1}; it must be a list"),
+        (lambda: notes.add_texts(["x"], {"a": 1}), "metadatas is {'a': 1}; it must be a list of dicts"),
+        (lambda: notes.add_texts(["x"], ["a"]), r"metadatas\[0\] is 'a'; it must be a dict"),
+        (lambda: notes.add_texts(["x"], [{"n": float("nan")}]), r"documents\[0\].*metadata is not JSON"),
+        (lambda: notes.add_texts(["x"], ids="a"), r"ids is 'a', one value"),
+        (lambda: notes.add_texts(["x"], ids=[3]), r"ids\[0\] is 3; it must be a text"),
+        (lambda: notes.add_texts(["x", "y"], ids=["a", "\ud800"]), r"documents\[1\].*half a character"),
+        (lambda: notes.add_documents(Document(page_content="x")), r"add_documents\(\[document\]\)"),
+        (lambda: notes.add_documents("hello"), r"documents is 'hello'.*add_texts\(\['hello'\]\)"),
+        (lambda: notes.add_documents(["hello"]), r"documents\[0\] is 'hello'; it must be a Document of LangChain"),
+        (lambda: notes.delete("abc"), r"delete\(\['abc'\]\)"),
+        (lambda: notes.get_by_ids("abc"), r"get_by_ids\(\['abc'\]\)"),
+        (lambda: notes.similarity_search("x", k="3"), "k is '3'"),
+        (lambda: notes.similarity_search("x", k=True), "k is True"),
+        (lambda: notes.similarity_search_with_score("x", k=2.0), "k is 2.0"),
+        (lambda: notes.max_marginal_relevance_search("x", fetch_k="9"), "fetch_k is '9'"),
+        (lambda: notes.embeddings.embed_documents("abc"), r"embed_documents\(\['abc'\]\), or embed_query\('abc'\)"),
+    ):
+        with pytest.raises(InvalidArgument, match=expected):
+            call()
+    assert notes.similarity_search("x") == []
+    notes.add_texts(["x"])
+    for query in (None, 3, b"x", ["x"]):
+        with pytest.raises(InvalidArgument, match=r"The query is .*; it must be a text"):
+            notes.similarity_search(query)
 
 
 def test_an_embedding_is_refused_wherever_it_is_passed(settings, fakes):
@@ -387,14 +428,42 @@ def test_relevance_lies_between_0_and_1_and_keeps_the_order(films, settings, opt
     scores = [score for _, score in found]
     assert scores == sorted(scores, reverse=True)
     assert 0 <= scores[-1] < scores[0] <= 1
-    if options != {"mode": "dense"}:
-        assert scores[0] == pytest.approx(1)
     threshold = {"score_threshold": scores[1], "k": 5}
     retriever = store.as_retriever(search_type="similarity_score_threshold", search_kwargs=threshold)
     assert ids(retriever.invoke("a film about music and a loud band")) == [d.id for d, s in found if s >= scores[1]]
     assert ids(asyncio.run(retriever.ainvoke("a film about music and a loud band"))) == ids(
         retriever.invoke("a film about music and a loud band")
     )
+
+
+TOWNS = {
+    "Lighthouse keeping in winter": "The keeper climbs the stairs every evening and trims the lamp before the storm.",
+    "How to bake rye bread": "Mix flour, water and salt, let the sour dough rise overnight, and bake it hot.",
+    "The life of honey bees": "A colony has one queen, some drones, and many thousand workers that gather nectar.",
+    "Repairing a bicycle chain": "Remove the broken link with a chain tool and join the ends with a quick link.",
+    "Tides of the North Sea": "Twice a day the water rises and falls, most of all when the moon is new or full.",
+    "Growing tomatoes indoors": "Give them light for twelve hours, water them sparingly, and tie them to a stick.",
+}
+NONSENSE = ["xqzv blorf", "kjhgf", "mnbvc poiuy trewq", "zzzz", "frobnicate the quux", "123456 98765"]
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "dense"}, {"fusion": "dbsf"}, {"weights": {"sparse": 0.0}}], ids=str)
+def test_nonsense_has_next_to_no_relevance_and_a_title_much(settings, bundled, options):
+    store = HybridSearchVectorStore("towns", settings=settings, profile="bundled", **options)
+    store.add_texts(list(TOWNS.values()), [{"title": title} for title in TOWNS], ids=list(TOWNS))
+    for title in TOWNS:
+        (best, first), (_, second), *_ = store.similarity_search_with_relevance_scores(title, k=3)
+        assert best.id == title
+        assert 0.35 < first <= 1
+        assert second < first / 2
+    for query in NONSENSE:
+        scores = [score for _, score in store.similarity_search_with_relevance_scores(query, k=3)]
+        assert all(0 <= score < 0.12 for score in scores), (query, scores)
+    assert store.similarity_search_with_relevance_scores("猫", k=3) == []
+    near_zero = store.as_retriever(
+        search_type="similarity_score_threshold", search_kwargs={"score_threshold": 0.2, "k": 3}
+    )
+    assert near_zero.invoke("How to bake rye bread")[0].id == "How to bake rye bread"
 
 
 def test_an_empty_store_finds_nothing_and_still_refuses_what_cannot_be_meant(notes):
@@ -604,3 +673,20 @@ def test_cranfield_gives_exactly_what_the_search_gives(settings, bundled, shared
         assert told(retriever.invoke(query)) == expected(results)
         scored = [(d.id, score) for d, score in store.similarity_search_with_score(query, k=10)]
         assert scored == [(hit.doc_id, hit.score) for hit in results]
+
+
+def test_keys_with_dots_are_nested_keys_or_keys_as_they_are(notes):
+    nested, flat = {"author": {"name": "Ada"}, "n": 1}, {"author.name": "Ada", "n": 2}
+    notes.add_texts(["a river", "a stone", "a tree"], [nested, flat, {"n": 3}], ids=["nested", "flat", "none"])
+    for given, wanted in (
+        ({"author.name": "Ada"}, {"nested", "flat"}),
+        ({"author.name": {"$in": ["Ada", "Bob"]}}, {"nested", "flat"}),
+        ({"author": {"name": "Ada"}}, {"nested", "flat"}),
+        ({"author.name": {"$ne": "Ada"}}, {"none"}),
+        ({"author.name": {"$exists": True}}, {"nested", "flat"}),
+        ({"author.name": None}, {"none"}),
+        ({"$and": [{"author.name": "Ada"}, {"n": {"$gt": 1}}]}, {"flat"}),
+    ):
+        assert set(ids(notes.similarity_search("a", k=4, filter=given))) == wanted, given
+    with pytest.raises(FilterError, match="no document has a field"):
+        notes.similarity_search("a", filter={"author.nome": "Ada"})

@@ -358,6 +358,16 @@ def test_a_document_too_long_for_a_resource_is_read_in_parts(fruit, monkeypatch)
         ("search", {"query": "x", "k": 101}, "less than or equal to 100"),
         ("search", {"query": "x" * 10_001}, "at most 10000 characters"),
         ("search", {}, "Field required"),
+        ("search", {"query": "x", "k": "3"}, "valid integer"),
+        ("search", {"query": "x", "k": True}, "valid integer"),
+        ("search", {"query": "x", "k": 2.5}, "valid integer"),
+        ("search", {"query": "x", "offset": "1"}, "valid integer"),
+        ("search", {"query": "x", "rerank": "yes"}, "valid boolean"),
+        ("search", {"query": None}, "valid string"),
+        ("search", {"query": 3}, "valid string"),
+        ("search", {"query": ["x"]}, "valid string"),
+        ("search", {"query": "x", "where": 123}, "valid string"),
+        ("search", {"query": "x", "mode": []}, "valid string"),
         ("explain", {"query": "x", "leg": "dense"}, "dense"),
         ("explain", {"query": "x", "leg": "nowhere"}, "nowhere"),
     ],
@@ -375,6 +385,15 @@ def test_a_missing_collection_names_its_neighbours(ask, fruit):
     assert "Did you mean 'fruit'?" in refused(unknown)
     assert "one of: fruit, other" in refused(left_out)
     assert "Take one of: fruit, other" in refused(not_served)
+
+
+def test_what_is_not_read_of_a_query_is_told(ask, fruit, bundled):
+    Indexer.open("read", settings=fruit, profile="bundled").index(FRUIT)
+    nothing, partly = ask(("search", {"query": "猫"}), ("search", {"query": "apples 猫"}), names=("read",))
+    assert nothing.structured_content["abstained"] == dict.fromkeys(("sparse", "dense"), "reads nothing of the query")
+    assert "The legs sparse and dense abstain" in text_of(nothing)
+    assert partly.structured_content["unread"] == {"sparse": ["猫"], "dense": ["猫"]}
+    assert "Not known to sparse and dense: 猫." in text_of(partly)
 
 
 def test_a_crash_is_an_answer_without_its_inside(ask, monkeypatch):

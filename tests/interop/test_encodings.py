@@ -23,6 +23,7 @@ from hybrid_search.errors import (
 )
 from hybrid_search.indexer import Indexer
 from hybrid_search.interop import encodings, reader, writer
+from hybrid_search.interop.reader import EncodedFile
 from hybrid_search.searcher import Searcher
 from hybrid_search.stages import BEGUN
 from hybrid_search.store.edge import EdgeStore
@@ -34,6 +35,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 WORDS = ["river", "stone", "apple", "cloud", "winter", "garden", "copper", "window", "letter", "ocean"]
 MODELS = {"sparse": "fake/both", "dense": "fake/both", "legs": ("sparse", "dense", "bm25")}
+SAVED: list[bytes] = []
 SMALL = {"sparse": "fake/sparse", "dense": "fake/dense"}
 
 
@@ -392,6 +394,8 @@ def with_value(name, value, place):
         ("metadata", "{", "expected a JSON object"),
         ("metadata", "[" * 100_000, "expected a JSON object"),
         ("metadata", '{"a": NaN}', "not JSON"),
+        ("start", -5, "start of chunk 0 is -5, expected at least 0"),
+        ("values_sparse", [-1.0], "sparse vector of chunk 0"),
     ],
 )
 def test_a_document_that_cannot_be_stored_is_listed_and_the_others_go_in(saved, settings, fakes, name, value, reason):
@@ -421,6 +425,109 @@ def test_a_long_document_with_a_bad_row_far_in_leaves_nothing(saved, settings, m
     with_value("text", None, place + 2)(saved)
     assert counts(load(settings, saved)) == (29, 0, 0, 1)
     assert {payload["doc_id"] for payload in content(settings).values()} == {d.doc_id for d in documents()} - {doc_id}
+
+
+@pytest.fixture
+def copied(request, file):
+    """A copy of one file of 30 documents, which is made once."""
+    if not SAVED:
+        SAVED.append(request.getfixturevalue("saved").read_bytes())
+    file.write_bytes(SAVED[0])
+    return file
+
+
+def refusals(file):
+    """Why rows cannot be stored, by the id of their chunk."""
+    encoded, found = EncodedFile(file), {}
+    for row in (row for rows in encoded.rows() for row in rows):
+        try:
+            row.point()
+        except ValueError as error:
+            found[f"{row.doc_id}#{row.number}"] = str(error)
+    encoded.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("metadata", "3", "metadata of chunk 0 is '3', expected a JSON object"),
+        ("metadata", '"x"', "expected a JSON object"),
+        ("metadata", "null", "expected a JSON object"),
+        ("metadata", None, "metadata of chunk 0 is null"),
+        ("text", " \n", "text of chunk 0 is ' .n', expected a text"),
+        ("start", -(2**63), "start of chunk 0 is -9"),
+        ("start", 1, r"end of chunk 0 is \d+, expected \d+: it starts at 1"),
+        ("end", -1, r"end of chunk 0 is -1, expected \d+: it starts at 0, its text has \d+ characters"),
+        ("end", 2**62, "end of chunk 0 is 4611686018427387904"),
+        ("end", 0, "end of chunk 0 is 0"),
+        ("vector_dense", [2.0] + [0.0] * 15, "the dense vector of chunk 0: it has length 2, expected 1"),
+        ("vector_dense", [0.9] + [0.0] * 15, "has length 0.9, expected 1"),
+        ("vector_dense", [3e38] * 16, "the dense vector of chunk 0: it has length"),
+        ("vector_dense", [float("inf")] + [0.0] * 15, "not finite"),
+        ("vector_dense", [None] + [1.0] * 15, "not finite"),
+        ("indices_sparse", [7, 7], "the sparse vector of chunk 0: indices must be >= 0 and strictly increasing"),
+        ("values_sparse", [1.0, -1.0], "the sparse vector of chunk 0: values must be finite and > 0"),
+        ("values_sparse", [0.0, 1.0], "finite and > 0"),
+        ("values_sparse", [float("nan"), 1.0], "finite and > 0"),
+        ("values_sparse", [1.0, float("inf")], "finite and > 0"),
+        ("values_sparse", [None, 1.0], "finite and > 0"),
+    ],
+)
+def test_a_row_that_is_not_what_the_layout_says_is_refused_by_name(copied, name, value, reason):
+    table = pq.read_table(copied)
+    place = next(n for n, indices in enumerate(table["indices_sparse"].to_pylist()) if len(indices) > 2)
+    if name in ("indices_sparse", "values_sparse"):
+        with_value("indices_sparse", [3, 9], place)(copied)
+        with_value("values_sparse", [1.0, 1.0], place)(copied)
+    assert refusals(copied) == {}
+    with_value(name, value, place)(copied)
+    [(chunk_id, told)] = refusals(copied).items()
+    assert chunk_id == f"{table['doc_id'][place]}#0"
+    assert re.search(reason, told)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 256])
+def test_chunks_that_go_backwards_in_their_document_are_refused(copied, monkeypatch, rows):
+    """Wherever the batches that are read end."""
+    monkeypatch.setattr(reader, "READ_ROWS", rows)
+    table = pq.read_table(copied)
+    place = long_document(table) + 2
+    size, before = len(table["text"][place].as_py()), table["start"][place - 1].as_py()
+    with_value("start", before - 1, place)(copied)
+    with_value("end", before - 1 + size, place)(copied)
+    told = f"start of chunk 2 is {before - 1}, expected at least {before}, the start of the chunk before it"
+    assert refusals(copied) == {f"{table['doc_id'][place]}#2": told}
+
+
+def test_ids_that_differ_only_in_how_a_letter_is_composed_are_one(copied, settings):
+    forms = {"d3": "caf\u00e9", "d5": "cafe\u0301"}
+    rewritten(
+        lambda t: t.set_column(0, "doc_id", pa.array([forms.get(each, each) for each in t["doc_id"].to_pylist()]))
+    )(copied)
+    with pytest.raises(CorpusError, match=r"caf.* stands in two places"):
+        load(settings, copied)
+
+
+@pytest.mark.parametrize(
+    ("facts", "taken"),
+    [
+        ({"model": "Qdrant/minicoil-v1"}, True),
+        ({"model": "/no/such/folder/of/minicoil", "needs_idf": True}, True),
+        ({"model": "/no/such/folder/of/splade"}, False),
+        ({"model": "Qdrant/bm25", "needs_idf": True}, False),
+    ],
+)
+def test_weights_below_0_are_those_of_minicoil(copied, facts, taken):
+    table = pq.read_table(copied)
+    manifest = json.loads(table.schema.metadata[b"hybrid_search.manifest"])
+    manifest["legs"]["sparse"] |= facts
+    told(manifest=json.dumps(manifest).encode())(copied)
+    for place, weights in enumerate(table["values_sparse"].to_pylist()[:5]):
+        with_value("values_sparse", [-weight for weight in weights], place)(copied)
+    spoilt = sum(bool(weights) for weights in table["values_sparse"].to_pylist()[:5])
+    assert spoilt > 1
+    assert len(refusals(copied)) == (0 if taken else spoilt)
 
 
 # ---------------------------------------------------------------- saving, cut short or refused

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.matching import WINDOW, highlight, sought
 from hybrid_search.results import Term
+from hybrid_search.unicode_text import extends, whole_character
 
 MUSIC = (Term("music", 2.0, True), Term("song", 1.5, False), Term("##ing", 1.0, False), Term("the", 0.9, False))
 
@@ -60,3 +62,68 @@ def test_marks_are_in_order_and_windows_fit(text, window):
     assert all(one.end <= two.start for one, two in zip(found.marks, found.marks[1:], strict=False))
     for mark in found.marks:
         assert text[mark.start : mark.end].isalnum()
+
+
+# ---------------------------------------------------------------- other scripts
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "marks"),
+    [
+        ("Le cafe\u0301 noir", "café", ["cafe\u0301"]),
+        ("Le café noir", "cafe\u0301", ["café"]),
+        ("Le cafe\u0301s noir", "cafe", ["cafe\u0301s"]),
+        ("हिन्दी भाषा", "हिन्दी", ["हिन्दी"]),
+        ("हिन्दी भाषा", "न", []),
+        ("猫坐在垫子上，猫", "猫", ["猫", "猫"]),
+        ("iPhone手机很好", "手机 iphone", ["iPhone", "手机"]),
+        ("ฉันอ่านหนังสือ", "หนังสือ", ["หนังสือ"]),
+        ("ฉันอ่านหนังสือ", "หน", []),
+        ("か\u3099っこう", "が", ["か\u3099"]),
+        ("がっこう", "か\u3099", ["が"]),
+        ("がっこう", "か", []),
+        ("Кошка сидит", "кошка", ["Кошка"]),
+        ("한국어 공부", "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165", ["한국어"]),
+        ("tiếng Việt", "tie\u0302\u0301ng", ["tiếng"]),
+        ("👩\u200d👩\u200d👧 family", "family", ["family"]),
+    ],
+)
+def test_words_of_any_script_are_marked_whole(text, query, marks):
+    assert [word for word, _ in shown(text, query)[1]] == marks
+
+
+def test_what_a_model_reads_of_a_script_without_blanks_is_the_query_s_own():
+    terms = expansion("子猫 music", ["子", "猫", "狗", "music"], [1.0, 2.0, 1.5, 1.0])
+    assert {term.term: term.in_query for term in terms} == {"猫": True, "狗": False, "子": True, "music": True}
+    assert shown("猫和狗", "子猫 music", terms)[1] == [("猫", "literal"), ("狗", "expansion")]
+    assert shown("子猫", "子猫 music", terms)[1] == [("子猫", "literal")]
+
+
+@pytest.mark.parametrize("filler", ["坐在垫子上", "e\u0301e\u0301x", "👩\u200d👩\u200d👧🇩🇪", "กำลังนั่ง", "가각"])
+def test_a_window_is_of_whole_characters(filler):
+    for before in range(7):
+        text = "x" * before + filler * 120 + "猫" + filler * 120
+        for window in (117, 198, 280):
+            found = highlight(text, sought("猫"), window)
+            assert found.start <= text.index("猫") < found.end
+            assert found.end - found.start <= window + 12
+            for place in (found.start, found.end):
+                assert whole_character(text, place) == place
+
+
+def test_a_match_at_the_end_of_a_text_without_blanks_is_shown():
+    text = "坐" * 1_000 + "猫"
+    window, marks = shown(text, "猫")
+    assert window.endswith("猫")
+    assert marks == [("猫", "literal")]
+    assert len(window) == WINDOW
+
+
+@given(st.text(alphabet="猫坐ก\u0e31 e\u0301か\u3099क\u094d\u200dष👩🇩🇪\nab", max_size=400))
+def test_marks_begin_and_end_with_characters(text):
+    found = highlight(text, sought("猫 eé が क् ab ก"), 50)
+    assert 0 <= found.start <= found.end <= len(text)
+    assert all(one.end <= two.start for one, two in zip(found.marks, found.marks[1:], strict=False))
+    for mark in found.marks:
+        assert not extends(text[mark.end : mark.end + 1])
+        assert mark.start == 0 or not extends(text[mark.start])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hybrid_search.legs import retrieve
 from hybrid_search.ranking.fusion import rank
 from hybrid_search.store import filters
 from hybrid_search.store.edge import EdgeStore
-from hybrid_search.where import And, Compare, Match
+from hybrid_search.where import And, Compare, Exists, Match, OneOf
 from hybrid_search.where.holding import holds
 from hybrid_search.where.parsing import parse
 from tests.random_filters import DATES, random_condition, random_metadata, random_test, seeded
@@ -120,6 +121,101 @@ def test_the_corners_of_the_engine(store, name, text, expected):
     }
     build(store, name, [point(doc_id, metadata=each) for doc_id, each in metadata.items()])
     assert passing(store.reader(name), parse(text)) == {f"{doc_id}#0" for doc_id in expected}
+
+
+# ---------------------------------------------------------------- kinds, dates and scripts
+
+KINDS = {
+    "whole": [1, 90210, -3, 2**60],
+    "broken": [1.5, 90210.0, 1e300, 2.0],
+    "text": ["drama", "90210", "01234", "1.5", "true", "x" * 300, ""],
+    "truth": [True, False],
+    "date": ["2024-01-02", "2024-01-02T00:00:00Z", "1999-12-31", "0999-01-01"],
+    "part": ["12-3-4", "2024-1-2", "2024-13-45", "1234-5678"],
+    "list": [["drama", 1.5], [None, 2.5], [True, 90210], ["2024-01-02", 5]],
+}
+KIND_TESTS = """
+x = 1; x = 90210; x = 1.5; x = 2.5; x = '90210'; x = '01234'; x = 'drama'; x = true; x = false; x != 1.5; x != 'drama'
+x in ('01234', 90210, 1.5, true); x between 1 and 3; x >= 2; x < 2; x = 1152921504606846976; x ^= '0'; x ~ 'drama'
+x = '12-3-4'; x = '0012-03-04'; x = '2024-01-02'; x < '2020-01-01'; x >= '0001-01-01'; x > '2000-01-01'; exists(x)
+x between '0001-01-01' and '0999-12-31'; x in ('12-3-4', '0999-01-01'); not x < '2020-01-01'; x != '2024-01-02'
+"""
+
+
+@pytest.mark.parametrize("first", ["whole", "text", "truth", "date"])
+def test_a_field_of_many_kinds_is_found_by_each(store, name, first):
+    """In two jobs, so that the index is of the first one's kind."""
+    kinds = [(first,), [kind for kind in KINDS if kind != first]]
+    batches = [
+        [point(f"{kind}{n}", metadata={"x": x}) for kind in some for n, x in enumerate(KINDS[kind])] for some in kinds
+    ]
+    for batch in batches:
+        build(store, name, batch)
+    reader = store.reader(name)
+    for text in KIND_TESTS.replace("\n", ";").split(";"):
+        if text.strip():
+            condition = parse(text.strip())
+            expected = {p.chunk_id for batch in batches for p in batch if holds(condition, p.payload)}
+            assert passing(reader, condition) == expected, text
+
+
+@pytest.mark.parametrize("known", ["integer", "float"])
+def test_a_broken_number_in_a_list_of_texts_is_not_lost_to_an_index_of_whole_ones(store, name, known):
+    build(store, name, [point("a", metadata={"x": 1 if known == "integer" else 1.25})])
+    build(store, name, [point("b", metadata={"x": ["a text", 1.5]}), point("c", metadata={"x": [None, 1.5]})])
+    assert passing(store.reader(name), parse("x = 1.5")) == {"b#0", "c#0"}
+    assert passing(store.reader(name), parse("x > 1.4 and x < 1.6")) == {"b#0", "c#0"}
+
+
+def test_many_part_numbers_are_read_once_and_no_more_than_those(tmp_path, monkeypatch):
+    store = EdgeStore(tmp_path)
+    dates = [point(f"d{n}", metadata={"day": f"2024-01-{n + 1:02}"}) for n in range(30)]
+    parts = [point(f"p{n}", metadata={"day": f"12-3-{n + 1}"}) for n in range(3)]
+    build(store, "c", [*dates, *parts])
+    reader, seen = store.reader("c"), []
+    monkeypatch.setattr(filters, "holds", lambda test, payload: seen.append(payload) or holds(test, payload))
+    assert len(passing(reader, parse("day < '2024-01-11'"))) == 10
+    assert len(seen) == 3
+    assert len(passing(reader, parse("day >= '2024-01-11'"))) == 20
+    assert len(seen) == 3
+
+
+SCRIPTS = {
+    "zurich": "Zürich Österreich",
+    "vietnam": "tiếng Việt",
+    "hindi": "हिन्दी भाषा",
+    "thai": "ฉันอ่านหนังสือ",
+    "chinese": "猫坐在垫子上",
+    "korean": "한국어 공부",
+    "japanese": "カメラが好き",
+    "greek": "ἄνθρωπος",
+}
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_texts_are_compared_however_they_are_composed(store, name, stored, asked):
+    texts = {doc_id: normalize(stored, text) for doc_id, text in SCRIPTS.items()}
+    batch = [point(doc_id, metadata={"x": text, "tags": [text, "tag"]}, text=text) for doc_id, text in texts.items()]
+    build(store, name, [*batch, point("none", metadata={"x": "Zurich tieng Viet", "größe": 1})])
+    reader = store.reader(name)
+    for doc_id, text in SCRIPTS.items():
+        whole, rest = normalize(asked, text), {f"{other}#0" for other in [*SCRIPTS, "none"] if other != doc_id}
+        part = normalize(asked, text[2:] if doc_id in ("thai", "chinese", "japanese") else text.split()[-1])
+        for condition in (
+            Compare("x", "=", whole),
+            OneOf("tags", ("nothing", whole)),
+            Match("x", "~", part),
+            Match("text", "~", whole),
+            Match("x", "^=", normalize(asked, text[:4])),
+            Match("tags", "^=", whole),
+        ):
+            assert passing(reader, condition) == {f"{doc_id}#0"}, str(condition)
+        assert passing(reader, Compare("x", "!=", whole)) == rest
+    for text in ("Zu", "Zurich", "O", "tie"):
+        assert passing(reader, Match("x", "^=", text)) <= {"none#0"}, text
+    assert passing(reader, Compare(normalize(asked, "größe"), "=", 1)) == {"none#0"}
+    assert passing(reader, Exists(normalize(asked, "größe"))) == {"none#0"}
 
 
 # ---------------------------------------------------------------- the right hits

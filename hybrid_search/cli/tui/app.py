@@ -236,7 +236,8 @@ class SearchApp(App[None]):
         self.status.tell(lines.outcome(results))
         if not len(results):
             narrow = f"\n\nThe filter may leave too little: {asked.where}" if asked.where.strip() else ""
-            self._blank(f"Nothing was found for “{asked.query.strip()}”.{narrow}")
+            why = "".join(f"\n\n{remark}" for remark in results.remarks())
+            self._blank(f"Nothing was found for “{asked.query.strip()}”.{why}{narrow}")
             return
         ids = [hit.doc_id for hit in results]
         at = ids.index(chosen) if chosen in ids else 0

@@ -190,7 +190,9 @@ def outcome(results: Results) -> Content:
     parts: list[Part] = [(hits, "bold") if len(results) else ("no hits", "bold $warning")]
     if results.reranked < results.rerank_depth:
         parts.append((f", {results.reranked} of {results.rerank_depth} re-ranked", "$warning"))
-    return Content.assemble(*parts, (f" · {results.timings_ms['total']:.0f} ms", MUTED))
+    parts.append((f" · {results.timings_ms['total']:.0f} ms", MUTED))
+    parts += [(f" · {one_line(remark)}", "$warning") for remark in results.remarks()]
+    return Content.assemble(*parts)
 
 
 def citation(hit: DocumentHit) -> str:

@@ -1,8 +1,9 @@
 """Haystack's filters as ours.
 
-`meta.year` is the metadata's field `year`, `meta.author.name` a nested one; `meta.title` and `title` are the document's
-title, `content` its text, `id` its id, `origin` where it was read. A name without `meta.` that is none of these is a
-field of the metadata. The meaning is that of `where/holding.py`: of a list one value is enough.
+`meta.year` is the metadata's field `year`, `meta.author.name` a nested one, or one key with a dot; `meta.title` and
+`title` are the document's title, `content` its text, `id` its id, `origin` where it was read. A name without `meta.`
+that is none of these is a field of the metadata. The meaning is that of `where/holding.py`: of a list one value is
+enough.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from haystack.errors import FilterError as HaystackFilterError
 
 from hybrid_search.errors import FilterError
+from hybrid_search.integrations.conditions import either_way
 from hybrid_search.where import And, Compare, Condition, Exists, Not, OneOf, Or
 from hybrid_search.where.spelling import field_name
 
@@ -30,7 +32,7 @@ def condition_of(filters: Mapping[str, Any] | None) -> Condition | None:
     if not filters:
         return None
     try:
-        return _condition(filters)
+        return either_way(_condition(filters))
     except FilterError as error:
         raise HaystackFilterError(str(error)) from error
 

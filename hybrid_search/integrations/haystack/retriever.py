@@ -13,6 +13,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 from haystack.errors import FilterError as HaystackFilterError
 
+from hybrid_search.arguments import whole
 from hybrid_search.asking import HYBRID, Request
 from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument
 from hybrid_search.integrations.common import found_one
@@ -71,7 +72,7 @@ class HybridSearchRetriever:
             raise InvalidArgument("store and settings go with a collection's name; a searcher or a store has its own.")
         if "k" in options:
             raise InvalidArgument("k is called top_k here.")
-        asked: Options = {**options, "k": top_k}
+        asked: Options = {**options, "k": whole("top_k", top_k, 1)}
         Request(**asked)
         condition_of(filters)
         self.collection = collection
@@ -160,9 +161,7 @@ class HybridSearchRetriever:
 
     def _asked(self, filters: dict[str, Any] | None, top_k: int | None) -> Options | None:
         """The options of one search; None where no document is wanted."""
-        k = self.top_k if top_k is None else top_k
-        if k < 0:
-            raise InvalidArgument(f"top_k is {k}; it must be 0 or more.")
+        k = whole("top_k", self.top_k if top_k is None else top_k, 0)
         condition = condition_of(apply_filter_policy(self.filter_policy, self.filters, filters))
         options: Options = {**self._options, "k": k, "where": both(self._options.get("where"), condition)}
         if options.get("depth") is not None:

@@ -13,12 +13,14 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from hybrid_search import types
+from hybrid_search.arguments import listed, placed, shown
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.haystack.filters import condition_of
 from hybrid_search.integrations.kept import Kept, document_of, given_metadata, kept_documents
 from hybrid_search.integrations.live import live, plain_place, settings_of
 from hybrid_search.protocols import Store
 from hybrid_search.settings import Settings
+from hybrid_search.unicode_text import nfc
 
 T = TypeVar("T")
 
@@ -95,20 +97,25 @@ class HybridSearchDocumentStore:
             ValueError: something else than documents, one without text, or with meta that is not JSON.
             DuplicateDocumentError: with `FAIL`, an id that is there already.
         """
-        if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
-            raise InvalidArgument("write_documents takes a list of haystack Documents.")
-        given = {document.id: document for document in documents}
+        if isinstance(documents, Document):
+            raise InvalidArgument("documents is one document; give a list: write_documents([document]).")
+        documents = listed("documents", documents, "documents", "write_documents([Document(content={})])")
+        for place, document in enumerate(documents):
+            if not isinstance(document, Document):
+                raise InvalidArgument(f"documents[{place}] is {shown(document)}; it must be a Document of Haystack.")
+        given = {nfc(document.id): place for place, document in enumerate(documents)}
         there = set() if policy == DuplicatePolicy.OVERWRITE else self._there(given)
         if policy in (DuplicatePolicy.FAIL, DuplicatePolicy.NONE):
-            twice = {document.id for document in documents if given[document.id] is not document}
+            twice = {document.id for place, document in enumerate(documents) if given[nfc(document.id)] != place}
             if there or twice:
                 raise DuplicateDocumentError(
                     f"These ids are there already, and nothing was written: {sorted(there | twice)[:5]}. "
                     "Take DuplicatePolicy.OVERWRITE or SKIP."
                 )
         if policy == DuplicatePolicy.SKIP:
-            given = {document.id: document for document in reversed(documents) if document.id not in there}
-        self._write([_ours(document) for document in given.values()])
+            places = reversed(range(len(documents)))
+            given = {doc_id: place for place in places if (doc_id := nfc(documents[place].id)) not in there}
+        self._write([_ours(documents[place], place) for place in sorted(given.values())])
         return len(documents) if policy == DuplicatePolicy.OVERWRITE else len(given)
 
     def delete_documents(self, document_ids: list[str]) -> None:
@@ -247,9 +254,11 @@ class HybridSearchDocumentStore:
             return work(())
 
     def _there(self, doc_ids: Iterable[str]) -> set[str]:
-        """Those of the ids that it has."""
+        """Those of the ids that it has, in normal form C."""
         try:
-            return self.collection.ask(lambda _, opened: {kept.id for kept in kept_documents(opened.reader, doc_ids)})
+            return self.collection.ask(
+                lambda _, opened: {nfc(kept.id) for kept in kept_documents(opened.reader, doc_ids)}
+            )
         except CollectionNotFound:
             return set()
 
@@ -268,12 +277,12 @@ def haystack_document(kept: Kept, found: Mapping[str, Any] | None = None) -> Doc
     return Document.from_dict(given)
 
 
-def _ours(document: Document) -> types.Document:
+def _ours(document: Document, place: int) -> types.Document:
     whole = document.to_dict(flatten=False)
     more = {name: whole[name] for name in _BESIDES if whole.get(name) is not None}
-    return document_of(
-        document.id, document.content or "", given_metadata(document.meta), {MORE: more} if more else None
-    )
+    kept = {MORE: more} if more else None
+    with placed("documents", place):
+        return document_of(document.id, document.content or "", given_metadata(document.meta), kept)
 
 
 def _distinct(documents: Any, field: str) -> list[Any]:

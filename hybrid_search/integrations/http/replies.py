@@ -8,7 +8,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from hybrid_search.errors import CollectionNotFound, FusionError, HybridSearchError, InvalidArgument
+from hybrid_search.errors import CollectionNotFound, HybridSearchError, InvalidArgument
 from hybrid_search.integrations.http.forms import Unreadable
 
 JSON = "application/json"
@@ -46,7 +46,7 @@ def refusal_of(error: Exception) -> Refused:
         return Refused(404, kind, f"No collection {error.name!r}.{near} GET /collections lists those there are.")
     if isinstance(error, Unreadable):
         return Refused(400, kind, str(error))
-    if isinstance(error, (InvalidArgument, FusionError)):
+    if isinstance(error, InvalidArgument):
         return Refused(422, kind, str(error))
     if isinstance(error, HybridSearchError):
         return busy(str(error), kind)

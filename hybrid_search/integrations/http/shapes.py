@@ -109,6 +109,9 @@ class Answer(Shape):
     weights: dict[str, float] = {}
     offset: int = 0
     expansion: dict[str, list[Term]] = {}
+    abstained: dict[str, str] = Field({}, description="By leg, why it brings nothing: its model knows no word of it.")
+    unread: dict[str, list[str]] = Field({}, description="By leg, the parts of the query that its model does not know.")
+    notes: list[str] = Field([], description="Where nothing was found, what of the filter cannot hold.")
 
 
 class LegPlace(Shape):

@@ -11,7 +11,7 @@ from hybrid_search import types
 from hybrid_search.asking import Options, Request
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.common import OWN, found_one
-from hybrid_search.integrations.conditions import condition_of
+from hybrid_search.integrations.conditions import condition_of, either_way
 from hybrid_search.results import DocumentHit
 
 OPTIONS = tuple(Options.__annotations__)
@@ -40,7 +40,8 @@ def options_of(given: Mapping[str, Any]) -> Options:
     if unknown:
         raise InvalidArgument(f"{', '.join(unknown)}: no option of a search. They are: {', '.join(OPTIONS)}, filter.")
     if isinstance(options.get("where"), Mapping):
-        options["where"] = condition_of(options["where"])
+        condition = condition_of(options["where"])
+        options["where"] = None if condition is None else either_way(condition)
     Request(**options)
     return cast(Options, options)
 

@@ -15,7 +15,9 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
 from typing_extensions import Self
 
+from hybrid_search import arguments
 from hybrid_search.answering import Opened
+from hybrid_search.arguments import listed, same_length, shown, text, whole
 from hybrid_search.asking import Options
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.langchain.documents import (
@@ -25,10 +27,9 @@ from hybrid_search.integrations.langchain.documents import (
     written_document,
 )
 from hybrid_search.integrations.live import LiveCollection, Place, chosen, dense_leg, nearest, unless_empty
-from hybrid_search.manifest import Manifest
+from hybrid_search.integrations.relevance import relevances
 from hybrid_search.protocols import DenseEncoder
 from hybrid_search.ranking.diversity import marginally_relevant
-from hybrid_search.ranking.fusion import RRF_K
 from hybrid_search.results import DocumentHit, Results
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
@@ -143,9 +144,12 @@ class HybridSearchVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[str]:
         """`add_documents` for texts and their metadata."""
-        given = list(texts)
-        beside = [None] * len(given) if metadatas is None else metadatas
-        _check_lengths(given, metadatas=beside)
+        given = arguments.texts("texts", texts, "add_texts([{}])")
+        beside = [None] * len(given) if metadatas is None else listed("metadatas", metadatas, "dicts")
+        same_length(given, "documents", metadatas=beside)
+        for place, metadata in enumerate(beside):
+            if not (metadata is None or isinstance(metadata, Mapping)):
+                raise InvalidArgument(f"metadatas[{place}] is {shown(metadata)}; it must be a dict, or None.")
         documents = [
             Document(page_content=text, metadata=dict(metadata or {}))
             for text, metadata in zip(given, beside, strict=True)
@@ -155,10 +159,10 @@ class HybridSearchVectorStore(VectorStore):
     def add_documents(
         self, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None, **kwargs: Any
     ) -> list[str]:
-        """Write documents, in place of those that have their ids, and publish them.
+        """Write documents, in place of those that have their ids, and publish them. All are checked before.
 
         Args:
-            documents: of two with one id the last one counts.
+            documents: no two of one id.
             ids: else each document's own; where there is none it gets a new one.
             kwargs: `batch_size` is taken for LangChain's sake, and not needed.
 
@@ -166,17 +170,18 @@ class HybridSearchVectorStore(VectorStore):
             The id of each.
 
         Raises:
-            InvalidArgument: another number of ids than of documents, or a keyword that is not known.
-            CorpusError: some have no text, or metadata that are no JSON; the others were written.
+            InvalidArgument: one document instead of several, another number of ids than of documents, an id that stands
+                twice, no text, metadata that are no JSON, or a keyword that is not known. Nothing was written.
         """
         if kwargs.keys() - {"batch_size"}:
             raise InvalidArgument(f"{', '.join(sorted(kwargs.keys() - {'batch_size'}))}: not known to add_documents.")
-        given = [document.id for document in documents] if ids is None else list(ids)
-        _check_lengths(documents, ids=given)
-        named = [doc_id or str(uuid4()) for doc_id in given]
-        last = {doc_id: taken_document(document, doc_id) for doc_id, document in zip(named, documents, strict=True)}
-        if last:
-            self._live.add(last.values(), wait_s=self._wait_s, **self._asked)
+        documents = _documents(documents)
+        given = [document.id for document in documents] if ids is None else listed("ids", ids)
+        same_length(documents, "documents", ids=given)
+        named = [str(uuid4()) if not doc_id else text(f"ids[{at}]", doc_id) for at, doc_id in enumerate(given)]
+        if documents:
+            taken = [taken_document(document, doc_id) for doc_id, document in zip(named, documents, strict=True)]
+            self._live.add(taken, wait_s=self._wait_s, **self._asked)
         return named
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
@@ -184,7 +189,7 @@ class HybridSearchVectorStore(VectorStore):
 
         Ids that are not there are passed over.
         """
-        self._live.remove(ids, wait_s=self._wait_s)
+        self._live.remove(None if ids is None else arguments.texts("ids", ids, "delete([{}])"), wait_s=self._wait_s)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
@@ -192,9 +197,8 @@ class HybridSearchVectorStore(VectorStore):
 
         A text longer than a chunk has as many spaces or line ends where it was cut as white space was there.
         """
-        return self._ask(
-            lambda _, opened: [written_document(found) for found in _whole(opened, dict.fromkeys(ids)).values()]
-        )
+        wanted = dict.fromkeys(arguments.texts("ids", ids, "get_by_ids([{}])"))
+        return self._ask(lambda _, opened: [written_document(found) for found in _whole(opened, wanted).values()])
 
     def similarity_search(self, query: str, k: int = 4, **options: Any) -> list[Document]:
         """The k documents that answer a query best.
@@ -229,7 +233,7 @@ class HybridSearchVectorStore(VectorStore):
         best chunk; see `ranking/diversity.py`. With `lambda_mult` 1 nearness to the query alone counts, with 0 being
         different alone.
         """
-        wanted, passages = self._wanted(max(k, fetch_k), options)
+        wanted, passages = self._wanted(max(whole("k", k, 1), whole("fetch_k", fetch_k, 1)), options)
 
         def found(searcher: Searcher, opened: Opened) -> list[Document]:
             leg = _dense(opened)
@@ -243,7 +247,7 @@ class HybridSearchVectorStore(VectorStore):
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
     ) -> list[Document]:
         """The same for the documents that are nearest to a vector in the dense leg."""
-        wanted, passages = self._wanted(max(k, fetch_k), options)
+        wanted, passages = self._wanted(max(whole("k", k, 1), whole("fetch_k", fetch_k, 1)), options)
 
         def found(_: Searcher, opened: Opened) -> list[Document]:
             leg = _dense(opened)
@@ -255,14 +259,14 @@ class HybridSearchVectorStore(VectorStore):
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        """Scores in 0..1: see `relevance`."""
+        """Scores in 0..1, near 0 for what is not related to the query: see `integrations.relevance`."""
         kwargs.pop("score_threshold", None)
         wanted, passages = self._wanted(k, kwargs)
 
         def found(searcher: Searcher, opened: Opened) -> list[tuple[Document, float]]:
             [results] = searcher.answers([query], wanted, opened)
-            told = _told(results, opened, passages)
-            return [(document, relevance(hit, results, wanted, opened.reader.manifest)) for document, hit in told]
+            documents = [document for document, _ in _told(results, opened, passages)]
+            return list(zip(documents, relevances(query, results, opened), strict=True))
 
         return self._ask(found)
 
@@ -303,36 +307,15 @@ class HybridSearchEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Of each text a vector of length 1."""
-        found = self._live.ask(lambda _, opened: _encoder(opened).encode_documents(texts))
+        given = arguments.texts("texts", texts, "embed_documents([{0}]), or embed_query({0})")
+        found = self._live.ask(lambda _, opened: _encoder(opened).encode_documents(given))
         return cast("list[list[float]]", found.tolist())
 
     def embed_query(self, text: str) -> list[float]:
         """Of a query a vector of length 1."""
-        found = self._live.ask(lambda _, opened: _encoder(opened).encode_queries([text]))
+        given = arguments.text("text", text)
+        found = self._live.ask(lambda _, opened: _encoder(opened).encode_queries([given]))
         return cast("list[float]", found[0].tolist())
-
-
-def relevance(hit: DocumentHit, results: Results, options: Options, manifest: Manifest) -> float:
-    """A hit's score as a number in 0..1, whatever was searched.
-
-    Of fused legs the share of the most that fusion gives: 1 for the first in every leg. Of a dense leg alone
-    (1 + cosine) / 2. Re-ranking does not change it.
-
-    Raises:
-        InvalidArgument: a sparse leg alone, whose scores have no greatest.
-    """
-    if len(results.legs) > 1:
-        most = sum(results.weights.get(leg, 1.0) for leg in results.legs)
-        if options.get("fusion", "rrf") == "rrf":
-            most /= options.get("rrf_k", RRF_K) + 1
-        return min(1.0, max(0.0, hit.score / most))
-    [leg] = results.legs
-    if manifest.legs[leg].kind == "sparse":
-        raise InvalidArgument(
-            f"Scores of the leg {leg!r} have no greatest, so there is no relevance in 0..1. Search another mode, or "
-            "take similarity_search_with_score."
-        )
-    return min(1.0, max(0.0, (1 + hit.score) / 2))
 
 
 def _told(results: Results, opened: Opened, passages: bool) -> list[tuple[Document, DocumentHit]]:
@@ -372,7 +355,16 @@ def _encoder(opened: Opened) -> DenseEncoder:
     return cast(DenseEncoder, opened.encoders[_dense(opened)])
 
 
-def _check_lengths(given: Sequence[object], **beside: Sequence[object]) -> None:
-    for name, values in beside.items():
-        if len(values) != len(given):
-            raise InvalidArgument(f"There are {len(given)} documents, but {len(values)} {name}; give one for each.")
+def _documents(given: object) -> list[Document]:
+    """The documents that are to be added.
+
+    Raises:
+        InvalidArgument: one instead of several, or something else.
+    """
+    if isinstance(given, Document):
+        raise InvalidArgument("documents is one document; give a list: add_documents([document]).")
+    found = listed("documents", given, "documents", "add_texts([{}])")
+    for place, document in enumerate(found):
+        if not isinstance(document, Document):
+            raise InvalidArgument(f"documents[{place}] is {shown(document)}; it must be a Document of LangChain.")
+    return found

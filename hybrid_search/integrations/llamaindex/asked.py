@@ -6,6 +6,7 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
+from hybrid_search.arguments import is_number, shown, whole
 from hybrid_search.asking import Options
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
@@ -36,7 +37,7 @@ def options_of(query: VectorStoreQuery, manifest: Manifest, given: Options) -> O
         InvalidArgument: another mode, an alpha outside 0..1, or a leg that the collection lacks.
     """
     mode = VectorStoreQueryMode(query.mode).value
-    k = query.similarity_top_k
+    k = whole("similarity_top_k", query.similarity_top_k, 1)
     found: Options = {**given}
     if mode == "hybrid" or mode == "semantic_hybrid":
         k = query.hybrid_top_k or k
@@ -60,8 +61,8 @@ def options_of(query: VectorStoreQuery, manifest: Manifest, given: Options) -> O
 def _weighed(alpha: float | None, manifest: Manifest) -> Any:
     if alpha is None:
         return {"mode": "hybrid"}
-    if not 0 <= alpha <= 1:
-        raise InvalidArgument(f"alpha is {alpha}; it must lie in 0..1, from sparse alone to dense alone.")
+    if not (is_number(alpha) and 0 <= alpha <= 1):
+        raise InvalidArgument(f"alpha is {shown(alpha)}; it must lie in 0..1, from sparse alone to dense alone.")
     if alpha in (0, 1):
         return {"mode": _legs("dense" if alpha else "sparse", manifest), "weights": None}
     sides = [_side(kind, manifest) for kind in ("dense", "sparse")]

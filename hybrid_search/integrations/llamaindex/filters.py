@@ -1,9 +1,9 @@
 """LlamaIndex's metadata filters as ours.
 
-A key is one key of the metadata, dots and all. `title` is the document's title; `ref_doc_id`, `document_id` and
-`doc_id` are the id of the document that a node comes from, as in LlamaIndex's other stores. The meaning is that of
-`where/holding.py`, in which `text_match` and `text_match_insensitive` are the same: all words of the value are there,
-whatever their case.
+A key with dots is nested keys, or one key of the metadata, dots and all. `title` is the document's title; `ref_doc_id`,
+`document_id` and `doc_id` are the id of the document that a node comes from, as in LlamaIndex's other stores. The
+meaning is that of `where/holding.py`, in which `text_match` and `text_match_insensitive` are the same: all words of the
+value are there, whatever their case.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
+from hybrid_search.arguments import texts
 from hybrid_search.errors import FilterError
+from hybrid_search.integrations.conditions import either_way
 from hybrid_search.where import And, Compare, Condition, Exists, Match, Not, OneOf, Or
 from hybrid_search.where.spelling import field_name
 
@@ -39,10 +41,10 @@ def condition_of(
     """
     found = [_joined(filters)] if filters is not None and filters.filters else []
     if node_ids is not None:
-        found.append(_one_of("doc_id", node_ids))
+        found.append(_one_of("doc_id", texts("node_ids", node_ids)))
     if ref_doc_ids is not None:
-        found.append(_one_of(REF_DOC_ID, ref_doc_ids))
-    return And(tuple(found)) if found else None
+        found.append(_one_of(REF_DOC_ID, texts("doc_ids", ref_doc_ids)))
+    return either_way(And(tuple(found))) if found else None
 
 
 def _joined(filters: MetadataFilters) -> Condition:
@@ -58,7 +60,7 @@ def _joined(filters: MetadataFilters) -> Condition:
 
 def _test(given: MetadataFilter) -> Condition:
     operator, value = given.operator, given.value
-    field = _FIELDS.get(given.key) or field_name(("metadata", given.key))
+    field = _FIELDS.get(given.key) or field_name(("metadata", *given.key.split(".")))
     if operator == FilterOperator.IS_EMPTY:
         return Or((Not(Exists(field)), Compare(field, "=", "")))
     several: dict[FilterOperator, Callable[[Sequence[Any]], Condition]] = {

@@ -14,6 +14,7 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
+from hybrid_search.arguments import whole
 from hybrid_search.asking import HYBRID, Request
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.common import found_one
@@ -76,6 +77,7 @@ class HybridSearchRetriever(BaseRetriever):
             raise InvalidArgument("store and settings go with a collection's name; a searcher or a store has its own.")
         if "k" in options:
             raise InvalidArgument("k is called similarity_top_k here.")
+        whole("similarity_top_k", similarity_top_k, 1)
         where = both(options.get("where"), condition_of(filters))
         self._options: Options = {**options, "k": similarity_top_k, "where": where}
         Request(**self._options)

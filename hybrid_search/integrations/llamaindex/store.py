@@ -20,6 +20,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from hybrid_search.answering import Opened
+from hybrid_search.arguments import listed, placed, text, texts
 from hybrid_search.asking import Options, Request
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.conditions import both
@@ -103,22 +104,29 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
         return self._live
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Index nodes; those of an id that is there are replaced. Of one id twice the last one counts.
+        """Index nodes; those of an id that is there are replaced. All are checked before the first is written.
 
         Returns:
             Their ids.
 
         Raises:
-            InvalidArgument: a node without text, or with metadata that is not JSON. Nothing was written.
+            InvalidArgument: one node instead of several, one without text, with metadata that is not JSON, or with the
+                id of another. Nothing was written.
         """
-        by_id = {node.node_id: document_of_node(node) for node in nodes}
-        if by_id:
-            self._live.add(by_id.values(), wait_s=self.wait_s, **self.making)
-        return [node.node_id for node in nodes]
+        if isinstance(nodes, BaseNode):
+            raise InvalidArgument("nodes is one node; give a list: add([node]).")
+        given = listed("nodes", nodes, "nodes", "add([TextNode(text={})])")
+        documents = []
+        for place, node in enumerate(given):
+            with placed("nodes", place):
+                documents.append(document_of_node(node))
+        if documents:
+            self._live.add(documents, wait_s=self.wait_s, **self.making)
+        return [node.node_id for node in given]
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Remove the nodes that come from a document."""
-        self._remove(condition_of(None, ref_doc_ids=[ref_doc_id]))
+        self._remove(condition_of(None, ref_doc_ids=[text("ref_doc_id", ref_doc_id)]))
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
@@ -131,14 +139,14 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
         if node_ids is None and (filters is None or not filters.filters):
             raise InvalidArgument("delete_nodes needs node ids or filters; clear() removes all nodes.")
         if filters is None or not filters.filters:
-            self._live.remove(node_ids, wait_s=self.wait_s)
+            self._live.remove(texts("node_ids", node_ids), wait_s=self.wait_s)
         else:
             self._remove(condition_of(filters, node_ids=node_ids))
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """Nodes by id, in that order, by filters, or those that satisfy both; all of them where neither is given."""
         if node_ids is not None and filters is None:
-            wanted = list(dict.fromkeys(node_ids))
+            wanted = list(dict.fromkeys(texts("node_ids", node_ids)))
             return self._read(lambda _, opened: [node_of(kept) for kept in kept_documents(opened.reader, wanted)])
         condition = condition_of(filters, node_ids=node_ids)
         return self._read(

@@ -22,9 +22,12 @@ Collection = Annotated[
         description="The collection, by its name (see `status`). May be left out where there is only one.",
     ),
 ]
-K = Annotated[int, Field(ge=1, le=MAX_K, description=f"Documents wanted, 1 to {MAX_K}.")]
+K = Annotated[int, Field(strict=True, ge=1, le=MAX_K, description=f"Documents wanted, 1 to {MAX_K}.")]
 Offset = Annotated[
-    int, Field(ge=0, le=MAX_OFFSET, description="Documents to pass over, for the next page: with k=10 offset=10.")
+    int,
+    Field(
+        strict=True, ge=0, le=MAX_OFFSET, description="Documents to pass over, for the next page: with k=10 offset=10."
+    ),
 ]
 Mode = Annotated[
     str,
@@ -44,11 +47,15 @@ Where = Annotated[
 ]
 Rerank = Annotated[
     bool,
-    Field(description="Let a cross-encoder read the first 50 documents and put them in order: better, and slower."),
+    Field(
+        strict=True,
+        description="Let a cross-encoder read the first 50 documents and put them in order: better, and slower.",
+    ),
 ]
 TextChars = Annotated[
     int,
     Field(
+        strict=True,
         ge=40,
         le=MAX_TEXT_CHARS,
         description=f"Characters to show of each chunk, around what matches best, 40 to {MAX_TEXT_CHARS:,}.",
@@ -57,14 +64,19 @@ TextChars = Annotated[
 DocId = Annotated[str, Field(max_length=MAX_ID, description="The `doc_id` of a hit.")]
 ChunkId = Annotated[str, Field(max_length=MAX_ID, description="The `chunk_id` of a hit, instead of doc_id.")]
 FirstLine = Annotated[
-    int, Field(ge=1, description="First line wanted of the document's stored text; lines count from 1.")
+    int, Field(strict=True, ge=1, description="First line wanted of the document's stored text; lines count from 1.")
 ]
-LastLine = Annotated[int, Field(ge=0, description="Last line wanted, itself included; 0 for the end of the document.")]
+LastLine = Annotated[
+    int, Field(strict=True, ge=0, description="Last line wanted, itself included; 0 for the end of the document.")
+]
 FromChar = Annotated[
-    int, Field(ge=0, description="Characters of what is wanted to pass over: `next_offset` of the answer before.")
+    int,
+    Field(
+        strict=True, ge=0, description="Characters of what is wanted to pass over: `next_offset` of the answer before."
+    ),
 ]
 GetChars = Annotated[
-    int, Field(ge=1, le=MAX_GET_CHARS, description=f"Characters to give at most, 1 to {MAX_GET_CHARS:,}.")
+    int, Field(strict=True, ge=1, le=MAX_GET_CHARS, description=f"Characters to give at most, 1 to {MAX_GET_CHARS:,}.")
 ]
 Leg = Annotated[str, Field(max_length=100, description="Without doc_id: the leg of words whose model is asked.")]
 
@@ -115,6 +127,9 @@ class Found(TypedDict):
     reranker: NotRequired[str]
     reranked: NotRequired[int]
     rerank_depth: NotRequired[int]
+    abstained: NotRequired[dict[str, str]]
+    unread: NotRequired[dict[str, list[str]]]
+    notes: NotRequired[list[str]]
 
 
 class TermShown(TypedDict):

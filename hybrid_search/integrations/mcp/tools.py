@@ -15,6 +15,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.stored import stored_document
+from hybrid_search.unicode_text import id_forms
 
 if TYPE_CHECKING:
     from hybrid_search.answering import Opened
@@ -217,7 +218,8 @@ def _document(opened: Opened, doc_id: str, first: int, last: int) -> shapes.Got:
 
 
 def _chunk(opened: Opened, chunk_id: str) -> shapes.Got:
-    payload = opened.reader.payloads([without_surrogates(chunk_id)]).get(without_surrogates(chunk_id))
+    found = opened.reader.payloads(id_forms(without_surrogates(chunk_id)))
+    payload = next(iter(found.values()), None)
     if payload is None:
         raise DocumentNotFound(chunk_id, opened.collection)
     chunk = chunk_of(payload)

@@ -24,14 +24,17 @@ def shown(results: Results, text_chars: int) -> Found:
 def found_text(found: Found, results: Results) -> str:
     """Hits, a few lines each: title and id, facts, the best chunk, and where each leg placed it."""
     head = f"{found['query']!r} in {found['collection']} ({found['mode']}): "
+    remarks = results.remarks()
     if not found["hits"]:
-        return head + "nothing found. Try other words, fewer clauses in `where`, or mode hybrid."
+        return " ".join(
+            [head + "nothing found.", *remarks, "Try other words, fewer clauses in `where`, or mode hybrid."]
+        )
     first, last = found["hits"][0]["rank"], found["hits"][-1]["rank"]
     blocks = [_hit_text(hit, given) for hit, given in zip(results, found["hits"], strict=True)]
     foot = "More of a document: get with its doc_id."
     if len(found["hits"]) == found["k"]:
         foot += f" The next page: offset={last}."
-    return "\n\n".join([head + f"ranks {first} to {last}.", *blocks, foot])
+    return "\n\n".join([" ".join([head + f"ranks {first} to {last}.", *remarks]), *blocks, foot])
 
 
 def explained_text(explained: Explained) -> str:

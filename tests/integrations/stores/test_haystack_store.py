@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from functools import partial
+from unicodedata import normalize
 
 import pytest
 
@@ -149,6 +150,55 @@ def test_a_document_without_text_is_refused_and_nothing_is_written(document_stor
 def test_meta_that_json_would_change_is_refused_by_name(document_store, value):
     with pytest.raises(InvalidArgument, match="'odd' of 'one'"):
         document_store.write_documents([Document(id="one", content="a", meta={"odd": value})])
+
+
+def test_all_documents_are_checked_before_the_first_is_written(document_store):
+    good = Document(id="a", content="text")
+    for call, expected in (
+        (lambda: document_store.write_documents([good, Document(id="b", content=" ")]), r"documents\[1\]: .*no text"),
+        (lambda: document_store.write_documents([Document(id="b"), good]), r"documents\[0\]: .*'b' has no text"),
+        (lambda: document_store.write_documents(good), r"write_documents\(\[document\]\)"),
+        (lambda: document_store.write_documents("hello"), "documents is 'hello', one value"),
+        (lambda: document_store.write_documents([good, "hello"]), r"documents\[1\] is 'hello'; it must be a Document"),
+        (lambda: document_store.write_documents(None), "documents is None"),
+        (lambda: document_store.delete_documents("abc"), r"\['abc'\]"),
+    ):
+        with pytest.raises(InvalidArgument, match=expected):
+            call()
+    assert document_store.count_documents() == 0
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_id_is_one_however_its_letters_are_composed(document_store, forms):
+    one, other = (Document(id=normalize(form, "Zürich"), content=form) for form in forms)
+    with pytest.raises(DuplicateDocumentError):
+        document_store.write_documents([one, other])
+    assert document_store.write_documents([one]) == 1
+    with pytest.raises(DuplicateDocumentError):
+        document_store.write_documents([other])
+    assert document_store.write_documents([other], policy=DuplicatePolicy.SKIP) == 0
+    assert document_store.write_documents([other], policy=DuplicatePolicy.OVERWRITE) == 1
+    assert [document.content for document in document_store.filter_documents()] == [forms[1]]
+    document_store.delete_documents([one.id])
+    assert document_store.count_documents() == 0
+
+
+@pytest.mark.parametrize("name", ["meta.author.name", "author.name"])
+def test_keys_with_dots_are_nested_keys_or_keys_as_they_are(document_store, name):
+    metas = {"nested": {"author": {"name": "Ada"}}, "flat": {"author.name": "Ada"}, "none": {"n": 3}}
+    document_store.write_documents([Document(id=key, content="text", meta=meta) for key, meta in metas.items()])
+    retriever = HybridSearchRetriever(document_store)
+    for operator, value, wanted in (
+        ("==", "Ada", {"nested", "flat"}),
+        ("!=", "Ada", {"none"}),
+        ("in", ["Ada", None], {"nested", "flat", "none"}),
+        ("not in", ["Ada"], {"none"}),
+        ("==", None, {"none"}),
+    ):
+        filters = {"field": name, "operator": operator, "value": value}
+        assert {document.id for document in document_store.filter_documents(filters)} == wanted, operator
+        found = retriever.run("text", filters=filters)["documents"]
+        assert {document.id for document in found} == wanted, operator
 
 
 def test_of_one_id_twice_the_policy_decides(document_store):

@@ -186,6 +186,41 @@ def test_a_node_that_cannot_be_kept_is_refused_and_nothing_is_written(store):
     assert store.get_nodes() == []
 
 
+def test_all_nodes_are_checked_before_the_first_is_written(store):
+    good = node("a", "text")
+    for call, expected in (
+        (lambda: store.add([good, node("b", "")]), r"nodes\[1\]: The document 'b' has no text"),
+        (lambda: store.add([node("x", "text", n=float("nan")), good]), r"nodes\[0\]: The metadata field 'n' of 'x'"),
+        (lambda: store.add([good, node("b", "text"), node("a", "other")]), r"ids\[2\] is 'a', as ids\[0\] is"),
+        (lambda: store.add(good), r"add\(\[node\]\)"),
+        (lambda: store.add("hello"), "nodes is 'hello', one value"),
+        (lambda: store.add([good, "hello"]), r"nodes\[1\]: add takes nodes, not str"),
+        (lambda: store.add(None), "nodes is None"),
+        (lambda: store.delete_nodes("abc"), r"node_ids=\['abc'\]"),
+        (lambda: store.get_nodes("abc"), r"node_ids=\['abc'\]"),
+        (lambda: store.delete(3), "ref_doc_id is 3"),
+    ):
+        with pytest.raises(InvalidArgument, match=expected):
+            call()
+    assert store.get_nodes() == []
+
+
+def test_keys_with_dots_are_nested_keys_or_keys_as_they_are(store):
+    nested, flat = {"author": {"name": "Ada"}, "n": 1}, {"author.name": "Ada", "n": 2}
+    store.add([node("nested", "a river", **nested), node("flat", "a stone", **flat), node("none", "a tree", n=3)])
+    for operator, value, wanted in (
+        (Op.EQ, "Ada", {"nested", "flat"}),
+        (Op.NE, "Ada", {"none"}),
+        (Op.IN, ["Ada", "Bob"], {"nested", "flat"}),
+        (Op.NIN, ["Ada"], {"none"}),
+        (Op.TEXT_MATCH, "ada", {"nested", "flat"}),
+        (Op.IS_EMPTY, None, {"none"}),
+    ):
+        filters = MetadataFilters(filters=[MetadataFilter(key="author.name", operator=operator, value=value)])
+        assert {one.node_id for one in store.get_nodes(filters=filters)} == wanted, operator
+        assert {*asked(store, query="a", filters=filters).ids} == wanted, operator
+
+
 def test_nodes_are_removed(store):
     store.delete("doc")
     store.clear()
