@@ -84,7 +84,7 @@ def test_engines_models_and_printing_stay_in_their_rooms(file: Path) -> None:
     if "textual" in outside:
         assert file.parent.name == "tui"
     if outside & {"starlette", "uvicorn"}:
-        assert file.parent.name in ("http", "mcp") or file.name == "serve.py"
+        assert file.parent.name in ("front", "http", "mcp")
     adapters = {"haystack": "haystack", "llama_index": "llamaindex", "langchain_core": "langchain", "mcp": "mcp"}
     for framework in outside & set(adapters):
         assert file.relative_to(PACKAGE).parts[:2] == ("integrations", adapters[framework])

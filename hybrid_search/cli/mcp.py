@@ -83,12 +83,13 @@ def _over_stdio(collections: Searchers, wire: int) -> None:
 
 
 def _over_http(collections: Searchers, where: str, hosts: list[str], origins: list[str], token: str) -> None:
+    from hybrid_search.integrations.front.address import listen
     from hybrid_search.integrations.mcp import http, server_of
 
     address = http.address_of(where)
     http.check(address, hosts, token)
     server = server_of(collections)
-    with http.listen(address) as listening:
+    with listen(address.host, address.port, "Choose another HOST:PORT.") as listening:
         address = address._replace(port=listening.getsockname()[1])
         app = http.app_of(server, address, hosts=hosts, origins=origins, token=token)
         note(f"Serving http://{address}{http.PATH} (Ctrl-C stops)")

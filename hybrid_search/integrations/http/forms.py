@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import from_json
 
 from hybrid_search.asking import Options
 from hybrid_search.errors import InvalidArgument
@@ -18,10 +17,6 @@ from hybrid_search.ranking.fusion import RRF_K, Fusion
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?([eE][+-]?\d{1,3})?")
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Unreadable(InvalidArgument):
-    """A body that is no JSON."""
 
 
 class Asked(BaseModel):
@@ -129,19 +124,6 @@ def forms_of(limits: Limits) -> Forms:
         return made
 
     return Forms(limited(SearchForm, "Search"), limited(ExplainForm, "Explain"))
-
-
-def read_json(body: bytes, line: int | None = None) -> Any:
-    """JSON, strictly: UTF-8, no NaN, no half of a surrogate pair. `line` is where it stands in a batch, from 1.
-
-    Raises:
-        Unreadable: it is none.
-    """
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        where = "The body" if line is None else f"Line {line}"
-        raise Unreadable(f"{where} is no JSON: {error}.") from None
 
 
 def from_value(form: type[Form], value: Any, line: int | None = None) -> Form:

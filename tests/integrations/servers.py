@@ -1,0 +1,114 @@
+"""Both servers as processes of their own, and callers that keep them waiting."""
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from types import SimpleNamespace
+
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
+}
+COMMANDS = {"serve": ("serve", "--port", "0"), "mcp": ("mcp", "--http", "127.0.0.1:0")}
+HONEST = {"serve": ("/search", {"query": "apples", "collection": "fruit"}), "mcp": ("/mcp", HELLO)}
+ACCEPT = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+TLS = bytes.fromhex("16030100ff010000fb0303") + bytes(range(256))
+
+
+@contextmanager
+def running(kind, env, log, *, arguments=(), limit=""):
+    """A server in a process; `limit` is what its shell says of file descriptors before, such as `ulimit -n 200`."""
+    command = [sys.executable, "-m", "hybrid_search", *COMMANDS[kind], *arguments]
+    if limit:
+        command = ["sh", "-c", f'{limit}; exec "$@"', "sh", *command]
+    with log.open("w") as said:
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=said)
+    try:
+        yield SimpleNamespace(kind=kind, process=process, port=_port(process, log), log=log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _port(process, log):
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        if told := re.search(r"http://127\.0\.0\.1:(\d+)/", log.read_text()):
+            return int(told[1])
+        time.sleep(0.02)
+    raise AssertionError(log.read_text())
+
+
+def bytes_of(kind, attack, number):
+    """What a caller sends at once, and what it goes on with, a byte at a time."""
+    path, body = HONEST[kind]
+    post = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    long = json.dumps(body).encode()
+    half = f"{post}Content-Length: {len(long)}\r\n\r\n".encode() + long[:20]
+    chunked = f"{post}Transfer-Encoding: chunked\r\n\r\n".encode() + b"5\r\n" + long[:5] + b"\r\n"
+    return {
+        "silent": (b"", b""),
+        "half a head": (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: a", b""),
+        "half a body": ((half, chunked)[number % 2], b""),
+        "dripped": (b"GET /healthz HTTP/1.1\r\nX-Long: ", b"a"),
+        "dripped body": (half, b" "),
+        "kept alive": (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b""),
+        "not HTTP": ((TLS, b"\x00" * 300, b"SSH-2.0-x\r\n", b"\r\n" * 20)[number % 4], b""),
+        "no reading": (b"GET /docs HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 8, b""),
+    }[attack]
+
+
+@contextmanager
+def waiting(server, attack, many):
+    """So many callers of this kind, from eight addresses of this machine, who go on until the block ends."""
+    callers, done = [], threading.Event()
+
+    def drip():
+        while not done.wait(0.3):
+            for number, caller in enumerate(callers):
+                if more := bytes_of(server.kind, attack, number)[1]:
+                    with suppress(OSError):  # it was closed
+                        caller.send(more)
+
+    thread = threading.Thread(target=drip)
+    try:
+        for number in range(many):
+            caller = socket.socket()
+            callers.append(caller)
+            caller.settimeout(5)
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.bind((f"127.0.0.{1 + number % 8}", 0))
+            caller.connect(("127.0.0.1", server.port))
+            caller.setblocking(False)
+            with suppress(OSError):
+                caller.send(bytes_of(server.kind, attack, number)[0])
+        thread.start()
+        yield callers
+    finally:
+        done.set()
+        if thread.is_alive():
+            thread.join()
+        for caller in callers:
+            caller.close()
+
+
+def asked(port, path, body=None, timeout=10.0):
+    """One request on a connection of its own: its status, how many seconds it took, and the answer."""
+    begun = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body), ACCEPT)
+        reply = connection.getresponse()
+        text = reply.read().decode()
+        return SimpleNamespace(status=reply.status, seconds=time.monotonic() - begun, text=text)
+    finally:
+        connection.close()
