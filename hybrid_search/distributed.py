@@ -28,6 +28,7 @@ from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
 from hybrid_search.intake import accepted, beginning, conflict
+from hybrid_search.locations import is_server
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
 from hybrid_search.removing import prune_lost
 from hybrid_search.report import IndexReport, Progress, Tally
@@ -95,7 +96,7 @@ def index_on_ray(
         HybridSearchError: whatever `Indexer.index` raises, here or in a worker. Nothing was published then.
     """
     settings = settings or load_settings()
-    if not settings.store.startswith(("http://", "https://")):
+    if not is_server(settings.store):
         raise InvalidArgument(
             f"The store is the folder {settings.store}, which takes one writer on one machine. Ray's workers write to "
             "a Qdrant server: --store http://HOST:6333. For this folder leave --ray out."

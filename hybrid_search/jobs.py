@@ -24,6 +24,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
+from hybrid_search.locations import is_server, shown_command, without_secrets
 from hybrid_search.report import Progress, Tally
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ _FROM_PROGRESS = (
 
 def journal_file(location: str) -> Path | None:
     """Where the journal of a store's jobs lies; None for a store that no other process can reach."""
-    if location.startswith(("http://", "https://")):
+    if is_server(location):
         return user_data_path("hybrid-search", appauthor=False) / "jobs.sqlite"
     folder = Path(location)
     return folder / "jobs.sqlite" if folder.is_dir() else None
@@ -130,7 +131,7 @@ def recorded(location: str, collection: str, tally: Tally) -> Iterator[None]:
             entry.end("interrupted", tally)
             raise
         except BaseException as error:
-            entry.end("failed", tally, f"{type(error).__name__}: {error}")
+            entry.end("failed", tally, without_secrets(f"{type(error).__name__}: {error}"))
             raise
         else:
             entry.end("finished", tally)
@@ -185,7 +186,7 @@ def _begun(file: Path, location: str, collection: str) -> _Entry | None:
         "state": "running",
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "command": " ".join(sys.argv)[:500],
+        "command": shown_command(sys.argv)[:500],
         "started": now,
         "updated": now,
     }

@@ -13,7 +13,8 @@ import hybrid_search
 
 PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
-VALUES = {"types", "results", "context", "folding", "where", "manifest", "protocols", "errors"}
+VALUES = {"printable", "types", "results", "context", "folding", "where", "manifest", "protocols", "errors"}
+VALUES |= {"locations"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages", "workers", "memory", "following"}
 COMPOSERS |= {"adopting", "naming", "distributed", "shards", "jobs", "rehearsal", "latest", "removing", "stored"}

@@ -6,12 +6,13 @@ moves the alias at the end, in one atomic call. The manifest lies in the collect
 
 from __future__ import annotations
 
+import base64
 import re
 import warnings
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ConfigError, StoreError
+from hybrid_search.locations import server_url
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store.adopted import Foreign, described, open_reader, read_only
@@ -33,7 +34,7 @@ class ServerStore:
 
     Args:
         client: an open `QdrantClient`; `connect` makes one from a URL.
-        location: shown in messages.
+        location: shown in messages, so without passwords.
         retry_s: seconds for which writing goes on trying when the server does not answer, 0 for not at all. Searching
             tries three times within a second.
     """
@@ -51,30 +52,27 @@ class ServerStore:
         """Reach a server, at once or not at all; gRPC is used where its port is open.
 
         Raises:
-            ConfigError: an API key would travel unencrypted to another machine.
+            ConfigError: it is no URL, or an API key or a password would travel unencrypted to another machine.
             StoreUnavailable: the server does not answer within `timeout_s`.
         """
         from qdrant_client import QdrantClient
 
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        try:
-            port = parts.port or (443 if parts.scheme == "https" else REST_PORT)
-        except ValueError:
-            port = 0
-        if not host or not port:
-            raise ConfigError(f"{url} is not the URL of a server. Write http://HOST:{REST_PORT}.")
-        if api_key and parts.scheme == "http" and host not in _LOOPBACK:
-            raise ConfigError(f"An API key would go to {url} unencrypted. Use an https:// URL.")
+        place = server_url(url)
+        api_key = place.api_key or api_key
+        port = place.port or (443 if place.scheme == "https" else REST_PORT)
+        if (api_key or place.user) and place.scheme == "http" and place.host not in _LOOPBACK:
+            secret = "An API key" if api_key else "A password"
+            raise ConfigError(f"{secret} would go to {place.address} unencrypted. Use an https:// URL.")
         # Behind any other port the usual gRPC port may belong to another server.
-        grpc = port == REST_PORT and is_open(host, GRPC_PORT)
-        with server_errors(url), warnings.catch_warnings():
+        grpc = port == REST_PORT and is_open(place.host, GRPC_PORT)
+        with server_errors(place.address), warnings.catch_warnings():
             # The key over plain http is judged above, and the version check below is a real request.
             warnings.simplefilter("ignore")
             client = QdrantClient(
-                url=url,
+                url=place.address,
                 port=port,
                 api_key=api_key,
+                headers=_signed(place.user),
                 timeout=max(1, round(timeout_s)),
                 prefer_grpc=grpc,
                 grpc_port=GRPC_PORT,
@@ -85,7 +83,7 @@ class ServerStore:
             except BaseException:
                 client.close()
                 raise
-        return cls(client, url, retry_s=retry_s)
+        return cls(client, place.address, retry_s=retry_s)
 
     @property
     def location(self) -> str:
@@ -215,6 +213,16 @@ class ServerStore:
 
     def _drop(self, real: str) -> None:
         self._writing.ask(lambda client: client.delete_collection(real))
+
+
+def _signed(user: tuple[str, str] | None) -> dict[str, str]:
+    """The header that user and password of a URL stand for; the client itself passes over them.
+
+    Source: RFC 7617, The 'Basic' HTTP Authentication Scheme.
+    """
+    if user is None:
+        return {}
+    return {"authorization": f"Basic {base64.b64encode(':'.join(user).encode()).decode()}"}
 
 
 def _version_of(name: str, real: str | None) -> int:

@@ -63,7 +63,7 @@ def bytes_of(kind, attack, number):
         "dripped body": (half, b" "),
         "kept alive": (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b""),
         "not HTTP": ((TLS, b"\x00" * 300, b"SSH-2.0-x\r\n", b"\r\n" * 20)[number % 4], b""),
-        "no reading": (b"GET /docs HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 8, b""),
+        "no reading": (b"GET /docs HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 2, b""),
     }[attack]
 
 

@@ -1,8 +1,10 @@
 """Callers that open connections and leave them: both servers go on answering others, and say little about it."""
 
 import os
+import signal
 import time
 
+import psutil
 import pytest
 
 pytest.importorskip("mcp", reason="needs the extra 'mcp'")
@@ -53,3 +55,55 @@ def test_many_that_wait_do_not_keep_others_waiting(server, attack):
         goes_on(server, 1.5)
     assert server.process.poll() is None
     assert server.log.stat().st_size < 20_000, server.log.read_text()[-2_000:]
+
+
+def test_half_bodies_take_no_place(server):
+    """There are 64 places, which were all held by 64 half bodies."""
+    with waiting(server, "half a body", 100):
+        goes_on(server, 1.0)
+
+
+def test_no_file_can_be_opened_any_more(env, tmp_path):
+    """The limit is reached whatever the server counts: it neither turns round in a circle nor fills its log."""
+    with running("serve", env, tmp_path / "log", limit="ulimit -n 64") as server:
+        process = psutil.Process(server.process.pid)
+        with waiting(server, "half a head", 200):
+            before = process.cpu_times()
+            time.sleep(3)
+            after = process.cpu_times()
+            health = asked(server.port, "/healthz")
+        assert (health.status, health.seconds < 1.0) == (200, True)
+        assert after.user + after.system - before.user - before.system < 1.0
+        assert server.log.stat().st_size < 20_000, server.log.read_text()[-2_000:]
+
+
+@pytest.mark.parametrize("kind", ["serve", "mcp"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_in_time_with_five_hundred_connections_open(env, tmp_path, kind, number):
+    with running(kind, env, tmp_path / "log") as server:
+        with waiting(server, "half a head", 170), waiting(server, "half a body", 170), waiting(server, "silent", 160):
+            goes_on(server, 0.1)
+            begun = time.monotonic()
+            server.process.send_signal(number)
+            code = server.process.wait(timeout=30)
+        assert time.monotonic() - begun < 8
+        assert code == (130 if (kind, number) == ("mcp", signal.SIGINT) else 0)
+        assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("kind", ["serve", "mcp"])
+def test_two_thousand_that_wait_do_not_keep_others_waiting(env, tmp_path, kind, attack):
+    resource = pytest.importorskip("resource", reason="needs a limit of open files")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2_500:
+        pytest.skip(f"needs 2,500 open files, and {hard} are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_500), hard))
+    try:
+        with running(kind, env, tmp_path / "log", limit="ulimit -Sn 1024") as server:
+            with waiting(server, attack, 2_000):
+                goes_on(server, 20)
+            assert server.log.stat().st_size < 100_000, server.log.read_text()[-2_000:]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -25,6 +25,10 @@ class _Place:
     work: asyncio.Task[None] | None = None
     waiting_since: float | None = None
 
+    def give_up(self) -> None:
+        if self.work is not None:
+            self.work.cancel()
+
 
 class Places:
     """So many requests at a time."""
@@ -49,8 +53,7 @@ class Places:
         if not slow:
             raise busy(f"{self._most} requests are worked on already. Try again in a moment.")
         slowest = min(slow, key=lambda place: place.waiting_since or latest)
-        if slowest.work is not None:
-            slowest.work.cancel()
+        slowest.give_up()
         self.leave(slowest)
 
     def take(self, place: _Place) -> None:
@@ -114,6 +117,7 @@ class Gate:
             work.result()
 
     async def _answer(self, scope: Scope, body: bytes, gone: asyncio.Task[None], send: Send, place: _Place) -> None:
+        loop = asyncio.get_running_loop()
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receiving() -> Message:
@@ -124,11 +128,11 @@ class Gate:
 
         async def sending(message: Message) -> None:
             place.waiting_since = monotonic()
+            end = loop.call_later(self.bounds.answer_s, place.give_up)
             try:
-                await asyncio.wait_for(send(message), self.bounds.answer_s)
-            except asyncio.TimeoutError:
-                raise ClientDisconnect from None
+                await send(message)
             finally:
+                end.cancel()
                 place.waiting_since = None
 
         await self.app(scope, receiving, sending)

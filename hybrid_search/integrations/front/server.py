@@ -33,25 +33,40 @@ def run(app: Any, listening: socket.socket, bounds: Bounds, *, grace_s: float) -
         bounds: what they may hold.
         grace_s: seconds in which what is being answered then is finished.
     """
-    config = uvicorn.Config(
-        app, http="h11", ws="none", lifespan="on", log_config=None, access_log=False, server_header=False,
-        proxy_headers=False, h11_max_incomplete_event_size=bounds.head_bytes,
-        timeout_keep_alive=max(1, round(bounds.idle_s)), timeout_graceful_shutdown=max(1, round(grace_s)),
-    )  # fmt: skip
     with counted() as tell:
-        Server(config, bounds, tell).run(sockets=[listening])
+        Server(app, bounds, grace_s=grace_s, on_check=tell).run(sockets=[listening])
+
+
+def _quiet_at_the_end(app: Any) -> Any:
+    """An application whose answers, where the grace is over, end with a line in the log instead of a traceback."""
+
+    async def ended(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:  # nobody else cancels a request
+            if scope["type"] != "http":
+                raise
+            log.warning("An answer was not finished when the server had to stop")
+
+    return ended
 
 
 class Server(uvicorn.Server):
     """A server with bounds.
 
     Args:
-        config: uvicorn's.
+        app: the ASGI application.
         bounds: what callers may hold.
+        grace_s: seconds in which what is being answered is finished, once it has to stop.
         on_check: called every second.
     """
 
-    def __init__(self, config: uvicorn.Config, bounds: Bounds, on_check: Callable[[], None]) -> None:
+    def __init__(self, app: Any, bounds: Bounds, *, grace_s: float, on_check: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            _quiet_at_the_end(app), http="h11", ws="none", lifespan="on", log_config=None, access_log=False,
+            server_header=False, proxy_headers=False, h11_max_incomplete_event_size=bounds.head_bytes,
+            timeout_keep_alive=max(1, round(bounds.idle_s)), timeout_graceful_shutdown=max(1, round(grace_s)),
+        )  # fmt: skip
         super().__init__(config)
         self._bounds, self._on_check = bounds, on_check
         self._most = room_for(bounds.connections)
