@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -67,15 +67,17 @@ def mcp(
 
 
 def _over_stdio(collections: Searchers, wire: int) -> None:
-    from hybrid_search.integrations.mcp import server_of
+    import anyio
+
+    from hybrid_search.integrations.mcp import server_of, stdio
 
     server = server_of(collections)
     if sys.stdin.isatty():
         note("An MCP server: a client is expected on stdin and stdout. End it with Ctrl-D or Ctrl-C.")
-    with _stoppable_stdin() as stopped:
+    with _stoppable_stdin() as (source, stopped):
         os.dup2(wire, 1)  # the library takes it for itself, and lets 1 be stderr while it serves
         try:
-            server.run("stdio")
+            anyio.run(stdio.serve, server, source)
         finally:
             _aside()
     if signal.SIGINT in stopped:
@@ -119,15 +121,14 @@ def _aside() -> None:
 
 
 @contextlib.contextmanager
-def _stoppable_stdin() -> Iterator[list[int]]:
-    """Put a pipe in the place of stdin that SIGINT and SIGTERM close; gives those that came.
+def _stoppable_stdin() -> Iterator[tuple[BinaryIO, list[int]]]:
+    """What comes from stdin, through a pipe that SIGINT and SIGTERM close; and those that came.
 
-    For a read of stdin itself cannot be ended from inside.
+    For a read of stdin itself cannot be ended from inside. Nobody else can read it meanwhile.
     """
     source, (inner, feed) = os.dup(0), os.pipe()
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(inner, 0)
-    os.close(inner)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
     stopped: list[int] = []
 
     def pump() -> None:
@@ -145,7 +146,8 @@ def _stoppable_stdin() -> Iterator[list[int]]:
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     threading.Thread(target=pump, name="stdin", daemon=True).start()
     try:
-        yield stopped
+        with os.fdopen(inner, "rb") as reading:
+            yield reading, stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -10,6 +10,7 @@ from mcp_types import (
     PARSE_ERROR,
     ErrorData,
     JSONRPCError,
+    JSONRPCNotification,
     jsonrpc_message_adapter,
 )
 from pydantic import ValidationError
@@ -26,15 +27,17 @@ def error_of(sent: bytes) -> JSONRPCError | None:
     try:
         value = read_json(sent, "The message")
     except Unreadable as error:
-        return _error(PARSE_ERROR, str(error), _id_in(sent))
+        return error_with(PARSE_ERROR, str(error), _id_in(sent))
     try:
-        jsonrpc_message_adapter.validate_python(value, by_name=False)
+        message = jsonrpc_message_adapter.validate_python(value, by_name=False)
     except ValidationError:
-        return _error(INVALID_REQUEST, "This is JSON, but no message of JSON-RPC 2.0.", _id_of(value))
+        return error_with(INVALID_REQUEST, "This is JSON, but no message of JSON-RPC 2.0.", _id_of(value))
+    if isinstance(message, JSONRPCNotification) and "id" in value:
+        return error_with(INVALID_REQUEST, "The id of a request is a text or an integer.", None)
     return None
 
 
-def _error(code: int, message: str, number: int | str | None) -> JSONRPCError:
+def error_with(code: int, message: str, number: int | str | None) -> JSONRPCError:
     return JSONRPCError(jsonrpc="2.0", id=number, error=ErrorData(code=code, message=message))
 
 
