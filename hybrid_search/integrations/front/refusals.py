@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from starlette.responses import Response
+
+from hybrid_search.printable import UNSEEN
 
 JSON = "application/json"
 RETRY_AFTER_S = 1
@@ -28,8 +31,17 @@ def busy(message: str, kind: str = "Busy") -> Refused:
 
 
 def dumped(value: Any) -> bytes:
-    """JSON in UTF-8; what is no text in a document's metadata becomes a question mark."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    """JSON in UTF-8, in which signs that a terminal would obey, or hide letters by, are written as their numbers.
+
+    What is no text in a document's metadata becomes a question mark.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return UNSEEN.sub(_numbered, text).encode("utf-8")
+
+
+def _numbered(match: re.Match[str]) -> str:
+    sign = match[0]
+    return "?" if "\ud800" <= sign <= "\udfff" else json.dumps(sign)[1:-1]
 
 
 def body_of(refused: Refused) -> dict[str, str]:

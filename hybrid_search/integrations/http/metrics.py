@@ -32,8 +32,8 @@ class Metrics:
         self._seconds[path] += seconds
 
     def search(self, collection: str, mode: str) -> None:
-        """Count a search that has been answered; both names are of things that are there."""
-        self._searches[collection, mode] += 1
+        """Count a search that has been answered; both names are of things that are there, in one order of the legs."""
+        self._searches[collection, "+".join(sorted(mode.split("+")))] += 1
 
     def text(self, version: str, in_flight: int) -> str:
         """The page that Prometheus reads. `in_flight` are the requests that are worked on now."""

@@ -73,7 +73,7 @@ class Service:
     async def asked(self, request: Request, form: type[Form]) -> Form:
         """What a request asks, from its body or its address."""
         if request.method != "POST":
-            return from_query(form, request.query_params.multi_items())
+            return from_query(form, request.scope["query_string"])
         media_type(request, JSON)
         return from_value(form, read_json(await request.body()))
 
