@@ -101,6 +101,34 @@ def waiting(server, attack, many):
             caller.close()
 
 
+PARTS = [
+    *(f"{one} HTTP/1.1\r\n".encode() for one in ("GET /", "HEAD /healthz", "POST /search", "GET /search", "POST /mcp")),
+    *(f"{line}\r\n".encode() for line in (
+        "Host: 127.0.0.1", "", "Content-Length: 5", "Transfer-Encoding: chunked", "Connection: close", "HTTP/1.0",
+        "Connection: keep-alive", "Expect: 100-continue", "Upgrade: websocket\r\nConnection: Upgrade", "5\r\nhello",
+        "OPTIONS * HTTP/1.1", "CONNECT a:1 HTTP/1.1", "GET /healthz HTTP/1.0", "PRI * HTTP/2.0\r\n\r\nSM\r\n",
+        "Content-Type: application/json", "GET http://[::1/ HTTP/1.1", "GET /%zz%00 HTTP/1.1", "X: " + "x" * 70_000,
+    )),
+    b"hello", b"\x00\xff", json.dumps(HELLO).encode(),
+]  # fmt: skip
+"""Of requests, in no order."""
+
+
+def send_parts(server, chance):
+    """A connection on which some parts come, whole or half, and whose answers are read or not."""
+    with socket.socket() as caller, suppress(OSError):
+        caller.settimeout(1)
+        caller.connect(("127.0.0.1", server.port))
+        for _ in range(chance.randint(1, 4)):
+            sent = b"".join(chance.choices(PARTS, k=chance.randint(1, 8)))
+            caller.sendall(sent[: chance.randint(1, len(sent))] if chance.random() < 0.3 else sent)
+        if chance.random() < 0.3:
+            caller.shutdown(socket.SHUT_WR)
+        if chance.random() < 0.5:
+            caller.settimeout(0.01)
+            caller.recv(10_000)
+
+
 def asked(port, path, body=None, timeout=10.0):
     """One request on a connection of its own: its status, how many seconds it took, and the answer."""
     begun = time.monotonic()

@@ -374,6 +374,20 @@ def test_who_is_being_answered_is_not_closed_to_make_room():
         assert [status_of(caller) for caller in callers] == [200] * 4
 
 
+def test_who_takes_nothing_is_closed_to_make_room():
+    bounds = Bounds(connections=4)
+
+    async def long(scope, receive, send):
+        await answer(send, b"x" * (10_000_000 if scope["path"] == "/" else 5))
+
+    with fronted(long, bounds) as front:
+        callers = [front.send(GET, small=True) for _ in range(4)]
+        until(lambda: sum(held.flow.write_paused for held in front.server.server_state.connections) == 4)
+        for _ in range(3):
+            assert status_of(front.send(GET.replace(b"/", b"/short", 1))) == 200
+        assert len(all_of(callers[0])[0]) < 10_000_000
+
+
 @pytest.mark.skipif(open_files.sys.platform == "win32", reason="Windows has no such limit")
 def test_there_are_as_many_connections_as_files_can_be_open(monkeypatch):
     import resource

@@ -20,6 +20,9 @@ from hybrid_search.integrations.front.open_files import room_for
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
+READ_BYTES = 1 << 14
+"""Read from one connection before it is the turn of the next."""
+
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -71,6 +74,7 @@ class Server(uvicorn.Server):
         self._bounds, self._on_check = bounds, on_check
         self._most = room_for(bounds.connections)
         self._waiting: dict[Connection, None] = {}
+        self._buffer = bytearray(READ_BYTES)
         self._doors: list[asyncio.Task[None]] = []
 
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
@@ -118,6 +122,7 @@ class Server(uvicorn.Server):
     def _connection(self) -> Connection:
         return Connection(
             self._waiting,
+            self._buffer,
             self._bounds,
             config=self.config,
             server_state=self.server_state,
