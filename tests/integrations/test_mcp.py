@@ -21,7 +21,7 @@ from mcp.shared.exceptions import MCPError
 
 from hybrid_search.corpus.trec import read_beir
 from hybrid_search.indexer import Indexer
-from hybrid_search.integrations.mcp import server_of, shapes
+from hybrid_search.integrations.mcp import bounds, server_of, shapes
 from hybrid_search.integrations.mcp.tools import uri_of
 from hybrid_search.integrations.searchers import Searchers
 from hybrid_search.searcher import Searcher
@@ -231,6 +231,14 @@ def test_explain_tells_what_became_of_a_document(ask):
     assert missing.structured_content["verdict"] == "not indexed"
     assert len(expanded.structured_content["expansion"]) == 2
     assert text_of(expanded).startswith("fake/both reads 'red apples' as")
+
+
+def test_the_words_of_a_long_query_are_told_in_part(ask, monkeypatch):
+    monkeypatch.setattr(bounds, "MAX_ANSWER", 6_000)
+    answer = ask(("explain", {"query": " ".join(f"w{number}" for number in range(300))}))
+    told = answer.structured_content
+    assert 24 < len(told["expansion"]) < told["terms_left_out"]
+    assert f"and {len(told['expansion']) + told['terms_left_out'] - 24} more" in text_of(answer)
 
 
 def test_status_tells_of_collections_models_age_and_fields(ask, fruit):

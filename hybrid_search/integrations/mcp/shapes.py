@@ -163,6 +163,7 @@ class Explained(TypedDict):
     leg: NotRequired[str]
     model: NotRequired[str]
     expansion: NotRequired[list[TermShown]]
+    terms_left_out: NotRequired[int]
     doc_id: NotRequired[str]
     verdict: NotRequired[str]
     reason: NotRequired[str]

@@ -77,7 +77,15 @@ def explain(
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     with collections.use(named(collections, collection)) as searcher:
         explained = _followed(searcher, text, doc_id, asked) if doc_id else _expanded(searcher, text, leg)
-    return explained, words.explained_text(explained)
+    terms = explained.get("expansion", [])
+
+    def answer(most: int) -> tuple[shapes.Explained, str]:
+        told = explained
+        if most < len(terms):
+            told = {**explained, "expansion": terms[:most], "terms_left_out": len(terms) - most}
+        return told, words.explained_text(told)
+
+    return fitting(answer, (len(terms), min(1, len(terms))))
 
 
 def get(

@@ -13,7 +13,6 @@ from hybrid_search.types import LegName
 
 _FACTS = 5
 _TERMS = 24
-_PROBLEMS = 20
 
 
 def found_text(found: Found, results: Results) -> str:
@@ -37,7 +36,8 @@ def explained_text(explained: Explained) -> str:
     if "expansion" in explained:
         terms = explained["expansion"]
         told = [f"{t.get('word') or t['term']} {t['weight']:.2f}{'' if t['in_query'] else '+'}" for t in terms[:_TERMS]]
-        more = f" and {len(terms) - _TERMS} more" if len(terms) > _TERMS else ""
+        left_out = max(0, len(terms) - _TERMS) + explained.get("terms_left_out", 0)
+        more = f" and {left_out} more" if left_out else ""
         words = ", ".join(told) + more if told else "no term has a weight"
         return f"{explained['model']} reads {explained['query']!r} as (+ is added by the model): {words}"
     lines = [f"{explained['verdict']}."]
