@@ -21,6 +21,7 @@ from hybrid_search.locations import is_server, server_url, shown_command, shown_
 from hybrid_search.report import Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store import open_store
+from hybrid_search.store.server import ServerStore
 from tests.qdrant_over_http import QdrantOverHttp
 
 SECRET = "s3cr3t"
@@ -243,6 +244,16 @@ def test_user_and_password_go_to_what_stands_before_the_server():
             open_store(f"http://us%3Aer:p%40ss@127.0.0.1:{server.server_port}{query}", api_key="other").close()
             assert asked[-1] == ("/collections", "Basic " + base64.b64encode(b"us:er:p@ss").decode(), own)
         server.shutdown()
+
+
+def test_a_client_of_the_callers_own_is_shown_without_it():
+    from qdrant_client import QdrantClient
+
+    store = ServerStore(QdrantClient(":memory:"), f"https://user:{SECRET}@host:6333")
+    assert store.location == "https://host:6333"
+    with pytest.raises(HybridSearchError, match="https://host:6333") as caught:
+        store.reader("nothing")
+    assert SECRET not in chain_of(caught.value)
 
 
 @pytest.mark.parametrize("url", [f"http://user:{SECRET}@192.0.2.1", f"http://192.0.2.1?api-key={SECRET}"])

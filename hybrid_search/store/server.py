@@ -12,7 +12,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ConfigError, StoreError
-from hybrid_search.locations import server_url
+from hybrid_search.locations import server_url, shown_location
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store.adopted import Foreign, described, open_reader, read_only
@@ -34,14 +34,14 @@ class ServerStore:
 
     Args:
         client: an open `QdrantClient`; `connect` makes one from a URL.
-        location: shown in messages, so without passwords.
+        location: shown in messages, without user and password.
         retry_s: seconds for which writing goes on trying when the server does not answer, 0 for not at all. Searching
             tries three times within a second.
     """
 
     def __init__(self, client: QdrantClient, location: str = "the Qdrant client", *, retry_s: float = RETRY_S) -> None:
         self._client = client
-        self._location = location
+        self._location = location = shown_location(location)
         self._patience = Patience(retry_s)
         self._writing, self._reading = Line(client, location, self._patience), Line(client, location, brief(retry_s))
 
