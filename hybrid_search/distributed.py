@@ -30,6 +30,7 @@ from hybrid_search.cutting import cutter, searchable_texts
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
 from hybrid_search.intake import accepted, beginning, conflict, open_source
 from hybrid_search.jobs import recorded
+from hybrid_search.locations import is_server
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
 from hybrid_search.rehearsal import known_ids
 from hybrid_search.removing import conclude
@@ -100,7 +101,7 @@ def index_on_ray(
         HybridSearchError: whatever `Indexer.index` raises, here or in a worker. Nothing was published then.
     """
     settings = settings or load_settings()
-    if not settings.store.startswith(("http://", "https://")):
+    if not is_server(settings.store):
         raise InvalidArgument(
             f"The store is the folder {settings.store}, which takes one writer on one machine. Ray's workers write to "
             "a Qdrant server: --store http://HOST:6333. For this folder leave --ray out."

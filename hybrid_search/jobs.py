@@ -24,6 +24,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
+from hybrid_search.locations import is_server, shown_command, without_secrets
 from hybrid_search.printable import storable
 from hybrid_search.report import Progress, Tally
 
@@ -90,7 +91,7 @@ _FROM_PROGRESS = (
 
 def journal_file(location: str) -> Path | None:
     """Where the journal of a store's jobs lies; None for a store that no other process can reach."""
-    if location.startswith(("http://", "https://")):
+    if is_server(location):
         return user_data_path("hybrid-search", appauthor=False) / "jobs.sqlite"
     folder = Path(location)
     return folder / "jobs.sqlite" if folder.is_dir() else None
@@ -135,7 +136,7 @@ def recorded(location: str, collection: str, tally: Tally, kind: Kind = "index")
             entry.end("interrupted", tally)
             raise
         except BaseException as error:
-            entry.end("failed", tally, f"{type(error).__name__}: {error}")
+            entry.end("failed", tally, without_secrets(f"{type(error).__name__}: {error}"))
             raise
         else:
             entry.end("finished", tally)
@@ -191,7 +192,7 @@ def _begun(file: Path, location: str, collection: str, kind: Kind) -> _Entry | N
         "state": "running",
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "command": " ".join(sys.argv)[:500],
+        "command": shown_command(sys.argv)[:500],
         "started": now,
         "updated": now,
     }

@@ -26,11 +26,14 @@ def _default_cache() -> Path:
 class Settings(BaseSettings):
     """What a machine or a project sets once."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", hide_input_in_errors=True
+    )
 
     store: str = Field(
         default_factory=default_store,
         description="a folder (embedded engine), or http(s)://... (Qdrant server)",
+        repr=False,  # a URL can hold a password
     )
     api_key: SecretStr | None = Field(default=None, description="of the Qdrant server")
     serve_api_key: SecretStr | None = Field(default=None, description="that `serve` asks its callers for")

@@ -17,6 +17,7 @@ from hybrid_search.corpus.walk import FoundFile
 from hybrid_search.cutting import Cutter, batched
 from hybrid_search.errors import CorpusError, HybridSearchError
 from hybrid_search.intake import accepted
+from hybrid_search.locations import shown_location
 from hybrid_search.manifest import Manifest
 from hybrid_search.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.profiles import Models, open_place, reopen
@@ -219,7 +220,7 @@ def _writer_of(job: bytes) -> CollectionWriter:
     """A writer, one a process, of the version that the driver has made: the live one, or the one that it begins."""
     told: Job = pickle.loads(job)
     settings = Settings(**told.settings)
-    line: Any = Line(None, settings.store, Patience(settings.retry_s))  # type: ignore[arg-type]
+    line: Any = Line(None, shown_location(settings.store), Patience(settings.retry_s))  # type: ignore[arg-type]
     store = line.ask(lambda _: open_place(None, settings))
     writer: CollectionWriter = store.writer(told.collection, told.manifest, replace=told.replace)
     return writer

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -73,15 +73,17 @@ def mcp(
 
 
 def _over_stdio(collections: Searchers, wire: int) -> None:
-    from hybrid_search.integrations.mcp import server_of
+    import anyio
+
+    from hybrid_search.integrations.mcp import server_of, stdio
 
     server = server_of(collections)
     if sys.stdin.isatty():
         note("An MCP server: a client is expected on stdin and stdout. End it with Ctrl-D or Ctrl-C.")
-    with _stoppable_stdin() as stopped:
+    with _stoppable_stdin() as (source, stopped):
         os.dup2(wire, 1)  # the library takes it for itself, and lets 1 be stderr while it serves
         try:
-            server.run("stdio")
+            anyio.run(stdio.serve, server, source)
         finally:
             _aside()
     if signal.SIGINT in stopped:
@@ -89,12 +91,13 @@ def _over_stdio(collections: Searchers, wire: int) -> None:
 
 
 def _over_http(collections: Searchers, where: str, hosts: list[str], origins: list[str], token: str) -> None:
+    from hybrid_search.integrations.front.address import listen
     from hybrid_search.integrations.mcp import http, server_of
 
     address = http.address_of(where)
     http.check(address, hosts, token)
     server = server_of(collections)
-    with http.listen(address) as listening:
+    with listen(address.host, address.port, "Choose another HOST:PORT.") as listening:
         address = address._replace(port=listening.getsockname()[1])
         app = http.app_of(server, address, hosts=hosts, origins=origins, token=token)
         note(f"Serving http://{address}{http.PATH} (Ctrl-C stops)")
@@ -124,15 +127,14 @@ def _aside() -> None:
 
 
 @contextlib.contextmanager
-def _stoppable_stdin() -> Iterator[list[int]]:
-    """Put a pipe in the place of stdin that SIGINT and SIGTERM close; gives those that came.
+def _stoppable_stdin() -> Iterator[tuple[BinaryIO, list[int]]]:
+    """What comes from stdin, through a pipe that SIGINT and SIGTERM close; and those that came.
 
-    For a read of stdin itself cannot be ended from inside.
+    For a read of stdin itself cannot be ended from inside. Nobody else can read it meanwhile.
     """
     source, (inner, feed) = os.dup(0), os.pipe()
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(inner, 0)
-    os.close(inner)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
     stopped: list[int] = []
 
     def pump() -> None:
@@ -150,7 +152,8 @@ def _stoppable_stdin() -> Iterator[list[int]]:
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     threading.Thread(target=pump, name="stdin", daemon=True).start()
     try:
-        yield stopped
+        with os.fdopen(inner, "rb") as reading:
+            yield reading, stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
-import socket
 from typing import Annotated
 
 import typer
@@ -13,7 +11,7 @@ from hybrid_search.cli import completion, options
 from hybrid_search.cli.console import note
 from hybrid_search.cli.options import rerank_of
 from hybrid_search.cli.verb import given
-from hybrid_search.errors import ConfigError, InvalidArgument
+from hybrid_search.errors import InvalidArgument
 
 
 def serve(
@@ -46,9 +44,9 @@ def serve(
 
     Example: `hybrid-search serve -c movies`
     """
-    import uvicorn
-
-    from hybrid_search.integrations.http import Limits, create_app
+    from hybrid_search.integrations.front import server
+    from hybrid_search.integrations.front.address import is_loopback, listen
+    from hybrid_search.integrations.http import Limits, create_app  # says what to install where something is missing
     from hybrid_search.integrations.http.guard import LOOPBACK
 
     settings = given.settings()
@@ -61,11 +59,12 @@ def serve(
     # Who brings the key is no page of another site, so with one any name will do where every address is listened at.
     anything = host in ("0.0.0.0", "::") and not allow_host
     own = f"[{host}]" if ":" in host else host
+    limits = Limits(k=max_k, depth=max_depth, at_once=at_once, threads=threads, timeout_s=timeout_s)
     app = create_app(
         settings=settings,
         collections=collection,
         rerank=rerank_of(rerank),
-        limits=Limits(k=max_k, depth=max_depth, at_once=at_once, threads=threads, timeout_s=timeout_s),
+        limits=limits,
         allowed_hosts=None if anything else [*LOOPBACK, own, *(allow_host or [])],
     )
     searchers = app.state.service.searchers
@@ -73,42 +72,11 @@ def serve(
     for name in collection or []:
         with searchers.use(name) as searcher:  # what is wrong with it is said now
             searcher.warm_up(rerank=rerank_of(rerank))
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="none", lifespan="on",
-        timeout_graceful_shutdown=int(timeout_s) + 5,
-    )  # fmt: skip
-    listening = listen(host, port)
+    listening = listen(host, port, "Take another --port (0: a free one) or --host.")
     shown = f"http://{own}:{listening.getsockname()[1]}/"
     note(f"Serving {', '.join(names) or 'no collection yet'} at {shown} (API: {shown}docs). Ctrl+C stops it.")
     for number in (signal.SIGINT, signal.SIGTERM):
         # The server raises what stopped it once more when it is done; being asked to stop is no error.
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listening])
+    server.run(app, listening, limits.bounds(), grace_s=timeout_s + 5)
     note("Stopped.")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; of names only `localhost`.
-
-    >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.org")]
-    [True, True, True, False, False]
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        ConfigError: the address cannot be listened at.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot listen at {host}:{port}: {error.strerror or error}. Take another --port (0: a free one) or --host."
-        ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hybrid_search.locations import is_server
 from hybrid_search.protocols import Store
 
 
@@ -17,16 +18,17 @@ def open_store(
     """Open the store that a location names: `http(s)://...` a server, anything else a folder.
 
     Args:
-        location: the folder or URL.
-        api_key: of a server.
+        location: the folder or URL. `http://USER:PASSWORD@HOST` sends both to what stands before a server, and
+            `?api-key=KEY` is the API key; neither is shown anywhere.
+        api_key: of a server; one in its URL goes before it.
         timeout_s: seconds that one request to a server may take.
         retry_s: seconds for which writing goes on trying when a server stops answering.
 
     Raises:
-        ConfigError: an API key would travel unencrypted.
+        ConfigError: it is neither, or an API key or a password would travel unencrypted.
         StoreUnavailable: the server does not answer within `timeout_s`.
     """
-    if str(location).startswith(("http://", "https://")):
+    if is_server(str(location)):
         from hybrid_search.store.server import ServerStore
 
         return ServerStore.connect(str(location), api_key=api_key, timeout_s=timeout_s, retry_s=retry_s)

@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from hybrid_search.errors import CollectionDamaged, StoreBusy, StoreError, StoreFull
+from hybrid_search.locations import shown_command
 
 SPARE_BYTES = 100 * 1024 * 1024
 """Never fill the last of a disk: the engine maps files, and a full disk then kills the process without an exception."""
@@ -171,7 +172,7 @@ def lock_for_writing(root: Path, wait_s: float) -> FileLock:
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": " ".join(sys.argv)[:200],
+        "command": shown_command(sys.argv)[:200],
     }
     lock = FileLock(root / "writer.lock", thread_local=False)
     try:

@@ -6,7 +6,9 @@ import json
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+from hybrid_search.locations import is_server
 
 PATIENCE_S = 1.0
 """Seconds for which a server may keep somebody waiting who has pressed a key."""
@@ -23,9 +25,10 @@ def names(location: str, api_key: str | None = None) -> list[str]:
     """The collections of a store, those of other programs on a server among them.
 
     Raises:
+        ConfigError: the location is no folder and no URL, or a secret would travel unencrypted.
         OSError, ValueError: it cannot be told now.
     """
-    if not location.startswith(("http://", "https://")):
+    if not is_server(location):
         return folder_names(Path(location).expanduser())
     return sorted({re.sub(r"__v\d+\Z", "", name) for name in _behind(location, api_key)})
 
@@ -37,7 +40,7 @@ def legs(location: str, name: str, api_key: str | None = None) -> list[str]:
         HybridSearchError: there is none of this name, or it is damaged.
         OSError, ValueError, KeyError: it cannot be told now, or the collection is none of ours.
     """
-    if not location.startswith(("http://", "https://")):
+    if not is_server(location):
         from hybrid_search.store.edge import EdgeStore
 
         return list(EdgeStore(location).info(name).manifest.legs)
@@ -58,11 +61,10 @@ def _behind(location: str, api_key: str | None) -> dict[str, str]:
 def _asked(location: str, path: str, api_key: str | None) -> Any:
     import urllib.request
 
-    from hybrid_search.store.server import LOOPBACK
+    from hybrid_search.store.server import signed, with_key
 
-    parts = urlsplit(location)
-    if api_key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise ValueError("an API key would travel unencrypted")
-    request = urllib.request.Request(location.rstrip("/") + path, headers={"api-key": api_key} if api_key else {})
+    place, api_key = with_key(location, api_key)
+    headers = {**(signed(place.user) or {}), **({"api-key": api_key} if api_key else {})}
+    request = urllib.request.Request(place.address.rstrip("/") + path, headers=headers)
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         return json.load(answer)["result"]

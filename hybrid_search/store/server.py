@@ -6,12 +6,13 @@ moves the alias at the end, in one atomic call. The manifest lies in the collect
 
 from __future__ import annotations
 
+import base64
 import re
 import warnings
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ConfigError, StoreError
+from hybrid_search.locations import ServerUrl, server_url, shown_location
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store.adopted import Foreign, described, open_reader, read_only
@@ -28,19 +29,33 @@ REST_PORT, GRPC_PORT = 6333, 6334
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
+def with_key(url: str, api_key: str | None) -> tuple[ServerUrl, str | None]:
+    """Take a URL apart, with the key to use: its own, else the one that is given.
+
+    Raises:
+        ConfigError: it is no URL, or a key or a password would travel unencrypted to another machine.
+    """
+    place = server_url(url)
+    api_key = place.api_key or api_key
+    if (api_key or place.user) and place.scheme == "http" and place.host not in LOOPBACK:
+        secret = "An API key" if api_key else "A password"
+        raise ConfigError(f"{secret} would go to {place.address} unencrypted. Use an https:// URL.")
+    return place, api_key
+
+
 class ServerStore:
     """Collections on one server.
 
     Args:
         client: an open `QdrantClient`; `connect` makes one from a URL.
-        location: shown in messages.
+        location: shown in messages, without user and password.
         retry_s: seconds for which writing goes on trying when the server does not answer, 0 for not at all. Searching
             tries three times within a second.
     """
 
     def __init__(self, client: QdrantClient, location: str = "the Qdrant client", *, retry_s: float = RETRY_S) -> None:
         self._client = client
-        self._location = location
+        self._location = location = shown_location(location)
         self._patience = Patience(retry_s)
         self._writing, self._reading = Line(client, location, self._patience), Line(client, location, brief(retry_s))
 
@@ -51,30 +66,23 @@ class ServerStore:
         """Reach a server, at once or not at all; gRPC is used where its port is open.
 
         Raises:
-            ConfigError: an API key would travel unencrypted to another machine.
+            ConfigError: it is no URL, or an API key or a password would travel unencrypted to another machine.
             StoreUnavailable: the server does not answer within `timeout_s`.
         """
         from qdrant_client import QdrantClient
 
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        try:
-            port = parts.port or (443 if parts.scheme == "https" else REST_PORT)
-        except ValueError:
-            port = 0
-        if not host or not port:
-            raise ConfigError(f"{url} is not the URL of a server. Write http://HOST:{REST_PORT}.")
-        if api_key and parts.scheme == "http" and host not in LOOPBACK:
-            raise ConfigError(f"An API key would go to {url} unencrypted. Use an https:// URL.")
+        place, api_key = with_key(url, api_key)
+        port = place.port or (443 if place.scheme == "https" else REST_PORT)
         # Behind any other port the usual gRPC port may belong to another server.
-        grpc = port == REST_PORT and is_open(host, GRPC_PORT)
-        with server_errors(url), warnings.catch_warnings():
+        grpc = port == REST_PORT and is_open(place.host, GRPC_PORT)
+        with server_errors(place.address), warnings.catch_warnings():
             # The key over plain http is judged above, and the version check below is a real request.
             warnings.simplefilter("ignore")
             client = QdrantClient(
-                url=url,
+                url=place.address,
                 port=port,
                 api_key=api_key,
+                headers=signed(place.user),
                 timeout=max(1, round(timeout_s)),
                 prefer_grpc=grpc,
                 grpc_port=GRPC_PORT,
@@ -85,7 +93,7 @@ class ServerStore:
             except BaseException:
                 client.close()
                 raise
-        return cls(client, url, retry_s=retry_s)
+        return cls(client, place.address, retry_s=retry_s)
 
     @property
     def location(self) -> str:
@@ -215,6 +223,16 @@ class ServerStore:
 
     def _drop(self, real: str) -> None:
         self._writing.ask(lambda client: client.delete_collection(real))
+
+
+def signed(user: tuple[str, str] | None) -> dict[str, str]:
+    """The header that user and password of a URL stand for; the client itself passes over them.
+
+    Source: RFC 7617, The 'Basic' HTTP Authentication Scheme.
+    """
+    if user is None:
+        return {}
+    return {"authorization": f"Basic {base64.b64encode(':'.join(user).encode()).decode()}"}
 
 
 def _version_of(name: str, real: str | None) -> int:

@@ -151,6 +151,62 @@ def test_what_is_no_message_is_survived(stdio):
     ended(process, 0)
 
 
+def raw(params, number="7", method="tools/call"):
+    """A request as it is written, so that it may hold what JSON has no word for."""
+    said = "" if number is None else f'"id": {number}, '
+    return '{"jsonrpc": "2.0", ' + said + f'"method": "{method}", "params": {params}}}'
+
+
+NO_MESSAGES = [
+    (raw('{"name": "search", "arguments": {"query": "\\ud800"}}'), 7, -32700),
+    (raw('{"name": "search", "arguments": {"query": "apples \\udc00 pears"}}'), 7, -32700),
+    (raw('{"name": "\\ud83d", "arguments": {}}', '"seven"'), "seven", -32700),
+    (raw('{"\\udfff": 1}', "-7"), -7, -32700),
+    (raw("{}", method="a\\ud800"), 7, -32700),
+    (raw("{}", '"\\ud800"'), None, -32700),
+    (raw('{"name": "search", "arguments": {"query": "x", "k": NaN}}'), 7, -32700),
+    (raw('{"name": "search", "arguments": {"query": "x", "k": -Infinity}}'), 7, -32700),
+    (raw('{"x": "\\ud800"}', None, "notifications/x"), None, -32700),
+    (raw("[" * 100_000), None, -32700),
+    (raw('{"a":' * 100_000), None, -32700),
+    (raw('{"k": ' + "9" * 10_000 + "}"), None, -32700),
+    ("no json", None, -32700),
+    ('{"jsonrpc": "2.0", "id": 7', None, -32700),
+    ("\x00\x7f", None, -32700),
+    ('"text"', None, -32600),
+    ("[]", None, -32600),
+    ("null", None, -32600),
+    ('{"jsonrpc": "1.0", "id": 7, "method": "x"}', 7, -32600),
+    *((raw("{}", number), None, -32600) for number in ("7.5", "null", "true", "[]")),
+    ('{"jsonrpc": "2.0", "id": 7, "method": 5}', 7, -32600),
+    ('{"jsonrpc": "2.0", "id": 7, "method": "x", "params": "' + "x" * 2_000_000 + '"}', None, -32600),
+]
+
+
+def test_every_line_that_is_no_message_gets_an_error(stdio):
+    """Half a surrogate pair among them; and the server goes on."""
+    process = stdio("-c", "fruit")
+    for number, (line, expected, code) in enumerate(NO_MESSAGES, 100):
+        say(process, line, "", call("search", number, query="apples"))
+        found = answers(process, expected, number)
+        assert found[expected]["error"]["code"] == code, line[:200]
+        assert 10 < len(found[expected]["error"]["message"]) < 300
+        assert found[number]["result"]["structuredContent"]["hits"][0]["doc_id"] == "a"
+    ended(process, 0)
+
+
+def test_bytes_that_are_no_text_get_an_error(start, fruit):
+    process = start("mcp", "-c", "fruit", stdin=subprocess.PIPE, text=False, encoding=None)
+    line = json.dumps(call("search", 1, query="apples")).encode()
+    sent = b"\n".join([line.replace(b"apples", wrong) for wrong in (b"\xff", b"\xed\xa0\x80", b"\xc0\xaf")]) + b"\n"
+    process.stdin.write(sent)
+    process.stdin.flush()
+    told = [json.loads(process.stdout.readline()) for _ in range(3)]
+    assert [one["error"]["code"] for one in told] == [-32700] * 3
+    assert process.communicate(timeout=30) == (b"", b"")
+    assert process.returncode == 0
+
+
 def test_it_ends_with_its_input_and_leaves_no_lease(stdio, environment):
     process = stdio("-c", "fruit")
     say(process, call("search", 1, query="apples"))
@@ -262,7 +318,9 @@ def post(port, headers=None, body=None, method="POST", path="/mcp"):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.putrequest(method, path, skip_host=True)
-        sent = json.dumps(body or message("initialize", HELLO, 0)).encode() if method == "POST" else b""
+        given_body = message("initialize", HELLO, 0) if body is None else body
+        sent = given_body if isinstance(given_body, bytes) else json.dumps(given_body).encode()
+        sent = sent if method == "POST" else b""
         for name, value in given.items():
             if value is not None:
                 connection.putheader(name, value)
@@ -315,6 +373,38 @@ def test_http_refuses_other_hosts_and_origins(served):
     assert post(port, {"Host": f"evil.example:{port}"}, method="GET")[0] in (405, 421)
     assert post(port, path="/etc/hostname", method="GET")[0] == 404
     assert post(port, body=message("x", {"long": "x" * 2_000_000}, 1))[0] == 413
+
+
+def test_http_says_that_it_is_there(served, monkeypatch):
+    monkeypatch.setenv("HYBRID_SEARCH_MCP_TOKEN", TOKEN)
+    _, port = served()
+    status, body = post(port, method="GET", path="/healthz")
+    assert (status, json.loads(body)["status"]) == (200, "ok")
+    assert post(port, method="HEAD", path="/healthz")[0] == 200
+    assert post(port, method="POST", path="/healthz")[0] == 401
+
+
+def test_http_opens_no_stream_that_nothing_is_said_on(served):
+    """A GET would wait for ever, and hold its place."""
+    _, port = served()
+    for method in ("GET", "DELETE", "PUT", "PATCH", "HEAD", "NONSENSE"):
+        status, _ = post(port, {"Accept": "text/event-stream"}, method=method)
+        assert status == 405, method
+
+
+@pytest.mark.parametrize("version", [None, "2025-06-18", "2026-07-28", "nonsense"])
+def test_http_answers_what_is_no_message_with_an_error(served, version):
+    _, port = served()
+    for text, expected, code in NO_MESSAGES:
+        status, body = post(port, {"MCP-Protocol-Version": version}, body=text.encode())
+        if len(text) > 1 << 20:
+            assert status == 413
+            continue
+        told = json.loads(body)
+        assert (status, told["id"], told["error"]["code"]) == (400, expected, code), (text[:200], body)
+    assert post(port)[0] == 200
+    assert post(port, body=b"")[0] == 400
+    assert post(port, body=b"\xff\xfe")[0] == 400
 
 
 def test_http_takes_further_hosts_and_origins(served):

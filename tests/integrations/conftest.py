@@ -47,10 +47,12 @@ def films(models, tmp_path_factory, model_cache):
 @contextmanager
 def serving(app):
     """An application behind a socket of this machine, in a thread; gives `ask`, `port` and `url`."""
-    uvicorn = pytest.importorskip("uvicorn", reason="needs the serve extra")
+    pytest.importorskip("uvicorn", reason="needs the serve extra")
+    from hybrid_search.integrations.front.bounds import Bounds
+    from hybrid_search.integrations.front.server import Server
+
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=10)
-    server = uvicorn.Server(config)
+    server = Server(app, Bounds(), grace_s=10, on_check=lambda: None)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:

@@ -1,11 +1,15 @@
 """Search over HTTP: the answers of the library, every error as a status and a sentence, and what is refused."""
 
 import base64
+import gzip
 import hashlib
 import http.client
 import json
 import re
+import socket
 import threading
+import time
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
@@ -15,6 +19,7 @@ pytest.importorskip("uvicorn", reason="needs the serve extra")
 
 from hybrid_search.errors import InvalidArgument, StoreUnavailable
 from hybrid_search.indexer import Indexer
+from hybrid_search.integrations.front import gate
 from hybrid_search.integrations.http import Limits, create_app
 from hybrid_search.integrations.http.shapes import Answer, Collections, Error, Expansion, Health, Why
 from hybrid_search.searcher import Searcher
@@ -22,6 +27,7 @@ from hybrid_search.types import Document
 from tests.integrations.conftest import serving
 
 KEY = "a key of ours"
+SEARCH = {"query": "music", "collection": "films"}
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +118,6 @@ def test_only_named_collections_are_served(films):
 
 # ---------------------------------------------------------------- errors
 
-SEARCH = {"query": "music", "collection": "films"}
-
 
 @pytest.mark.parametrize(
     ("path", "body", "status", "kind", "says"),
@@ -122,7 +126,36 @@ SEARCH = {"query": "music", "collection": "films"}
         ("/search", b'{"query": "\xff"}', 400, "Unreadable", "no JSON"),
         ("/search", '{"query": "\\ud800", "collection": "films"}', 400, "Unreadable", "no JSON"),
         ("/search", {**SEARCH, "rrf_k": float("nan")}, 400, "Unreadable", "no JSON"),
-        ("/search", "[" * 10_000, 400, "Unreadable", "recursion"),
+        ("/search", {**SEARCH, "weights": {"dense": float("inf")}}, 400, "Unreadable", "no JSON"),
+        ("/search", '{"query": "x", "collection": "films", "rrf_k": 1e999}', 422, "InvalidArgument", "finite"),
+        ("/search", '{"query": "x", "collection": "films", "k": 1e999}', 422, "InvalidArgument", "integer"),
+        ("/search", "[" * 15_000, 400, "Unreadable", "recursion"),
+        ("/search/batch", "[" * 15_000, 400, "Unreadable", "recursion"),
+        ("/explain", '{"a":' * 3_000, 400, "Unreadable", "recursion"),
+        ("/search", b"\xef\xbb\xbf{}", 400, "Unreadable", "no JSON"),
+        ("/search", b"", 400, "Unreadable", "no JSON"),
+        (
+            "/search",
+            {**SEARCH, **{f"name{n}": 1 for n in range(500)}},
+            422,
+            "InvalidArgument",
+            "the body has 502 names",
+        ),
+        (
+            "/search",
+            {**SEARCH, "weights": {f"leg{n}": 1 for n in range(500)}},
+            422,
+            "InvalidArgument",
+            "weights has 500",
+        ),
+        ("/search", {**SEARCH, "n" * 15_000: 1}, 422, "InvalidArgument", "15,0"),
+        (
+            "/search/batch",
+            [SEARCH, {f"name{n}": 1 for n in range(500)}],
+            422,
+            "InvalidArgument",
+            "Line 2: the body has",
+        ),
         ("/search", [], 422, "InvalidArgument", "dictionary"),
         ("/search", {"collection": "films"}, 422, "InvalidArgument", "query: field required"),
         ("/search", {**SEARCH, "query": " "}, 422, "InvalidArgument", "empty"),
@@ -162,11 +195,22 @@ SEARCH = {"query": "music", "collection": "films"}
         ("/search?query=a&collection=films&k=1_0", None, 422, "InvalidArgument", "k"),
         ("/search?query=a&collection=films&fold=1", None, 422, "InvalidArgument", "fold"),
         ("/search?query=a&collection=films&weights=sparse", None, 422, "InvalidArgument", "weights"),
+        ("/search?query=%ff&collection=films", None, 400, "Unreadable", "no UTF-8"),
+        ("/search?query=%ed%a0%80&collection=films", None, 400, "Unreadable", "no UTF-8"),
+        ("/explain?query=a&%c3%28=films", None, 400, "Unreadable", "no UTF-8"),
+        ("/search?" + "a=b&" * 200, None, 422, "InvalidArgument", "more than 100 fields"),
+        ("/search?query=" + "%F0%9F%8E%AC" * 10_001 + "&collection=films", None, 400, None, None),
+        ("/nothing%ff%00", None, 404, "NotFound", "/docs"),
+        ("//search", None, 404, "NotFound", "/docs"),
     ],
 )
 def test_an_error_is_a_status_and_a_sentence(server, path, body, status, kind, says):
     found = server.ask(path, body)
+    if kind is None:  # refused before it is a request
+        assert found.status == status
+        return
     assert (found.status, found.json["kind"]) == (status, kind), found.text
+    assert len(found.text) < 5_000
     assert says in found.json["error"]
     Error.model_validate(found.json, extra="forbid")
     assert found.headers["Content-Type"] == "application/json"
@@ -187,6 +231,58 @@ def test_a_body_of_unknown_length_is_counted(server):
     with connection.getresponse() as reply:
         assert reply.status == 413
     connection.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/metrics", "/collections", get("/search", **SEARCH)])
+def test_a_head_is_the_answer_without_its_body(server, path):
+    whole, head = server.ask(path), server.ask(path, method="HEAD")
+    assert (head.status, head.text) == (200, "")
+    assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "NONSENSE"])
+@pytest.mark.parametrize("path", ["/", "/search", "/search/batch", "/healthz"])
+def test_other_methods_are_refused(server, path, method):
+    found = server.ask(path, method=method)
+    assert (found.status, found.json["kind"]) == (405, "HTTPException")
+    assert found.headers["Allow"]
+    assert "Access-Control-Allow-Origin" not in found.headers
+
+
+def test_ten_thousand_lines_are_refused_at_once(films):
+    with serving(create_app(settings=films)) as server:
+        lines = (json.dumps(SEARCH) + "\n") * 10_000
+        found = server.ask("/search/batch", lines, kind="application/x-ndjson")
+        assert (found.status, found.json["error"]) == (422, "A batch has 1 to 1,000 searches.")
+        found = server.ask("/search/batch", "\n" * 1_000_000, kind="application/x-ndjson")
+        assert (found.status, found.json["error"]) == (422, "A batch has 1 to 1,000 searches.")
+        found = server.ask("/search/batch", "{\n" * 10_000, kind="application/x-ndjson")
+        assert (found.status, found.json["kind"]) == (400, "Unreadable")
+
+
+def test_a_packed_body_is_not_unpacked(server):
+    bomb = gzip.compress(b" " * 10_000_000)
+    for coding in ("gzip", "deflate", "br", "x-gzip, identity"):
+        found = server.ask("/search", bomb, headers={"Content-Encoding": coding})
+        assert (found.status, found.json["kind"]) == (415, "UnsupportedMediaType")
+
+
+def test_signs_that_a_terminal_obeys_are_sent_as_numbers(films):
+    odd = "a\x1b]0;x\x07 b\x9b2J\x7f c\u202egnp\u2066 d\U000e0041 é 漢 🎬\ttab\nline"
+    Indexer.open("signs", settings=films, sparse="fake/both", dense="fake/both").index(
+        [Document("signs", odd, odd, {f"k{odd}": odd}, odd)]
+    )
+    with serving(create_app(settings=films, collections=["signs"])) as server:
+        asked = {"query": "a", "collection": "signs"}
+        for found in (server.ask("/search", asked), server.ask("/search/batch", [asked])):
+            [hit] = json.loads(found.text)["hits"]
+            assert hit["title"] == hit["origin"] == odd
+            assert odd in hit["metadata"].values()
+            assert not set(found.text) & set("\x1b\x07\x9b\x7f\u202e\u2066\U000e0041")
+            assert {"é", "漢", "🎬"} <= set(found.text)
+    from hybrid_search.profiles import open_place
+
+    open_place(None, films).delete("signs")
 
 
 def test_a_store_that_is_away_is_503_with_a_time_to_come_again(films, monkeypatch):
@@ -312,6 +408,59 @@ def test_an_answer_is_sent_while_the_next_is_searched(films, monkeypatch):
         assert json.loads(reply.readline())["query"] == "last"
         assert reply.readline() == b""
         connection.close()
+
+
+def written(path, value):
+    """A request as it goes over the wire."""
+    body = json.dumps(value).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def test_who_takes_nothing_of_a_batch_makes_room_for_others(films, models, monkeypatch):
+    """Batches that nobody reads would hold every place until their time is over."""
+    monkeypatch.setattr(gate, "GIVES_WAY_S", 0.2)
+    whole, wide = Searcher.search, "x" * 200_000
+    monkeypatch.setattr(
+        Searcher, "search", lambda self, query, **o: replace(whole(self, query, **o), query=f"{query}{wide}")
+    )
+    with serving(create_app(settings=films, limits=Limits(at_once=2))) as server:
+        idle = []
+        for _ in range(2):
+            caller = socket.socket()
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.connect(("127.0.0.1", server.port))
+            caller.sendall(written("/search/batch", [SEARCH] * 200))
+            idle.append(caller)
+        end = time.monotonic() + 10
+        while (found := server.ask("/search", SEARCH)).status == 503 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert found.status == 200, found.text
+        for caller in idle:
+            caller.close()
+
+
+def test_who_goes_away_is_not_searched_for(films, held):
+    """Searches that wait for a thread are taken back; those that have begun end, for nobody."""
+    with serving(create_app(settings=films, limits=Limits(at_once=20, threads=2))) as server:
+        callers = []
+        for number in range(20):
+            caller = socket.create_connection(("127.0.0.1", server.port))
+            caller.sendall(written("/search/batch", [SEARCH] * 50) if number % 2 else written("/search", SEARCH))
+            callers.append(caller)
+        while "requests_in_flight 20" not in server.ask("/metrics").text:
+            time.sleep(0.01)
+        assert server.ask("/search", SEARCH).status == 503
+        for caller in callers:
+            caller.close()
+        while "requests_in_flight 0" not in server.ask("/metrics").text:
+            time.sleep(0.01)
+        held.set()
+        begun = time.monotonic()
+        assert server.ask("/search", SEARCH).status == 200
+        assert time.monotonic() - begun < 2
+        counted = server.ask("/metrics").text
+        assert 'searches_total{collection="films",mode="hybrid"} 1\n' in counted
 
 
 # ---------------------------------------------------------------- counts, document, pages

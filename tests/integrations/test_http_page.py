@@ -7,7 +7,9 @@ import pytest
 pytest.importorskip("starlette", reason="needs the serve extra")
 pytest.importorskip("uvicorn", reason="needs the serve extra")
 
+from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.http import create_app
+from hybrid_search.types import Document
 from tests.integrations import chromium
 from tests.integrations.conftest import FILMS, serving
 
@@ -77,6 +79,30 @@ def test_what_is_in_a_document_is_text_and_offsets_count_characters(page):
     assert FILMS["odd"] in page.run(f"{odd}.querySelector('.text').textContent")
     # The mark stands behind an emoji, which is two halves in JavaScript.
     assert page.run(f"[...{odd}.querySelectorAll('mark')].map((one) => one.textContent)") == ["emoji", "music"]
+
+
+def test_no_sign_of_a_document_turns_or_hides_letters(browser, models, settings):
+    """Controls, overrides and isolates of bidirectional text, tags: in every field that is shown."""
+    odd = "emoji \x1b[2J\x07 \x9b \x7f \u202egnp.exe\u202c \u2066x\u2069 \U000e0041 music"
+    marked = f"music 🎬 {odd} music"
+    Indexer.open("signs", settings=settings, sparse="fake/both", dense="fake/both").index(
+        [Document(f"id{odd[6:20]}", marked, odd, {odd[6:20]: odd[6:30], "year": 1999}, f"{odd}/{odd}")]
+    )
+    with serving(create_app(settings=settings)) as server:
+        browser.open(server.url + "/?query=music")
+        browser.wait("document.querySelector('.hit')")
+        browser.run("document.querySelectorAll('.more button').forEach((one) => one.click())")
+        browser.wait("document.querySelector('.words tbody tr')")
+        shown = browser.run("document.documentElement.outerHTML")
+        assert not {sign for sign in odd if not sign.isprintable()} & set(
+            shown.partition("<body>")[2].partition("<script>")[0]
+        )
+        assert "gnp.exe" in shown
+        assert browser.run("document.querySelector('.hit .text').textContent").count("\ufffd") == 9
+        assert browser.run("[...document.querySelectorAll('.hit mark')].map((one) => one.textContent)") == ["music"] * 3
+        browser.open(server.url + "/?query=music&where=nofield%1b%e2%80%ae%3D1")
+        browser.wait("document.querySelector('[role=alert]')")
+        assert not set("\x1b\u202e") & set(browser.run("document.querySelector('[role=alert]').textContent"))
 
 
 def test_the_words_of_a_hit_are_told_when_asked_for(page):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import threading
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from mcp.shared.exceptions import MCPError
 
 from hybrid_search.corpus.trec import read_beir
 from hybrid_search.indexer import Indexer
-from hybrid_search.integrations.mcp import server_of, shapes
+from hybrid_search.integrations.mcp import bounds, server_of, shapes
 from hybrid_search.integrations.mcp.tools import uri_of
 from hybrid_search.integrations.searchers import Searchers
 from hybrid_search.searcher import Searcher
@@ -159,10 +160,11 @@ def test_search_gives_what_the_searcher_does(ask, fruit):
         for chunk, whole in zip(hit["chunks"], wanted["chunks"], strict=True):
             assert chunk == {name: whole[name] for name in chunk}  # all short enough to be whole
     text = text_of(answer)
-    assert text.startswith("'red apples in autumn' in fruit (hybrid): ranks 1 to 4.\n\n1. Apples [apples]")
+    assert text.startswith("'red apples in autumn' in fruit (hybrid): ranks 1 to 4. Everything between the lines <<<")
+    assert re.search(r"\n\n1\. 0\.0\d+ \(sparse 1, dense \d\)\n<<<quoted \w+>>>\nApples \[apples\]\n", text)
     assert "year 1999 · tags red, round" in text
     assert "offset=4" in text
-    assert len(text) < 2_000
+    assert len(text) < 2_500
 
 
 def test_pages_follow_each_other(ask):
@@ -231,6 +233,14 @@ def test_explain_tells_what_became_of_a_document(ask):
     assert text_of(expanded).startswith("fake/both reads 'red apples' as")
 
 
+def test_the_words_of_a_long_query_are_told_in_part(ask, monkeypatch):
+    monkeypatch.setattr(bounds, "MAX_ANSWER", 6_000)
+    answer = ask(("explain", {"query": " ".join(f"w{number}" for number in range(300))}))
+    told = answer.structured_content
+    assert 24 < len(told["expansion"]) < told["terms_left_out"]
+    assert f"and {len(told['expansion']) + told['terms_left_out'] - 24} more" in text_of(answer)
+
+
 def test_status_tells_of_collections_models_age_and_fields(ask, fruit):
     Indexer.open("other", settings=fruit, **BM25).index(FRUIT[:1])
     one, every, named = ask(("status", {})), *ask(("status", {}), ("status", {"collection": "other"}), names=())
@@ -268,7 +278,8 @@ def test_get_reads_documents_lines_and_chunks(ask):
     wanted = "\n".join(LINES.split("\n")[2:5])
     assert some.structured_content["text"] == wanted
     assert some.structured_content["lines"] == {"first": 3, "last": 5, "total": 40}
-    assert text_of(some) == f"The book [book], lines 3 to 5 of 40\n{wanted}"
+    assert text_of(some).startswith("Lines 3 to 5 of 40 of a document. ")
+    assert f">>>\nThe book [book]\n\n{wanted}\n<<<end " in text_of(some)
     assert last.structured_content["text"] == LINES.split("\n")[-1]
     assert "lines" not in chunk.structured_content
     for answer in (whole, some, last, chunk):

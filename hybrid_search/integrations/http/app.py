@@ -19,6 +19,8 @@ from starlette.routing import Route
 import hybrid_search
 from hybrid_search.asking import modes
 from hybrid_search.errors import HybridSearchError
+from hybrid_search.integrations.front.gate import Gate
+from hybrid_search.integrations.front.refusals import JSON, Refused, dumped
 from hybrid_search.integrations.http.batch import lines, read_batch
 from hybrid_search.integrations.http.forms import ExplainForm, SearchForm, forms_of
 from hybrid_search.integrations.http.guard import LOOPBACK, Guard
@@ -26,8 +28,8 @@ from hybrid_search.integrations.http.limits import Limits
 from hybrid_search.integrations.http.metrics import CONTENT_TYPE
 from hybrid_search.integrations.http.openapi import document
 from hybrid_search.integrations.http.pages import docs_page, search_page
-from hybrid_search.integrations.http.replies import JSON, NDJSON, Refused, dumped, reply_to
-from hybrid_search.integrations.http.service import Service, media_type
+from hybrid_search.integrations.http.replies import NDJSON, reply_to
+from hybrid_search.integrations.http.service import WORK_PATHS, Service, media_type
 from hybrid_search.integrations.searchers import Searchers, expansion
 from hybrid_search.results import Results
 from hybrid_search.settings import Settings, load_settings
@@ -103,7 +105,10 @@ def create_app(
             Route("/search/batch", batch, methods=["POST"]),
             Route("/explain", explain, methods=["GET", "POST"]),
         ],
-        middleware=[Middleware(Guard, service=service)],
+        middleware=[
+            Middleware(Guard, service=service),
+            Middleware(Gate, bounds=limits.bounds(), places=service.places, paths=WORK_PATHS),
+        ],
         exception_handlers=dict.fromkeys((HybridSearchError, Refused, HTTPException, Exception), _told),
         lifespan=lifespan,
     )
@@ -136,7 +141,7 @@ async def batch(request: Request) -> Response:
     """Many searches; the status is sent before the first is answered, so an error stands in its line."""
     service = _service(request)
     kind = media_type(request, JSON, NDJSON)
-    body = await service.body(request)
+    body = await request.body()
     forms = await service.run(partial(read_batch, body, kind, service))
     return StreamingResponse(lines(forms, service, partial(searched, service)), media_type=NDJSON)
 
@@ -178,7 +183,8 @@ async def healthz(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    text = _service(request).metrics.text(hybrid_search.__version__)
+    service = _service(request)
+    text = service.metrics.text(hybrid_search.__version__, len(service.places))
     return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 

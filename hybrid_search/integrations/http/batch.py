@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.integrations.http.forms import SearchForm, from_value, read_json
-from hybrid_search.integrations.http.replies import NDJSON, body_of, dumped, refusal_of
+from hybrid_search.integrations.front.refusals import body_of, dumped
+from hybrid_search.integrations.front.strict_json import read_json
+from hybrid_search.integrations.http.forms import SearchForm, from_value
+from hybrid_search.integrations.http.replies import NDJSON, refusal_of
 from hybrid_search.integrations.http.service import Service
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ def read_batch(body: bytes, kind: str, service: Service) -> list[SearchForm]:
     """
     if kind == NDJSON:
         values = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-        found = [(number, read_json(line, number)) for number, line in values[: service.limits.batch + 1]]
+        found = [(number, read_json(line, f"Line {number}")) for number, line in values[: service.limits.batch + 1]]
     else:
         value = read_json(body)
         if not isinstance(value, list):

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import from_json
 
 from hybrid_search.asking import Options
 from hybrid_search.errors import InvalidArgument
+from hybrid_search.integrations.front.strict_json import Unreadable
 from hybrid_search.integrations.http.limits import Limits
 from hybrid_search.ranking.fusion import RRF_K, Fusion
+
+MAX_NAMES = 100
+"""Fields of a form, or of an object in one: what has more is refused before each of them is judged."""
 
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?([eE][+-]?\d{1,3})?")
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Unreadable(InvalidArgument):
-    """A body that is no JSON."""
 
 
 class Asked(BaseModel):
@@ -131,45 +130,47 @@ def forms_of(limits: Limits) -> Forms:
     return Forms(limited(SearchForm, "Search"), limited(ExplainForm, "Explain"))
 
 
-def read_json(body: bytes, line: int | None = None) -> Any:
-    """JSON, strictly: UTF-8, no NaN, no half of a surrogate pair. `line` is where it stands in a batch, from 1.
-
-    Raises:
-        Unreadable: it is none.
-    """
-    try:
-        return from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        where = "The body" if line is None else f"Line {line}"
-        raise Unreadable(f"{where} is no JSON: {error}.") from None
-
-
 def from_value(form: type[Form], value: Any, line: int | None = None) -> Form:
     """Read a form from what stood in the JSON.
 
     Raises:
         InvalidArgument: it is not of this form; every problem is told.
     """
+    for name, part in (("the body", value), *(value.items() if isinstance(value, dict) else ())):
+        if isinstance(part, dict) and len(part) > MAX_NAMES:
+            where = "" if line is None else f"Line {line}: "
+            raise InvalidArgument(f"{where}{name} has {len(part):,} names; {MAX_NAMES} are the most.")
     try:
         return form.model_validate(value)
     except ValidationError as error:
         raise _refused(error, line) from None
 
 
-def from_query(form: type[Form], pairs: Iterable[tuple[str, str]]) -> Form:
+def from_query(form: type[Form], query: bytes) -> Form:
     """Read a form from the query of an address: each field once at most, `true` and `false` for what is either.
 
     Raises:
+        Unreadable: its percent-encoded bytes are no UTF-8.
         InvalidArgument: not of this form; every problem is told.
     """
     values: dict[str, Any] = {}
-    for name, text in pairs:
+    for name, text in _pairs(query):
         if name in values:
             raise InvalidArgument(f"{name} is given more than once.")
         values[name] = _value(form, name, text)
     if "weights" in values and values["weights"] != "auto":
         raise InvalidArgument("weights by leg are for POST; in an address only weights=auto can stand.")
     return from_value(form, values)
+
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
+    text = query.decode("ascii", "replace")
+    if text.count("&") >= MAX_NAMES:
+        raise InvalidArgument(f"The address has more than {MAX_NAMES} fields.")
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"The address is no UTF-8: {error.reason}, in {error.object[:60]!r}.") from None
 
 
 def _value(form: type[Asked], name: str, text: str) -> Any:

@@ -1,16 +1,15 @@
-"""What every request passes before it is routed: its Host, its key, how many there are; and what is counted of it."""
+"""What every request passes before it is routed: its Host and its key; and what is counted of it."""
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hybrid_search.integrations.http.replies import Refused, busy, reply_to
-from hybrid_search.integrations.http.service import OPEN_PATHS, PATHS, WORK_PATHS, Service
+from hybrid_search.integrations.front.refusals import Refused, response_to
+from hybrid_search.integrations.http.service import OPEN_PATHS, PATHS, Service
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
@@ -36,7 +35,6 @@ class Guard:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         status, began = 500, perf_counter()
-        metrics, limits = self.service.metrics, self.service.limits
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -45,26 +43,18 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-            # Who takes nothing of an answer does not hold a place for ever.
-            await asyncio.wait_for(send(message), limits.timeout_s)
+            await send(message)
 
-        work = scope["path"] in WORK_PATHS
-        refused = self._refused(scope, work)
-        if refused is not None:
-            app: ASGIApp = reply_to(refused)
-            work = False
-        else:
-            app = self.app
-        metrics.in_flight += work
+        refused = self._refused(scope)
+        app: ASGIApp = self.app if refused is None else response_to(refused)
         try:
             await app(scope, receive, sending)
         finally:
-            metrics.in_flight -= work
             path = scope["path"] if scope["path"] in PATHS else "other"
             method = scope["method"] if scope["method"] in METHODS else "other"
-            metrics.request(method, path, status, perf_counter() - began)
+            self.service.metrics.request(method, path, status, perf_counter() - began)
 
-    def _refused(self, scope: Scope, work: bool) -> Refused | None:
+    def _refused(self, scope: Scope) -> Refused | None:
         headers, service = Headers(scope=scope), self.service
         host = host_of(headers.get("host", ""))
         if service.hosts is not None and host not in service.hosts:
@@ -73,8 +63,6 @@ class Guard:
         if service.key and scope["path"] not in OPEN_PATHS and not _matches(headers.getlist("authorization"), service):
             message = "An API key is needed: send the header 'Authorization: Bearer KEY'."
             return Refused(401, "Unauthorized", message, www_authenticate="Bearer")
-        if work and service.metrics.in_flight >= service.limits.at_once:
-            return busy(f"{service.limits.at_once} requests are worked on already. Try again in a moment.")
         return None
 
 

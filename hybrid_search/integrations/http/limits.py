@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from hybrid_search.asking import MAX_DEPTH
 from hybrid_search.errors import InvalidArgument
+from hybrid_search.integrations.front.bounds import Bounds
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,7 @@ class Limits:
                 raise InvalidArgument(f"The limit {name} is {getattr(self, name)}; it must lie in 1..{most:,}.")
         if self.depth < self.k:
             raise InvalidArgument(f"The limit depth is {self.depth}, less than that of k, {self.k}.")
+
+    def bounds(self) -> Bounds:
+        """What a caller may hold of the server."""
+        return Bounds(body_s=self.timeout_s, answer_s=self.timeout_s, body_bytes=self.body_bytes, at_once=self.at_once)

@@ -20,7 +20,6 @@ class Metrics:
     """What a server has done since it started."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
         self._requests: Counter[tuple[str, str, str]] = Counter()
         self._searches: Counter[tuple[str, str]] = Counter()
         self._buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(BUCKETS_S) + 1))
@@ -33,17 +32,17 @@ class Metrics:
         self._seconds[path] += seconds
 
     def search(self, collection: str, mode: str) -> None:
-        """Count a search that has been answered; both names are of things that are there."""
-        self._searches[collection, mode] += 1
+        """Count a search that has been answered; both names are of things that are there, in one order of the legs."""
+        self._searches[collection, "+".join(sorted(mode.split("+")))] += 1
 
-    def text(self, version: str) -> str:
-        """The page that Prometheus reads."""
+    def text(self, version: str, in_flight: int) -> str:
+        """The page that Prometheus reads. `in_flight` are the requests that are worked on now."""
         lines = [
             *_head("hybrid_search_info", "gauge", "The version that runs."),
             _line("info", {"version": version}, 1),
         ]
         lines += _head("hybrid_search_requests_in_flight", "gauge", "Requests that are searched, or wait for it.")
-        lines.append(_line("requests_in_flight", {}, self.in_flight))
+        lines.append(_line("requests_in_flight", {}, in_flight))
         lines += _head("hybrid_search_requests_total", "counter", "Requests answered.")
         for (method, path, status), count in sorted(self._requests.items()):
             lines.append(_line("requests_total", {"method": method, "path": path, "status": status}, count))

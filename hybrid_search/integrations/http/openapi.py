@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import hybrid_search
-from hybrid_search.integrations.http.replies import JSON, NDJSON
+from hybrid_search.integrations.front.refusals import JSON
+from hybrid_search.integrations.http.replies import NDJSON
 from hybrid_search.integrations.http.service import OPEN_PATHS, Service
 from hybrid_search.integrations.http.shapes import SHAPES
 
@@ -18,6 +19,7 @@ SAID = {
     400: "What was sent is no JSON, or names a Host that is not served.",
     401: "The API key is missing, or another.",
     404: "There is no such collection.",
+    408: "The body did not come in time.",
     413: "The body is too long.",
     415: "The body is of another type.",
     422: "A value cannot be meant: out of range, a filter that cannot be read, a leg that is not there.",
@@ -98,7 +100,7 @@ def _posts(name: str, summary: str, form: str, answer: str | tuple[str, ...]) ->
         "summary": summary,
         "requestBody": {"required": True, "content": {JSON: {"schema": _refer(form)}}},
         "responses": {"200": _answer(answer)},
-        "codes": (404, 413, 415, 422, 503),
+        "codes": (404, 408, 413, 415, 422, 503),
     }
 
 
@@ -111,7 +113,7 @@ def _batch(service: Service) -> dict[str, Any]:
         "summary": "Many searches, answered a line each as they are ready",
         "requestBody": {"required": True, "content": {JSON: {"schema": many}, NDJSON: {"schema": a_line}}},
         "responses": {"200": {"description": said, "content": {NDJSON: {"schema": {"type": "string"}}}}},
-        "codes": (413, 415, 422, 503),
+        "codes": (408, 413, 415, 422, 503),
     }
 
 

@@ -10,10 +10,12 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from hybrid_search.integrations.http.forms import Form, Forms, from_query, from_value, read_json
+from hybrid_search.integrations.front.gate import Places
+from hybrid_search.integrations.front.refusals import JSON, Refused, busy
+from hybrid_search.integrations.front.strict_json import read_json
+from hybrid_search.integrations.http.forms import Form, Forms, from_query, from_value
 from hybrid_search.integrations.http.limits import Limits
 from hybrid_search.integrations.http.metrics import Metrics
-from hybrid_search.integrations.http.replies import JSON, Refused, busy
 from hybrid_search.integrations.searchers import Searchers
 
 T = TypeVar("T")
@@ -47,11 +49,13 @@ class Service:
     key: str
     reranker: bool | str | None
     metrics: Metrics = field(default_factory=Metrics)
+    places: Places = field(init=False)
     pool: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         pool = ThreadPoolExecutor(self.limits.threads, thread_name_prefix="search")
         object.__setattr__(self, "pool", pool)
+        object.__setattr__(self, "places", Places(self.limits.at_once))
 
     async def run(self, call: Callable[[], T]) -> T:
         """Do it in a thread, so that the event loop goes on.
@@ -69,29 +73,9 @@ class Service:
     async def asked(self, request: Request, form: type[Form]) -> Form:
         """What a request asks, from its body or its address."""
         if request.method != "POST":
-            return from_query(form, request.query_params.multi_items())
+            return from_query(form, request.scope["query_string"])
         media_type(request, JSON)
-        return from_value(form, read_json(await self.body(request)))
-
-    async def body(self, request: Request) -> bytes:
-        """The body, if it is not too long and comes in time."""
-        try:
-            return await asyncio.wait_for(self._read(request), self.limits.timeout_s)
-        except asyncio.TimeoutError:
-            raise busy("The body did not come in time.", "Timeout") from None
-
-    async def _read(self, request: Request) -> bytes:
-        most = self.limits.body_bytes
-        told = request.headers.get("content-length", "0")
-        parts = bytearray()
-        if told.isdecimal() and int(told[:18]) <= most:
-            async for part in request.stream():
-                parts += part
-                if len(parts) > most:
-                    break
-            else:
-                return bytes(parts)
-        raise Refused(413, "TooLarge", f"The body is longer than {most:,} bytes. Send less, or in parts.")
+        return from_value(form, read_json(await request.body()))
 
     def close(self) -> None:
         """Finish what runs, and close the collections."""

@@ -51,7 +51,7 @@ class HybridSearchRetriever(Remade, BaseRetriever):
 
     collection: str | None = None
     searcher: Searcher | None = Field(default=None, exclude=True, repr=False)
-    store: Any = None
+    store: Any = Field(default=None, repr=False)  # a URL can hold a password
     settings: Settings | None = Field(default=None, exclude=True, repr=False)
     k: int = 10
     mode: str = "hybrid"

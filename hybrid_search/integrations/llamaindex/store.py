@@ -63,7 +63,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
     stores_text: bool = True
     is_embedding_query: bool = False
     collection: str
-    store: str | None = None
+    store: str | None = Field(default=None, repr=False)  # a URL can hold a password
     settings: dict[str, Any] | None = None
     wait_s: float = 0.0
     options: dict[str, Any] = Field(default_factory=dict)

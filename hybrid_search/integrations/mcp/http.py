@@ -6,24 +6,29 @@ Bound to this machine unless asked otherwise. A page in a browser on this machin
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import re
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.responses import Response
 
+import hybrid_search
 from hybrid_search.errors import ConfigError, InvalidArgument
+from hybrid_search.integrations.front.address import is_loopback
+from hybrid_search.integrations.front.bounds import Bounds
+from hybrid_search.integrations.front.gate import Gate
+from hybrid_search.integrations.front.refusals import JSON, Refused, dumped, response_to
+from hybrid_search.integrations.front.server import run
+from hybrid_search.integrations.mcp.messages import error_of
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
-HOST, PORT, PATH = "127.0.0.1", 8765, "/mcp"
-MAX_BODY = 1 << 20
+HOST, PORT, PATH, HEALTH = "127.0.0.1", 8765, "/mcp", "/healthz"
+BOUNDS = Bounds()
 _STOP_S = 5
 _PORT = re.compile(r"(?P<host>)(?P<port>[0-9]{1,5})")
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|(?![0-9]+$)[^\s:/@\[\]]*)(:(?P<port>[0-9]{0,5}))?")
@@ -39,10 +44,7 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
@@ -85,32 +87,6 @@ def check(address: Address, hosts: Sequence[str], token: str) -> None:
         )
 
 
-def listen(address: Address) -> socket.socket:
-    """A socket that listens there.
-
-    Raises:
-        ConfigError: it cannot: another program does, or it is no address of this machine.
-    """
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        found = socket.socket(family, kind, protocol)
-        try:
-            if os.name != "nt":  # where it would let two programs have one port
-                found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind(place)
-            found.listen(128)
-        except BaseException:
-            found.close()
-            raise
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot listen at {address}: {error.strerror or error}. Choose another HOST:PORT."
-        ) from error
-    return found
-
-
 def app_of(
     server: MCPServer[Any], address: Address, *, hosts: Sequence[str] = (), origins: Sequence[str] = (), token: str = ""
 ) -> App:
@@ -131,38 +107,64 @@ def app_of(
         allowed_hosts=named,
         allowed_origins=[f"http://{host}" for host in named] + list(origins),
     )
-    app = server.streamable_http_app(
+    app: App = server.streamable_http_app(
         streamable_http_path=PATH,
         json_response=True,
         stateless_http=True,
-        max_request_body_size=MAX_BODY,
+        max_request_body_size=BOUNDS.body_bytes,
         transport_security=security,
         host=address.host,
     )
-    return _with_token(app, token) if token else app
+    return _entered(Gate(_readable(app), BOUNDS), app, token)
 
 
-def serve(app: App, found: socket.socket) -> None:
+def serve(app: App, listening: socket.socket) -> None:
     """Answer until SIGINT or SIGTERM; what is being answered then is answered to the end."""
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_S, lifespan="on", server_header=False
-    )
-    uvicorn.Server(config).run(sockets=[found])
+    run(app, listening, BOUNDS, grace_s=_STOP_S)
 
 
-def _with_token(app: App, token: str) -> App:
+def _entered(gate: App, app: App, token: str) -> App:
+    """What is asked of a request before its body is read: the token, and that it is no stream without end."""
     expected = f"Bearer {token}".encode()
 
-    async def guarded(scope: Any, receive: Any, send: Any) -> None:
-        given = next((value for name, value in scope.get("headers", ()) if name == b"authorization"), b"")
-        if scope["type"] == "lifespan" or secrets.compare_digest(given, expected):
+    async def entered(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        headers = [(b"content-type", b"text/plain"), (b"www-authenticate", b"Bearer")]
-        await send({"type": "http.response.start", "status": 401, "headers": headers})
-        await send({"type": "http.response.body", "body": b"A token is needed: Authorization: Bearer TOKEN\n"})
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if scope["path"] == HEALTH and scope["method"] in ("GET", "HEAD"):
+            answer: App = Response(dumped({"status": "ok", "version": hybrid_search.__version__}), media_type=JSON)
+        elif token and not (len(given) == 1 and secrets.compare_digest(given[0], expected)):
+            message = "A token is needed: Authorization: Bearer TOKEN"
+            answer = response_to(Refused(401, "Unauthorized", message, www_authenticate="Bearer"))
+        elif scope["path"] == PATH and scope["method"] not in ("POST", "OPTIONS"):
+            # There is nothing that this server would say without being asked, so no stream to wait for it either.
+            message = f"{scope['method'][:20]} is nothing that is answered here; send messages by POST."
+            answer = response_to(Refused(405, "MethodNotAllowed", message, allow="POST"))
+        else:
+            answer = gate
+        await answer(scope, receive, send)
 
-    return guarded
+    return entered
+
+
+def _readable(app: App) -> App:
+    """An app that gets messages only; whatever else is sent is answered with the error that the protocol has for it."""
+
+    async def readable(scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()  # the whole body: it stands behind the gate
+        error = error_of(message["body"]) if scope["method"] == "POST" else None
+        if error is not None:
+            await Response(error.model_dump_json(), 400, media_type=JSON)(scope, receive, send)
+            return
+        given = [message]
+
+        async def again() -> Any:
+            return given.pop() if given else await receive()
+
+        await app(scope, again, send)
+
+    return readable
 
 
 def _has_port(host: str) -> bool:

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
+from hybrid_search.integrations.mcp.bounds import MAX_FIELD_NAME, MAX_ID
+
 MAX_K = 100
 MAX_OFFSET = 9_999
 MAX_QUERY = 10_000
-MAX_ID = 4_096
-TEXT_CHARS, MAX_TEXT_CHARS = 400, 20_000
+TEXT_CHARS, MIN_TEXT_CHARS, MAX_TEXT_CHARS = 400, 40, 20_000
 GET_CHARS, MAX_GET_CHARS = 20_000, 200_000
 
 Query = Annotated[str, Field(max_length=MAX_QUERY, description="What to look for, in plain words; a question is fine.")]
@@ -56,9 +57,10 @@ TextChars = Annotated[
     int,
     Field(
         strict=True,
-        ge=40,
+        ge=MIN_TEXT_CHARS,
         le=MAX_TEXT_CHARS,
-        description=f"Characters to show of each chunk, around what matches best, 40 to {MAX_TEXT_CHARS:,}.",
+        description=f"Characters to show of each chunk, around what matches best, {MIN_TEXT_CHARS} to "
+        f"{MAX_TEXT_CHARS:,}; fewer where an answer would be too long.",
     ),
 ]
 DocId = Annotated[str, Field(max_length=MAX_ID, description="The `doc_id` of a hit.")]
@@ -78,6 +80,13 @@ FromChar = Annotated[
 GetChars = Annotated[
     int, Field(strict=True, ge=1, le=MAX_GET_CHARS, description=f"Characters to give at most, 1 to {MAX_GET_CHARS:,}.")
 ]
+FieldName = Annotated[
+    str,
+    Field(
+        max_length=MAX_FIELD_NAME,
+        description="A field of the metadata, to read its value in place of the text: for values that are cut.",
+    ),
+]
 Leg = Annotated[str, Field(max_length=100, description="Without doc_id: the leg of words whose model is asked.")]
 
 
@@ -89,7 +98,11 @@ class Place(TypedDict):
 
 
 class ChunkShown(TypedDict):
-    """Text of a document: `start` and `end` are its offsets there, in characters."""
+    """Text of a document: `start` and `end` are its offsets there, in characters.
+
+    Of a value of the metadata that ends in `… [cut: ...]` `get` reads the rest; `fields_left_out` is how many fields
+    are not shown.
+    """
 
     chunk_id: str
     start: int
@@ -97,10 +110,11 @@ class ChunkShown(TypedDict):
     text: str
     line: NotRequired[int]
     metadata: NotRequired[dict[str, Any]]
+    fields_left_out: NotRequired[int]
 
 
 class HitShown(TypedDict):
-    """One document."""
+    """One document; `chunks_left_out` is how many of the chunks that were found are not shown."""
 
     rank: int
     doc_id: str
@@ -112,10 +126,15 @@ class HitShown(TypedDict):
     rerank_score: float | None
     origin: str
     fused_rank: NotRequired[int]
+    fields_left_out: NotRequired[int]
+    chunks_left_out: NotRequired[int]
 
 
 class Found(TypedDict):
-    """What `search` answers: the object that `hybrid-search search --format json` prints, its texts cut to size."""
+    """What `search` answers: the object that `hybrid-search search --format json` prints, its texts cut to size.
+
+    `cut` is there where it would have been too long otherwise: what is missing, and how it is had.
+    """
 
     query: str
     collection: str
@@ -130,6 +149,7 @@ class Found(TypedDict):
     abstained: NotRequired[dict[str, str]]
     unread: NotRequired[dict[str, list[str]]]
     notes: NotRequired[list[str]]
+    cut: NotRequired[str]
 
 
 class TermShown(TypedDict):
@@ -159,6 +179,7 @@ class Explained(TypedDict):
     leg: NotRequired[str]
     model: NotRequired[str]
     expansion: NotRequired[list[TermShown]]
+    terms_left_out: NotRequired[int]
     doc_id: NotRequired[str]
     verdict: NotRequired[str]
     reason: NotRequired[str]
@@ -183,8 +204,8 @@ class Lines(TypedDict):
 class Got(TypedDict):
     """What `get` answers.
 
-    `start` and `end` are offsets of `text` in the document. `next_offset` is there where the answer was cut at
-    `max_chars`: give it as `offset` for what follows.
+    `start` and `end` are offsets of `text` in the document, or with `field` in that field's value. `next_offset` is
+    there where not all of it is in the answer: give it as `offset` for what follows.
     """
 
     collection: str
@@ -198,6 +219,8 @@ class Got(TypedDict):
     text: str
     lines: NotRequired[Lines]
     chunk_id: NotRequired[str]
+    field: NotRequired[str]
+    fields_left_out: NotRequired[int]
     next_offset: NotRequired[int]
 
 
@@ -222,11 +245,16 @@ class CollectionShown(TypedDict):
     modes: list[str]
     legs: dict[str, LegOfStatus]
     fields: NotRequired[dict[str, str]]
+    fields_left_out: NotRequired[int]
 
 
 class Status(TypedDict):
-    """What `status` answers; `problems` are collections that cannot be read, and why."""
+    """What `status` answers; `problems` are collections that cannot be read, and why.
+
+    `left_out` is how many collections and problems are not shown.
+    """
 
     store: str
     collections: list[CollectionShown]
     problems: list[str]
+    left_out: NotRequired[int]

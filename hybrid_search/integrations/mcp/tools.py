@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from hybrid_search.asking import HYBRID, modes
+from hybrid_search.asking import HYBRID
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.errors import DocumentNotFound, InvalidArgument, near
-from hybrid_search.integrations.mcp import shapes, words
+from hybrid_search.integrations.mcp import shapes, showing, words
+from hybrid_search.integrations.mcp.bounds import MAX_ERROR, clean, cut, fitting, value_text
 from hybrid_search.integrations.searchers import Searchers, expansion
-from hybrid_search.manifest import Manifest
-from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.stored import stored_document
 from hybrid_search.unicode_text import id_forms
@@ -50,8 +48,13 @@ def search(
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     with collections.use(named(collections, collection)) as searcher:
         results = searcher.search(without_surrogates(query), **asked)
-    found = words.shown(results, text_chars)
-    return found, words.found_text(found, results)
+    heads = showing.shown_hits(results)
+
+    def answer(chars: int, hits: int) -> tuple[shapes.Found, str]:
+        found = showing.shown_results(results, heads, chars, hits)
+        return found, words.found_text(found, results)
+
+    return fitting(answer, (text_chars, min(text_chars, shapes.MIN_TEXT_CHARS)), (len(results), 1))
 
 
 def explain(
@@ -75,7 +78,15 @@ def explain(
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     with collections.use(named(collections, collection)) as searcher:
         explained = _followed(searcher, text, doc_id, asked) if doc_id else _expanded(searcher, text, leg)
-    return explained, words.explained_text(explained)
+    terms = explained.get("expansion", [])
+
+    def answer(most: int) -> tuple[shapes.Explained, str]:
+        told = explained
+        if most < len(terms):
+            told = {**explained, "expansion": terms[:most], "terms_left_out": len(terms) - most}
+        return told, words.explained_text(told)
+
+    return fitting(answer, (len(terms), min(1, len(terms))))
 
 
 def get(
@@ -87,49 +98,63 @@ def get(
     last_line: shapes.LastLine = 0,
     offset: shapes.FromChar = 0,
     max_chars: shapes.GetChars = shapes.GET_CHARS,
+    field: shapes.FieldName = "",
 ) -> tuple[shapes.Got, str]:
-    """Read a document, some lines of it, or one chunk, by the ids that `search` gave. It reads what the collection
-    stores, never a file. Long documents come in parts: where `next_offset` is in the answer, ask again with it as
-    `offset`, or ask for the lines you need.
+    """Read a document, some lines of it, or one chunk, by the ids that `search` gave; with `field` a value of its
+    metadata instead, or its title or origin. It reads what the collection stores, never a file. Long texts come in
+    parts: where `next_offset` is in the answer, ask again with it as `offset`, or ask for the lines you need.
     """
     if bool(doc_id) == bool(chunk_id):
         raise InvalidArgument("Give either doc_id or chunk_id, as a hit of search has them.")
-    if chunk_id and (first_line != 1 or last_line != 0):
-        raise InvalidArgument("first_line and last_line are of a document; give its doc_id instead of chunk_id.")
+    if (chunk_id or field) and (first_line != 1 or last_line != 0):
+        raise InvalidArgument("first_line and last_line are of a document's text; give its doc_id, and no field.")
     with collections.use(named(collections, collection)) as searcher:
         got = searcher.within(
             lambda opened: _chunk(opened, chunk_id) if chunk_id else _document(opened, doc_id, first_line, last_line)
         )
-    whole = got["text"]
-    if offset and offset >= len(whole):
-        raise InvalidArgument(f"offset is {offset}, but what is wanted has {len(whole):,} characters.")
-    got["text"] = whole[offset : offset + max_chars]
-    if offset + max_chars < len(whole):
-        got["next_offset"] = offset + max_chars
-    got["start"] += offset
-    got["end"] = got["start"] + len(got["text"])
-    if "lines" in got:
-        got["lines"]["first"] += whole.count("\n", 0, offset)
-        got["lines"]["last"] = got["lines"]["first"] + got["text"].removesuffix("\n").count("\n")
-    return got, words.got_text(got)
+    if field:
+        got = _field(got, field)
+    if offset and offset >= len(got["text"]):
+        raise InvalidArgument(f"offset is {offset}, but what is wanted has {len(got['text']):,} characters.")
+    whole = showing.shown_document(got)
+
+    def answer(most: int) -> tuple[shapes.Got, str]:
+        part = _part(whole, offset, most)
+        return part, words.got_text(part)
+
+    return fitting(answer, (max_chars, 1))
 
 
 def status(collections: Searchers, collection: shapes.Collection = "") -> tuple[shapes.Status, str]:
     """List the collections with their size, age, models and modes; with `collection` also the fields that a filter of
     `search` may name. Use it to choose a collection, or before writing a filter.
     """
-    problems: list[str] = []
-    found: list[shapes.CollectionShown] = []
+    place = collections.store.location
     if collection or len(collections.only or ()) == 1:
         with collections.use(named(collections, collection)) as searcher:
-            info, fields = searcher.within(lambda opened: (opened.reader.info(), dict(opened.reader.fields())))
-        found.append({**_described(info), "fields": fields})
-    else:
-        infos, errors = collections.infos()
-        found += map(_described, infos)
-        problems += map(str, errors)
-    answer: shapes.Status = {"store": collections.store.location, "collections": found, "problems": problems}
-    return answer, words.status_text(answer)
+            info, fields = searcher.within(lambda opened: (opened.reader.info(), list(opened.reader.fields().items())))
+        one = showing.shown_collection(info)
+
+        def answer(most: int) -> tuple[shapes.Status, str]:
+            told: shapes.Status = {
+                "store": place,
+                "collections": [showing.with_fields(one, fields, most)],
+                "problems": [],
+            }
+            return told, words.status_text(told)
+
+        return fitting(answer, (len(fields), 0))
+    infos, errors = collections.infos()
+    listed = [showing.shown_collection(info) for info in infos]
+    problems = [clean(cut(str(error), MAX_ERROR)) for error in errors]
+
+    def answers(most: int) -> tuple[shapes.Status, str]:
+        told: shapes.Status = {"store": place, "collections": listed[:most], "problems": problems[:most]}
+        if most < max(len(listed), len(problems)):
+            told["left_out"] = max(0, len(listed) - most) + max(0, len(problems) - most)
+        return told, words.status_text(told)
+
+    return fitting(answers, (max(len(listed), len(problems)), 0))
 
 
 def named(collections: Searchers, name: str = "") -> str:
@@ -175,7 +200,7 @@ def document_text(collections: Searchers, collection: str, doc_id: str) -> str:
             f"Document {doc_id!r} has {len(text):,} characters, and {shapes.MAX_GET_CHARS:,} go into a resource. "
             "Read it in parts with the tool `get`."
         )
-    return text
+    return clean(text)
 
 
 def _followed(searcher: Searcher, query: str, doc_id: str, asked: Options) -> shapes.Explained:
@@ -237,29 +262,29 @@ def _chunk(opened: Opened, chunk_id: str) -> shapes.Got:
     }
 
 
-def _described(info: CollectionInfo) -> shapes.CollectionShown:
-    manifest = info.manifest
-    legs: dict[str, shapes.LegOfStatus] = {
-        leg: {"model": spec.model, "kind": spec.kind, "in_hybrid": not spec.beside}
-        for leg, spec in manifest.legs.items()
-    }
-    return {
-        "name": info.name,
-        "documents": info.documents,
-        "chunks": info.points,
-        "bytes_on_disk": info.bytes_on_disk,
-        "profile": manifest.profile,
-        "created": manifest.created,
-        "age_s": _age_s(manifest),
-        "modes": list(modes(manifest)),
-        "legs": legs,
-    }
+def _field(got: shapes.Got, field: str) -> shapes.Got:
+    """The value of a field in the place of the text."""
+    own = {"title": got["title"], "origin": got["origin"]}
+    known = {clean(name): value for name, value in got["metadata"].items()} | got["metadata"] | own
+    if field not in known:
+        close = near(field, list(known))
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise InvalidArgument(f"Document {got['doc_id']!r} has no field {field!r}.{hint} `status` names the fields.")
+    text = value_text(known[field])
+    read: shapes.Got = {**got, "text": text, "start": 0, "end": len(text), "field": field}
+    read.pop("lines", None)
+    return read
 
 
-def _age_s(manifest: Manifest) -> int | None:
-    """Seconds since the collection was built; None where it does not say when."""
-    try:
-        created = datetime.fromisoformat(manifest.created)
-    except ValueError:
-        return None
-    return max(0, int((datetime.now(timezone.utc) - created).total_seconds()))
+def _part(whole: shapes.Got, offset: int, most: int) -> shapes.Got:
+    """So many characters of what is wanted, from an offset on."""
+    text = whole["text"]
+    part: shapes.Got = {**whole, "text": text[offset : offset + most], "start": whole["start"] + offset}
+    part["end"] = part["start"] + len(part["text"])
+    if offset + most < len(text):
+        part["next_offset"] = offset + most
+    if "lines" in whole:
+        first = whole["lines"]["first"] + text.count("\n", 0, offset)
+        last = first + part["text"].removesuffix("\n").count("\n")
+        part["lines"] = {"first": first, "last": last, "total": whole["lines"]["total"]}
+    return part

@@ -1,0 +1,126 @@
+"""How long an answer may be, and what of a document goes into it: cut to size, without signs that hide or command.
+
+What is cut says so, and says how the rest is read. Each control sign becomes another sign, so offsets stay where they
+are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from hybrid_search.printable import printable
+
+MAX_ANSWER = 1_000_000
+"""Bytes of an answer: its text and its structured content, as JSON."""
+
+MAX_ID, MAX_TITLE, MAX_ORIGIN = 4_096, 500, 1_000
+MAX_FIELDS, MAX_FIELD_NAME = 50, 200
+MAX_CHUNKS = 20
+"""Chunks of one hit."""
+
+MAX_ERROR = 4_000
+_KEPT = "\t\n\u200b\u2060\ufeff"
+"""Of what is not printed on a terminal: white space, and signs without width that some scripts are written with."""
+
+Structured = TypeVar("Structured")
+
+
+class Room(NamedTuple):
+    """What of a document's metadata is shown: characters of a value, and bytes of all."""
+
+    value: int
+    all: int
+
+
+IN_HITS, IN_DOCUMENTS = Room(500, 8_000), Room(2_000, 32_000)
+
+
+def clean(text: str) -> str:
+    """A text from a document, as it may be shown; of the same length."""
+    return printable(text, keep=_KEPT)
+
+
+def cut(text: str, most: int, rest: str = "") -> str:
+    """The beginning of a text, and how long it is where that is not all of it; `rest` says how it is read.
+
+    >>> cut("abc", 3), cut("abcdef", 3, "get gives all")
+    ('abc', 'abc… [cut: 6 characters; get gives all]')
+    """
+    if len(text) <= most:
+        return clean(text)
+    told = f"; {rest}" if rest else ""
+    return f"{clean(text[:most])}… [cut: {len(text):,} characters{told}]"
+
+
+def cut_field(name: str, text: str, most: int) -> str:
+    """The beginning of a field, and how all of it is read."""
+    return cut(text, most, f"get with field={clean(name)!r} reads all of it")
+
+
+def shown_id(name: str) -> str:
+    """An id exactly as it is, so that it can be asked for; the beginning of one that nobody can ask for."""
+    return name if len(name) <= MAX_ID else cut(name, MAX_ID, "too long to be asked for")
+
+
+def shown_metadata(metadata: Mapping[str, Any], room: Room = IN_HITS) -> tuple[dict[str, Any], int]:
+    """What there is room for of a document's metadata, and how many fields are left out."""
+    shown: dict[str, Any] = {}
+    left = room.all
+    for name, value in metadata.items():
+        if len(shown) == MAX_FIELDS or len(name) > MAX_FIELD_NAME:
+            continue
+        kept = _value(name, value, room.value)
+        size = weight(name) + weight(kept)
+        if size <= left:
+            shown[clean(name)] = kept
+            left -= size
+    return shown, len(metadata) - len(shown)
+
+
+def value_text(value: Any) -> str:
+    """A value of the metadata as text: a text itself, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def weight(value: Any) -> int:
+    """Bytes of a value as JSON."""
+    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+
+
+def fitting(make: Callable[..., tuple[Structured, str]], *sizes: tuple[int, int]) -> tuple[Structured, str]:
+    """The largest answer that is not too long: sizes are halved, one after the other, from the first of each pair on.
+
+    Args:
+        make: the answer of these sizes, structured and as text.
+        sizes: what is wanted of each, and the least.
+    """
+    now = [wanted for wanted, _ in sizes]
+    while True:
+        structured, text = make(*now)
+        if weight(structured) + weight(text) <= MAX_ANSWER:
+            return structured, text
+        place = next((place for place, (_, least) in enumerate(sizes) if now[place] > least), None)
+        if place is None:
+            return structured, text
+        now[place] = max(sizes[place][1], now[place] // 2)
+
+
+def _value(name: str, value: Any, most: int) -> Any:
+    """A value, as it is where it is short, else the beginning of its text."""
+    text = value_text(value)
+    if len(text) > most:
+        return cut_field(name, text, most)
+    return _cleaned(value)
+
+
+def _cleaned(value: Any) -> Any:
+    """A value with each text in it as it may be shown."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(each) for each in value]
+    if isinstance(value, dict):
+        return {clean(str(name)): _cleaned(each) for name, each in value.items()}
+    return value
