@@ -16,6 +16,7 @@ from hybrid_search.cli.render import collections_table
 from hybrid_search.cli.streams import print_json
 from hybrid_search.cli.verb import INTERRUPTED, given, verb
 from hybrid_search.errors import InvalidArgument
+from hybrid_search.locations import shown_location
 from hybrid_search.printable import printable
 from hybrid_search.types import in_order
 
@@ -118,7 +119,7 @@ def _agreed(goes: str, name: str) -> bool:
         InvalidArgument: there is no terminal.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        where = f"--store {shlex.quote(given.store)} " if given.store else ""
+        where = f"--store {shlex.quote(shown_location(given.store))} " if given.store else ""
         raise InvalidArgument(
             f"To delete {goes}, say so, for there is no terminal to ask on: "
             f"hybrid-search {where}collections delete {shlex.quote(name)} --yes"

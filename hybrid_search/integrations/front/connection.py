@@ -34,6 +34,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
     def __init__(self, waiting: dict[Connection, None], buffer: bytearray, bounds: Bounds, **given: Any) -> None:
         super().__init__(**given)
         self._waiting, self._buffer, self._bounds = waiting, buffer, bounds
+        self._refused = False
         self._stage: tuple[str, Any] = ("", None)
         self._since = self.loop.time()
 
@@ -46,7 +47,8 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(self._buffer[:nbytes]))
+        if not self._refused:
+            self.data_received(bytes(self._buffer[:nbytes]))
         self._note()
 
     def on_response_complete(self) -> None:
@@ -54,16 +56,21 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._note()
 
     def send_400_response(self, msg: str) -> None:
-        """Say that this is no request, where there is still room to say something, and close.
+        """Say that this is no request, where there is still room to say something, and take no more.
 
-        A request whose body turns out to be none ends like one whose caller goes away.
+        A request whose body turns out to be none ends like one whose caller goes away. What the caller still sends is
+        thrown away until the answer has been read: closed at once, the connection would take the answer with it.
         """
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
         with contextlib.suppress(h11.LocalProtocolError):
-            super().send_400_response(msg)
-        self.transport.close()
+            response = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+            for event in (response, h11.Data(data=msg.encode("ascii")), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self._refused = True
+        self.transport.write_eof()
 
     def _should_upgrade(self) -> bool:
         return False  # and say nothing of what would have to be installed for it
@@ -118,7 +125,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
             self._waiting[self] = None
 
     def _now(self) -> str:
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return "end"
         if self.conn.their_state is h11.IDLE:
             return "head"
