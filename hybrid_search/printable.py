@@ -52,10 +52,10 @@ def one_line(text: str) -> str:
 
 
 def storable(path: str) -> str:
-    """A path as text that can be encoded: bytes of a name that are no UTF-8 as `\\xNN`.
+    r"""A path as text that can be encoded: bytes of a name that are no UTF-8 as `\xNN`.
 
-    >>> storable("caf\udce9.txt")
-    'caf\\\\xe9.txt'
+    >>> print(storable("caf\udce9.txt"))
+    caf\xe9.txt
     """
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
