@@ -328,7 +328,8 @@ def test_what_is_no_request_or_too_long_is_refused(sent, status):
 
 def test_of_too_much_that_is_not_complete_the_oldest_is_given_up():
     """3,000 bytes of unfinished bodies may be there; four times 900 come."""
-    with fronted(Gate(echo, Bounds(body_bytes=1_000, bodies_bytes=3_000, body_s=20.0))) as front:
+    gated = Gate(echo, Bounds(body_bytes=1_000, bodies_bytes=3_000, body_s=20.0))
+    with fronted(gated) as front:
         callers = []
         for _ in range(4):
             callers.append(front.send(lasting(b"x" * 900, told=1_000)))
@@ -337,6 +338,8 @@ def test_of_too_much_that_is_not_complete_the_oldest_is_given_up():
         for caller in callers[1:]:
             caller.sendall(b"x" * 100)
             assert status_of(caller) == 200
+        assert gated.bodies._held == 0
+        assert not gated.bodies._coming
 
 
 def test_requests_that_come_together_are_answered_in_order():

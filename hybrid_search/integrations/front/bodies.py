@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -22,7 +21,8 @@ class Bodies:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._coming: Counter[asyncio.Task[bytes]] = Counter()  # bytes that are here by what reads them, oldest first
+        self._coming: dict[asyncio.Task[bytes], int] = {}  # bytes that are here by what reads them, oldest first
+        self._held = 0  # all of them together
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body of a request.
@@ -37,7 +37,7 @@ class Bodies:
         try:
             done, _ = await asyncio.wait({reading}, timeout=self._bounds.body_s)
         finally:
-            del self._coming[reading]
+            self._held -= self._coming.pop(reading)
             reading.cancel()
         if not done:
             raise Refused(408, "Timeout", f"The body did not come within {self._bounds.body_s:g} s. Send it again.")
@@ -72,14 +72,15 @@ class Bodies:
     def _hold(self, size: int) -> None:
         """Note how much of a body is here, and give up the oldest ones where all are too much together."""
         own = asyncio.current_task()
-        assert own is not None
+        if own is None or own not in self._coming:  # it has just been given up
+            return
+        self._held += size - self._coming[own]
         self._coming[own] = size
-        over = sum(self._coming.values()) - self._bounds.bodies_bytes
-        for other, held in list(self._coming.items()) if over > 0 else ():
-            if over > 0 and other is not own and held and not other.done():
+        for other, held in list(self._coming.items()) if self._held > self._bounds.bodies_bytes else ():
+            if self._held > self._bounds.bodies_bytes and other is not own and held:
                 other.cancel()
                 self._coming[other] = 0
-                over -= held
+                self._held -= held
 
     def _too_long(self) -> Refused:
         most = self._bounds.body_bytes
