@@ -163,10 +163,7 @@ def _meet(
     )
     for place, met in _results(dataset):
         if isinstance(met, Seen):
-            for failure in met.failures:
-                tally.fail(*failure)
-            tally.failed += met.failed - len(met.failures)
-            tally.repeated += met.repeated
+            _take_in(met, tally)
             fields.update(_wanted(met.fields, fields))
             continue
         for document in met:
@@ -187,6 +184,18 @@ def _meet(
         writer.index(fields)
     left = [shard._replace(skip=frozenset(skip[place])) for place, shard in enumerate(shards) if taken[place]]
     return left, sum(taken)
+
+
+def _take_in(seen: Seen, tally: Tally) -> None:
+    """Count what a worker counted."""
+    for failure in seen.failures:
+        tally.fail(*failure)
+    tally.failed += seen.failed - len(seen.failures)
+    tally.repeated += seen.repeated
+    for kind, count in seen.passed_over.items():
+        tally.passed_over(kind, count)
+    for encoding, count in seen.guessed.items():
+        tally.guess(encoding, count)
 
 
 def _index(job: Job, shards: list[Shard], tally: Tally) -> int:

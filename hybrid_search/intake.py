@@ -14,7 +14,7 @@ from hybrid_search.corpus.readers import count_documents, read
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
-from hybrid_search.types import Document, Failure, Place
+from hybrid_search.types import Document, Failure, Guessed, PassedOver, Place, SourceItem
 
 Source = str | Path | Sequence[str | Path] | Iterable[Document | Mapping[str, Any]]
 """Files, folders, `-` for stdin, or documents."""
@@ -24,9 +24,7 @@ SAMPLE_CHARACTERS = 16_000_000
 """Of a new collection's sources so much is read ahead, for BM25 to measure the mean length."""
 
 
-def open_source(
-    source: Source, fields: FieldMap, globs: Sequence[str]
-) -> tuple[Iterable[Document | Failure], int | None]:
+def open_source(source: Source, fields: FieldMap, globs: Sequence[str]) -> tuple[Iterable[SourceItem], int | None]:
     """The documents of a source as they come, and an estimate of how many.
 
     Raises:
@@ -44,20 +42,20 @@ def open_source(
     return (_as_document(row, place, fields) for place, row in enumerate(rows, 1)), total
 
 
-def _as_document(row: object, place: int, fields: FieldMap) -> Document | Failure:
-    if isinstance(row, (Document, Failure)):
+def _as_document(row: object, place: int, fields: FieldMap) -> SourceItem:
+    if isinstance(row, (Document, Failure, PassedOver, Guessed)):
         return row
     if not isinstance(row, Mapping):
         return Failure(f"item {place}", f"expected a Document or a dict, found {type(row).__name__}")
     return document_of(row, fields, origin=f"item {place}", fallback_id=f"item-{place}")
 
 
-def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) -> Iterator[Document]:
+def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Iterator[Document]:
     """Documents that can be indexed, each id once; all others are counted with the reason."""
     for item in items:
         tally.origin = str(item.origin or "")
-        if isinstance(item, Failure):
-            tally.fail(*item)
+        if not isinstance(item, Document):
+            _count(item, tally)
             continue
         origin = item.origin or str(item.doc_id)
         try:
@@ -74,6 +72,15 @@ def accepted(items: Iterable[Document | Failure], ledger: Ledger, tally: Tally) 
             tally.fail(origin, conflict(document.doc_id, earlier[1]))
 
 
+def _count(item: Failure | PassedOver | Guessed, tally: Tally) -> None:
+    if isinstance(item, Failure):
+        tally.fail(*item)
+    elif isinstance(item, PassedOver):
+        tally.passed_over(item.kind, item.count)
+    else:
+        tally.guess(item.encoding)
+
+
 def conflict(doc_id: str, elsewhere: str) -> str:
     """Why the second document with an id fails."""
     return f"doc_id {doc_id!r} stands at {elsewhere} too, with other content"
@@ -83,7 +90,7 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
     """The first document, or with `sample` as many as tell the mean length.
 
     Raises:
-        CorpusError: there is none; the message has the reasons that the tally holds.
+        CorpusError: there is none; the message says why, as the tally holds it.
     """
     taken: list[Document] = []
     characters = 0
@@ -94,6 +101,10 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
             break
     if not taken:
         reasons = "; ".join(f"{origin}: {reason}" for origin, reason in tally.failures[:5])
+        if not reasons and tally.passed:
+            reasons = (
+                f"passed over were {', '.join(f'{count:,} {kind}' for kind, count in sorted(tally.passed.items()))}"
+            )
         raise CorpusError(f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written.")
     return taken
 

@@ -90,6 +90,8 @@ class IndexReport:
         removed: documents that the source does not hold any more.
         failed: documents that could not be indexed; the first 1,000 are in `failures`.
         truncated: by leg, chunks that its model reads only in part.
+        passed_over: by kind, what the readers left out and what is no failure: `images`, `files .png`.
+        guessed: by encoding, files that say none and are no UTF-8, and were read as this one.
         bytes_on_disk: of the whole collection; None on a server.
         tokens: that were encoded; words where no model has tokens.
         estimate: of a dry run: what the job would take.
@@ -111,6 +113,8 @@ class IndexReport:
     dry_run: bool = False
     tokens: int = 0
     estimate: Estimate | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    guessed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -164,6 +168,8 @@ class Tally:
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)
     truncated: dict[str, int] = field(default_factory=dict)
+    passed: dict[str, int] = field(default_factory=dict)
+    guessed: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
     tokens: int = 0
     saved: int = 0
@@ -189,8 +195,15 @@ class Tally:
 
     def cut_off(self, more: Mapping[str, int]) -> None:
         """Count, by leg, chunks that its model reads only in part."""
-        for leg, count in more.items():
-            self.truncated[leg] = self.truncated.get(leg, 0) + count
+        _add(self.truncated, more)
+
+    def passed_over(self, kind: str, count: int = 1) -> None:
+        """Count something that a reader left out."""
+        _add(self.passed, {kind: count})
+
+    def guess(self, encoding: str, count: int = 1) -> None:
+        """Count a file whose encoding was guessed."""
+        _add(self.guessed, {encoding: count})
 
     def now(self) -> Progress:
         """Where the job stands."""
@@ -247,5 +260,12 @@ class Tally:
             dict(self.truncated),
             perf_counter() - self.started,
             tokens=self.tokens,
+            passed_over=dict(sorted(self.passed.items())),
+            guessed=dict(sorted(self.guessed.items())),
             **more,
         )
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        counts[name] = counts.get(name, 0) + count

@@ -76,12 +76,17 @@ class Met(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is left of a shard at the end of the first pass: what failed, what stood twice, and what to index."""
+    """What is left of a shard at the end of the first pass.
+
+    What failed, what stood twice, what to index, what the reader left out, and encodings that it guessed.
+    """
 
     failed: int
     failures: list[Failure]
     repeated: int
     fields: dict[str, FieldType]
+    passed_over: dict[str, int]
+    guessed: dict[str, int]
 
 
 class Written(NamedTuple):
@@ -118,7 +123,7 @@ def _meet_shard(shard: Shard, job: Job) -> Iterator[Any]:
             met.append(Met(document.doc_id, document.content_hash(), document.origin or document.doc_id, unchanged))
             fields.update(new_fields([Point(document.doc_id, {}, {"metadata": document.metadata})], fields))
         yield met
-    yield Seen(tally.failed, tally.failures, tally.repeated, fields)
+    yield Seen(tally.failed, tally.failures, tally.repeated, fields, tally.passed, tally.guessed)
 
 
 def cut(table: pa.Table, job: Job) -> Iterator[pa.Table]:

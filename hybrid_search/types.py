@@ -88,6 +88,26 @@ class Failure(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """What a reader left out, and is no failure: where, of what kind (`images`, `files .png`), and how many."""
+
+    origin: str
+    kind: str
+    count: int = 1
+
+
+class Guessed(NamedTuple):
+    """A file whose encoding nothing says, and the encoding that its bytes were taken for."""
+
+    origin: str
+    encoding: str
+
+
+SourceItem = Document | Failure | PassedOver | Guessed
+"""What comes out of a source, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A span of a document: `document.text[start:end] == text`; numbers count from 0 inside the document.
 

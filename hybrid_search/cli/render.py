@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hybrid_search.types import ModelCard
 
 SHOWN_FAILURES = 20
+SHOWN_KINDS = 12
 
 
 def index_summary(report: IndexReport) -> RenderableType:
@@ -42,6 +43,10 @@ def index_summary(report: IndexReport) -> RenderableType:
     if any(report.truncated.values()) and report.chunks:
         parts = (f"{leg} {count:,} ({count / report.chunks:.0%})" for leg, count in report.truncated.items() if count)
         rows.append(("chunks longer than the model reads", ", ".join(parts)))
+    if report.passed_over:
+        rows.append(("passed over", _counted(report.passed_over)))
+    if report.guessed:
+        rows.append(("encoding guessed", f"{_counted(report.guessed)} (--encoding says it)"))
     if report.estimate is not None:
         rows += _estimate(report.estimate)
     if report.bytes_on_disk is not None:
@@ -50,6 +55,13 @@ def index_summary(report: IndexReport) -> RenderableType:
     for name, value in rows:
         grid.add_row(Text(name, style="dim"), value)
     return Group(Text.assemble((report.collection, "bold"), (f"  profile {report.profile}", "dim")), grid)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Kinds with their numbers, the largest first."""
+    largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(largest) - SHOWN_KINDS:,} more kinds" if len(largest) > SHOWN_KINDS else ""
+    return ", ".join(f"{kind} {count:,}" for kind, count in largest[:SHOWN_KINDS]) + more
 
 
 def _estimate(told: Estimate) -> list[tuple[str, str]]:
