@@ -252,7 +252,7 @@ def test_a_named_file_is_plain_text_whatever_its_suffix(here):
     assert ids(read(["README", "main.py"])) == ["README", "main.py"]
 
 
-def test_markdown_takes_its_title_from_the_front_matter_and_scalars_as_metadata(here):
+def test_markdown_takes_its_title_and_metadata_from_the_front_matter(here):
     put(
         here / "a.md",
         '---\ntitle: "On: tea"\nyear: 1946\nrating: 4.5\ndraft: false\ntags: [a, b]\n'
@@ -268,7 +268,9 @@ def test_markdown_takes_its_title_from_the_front_matter_and_scalars_as_metadata(
                 "year": 1946,
                 "rating": 4.5,
                 "draft": False,
+                "tags": ["a", "b"],
                 "note": "a",
+                "nested": {"k": "v"},
                 "zip": "01234",
                 "date": "2020-01-02",
                 "path": "a.md",
