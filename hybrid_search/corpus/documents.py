@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, cast
 
 from hybrid_search.corpus.decoding import without_surrogates
-from hybrid_search.corpus.headings import first_heading, heading_places
+from hybrid_search.corpus.headings import outline
 from hybrid_search.errors import MissingExtra
 from hybrid_search.types import Document, Failure, Place
 
@@ -147,8 +147,8 @@ def read_document(data: bytes, *, origin: str, name: str, convert: Converter) ->
     metadata = {"path": name, "suffix": suffix}
     if suffix == ".pdf":
         return Document(name, text, _plain(title), metadata, origin, places=_page_places(pages))
-    title = _plain(title) or first_heading(text)
-    return Document(name, text, title, metadata, origin, "markdown", heading_places(text))
+    heading, places = outline(text)
+    return Document(name, text, _plain(title) or heading, metadata, origin, "markdown", places)
 
 
 def _page_places(pages: Mapping[int, str]) -> tuple[Place, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.decoding import Undecodable, decode
 from hybrid_search.corpus.front_matter import front_matter
-from hybrid_search.corpus.headings import first_heading, heading_places
+from hybrid_search.corpus.headings import outline
 from hybrid_search.types import Document, Failure
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
@@ -34,12 +34,12 @@ def read_text(data: bytes, *, origin: str, name: str) -> Document | Failure:
         markup = CODE_MARKUP.get(suffix, "plain")
         return Document(doc_id=name, text=text, metadata=metadata, origin=origin, markup=markup)
     front, text = front_matter(text)
-    title = _own_title(front) or first_heading(text)
+    heading, places = outline(text)
+    title = _own_title(front) or heading
     if not text.strip():
         text, title = title, ""
     if not text.strip():
         return Failure(origin, "no text: the file holds only white space or front matter")
-    places = heading_places(text)
     return Document(name, text, title, _merged(front, metadata), origin, "markdown", places)
 
 

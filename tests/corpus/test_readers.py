@@ -286,7 +286,7 @@ def test_markdown_takes_its_title_and_metadata_from_the_front_matter(here):
 @pytest.mark.parametrize(
     ("text", "title"),
     [
-        ("intro\n\n# The *Title* #\n\n# Second", "The *Title*"),
+        ("intro\n\n# The *Title* #\n\n# Second", "The Title"),
         ("```\n# code\n```\n# Real", "Real"),
         ("~~~~\n# code\n~~~\n# still\n~~~~\n# Real", "Real"),
         ("Underlined\n====\n\nbody", "Underlined"),
