@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hybrid_search import errors
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.corpus.readers import count_documents, read_all
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
@@ -139,7 +139,7 @@ def _beginning(
     """The first documents, read by the driver for their own sake: what fails among them is counted by the workers."""
     aside = Tally(tally.collection, "", "", None, None)
     with Ledger() as ledger:
-        return beginning(accepted(read(sources, fields=fields, globs=globs), ledger, aside), aside, sample=sample)
+        return beginning(accepted(read_all(sources, fields=fields, globs=globs), ledger, aside), aside, sample=sample)
 
 
 def _meet(

@@ -10,7 +10,7 @@ from typing import Any, cast
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.fields import FieldMap, document_of
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import count_documents, read
+from hybrid_search.corpus.readers import count_documents, read_all
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
@@ -36,7 +36,7 @@ def open_source(source: Source, fields: FieldMap, globs: Sequence[str]) -> tuple
     if isinstance(source, (str, Path)):
         source = [source]
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, Path)) for item in source):
-        return read(source, fields=fields, globs=globs), count_documents(source, globs=globs)
+        return read_all(source, fields=fields, globs=globs), count_documents(source, globs=globs)
     rows = cast("Iterable[object]", source)
     total = len(rows) if isinstance(rows, Sized) else None
     return (_as_document(row, place, fields) for place, row in enumerate(rows, 1)), total

@@ -178,7 +178,7 @@ def _page(data: bytes) -> str:
         except (LookupError, UnicodeDecodeError):
             pass
     try:
-        return decode(data)
+        return decode(data).text
     except Undecodable as error:
         raise Unreadable(str(error)) from None
 

@@ -82,7 +82,7 @@ def json_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[R
             yield Failure(origin, f"one JSON object of over {MAX_DOCUMENT_BYTES >> 20} MB; write one object per line")
             return
         try:
-            whole = decode(text)
+            whole = decode(text, encoding).text
         except Undecodable as error:
             yield Failure(origin, str(error))
             return
@@ -92,7 +92,7 @@ def json_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[R
 def count_json(stream: IO[bytes]) -> int:
     """How many documents a `.json` file will give, about: the elements of its array, else its lines."""
     try:
-        encoding = sniff(stream.read(SAMPLE_BYTES))
+        encoding = sniff(stream.read(SAMPLE_BYTES)).name
     except Undecodable:
         return 1
     stream.seek(0)

@@ -17,9 +17,9 @@ from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
 from hybrid_search.corpus.text import read_text
 from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import Document, Failure, Guessed, SourceItem
 
-__all__ = ["FieldMap", "count_documents", "read", "read_file"]
+__all__ = ["FieldMap", "count_documents", "read", "read_all", "read_file"]
 
 _DEFAULT_FIELDS = FieldMap()
 _BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
@@ -34,7 +34,21 @@ def read(
 ) -> Iterator[Document | Failure]:
     """Stream the documents of files and folders; what cannot become one comes as a Failure in its place.
 
-    So does, after its documents, a file that changed or went away while it was read.
+    So does, after its documents, a file that changed or went away while it was read. Arguments and errors are those of
+    `read_all`.
+    """
+    items = read_all(sources, fields=fields, globs=globs, stdin=stdin)
+    return (item for item in items if isinstance(item, (Document, Failure)))
+
+
+def read_all(
+    sources: Sequence[str | Path],
+    *,
+    fields: FieldMap = _DEFAULT_FIELDS,
+    globs: Sequence[str] = (),
+    stdin: IO[bytes] | None = None,
+) -> Iterator[SourceItem]:
+    """Stream what `read` does, and behind the documents of a file what was left out of it and what was guessed.
 
     The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, and with the extra
     `documents` `.pdf .docx .html .htm .ipynb`. Anything else given by name is plain text, or source code. `-` is stdin:
@@ -43,7 +57,7 @@ def read(
     Args:
         sources: paths, or `-`. A folder is walked, sorted, without hidden files and what a .gitignore excludes; a
             folder with a `corpus.jsonl` is a BEIR folder and gives only that.
-        fields: which fields of a record are id, text and title.
+        fields: which fields of a record are id, text and title, and the encoding of what is no UTF-8.
         globs: with the meaning of .gitignore lines; only files of folders that match are read, whatever their suffix.
         stdin: stands for `-`; None for the process's own.
 
@@ -70,7 +84,7 @@ def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ())
 
 def _documents(
     sources: list[str | Path], fields: FieldMap, globs: Sequence[str], stdin: IO[bytes] | None
-) -> Iterator[Document | Failure]:
+) -> Iterator[SourceItem]:
     with Converter() as convert:
         for found in find(sources, globs):
             if isinstance(found, Failure):
@@ -81,13 +95,13 @@ def _documents(
                 yield from _one_ahead(_read(found, fields, convert))
 
 
-def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[Document | Failure]:
-    """Stream the documents of one file that `find` has found, as `read` does."""
+def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[SourceItem]:
+    """Stream one file that `find` has found, as `read_all` does."""
     with Converter() as convert:
         yield from _one_ahead(_read(found, fields, convert))
 
 
-def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Document | Failure]:
+def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[SourceItem]:
     try:
         with found.path.open("rb") as stream:
             before = os.fstat(stream.fileno())
@@ -99,7 +113,7 @@ def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Do
         yield Failure(found.origin, f"cannot be read: {error.strerror or error}")
 
 
-def _one_ahead(items: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
+def _one_ahead(items: Iterator[SourceItem]) -> Iterator[SourceItem]:
     """Each one when the next has been read: a file of one document then is closed before that is worked on."""
     held = next(items, None)
     for item in items:
@@ -125,7 +139,7 @@ def _change(found: FoundFile, before: os.stat_result) -> Failure | None:
     )
 
 
-def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Document | Failure]:
+def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[SourceItem]:
     suffix = found.path.suffix.lower()
     origin, name = found.origin, found.name
     if suffix == ".parquet":
@@ -142,10 +156,10 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Conver
         elif suffix in NEEDS:
             yield read_document(data, origin=origin, name=name, convert=convert)
         else:
-            yield read_text(data, origin=origin, name=name)
+            yield from read_text(data, origin=origin, name=name, encoding=fields.encoding)
         return
     try:
-        encoding = sniff(stream.read(SAMPLE_BYTES))
+        encoding, guessed = sniff(stream.read(SAMPLE_BYTES), fields.encoding)
     except Undecodable as error:
         yield Failure(origin, str(error))
         return
@@ -157,28 +171,32 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Conver
     else:
         delimiter = "\t" if suffix == ".tsv" else None
         yield from read_csv(stream, encoding, origin=origin, name=name, fields=fields, delimiter=delimiter)
+    if guessed:
+        yield Guessed(origin, encoding)
 
 
-def _stdin(stream: IO[bytes], fields: FieldMap) -> Iterator[Document | Failure]:
+def _stdin(stream: IO[bytes], fields: FieldMap) -> Iterator[SourceItem]:
     head = stream.read(SAMPLE_BYTES)
     if not head:
         yield Failure(STDIN, "nothing came in on stdin")
         return
     try:
-        encoding = sniff(head)
+        encoding, guessed = sniff(head, fields.encoding)
     except Undecodable as error:
         yield Failure(STDIN, str(error))
         return
     whole = io.BufferedReader(_Joined(head, stream))
     if head.decode(encoding, "ignore").lstrip().startswith("{"):
         yield from read_jsonl(whole, encoding, origin=STDIN, name="stdin", fields=fields)
+        if guessed:
+            yield Guessed(STDIN, encoding)
         return
     data = whole.read(MAX_DOCUMENT_BYTES + 1)
     if len(data) > MAX_DOCUMENT_BYTES:
         yield Failure(STDIN, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document")
         return
     try:
-        text = decode(data)
+        text = decode(data, encoding).text
     except Undecodable as error:
         yield Failure(STDIN, str(error))
         return

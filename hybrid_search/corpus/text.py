@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -9,23 +10,37 @@ from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.decoding import Undecodable, decode
 from hybrid_search.corpus.front_matter import front_matter
 from hybrid_search.corpus.headings import outline
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import Document, Failure, Guessed, SourceItem
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 
 
-def read_text(data: bytes, *, origin: str, name: str) -> Document | Failure:
+def read_text(data: bytes, *, origin: str, name: str, encoding: str = "") -> Iterator[SourceItem]:
     """The file as one document, with its name as id and `path` and `suffix` as metadata.
 
     A Markdown file's title is `title` of its front matter, else its first level-1 heading; the front matter's other
     values become metadata and the front matter leaves the text. Its headings are places of the document.
+
+    Args:
+        data: the whole file.
+        origin: the path shown to the user.
+        name: the id.
+        encoding: of what is no UTF-8; empty for a guess, which is told too.
     """
     if not data:
-        return Failure(origin, "the file is empty")
+        yield Failure(origin, "the file is empty")
+        return
     try:
-        text = decode(data)
+        text, found = decode(data, encoding)
     except Undecodable as error:
-        return Failure(origin, str(error))
+        yield Failure(origin, str(error))
+        return
+    yield _document(text, origin, name)
+    if found.guessed:
+        yield Guessed(origin, found.name)
+
+
+def _document(text: str, origin: str, name: str) -> Document | Failure:
     suffix = PurePosixPath(name).suffix.lower()
     metadata: dict[str, Any] = {"path": name, "suffix": suffix}
     if suffix not in MARKDOWN_SUFFIXES:

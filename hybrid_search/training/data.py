@@ -122,7 +122,7 @@ class _Reading:
         self._hash(path)
         try:
             with _opened(path) as stream:
-                encoding = sniff(stream.read(SAMPLE_BYTES))
+                encoding = sniff(stream.read(SAMPLE_BYTES)).name
                 stream.seek(0)
                 for found in _records(stream, encoding, path):
                     yield found if isinstance(found, Failure) else _row(*found, path)

@@ -172,7 +172,7 @@ def test_no_object_of_python_is_ever_made():
 
 def test_a_list_is_no_title_and_reserved_names_are_kept():
     text = b"---\ntitle: [a, b]\npath: /tea\nsuffix: x\n---\n# Tea\n"
-    found = read_text(text, origin="a.md", name="a.md")
+    [found] = read_text(text, origin="a.md", name="a.md")
     assert found.title == "Tea"
     assert found.metadata == {
         "title": ["a", "b"],
@@ -186,7 +186,7 @@ def test_a_list_is_no_title_and_reserved_names_are_kept():
     ("written", "title"), [("1984", "1984"), ("1.10", "1.10"), ("true", "true"), ("~\nyear: 1", "Tea"), ("' '", "Tea")]
 )
 def test_a_title_is_what_is_written(written, title):
-    found = read_text(f"---\ntitle: {written}\n---\n# Tea\n".encode(), origin="a.md", name="a.md")
+    [found] = read_text(f"---\ntitle: {written}\n---\n# Tea\n".encode(), origin="a.md", name="a.md")
     assert (found.title, found.text) == (title, "# Tea\n")
 
 
