@@ -1,6 +1,6 @@
 """PDF, Word, HTML and notebooks to text. This runs in the process of its own that `documents.Converter` starts.
 
-Word, HTML and notebooks go through markitdown's converters, called one by one: no plug-in, no network, no model.
+Word and notebooks go through markitdown's converters, called one by one: no plug-in, no network, no model.
 PDF goes through PDFium, page by page. markitdown 0.1.8 tells nothing of pages, takes lines of prose for rows of tables,
 and glues words together: of the 930 different words in the manual of shared-mime-info it loses 50, PDFium none, and
 PDFium joins words that a line's end divides, in a fiftieth of the time (0.03 against 1.7 s).
@@ -13,20 +13,18 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import unescape
 from io import BytesIO
 from typing import IO, Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
-from hybrid_search.corpus.decoding import Undecodable, decode
+from hybrid_search.corpus.decoding import Undecodable
 
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_MEMORY_BYTES = 4 << 30
 """What the process may take, where the system can hold it to that: a small file can unpack to anything."""
 
-_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
-_HIDDEN = re.compile(r"<(template|noscript)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _CORE_TITLE = re.compile(r"<dc:title>(.*?)</dc:title>", re.DOTALL)
 _PROGRAM_TITLE = re.compile(r"(?:Microsoft (?:Word|PowerPoint|Excel) - )|untitled\Z", re.IGNORECASE)
 _EMBEDDED_IMAGE = re.compile(r"!\[([^\]]*)\]\(data:[^)]*\)")
@@ -38,14 +36,26 @@ class Unreadable(ValueError):
 
 
 class Part(NamedTuple):
-    """What a conversion gives: the title, if there is one, and the text, of a PDF page by page."""
+    """What a conversion gives.
+
+    Args:
+        kind: `title`; `text`, of a PDF page by page; `passed_over`; `guessed`.
+        text: the title or the text; the kind of what was left out; the encoding that was guessed.
+        number: how much was left out.
+    """
 
     kind: str
     text: str
+    number: int = 0
 
 
-def convert(data: bytes, suffix: str) -> Iterator[Part]:
+def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
     """The parts of a document.
+
+    Args:
+        data: the whole file.
+        suffix: of its name, which says what it is.
+        encoding: of a page that names none, where it is no UTF-8; empty for a guess.
 
     Raises:
         Unreadable: it is encrypted, damaged, or not what its suffix says.
@@ -54,30 +64,32 @@ def convert(data: bytes, suffix: str) -> Iterator[Part]:
     if suffix == ".pdf":
         yield from _pdf(data)
         return
+    if suffix in (".html", ".htm"):
+        yield from _html(data, encoding)
+        return
     if suffix == ".docx":
         title, markdown = _word(data)
-    elif suffix == ".ipynb":
-        title, markdown = _notebook(data)
     else:
-        title, markdown = _html(data)
+        title, markdown = _notebook(data)
     yield Part("title", title)
     yield Part("text", _EMBEDDED_IMAGE.sub(r"\1", markdown))
 
 
 def serve() -> None:
-    """Answer requests until there are no more: a JSON line `[suffix, bytes]` and the bytes, on standard input.
+    """Answer requests on standard input until there are no more: a JSON line `[suffix, encoding, bytes]` and the bytes.
 
-    The answers are JSON lines `[kind, text]` on standard output: the parts, then `end`, or `failure` with the reason.
+    The answers are JSON lines `[kind, text, number]` on standard output: the parts, then `end`, or `failure` with the
+    reason.
     """
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed here is no answer
     warnings.simplefilter("ignore")
     _hold_back()
     while line := requests.readline():
-        suffix, size = json.loads(line)
+        suffix, encoding, size = json.loads(line)
         data = requests.read(size)
         try:
-            for part in convert(data, suffix):
+            for part in convert(data, suffix, encoding):
                 _answer(answers, *part)
             _answer(answers, "end", "")
         except MemoryError:
@@ -89,8 +101,8 @@ def serve() -> None:
             _answer(answers, "failure", f"cannot be converted ({reason[:200]})")
 
 
-def _answer(answers: IO[bytes], kind: str, text: str) -> None:
-    answers.write(json.dumps([kind, text]).encode() + b"\n")
+def _answer(answers: IO[bytes], kind: str, text: str, number: int = 0) -> None:
+    answers.write(json.dumps([kind, text, number]).encode() + b"\n")
     answers.flush()
 
 
@@ -158,29 +170,24 @@ def _word(data: bytes) -> tuple[str, str]:
     return unescape(title[1]).strip() if title else "", result.markdown
 
 
-def _html(data: bytes) -> tuple[str, str]:
-    from markitdown import StreamInfo
-    from markitdown.converters import HtmlConverter
+def _html(data: bytes, encoding: str) -> Iterator[Part]:
+    from hybrid_search.corpus.web_encoding import page_text
+    from hybrid_search.corpus.web_page import read_page
 
-    shown = _HIDDEN.sub("", _page(data)).encode()
-    result = HtmlConverter().convert(BytesIO(shown), StreamInfo(extension=".html", charset="utf-8"))
-    return " ".join(str(result.title or "").split()), result.markdown
-
-
-def _page(data: bytes) -> str:
-    """An HTML page as text: in the encoding that it names, where it is not UTF-8."""
-    named = _CHARSET.search(data[:4096])
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        try:
-            return data.decode(named[1].decode("ascii") if named else "utf-8")
-        except (LookupError, UnicodeDecodeError):
-            pass
-    try:
-        return decode(data).text
+        text, found = page_text(data, encoding)
     except Undecodable as error:
         raise Unreadable(str(error)) from None
+    page = read_page(text)
+    yield Part("title", page.title)
+    yield Part("text", page.markdown)
+    yield from _left_out(page.passed_over)
+    if found.guessed:
+        yield Part("guessed", found.name)
+
+
+def _left_out(counts: Mapping[str, int]) -> Iterator[Part]:
+    return (Part("passed_over", kind, count) for kind, count in counts.items())
 
 
 def _notebook(data: bytes) -> tuple[str, str]:

@@ -53,6 +53,11 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def marked(data: bytes) -> str:
+    """The encoding that a byte order mark says; empty for none."""
+    return next((encoding for mark, encoding in _BOMS if data.startswith(mark)), "")
+
+
 def sniff(sample: bytes, asked: str = "") -> Encoding:
     """Name the encoding of a file from its first bytes: a byte order mark, else UTF-8, else `asked`, else a guess.
 
@@ -61,9 +66,8 @@ def sniff(sample: bytes, asked: str = "") -> Encoding:
     Raises:
         Undecodable: more than one byte in twenty is a control byte, or no encoding fits.
     """
-    for mark, encoding in _BOMS:
-        if sample.startswith(mark):
-            return Encoding(encoding)
+    if named := marked(sample):
+        return Encoding(named)
     if asked and _is_wide(asked) and (b"\0" in sample or not _is_utf8(sample, cut=True)):
         return Encoding(asked)
     if len(sample) - len(sample.translate(None, _CONTROL)) > len(sample) / 20:

@@ -154,7 +154,7 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Conver
         if len(data) > MAX_DOCUMENT_BYTES:
             yield Failure(origin, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document; split it")
         elif suffix in NEEDS:
-            yield read_document(data, origin=origin, name=name, convert=convert)
+            yield from read_document(data, origin=origin, name=name, convert=convert, encoding=fields.encoding)
         else:
             yield from read_text(data, origin=origin, name=name, encoding=fields.encoding)
         return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from tests.cli.conftest import BM25
 
 RUSSIAN = "Вчера вечером мы долго гуляли по набережной"
@@ -34,3 +36,22 @@ def test_a_bad_encoding_is_refused_before_anything_is_read(run, tmp_path):
     done = run("index", tmp_path / "nowhere", "-c", "c", "--encoding", "utf-9")
     assert (done.code, done.out) == (2, "")
     assert "The encoding 'utf-9' is not known" in done.err
+
+
+SPHINX = """<!DOCTYPE html><html><head><meta charset="utf-8"><title>Install — Tool 1.0 documentation</title>
+<script src="jquery.js"></script></head><body><a class="skip-link" href="#main">Skip to content</a>
+<div class="related" role="navigation" aria-label="Related"><ul><li><a href="genindex.html">index</a></li></ul></div>
+<div class="body" role="main"><section id="install"><h1>Install<a class="headerlink" href="#install"
+title="Link to this heading">¶</a></h1><p>Unpack the quinces and run them.</p>
+<div hidden><p>Not shown</p></div></section></div>
+<div class="sphinxsidebar" role="navigation"><h3>Table of Contents</h3></div></body></html>"""
+
+
+def test_what_pages_hold_beside_their_text_is_counted(run, tmp_path):
+    pytest.importorskip("markdownify", reason="the extra `documents` is not installed")
+    (tmp_path / "a.html").write_text(SPHINX, encoding="utf-8")
+    done = run("index", tmp_path / "a.html", "-c", "c", *BM25, "--progress", "json")
+    assert (done.code, ends(done)["passed_over"]) == (0, {"hidden elements": 1, "navigation": 3, "permalinks": 1})
+    assert re.search(r"passed over +navigation 3, hidden elements 1, permalinks 1", done.out)
+    found = json.loads(run("search", "quinces", "-c", "c", "--format", "json").out)
+    assert found["hits"][0]["chunks"][0]["text"] == "# Install\n\nUnpack the quinces and run them."

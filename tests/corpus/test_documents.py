@@ -39,7 +39,7 @@ def convert():
 
 
 def read_as(name, data, convert):
-    return read_document(data, origin=name, name=name, convert=convert)
+    return next(read_document(data, origin=name, name=name, convert=convert))
 
 
 @extra
@@ -246,13 +246,13 @@ def test_what_lies_in_the_working_folder_is_not_imported(here):
     (here / "markitdown.py").write_text("raise SystemExit('mine')")
     (here / "json.py").write_text("raise SystemExit('mine')")
     with Converter() as converter:
-        assert converter(b"<p>x</p>", ".html") == ("", ["x"])
+        assert converter(b"<p>x</p>", ".html") == ("", ["x"], {}, "")
 
 
 INSTEAD = """
 from hybrid_search.corpus import conversion
 
-def convert(data, suffix):
+def convert(data, suffix, encoding):
     print("noise")
     yield conversion.Part("text", {text})
 
@@ -263,7 +263,7 @@ conversion.serve()
 
 def test_what_a_library_prints_is_no_answer():
     with Broken(INSTEAD.format(text="'fine'")) as converter:
-        assert converter(b"", ".pdf") == ("", ["fine"])
+        assert converter(b"", ".pdf") == ("", ["fine"], {}, "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is bounded on Linux only")
