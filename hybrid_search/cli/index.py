@@ -25,7 +25,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 def index(
     collection: options.Collection,
     sources: Annotated[
-        list[str] | None, typer.Argument(metavar="SOURCE", help="Files, folders, BEIR folders, or - for stdin.")
+        list[str] | None,
+        typer.Argument(metavar="SOURCE", help="Files, folders, BEIR folders, or - for stdin: JSON, CSV or text."),
     ] = None,
     profile: options.Profile = "auto",
     sparse: options.Sparse = None,

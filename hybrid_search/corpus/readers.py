@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, decode, sniff
+from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, sniff
 from hybrid_search.corpus.documents import NEEDS, Converter, read_document
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.jsonl import count_json, count_lines, read_json, read_jsonl
+from hybrid_search.corpus.piped import read_piped
 from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
 from hybrid_search.corpus.text import read_text
 from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
@@ -51,8 +51,8 @@ def read_all(
     """Stream what `read` does, and behind the documents of a file what was left out of it and what was guessed.
 
     The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, and with the extra
-    `documents` `.pdf .docx .html .htm .ipynb`. Anything else given by name is plain text, or source code. `-` is stdin:
-    JSON lines when its first line with anything on it starts with `{`, else one plain text.
+    `documents` `.pdf .docx .html .htm .ipynb`. Anything else given by name is plain text, or source code. `-` is stdin,
+    where the content says it (`read_piped`).
 
     Args:
         sources: paths, or `-`. A folder is walked, sorted, without hidden files and what a .gitignore excludes; a
@@ -90,7 +90,7 @@ def _documents(
             if isinstance(found, Failure):
                 yield found
             elif found.origin == STDIN:
-                yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)
+                yield from read_piped(stdin if stdin is not None else sys.stdin.buffer, fields)
             else:
                 yield from _one_ahead(_read(found, fields, convert))
 
@@ -173,54 +173,6 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Conver
         yield from read_csv(stream, encoding, origin=origin, name=name, fields=fields, delimiter=delimiter)
     if guessed:
         yield Guessed(origin, encoding)
-
-
-def _stdin(stream: IO[bytes], fields: FieldMap) -> Iterator[SourceItem]:
-    head = stream.read(SAMPLE_BYTES)
-    if not head:
-        yield Failure(STDIN, "nothing came in on stdin")
-        return
-    try:
-        encoding, guessed = sniff(head, fields.encoding)
-    except Undecodable as error:
-        yield Failure(STDIN, str(error))
-        return
-    whole = io.BufferedReader(_Joined(head, stream))
-    if head.decode(encoding, "ignore").lstrip().startswith("{"):
-        yield from read_jsonl(whole, encoding, origin=STDIN, name="stdin", fields=fields)
-        if guessed:
-            yield Guessed(STDIN, encoding)
-        return
-    data = whole.read(MAX_DOCUMENT_BYTES + 1)
-    if len(data) > MAX_DOCUMENT_BYTES:
-        yield Failure(STDIN, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document")
-        return
-    try:
-        text = decode(data, encoding).text
-    except Undecodable as error:
-        yield Failure(STDIN, str(error))
-        return
-    if text.strip():
-        yield Document(doc_id="stdin", text=text, origin=STDIN)
-    else:
-        yield Failure(STDIN, "no text: only white space came in on stdin")
-
-
-class _Joined(io.RawIOBase):
-    """Bytes already read from a stream, then the rest of it: a pipe cannot be wound back."""
-
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self._head = memoryview(head)
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
-        piece = self._head[: len(target)] if self._head else memoryview(self._rest.read(len(target)))
-        self._head = self._head[len(piece) :]
-        target[: len(piece)] = piece
-        return len(piece)
 
 
 def _count(found: FoundFile) -> int:
