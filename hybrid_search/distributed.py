@@ -27,14 +27,14 @@ from hybrid_search.corpus.readers import count_documents, read_all
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
-from hybrid_search.intake import accepted, beginning, conflict
+from hybrid_search.intake import accepted, beginning, conflict, count
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
 from hybrid_search.removing import prune_lost
 from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.shards import Encoding, Fault, Job, Seen, Shard, cut, may_use_gpu, meet, table_of, values_of
 from hybrid_search.store.schema import FieldType, check_name
-from hybrid_search.types import Document, Failure
+from hybrid_search.types import Document, Failure, PassedOver
 
 if TYPE_CHECKING:
     from hybrid_search.store.filling import ServerWriter
@@ -143,7 +143,7 @@ def _beginning(
 
 
 def _meet(
-    job: Job, files: Iterable[FoundFile | Failure], ledger: Ledger, writer: ServerWriter, tally: Tally
+    job: Job, files: Iterable[FoundFile | Failure | PassedOver], ledger: Ledger, writer: ServerWriter, tally: Tally
 ) -> tuple[list[Shard], int]:
     """The first pass: the files with something to index, and how many documents that is.
 
@@ -151,10 +151,10 @@ def _meet(
     """
     shards = []
     for found in files:
-        if isinstance(found, Failure):
-            tally.fail(*found)
-        else:
+        if isinstance(found, FoundFile):
             shards.append(Shard(found))
+        else:
+            count(found, tally)
     skip: list[set[str]] = [set() for _ in shards]
     taken = [0] * len(shards)
     fields: dict[str, FieldType] = {}
@@ -192,10 +192,10 @@ def _take_in(seen: Seen, tally: Tally) -> None:
         tally.fail(*failure)
     tally.failed += seen.failed - len(seen.failures)
     tally.repeated += seen.repeated
-    for kind, count in seen.passed_over.items():
-        tally.passed_over(kind, count)
-    for encoding, count in seen.guessed.items():
-        tally.guess(encoding, count)
+    for kind, number in seen.passed_over.items():
+        tally.passed_over(kind, number)
+    for encoding, number in seen.guessed.items():
+        tally.guess(encoding, number)
 
 
 def _index(job: Job, shards: list[Shard], tally: Tally) -> int:

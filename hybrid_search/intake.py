@@ -55,7 +55,7 @@ def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Itera
     for item in items:
         tally.origin = str(item.origin or "")
         if not isinstance(item, Document):
-            _count(item, tally)
+            count(item, tally)
             continue
         origin = item.origin or str(item.doc_id)
         try:
@@ -72,7 +72,8 @@ def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Itera
             tally.fail(origin, conflict(document.doc_id, earlier[1]))
 
 
-def _count(item: Failure | PassedOver | Guessed, tally: Tally) -> None:
+def count(item: Failure | PassedOver | Guessed, tally: Tally) -> None:
+    """Count what comes of a source and is no document."""
     if isinstance(item, Failure):
         tally.fail(*item)
     elif isinstance(item, PassedOver):
@@ -101,10 +102,9 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
             break
     if not taken:
         reasons = "; ".join(f"{origin}: {reason}" for origin, reason in tally.failures[:5])
-        if not reasons and tally.passed:
-            reasons = (
-                f"passed over were {', '.join(f'{count:,} {kind}' for kind, count in sorted(tally.passed.items()))}"
-            )
+        if tally.passed:
+            passed = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(tally.passed.items()))
+            reasons = "; ".join(filter(None, (reasons, f"passed over were {passed}")))
         raise CorpusError(f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written.")
     return taken
 

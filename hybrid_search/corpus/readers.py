@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from hybrid_search.corpus import mail
 from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, sniff
 from hybrid_search.corpus.documents import NEEDS, Converter, read_document
 from hybrid_search.corpus.fields import FieldMap
@@ -15,9 +16,10 @@ from hybrid_search.corpus.jsonl import count_json, count_lines, read_json, read_
 from hybrid_search.corpus.piped import read_piped
 from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
 from hybrid_search.corpus.text import read_text
+from hybrid_search.corpus.unknown_files import left_out_by_content
 from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import Document, Failure, Guessed, SourceItem
+from hybrid_search.types import Document, Failure, Guessed, PassedOver, SourceItem
 
 __all__ = ["FieldMap", "count_documents", "read", "read_all", "read_file"]
 
@@ -50,9 +52,10 @@ def read_all(
 ) -> Iterator[SourceItem]:
     """Stream what `read` does, and behind the documents of a file what was left out of it and what was guessed.
 
-    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, and with the extra
-    `documents` `.pdf .docx .html .htm .ipynb`. Anything else given by name is plain text, or source code. `-` is stdin,
-    where the content says it (`read_piped`).
+    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown .eml`, and with the extra
+    `documents` `.pdf .docx .html .htm .ipynb`. Anything else is source code or plain text; in a folder a file of a
+    suffix that nobody knows is passed over where its content is no text. `-` is stdin, where the content says it
+    (`read_piped`).
 
     Args:
         sources: paths, or `-`. A folder is walked, sorted, without hidden files and what a .gitignore excludes; a
@@ -79,7 +82,7 @@ def count_documents(sources: Sequence[str | Path], *, globs: Sequence[str] = ())
     check_sources(sources)
     if any(str(source) == STDIN for source in sources):
         return None
-    return sum(1 if isinstance(found, Failure) else _count(found) for found in find(sources, globs))
+    return sum(_count(found) for found in find(sources, globs))
 
 
 def _documents(
@@ -87,7 +90,7 @@ def _documents(
 ) -> Iterator[SourceItem]:
     with Converter() as convert:
         for found in find(sources, globs):
-            if isinstance(found, Failure):
+            if not isinstance(found, FoundFile):
                 yield found
             elif found.origin == STDIN:
                 yield from read_piped(stdin if stdin is not None else sys.stdin.buffer, fields)
@@ -103,6 +106,10 @@ def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[
 
 def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[SourceItem]:
     try:
+        kind = "" if found.sure else left_out_by_content(found.path)
+        if kind:
+            yield PassedOver(found.origin, kind)
+            return
         with found.path.open("rb") as stream:
             before = os.fstat(stream.fileno())
             yield from _file(stream, found, fields, convert)
@@ -155,6 +162,8 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Conver
             yield Failure(origin, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document; split it")
         elif suffix in NEEDS:
             yield from read_document(data, origin=origin, name=name, convert=convert, encoding=fields.encoding)
+        elif suffix == mail.SUFFIX:
+            yield from mail.read_mail(data, origin=origin, name=name, convert=convert, encoding=fields.encoding)
         else:
             yield from read_text(data, origin=origin, name=name, encoding=fields.encoding)
         return
@@ -175,11 +184,15 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Conver
         yield Guessed(origin, encoding)
 
 
-def _count(found: FoundFile) -> int:
+def _count(found: FoundFile | Failure | PassedOver) -> int:
+    if not isinstance(found, FoundFile):
+        return int(isinstance(found, Failure))
     suffix = found.path.suffix.lower()
-    if suffix not in (*_BY_LINE, ".json", ".parquet"):
-        return 1
     try:
+        if not found.sure:
+            return int(not left_out_by_content(found.path))
+        if suffix not in (*_BY_LINE, ".json", ".parquet"):
+            return 1
         with found.path.open("rb") as stream:
             if suffix == ".parquet":
                 return count_parquet(stream)

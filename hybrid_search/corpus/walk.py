@@ -11,15 +11,19 @@ import pathspec
 
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.documents import NEEDS
+from hybrid_search.corpus.unknown_files import left_out_by_name
 from hybrid_search.errors import CorpusError, InvalidArgument, near
-from hybrid_search.types import Failure
+from hybrid_search.types import Failure, PassedOver
 
 STDIN = "-"
 BEIR_CORPUS = "corpus.jsonl"
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 KNOWN_SUFFIXES = frozenset(
-    (*JSONL_SUFFIXES, ".json", ".csv", ".tsv", ".parquet", ".md", ".markdown", ".txt", ".text", ".rst", ".log")
+    (*JSONL_SUFFIXES, ".json", ".csv", ".tsv", ".parquet", ".md", ".markdown", ".txt", ".text", ".rst", ".log", ".eml")
 ).union(NEEDS, CODE_MARKUP)
+
+
+DEAD_LINKS = "links that lead nowhere"
 
 
 class FoundFile(NamedTuple):
@@ -29,11 +33,14 @@ class FoundFile(NamedTuple):
         path: what is opened.
         origin: the path as the user would write it.
         name: the id of the document, or the front of made-up ids: posix, relative to the source.
+        sure: whether it is to be read whatever it is. Of the others no reader knows the suffix; they are read where
+            they turn out to be text.
     """
 
     path: Path
     origin: str
     name: str
+    sure: bool = True
 
 
 def check_sources(sources: Sequence[str | Path]) -> None:
@@ -70,12 +77,13 @@ def glob_spec(globs: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
         raise InvalidArgument(f"A glob cannot be read: {error}. Give patterns such as '*.md' or 'docs/**'") from None
 
 
-def find(sources: Sequence[str | Path], globs: Sequence[str] = ()) -> Iterator[FoundFile | Failure]:
+def find(sources: Sequence[str | Path], globs: Sequence[str] = ()) -> Iterator[FoundFile | Failure | PassedOver]:
     """Every file of the sources, in the order given, folders sorted by name.
 
-    Hidden files and what a .gitignore excludes are left out of folders, and so are suffixes that no reader knows unless
-    globs say which to take; stdin is a FoundFile with `-` as its origin. A folder that holds `corpus.jsonl` is a BEIR
-    folder: only that file is read of it.
+    Hidden files and what a .gitignore excludes are left out of folders. Unless globs say which to take, pictures,
+    programs and the like are passed over by their suffix, and files of suffixes that no reader knows are not `sure`.
+    Stdin is a FoundFile with `-` as its origin. A folder that holds `corpus.jsonl` is a BEIR folder: only that file is
+    read of it.
     """
     spec = glob_spec(globs)
     given = [os.fspath(source) for source in sources]
@@ -91,7 +99,7 @@ def find(sources: Sequence[str | Path], globs: Sequence[str] = ()) -> Iterator[F
         prefix = printable(Path(source).resolve().name) + "/" if len(folders) > 1 else ""
         empty = True
         for found in _Walk(source, spec).files():
-            empty = False
+            empty = empty and isinstance(found, PassedOver)
             yield found._replace(name=prefix + found.name) if isinstance(found, FoundFile) else found
         if empty:
             wanted = (
@@ -114,12 +122,12 @@ class _Walk:
         self.root = Path(source).resolve()
         self.linked: set[Path] = set()
 
-    def files(self) -> Iterator[FoundFile | Failure]:
+    def files(self) -> Iterator[FoundFile | Failure | PassedOver]:
         yield from self._folder("", ())
 
     def _folder(
         self, relative: str, ignores: tuple[tuple[str, pathspec.GitIgnoreSpec], ...]
-    ) -> Iterator[FoundFile | Failure]:
+    ) -> Iterator[FoundFile | Failure | PassedOver]:
         here = os.path.join(self.source, *relative.split("/")) if relative else self.source  # noqa: PTH118
         try:
             with os.scandir(here) as listing:
@@ -143,12 +151,19 @@ class _Walk:
                 and self._wanted(name)
                 and (_is_file(entry) or not Path(entry.path).exists())
             ):
-                yield FoundFile(Path(entry.path), printable(entry.path), printable(name))
+                yield self._taken(entry, name)
 
     def _wanted(self, name: str) -> bool:
-        if self.globs is not None:
-            return self.globs.match_file(name)
-        return Path(name).suffix.lower() in KNOWN_SUFFIXES
+        return self.globs is None or self.globs.match_file(name)
+
+    def _taken(self, entry: os.DirEntry[str], name: str) -> FoundFile | PassedOver:
+        """A file, if it is none that is passed over for its suffix."""
+        sure = self.globs is not None or Path(name).suffix.lower() in KNOWN_SUFFIXES
+        if not sure:
+            kind = left_out_by_name(name) or ("" if _is_file(entry) else DEAD_LINKS)
+            if kind:
+                return PassedOver(printable(entry.path), kind)
+        return FoundFile(Path(entry.path), printable(entry.path), printable(name), sure)
 
     def _leads_outside(self, entry: os.DirEntry[str]) -> bool:
         target = Path(entry.path).resolve()

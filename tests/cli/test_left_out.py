@@ -55,3 +55,20 @@ def test_what_pages_hold_beside_their_text_is_counted(run, tmp_path):
     assert re.search(r"passed over +navigation 3, hidden elements 1, permalinks 1", done.out)
     found = json.loads(run("search", "quinces", "-c", "c", "--format", "json").out)
     assert found["hits"][0]["chunks"][0]["text"] == "# Install\n\nUnpack the quinces and run them."
+
+
+def test_files_that_are_no_text_are_counted_by_suffix(run, tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.zip", "d.dat"):
+        (folder / name).write_bytes(bytes(range(256)) * 4)
+    alone = run("index", folder, "-c", "c", *BM25)
+    assert alone.code == 3
+    assert "passed over were files .dat (1), files .png (2), files .zip (1)" in " ".join(alone.err.split())
+    (folder / "README").write_text("Plant the quinces in March.", encoding="utf-8")
+    counts = {"files .dat": 1, "files .png": 2, "files .zip": 1}
+    dry = run("index", folder, "-c", "c", *BM25, "--dry-run", "--progress", "json")
+    assert (dry.code, ends(dry)["passed_over"]) == (0, counts)
+    assert re.search(r"passed over +files .png 2, files .dat 1, files .zip 1", dry.out)
+    done = run("index", folder, "-c", "c", *BM25, "--progress", "json")
+    assert (done.code, ends(done)["passed_over"], ends(done)["failed"]) == (0, counts, 0)

@@ -32,7 +32,7 @@ def names(sources, **options):
 def test_a_folder_is_walked_sorted_without_hidden_files(here):
     for name in ("b.txt", "a.md", "B.TXT", "sub/z.rst", "sub/deep/y.log", ".hidden.txt", ".git/x.txt", "x.exe", "c"):
         put(here / "docs" / name)
-    assert names(["docs"]) == ["B.TXT", "a.md", "b.txt", "sub/deep/y.log", "sub/z.rst"]
+    assert names(["docs"]) == ["B.TXT", "a.md", "b.txt", "c", "sub/deep/y.log", "sub/z.rst"]
     assert names(["docs"]) == names([here / "docs"]) == names(["docs/"]) == names(["./docs"])
 
 
