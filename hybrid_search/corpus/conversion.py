@@ -20,6 +20,7 @@ from typing import IO, Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from hybrid_search.corpus.decoding import Undecodable
+from hybrid_search.corpus.embedded import IMAGES, without_pictures
 
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_MEMORY_BYTES = 4 << 30
@@ -27,7 +28,6 @@ MAX_MEMORY_BYTES = 4 << 30
 
 _CORE_TITLE = re.compile(r"<dc:title>(.*?)</dc:title>", re.DOTALL)
 _PROGRAM_TITLE = re.compile(r"(?:Microsoft (?:Word|PowerPoint|Excel) - )|untitled\Z", re.IGNORECASE)
-_EMBEDDED_IMAGE = re.compile(r"!\[([^\]]*)\]\(data:[^)]*\)")
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
 
@@ -72,7 +72,10 @@ def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
     else:
         title, markdown = _notebook(data)
     yield Part("title", title)
-    yield Part("text", _EMBEDDED_IMAGE.sub(r"\1", markdown))
+    markdown, pictures = without_pictures(markdown)
+    yield Part("text", markdown)
+    if pictures:
+        yield Part("passed_over", IMAGES, pictures)
 
 
 def serve() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.decoding import Undecodable, decode
+from hybrid_search.corpus.embedded import IMAGES, without_pictures
 from hybrid_search.corpus.front_matter import front_matter
 from hybrid_search.corpus.headings import outline
-from hybrid_search.types import Document, Failure, Guessed, SourceItem
+from hybrid_search.types import Document, Failure, Guessed, PassedOver, SourceItem
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 
@@ -19,7 +20,8 @@ def read_text(data: bytes, *, origin: str, name: str, encoding: str = "") -> Ite
     """The file as one document, with its name as id and `path` and `suffix` as metadata.
 
     A Markdown file's title is `title` of its front matter, else its first level-1 heading; the front matter's other
-    values become metadata and the front matter leaves the text. Its headings are places of the document.
+    values become metadata and the front matter leaves the text, and so do pictures that are in the text itself. Its
+    headings are places of the document.
 
     Args:
         data: the whole file.
@@ -35,27 +37,31 @@ def read_text(data: bytes, *, origin: str, name: str, encoding: str = "") -> Ite
     except Undecodable as error:
         yield Failure(origin, str(error))
         return
-    yield _document(text, origin, name)
+    suffix = PurePosixPath(name).suffix.lower()
+    metadata: dict[str, Any] = {"path": name, "suffix": suffix}
+    if suffix in MARKDOWN_SUFFIXES:
+        yield from _markdown(text, metadata, origin, name)
+    elif text.strip():
+        yield Document(name, text, metadata=metadata, origin=origin, markup=CODE_MARKUP.get(suffix, "plain"))
+    else:
+        yield Failure(origin, "no text: the file holds only white space")
     if found.guessed:
         yield Guessed(origin, found.name)
 
 
-def _document(text: str, origin: str, name: str) -> Document | Failure:
-    suffix = PurePosixPath(name).suffix.lower()
-    metadata: dict[str, Any] = {"path": name, "suffix": suffix}
-    if suffix not in MARKDOWN_SUFFIXES:
-        if not text.strip():
-            return Failure(origin, "no text: the file holds only white space")
-        markup = CODE_MARKUP.get(suffix, "plain")
-        return Document(doc_id=name, text=text, metadata=metadata, origin=origin, markup=markup)
+def _markdown(text: str, metadata: dict[str, Any], origin: str, name: str) -> Iterator[SourceItem]:
     front, text = front_matter(text)
+    text, pictures = without_pictures(text)
     heading, places = outline(text)
     title = _own_title(front) or heading
-    if not text.strip():
-        text, title = title, ""
-    if not text.strip():
-        return Failure(origin, "no text: the file holds only white space or front matter")
-    return Document(name, text, title, _merged(front, metadata), origin, "markdown", places)
+    if text.strip():
+        yield Document(name, text, title, _merged(front, metadata), origin, "markdown", places)
+    elif title.strip():
+        yield Document(name, title, "", _merged(front, metadata), origin, "markdown")
+    else:
+        yield Failure(origin, "no text: the file holds only white space or front matter")
+    if pictures:
+        yield PassedOver(origin, IMAGES, pictures)
 
 
 def _own_title(front: dict[str, Any]) -> str:

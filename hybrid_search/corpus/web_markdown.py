@@ -10,6 +10,8 @@ from typing import Any
 from bs4.element import CData, PreformattedString
 from markdownify import ATX, MarkdownConverter
 
+from hybrid_search.corpus.embedded import IMAGES
+
 
 def names(listed: str) -> frozenset[str]:
     """Names as a set."""
@@ -39,7 +41,6 @@ _ENDING = re.compile(r"[\s()<>]")
 _NO_VALUE = frozenset(("hidden", "password", "file", "color", "range"))
 _MAX_SPAN = 100
 _MAX_INDENTED = 8
-IMAGES = "images"
 
 
 def display_of(style: str) -> str:
