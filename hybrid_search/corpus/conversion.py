@@ -13,40 +13,22 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import unescape
 from io import BytesIO
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
 from hybrid_search.corpus.decoding import Undecodable
 from hybrid_search.corpus.embedded import IMAGES, without_pictures
+from hybrid_search.corpus.parts import Part, Unreadable, left_out
 
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_MEMORY_BYTES = 4 << 30
 """What the process may take, where the system can hold it to that: a small file can unpack to anything."""
 
 _CORE_TITLE = re.compile(r"<dc:title>(.*?)</dc:title>", re.DOTALL)
-_PROGRAM_TITLE = re.compile(r"(?:Microsoft (?:Word|PowerPoint|Excel) - )|untitled\Z", re.IGNORECASE)
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
-
-
-class Unreadable(ValueError):
-    """The file cannot be converted; the message is the reason."""
-
-
-class Part(NamedTuple):
-    """What a conversion gives.
-
-    Args:
-        kind: `title`; `text`, of a PDF page by page; `passed_over`; `guessed`.
-        text: the title or the text; the kind of what was left out; the encoding that was guessed.
-        number: how much was left out.
-    """
-
-    kind: str
-    text: str
-    number: int = 0
 
 
 def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
@@ -62,7 +44,9 @@ def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
         Exception: whatever else the libraries raise.
     """
     if suffix == ".pdf":
-        yield from _pdf(data)
+        from hybrid_search.corpus.pdf import read_pdf
+
+        yield from read_pdf(data)
         return
     if suffix in (".html", ".htm"):
         yield from _html(data, encoding)
@@ -74,8 +58,7 @@ def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
     yield Part("title", title)
     markdown, pictures = without_pictures(markdown)
     yield Part("text", markdown)
-    if pictures:
-        yield Part("passed_over", IMAGES, pictures)
+    yield from left_out({IMAGES: pictures})
 
 
 def serve() -> None:
@@ -119,40 +102,6 @@ def _hold_back() -> None:
         return
 
 
-def _pdf(data: bytes) -> Iterator[Part]:
-    import pypdfium2 as pdfium
-
-    try:
-        document = pdfium.PdfDocument(data)
-    except pdfium.PdfiumError as error:
-        if "password" in str(error).lower():
-            raise Unreadable("the PDF is encrypted; save a copy without a password") from None
-        raise Unreadable("not a PDF that can be read; it is damaged or something else") from None
-    title = document.get_metadata_dict().get("Title", "").strip()
-    yield Part("title", _PROGRAM_TITLE.sub("", title))
-    for number in range(len(document)):
-        try:
-            page = document[number]
-            text = page.get_textpage().get_text_bounded()
-            page.close()
-        except pdfium.PdfiumError:  # one damaged page does not take the others with it
-            text = ""
-        # PDFium puts U+0002 where it joined the halves of a word.
-        yield Part("text", _flowing(text.replace("\r\n", "\n").replace("\x02", "")))
-
-
-def _flowing(text: str) -> str:
-    """The text with the line ends inside its sentences taken out, so that it can be cut between sentences instead."""
-    lines: list[str] = []
-    for line in text.split("\n"):
-        goes_on = bool(lines) and line[:1].islower() and lines[-1].strip() != "" and lines[-1][-1:] not in ".!?:;"
-        if goes_on:
-            lines[-1] += " " + line
-        else:
-            lines.append(line)
-    return "\n".join(lines)
-
-
 def _word(data: bytes) -> tuple[str, str]:
     from markitdown import StreamInfo
     from markitdown.converters import DocxConverter
@@ -184,13 +133,9 @@ def _html(data: bytes, encoding: str) -> Iterator[Part]:
     page = read_page(text)
     yield Part("title", page.title)
     yield Part("text", page.markdown)
-    yield from _left_out(page.passed_over)
+    yield from left_out(page.passed_over)
     if found.guessed:
         yield Part("guessed", found.name)
-
-
-def _left_out(counts: Mapping[str, int]) -> Iterator[Part]:
-    return (Part("passed_over", kind, count) for kind, count in counts.items())
 
 
 def _notebook(data: bytes) -> tuple[str, str]:

@@ -26,6 +26,33 @@ def pdf(pages: Sequence[str], title: str = "") -> bytes:
         objects.append(f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {4 + 2 * n} 0 R {font} >>")
         objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
     objects += ["<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>", f"<< /Title ({title}) >>"]
+    return pdf_of(objects)
+
+
+def form(fields: Sequence[str], notes: Sequence[str] = (), text: str = "Printed") -> bytes:
+    """A PDF of one page with a form: `fields` and `notes` are what their dictionaries hold besides the usual entries."""
+    page = 3
+    widgets = [f"<< /Type /Annot /Subtype /Widget /Rect [9 9 99 99] /P {page} 0 R {field} >>" for field in fields]
+    others = [f"<< /Type /Annot /Rect [9 9 99 99] {note} >>" for note in notes]
+    first = 6
+    kids = [f"{first + n} 0 R" for n in range(len(widgets) + len(others))]
+    stream = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET" if text else ""
+    objects = [
+        f"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [{' '.join(kids[: len(widgets)])}] >> >>",
+        f"<< /Type /Pages /Kids [{page} 0 R] /Count 1 >>",
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Annots [{' '.join(kids)}] "
+        "/Resources << /Font << /F1 5 0 R >> >> >>",
+        f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        *widgets,
+        *others,
+        "<< /Title (A form) >>",
+    ]
+    return pdf_of(objects)
+
+
+def pdf_of(objects: Sequence[str]) -> bytes:
+    """A PDF file of its objects: the catalogue first, the document's information last."""
     data, offsets = b"%PDF-1.4\n", []
     for number, content in enumerate(objects, 1):
         offsets.append(len(data))

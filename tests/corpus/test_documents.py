@@ -15,8 +15,8 @@ import pytest
 from hybrid_search.corpus import documents, readers
 from hybrid_search.corpus.documents import NEEDS, Converter, Unconvertible, read_document
 from hybrid_search.corpus.readers import read
-from hybrid_search.types import Document, Failure, Place
-from tests.corpus.made_documents import notebook, pdf, word
+from hybrid_search.types import Document, Failure, PassedOver, Place
+from tests.corpus.made_documents import form, notebook, pdf, word
 
 needed = {package for packages in NEEDS.values() for package in packages}
 extra = pytest.mark.skipif(
@@ -59,6 +59,81 @@ def test_a_pdf_is_a_document_with_a_place_for_each_page(convert):
 def test_lines_of_a_pdf_that_go_on_are_joined_to_sentences(convert):
     found = read_as("a.pdf", pdf(["The end of\nthis line goes on.\nthe next one:\n- does not"]), convert)
     assert found.text == "The end of this line goes on.\nthe next one:\n- does not"
+
+
+def lines(data, convert):
+    return read_as("a.pdf", data, convert).text.split("\n")
+
+
+@extra
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (["/FT /Tx /T (name) /V (Ann Lee)"], ["name: Ann Lee"]),
+        (["/FT /Tx /T (name) /TU (Your name) /V (Ann Lee)"], ["Your name: Ann Lee"]),
+        (["/FT /Tx /T (name) /V <FEFF004D00FC006C006C00650072>"], ["name: Müller"]),
+        (["/FT /Tx /Ff 4096 /T (note) /V (two\\nlines)"], ["note: two", "lines"]),
+        (["/FT /Tx /T (empty)", "/FT /Tx /T (blank) /V ( )"], []),
+        (["/FT /Ch /Ff 131072 /T (colour) /Opt [(red) (blue)] /V (blue)"], ["colour: blue"]),
+        (
+            ["/FT /Ch /Ff 2097152 /T (fruit) /Opt [(fig) (plum) (pear)] /V [(fig) (pear)] /I [0 2]"],
+            ["fruit: fig, pear"],
+        ),
+        (["/FT /Btn /T (agreed) /V /Yes /AS /Yes /AP << /N << /Yes 4 0 R /Off 4 0 R >> >>"], ["agreed: Yes"]),
+        (["/FT /Btn /T (agreed) /V /Off /AS /Off /AP << /N << /Yes 4 0 R /Off 4 0 R >> >>"], []),
+        (["/FT /Btn /Ff 65536 /T (send) /V (Send)"], []),
+        (["/FT /Tx /T (seen) /V (a)", "/FT /Tx /F 2 /T (hidden) /V (b)"], ["seen: a"]),
+        (["/FT /Tx /T (name) /V (Ann) /F 4", "/FT /Tx /T (name) /V (Ann) /F 4"], ["name: Ann", "name: Ann"]),
+    ],
+)
+def test_what_is_filled_in_stands_behind_the_text_of_the_page(convert, fields, said):
+    assert lines(form(fields), convert) == ["Printed", *(["", *said] if said else [])]
+
+
+@extra
+@pytest.mark.parametrize(
+    ("notes", "said"),
+    [
+        (["/Subtype /Text /Contents (A note)"], ["A note"]),
+        (["/Subtype /FreeText /Contents (Typed on it) /DA (/F1 9 Tf)"], ["Typed on it"]),
+        (["/Subtype /Highlight /QuadPoints [0 0 1 0 0 1 1 1] /Contents (Why so?)"], ["Why so?"]),
+        (["/Subtype /Text /Contents (one)", "/Subtype /Popup /Parent 7 0 R /Contents (one)"], ["one"]),
+        (["/Subtype /Link /Contents (a link) /A << /S /URI /URI (http://x.y) >>"], []),
+        (["/Subtype /Text /Contents (seen)", "/Subtype /Text /F 2 /Contents (hidden)"], ["seen"]),
+        (["/Subtype /Stamp /Contents <FEFF00E9>", "/Subtype /Ink"], ["é"]),
+    ],
+)
+def test_notes_stand_behind_the_text_of_the_page(convert, notes, said):
+    assert lines(form([], notes), convert) == ["Printed", *(["", *said] if said else [])]
+
+
+@extra
+def test_a_page_that_is_only_filled_in_has_a_text_and_its_place(convert):
+    found = read_as("a.pdf", form(["/FT /Tx /T (name) /V (Ann)"], text=""), convert)
+    assert (found.text, found.places) == ("name: Ann", (Place(0, {"page": 1}),))
+
+
+@extra
+def test_pages_without_text_are_counted_where_others_have_one(convert):
+    items = read_document(pdf(["one", "", ""]), origin="a.pdf", name="a.pdf", convert=convert)
+    assert list(items)[1:] == [PassedOver("a.pdf", "pages without text", 2)]
+
+
+@extra
+@pytest.mark.parametrize(
+    "field",
+    [
+        "/T (x)",
+        "/FT /Tx /V 7 /T 8",
+        "/FT /Tx /V [(a)] /T (x)",
+        "/FT /Ch /T (x) /V (a) /Opt 5",
+        "/FT /Tx /Parent 6 0 R /V (a)",
+        "/FT /Btn /T (x) /V (a)",
+    ],
+)
+def test_odd_fields_and_notes_do_not_lose_the_page(convert, field):
+    found = read_as("a.pdf", form([field], [field, "/Subtype /Text /Contents 5", "/Subtype 7"]), convert)
+    assert found.text.startswith("Printed")
 
 
 @extra
