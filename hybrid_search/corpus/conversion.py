@@ -1,6 +1,6 @@
 """PDF, Word, HTML and notebooks to text. This runs in the process of its own that `documents.Converter` starts.
 
-Word and notebooks go through markitdown's converters, called one by one: no plug-in, no network, no model.
+Word goes through mammoth, and HTML, that of Word too, through markdownify: no plug-in, no network, no model.
 PDF goes through PDFium, page by page. markitdown 0.1.8 tells nothing of pages, takes lines of prose for rows of tables,
 and glues words together: of the 930 different words in the manual of shared-mime-info it loses 50, PDFium none, and
 PDFium joins words that a line's end divides, in a fiftieth of the time (0.03 against 1.7 s).
@@ -10,25 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator
-from html import unescape
-from io import BytesIO
-from typing import IO, Any
-from zipfile import BadZipFile, ZipFile
+from typing import IO
 
 from hybrid_search.corpus.decoding import Undecodable
-from hybrid_search.corpus.embedded import IMAGES, without_pictures
+from hybrid_search.corpus.notebook import read_notebook
 from hybrid_search.corpus.parts import Part, Unreadable, left_out
 
-MAX_UNPACKED_BYTES = 1 << 30
 MAX_MEMORY_BYTES = 4 << 30
 """What the process may take, where the system can hold it to that: a small file can unpack to anything."""
-
-_CORE_TITLE = re.compile(r"<dc:title>(.*?)</dc:title>", re.DOTALL)
-_OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
 
 def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
@@ -46,19 +38,14 @@ def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
     if suffix == ".pdf":
         from hybrid_search.corpus.pdf import read_pdf
 
-        yield from read_pdf(data)
-        return
-    if suffix in (".html", ".htm"):
-        yield from _html(data, encoding)
-        return
+        return read_pdf(data)
     if suffix == ".docx":
-        title, markdown = _word(data)
-    else:
-        title, markdown = _notebook(data)
-    yield Part("title", title)
-    markdown, pictures = without_pictures(markdown)
-    yield Part("text", markdown)
-    yield from left_out({IMAGES: pictures})
+        from hybrid_search.corpus.word import read_word
+
+        return read_word(data)
+    if suffix == ".ipynb":
+        return read_notebook(data)
+    return _html(data, encoding)
 
 
 def serve() -> None:
@@ -102,26 +89,6 @@ def _hold_back() -> None:
         return
 
 
-def _word(data: bytes) -> tuple[str, str]:
-    from markitdown import StreamInfo
-    from markitdown.converters import DocxConverter
-
-    if data.startswith(_OLD_OFFICE):
-        raise Unreadable("encrypted, or in the format of Word 97; save it as .docx without a password")
-    try:
-        with ZipFile(BytesIO(data)) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > MAX_UNPACKED_BYTES:
-                raise Unreadable(f"unpacks to {unpacked >> 20:,} MB, more than {MAX_UNPACKED_BYTES >> 20:,}")
-            names = set(archive.namelist())
-            core = archive.read("docProps/core.xml") if "docProps/core.xml" in names else b""
-    except BadZipFile:
-        raise Unreadable("not a Word document that can be read; it is damaged or something else") from None
-    title = _CORE_TITLE.search(core.decode("utf-8", "replace"))
-    result = DocxConverter().convert(BytesIO(data), StreamInfo(extension=".docx"))
-    return unescape(title[1]).strip() if title else "", result.markdown
-
-
 def _html(data: bytes, encoding: str) -> Iterator[Part]:
     from hybrid_search.corpus.web_encoding import page_text
     from hybrid_search.corpus.web_page import read_page
@@ -136,17 +103,3 @@ def _html(data: bytes, encoding: str) -> Iterator[Part]:
     yield from left_out(page.passed_over)
     if found.guessed:
         yield Part("guessed", found.name)
-
-
-def _notebook(data: bytes) -> tuple[str, str]:
-    from markitdown import StreamInfo
-    from markitdown.converters import IpynbConverter
-
-    try:
-        notebook: Any = json.loads(data.decode("utf-8-sig"))
-    except ValueError as error:
-        raise Unreadable(f"not a notebook: {error}") from None
-    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        raise Unreadable("not a notebook of version 4 or newer: it has no list of cells")
-    result = IpynbConverter().convert(BytesIO(data), StreamInfo(extension=".ipynb", charset="utf-8"))
-    return result.title if isinstance(result.title, str) else "", result.markdown

@@ -24,12 +24,14 @@ from hybrid_search.types import Document, Failure, Guessed, PassedOver, Place, S
 
 NEEDS = {
     ".pdf": ("pypdfium2",),
-    ".docx": ("markitdown", "mammoth"),
+    ".docx": ("markitdown", "mammoth", "bs4", "markdownify"),
     ".html": ("bs4", "markdownify", "webencodings"),
     ".htm": ("bs4", "markdownify", "webencodings"),
-    ".ipynb": ("markitdown",),
 }
 """By suffix, the packages that reading it takes."""
+
+CONVERTED = (*NEEDS, ".ipynb")
+"""The suffixes of files that are converted; notebooks take nothing more."""
 
 PATIENCE_S = 120.0
 """Seconds that a file may take, and each page of a PDF."""
@@ -150,7 +152,7 @@ def read_document(
     if not data:
         yield Failure(origin, "the file is empty")
         return
-    if not all(find_spec(package) for package in NEEDS[suffix]):
+    if not all(find_spec(package) for package in NEEDS.get(suffix, ())):
         yield Failure(origin, str(MissingExtra("documents", f"Reading {suffix} files")))
         return
     try:

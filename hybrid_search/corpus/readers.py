@@ -10,7 +10,7 @@ from typing import IO
 
 from hybrid_search.corpus import mail
 from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, sniff
-from hybrid_search.corpus.documents import NEEDS, Converter, read_document
+from hybrid_search.corpus.documents import CONVERTED, Converter, read_document
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.jsonl import count_json, count_lines, read_json, read_jsonl
 from hybrid_search.corpus.piped import read_piped
@@ -52,8 +52,8 @@ def read_all(
 ) -> Iterator[SourceItem]:
     """Stream what `read` does, and behind the documents of a file what was left out of it and what was guessed.
 
-    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown .eml`, and with the extra
-    `documents` `.pdf .docx .html .htm .ipynb`. Anything else is source code or plain text; in a folder a file of a
+    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown .eml .ipynb`, and with
+    the extra `documents` `.pdf .docx .html .htm`. Anything else is source code or plain text; in a folder a file of a
     suffix that nobody knows is passed over where its content is no text. `-` is stdin, where the content says it
     (`read_piped`).
 
@@ -160,7 +160,7 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Conver
         data = stream.read(MAX_DOCUMENT_BYTES + 1)
         if len(data) > MAX_DOCUMENT_BYTES:
             yield Failure(origin, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document; split it")
-        elif suffix in NEEDS:
+        elif suffix in CONVERTED:
             yield from read_document(data, origin=origin, name=name, convert=convert, encoding=fields.encoding)
         elif suffix == mail.SUFFIX:
             yield from mail.read_mail(data, origin=origin, name=name, convert=convert, encoding=fields.encoding)

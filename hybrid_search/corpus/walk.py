@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pathspec
 
 from hybrid_search.corpus.code import CODE_MARKUP
-from hybrid_search.corpus.documents import NEEDS
+from hybrid_search.corpus.documents import CONVERTED
 from hybrid_search.corpus.unknown_files import left_out_by_name
 from hybrid_search.errors import CorpusError, InvalidArgument, near
 from hybrid_search.types import Failure, PassedOver
@@ -20,7 +20,7 @@ BEIR_CORPUS = "corpus.jsonl"
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 KNOWN_SUFFIXES = frozenset(
     (*JSONL_SUFFIXES, ".json", ".csv", ".tsv", ".parquet", ".md", ".markdown", ".txt", ".text", ".rst", ".log", ".eml")
-).union(NEEDS, CODE_MARKUP)
+).union(CONVERTED, CODE_MARKUP)
 
 
 DEAD_LINKS = "links that lead nowhere"

@@ -59,11 +59,12 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
 
     Args:
         left_out: the identities of these.
+        first_row_is_header: of tables that mark none.
     """
 
-    def __init__(self, left_out: Collection[int]) -> None:
+    def __init__(self, left_out: Collection[int], *, first_row_is_header: bool = False) -> None:
         super().__init__(heading_style=ATX, escape_asterisks=False, escape_underscores=False)
-        self._left_out = left_out
+        self._left_out, self._first_row_is_header = left_out, first_row_is_header
         self._items: Counter[int] = Counter()
         self._tables: set[int] = set()
         self._images = self._nested = 0
@@ -182,6 +183,7 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
         count = max(1, sum(_span(cell) for cell in cells))
         line = "|" + " --- |" * count + "\n"
         is_header = bool(cells) and (el.parent.name == "thead" or all(cell.name == "th" for cell in cells))
+        is_header = is_header or self._first_row_is_header
         return row + line if is_header else "|" + "  |" * count + "\n" + line + row
 
     def convert_td(self, el: Any, text: str, parent_tags: Any) -> str:

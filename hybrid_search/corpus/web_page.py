@@ -63,8 +63,13 @@ class Page(NamedTuple):
     passed_over: Mapping[str, int]
 
 
-def read_page(html: str) -> Page:
-    """The title and the text of a page, and what was left out of it."""
+def read_page(html: str, *, first_row_is_header: bool = False) -> Page:
+    """The title and the text of a page, and what was left out of it.
+
+    Args:
+        html: the page.
+        first_row_is_header: of tables that mark none; those of pages are as often there for the layout alone.
+    """
     soup = _parsed(html)
     named = next((each for each in soup.find_all("title") if each.find_parent("svg") is None), None)
     title = " ".join(named.get_text().split()) if named is not None else ""
@@ -73,7 +78,7 @@ def read_page(html: str) -> Page:
     rest = words[""]
     if rest < FEW_WORDS and rest < FEW * (rest + words[NAVIGATION]):
         kinds = {key: kind for key, kind in kinds.items() if kind != NAVIGATION}
-    writer = Writer(kinds.keys())
+    writer = Writer(kinds.keys(), first_row_is_header=first_row_is_header)
     markdown = writer.convert_soup(soup).replace("\u00ad", "").strip()
     return Page(title, markdown, _counts(soup, kinds) | writer.passed_over())
 

@@ -186,6 +186,89 @@ def test_notebook(convert):
     assert read_as("a.ipynb", notebook(("code", "1"), title="Named"), convert).title == "Named"
 
 
+def texts_and_counts(name, data, convert):
+    document, *left = read_document(data, origin=name, name=name, convert=convert)
+    return document.text, {item.kind: item.count for item in left}
+
+
+@pytest.mark.parametrize(
+    ("output", "shown", "counted"),
+    [
+        ({"output_type": "stream", "name": "stdout", "text": ["0.93\n", "0.94\n"]}, "0.93\n0.94", {}),
+        ({"output_type": "stream", "text": "10%\r50%\r100%\n\x1b[31mred\x1b[0m"}, "100%\nred", {}),
+        ({"output_type": "execute_result", "data": {"text/plain": ["42"]}}, "42", {}),
+        ({"output_type": "execute_result", "data": {"text/plain": "a  b", "text/html": "<table>"}}, "a  b", {}),
+        ({"output_type": "display_data", "data": {"text/markdown": "**x**", "text/plain": "<M>"}}, "**x**", {}),
+        ({"output_type": "error", "ename": "KeyError", "evalue": "'x'", "traceback": ["..."]}, "KeyError: 'x'", {}),
+        (
+            {"output_type": "display_data", "data": {"image/png": "iVBO", "text/plain": "<Figure size 9x9>"}},
+            "",
+            {"images": 1},
+        ),
+        ({"output_type": "display_data", "data": {"text/html": "<p>"}}, "", {"notebook outputs": 1}),
+        (
+            {"output_type": "display_data", "data": {"application/x": {}, "text/plain": "<W object>"}},
+            "",
+            {"notebook outputs": 1},
+        ),
+        ({"output_type": "stream", "text": "x" * 5000}, "x" * 2000, {"notebook outputs cut": 1}),
+        ({"output_type": "stream", "text": "has ``` in it"}, "has ``` in it", {}),
+        ({"output_type": "stream", "text": 7}, "", {}),
+        (7, "", {}),
+    ],
+)
+def test_what_the_cells_of_a_notebook_printed(convert, output, shown, counted):
+    text, counts = texts_and_counts("a.ipynb", notebook(("code", "run()", output)), convert)
+    fence = "````" if "```" in shown else "```"
+    assert text == "```python\nrun()\n```" + (f"\n\n{fence}\n{shown}\n{fence}" if shown else "")
+    assert counts == counted
+
+
+def test_odd_notebooks(convert):
+    data = notebook(("raw", "raw text"), ("markdown", "![p](data:image/png;base64,AAAA)"), language_info={"name": "R"})
+    assert texts_and_counts("a.ipynb", data, convert) == ("```\nraw text\n```\n\np", {"images": 1})
+    odd = b'{"metadata": 5, "cells": [7, {}, {"cell_type": "code", "source": ["x = 1"], "outputs": 3}]}'
+    assert texts_and_counts("a.ipynb", odd, convert)[0] == "```python\nx = 1\n```"
+
+
+PARAGRAPH = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>"
+
+
+@extra
+def test_headers_footers_and_comments_stand_behind_the_text_once(convert):
+    more = {
+        "word/header1.xml": PARAGRAPH.format("Quince &amp; Sons") + PARAGRAPH.format("File 47"),
+        "word/header2.xml": PARAGRAPH.format("Quince &amp; Sons") + PARAGRAPH.format("File 47"),
+        "word/footer1.xml": "<w:p><w:r><w:t>Page</w:t><w:tab/><w:t>1</w:t></w:r></w:p>",
+        "word/comments.xml": "".join(
+            f'<w:comment w:id="{number}">{PARAGRAPH.format(text)}</w:comment>'
+            for number, text in enumerate(("Why so?", "Ok"))
+        ),
+        "word/footnotes.xml": "",
+        "word/charts/chart1.xml": "",
+        "word/embeddings/a.xlsx": "",
+    }
+    text, counts = texts_and_counts("a.docx", word([("Heading1", "Tea"), ("", "Hot.")], more=more), convert)
+    assert text == "# Tea\n\nHot.\n\nQuince & Sons\nFile 47\n\nPage 1\n\nWhy so?\n\nOk"
+    assert counts == {"charts": 1, "attachments": 1}
+
+
+@extra
+def test_text_boxes_are_read_once(convert):
+    box = "<w:p><w:r><w:drawing><w:txbxContent>{}</w:txbxContent></w:drawing></w:r></w:p>"
+    more = {"body": box.format(PARAGRAPH.format("In a box")) + PARAGRAPH.format("After it.")}
+    text, _ = texts_and_counts("a.docx", word([("", "Before.")], more=more), convert)
+    assert sorted(text.split("\n\n")) == ["After it.", "Before.", "In a box"]
+
+
+@extra
+def test_the_first_row_of_a_table_of_word_is_its_header(convert):
+    cell = "<w:tc><w:p><w:r><w:t>{}</w:t></w:r></w:p></w:tc>"
+    rows = "".join(f"<w:tr>{''.join(cell.format(text) for text in row)}</w:tr>" for row in (("A", "B"), ("1", "2")))
+    text, _ = texts_and_counts("a.docx", word([], more={"body": f"<w:tbl>{rows}</w:tbl>"}), convert)
+    assert text == "| A | B |\n| --- | --- |\n| 1 | 2 |"
+
+
 def zipped(name) -> bytes:
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
