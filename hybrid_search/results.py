@@ -107,6 +107,7 @@ class Passage(NamedTuple):
         score: after fusion.
         highlight: what of it matches, in offsets of `text`; None where that was not asked for.
         metadata: what it has beyond its document's: the page it begins on, the headings above it.
+        context: what models read with it: the header of its table, the path and the names around a piece of code.
     """
 
     chunk_id: str
@@ -116,11 +117,14 @@ class Passage(NamedTuple):
     score: float
     highlight: Highlight | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
+    context: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"chunk_id": self.chunk_id, "start": self.start, "end": self.end, "text": self.text}
         if self.metadata:
             shown["metadata"] = dict(self.metadata)
+        if self.context:
+            shown["context"] = self.context
         if self.highlight is None:
             return shown
         window, marks = self.highlight[:2], [mark.to_dict() for mark in self.highlight.marks]

@@ -112,6 +112,8 @@ class Chunk:
     """A span of a document: `document.text[start:end] == text`; numbers count from 0 inside the document.
 
     Its metadata is that of the place where it begins; what the document itself says under the same name comes first.
+    Its context is what stands elsewhere in the document and says what the text is about: the header of its table, the
+    path and the names around a piece of code.
     """
 
     doc_id: str
@@ -121,6 +123,7 @@ class Chunk:
     end: int
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    context: str = ""
 
     @property
     def chunk_id(self) -> str:
@@ -128,8 +131,8 @@ class Chunk:
 
     @property
     def searchable(self) -> str:
-        """What the encoders read: the document's title, a newline, the chunk's text."""
-        return f"{self.title}\n{self.text}" if self.title else self.text
+        """What the encoders read: the document's title, the chunk's context and its text, a line each."""
+        return "\n".join(filter(None, (self.title, self.context, self.text)))
 
 
 def chunk_id_of(doc_id: str, number: int) -> str:

@@ -15,6 +15,7 @@ One row a chunk. The chunks of a document stand together, number 0 first; no doc
 | `indices_LEG` | list of uint32 | of a sparse leg: dimensions, rising, below 2**31 |
 | `values_LEG` | list of float | of a sparse leg: the weight of each; both lists are empty where a text has no term |
 | `vector_LEG` | list of DIM floats | of a dense leg, unit length |
+| `context` | string | what the chunk was encoded with besides title and text; null for nothing; older files lack it |
 
 Vectors are null where a chunk has none of that leg. The weights of a leg whose manifest says `needs_idf` still want the
 inverse document frequency, which engines multiply in. The file's own metadata has `hybrid_search.format` (1) and
@@ -35,6 +36,9 @@ from hybrid_search.types import in_order
 
 FORMAT = 1
 """Of the file; a file with a higher one is refused."""
+
+OPTIONAL = "context"
+"""A column that older files lack."""
 
 FORMAT_KEY, MANIFEST_KEY = b"hybrid_search.format", b"hybrid_search.manifest"
 
@@ -61,6 +65,7 @@ def schema_of(pa: Any, manifest: Manifest, *, reading: bool = False) -> Any:
         else:
             fields.append(pa.field(f"indices_{leg}", pa.list_(pa.uint32())))
             fields.append(pa.field(f"values_{leg}", pa.list_(pa.float32())))
+    fields.append(pa.field(OPTIONAL, pa.string()))
     told = json.dumps(manifest.to_dict(), sort_keys=True).encode()
     return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode(), MANIFEST_KEY: told})
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.errors import CorpusError
-from hybrid_search.interop.layout import FORMAT, FORMAT_KEY, MANIFEST_KEY, is_plain, pyarrow, schema_of
+from hybrid_search.interop.layout import FORMAT, FORMAT_KEY, MANIFEST_KEY, OPTIONAL, is_plain, pyarrow, schema_of
 from hybrid_search.manifest import Manifest, check_leg_name
 from hybrid_search.store.schema import clean_metadata, payload_of, vector_problem
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
@@ -42,9 +42,10 @@ class Row(NamedTuple):
         """
         found = {name: column[self.place] for name, column in self.columns.items()}
         for name, value in found.items():
-            if value is None and name not in ("stamp", "chunks"):
+            if value is None and name not in ("stamp", "chunks", OPTIONAL):
                 raise ValueError(f"{name} of chunk {self.number} is null")
-        chunk = Chunk(**{name: found[name] for name in ("doc_id", "number", "text", "start", "end", "title")})
+        parts = {name: found[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
+        chunk = Chunk(**parts, context=found.get(OPTIONAL) or "")
         metadata = _json(found["metadata"])
         if not isinstance(metadata, dict):
             raise ValueError(f"metadata of chunk {self.number} is {found['metadata'][:40]!r}, expected a JSON object")
@@ -189,6 +190,8 @@ class EncodedFile:
 
     def _check_columns(self) -> None:
         there = self._read(lambda: self._file.schema_arrow)
+        if OPTIONAL not in there.names:
+            self._schema = self._schema.remove(self._schema.get_field_index(OPTIONAL))
         lacking = [name for name in self._schema.names if name not in there.names]
         if lacking:
             raise CorpusError(

@@ -66,7 +66,13 @@ def _document_hit(
     head = payloads[group[0].chunk_id]
     passages = (
         Passage(
-            hit.chunk_id, payload["start"], payload["end"], payload["text"], hit.score, metadata=own_metadata(payload)
+            hit.chunk_id,
+            payload["start"],
+            payload["end"],
+            payload["text"],
+            hit.score,
+            metadata=own_metadata(payload),
+            context=payload.get("context", ""),
         )
         for hit in group
         for payload in (payloads[hit.chunk_id],)

@@ -293,6 +293,18 @@ def rewritten(change):
     return apply
 
 
+def test_contexts_come_along_and_an_older_file_has_none(settings, fakes, file):
+    text = "| apple | ocean |\n|---|---|\n" + "| copper words | in rows |\n" * 40
+    build(settings, EdgeStore(file.parent / "one"), [Document("d", text, markup="markdown")], chunk_tokens=48, **SMALL)
+    save_encodings("c", file, store=file.parent / "one", settings=settings)
+    load(settings, file)
+    assert content(settings) == content(settings, EdgeStore(file.parent / "one"))
+    assert {payload.get("context") for payload in content(settings).values()} == {None, "| apple | ocean |"}
+    rewritten(lambda table: table.drop_columns(["context"]))(file)
+    load(settings, file, "older")
+    assert {payload.get("context") for payload in content(settings, name="older").values()} == {None}
+
+
 def told(**changes):
     named = {f"hybrid_search.{name}".encode(): value for name, value in changes.items()}
     return lambda file: pq.write_table(
