@@ -71,7 +71,7 @@ class Rows:
                 return
             except csv.Error as error:
                 cells = f"the row cannot be read: {error}"
-            if cells and (isinstance(cells, str) or any(cells)):
+            if cells:
                 yield Row(number, cells, len(self._lines.taken))
 
     def read_again(self) -> bool:

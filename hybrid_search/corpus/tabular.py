@@ -84,6 +84,8 @@ def csv_records(
         return
     seen_a_row = False
     for number, cells, length in found:
+        if not any(cells):
+            continue
         seen_a_row = True
         wrong = cells if isinstance(cells, str) else ""
         if not wrong and len(cells) != len(header):

@@ -184,6 +184,7 @@ def test_in_tsv_a_tab_divides_always(here, row, expected):
     [
         ("id,text\n", "no rows below the header"),
         ("id,text,id\n1,a,b\n", "the header cannot be used: 'id' names more than one column"),
+        (";;;;\na;b;c;d;e\n", "no text: none of text, contents, content, body, abstract, description is among"),
         ("name,year\nx,1\n", "no text: none of text, contents, content, body, abstract, description is among"),
         ('id,"text\n', "the header cannot be used: unexpected end of data"),
     ],
