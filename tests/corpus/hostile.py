@@ -2,8 +2,8 @@
 
     python -m tests.corpus.hostile [--size 1000000] [--limit 60] [--only .html]
 
-reads and cuts each in a process of its own, and prints those that take more than five seconds a megabyte, stage by stage.
-Everything is made of a seed, so that the same files come every time.
+reads and cuts each in a process of its own, and prints those that take more than five seconds a megabyte, with the
+seconds of each stage. Everything is made of a seed, so that the same files come every time.
 """
 
 from __future__ import annotations
