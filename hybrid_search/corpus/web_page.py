@@ -9,6 +9,7 @@ footers, where titles, authors and addresses stand.
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -135,10 +136,12 @@ class _Tree(BeautifulSoup):  # type: ignore[misc]
 
 def _parsed(html: str) -> BeautifulSoup:
     html = _without_open_ends(html)
-    try:
-        return _Tree(html)
-    except ParserRejectedMarkup:  # the parser of the standard library knows few declarations
-        return _Tree(html.replace("<![", "<! ["))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it looks like a file's name, or like XML
+        try:
+            return _Tree(html)
+        except ParserRejectedMarkup:  # the parser of the standard library knows few declarations
+            return _Tree(html.replace("<![", "<! ["))
 
 
 def _without_open_ends(html: str) -> str:

@@ -229,6 +229,11 @@ def test_the_title_is_that_of_the_page():
     assert read_page("<p>no title").title == ""
 
 
+@pytest.mark.parametrize("html", ["http://x.y", "notes.txt", "<?xml version='1.0'?><html><p>alpha</p></html>", "", "\0"])
+def test_nothing_is_said_about_what_looks_like_something_else(html):
+    read_page(html)
+
+
 def test_text_after_the_body_and_without_one_is_read():
     assert words("<html><head><p>alpha</head><body>beta</body></html>gamma") == ["alpha", "beta", "gamma"]
 
