@@ -28,7 +28,7 @@ from hybrid_search.corpus.readers import read_all
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter, searchable_texts
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
-from hybrid_search.intake import accepted, beginning, conflict, open_source
+from hybrid_search.intake import accepted, beginning, conflict, count, open_source
 from hybrid_search.jobs import recorded
 from hybrid_search.locations import is_server
 from hybrid_search.profiles import Asked, OnDownload, models_for, open_place
@@ -155,12 +155,10 @@ def _meet(
     """
     shards = []
     for found in files:
-        if isinstance(found, Failure):
-            tally.fail(found)
-        elif isinstance(found, PassedOver):
-            tally.passed_over(found.kind, found.count)
-        else:
+        if isinstance(found, FoundFile):
             shards.append(Shard(job.roots.named(found)))
+        else:
+            count(found, tally)
     skip: list[set[str]] = [set() for _ in shards]
     taken = [0] * len(shards)
     fields: dict[str, FieldType] = {}
@@ -169,11 +167,7 @@ def _meet(
     )
     for place, met in _results(dataset):
         if isinstance(met, Seen):
-            for failure in met.failures:
-                tally.fail(failure)
-            tally.failed += met.failed - len(met.failures)
-            tally.repeated += met.repeated
-            tally.moved += met.moved
+            _take_in(met, tally)
             fields.update(_wanted(met.fields, fields))
             continue
         for document in met:
@@ -194,6 +188,19 @@ def _meet(
         writer.index(fields)
     left = [shard._replace(skip=frozenset(skip[place])) for place, shard in enumerate(shards) if taken[place]]
     return left, sum(taken)
+
+
+def _take_in(seen: Seen, tally: Tally) -> None:
+    """Count what a worker counted."""
+    for failure in seen.failures:
+        tally.fail(failure)
+    tally.failed += seen.failed - len(seen.failures)
+    tally.repeated += seen.repeated
+    tally.moved += seen.moved
+    for kind, number in seen.passed_over.items():
+        tally.passed_over(kind, number)
+    for encoding, number in seen.guessed.items():
+        tally.guess(encoding, number)
 
 
 def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
@@ -222,8 +229,8 @@ def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
         tally.tokens += written.tokens
         for failure in written.failures:
             tally.fail(failure)
-        for kind, count in written.passed.items():
-            tally.passed_over(kind, count)
+        for kind, number in written.passed.items():
+            tally.passed_over(kind, number)
         for replaced in written.replaced:
             tally.replace(replaced)
         done += written.documents + len(written.failures)

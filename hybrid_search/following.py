@@ -9,6 +9,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
+from hybrid_search.corpus.unknown_files import left_out_by_content, left_out_by_name
 from hybrid_search.corpus.walk import KNOWN_SUFFIXES, STDIN, check_sources, glob_spec
 from hybrid_search.errors import CorpusError, InvalidArgument, MissingExtra, StoreBusy, StoreFull, StoreUnavailable
 from hybrid_search.report import IndexReport
@@ -189,11 +190,20 @@ def _wanted_below(folders: Sequence[Path], globs: Sequence[str]) -> Callable[[Pa
                 continue
             if parts[-1] == _IGNORE_FILE or path.is_dir() or not path.exists():
                 return True  # what is gone may have been a folder
-            if spec.match_file("/".join(parts)) if spec else path.suffix.lower() in KNOWN_SUFFIXES:
+            if spec.match_file("/".join(parts)) if spec else _may_be_read(path):
                 return True
         return False
 
     return wanted
+
+
+def _may_be_read(path: Path) -> bool:
+    if path.suffix.lower() in KNOWN_SUFFIXES:
+        return True
+    try:
+        return not (left_out_by_name(path.name) or left_out_by_content(path))
+    except OSError:
+        return True
 
 
 def _watchfiles() -> Any:

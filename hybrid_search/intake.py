@@ -18,7 +18,7 @@ from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.manifest import Manifest
 from hybrid_search.report import Tally
 from hybrid_search.store.schema import clean_metadata
-from hybrid_search.types import Document, Failure, PassedOver, Place, SourceItem
+from hybrid_search.types import Document, Failure, Guessed, PassedOver, Place, SourceItem
 from hybrid_search.unicode_text import nfc
 
 log = logging.getLogger(__name__)
@@ -97,8 +97,8 @@ def open_source(
     return Opened(documents, total, Roots(known or {}, {}))
 
 
-def _as_document(row: object, place: int, fields: FieldMap) -> Document | Failure:
-    if isinstance(row, (Document, Failure)):
+def _as_document(row: object, place: int, fields: FieldMap) -> SourceItem:
+    if isinstance(row, (Document, Failure, PassedOver, Guessed)):
         return row
     if not isinstance(row, Mapping):
         return Failure(f"item {place}", f"expected a Document or a dict, found {type(row).__name__}")
@@ -109,11 +109,8 @@ def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Itera
     """Documents that can be indexed, each id once; all others are counted with the reason."""
     for item in items:
         tally.origin = str(item.origin or "")
-        if isinstance(item, Failure):
-            tally.fail(item)
-            continue
-        if isinstance(item, PassedOver):
-            tally.passed_over(item.kind, item.count)
+        if not isinstance(item, Document):
+            count(item, tally)
             continue
         origin = item.origin or str(item.doc_id)
         try:
@@ -130,6 +127,16 @@ def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Itera
             tally.fail(Failure(origin, conflict(document.doc_id, earlier[1])))
 
 
+def count(item: Failure | PassedOver | Guessed, tally: Tally) -> None:
+    """Count what comes of a source and is no document."""
+    if isinstance(item, Failure):
+        tally.fail(item)
+    elif isinstance(item, PassedOver):
+        tally.passed_over(item.kind, item.count)
+    else:
+        tally.guess(item.encoding)
+
+
 def conflict(doc_id: str, elsewhere: str) -> str:
     """Why the second document with an id fails."""
     return f"doc_id {doc_id!r} stands at {elsewhere} too, with other content"
@@ -139,7 +146,7 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
     """The first document, or with `sample` as many as tell the mean length.
 
     Raises:
-        CorpusError: there is none; the message has the reasons that the tally holds.
+        CorpusError: there is none; the message says why, as the tally holds it.
     """
     taken: list[Document] = []
     characters = 0
@@ -151,7 +158,7 @@ def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> l
     if not taken:
         reasons = "; ".join(map(str, tally.failures[:5]))
         if tally.passed:
-            passed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(tally.passed.items()))
+            passed = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(tally.passed.items()))
             reasons = "; ".join(filter(None, (reasons, f"passed over were {passed}")))
         raise CorpusError(f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written.")
     return taken

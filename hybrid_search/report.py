@@ -101,6 +101,7 @@ class IndexReport:
         removed: documents that the source does not hold any more.
         failed: documents that could not be indexed; the first 1,000 are in `failures`.
         truncated: by leg, chunks that its model reads only in part.
+        guessed: by encoding, files that say none and are no UTF-8, and were read as this one.
         unread: by leg, chunks of which its model reads little or nothing: it knows less than half of their tokens.
             Other legs may find them.
         unread_origins: by leg, the first places of these.
@@ -135,6 +136,7 @@ class IndexReport:
     replacements: tuple[Replaced, ...] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
     unread_origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    guessed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -196,6 +198,7 @@ class Tally:
     replacements: list[Replaced] = field(default_factory=list)
     unread: dict[str, int] = field(default_factory=dict)
     unread_origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    guessed: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
     tokens: int = 0
     saved: int = 0
@@ -217,7 +220,7 @@ class Tally:
 
     def passed_over(self, kind: str, count: int = 1) -> None:
         """Count what of the sources is not indexed, or not as what it is, and is no failure."""
-        self.passed[kind] = self.passed.get(kind, 0) + count
+        _add(self.passed, {kind: count})
 
     def replace(self, replaced: Replaced | None) -> None:
         """Count a document that took the place of another one with its id."""
@@ -234,8 +237,11 @@ class Tally:
 
     def cut_off(self, more: Mapping[str, int]) -> None:
         """Count, by leg, chunks that its model reads only in part."""
-        for leg, count in more.items():
-            self.truncated[leg] = self.truncated.get(leg, 0) + count
+        _add(self.truncated, more)
+
+    def guess(self, encoding: str, count: int = 1) -> None:
+        """Count a file whose encoding was guessed."""
+        _add(self.guessed, {encoding: count})
 
     def leave_unread(self, origins: Mapping[str, Sequence[str]], counts: Mapping[str, int] | None = None) -> None:
         """Count, by leg, chunks of which its model reads little or nothing.
@@ -306,7 +312,8 @@ class Tally:
             dict(self.truncated),
             perf_counter() - self.started,
             tokens=self.tokens,
-            passed_over=dict(self.passed),
+            passed_over=dict(sorted(self.passed.items())),
+            guessed=dict(sorted(self.guessed.items())),
             moved=self.moved,
             replaced=self.replaced,
             replacements=tuple(self.replacements),
@@ -314,3 +321,8 @@ class Tally:
             unread_origins=dict(self.unread_origins),
             **more,
         )
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        counts[name] = counts.get(name, 0) + count

@@ -108,6 +108,7 @@ class Passage(NamedTuple):
         highlight: what of it matches, in offsets of `text`; None where that was not asked for.
         metadata: what it has beyond its document's: the page it begins on, the headings above it.
         line: of the file on which it begins, from 1; 0 where that is not known.
+        context: what models read with it: the header of its table, the path and the names around a piece of code.
     """
 
     chunk_id: str
@@ -118,6 +119,7 @@ class Passage(NamedTuple):
     highlight: Highlight | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
     line: int = 0
+    context: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         shown: dict[str, Any] = {"chunk_id": self.chunk_id, "start": self.start, "end": self.end, "text": self.text}
@@ -125,6 +127,8 @@ class Passage(NamedTuple):
             shown["line"] = self.line
         if self.metadata:
             shown["metadata"] = dict(self.metadata)
+        if self.context:
+            shown["context"] = self.context
         if self.highlight is None:
             return shown
         window, marks = self.highlight[:2], [mark.to_dict() for mark in self.highlight.marks]

@@ -88,13 +88,18 @@ class Met(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a shard told by the end of the first pass: what failed, stood twice or moved, and which fields there are."""
+    """What is left of a shard at the end of the first pass.
+
+    What failed, stood twice or has moved, which fields there are, what the reader left out, which encodings it guessed.
+    """
 
     failed: int
     failures: list[Failure]
     repeated: int
     moved: int
     fields: dict[str, FieldType]
+    passed_over: dict[str, int]
+    guessed: dict[str, int]
 
 
 class Cuts(NamedTuple):
@@ -148,7 +153,7 @@ def _meet_shard(shard: Shard, job: Job) -> Iterator[Any]:
             fields.update(new_fields([Point(document.doc_id, {}, {"metadata": document.metadata})], fields))
         yield met
     writer.set_origins(moved)
-    yield Seen(tally.failed, tally.failures, tally.repeated, len(moved), fields)
+    yield Seen(tally.failed, tally.failures, tally.repeated, len(moved), fields, tally.passed, tally.guessed)
 
 
 def cut(table: pa.Table, job: Job) -> Iterator[pa.Table]:

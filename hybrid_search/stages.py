@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from hybrid_search.corpus.bounded import Exceeded
+from hybrid_search.corpus.contexts import is_affected
 from hybrid_search.corpus.roots import NO_ROOTS, Roots, is_same_place
 from hybrid_search.cutting import Cutter, cut_off, unread
 from hybrid_search.encoders.halves import encode
@@ -108,8 +109,12 @@ class Budget:
 
 
 def stamp_of(document: Document, base: str) -> str:
-    """Content and manifest in one hash: a document whose stamp the store has needs no work."""
-    return blake2b(f"{document.content_hash()} {base}".encode(), digest_size=16).hexdigest()
+    """Content and manifest in one hash: a document whose stamp the store has needs no work.
+
+    So has the way in which chunks are encoded, where that is not with their title and text alone.
+    """
+    way = " context" if is_affected(document) else ""
+    return blake2b(f"{document.content_hash()} {base}{way}".encode(), digest_size=16).hexdigest()
 
 
 class Known(Protocol):

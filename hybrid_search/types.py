@@ -118,7 +118,14 @@ class PassedOver:
     count: int = 1
 
 
-SourceItem = Document | Failure | PassedOver
+class Guessed(NamedTuple):
+    """A file whose encoding nothing says, and the encoding that its bytes were taken for."""
+
+    origin: str
+    encoding: str
+
+
+SourceItem = Document | Failure | PassedOver | Guessed
 """What comes out of a source, in its order."""
 
 
@@ -128,6 +135,8 @@ class Chunk:
 
     Its metadata is that of the place where it begins; what the document itself says under the same name comes first.
     `line` is that of the file, from 1, on which the first sign of it stands; 0 where that is not known.
+    Its context is what stands elsewhere in the document and says what the text is about: the header of its table, the
+    path and the names around a piece of code.
     """
 
     doc_id: str
@@ -138,6 +147,7 @@ class Chunk:
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     line: int = 0
+    context: str = ""
 
     @property
     def chunk_id(self) -> str:
@@ -145,8 +155,8 @@ class Chunk:
 
     @property
     def searchable(self) -> str:
-        """What the encoders read: the document's title, a newline, the chunk's text."""
-        return f"{self.title}\n{self.text}" if self.title else self.text
+        """What the encoders read: the document's title, the chunk's context and its text, a line each."""
+        return "\n".join(filter(None, (self.title, self.context, self.text)))
 
 
 def chunk_id_of(doc_id: str, number: int) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,11 +14,19 @@ import numpy as np
 import pytest
 
 from hybrid_search import Indexer, distributed, jobs
-from hybrid_search.distributed import index_on_ray
+from hybrid_search.corpus.fields import FieldMap
+from hybrid_search.corpus.ledger import Ledger
+from hybrid_search.corpus.readers import read_file
+from hybrid_search.corpus.walk import find
+from hybrid_search.distributed import _take_in, index_on_ray
 from hybrid_search.errors import InvalidArgument
+from hybrid_search.intake import accepted, count
 from hybrid_search.profiles import Asked
+from hybrid_search.report import Tally
 from hybrid_search.settings import Settings
+from hybrid_search.shards import Seen
 from hybrid_search.store.server import ServerStore
+from hybrid_search.types import PassedOver
 from tests.qdrant_over_http import child
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +69,28 @@ def test_the_journal_knows_the_job(settings, jsonl, monkeypatch, tmp_path):
         with pytest.raises(ZeroDivisionError):
             index_on_ray("c", [source], "auto", settings=server)
         assert [(job.kind, job.state) for job in jobs.recent(url)] == [("ray", "failed")]
+
+
+def test_what_the_readers_of_all_workers_left_out_is_summed(settings, tmp_path):
+    table = tmp_path / "docs"
+    table.mkdir()
+    (table / "a.txt").write_bytes("Вчера вечером мы долго гуляли".encode("koi8-r"))
+    (table / "b.md").write_text("![a cat](data:image/png;base64,AAAA)")
+    (table / "c.png").write_bytes(b"x")
+    shards, whole = [], Tally("c", "", "", None, None)
+    for found in find([str(table)]):
+        if isinstance(found, PassedOver):
+            count(found, whole)
+            continue
+        tally = Tally("c", "", "", None, None)
+        with Ledger() as ledger:
+            list(accepted(read_file(found), ledger, tally))
+        shards.append(Seen(tally.failed, tally.failures, tally.repeated, 0, {}, tally.passed, tally.guessed))
+    for seen in pickle.loads(pickle.dumps(shards)):
+        _take_in(seen, whole)
+    report = whole.report()
+    assert (report.passed_over, report.guessed) == ({"files .png": 1, "images": 1}, {"koi8-r": 1})
+    assert pickle.loads(pickle.dumps(FieldMap(encoding="koi8-r"))).encoding == "koi8-r"
 
 
 # ---------------------------------------------------------------- on a cluster

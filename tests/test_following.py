@@ -88,7 +88,9 @@ def test_changes_that_bring_a_round(notes):
         assert following.brings_a_round(lambda: shutil.move(notes / "sub", notes.parent / "sub"))
         assert following.brings_a_round(lambda: shutil.move(notes.parent / "sub", notes / "sub.2"))
         assert following.brings_a_round(lambda: (notes / "sub.2" / "b.md").write_text("cherries"))
+        assert following.brings_a_round(lambda: (notes / "README").write_text("words"))
         assert following.brings_none(lambda: (notes / "x.bin").write_bytes(b"\0"))
+        assert following.brings_none(lambda: (notes / "x.dat").write_bytes(b"\0"))
         assert following.brings_none(lambda: (notes / ".a.md.swp").write_text("x"))
     assert following.ended is None
 

@@ -26,7 +26,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 def index(
     collection: options.Collection,
     sources: Annotated[
-        list[str] | None, typer.Argument(metavar="SOURCE", help="Files, folders, BEIR folders, or - for stdin.")
+        list[str] | None,
+        typer.Argument(metavar="SOURCE", help="Files, folders, BEIR folders, or - for stdin: JSON, CSV or text."),
     ] = None,
     profile: options.Profile = "auto",
     sparse: options.Sparse = None,
@@ -56,6 +57,12 @@ def index(
     text_fields: Annotated[
         str, typer.Option(metavar="A,B", help="The fields to search, such as title,text; the rest is metadata.")
     ] = "",
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The encoding of text files that are no UTF-8, such as cp1252.  [guessed, each file]"
+        ),
+    ] = None,
     glob: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Of a folder only these, e.g. '*.md'.")
     ] = None,
@@ -106,8 +113,8 @@ def index(
     asked: dict[str, object] = {"SOURCE": sources, "--profile": None if profile == "auto" else profile}
     asked |= {"--sparse": sparse, "--dense": dense, "--legs": legs, "--precision": precision, "--device": device}
     asked |= {"--max-active-dims": max_active_dims, "--min-weight": min_weight, "--chunk-tokens": chunk_tokens}
-    asked |= {"--overlap-tokens": overlap_tokens, "--id-field": id_field, "--text-fields": text_fields, "--glob": glob}
-    asked |= {"--follow-links": follow_links}
+    asked |= {"--overlap-tokens": overlap_tokens, "--id-field": id_field, "--text-fields": text_fields}
+    asked |= {"--encoding": encoding, "--glob": glob, "--follow-links": follow_links}
     asked |= {"--layout": layout, "--add-leg": add_leg, "--replace": replace, "--prune": prune, "--dry-run": dry_run}
     if encodings.check(save_encodings, from_encodings, asked):
         if from_encodings is not None:
@@ -116,8 +123,8 @@ def index(
             encodings.save(collection, save_encodings, settings, progress)
         return
     if add_leg is not None:
-        others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, glob, follow_links)
-        if any(others) or layout or profile != "auto" or replace or prune or dry_run or watch:
+        others = (sources, sparse, dense, legs, chunk_tokens, overlap_tokens, id_field, text_fields, encoding, glob)
+        if any(others) or follow_links or layout or profile != "auto" or replace or prune or dry_run or watch:
             raise InvalidArgument(
                 "--add-leg takes -c, --precision, --device, --max-active-dims, --min-weight, --wait and --progress "
                 "only: it reads the texts that are stored."
@@ -135,7 +142,7 @@ def index(
             "A cluster has as many workers as its CPUs or GPUs."
         )
     wanted_legs = None if legs is None else names(legs)
-    fields = FieldMap(id_field=id_field, text_fields=names(text_fields))
+    fields = FieldMap(id_field=id_field, text_fields=names(text_fields), encoding=encoding or "")
     indexer = Indexer.open(
         collection,
         settings=settings,

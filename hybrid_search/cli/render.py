@@ -54,6 +54,8 @@ def index_summary(report: IndexReport) -> RenderableType:
 
         hint = " (--follow-links reads those)" if LINKS_OUT in report.passed_over else ""
         rows.append(("passed over", _counted(report.passed_over) + hint))
+    if report.guessed:
+        rows.append(("encoding guessed", f"{_counted(report.guessed)} (--encoding says it)"))
     for leg, count in report.unread.items():
         some = ", ".join(one_line(seen_from_here(origin)) for origin in report.unread_origins[leg])
         more = ", ..." if count > len(report.unread_origins[leg]) else ""

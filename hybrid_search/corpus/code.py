@@ -38,8 +38,16 @@ _LANGUAGES = {
     "tsx": _Language((".tsx",), "tree_sitter_typescript", "language_tsx"),
     "typescript": _Language((".ts", ".mts", ".cts"), "tree_sitter_typescript", "language_typescript"),
 }
-CODE_MARKUP = {suffix: f"code:{name}" for name, language in _LANGUAGES.items() for suffix in language.suffixes}
+CODE = "code:"
+"""What the markup of source code begins with; its language follows."""
+
+CODE_MARKUP = {suffix: f"{CODE}{name}" for name, language in _LANGUAGES.items() for suffix in language.suffixes}
 """By suffix, in small letters, the markup of a document that is read from such a file."""
+
+
+def is_code(markup: str) -> bool:
+    """Whether a markup is that of source code whose grammar is here; without it code is plain text."""
+    return markup.startswith(CODE) and grammar(markup.removeprefix(CODE)) is not None
 
 
 @cache

@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Generator
-from typing import IO
+from collections.abc import Generator, Iterator
+from typing import IO, NamedTuple
+
+from hybrid_search.corpus.guessing import plausible
 
 SAMPLE_BYTES = 1 << 16
 MAX_DOCUMENT_BYTES = 256 << 20
@@ -22,11 +24,28 @@ _BOMS = (
 _CONTROL = bytes(b for b in range(32) if b not in b"\t\n\v\f\r\x1b") + b"\x7f"
 _ASCII = bytes(range(128))
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_UNICODE_FORMS = ["utf_7", "utf_8", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le"]
 
 
 class Undecodable(ValueError):
     """The bytes are not text; the message is the reason shown to the user."""
+
+
+class Encoding(NamedTuple):
+    """The name of an encoding as Python knows it, and whether it was guessed from the bytes."""
+
+    name: str
+    guessed: bool = False
+
+
+class Decoded(NamedTuple):
+    """A text, line ends as `\\n`, and the encoding that its bytes were in."""
+
+    text: str
+    encoding: Encoding
+
+
+class RestUndecodable(Undecodable):
+    """From here to the end of a file nothing can be read, and nobody knows how much that is."""
 
 
 def without_surrogates(text: str) -> str:
@@ -38,49 +57,63 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def sniff(sample: bytes) -> str:
-    """Name the encoding of a file from its first bytes: a byte order mark, else UTF-8, else a guess.
+def marked(data: bytes) -> str:
+    """The encoding that a byte order mark says; empty for none."""
+    return next((encoding for mark, encoding in _BOMS if data.startswith(mark)), "")
+
+
+def sniff(sample: bytes, asked: str = "") -> Encoding:
+    """Name the encoding of a file from its first bytes: a byte order mark, else UTF-8, else `asked`, else a guess.
 
     A file whose non-ASCII lines are mostly UTF-8 is UTF-8, so one damaged line does not turn all others into mojibake.
 
     Raises:
         Undecodable: more than one byte in twenty is a control byte, or no encoding fits.
     """
-    for mark, encoding in _BOMS:
-        if sample.startswith(mark):
-            return encoding
+    if named := marked(sample):
+        return Encoding(named)
+    if asked and _is_wide(asked) and (b"\0" in sample or not _is_utf8(sample, cut=True)):
+        return Encoding(asked)
     if len(sample) - len(sample.translate(None, _CONTROL)) > len(sample) / 20:
         raise Undecodable(_binary(sample))
     *whole, last = sample.split(b"\n")
     if len(sample) >= SAMPLE_BYTES and _is_utf8(last, cut=True):
         last = b""  # only its last character is incomplete, and the sample's end did that
     legacy = _legacy_lines([*whole, last])
-    return _guess(legacy) if legacy else "utf-8"
+    if asked and (legacy or _is_shifted(sample, asked)):
+        return Encoding(asked)
+    return _guesses(legacy)[0] if legacy else Encoding("utf-8")
 
 
-def decode(data: bytes) -> str:
-    """The text of a whole file, line ends as `\\n`.
+def decode(data: bytes, asked: str = "") -> Decoded:
+    """The text of a whole file.
 
     Raises:
         Undecodable: it holds NUL characters, or bytes that its encoding does not know.
     """
-    encoding = sniff(data[:SAMPLE_BYTES])
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        if encoding != "utf-8":
-            raise Undecodable(_what_is_wrong(error)) from None
-        # The sample was plain ASCII or UTF-8; what does not fit came later and may show another encoding.
-        legacy = _legacy_lines(data.split(b"\n"))
-        if not legacy:
-            raise Undecodable(_what_is_wrong(error)) from None
+    reason = ""
+    for encoding in _attempts(data, asked):
         try:
-            text = data.decode(_guess(legacy))
-        except UnicodeDecodeError as second:
-            raise Undecodable(_what_is_wrong(second)) from None
-    if "\0" in text:
-        raise Undecodable(_binary(data))
-    return without_surrogates(text).replace("\r\n", "\n").replace("\r", "\n")
+            text = data.decode(encoding.name)
+        except UnicodeDecodeError as error:
+            reason = _what_is_wrong(error, encoding.name)
+            continue
+        if "\0" in text:
+            raise Undecodable(_binary(data))
+        return Decoded(without_surrogates(text).replace("\r\n", "\n").replace("\r", "\n"), encoding)
+    raise Undecodable(reason)
+
+
+def _attempts(data: bytes, asked: str) -> Iterator[Encoding]:
+    """The encoding of the first bytes; and where a later byte does not fit it, what the others say."""
+    first = sniff(data[:SAMPLE_BYTES], asked)
+    yield first
+    if first.name != "utf-8" and not first.guessed:
+        return
+    # The sample was plain ASCII or UTF-8, or a guess; what does not fit came later and may show another encoding.
+    legacy = _legacy_lines(data.split(b"\n"))
+    if legacy:
+        yield from [Encoding(asked)] if asked else _guesses(legacy)
 
 
 def numbered_lines(stream: IO[bytes], encoding: str) -> Generator[tuple[int, str | Undecodable], None, None]:
@@ -88,7 +121,7 @@ def numbered_lines(stream: IO[bytes], encoding: str) -> Generator[tuple[int, str
 
     Only `\\n` ends a line: U+2028 and its kin may stand inside a JSON string.
     """
-    if "\n".encode(encoding) != b"\n" and encoding != "utf-8-sig":
+    if _is_wide(encoding) and encoding != "utf-8-sig":
         yield from _wide_lines(stream, encoding)
         return
     number = 0
@@ -102,7 +135,7 @@ def numbered_lines(stream: IO[bytes], encoding: str) -> Generator[tuple[int, str
         try:
             line = raw.decode("utf-8-sig" if number == 1 and encoding.startswith("utf-8") else encoding)
         except UnicodeDecodeError as error:
-            yield number, Undecodable(_what_is_wrong(error))
+            yield number, Undecodable(_what_is_wrong(error, encoding))
             continue
         yield number, Undecodable("looks binary (NUL bytes)") if "\0" in line else line
 
@@ -114,8 +147,8 @@ def _wide_lines(stream: IO[bytes], encoding: str) -> Generator[tuple[int, str | 
         for number, line in enumerate(text, 1):
             yield number, Undecodable("looks binary (NUL characters)") if "\0" in line else line
     except UnicodeError as error:
-        reason = _what_is_wrong(error) if isinstance(error, UnicodeDecodeError) else str(error)
-        yield number + 1, Undecodable(f"{reason}; the rest of the file is left out")
+        reason = _what_is_wrong(error, encoding) if isinstance(error, UnicodeDecodeError) else str(error)
+        yield number + 1, RestUndecodable(f"{reason}; the rest of the file is left out")
     finally:
         text.detach()
 
@@ -143,20 +176,26 @@ def _is_utf8(line: bytes, *, cut: bool = False) -> bool:
     return True
 
 
-def _guess(sample: bytes) -> str:
-    from charset_normalizer import from_bytes
+def _guesses(sample: bytes) -> list[Encoding]:
+    """The encodings that the bytes may be in, the likeliest first.
 
-    matches = from_bytes(sample, cp_exclusion=_UNICODE_FORMS)
-    best = matches.best()
-    if best is None:
+    Raises:
+        Undecodable: there is none.
+    """
+    found = [Encoding(name, guessed=True) for name in plausible(sample)]
+    if not found:
         raise Undecodable(_binary(sample))
-    # Short texts fit many code pages about equally well; Windows-1252, by far the commonest, wins what is nearly a tie.
-    for match in matches:
-        as_clean = match.chaos == best.chaos and match.coherence >= best.coherence - 0.15
-        as_fluent = match.chaos <= best.chaos + 0.15 and match.coherence >= max(best.coherence, 0.2)
-        if (as_clean or as_fluent) and "cp1252" in (match.encoding, *match.could_be_from_charset):
-            return "cp1252"
-    return best.encoding
+    return found
+
+
+def _is_wide(encoding: str) -> bool:
+    """Whether a line end is not the byte that it is in ASCII."""
+    return "\n".encode(encoding) != b"\n"
+
+
+def _is_shifted(sample: bytes, asked: str) -> bool:
+    """Whether bytes below 128 stand for other characters in the encoding that was asked for: ISO-2022, HZ, UTF-7."""
+    return sample.isascii() and sample.decode(asked, "ignore") != sample.decode("ascii")
 
 
 def _binary(data: bytes) -> str:
@@ -173,6 +212,6 @@ def _binary(data: bytes) -> str:
     return "looks binary (NUL bytes), not like text" if b"\0" in data else "looks binary, in no known text encoding"
 
 
-def _what_is_wrong(error: UnicodeDecodeError) -> str:
+def _what_is_wrong(error: UnicodeDecodeError, encoding: str) -> str:
     found = error.object[error.start : error.start + 1].hex()
-    return f"byte 0x{found} at offset {error.start} is not {error.encoding} text ({error.reason})"
+    return f"byte 0x{found} at offset {error.start} is not {encoding} text ({error.reason})"

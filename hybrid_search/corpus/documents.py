@@ -10,26 +10,28 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import PurePosixPath
 from types import TracebackType
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from hybrid_search.corpus.decoding import without_surrogates
-from hybrid_search.corpus.headings import first_heading, heading_places
+from hybrid_search.corpus.headings import outline
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import Document, Failure, Place
+from hybrid_search.types import Document, Failure, Guessed, PassedOver, Place, SourceItem
 
 NEEDS = {
     ".pdf": ("pypdfium2",),
-    ".docx": ("markitdown", "mammoth"),
-    ".html": ("markitdown",),
-    ".htm": ("markitdown",),
-    ".ipynb": ("markitdown",),
+    ".docx": ("markitdown", "mammoth", "bs4", "markdownify"),
+    ".html": ("bs4", "markdownify", "webencodings"),
+    ".htm": ("bs4", "markdownify", "webencodings"),
 }
 """By suffix, the packages that reading it takes."""
+
+CONVERTED = (*NEEDS, ".ipynb")
+"""The suffixes of files that are converted; notebooks take nothing more."""
 
 PATIENCE_S = 120.0
 """Seconds that a file may take, and each page of a PDF."""
@@ -47,6 +49,22 @@ class Unconvertible(ValueError):
     """A file gives no text; the message is the reason."""
 
 
+class Converted(NamedTuple):
+    """What became of a file.
+
+    Args:
+        title: empty for none.
+        texts: of a PDF one a page, else one, in Markdown.
+        passed_over: by kind what was left out.
+        guessed: the encoding that was guessed; empty where none was.
+    """
+
+    title: str
+    texts: list[str]
+    passed_over: dict[str, int]
+    guessed: str = ""
+
+
 class Converter:
     """The process that converts; started with the first file, ended by `close`."""
 
@@ -54,27 +72,25 @@ class Converter:
         self._patience_s = patience_s
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, data: bytes, suffix: str) -> tuple[str, list[str]]:
-        """The title, empty for none, and the text: of a PDF a string a page, else one, in Markdown.
+    def __call__(self, data: bytes, suffix: str, encoding: str = "") -> Converted:
+        """What becomes of a file; `encoding` as for `conversion.convert`.
 
         Raises:
             Unconvertible: it is damaged, encrypted, takes too long, or brought the process down.
         """
-        title, texts = "", []
-        request = json.dumps([suffix, len(data)]).encode() + b"\n" + data
+        parts: dict[str, list[tuple[str, int]]] = {"title": [], "text": [], "passed_over": [], "guessed": []}
+        request = json.dumps([suffix, encoding, len(data)]).encode() + b"\n" + data
         while True:
-            kind, text = self._answer(request)
+            kind, text, count = self._answer(request)
             request = b""
-            if kind == "title":
-                title = text
-            elif kind == "text":
-                texts.append(text)
-            elif kind == "end":
-                return title, texts
-            else:
+            if kind == "failure":
                 raise Unconvertible(text)
+            if kind == "end":
+                title, guessed = ("".join(text for text, _ in parts[kind]) for kind in ("title", "guessed"))
+                return Converted(title, [text for text, _ in parts["text"]], dict(parts["passed_over"]), guessed)
+            parts[kind].append((text, count))
 
-    def _answer(self, request: bytes) -> tuple[str, str]:
+    def _answer(self, request: bytes) -> tuple[str, str, int]:
         """Send a request, or none, and wait for the next answer."""
         process = self._process = self._process or self._started()
         late = threading.Event()
@@ -95,8 +111,8 @@ class Converter:
         finally:
             timer.cancel()
         if line.endswith(b"\n"):
-            kind, text = json.loads(line)
-            return kind, text
+            kind, text, count = json.loads(line)
+            return kind, text, count
         self.close()
         if late.is_set():
             raise Unconvertible(f"gives no text within {self._patience_s:g} s")
@@ -124,31 +140,44 @@ class Converter:
         self.close()
 
 
-def read_document(data: bytes, *, origin: str, name: str, convert: Converter) -> Document | Failure:
-    """The file as one document, with its name as id and `path` and `suffix` as metadata.
+def read_document(
+    data: bytes, *, origin: str, name: str, convert: Converter, encoding: str = ""
+) -> Iterator[SourceItem]:
+    """The file as one document, with its name as id and `path` and `suffix` as metadata, and what was left out of it.
 
     Its title is what the file says it is, else its first heading of level 1. The places of a PDF are its pages, as
     `page` from 1, those of the others their headings, as `heading`.
     """
     suffix = PurePosixPath(name).suffix.lower()
     if not data:
-        return Failure(origin, "the file is empty")
-    if not all(find_spec(package) for package in NEEDS[suffix]):
-        return Failure(origin, str(MissingExtra("documents", f"Reading {suffix} files")))
+        yield Failure(origin, "the file is empty")
+        return
+    if not all(find_spec(package) for package in NEEDS.get(suffix, ())):
+        yield Failure(origin, str(MissingExtra("documents", f"Reading {suffix} files")))
+        return
     try:
-        title, texts = convert(data, suffix)
+        found = convert(data, suffix, encoding)
     except Unconvertible as error:
-        return Failure(origin, str(error))
-    texts = [_plain(text) for text in texts]
+        yield Failure(origin, str(error))
+        return
+    yield _document(found, suffix, origin, name)
+    for kind, count in found.passed_over.items():
+        yield PassedOver(origin, kind, count)
+    if found.guessed:
+        yield Guessed(origin, found.guessed)
+
+
+def _document(found: Converted, suffix: str, origin: str, name: str) -> Document | Failure:
+    texts = [_plain(text) for text in found.texts]
     pages = {number: text for number, text in enumerate(texts, 1) if text}
     if not pages:
         return Failure(origin, _without_text(suffix, len(texts)))
     text = "\n\n".join(pages.values())
-    metadata = {"path": name, "suffix": suffix}
+    title, metadata = _plain(found.title), {"path": name, "suffix": suffix}
     if suffix == ".pdf":
-        return Document(name, text, _plain(title), metadata, origin, places=_page_places(pages))
-    title = _plain(title) or first_heading(text)
-    return Document(name, text, title, metadata, origin, "markdown", heading_places(text))
+        return Document(name, text, title, metadata, origin, places=_page_places(pages))
+    heading, places = outline(text)
+    return Document(name, text, title or heading, metadata, origin, "markdown", places)
 
 
 def _page_places(pages: Mapping[int, str]) -> tuple[Place, ...]:

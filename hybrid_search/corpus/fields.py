@@ -13,6 +13,7 @@ import numpy as np
 
 from hybrid_search.arguments import text, texts
 from hybrid_search.corpus.decoding import without_surrogates
+from hybrid_search.corpus.guessing import known_encoding
 from hybrid_search.types import Document, Failure
 
 ID_FIELDS = ("_id", "id", "doc_id", "docid", "docno")
@@ -23,23 +24,27 @@ MAX_DEPTH = 32
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """Which fields of a record are the id, the text and the title; the rest becomes metadata.
+    """What a reader cannot know by itself: which fields of a record are what, and the encoding of what is no UTF-8.
 
     Args:
         id_field: None for the first of `_id`, `id`, `doc_id`, `docid`, `docno` that has a value, else `<file>:<line>`.
         text_fields: joined by a blank line, in this order; `title` among them is the title. Empty for the first of
             `text`, `contents`, `content`, `body`, `abstract`, `description` that has a value.
-        title_field: None for `title`.
+        title_field: None for `title`. What is neither id nor text nor title becomes metadata.
+        encoding: of text files without a byte order mark that are no UTF-8; empty for a guess, file by file.
 
     Raises:
-        InvalidArgument: a name that is no text, or one text where several are expected.
+        InvalidArgument: a name that is no text, one text where several are expected, or an encoding that is not known.
     """
 
     id_field: str | None = None
     text_fields: tuple[str, ...] = ()
     title_field: str | None = None
+    encoding: str = ""
 
     def __post_init__(self) -> None:
+        if self.encoding:
+            known_encoding(self.encoding)
         for name in ("id_field", "title_field"):
             if getattr(self, name) is not None:
                 text(name, getattr(self, name))

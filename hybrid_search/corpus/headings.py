@@ -1,82 +1,169 @@
-"""The headings of a Markdown text, and which of them stand above each place of it."""
+"""The headings of a Markdown text, and which of them stand above each place of it.
+
+Blocks are found by markdown-it-py, whose time grows with the number of lines: 0.1 s for a megabyte of prose, up to 15 s
+for one of the shortest lines, so in a text of more lines headings are looked for line by line. Its definitions of links
+are read here: there they take the square of a long paragraph.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import normalizeReference
+from markdown_it.token import Token
 
 from hybrid_search.types import Place
 
 MAX_HEADING = 100
 """Characters of a heading that are kept: a paragraph in the style of a heading is no path."""
 
+MAX_PARSED = 1 << 22
+MAX_PARSED_LINES = 40_000
+"""Characters and lines that are parsed as Markdown, and headings whose text is."""
+
+MAX_NESTING = 20
+_MAX_WRITTEN = 600
+_MAX_BRACKETS = 40
+"""Characters of a heading, as it is written, that are read for its text; with more brackets it is left as it is."""
+
+_MAYBE = re.compile(r"^ {0,3}(?:#|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_NUMBERED = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*")
-_UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*")
-_NO_PARAGRAPH = re.compile(r"\s*(?:[-*+>|#<]|\d+[.)]|\Z)")
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_SIGNS = re.compile(r"\\(?=_|[^\w\s])|[`*]|<[^>]*>|\s*\{#[^}]*\}\s*\Z")
+_NUMBERED = re.compile(r" {0,3}(#{1,6})(?=[ \t]|\Z)")
+_CLOSING = re.compile(r"(?:\A|[ \t])#+\Z")
+_DEFINITION = re.compile(r"^ {0,3}\[([^\[\]\n]{1,200})\]:[ \t]*(\S{1,200})", re.MULTILINE)
+_MARKED = re.compile(r"[\\`*_\[\]<>&!]")
+_NAMED = re.compile(r"[ \t]*\{[#.:][^{}\n]*\}\Z")
 
 
 class Heading(NamedTuple):
-    """A heading: where its line begins, its level from 1, and its text as it is written."""
+    """A heading: where its line begins, its level from 1, and its text as it is read, without its markup."""
 
     start: int
     level: int
     text: str
 
 
-def headings(text: str) -> Iterator[Heading]:
-    """Every heading outside code blocks: `# Title`, or a line of its own underlined with `=` or `-`.
+class Outline(NamedTuple):
+    """The title that a text gives itself, empty for none, and its parts, `heading` being the path down to each."""
 
-    >>> list(headings("# Tea\\n\\nHow to\\n---\\n"))
-    [Heading(start=0, level=1, text='Tea'), Heading(start=7, level=2, text='How to')]
+    title: str
+    places: tuple[Place, ...]
+
+
+def headings(text: str) -> Iterator[Heading]:
+    """Every heading of the text itself, none of code blocks, quotations and lists; none that is empty.
+
+    A line underlined with `=` or `-` is one, several lines only with `=`: dashes below a paragraph are more often meant
+    as a rule.
+
+    >>> list(headings("# *Tea*\\n\\nHow to\\n---\\n"))
+    [Heading(start=0, level=1, text='Tea'), Heading(start=9, level=2, text='How to')]
     """
-    fence = before = ""
-    at, alone = 0, True
+    if not _MAYBE.search(text):
+        return
+    # One line end for another of the same length, so that places stay what they are.
+    text = text.replace("\r\n", " \n").replace("\r", "\n")
+    short = len(text) <= MAX_PARSED and text.count("\n") < MAX_PARSED_LINES
+    found = _parsed(text) if short else None
+    definitions = _definitions(text)
+    for number, (start, level, written) in enumerate(_scanned(text) if found is None else found):
+        shown = _read(written, definitions) if number < MAX_PARSED_LINES else written[:_MAX_WRITTEN]
+        if shown:
+            yield Heading(start, level, shown)
+
+
+def outline(text: str) -> Outline:
+    """The first heading of level 1, and a place for each heading.
+
+    >>> outline("# Tea\\n## How to *brew*\\n# Milk\\n").title
+    'Tea'
+    >>> [place.metadata["heading"] for place in outline("# Tea\\n## How to *brew*\\n# Milk\\n").places]
+    ['Tea', 'Tea > How to brew', 'Milk']
+    """
+    title = ""
+    above: list[tuple[int, str]] = []
+    places = []
+    for heading in headings(text):
+        title = title or (heading.text if heading.level == 1 else "")
+        shown = heading.text[:MAX_HEADING].rstrip()
+        above = [*(each for each in above if each[0] < heading.level), (heading.level, shown)]
+        places.append(Place(heading.start, {"heading": " > ".join(text for _, text in above)}))
+    return Outline(title, tuple(places))
+
+
+def _parsed(text: str) -> list[tuple[int, int, str]] | None:
+    """Where each heading starts, its level, and how it is written; None where blocks are nested too deep to tell."""
+    starts = [0]
+    for line in text.split("\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    found = []
+    tokens = _blocks().parse(text)
+    for token, content in pairwise(tokens):
+        if token.level >= MAX_NESTING - 1:
+            return None  # the parser passes over what follows
+        if token.type == "heading_open" and not token.level and token.map and not _is_rule(token, content.content):
+            found.append((starts[token.map[0]], int(token.tag[1:]), content.content))
+    return found
+
+
+def _is_rule(token: Token, written: str) -> bool:
+    """Whether dashes below some text are more likely a rule: below several lines, or a link's definition."""
+    return token.markup == "-" and ("\n" in written or bool(_DEFINITION.match(written)))
+
+
+def _scanned(text: str) -> Iterator[tuple[int, int, str]]:
+    """The same of the lines that begin with `#`, outside code blocks with fences."""
+    fence, at = "", 0
     for line in text.split("\n"):
         start, at = at, at + len(line) + 1
         mark = _FENCE.match(line)
         if fence:
-            if mark and mark[1].startswith(fence) and not line.strip(" `~"):
+            if mark and mark[1].startswith(fence) and not line.strip(" `~\t"):
                 fence = ""
-            continue
-        if mark:
-            fence, before = mark[1], ""
-            continue
-        numbered = _NUMBERED.fullmatch(line)
-        if numbered:
-            if numbered[2].strip():
-                yield Heading(start, len(numbered[1]), numbered[2].strip())
-            before, alone = "", True
-            continue
-        under = _UNDERLINE.fullmatch(line) if before else None
-        # Dashes under a paragraph of several lines, or a list, are more often meant as a rule.
-        if under and (under[1][0] == "=" or (alone and not _NO_PARAGRAPH.match(before))):
-            yield Heading(start - len(before) - 1, 1 if under[1][0] == "=" else 2, before.strip())
-            before, alone = "", True
-            continue
-        alone = not before.strip()
-        before = line if line.strip() else ""
+        elif mark:
+            fence = mark[1]
+        elif numbered := _NUMBERED.match(line):
+            written = line[numbered.end() :].strip()
+            yield start, len(numbered[1]), _CLOSING.sub("", written[-_MAX_WRITTEN:]) if written[-1:] == "#" else written
 
 
-def heading_places(text: str) -> tuple[Place, ...]:
-    """One place a heading, `heading` being the path down to it.
-
-    >>> [place.metadata["heading"] for place in heading_places("# Tea\\n## How to *brew*\\n# Milk\\n")]
-    ['Tea', 'Tea > How to brew', 'Milk']
-    """
-    above: list[tuple[int, str]] = []
-    places = []
-    for heading in headings(text):
-        shown = _SIGNS.sub("", _LINK.sub(r"\1", heading.text)).strip()[:MAX_HEADING]
-        if shown:
-            above = [*(each for each in above if each[0] < heading.level), (heading.level, shown)]
-            places.append(Place(heading.start, {"heading": " > ".join(text for _, text in above)}))
-    return tuple(places)
+def _read(written: str, definitions: dict[str, Any]) -> str:
+    """What a heading reads as: without marks of emphasis, code and links, an image as its text."""
+    written = written[:_MAX_WRITTEN]
+    if _MARKED.search(written) and written.count("[") <= _MAX_BRACKETS:
+        [inline] = _inline().parseInline(written, {"references": definitions})
+        written = "".join(_texts(inline.children or ()))
+    return " ".join(_NAMED.sub("", written.strip()).split())
 
 
-def first_heading(text: str) -> str:
-    """The first heading of level 1; empty for none."""
-    return next((heading.text for heading in headings(text) if heading.level == 1), "")
+def _texts(tokens: Sequence[Token]) -> Iterator[str]:
+    for token in tokens:
+        if token.type == "image":
+            yield from _texts(token.children or ())
+        elif token.type in ("softbreak", "hardbreak"):
+            yield " "
+        elif token.type != "html_inline":
+            yield token.content
+
+
+def _definitions(text: str) -> dict[str, Any]:
+    """What `[text][label]` may refer to, in the parser's own form."""
+    return {normalizeReference(label): {"href": link, "title": ""} for label, link in _DEFINITION.findall(text)}
+
+
+@cache
+def _blocks() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
+    parser.block.ruler.disable("reference")
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser
+
+
+@cache
+def _inline() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})

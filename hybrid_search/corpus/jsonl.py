@@ -1,18 +1,28 @@
-"""JSON: one object per line, or one array, or one object."""
+"""JSON: an object a line, objects over several lines, or one array of objects."""
 
 from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
-from typing import IO, Any
+from typing import IO, Any, Literal
 
-from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, decode, numbered_lines, sniff
+from hybrid_search.corpus.decoding import (
+    MAX_DOCUMENT_BYTES,
+    SAMPLE_BYTES,
+    RestUndecodable,
+    Undecodable,
+    decode,
+    numbered_lines,
+    sniff,
+)
 from hybrid_search.corpus.fields import FieldMap, document_of
 from hybrid_search.types import BrokeOff, Document, Failure
 
 _SPACE = " \t\r\n"
+_NO_SPACE = re.compile(r"[^ \t\r\n]")
 _KINDS = {
     list: "a list",
     str: "a string",
@@ -24,7 +34,10 @@ _KINDS = {
 
 
 Record = tuple[int, dict[str, Any]]
-"""A JSON object with the number of its line, or of its place in the array, from 1."""
+"""A JSON object with the number of its line, or of its place in the array or among the objects, from 1."""
+
+Way = Literal["lines", "objects", "array"]
+"""How objects are written: a line each, over several lines each, or in one array."""
 
 
 def read_jsonl(
@@ -45,11 +58,39 @@ def read_jsonl(
 def read_json(
     stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
 ) -> Iterator[Document | Failure]:
-    """A `.json` file: one array of objects, one object, or one object per line.
+    """A `.json` file: one array of objects, objects over several lines, or one object per line.
 
     An array is read element by element; its origins and made-up ids count the elements from 1.
     """
     return _documents(json_records(stream, encoding, origin=origin), origin, name, fields)
+
+
+def read_json_of(
+    way: Way, stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
+) -> Iterator[Document | Failure]:
+    """The same of JSON that is written in a known way, and may come through a pipe."""
+    return _documents(_records(way, stream, encoding, origin), origin, name, fields)
+
+
+def way_of(begins: str, *, is_cut: bool) -> Way | None:
+    """How objects are written in JSON; None where it is none.
+
+    Args:
+        begins: the first characters, without white space before them.
+        is_cut: whether there are more.
+
+    >>> [way_of(text, is_cut=False) for text in ('{"a": 1}', '{\\n"a": 1}', '[ {"a": 1}]', "[x] done", "[]")]
+    ['lines', 'objects', 'array', None, 'array']
+    """
+    if begins.startswith("["):
+        inside = begins[1:].lstrip()
+        return "array" if inside.startswith("{") or (inside.rstrip() == "]" and not is_cut) else None
+    if not begins.startswith("{"):
+        return None
+    first, _, rest = begins.partition("\n")
+    if not rest and is_cut:
+        return "lines"  # a line of its own, as long as it may be
+    return _way(first.strip(), next((line.strip() for line in rest.split("\n") if line.strip()), ""))
 
 
 def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[Record | Failure]:
@@ -59,7 +100,7 @@ def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[
         where = f"{origin}:{number}"
         if isinstance(line, Undecodable):
             empty = False
-            yield Failure(where, str(line))
+            yield (BrokeOff if isinstance(line, RestUndecodable) else Failure)(where, str(line))
         elif line.strip():
             empty = False
             yield _parsed(line, where, number)
@@ -72,27 +113,14 @@ def json_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[R
     stream.seek(0)
     first, second = _first_two(stream, encoding)
     stream.seek(0)
-    if first.startswith("["):
-        yield from _read_array(stream, encoding, origin)
-    elif not first or _is_object(first) or _is_object(second):
-        yield from jsonl_records(stream, encoding, origin=origin)
-    else:
-        text = stream.read(MAX_DOCUMENT_BYTES + 1)
-        if len(text) > MAX_DOCUMENT_BYTES:
-            yield Failure(origin, f"one JSON object of over {MAX_DOCUMENT_BYTES >> 20} MB; write one object per line")
-            return
-        try:
-            whole = decode(text)
-        except Undecodable as error:
-            yield Failure(origin, str(error))
-            return
-        yield _parsed(whole, f"{origin}:1", 1)
+    way: Way = "array" if first.startswith("[") else _way(first, second)
+    yield from _records(way, stream, encoding, origin)
 
 
 def count_json(stream: IO[bytes]) -> int:
     """How many documents a `.json` file will give, about: the elements of its array, else its lines."""
     try:
-        encoding = sniff(stream.read(SAMPLE_BYTES))
+        encoding = sniff(stream.read(SAMPLE_BYTES)).name
     except Undecodable:
         return 1
     stream.seek(0)
@@ -128,6 +156,49 @@ def _documents(
         else:
             number, record = found
             yield document_of(record, fields, origin=f"{origin}:{number}", fallback_id=f"{name}:{number}")
+
+
+def _way(first: str, second: str) -> Way:
+    """How objects are written, by the first two lines with anything on them, neither of which begins an array."""
+    return "lines" if not first or _is_object(first) or _is_object(second) else "objects"
+
+
+def _records(way: Way, stream: IO[bytes], encoding: str, origin: str) -> Iterator[Record | Failure]:
+    if way == "array":
+        return _read_array(stream, encoding, origin)
+    if way == "lines":
+        return jsonl_records(stream, encoding, origin=origin)
+    return _read_objects(stream, encoding, origin)
+
+
+def _read_objects(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Record | Failure]:
+    """Objects one after another, each over as many lines as it likes, as `jq` prints them."""
+    data = stream.read(MAX_DOCUMENT_BYTES + 1)
+    if len(data) > MAX_DOCUMENT_BYTES:
+        yield Failure(origin, f"over {MAX_DOCUMENT_BYTES >> 20} MB of JSON; write one object per line, or an array")
+        return
+    try:
+        text = decode(data, encoding).text.rstrip()
+    except Undecodable as error:
+        yield Failure(origin, str(error))
+        return
+    decoder, number, at = json.JSONDecoder(), 0, _after_space(text, 0)
+    while at < len(text):
+        number += 1
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            kind, rest = (BrokeOff, "; the rest is left out") if number > 1 else (Failure, "")
+            yield kind(f"{origin}:{number}", _broken(error) + rest)
+            return
+        yield _object(value, f"{origin}:{number}", number)
+        at = _after_space(text, end)
+
+
+def _after_space(text: str, at: int) -> int:
+    """The place of the next character that is no white space of JSON, at or behind a place."""
+    found = _NO_SPACE.search(text, at)
+    return found.start() if found else len(text)
 
 
 def _parsed(text: str, where: str, number: int) -> Record | Failure:

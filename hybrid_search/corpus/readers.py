@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, decode, sniff
-from hybrid_search.corpus.documents import NEEDS, Converter, read_document
+from hybrid_search.corpus import mail
+from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, sniff
+from hybrid_search.corpus.documents import CONVERTED, Converter, read_document
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.jsonl import count_json, count_lines, read_json, read_jsonl
+from hybrid_search.corpus.piped import read_piped
 from hybrid_search.corpus.roots import Roots
 from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
 from hybrid_search.corpus.text import read_text
+from hybrid_search.corpus.unknown_files import left_out_by_content
 from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import BrokeOff, Document, Failure, SourceItem
+from hybrid_search.types import BrokeOff, Document, Failure, Guessed, PassedOver, SourceItem
 
 __all__ = ["FieldMap", "count_documents", "read", "read_all", "read_file"]
 
+EMPTY = "empty files"
 _DEFAULT_FIELDS = FieldMap()
 _BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
 
@@ -52,16 +55,17 @@ def read_all(
     stdin: IO[bytes] | None = None,
     roots: Roots | None = None,
 ) -> Iterator[SourceItem]:
-    """Stream what `read` does, and in its place what was left out.
+    """Stream what `read` does, and behind the documents of a file what was left out of it and what was guessed.
 
-    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown`, and with the extra
-    `documents` `.pdf .docx .html .htm .ipynb`. Anything else given by name is plain text, or source code. `-` is stdin:
-    JSON lines when its first line with anything on it starts with `{`, else one plain text.
+    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown .eml .ipynb`, and with
+    the extra `documents` `.pdf .docx .html .htm`. Anything else is source code or plain text; in a folder a file of a
+    suffix that nobody knows is passed over where its content is no text. `-` is stdin, where the content says it
+    (`read_piped`).
 
     Args:
         sources: paths, or `-`. A folder is walked, sorted, without hidden files and what a .gitignore excludes; a
             folder with a `corpus.jsonl` is a BEIR folder and gives only that.
-        fields: which fields of a record are id, text and title.
+        fields: which fields of a record are id, text and title, and the encoding of what is no UTF-8.
         globs: with the meaning of .gitignore lines; only files of folders that match are read, whatever their suffix.
         follow_links: read what links in folders lead to outside of them; else they come as PassedOver.
         stdin: stands for `-`; None for the process's own.
@@ -88,10 +92,7 @@ def count_documents(
     check_sources(sources)
     if any(str(source) == STDIN for source in sources):
         return None
-    return sum(
-        _count(found) if isinstance(found, FoundFile) else isinstance(found, Failure)
-        for found in find(sources, globs, follow_links=follow_links)
-    )
+    return sum(_count(found) for found in find(sources, globs, follow_links=follow_links))
 
 
 def _documents(
@@ -107,21 +108,30 @@ def _documents(
             if not isinstance(found, FoundFile):
                 yield found
             elif found.origin == STDIN:
-                yield from _stdin(stdin if stdin is not None else sys.stdin.buffer, fields)
+                yield from read_piped(stdin if stdin is not None else sys.stdin.buffer, fields)
             else:
                 yield from _one_ahead(_read(roots.named(found) if roots else found, fields, convert))
 
 
-def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[Document | Failure]:
-    """Stream the documents of one file that `find` has found, as `read` does."""
+def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[SourceItem]:
+    """Stream one file that `find` has found, as `read_all` does."""
     with Converter() as convert:
         yield from _one_ahead(_read(found, fields, convert))
 
 
-def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Document | Failure]:
+def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[SourceItem]:
     try:
+        kind = "" if found.sure else left_out_by_content(found.path)
+        if kind:
+            yield PassedOver(found.origin, kind)
+            return
         with found.path.open("rb") as stream:
             before = os.fstat(stream.fileno())
+            if (
+                found.folder and not before.st_size
+            ):  # as many an `__init__.py` is; one that is named is meant to be read
+                yield PassedOver(found.origin, EMPTY)
+                return
             yield from _file(stream, found, fields, convert)
         change = _change(found, before)
         if change is not None:
@@ -130,7 +140,7 @@ def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Do
         yield _kind(found)(found.origin, f"cannot be read: {error.strerror or error}")
 
 
-def _one_ahead(items: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
+def _one_ahead(items: Iterator[SourceItem]) -> Iterator[SourceItem]:
     """Each one when the next has been read: a file of one document then is closed before that is worked on."""
     held = next(items, None)
     for item in items:
@@ -161,7 +171,7 @@ def _change(found: FoundFile, before: os.stat_result) -> Failure | None:
     )
 
 
-def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[Document | Failure]:
+def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[SourceItem]:
     suffix = found.path.suffix.lower()
     origin, name = found.origin, found.name
     if suffix == ".parquet":
@@ -175,13 +185,15 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Conver
         data = stream.read(MAX_DOCUMENT_BYTES + 1)
         if len(data) > MAX_DOCUMENT_BYTES:
             yield Failure(origin, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document; split it")
-        elif suffix in NEEDS:
-            yield read_document(data, origin=origin, name=name, convert=convert)
+        elif suffix in CONVERTED:
+            yield from read_document(data, origin=origin, name=name, convert=convert, encoding=fields.encoding)
+        elif suffix == mail.SUFFIX:
+            yield from mail.read_mail(data, origin=origin, name=name, convert=convert, encoding=fields.encoding)
         else:
-            yield read_text(data, origin=origin, name=name)
+            yield from read_text(data, origin=origin, name=name, encoding=fields.encoding)
         return
     try:
-        encoding = sniff(stream.read(SAMPLE_BYTES))
+        encoding, guessed = sniff(stream.read(SAMPLE_BYTES), fields.encoding)
     except Undecodable as error:
         yield Failure(origin, str(error))
         return
@@ -193,59 +205,19 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Conver
     else:
         delimiter = "\t" if suffix == ".tsv" else None
         yield from read_csv(stream, encoding, origin=origin, name=name, fields=fields, delimiter=delimiter)
+    if guessed:
+        yield Guessed(origin, encoding)
 
 
-def _stdin(stream: IO[bytes], fields: FieldMap) -> Iterator[Document | Failure]:
-    head = stream.read(SAMPLE_BYTES)
-    if not head:
-        yield Failure(STDIN, "nothing came in on stdin")
-        return
-    try:
-        encoding = sniff(head)
-    except Undecodable as error:
-        yield Failure(STDIN, str(error))
-        return
-    whole = io.BufferedReader(_Joined(head, stream))
-    if head.decode(encoding, "ignore").lstrip().startswith("{"):
-        yield from read_jsonl(whole, encoding, origin=STDIN, name="stdin", fields=fields)
-        return
-    data = whole.read(MAX_DOCUMENT_BYTES + 1)
-    if len(data) > MAX_DOCUMENT_BYTES:
-        yield Failure(STDIN, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document")
-        return
-    try:
-        text = decode(data)
-    except Undecodable as error:
-        yield Failure(STDIN, str(error))
-        return
-    if text.strip():
-        yield Document(doc_id="stdin", text=text, origin=STDIN)
-    else:
-        yield Failure(STDIN, "no text: only white space came in on stdin")
-
-
-class _Joined(io.RawIOBase):
-    """Bytes already read from a stream, then the rest of it: a pipe cannot be wound back."""
-
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self._head = memoryview(head)
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
-        piece = self._head[: len(target)] if self._head else memoryview(self._rest.read(len(target)))
-        self._head = self._head[len(piece) :]
-        target[: len(piece)] = piece
-        return len(piece)
-
-
-def _count(found: FoundFile) -> int:
+def _count(found: FoundFile | Failure | PassedOver) -> int:
+    if not isinstance(found, FoundFile):
+        return int(isinstance(found, Failure))
     suffix = found.path.suffix.lower()
-    if suffix not in (*_BY_LINE, ".json", ".parquet"):
-        return 1
     try:
+        if not found.sure:
+            return int(not left_out_by_content(found.path))
+        if suffix not in (*_BY_LINE, ".json", ".parquet"):
+            return 1
         with found.path.open("rb") as stream:
             if suffix == ".parquet":
                 return count_parquet(stream)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from typing import IO, Any
 
 from hybrid_search.corpus.columns import NoCopy, Reading, column_readings, rewindable, typed
+from hybrid_search.corpus.csv_rows import TAB, Rows
 from hybrid_search.corpus.decoding import Undecodable, numbered_lines
 from hybrid_search.corpus.fields import BadRecord, FieldMap, check_columns, document_of
 from hybrid_search.errors import MissingExtra
 from hybrid_search.types import BrokeOff, Document, Failure
-
-MAX_CELL = 64 << 20
-"""Characters. Without a limit one forgotten quote would take the rest of a file into one cell."""
 
 _PARQUET_ROWS = 1024
 
@@ -70,13 +68,13 @@ def csv_records(
     origin: str,
     check: Callable[[list[str]], None],
     delimiter: str | None = None,
+    quoted: bool | None = None,
 ) -> Generator[tuple[int, dict[str, str]] | Failure, None, None]:
     """The rows that `read_csv` makes documents of, each with the line that it starts on; `check` may refuse a header.
 
-    A header that `check` refuses, by a BadRecord, is a Failure, and no row follows.
+    A header that `check` refuses, by a BadRecord, is a Failure, and no row follows. Where cells are not `quoted`, which
+    they are not unless said where the tab is given as the delimiter, quotes are characters like any other.
     """
-    if csv.field_size_limit() < MAX_CELL:
-        csv.field_size_limit(MAX_CELL)  # the csv module keeps one limit for the whole process
     lines = numbered_lines(stream, encoding)
     first = next((line for line in lines if isinstance(line[1], Undecodable) or line[1].strip()), None)
     if first is None:
@@ -86,35 +84,38 @@ def csv_records(
     if isinstance(line, Undecodable):
         yield Failure(f"{origin}:{number}", f"the header cannot be read: {line}")
         return
-    unreadable: list[Failure] = []
     counts = Counter(line)
     best = delimiter or max(",;\t", key=lambda mark: counts[mark])
-    reader = csv.reader(_text_lines(line, lines, origin, unreadable), delimiter=best, strict=True)
+    rows = Rows(chain([first], lines), best, quoted=delimiter != TAB if quoted is None else quoted)
+    found = iter(rows)
     try:
-        header = _header(next(reader))
+        header = _header(next(found).cells)
         check(header)
-    except (csv.Error, BadRecord) as error:
+    except BadRecord as error:
         yield Failure(origin, f"the header cannot be used: {error}")
         return
     seen_a_row = False
-    for start, row in _rows(reader, number):
-        if unreadable:
-            yield from unreadable
-            unreadable.clear()
-            seen_a_row = True
-            continue
-        if not isinstance(row, csv.Error) and not any(row):
+    for number, cells, length in found:
+        if not any(cells):
             continue
         seen_a_row = True
-        where = f"{origin}:{start}"
-        if isinstance(row, csv.Error):
-            yield Failure(where, f"the row cannot be read: {row}")
-        elif len(row) != len(header):
-            yield Failure(where, f"the row has {len(row)} cells, the header has {len(header)}")
-        else:
-            yield start, dict(zip(header, row, strict=True))
+        wrong = cells if isinstance(cells, str) else ""
+        if not wrong and len(cells) != len(header):
+            wrong = f"the row has {len(cells)} cells, the header has {len(header)}"
+        if not wrong:
+            yield number, dict(zip(header, cells, strict=True))
+            continue
+        if length > 1:
+            wrong += _how_far(number, length, rows.read_again())
+        yield (BrokeOff if rows.broke_off else Failure)(f"{origin}:{number}", wrong)
     if not seen_a_row:
         yield Failure(origin, "no rows below the header")
+
+
+def _how_far(number: int, length: int, again: bool) -> str:
+    """How many lines the quotes of a wrong row took in, and what became of them."""
+    told = f"; its quotes go on for {length:,} lines"
+    return f"{told}, which are read again from line {number + 1}" if again else f"{told}, which are left out"
 
 
 def read_parquet(stream: IO[bytes], *, origin: str, name: str, fields: FieldMap) -> Iterator[Document | Failure]:
@@ -199,38 +200,14 @@ def _in_microseconds(pa: Any, batch: Any) -> Any:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _text_lines(
-    header: str, lines: Iterator[tuple[int, str | Undecodable]], origin: str, unreadable: list[Failure]
-) -> Iterator[str]:
-    """The lines for the csv module; one that is no text becomes blank, and its Failure is laid in `unreadable`."""
-    yield header
-    for number, line in lines:
-        if isinstance(line, Undecodable):
-            unreadable.append(Failure(f"{origin}:{number}", str(line)))
-            yield "\n"
-        else:
-            yield line
-
-
-def _rows(reader: Any, header_line: int) -> Iterator[tuple[int, list[str] | csv.Error]]:
-    """Each row with the line that it starts on."""
-    while True:
-        start = header_line + reader.line_num
-        try:
-            row: list[str] | csv.Error = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            row = error
-        yield start, row
-
-
-def _header(names: list[str]) -> list[str]:
+def _header(names: list[str] | str) -> list[str]:
     """The columns' names; one without a name is called after its place.
 
     Raises:
-        BadRecord: a name stands twice.
+        BadRecord: it cannot be read, or a name stands twice.
     """
+    if isinstance(names, str):
+        raise BadRecord(names.removeprefix("the row cannot be read: "))
     header = [name.strip() or f"column {place}" for place, name in enumerate(names, 1)]
     _check_names(header)
     return header

@@ -2,79 +2,78 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.decoding import Undecodable, decode
-from hybrid_search.corpus.headings import first_heading, heading_places
-from hybrid_search.types import Document, Failure
+from hybrid_search.corpus.embedded import IMAGES, without_pictures
+from hybrid_search.corpus.front_matter import front_matter
+from hybrid_search.corpus.headings import outline
+from hybrid_search.types import Document, Failure, Guessed, PassedOver, SourceItem
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_SCALAR = re.compile(r"^([A-Za-z_][\w .-]*?)[ \t]*:[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(\.[0-9]+)?")
 
-
-def read_text(data: bytes, *, origin: str, name: str) -> Document | Failure:
+def read_text(data: bytes, *, origin: str, name: str, encoding: str = "") -> Iterator[SourceItem]:
     """The file as one document, with its name as id and `path` and `suffix` as metadata.
 
-    A Markdown file's title is `title` of its YAML front matter, else its first level-1 heading; the front matter's
-    other plain values become metadata and the front matter leaves the text. Its headings are places of the document.
+    A Markdown file's title is `title` of its front matter, else its first level-1 heading; the front matter's other
+    values become metadata and the front matter leaves the text, and so do pictures that are in the text itself. Its
+    headings are places of the document.
+
+    Args:
+        data: the whole file.
+        origin: the path shown to the user.
+        name: the id.
+        encoding: of what is no UTF-8; empty for a guess, which is told too.
     """
     if not data:
-        return Failure(origin, "the file is empty")
+        yield Failure(origin, "the file is empty")
+        return
     try:
-        text = decode(data)
+        text, found = decode(data, encoding)
     except Undecodable as error:
-        return Failure(origin, str(error))
+        yield Failure(origin, str(error))
+        return
     suffix = PurePosixPath(name).suffix.lower()
     metadata: dict[str, Any] = {"path": name, "suffix": suffix}
-    if suffix not in MARKDOWN_SUFFIXES:
-        if not text.strip():
-            return Failure(origin, "no text: the file holds only white space")
-        markup = CODE_MARKUP.get(suffix, "plain")
-        return Document(doc_id=name, text=text, metadata=metadata, origin=origin, markup=markup, line=1)
-    front, text = front_matter(text)
-    title = str(front.pop("title", "")).strip() or first_heading(text)
-    if not text.strip():
-        text, title = title, ""
-    if not text.strip():
-        return Failure(origin, "no text: the file holds only white space or front matter")
-    places = heading_places(text)
-    return Document(name, text, title, {**front, **metadata}, origin, "markdown", places)
+    if suffix in MARKDOWN_SUFFIXES:
+        yield from _markdown(text, metadata, origin, name)
+    elif text.strip():
+        yield Document(name, text, "", metadata, origin, CODE_MARKUP.get(suffix, "plain"), line=1)
+    else:
+        yield Failure(origin, "no text: the file holds only white space")
+    if found.guessed:
+        yield Guessed(origin, found.name)
 
 
-def front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The plain `key: value` lines of a YAML block at the very top, and the text without that block.
+def _markdown(text: str, metadata: dict[str, Any], origin: str, name: str) -> Iterator[SourceItem]:
+    front, rest = front_matter(text)
+    line = 1 + text.count("\n") - rest.count("\n")
+    text, pictures = without_pictures(rest)
+    heading, places = outline(text)
+    title = _own_title(front) or heading
+    if text.strip():
+        yield Document(name, text, title, _merged(front, metadata), origin, "markdown", places, line)
+    elif title.strip():
+        yield Document(name, title, "", _merged(front, metadata), origin, "markdown")
+    else:
+        yield Failure(origin, "no text: the file holds only white space or front matter")
+    if pictures:
+        yield PassedOver(origin, IMAGES, pictures)
 
-    Numbers, true and false become values, everything else stays text; lists and nested keys are passed over.
 
-    >>> front_matter("---\\ntitle: 'On tea'\\nyear: 1946\\ntags: [a]\\n---\\nbody")
-    ({'title': 'On tea', 'year': 1946}, 'body')
-    """
-    block = _FRONT_MATTER.match(text)
-    if block is None:
-        return {}, text
-    values = {key: _scalar(raw) for key, raw in _SCALAR.findall(block[1])}
-    return {key: value for key, value in values.items() if value is not None}, text[block.end() :]
+def _own_title(front: dict[str, Any]) -> str:
+    """The title that the front matter names, taken out of it; empty for none. A list is no title."""
+    if not isinstance(front.get("title"), (str, int, float)):
+        return ""
+    title = front.pop("title")
+    return str(title).lower() if isinstance(title, bool) else str(title).strip()
 
 
-def _scalar(raw: str) -> Any:
-    if raw[0] in "'\"":
-        closing = raw.find(raw[0], 1)
-        return raw[1:closing] if closing > 0 else raw
-    if raw[0] in "[{|>&*!#":
-        return None
-    value = raw.split(" #", 1)[0].rstrip()
-    lowered = value.lower()
-    if lowered in ("null", "~"):
-        return None
-    if lowered in ("true", "false"):
-        return lowered == "true"
-    number = _NUMBER.fullmatch(value)
-    if number is None:
-        return value
-    return int(value) if number[1] is None else float(value)
+def _merged(front: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    """Both; what the front matter calls `path` or `suffix` too is kept below `front_matter`."""
+    hidden = {key: value for key, value in front.items() if key in metadata}
+    return {**front, **({"front_matter": hidden} if hidden else {}), **metadata}

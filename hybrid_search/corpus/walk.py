@@ -12,7 +12,8 @@ import pathspec
 
 from hybrid_search.arguments import listed, shown, texts
 from hybrid_search.corpus.code import CODE_MARKUP
-from hybrid_search.corpus.documents import NEEDS
+from hybrid_search.corpus.documents import CONVERTED
+from hybrid_search.corpus.unknown_files import left_out_by_name
 from hybrid_search.errors import CorpusError, InvalidArgument, near
 from hybrid_search.printable import storable
 from hybrid_search.types import BrokeOff, Failure, PassedOver
@@ -21,10 +22,9 @@ STDIN = "-"
 BEIR_CORPUS = "corpus.jsonl"
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
 KNOWN_SUFFIXES = frozenset(
-    (*JSONL_SUFFIXES, ".json", ".csv", ".tsv", ".parquet", ".md", ".markdown", ".txt", ".text", ".rst", ".log")
-).union(NEEDS, CODE_MARKUP)
-
-
+    (*JSONL_SUFFIXES, ".json", ".csv", ".tsv", ".parquet", ".md", ".markdown", ".txt", ".text", ".rst", ".log", ".eml")
+).union(CONVERTED, CODE_MARKUP)
+DEAD_LINKS = "links that lead nowhere"
 LINKS_OUT = "links out of the source"
 SPECIAL = "pipes, sockets and devices"
 """Kinds of what is passed over in a folder."""
@@ -38,12 +38,15 @@ class FoundFile(NamedTuple):
         origin: the path as the user would write it.
         name: the id of the document, or the front of made-up ids: posix, relative to the source.
         folder: the source that it was found in; empty for one that was named itself.
+        sure: whether it is to be read whatever it is. Of the others no reader knows the suffix; they are read where
+            they turn out to be text.
     """
 
     path: Path
     origin: str
     name: str
     folder: str = ""
+    sure: bool = True
 
 
 def check_sources(sources: Sequence[str | Path]) -> None:
@@ -89,9 +92,10 @@ def find(
 ) -> Iterator[FoundFile | Failure | PassedOver]:
     """Every file of the sources, in the order given, folders sorted by name.
 
-    Hidden files and what a .gitignore excludes are left out of folders, and so are suffixes that no reader knows unless
-    globs say which to take; stdin is a FoundFile with `-` as its origin. A folder that holds `corpus.jsonl` is a BEIR
-    folder: only that file is read of it.
+    Hidden files and what a .gitignore excludes are left out of folders. Unless globs say which to take, pictures,
+    programs and the like are passed over by their suffix, and files of suffixes that no reader knows are not `sure`.
+    Stdin is a FoundFile with `-` as its origin. A folder that holds `corpus.jsonl` is a BEIR folder: only that file is
+    read of it.
 
     Links in a folder that lead to a file or a folder outside of it are passed over, for they may lead anywhere, unless
     `follow_links`. A link to a pipe, a socket or a device is a failure, for reading it might never end.
@@ -110,7 +114,7 @@ def find(
         prefix = storable(Path(source).resolve().name) + "/" if len(folders) > 1 else ""
         empty = True
         for found in _Walk(source, spec, follow_links).files():
-            empty = False
+            empty = empty and isinstance(found, PassedOver)
             yield found._replace(name=prefix + found.name) if isinstance(found, FoundFile) else found
         if empty:
             wanted = (
@@ -172,7 +176,11 @@ class _Walk:
             return Failure(storable(entry.path), f"leads to {special}, not to a file, and is not read")
         if entry.is_symlink() and not self.follow_links and not self._is_inside(_target(entry)):
             return _link_out(entry)
-        return FoundFile(Path(entry.path), storable(entry.path), storable(name), self.source)
+        sure = self.globs is not None or Path(name).suffix.lower() in KNOWN_SUFFIXES
+        kind = "" if sure else left_out_by_name(name) or ("" if _is_file(entry) else DEAD_LINKS)
+        if kind:
+            return PassedOver(storable(entry.path), kind)
+        return FoundFile(Path(entry.path), storable(entry.path), storable(name), self.source, sure)
 
     def _is_inside(self, target: Path | None) -> bool:
         """Whether a link leads into the source, or nowhere."""
@@ -192,9 +200,7 @@ class _Walk:
         return True
 
     def _wanted(self, name: str) -> bool:
-        if self.globs is not None:
-            return self.globs.match_file(name)
-        return Path(name).suffix.lower() in KNOWN_SUFFIXES
+        return self.globs is None or self.globs.match_file(name)
 
     def _with_ignore_file(
         self, here: str, relative: str, ignores: tuple[tuple[str, pathspec.GitIgnoreSpec], ...]

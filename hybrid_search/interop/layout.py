@@ -15,10 +15,13 @@ One row a chunk. The chunks of a document stand together, number 0 first; no doc
 | `indices_LEG` | list of uint32 | of a sparse leg: dimensions, rising, below 2**31 |
 | `values_LEG` | list of float | of a sparse leg: weights over 0 (miniCOIL's not 0); both lists may be empty |
 | `vector_LEG` | list of DIM floats | of a dense leg, unit length |
+| `context` | string | what the chunk was encoded with besides title and text; null for nothing |
+| `line` | int32 | of its file, from 1, on which the chunk begins; null where that is not known |
+| `own` | list of string | which of the metadata are the chunk's own, as its page; null for none |
 
-Vectors are null where a chunk has none of that leg. The weights of a leg whose manifest says `needs_idf` still want the
-inverse document frequency, which engines multiply in. The file's own metadata has `hybrid_search.format` (1) and
-`hybrid_search.manifest`, the manifest as JSON. In DuckDB:
+The last three are lacking in older files. Vectors are null where a chunk has none of that leg. The weights of a leg
+whose manifest says `needs_idf` still want the inverse document frequency, which engines multiply in. The file's own
+metadata has `hybrid_search.format` (1) and `hybrid_search.manifest`, the manifest as JSON. In DuckDB:
 
     SELECT doc_id, number, vector_dense FROM 'movies.parquet';
     SELECT decode(value) FROM parquet_kv_metadata('movies.parquet') WHERE decode(key) = 'hybrid_search.manifest';
@@ -35,6 +38,9 @@ from hybrid_search.types import in_order
 
 FORMAT = 1
 """Of the file; a file with a higher one is refused."""
+
+OPTIONAL = ("context", "line", "own")
+"""Columns that older files lack."""
 
 FORMAT_KEY, MANIFEST_KEY = b"hybrid_search.format", b"hybrid_search.manifest"
 
@@ -61,6 +67,7 @@ def schema_of(pa: Any, manifest: Manifest, *, reading: bool = False) -> Any:
         else:
             fields.append(pa.field(f"indices_{leg}", pa.list_(pa.uint32())))
             fields.append(pa.field(f"values_{leg}", pa.list_(pa.float32())))
+    fields += [pa.field("context", pa.string()), pa.field("line", pa.int32()), pa.field("own", pa.list_(pa.string()))]
     told = json.dumps(manifest.to_dict(), sort_keys=True).encode()
     return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode(), MANIFEST_KEY: told})
 

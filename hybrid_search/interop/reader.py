@@ -13,7 +13,7 @@ import numpy as np
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.encoders.catalog import card
 from hybrid_search.errors import CorpusError, ModelError
-from hybrid_search.interop.layout import FORMAT, FORMAT_KEY, MANIFEST_KEY, is_plain, pyarrow, schema_of
+from hybrid_search.interop.layout import FORMAT, FORMAT_KEY, MANIFEST_KEY, OPTIONAL, is_plain, pyarrow, schema_of
 from hybrid_search.manifest import LegSpec, Manifest, check_leg_name
 from hybrid_search.store.schema import clean_metadata, payload_of, vector_problem
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
@@ -49,12 +49,15 @@ class Row(NamedTuple):
         """
         found = {name: column[self.place] for name, column in self.columns.items()}
         self._check(found)
-        chunk = Chunk(**{name: found[name] for name in ("doc_id", "number", "text", "start", "end", "title")})
         metadata = _json(found["metadata"])
         if not isinstance(metadata, dict):
             raise ValueError(f"metadata of chunk {self.number} is {found['metadata'][:40]!r}, expected a JSON object")
+        metadata = clean_metadata(metadata)
+        own = {name: metadata.pop(name) for name in found.get("own") or () if name in metadata}
+        parts = {name: found[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
+        chunk = Chunk(**parts, metadata=own, line=max(0, found.get("line") or 0), context=found.get("context") or "")
         head = None if self.number else (self.stamp, self.chunks)
-        payload = payload_of(chunk, clean_metadata(metadata), found["origin"], head)
+        payload = payload_of(chunk, metadata, found["origin"], head)
         vectors: dict[LegName, Vector] = {}
         for leg, vector_at in self.vectors.items():
             try:
@@ -68,7 +71,7 @@ class Row(NamedTuple):
     def _check(self, found: Mapping[str, Any]) -> None:
         """Refuse a row without a value, without text, or whose offsets are not those of its text."""
         for name, value in found.items():
-            if value is None and name not in ("stamp", "chunks"):
+            if value is None and name not in ("stamp", "chunks", *OPTIONAL):
                 raise ValueError(f"{name} of chunk {self.number} is null")
         start, end, size = found["start"], found["end"], len(found["text"])
         if not found["text"].strip():
@@ -220,6 +223,9 @@ class EncodedFile:
 
     def _check_columns(self) -> None:
         there = self._read(lambda: self._file.schema_arrow)
+        for name in OPTIONAL:
+            if name not in there.names:
+                self._schema = self._schema.remove(self._schema.get_field_index(name))
         lacking = [name for name in self._schema.names if name not in there.names]
         if lacking:
             raise CorpusError(

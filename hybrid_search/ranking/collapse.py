@@ -73,6 +73,7 @@ def _document_hit(
             hit.score,
             metadata=own_metadata(payload),
             line=payload.get("line", 0),
+            context=payload.get("context", ""),
         )
         for hit in group
         for payload in (payloads[hit.chunk_id],)

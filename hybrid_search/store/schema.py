@@ -2,7 +2,7 @@
 
 The payload of a point is `{chunk_id, doc_id, number, start, end, text, title, origin, metadata}`. Where some of the
 metadata is the chunk's own (its page), the payload has the names of that as `own`; where it is known on which line of a
-file a chunk begins, that as `line`. Chunk number 0 is the
+file a chunk begins, that as `line`; where a chunk has a `context` it has that too. Chunk number 0 is the
 document's head: it also carries `stamp` and `chunks`, and is written after all the others, so where a head is, the
 document is complete. Of a document too long for one batch every chunk carries the `stamp`, and a head without one (an
 empty string) is written first.
@@ -68,6 +68,8 @@ def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tup
         payload["own"] = own
     if chunk.line:
         payload["line"] = chunk.line
+    if chunk.context:
+        payload["context"] = chunk.context
     if head is not None:
         payload["stamp"], payload["chunks"] = head
     return payload
@@ -76,7 +78,8 @@ def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tup
 def chunk_of(payload: Mapping[str, Any]) -> Chunk:
     """The chunk that a payload was made of; the inverse of `payload_of`."""
     parts = {name: payload[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
-    return Chunk(**parts, metadata=own_metadata(payload), line=payload.get("line", 0))
+    more = {"line": payload.get("line", 0), "context": payload.get("context", "")}
+    return Chunk(**parts, metadata=own_metadata(payload), **more)
 
 
 def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class _Reading:
         self._hash(path)
         try:
             with _opened(path) as stream:
-                encoding = sniff(stream.read(SAMPLE_BYTES))
+                encoding = sniff(stream.read(SAMPLE_BYTES)).name
                 stream.seek(0)
                 for found in _records(stream, encoding, path):
                     yield found if isinstance(found, Failure) else _row(*found, path)
@@ -300,7 +300,7 @@ def _records(stream: IO[bytes], encoding: str, path: Path) -> Iterator[tuple[int
         yield from json_records(stream, encoding, origin=origin)
     elif suffix in (".csv", ".tsv"):
         delimiter = "\t" if suffix == ".tsv" else None
-        yield from csv_records(stream, encoding, origin=origin, check=_check_header, delimiter=delimiter)
+        yield from csv_records(stream, encoding, origin=origin, check=_check_header, delimiter=delimiter, quoted=True)
     else:
         raise CorpusError(f"{path} is no training data that can be read; expected {_FORMATS}.")
 

@@ -195,7 +195,9 @@ class _Job:
 
     def _candidate(self, hit: DocumentHit) -> _Candidate:
         passage = hit.passages[0]
-        text = Chunk(hit.doc_id, 0, passage.text, passage.start, passage.end, hit.title).searchable
+        text = Chunk(
+            hit.doc_id, 0, passage.text, passage.start, passage.end, hit.title, context=passage.context
+        ).searchable
         leg = hit.legs[self._reference]
         place = Place(hit.doc_id, hit.rank, None if leg is None else leg.score)
         return _Candidate(place, text, self._normalised(passage.text), self._normalised(text))

@@ -75,6 +75,11 @@ unusual = st.sampled_from(
         "# h\n",
         "```\n",
         "- a\n",
+        "| h | i |\n| - | - |\n",
+        "| 1 | 2 |\n",
+        "class A:\n",
+        "    def b(c):\n",
+        "        d()\n",
     ]
 )
 texts = st.lists(unusual | st.text(max_size=12), min_size=1, max_size=40).map("".join).filter(str.strip)
@@ -87,16 +92,19 @@ texts = st.lists(unusual | st.text(max_size=12), min_size=1, max_size=40).map(""
     size=st.integers(12, 60),
     overlap=st.integers(0, 20),
     counter=st.sampled_from(sorted(COUNTERS)),
-    markdown=st.booleans(),
+    markup=st.sampled_from(["plain", "markdown", "code:python"]),
 )
-@example(text="a" + "\x1c" * 60 + "b", title="", size=12, overlap=0, counter="characters", markdown=False)
-@example(text="a" * 300, title="", size=12, overlap=9, counter="characters", markdown=False)
-@example(text="\U0001f600" * 50, title="x" * 40, size=16, overlap=3, counter="utf8_bytes", markdown=True)
+@example(text="a" + "\x1c" * 60 + "b", title="", size=12, overlap=0, counter="characters", markup="plain")
+@example(text="a" * 300, title="", size=12, overlap=9, counter="characters", markup="plain")
+@example(text="\U0001f600" * 50, title="x" * 40, size=16, overlap=3, counter="utf8_bytes", markup="markdown")
 @example(
-    text="short " + "w" * 21 + "w" * 19 + " tail", title="t", size=12, overlap=0, counter="collapsing", markdown=False
+    text="short " + "w" * 21 + "w" * 19 + " tail", title="t", size=12, overlap=0, counter="collapsing", markup="plain"
 )
-def test_spans_reproduce_cover_and_fit(text, title, size, overlap, counter, markdown):
-    document = Document("d", text, title, markup="markdown" if markdown else "plain")
+@example(
+    text="| h | i |\n| - | - |\n" + "| 1 | 2 |\n" * 30, title="", size=24, overlap=5, counter="words", markup="markdown"
+)
+def test_spans_reproduce_cover_and_fit(text, title, size, overlap, counter, markup):
+    document = Document("d", text, title, {"path": "some/where.py"}, markup=markup)
     count = COUNTERS[counter]
     overlap = min(overlap, size - SPECIAL - 1)
 

@@ -15,8 +15,8 @@ import pytest
 from hybrid_search.corpus import documents, readers
 from hybrid_search.corpus.documents import NEEDS, Converter, Unconvertible, read_document
 from hybrid_search.corpus.readers import read
-from hybrid_search.types import Document, Failure, Place
-from tests.corpus.made_documents import notebook, pdf, word
+from hybrid_search.types import Document, Failure, PassedOver, Place
+from tests.corpus.made_documents import form, notebook, pdf, word
 
 needed = {package for packages in NEEDS.values() for package in packages}
 extra = pytest.mark.skipif(
@@ -39,7 +39,7 @@ def convert():
 
 
 def read_as(name, data, convert):
-    return read_document(data, origin=name, name=name, convert=convert)
+    return next(read_document(data, origin=name, name=name, convert=convert))
 
 
 @extra
@@ -59,6 +59,81 @@ def test_a_pdf_is_a_document_with_a_place_for_each_page(convert):
 def test_lines_of_a_pdf_that_go_on_are_joined_to_sentences(convert):
     found = read_as("a.pdf", pdf(["The end of\nthis line goes on.\nthe next one:\n- does not"]), convert)
     assert found.text == "The end of this line goes on.\nthe next one:\n- does not"
+
+
+def lines(data, convert):
+    return read_as("a.pdf", data, convert).text.split("\n")
+
+
+@extra
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (["/FT /Tx /T (name) /V (Ann Lee)"], ["name: Ann Lee"]),
+        (["/FT /Tx /T (name) /TU (Your name) /V (Ann Lee)"], ["Your name: Ann Lee"]),
+        (["/FT /Tx /T (name) /V <FEFF004D00FC006C006C00650072>"], ["name: Müller"]),
+        (["/FT /Tx /Ff 4096 /T (note) /V (two\\nlines)"], ["note: two", "lines"]),
+        (["/FT /Tx /T (empty)", "/FT /Tx /T (blank) /V ( )"], []),
+        (["/FT /Ch /Ff 131072 /T (colour) /Opt [(red) (blue)] /V (blue)"], ["colour: blue"]),
+        (
+            ["/FT /Ch /Ff 2097152 /T (fruit) /Opt [(fig) (plum) (pear)] /V [(fig) (pear)] /I [0 2]"],
+            ["fruit: fig, pear"],
+        ),
+        (["/FT /Btn /T (agreed) /V /Yes /AS /Yes /AP << /N << /Yes 4 0 R /Off 4 0 R >> >>"], ["agreed: Yes"]),
+        (["/FT /Btn /T (agreed) /V /Off /AS /Off /AP << /N << /Yes 4 0 R /Off 4 0 R >> >>"], []),
+        (["/FT /Btn /Ff 65536 /T (send) /V (Send)"], []),
+        (["/FT /Tx /T (seen) /V (a)", "/FT /Tx /F 2 /T (hidden) /V (b)"], ["seen: a"]),
+        (["/FT /Tx /T (name) /V (Ann) /F 4", "/FT /Tx /T (name) /V (Ann) /F 4"], ["name: Ann", "name: Ann"]),
+    ],
+)
+def test_what_is_filled_in_stands_behind_the_text_of_the_page(convert, fields, said):
+    assert lines(form(fields), convert) == ["Printed", *(["", *said] if said else [])]
+
+
+@extra
+@pytest.mark.parametrize(
+    ("notes", "said"),
+    [
+        (["/Subtype /Text /Contents (A note)"], ["A note"]),
+        (["/Subtype /FreeText /Contents (Typed on it) /DA (/F1 9 Tf)"], ["Typed on it"]),
+        (["/Subtype /Highlight /QuadPoints [0 0 1 0 0 1 1 1] /Contents (Why so?)"], ["Why so?"]),
+        (["/Subtype /Text /Contents (one)", "/Subtype /Popup /Parent 7 0 R /Contents (one)"], ["one"]),
+        (["/Subtype /Link /Contents (a link) /A << /S /URI /URI (http://x.y) >>"], []),
+        (["/Subtype /Text /Contents (seen)", "/Subtype /Text /F 2 /Contents (hidden)"], ["seen"]),
+        (["/Subtype /Stamp /Contents <FEFF00E9>", "/Subtype /Ink"], ["é"]),
+    ],
+)
+def test_notes_stand_behind_the_text_of_the_page(convert, notes, said):
+    assert lines(form([], notes), convert) == ["Printed", *(["", *said] if said else [])]
+
+
+@extra
+def test_a_page_that_is_only_filled_in_has_a_text_and_its_place(convert):
+    found = read_as("a.pdf", form(["/FT /Tx /T (name) /V (Ann)"], text=""), convert)
+    assert (found.text, found.places) == ("name: Ann", (Place(0, {"page": 1}),))
+
+
+@extra
+def test_pages_without_text_are_counted_where_others_have_one(convert):
+    items = read_document(pdf(["one", "", ""]), origin="a.pdf", name="a.pdf", convert=convert)
+    assert list(items)[1:] == [PassedOver("a.pdf", "pages without text", 2)]
+
+
+@extra
+@pytest.mark.parametrize(
+    "field",
+    [
+        "/T (x)",
+        "/FT /Tx /V 7 /T 8",
+        "/FT /Tx /V [(a)] /T (x)",
+        "/FT /Ch /T (x) /V (a) /Opt 5",
+        "/FT /Tx /Parent 6 0 R /V (a)",
+        "/FT /Btn /T (x) /V (a)",
+    ],
+)
+def test_odd_fields_and_notes_do_not_lose_the_page(convert, field):
+    found = read_as("a.pdf", form([field], [field, "/Subtype /Text /Contents 5", "/Subtype 7"]), convert)
+    assert found.text.startswith("Printed")
 
 
 @extra
@@ -109,6 +184,89 @@ def test_notebook(convert):
     assert found.text == "# Try\n\nIt works.\n\n```python\n# no heading\nprint(1)\n```\n\n## More"
     assert (found.title, [place.metadata["heading"] for place in found.places]) == ("Try", ["Try", "Try > More"])
     assert read_as("a.ipynb", notebook(("code", "1"), title="Named"), convert).title == "Named"
+
+
+def texts_and_counts(name, data, convert):
+    document, *left = read_document(data, origin=name, name=name, convert=convert)
+    return document.text, {item.kind: item.count for item in left}
+
+
+@pytest.mark.parametrize(
+    ("output", "shown", "counted"),
+    [
+        ({"output_type": "stream", "name": "stdout", "text": ["0.93\n", "0.94\n"]}, "0.93\n0.94", {}),
+        ({"output_type": "stream", "text": "10%\r50%\r100%\n\x1b[31mred\x1b[0m"}, "100%\nred", {}),
+        ({"output_type": "execute_result", "data": {"text/plain": ["42"]}}, "42", {}),
+        ({"output_type": "execute_result", "data": {"text/plain": "a  b", "text/html": "<table>"}}, "a  b", {}),
+        ({"output_type": "display_data", "data": {"text/markdown": "**x**", "text/plain": "<M>"}}, "**x**", {}),
+        ({"output_type": "error", "ename": "KeyError", "evalue": "'x'", "traceback": ["..."]}, "KeyError: 'x'", {}),
+        (
+            {"output_type": "display_data", "data": {"image/png": "iVBO", "text/plain": "<Figure size 9x9>"}},
+            "",
+            {"images": 1},
+        ),
+        ({"output_type": "display_data", "data": {"text/html": "<p>"}}, "", {"notebook outputs": 1}),
+        (
+            {"output_type": "display_data", "data": {"application/x": {}, "text/plain": "<W object>"}},
+            "",
+            {"notebook outputs": 1},
+        ),
+        ({"output_type": "stream", "text": "x" * 5000}, "x" * 2000, {"notebook outputs cut": 1}),
+        ({"output_type": "stream", "text": "has ``` in it"}, "has ``` in it", {}),
+        ({"output_type": "stream", "text": 7}, "", {}),
+        (7, "", {}),
+    ],
+)
+def test_what_the_cells_of_a_notebook_printed(convert, output, shown, counted):
+    text, counts = texts_and_counts("a.ipynb", notebook(("code", "run()", output)), convert)
+    fence = "````" if "```" in shown else "```"
+    assert text == "```python\nrun()\n```" + (f"\n\n{fence}\n{shown}\n{fence}" if shown else "")
+    assert counts == counted
+
+
+def test_odd_notebooks(convert):
+    data = notebook(("raw", "raw text"), ("markdown", "![p](data:image/png;base64,AAAA)"), language_info={"name": "R"})
+    assert texts_and_counts("a.ipynb", data, convert) == ("```\nraw text\n```\n\np", {"images": 1})
+    odd = b'{"metadata": 5, "cells": [7, {}, {"cell_type": "code", "source": ["x = 1"], "outputs": 3}]}'
+    assert texts_and_counts("a.ipynb", odd, convert)[0] == "```python\nx = 1\n```"
+
+
+PARAGRAPH = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>"
+
+
+@extra
+def test_headers_footers_and_comments_stand_behind_the_text_once(convert):
+    more = {
+        "word/header1.xml": PARAGRAPH.format("Quince &amp; Sons") + PARAGRAPH.format("File 47"),
+        "word/header2.xml": PARAGRAPH.format("Quince &amp; Sons") + PARAGRAPH.format("File 47"),
+        "word/footer1.xml": "<w:p><w:r><w:t>Page</w:t><w:tab/><w:t>1</w:t></w:r></w:p>",
+        "word/comments.xml": "".join(
+            f'<w:comment w:id="{number}">{PARAGRAPH.format(text)}</w:comment>'
+            for number, text in enumerate(("Why so?", "Ok"))
+        ),
+        "word/footnotes.xml": "",
+        "word/charts/chart1.xml": "",
+        "word/embeddings/a.xlsx": "",
+    }
+    text, counts = texts_and_counts("a.docx", word([("Heading1", "Tea"), ("", "Hot.")], more=more), convert)
+    assert text == "# Tea\n\nHot.\n\nQuince & Sons\nFile 47\n\nPage 1\n\nWhy so?\n\nOk"
+    assert counts == {"charts": 1, "attachments": 1}
+
+
+@extra
+def test_text_boxes_are_read_once(convert):
+    box = "<w:p><w:r><w:drawing><w:txbxContent>{}</w:txbxContent></w:drawing></w:r></w:p>"
+    more = {"body": box.format(PARAGRAPH.format("In a box")) + PARAGRAPH.format("After it.")}
+    text, _ = texts_and_counts("a.docx", word([("", "Before.")], more=more), convert)
+    assert sorted(text.split("\n\n")) == ["After it.", "Before.", "In a box"]
+
+
+@extra
+def test_the_first_row_of_a_table_of_word_is_its_header(convert):
+    cell = "<w:tc><w:p><w:r><w:t>{}</w:t></w:r></w:p></w:tc>"
+    rows = "".join(f"<w:tr>{''.join(cell.format(text) for text in row)}</w:tr>" for row in (("A", "B"), ("1", "2")))
+    text, _ = texts_and_counts("a.docx", word([], more={"body": f"<w:tbl>{rows}</w:tbl>"}), convert)
+    assert text == "| A | B |\n| --- | --- |\n| 1 | 2 |"
 
 
 def zipped(name) -> bytes:
@@ -246,13 +404,13 @@ def test_what_lies_in_the_working_folder_is_not_imported(here):
     (here / "markitdown.py").write_text("raise SystemExit('mine')")
     (here / "json.py").write_text("raise SystemExit('mine')")
     with Converter() as converter:
-        assert converter(b"<p>x</p>", ".html") == ("", ["x"])
+        assert converter(b"<p>x</p>", ".html") == ("", ["x"], {}, "")
 
 
 INSTEAD = """
 from hybrid_search.corpus import conversion
 
-def convert(data, suffix):
+def convert(data, suffix, encoding):
     print("noise")
     yield conversion.Part("text", {text})
 
@@ -263,7 +421,7 @@ conversion.serve()
 
 def test_what_a_library_prints_is_no_answer():
     with Broken(INSTEAD.format(text="'fine'")) as converter:
-        assert converter(b"", ".pdf") == ("", ["fine"])
+        assert converter(b"", ".pdf") == ("", ["fine"], {}, "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is bounded on Linux only")

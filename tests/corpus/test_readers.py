@@ -187,6 +187,19 @@ def test_surrogate_pairs_are_characters_and_lone_ones_are_replaced(here):
             [Failure("a.json:1", "not valid JSON: Expecting ',' delimiter (column 12)"), "2"],
         ),
         ('{\n"_id": "1"\n', [Failure("a.json:1", "not valid JSON: Expecting ',' delimiter (line 2, column 11)")]),
+        ('{\n"_id": "1",\n"text": "t"\n}\n{\n"text": "t"\n}\n\n', ["1", "a.json:2"]),
+        (
+            '{\n"_id": "1",\n"text": "t"\n}\n[2]\n{\nx}',
+            [
+                "1",
+                Failure("a.json:2", "expected a JSON object, found a list"),
+                Failure(
+                    "a.json:3",
+                    "not valid JSON: Expecting property name enclosed in double quotes (line 7, column 1); the rest is "
+                    "left out",
+                ),
+            ],
+        ),
         ('{"docs": []}', [Failure("a.json:1", "no text: it has the fields 'docs'")]),
     ],
 )
@@ -252,7 +265,7 @@ def test_a_named_file_is_plain_text_whatever_its_suffix(here):
     assert ids(read(["README", "main.py"])) == ["README", "main.py"]
 
 
-def test_markdown_takes_its_title_from_the_front_matter_and_scalars_as_metadata(here):
+def test_markdown_takes_its_title_and_metadata_from_the_front_matter(here):
     put(
         here / "a.md",
         '---\ntitle: "On: tea"\nyear: 1946\nrating: 4.5\ndraft: false\ntags: [a, b]\n'
@@ -268,7 +281,9 @@ def test_markdown_takes_its_title_from_the_front_matter_and_scalars_as_metadata(
                 "year": 1946,
                 "rating": 4.5,
                 "draft": False,
+                "tags": ["a", "b"],
                 "note": "a",
+                "nested": {"k": "v"},
                 "zip": "01234",
                 "date": "2020-01-02",
                 "path": "a.md",
@@ -277,6 +292,7 @@ def test_markdown_takes_its_title_from_the_front_matter_and_scalars_as_metadata(
             "a.md",
             "markdown",
             (Place(0, {"heading": "Heading"}),),
+            14,
         )
     ]
 
@@ -284,7 +300,7 @@ def test_markdown_takes_its_title_from_the_front_matter_and_scalars_as_metadata(
 @pytest.mark.parametrize(
     ("text", "title"),
     [
-        ("intro\n\n# The *Title* #\n\n# Second", "The *Title*"),
+        ("intro\n\n# The *Title* #\n\n# Second", "The Title"),
         ("```\n# code\n```\n# Real", "Real"),
         ("~~~~\n# code\n~~~\n# still\n~~~~\n# Real", "Real"),
         ("Underlined\n====\n\nbody", "Underlined"),
@@ -457,6 +473,51 @@ def test_stdin_with_text(here):
 )
 def test_stdin_without_text(here, content, reason):
     assert list(read(["-"], stdin=stdin(content))) == [Failure("-", reason)]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('[{"id":"1","text":"red fox"},{"id":"2","text":"blue whale"}]', ["1", "2"]),
+        ('\n [\n{"text": "a"},\n{"_id": "x", "text": "b"}\n]\n', ["stdin:1", "x"]),
+        ("[]\n", [Failure("-", "the array is empty")]),
+        ('{\n  "_id": "x",\n  "text": "a"\n}\n', ["x"]),
+        ('{\n  "text": "a"\n}\n{\n  "_id": "x", "text": "b"\n}\n', ["stdin:1", "x"]),
+        ('{"_id": "1", "text": "a"} {"_id": "2", "text": "b"}', ["1", "2"]),
+        (
+            '{"_id": "1"\n{"_id": "2", "text": "b"}\n',
+            [Failure("-:1", "not valid JSON: Expecting ',' delimiter (column 12)"), "2"],
+        ),
+        ("id,text\n1,a\n2,b\n", ["1", "2"]),
+        ('\n"id";"title";"text"\n1;a;"b;\nc"\n2;d;e\n', ["1", "2"]),
+        ('id\ttext\n1\t"a\n2\tb\n', ["1", "2"]),
+        ("name, body\nx,a\n", ["stdin:2"]),
+        ("a,b,c\n1,2,3\n", ["stdin"]),
+        ("Dear text, and title,\nhello\n", ["stdin"]),
+        ("text\nis what this is\n", ["stdin"]),
+        ("[x] buy milk\n[ ] buy tea\n", ["stdin"]),
+        ("[1, 2, 3]", ["stdin"]),
+        ("[] empty brackets", ["stdin"]),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_stdin_is_what_its_beginning_says(here, content, expected, encoding):
+    assert ids(read(["-"], stdin=stdin(content.encode(encoding)))) == expected
+
+
+def test_stdin_as_a_table_of_other_names(here):
+    fields = FieldMap(id_field="sku", text_fields=("plot",))
+    assert ids(read(["-"], fields=fields, stdin=stdin(b"sku,plot\n7,a whale\n"))) == ["7"]
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+def test_a_long_array_a_long_line_and_a_long_table_on_stdin(here, newline):
+    rows = [b'{"_id": "%d", "text": "%s"}' % (n, b"word " * (n + 1)) for n in range(300)]
+    assert len(ids(read(["-"], stdin=stdin(b"[" + (b"," + newline).join(rows) + b"]")))) == 300
+    long = b'{"text": "' + b"word " * 50_000 + b'"}' + newline
+    assert ids(read(["-"], stdin=stdin(long + rows[7]))) == ["stdin:1", "7"]
+    table = newline.join([b"id,text", *(b'%d,"%s"' % (n, b"word " * (n + 1)) for n in range(300))])
+    assert len(ids(read(["-"], stdin=stdin(table)))) == 300
 
 
 def test_stdin_longer_than_the_sample(here):

@@ -6,6 +6,7 @@ import datetime
 import errno
 import io
 import sys
+import time
 from decimal import Decimal
 
 import pytest
@@ -187,10 +188,95 @@ def test_broken_rows_are_named_and_the_others_go_on(here, row, reason):
     assert second == Failure("a.csv:3", reason)
 
 
-def test_a_quote_that_is_never_closed(here):
-    assert table(here, 'id,text\n1,a\n2,"b\n3,c\n')[1:] == [
-        Failure("a.csv:3", "the row cannot be read: unexpected end of data")
+def told(items):
+    """Documents as their texts, failures as (line, reason)."""
+    return [
+        (int(item.origin.rpartition(":")[2]), item.reason) if isinstance(item, Failure) else item.text for item in items
     ]
+
+
+END = "the row cannot be read: unexpected end of data"
+MORE = "the row has 3 cells, the header has 2"
+AFTER = "the row cannot be read: ',' expected after '\"'"
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (
+            '1,a\n2,"b\n3,c\n4,d',
+            ["a", (3, f"{END}; its quotes go on for 3 lines, which are read again from line 4"), "c", "d"],
+        ),
+        (
+            '1,"b\n2,c\n3,"d"\n4,e',
+            [(2, f"{AFTER}; its quotes go on for 3 lines, which are read again from line 3"), "c", "d", "e"],
+        ),
+        (
+            '1,"b\n2,c",x\n3,d',
+            [
+                (
+                    2,
+                    f"{MORE}; its quotes go on for 2 lines, which are read again from line 3",
+                ),
+                (3, MORE),
+                "d",
+            ],
+        ),
+        ('1,"b\nand more"\n2,"c ""d"" e"', ["b\nand more", 'c "d" e']),
+        ('1,"b', [(2, END)]),
+        (
+            '1,a\n2,"b\n3,"c\n4,d',
+            [
+                "a",
+                (3, f"{AFTER}; its quotes go on for 2 lines, which are read again from line 4"),
+                (4, f"{END}; its quotes go on for 2 lines, which are read again from line 5"),
+                "d",
+            ],
+        ),
+    ],
+)
+def test_a_forgotten_quote_does_not_take_the_rows_behind_it(here, rows, expected):
+    assert told(table(here, "id,text\n" + rows)) == expected
+
+
+def test_a_line_that_is_no_text_inside_quotes_does_not_take_the_others(here):
+    (here / "a.csv").write_bytes(b'id,text\n1,n\xc3\xa9e\n2,"b\n3,\xe9\n4,\xc3\xa9\n')
+    found = told(read(["a.csv"]))
+    assert found[0] == "née"
+    assert found[1][0] == 3
+    assert "line 4 inside its quotes is no text" in found[1][1]
+    assert found[2][0] == 4
+    assert "is not utf-8 text" in found[2][1]
+    assert found[3:] == ["é"]
+
+
+@pytest.mark.parametrize("line", ['a","b\n', 'a,"\n', 'a,"b""\n', '"\n', 'a,"""\n', '""","\n'])
+def test_quotes_that_are_wrong_in_every_row_take_no_time(here, line):
+    began = time.perf_counter()
+    found = table(here, "id,text\n" + line * 50_000 + "x,y\n")
+    assert time.perf_counter() - began < 10  # each of them to the end of the file would take minutes
+    assert found
+
+
+def test_tsv_has_no_quotes(here):
+    content = 'id\ttext\n1\t"starts with a quote\n2\tmiddle one\n3\tmiddle two\n4\tends with a quote"\n'
+    content += '5\t"all" of it\n6\t"a, b"\n7\t"\n'
+    assert told(table(here, content, "a.tsv")) == [
+        '"starts with a quote',
+        "middle one",
+        "middle two",
+        'ends with a quote"',
+        '"all" of it',
+        '"a, b"',
+        '"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"), [('1\t"a\tb"', (2, "the row has 3 cells, the header has 2")), ("1\ta\\tb", "a\\tb")]
+)
+def test_in_tsv_a_tab_divides_always(here, row, expected):
+    assert told(table(here, f"id\ttext\n{row}\n2\tc\n", "a.tsv")) == [expected, "c"]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +284,7 @@ def test_a_quote_that_is_never_closed(here):
     [
         ("id,text\n", "no rows below the header"),
         ("id,text,id\n1,a,b\n", "the header cannot be used: 'id' names more than one column"),
+        (";;;;\na;b;c;d;e\n", "no text: none of text, contents, content, body, abstract, description is among"),
         ("name,year\nx,1\n", "no text: none of text, contents, content, body, abstract, description is among"),
         ('id,"text\n', "the header cannot be used: unexpected end of data"),
     ],

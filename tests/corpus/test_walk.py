@@ -33,8 +33,11 @@ def names(sources, **options):
 def test_a_folder_is_walked_sorted_without_hidden_files(here):
     for name in ("b.txt", "a.md", "B.TXT", "sub/z.rst", "sub/deep/y.log", ".hidden.txt", ".git/x.txt", "x.exe", "c"):
         put(here / "docs" / name)
-    assert names(["docs"]) == ["B.TXT", "a.md", "b.txt", "sub/deep/y.log", "sub/z.rst"]
-    assert names(["docs"]) == names([here / "docs"]) == names(["docs/"]) == names(["./docs"])
+    left_out = PassedOver(os.path.join("docs", "x.exe"), "files .exe")  # noqa: PTH118
+    found = ["B.TXT", "a.md", "b.txt", "c", "sub/deep/y.log", "sub/z.rst"]
+    assert names(["docs"]) == [*found, left_out]
+    for given in (here / "docs", "docs/", "./docs"):
+        assert names([given])[:-1] == found
 
 
 def test_origins_are_as_the_user_gave_them(here):
@@ -161,6 +164,7 @@ def test_links_out_of_the_source_are_passed_over_unless_asked_for(here):
         PassedOver("docs/link2", OUT),
         PassedOver("docs/secret.txt", OUT),
         PassedOver("docs/sub/twice.txt", OUT),
+        PassedOver("docs/unknown.exe", OUT),
         PassedOver("docs/up", OUT),
     ]
     followed = [
@@ -169,6 +173,7 @@ def test_links_out_of_the_source_are_passed_over_unless_asked_for(here):
         "link/secret.txt",
         "secret.txt",
         "sub/twice.txt",
+        PassedOver("docs/unknown.exe", "files .exe"),
         PassedOver("docs/up", OUT),
     ]
     assert names(["docs"], follow_links=True) == followed
@@ -183,7 +188,9 @@ def test_a_linked_corpus_outside_is_passed_over_as_any_file_is(here):
     put(here / "elsewhere" / "corpus.jsonl", '{"_id": "1", "text": "x"}\n')
     (here / "beir").mkdir()
     (here / "beir" / "corpus.jsonl").symlink_to(here / "elsewhere" / "corpus.jsonl")
-    assert names(["beir"]) == [PassedOver("beir/corpus.jsonl", OUT)]
+    passed_over, nothing = names(["beir"])
+    assert passed_over == PassedOver("beir/corpus.jsonl", OUT)
+    assert "no file to read in this folder" in nothing.reason
     assert names(["beir"], follow_links=True) == names(["beir/corpus.jsonl"]) == ["1"]
 
 

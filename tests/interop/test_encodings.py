@@ -27,7 +27,7 @@ from hybrid_search.interop.reader import EncodedFile
 from hybrid_search.searcher import Searcher
 from hybrid_search.stages import BEGUN
 from hybrid_search.store.edge import EdgeStore
-from hybrid_search.types import Document, Point, chunk_id_of
+from hybrid_search.types import Document, Place, Point, chunk_id_of
 from tests.store.conftest import in_memory
 
 pa = pytest.importorskip("pyarrow")
@@ -293,6 +293,22 @@ def rewritten(change):
         pq.write_table(changed.replace_schema_metadata(kept), file)
 
     return apply
+
+
+def test_contexts_come_along_and_an_older_file_has_none(settings, fakes, file):
+    text = "| apple | ocean |\n|---|---|\n" + "| copper words | in rows |\n" * 40
+    places = (Place(0, {"heading": "Fruit"}),)
+    document = Document("d", text, "", {"year": 1}, "d.md", "markdown", places, 7)
+    build(settings, EdgeStore(file.parent / "one"), [document], chunk_tokens=48, **SMALL)
+    save_encodings("c", file, store=file.parent / "one", settings=settings)
+    load(settings, file)
+    assert content(settings) == content(settings, EdgeStore(file.parent / "one"))
+    assert {payload.get("context") for payload in content(settings).values()} == {None, "| apple | ocean |"}
+    assert {payload["own"][0] for payload in content(settings).values()} == {"heading"}
+    assert len({payload["line"] for payload in content(settings).values()}) > 3
+    rewritten(lambda table: table.drop_columns(["context", "line", "own"]))(file)
+    load(settings, file, "older")
+    assert {payload.get("context") for payload in content(settings, name="older").values()} == {None}
 
 
 def told(**changes):

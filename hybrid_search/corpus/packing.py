@@ -1,0 +1,91 @@
+"""Spans of a text made of whole lines, where a splitter's own are too long for what stands in front, or too short."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+
+Span = tuple[int, int]
+"""Where a piece of a text begins and ends."""
+
+Tokens = Callable[[str], int]
+
+_LINE_END = re.compile(r"\n")
+_INDENT = re.compile(r"[ \t]*")
+
+
+def packed(text: str, span: Span, capacity: int, tokens: Tokens, longest: int) -> Iterator[Span]:
+    """Pieces of as many whole lines as fit; one line that does not is a piece of its own.
+
+    Args:
+        text: the whole text.
+        span: what to cut of it.
+        capacity: tokens that a piece may have.
+        tokens: of a piece.
+        longest: characters that no piece exceeds, but for a single line.
+    """
+    start, end = span
+    while start < end:
+        ends = [*_line_ends(text, start, min(end, start + longest)), end]
+        ends = [place for place in dict.fromkeys(ends) if place <= start + longest] or [ends[0]]
+        fitting = bisect_right(ends, capacity, key=lambda place: tokens(text[start:place]))
+        stop = ends[max(0, fitting - 1)]
+        yield _trimmed(text, start, stop)
+        start = stop
+
+
+def without_slivers(text: str, spans: Sequence[Span], least: int, capacity: int, tokens: Tokens) -> list[Span]:
+    """The spans of some code, none with fewer tokens than `least` where that can be helped.
+
+    A sliver, the first line of a function or a lone comment, goes with what follows: with all of that where it fits,
+    else with as many of its lines as do; and with what is before it where nothing of what follows fits.
+
+    Args:
+        text: the whole text.
+        spans: in order, not overlapping.
+        least: tokens of a piece that stands by itself.
+        capacity: tokens that a piece may have.
+        tokens: of a piece.
+    """
+    found: list[Span] = []
+    rest = list(reversed(spans))
+    while rest:
+        start, end = rest.pop()
+        if tokens(text[start:end]) >= least:
+            found.append((start, end))
+        elif rest and tokens(text[start : rest[-1][1]]) <= capacity:
+            rest.append((start, rest.pop()[1]))
+        elif rest and (cut := _cut(text, start, rest[-1], capacity, tokens)):
+            found.append(_trimmed(text, start, cut))
+            rest.append((cut, rest.pop()[1]))
+        elif found and tokens(text[found[-1][0] : end]) <= capacity:
+            found.append((found.pop()[0], end))
+        else:
+            found.append((start, end))
+    return [(start, end) for start, end in found if text[start:end].strip()]
+
+
+def _cut(text: str, start: int, following: Span, capacity: int, tokens: Tokens) -> int:
+    """Where to cut the following span so that its first lines fit behind `start`; 0 where not even one does.
+
+    Of the last half of the places that fit the one whose line is indented least: a statement begins there.
+    """
+    ends = [place for place in _line_ends(text, *following) if text[place : following[1]].strip()]
+    fitting = bisect_right(ends, capacity, key=lambda place: tokens(text[start:place]))
+    places = ends[fitting // 2 : fitting]
+    return min(places, key=lambda place: (_indent(text, place), -place), default=0)
+
+
+def _trimmed(text: str, start: int, end: int) -> Span:
+    return start, start + len(text[start:end].rstrip())
+
+
+def _line_ends(text: str, start: int, end: int) -> list[int]:
+    """Where the lines end, behind their line ends."""
+    return [match.end() for match in _LINE_END.finditer(text, start, end)]
+
+
+def _indent(text: str, place: int) -> int:
+    blank = _INDENT.match(text, place)
+    return len(blank[0].expandtabs(4)) if blank else 0

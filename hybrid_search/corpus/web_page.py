@@ -1,0 +1,214 @@
+"""HTML to Markdown, cut in the parsed tree (Beautiful Soup, markdownify): what a reader of the page has before them.
+
+What a browser sets apart stands apart here, what it hides is left out, and so are scripts, styles and comments. What is
+the site's and not the page's, its navigation and the marks beside headings that link to themselves, is left out too,
+unless hardly anything else would remain. `aria-hidden` hides nothing from the eye and is kept; so are headers and
+footers, where titles, authors and addresses stand.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from bs4 import BeautifulSoup
+from bs4.builder import ParserRejectedMarkup
+from bs4.element import NavigableString, PreformattedString, Tag
+
+from hybrid_search.corpus.web_markdown import APART, Writer, display_of, names
+
+MAX_DEPTH = 150
+"""Elements inside one another; deeper ones lose their tags and keep their text. Browsers stop at 512."""
+
+HIDDEN, NAVIGATION, PERMALINKS = "hidden elements", "navigation", "permalinks"
+FEW_WORDS = 10
+FEW = 0.1
+"""With so few words, and so small a part of the page, what is not navigation is no page."""
+
+_CODE = names("script style title")
+_UNSEEN = names("template noscript")
+_BREADCRUMBS = names("breadcrumb breadcrumbs")
+_SKIP = re.compile(r"(?:skip|jump) to\b|(?:skip|jump) (?:the )?navigation\b", re.IGNORECASE)
+_BLANKS = re.compile(r"[ \t\r\n\f]{2,}")
+_AS_WRITTEN = ("pre", "textarea", "listing", "xmp", "plaintext")
+_LOOK_BACK = 64
+
+_CELLS = names("td th")
+_GROUPS = names("thead tbody tfoot")
+_ENDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "li": (names("li"), names("ul ol menu")),
+    **dict.fromkeys(("dt", "dd"), (names("dt dd"), names("dl"))),
+    "option": (names("option"), names("select datalist optgroup")),
+    "optgroup": (names("option optgroup"), names("select")),
+    **dict.fromkeys(_CELLS, (_CELLS, names("table tr"))),
+    "tr": (_CELLS | {"tr"}, names("table")),
+    **dict.fromkeys(_GROUPS, (_CELLS | _GROUPS | {"tr", "colgroup", "caption"}, names("table"))),
+}
+"""By element the open ones that it ends though no end tag is there, and those that it does not look beyond."""
+
+_PARAGRAPH = (names("p"), names("button caption object table td th"))
+_ENDS_PARAGRAPHS = names(
+    "address article aside blockquote center details dialog dir div dl fieldset figcaption figure footer form h1 h2 h3 "
+    "h4 h5 h6 header hgroup hr main menu nav ol p pre search section summary table ul"
+)
+
+
+class Page(NamedTuple):
+    """A page: its title, its text as Markdown, and by kind how much was left out."""
+
+    title: str
+    markdown: str
+    passed_over: Mapping[str, int]
+
+
+def read_page(html: str, *, first_row_is_header: bool = False) -> Page:
+    """The title and the text of a page, and what was left out of it.
+
+    Args:
+        html: the page.
+        first_row_is_header: of tables that mark none; those of pages are as often there for the layout alone.
+    """
+    soup = _parsed(html)
+    named = next((each for each in soup.find_all("title") if each.find_parent("svg") is None), None)
+    title = " ".join(named.get_text().split()) if named is not None else ""
+    kinds = _kinds(soup)
+    words = _words(soup, kinds)
+    rest = words[""]
+    if rest < FEW_WORDS and rest < FEW * (rest + words[NAVIGATION]):
+        kinds = {key: kind for key, kind in kinds.items() if kind != NAVIGATION}
+    writer = Writer(kinds.keys(), first_row_is_header=first_row_is_header)
+    markdown = writer.convert_soup(soup).replace("\u00ad", "").strip()
+    return Page(title, markdown, _counts(soup, kinds) | writer.passed_over())
+
+
+class _Tree(BeautifulSoup):  # type: ignore[misc]
+    """The tree of a page, with the ends that HTML lets authors leave out, and no deeper than `MAX_DEPTH`."""
+
+    def __init__(self, html: str) -> None:
+        self._cut: Counter[str] = Counter()
+        super().__init__(html, "html.parser", multi_valued_attributes=None)
+
+    def handle_starttag(self, name: str, namespace: Any, nsprefix: Any, attrs: Any, *more: Any, **named: Any) -> Any:
+        self._end_implied(name)
+        if len(self.tagStack) > MAX_DEPTH and self._may_go(name, attrs):
+            self._cut[name] += 1
+            self._set_apart(name)
+            return None
+        return super().handle_starttag(name, namespace, nsprefix, attrs, *more, **named)
+
+    def handle_endtag(self, name: str, nsprefix: Any = None) -> None:
+        if self._cut[name]:
+            self._cut[name] -= 1
+            self._set_apart(name)
+        else:
+            super().handle_endtag(name, nsprefix)
+
+    def handle_data(self, data: str) -> None:
+        """Text, its white space shortened where a browser does so too: markdownify takes the square of a long one."""
+        if not any(self.open_tag_counter.get(name) for name in _AS_WRITTEN):
+            data = _BLANKS.sub(lambda match: "\n" if "\n" in match[0] else " ", data)
+        super().handle_data(data)
+
+    def _may_go(self, name: str, attrs: Any) -> bool:
+        holds_nothing = self.builder.can_be_empty_element(name)
+        return not holds_nothing and name not in ("script", "style") and not _is_hidden(name, dict(attrs))
+
+    def _set_apart(self, name: str) -> None:
+        if name in APART:
+            self.handle_data("\n")
+
+    def _end_implied(self, name: str) -> None:
+        rules = [_ENDS[name]] if name in _ENDS else []
+        if name in _ENDS_PARAGRAPHS and self.open_tag_counter.get("p"):
+            rules.append(_PARAGRAPH)
+        for ended, borders in rules:
+            outermost = ""
+            for tag in reversed(self.tagStack[-_LOOK_BACK:]):
+                if tag.name in borders:
+                    break
+                outermost = tag.name if tag.name in ended else outermost
+            if outermost:
+                super().handle_endtag(outermost)
+
+
+def _parsed(html: str) -> BeautifulSoup:
+    html = _without_open_ends(html)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it looks like a file's name, or like XML
+        try:
+            return _Tree(html)
+        except ParserRejectedMarkup:  # the parser of the standard library knows few declarations
+            return _Tree(html.replace("<![", "<! ["))
+
+
+def _without_open_ends(html: str) -> str:
+    """The same, what begins a tag or a comment and is never closed being text: the parser looks for each end anew."""
+    for end, begin, instead in ((">", "<", "&lt;"), ("-->", "<!--", "&lt;!--"), ("]>", "<![", "<! [")):
+        at = html.rfind(end) + 1
+        html = html[:at] + html[at:].replace(begin, instead)
+    return html
+
+
+def _kinds(soup: BeautifulSoup) -> dict[int, str]:
+    """By identity the elements that are left out, and of what kind they are; what is inside them is of the same."""
+    found: dict[int, str] = {}
+    for tag in soup.find_all(True):
+        kind = found.get(id(tag.parent)) or _kind(tag)
+        if kind:
+            found[id(tag)] = kind
+    return found
+
+
+def _kind(tag: Tag) -> str:
+    name, attrs = str(tag.name), tag.attrs
+    if name in _CODE:
+        return name
+    if _is_hidden(name, attrs):
+        return HIDDEN
+    roles = str(attrs.get("role") or "").lower().split()
+    classes = str(attrs.get("class") or "").lower().split()
+    if name == "nav" or "navigation" in roles or _BREADCRUMBS.intersection(classes):
+        return NAVIGATION
+    if "breadcrumb" in str(attrs.get("aria-label") or "").lower():
+        return NAVIGATION
+    return _link_kind(tag) if name == "a" else ""
+
+
+def _link_kind(tag: Tag) -> str:
+    """Whether a link leads past the navigation, or to the heading that it stands in."""
+    if "#" not in str(tag.attrs.get("href") or ""):
+        return ""
+    text = tag.get_text().strip()
+    if _SKIP.match(text):
+        return NAVIGATION
+    is_mark = len(text) == 1 and not text.isalnum()
+    return PERMALINKS if is_mark else ""
+
+
+def _is_hidden(name: str, attrs: Mapping[str, Any]) -> bool:
+    if name in _UNSEEN or ("hidden" in attrs and str(attrs["hidden"]).lower() != "until-found"):
+        return True
+    style = attrs.get("style")
+    return bool(style) and display_of(str(style)) == "none"
+
+
+def _words(soup: BeautifulSoup, kinds: Mapping[int, str]) -> Counter[str]:
+    """The words of the page by kind; of none, by the empty string."""
+    found: Counter[str] = Counter()
+    for text in soup.find_all(string=True):
+        if not isinstance(text, PreformattedString):
+            found[kinds.get(id(text.parent), "")] += len(text.split())
+    return found
+
+
+def _counts(soup: BeautifulSoup, kinds: Mapping[int, str]) -> dict[str, int]:
+    """How many elements of a kind were left out; one inside another counts once, code never."""
+    outermost = (kinds[id(tag)] for tag in _tags(soup) if id(tag) in kinds and id(tag.parent) not in kinds)
+    return dict(Counter(kind for kind in outermost if kind not in _CODE))
+
+
+def _tags(soup: BeautifulSoup) -> Iterator[Tag]:
+    return (each for each in soup.descendants if isinstance(each, Tag) and not isinstance(each, NavigableString))
