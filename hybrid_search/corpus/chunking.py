@@ -123,18 +123,22 @@ def chunk(
     else:
         title = _shortened(title, room._replace(tokens=room.tokens // 2))
         in_front = title + "\n" if title else ""
-        capacity = room.tokens - (room.sizes([in_front])[0] if title else 0)
-        if is_code(document.markup) and room.tokens >= _ROOMY:
-            capacity -= min(_RESERVED, capacity // _SHARE)
-        overlap = overlap_tokens if overlap_tokens < capacity else capacity // 2
-        spans = _windowed(text, capacity, overlap, room.sizes, document.markup)
-        if is_code(document.markup) and not overlap:
-            least = min(_SLIVER, capacity // _SHARE)
-            spans = without_slivers(text, spans, least, capacity, lambda piece: room.sizes([piece])[0])
-        spans = _fitted(text, in_front, spans, room)
-        if document.markup == "markdown":
-            spans = _below_headers(text, in_front, spans, room)
+        spans = _spans(text, in_front, room, overlap_tokens, document.markup)
     return _chunks(document, spans, document.title[: len(title)], _contexts(document, text, in_front, spans, room))
+
+
+def _spans(text: str, in_front: str, room: _Room, overlap_tokens: int, markup: str) -> list[tuple[int, int]]:
+    """The spans of a text that does not fit as it is."""
+    capacity = room.tokens - (room.sizes([in_front])[0] if in_front else 0)
+    if is_code(markup) and room.tokens >= _ROOMY:
+        capacity -= min(_RESERVED, capacity // _SHARE)
+    overlap = overlap_tokens if overlap_tokens < capacity else capacity // 2
+    spans = _windowed(text, capacity, overlap, room.sizes, markup)
+    if is_code(markup) and not overlap:
+        least = min(_SLIVER, capacity // _SHARE)
+        spans = without_slivers(text, spans, least, capacity, lambda piece: room.sizes([piece])[0])
+    spans = _fitted(text, in_front, spans, room)
+    return _below_headers(text, in_front, spans, room) if markup == "markdown" else spans
 
 
 def _chunks(document: Document, spans: Sequence[tuple[int, int]], title: str, contexts: Sequence[str]) -> list[Chunk]:
