@@ -18,14 +18,14 @@ MAX_SHOWN = 60
 """Characters of a value that a message shows."""
 
 
-def shown(value: object) -> str:
+def shown(value: object, longest: int = MAX_SHOWN) -> str:
     """A value for a message, on one line and not long."""
     try:
         text = repr(value)
     except Exception:  # whatever its own method raises
         text = f"a {type(value).__name__}"
     text = " ".join(text.split())
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -44,7 +44,7 @@ def check_name(name: str) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or "__v" in name:
         raise InvalidArgument(
-            f"Collection name {shown(name)} cannot be used: take letters, digits, '.', '_' and '-', start with a "
+            f"Collection name {shown(name, 240)} cannot be used: take letters, digits, '.', '_' and '-', start with a "
             "letter or digit, at most 120 characters, without '__v' (reserved for versions)."
         )
     return name
