@@ -170,7 +170,8 @@ class _Walk:
 
     def _file(self, entry: os.DirEntry[str], name: str) -> FoundFile | Failure | PassedOver:
         """What becomes of an entry that is no folder. Of a link that leads nowhere the reading fails, and is seen."""
-        if special := kind_of_special(entry.path):
+        special = "" if _is_file(entry) else kind_of_special(entry.path)
+        if special:
             if not entry.is_symlink():
                 return PassedOver(storable(entry.path), SPECIAL)
             return Failure(storable(entry.path), f"leads to {special}, not to a file, and is not read")

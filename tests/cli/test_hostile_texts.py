@@ -317,3 +317,18 @@ def test_the_full_screen(wild, environment):
             harmless(drawn(), "dialog")
 
     asyncio.run(play())
+
+
+def test_a_line_break_forges_no_message(capsys):
+    """Of a message the first line alone begins at the margin."""
+    console.complain("a.txt\nerror: all is lost\n  as it is")
+    console.note("\nfirst\nerror: second")
+    assert capsys.readouterr().err.split("\n") == [
+        "error: a.txt",
+        "  error: all is lost",
+        "  as it is",
+        "",
+        "first",
+        "  error: second",
+        "",
+    ]
