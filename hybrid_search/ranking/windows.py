@@ -50,7 +50,7 @@ def window_of(
         cut = max(text.rfind(" ", start, end), text.rfind("\n", start, end))
         if cut >= finish and cut > start + window // 2:
             return start, cut
-        end = max(finish, whole_character(text, end))
+        end = max(min(finish, end), whole_character(text, end))
     return start, end
 
 
