@@ -15,7 +15,9 @@ from hybrid_search.errors import CollectionDamaged, CollectionNotFound, InvalidA
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filters, generations
+from hybrid_search.store.disk import network_file_system, real_size, require_space
 from hybrid_search.store.edge_writer import EdgeWriter
+from hybrid_search.store.locks import Lease, lock_for_writing
 from hybrid_search.store.names import Names
 from hybrid_search.store.records import going_on, read_record, working
 from hybrid_search.store.schema import check_name, check_requests, vector_name
@@ -63,11 +65,8 @@ class EdgeStore:
 
     def manifest(self, name: str) -> Manifest | None:
         root = self.folder / check_name(name)
-        work = working(root)
-        if (work / "manifest.json").is_file():
-            return going_on(root, work).manifest
-        folder = generations.current(root)
-        return None if folder is None else read_record(folder).manifest
+        found = going_on(root, working(root))
+        return None if found is None else found.manifest
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> EdgeWriter:
         if manifest.layout:
@@ -76,10 +75,10 @@ class EdgeStore:
                 f"the folder {self.location}. Name a server (--store http://HOST:6333), or leave --layout out."
             )
         root = self.folder / check_name(name)
-        lock = generations.lock_for_writing(root, wait_s)
+        lock = lock_for_writing(root, wait_s)
         try:
             _warn_of_network(root)
-            generations.require_space(root)
+            require_space(root)
             return EdgeWriter(name, root, manifest, lock, replace=replace)
         except BaseException:
             lock.release()
@@ -89,7 +88,7 @@ class EdgeStore:
         root = self.folder / check_name(name)
         if not any((root / mark).is_file() for mark in ("CURRENT", "work/manifest.json")):
             raise CollectionNotFound(name, self.names(), self.location)  # whatever folder it is, it is not ours
-        lock = generations.lock_for_writing(root, 0.0)
+        lock = lock_for_writing(root, 0.0)
         try:
             generations.remove(root)
         finally:
@@ -102,8 +101,8 @@ class EdgeStore:
         folder = generations.current(root)
         if folder is None:
             raise self._missing(name)
-        manifest, counts, _ = read_record(folder)
-        return CollectionInfo(name, counts["documents"], counts["points"], generations.real_size(root), manifest)
+        manifest, counts, *_ = read_record(folder)
+        return CollectionInfo(name, counts["documents"], counts["points"], real_size(root), manifest)
 
     def _missing(self, name: str) -> StoreError:
         if (self.folder / name / "work" / "manifest.json").is_file():
@@ -130,12 +129,12 @@ class EdgeReader:
     lanes = 1
     """The engine holds the interpreter; more searches at once would only keep an event loop waiting for longer."""
 
-    def __init__(self, name: str, root: Path, lease: generations.Lease, mark: tuple[int, int, int]) -> None:
+    def __init__(self, name: str, root: Path, lease: Lease, mark: tuple[int, int, int]) -> None:
         self._name = name
         self._lease = lease
         manifest = root / lease.folder.name / "manifest.json"  # replaced where legs change their names
         self._marks = {root / "CURRENT": mark, manifest: generations.mark(manifest)}
-        self.manifest, self._counts, _ = read_record(lease.folder)
+        self.manifest, self._counts, *_ = read_record(lease.folder)
         rebuild = f"Build it again from its sources: hybrid-search index SOURCE -c {name} --replace"
         damaged = generations.damaged_files(lease.folder)
         if damaged:
@@ -212,7 +211,7 @@ class EdgeReader:
         return made
 
     def info(self) -> CollectionInfo:
-        size = generations.real_size(self._lease.folder.parent)
+        size = real_size(self._lease.folder.parent)
         return CollectionInfo(self._name, self._counts["documents"], self._counts["points"], size, self.manifest)
 
     def close(self) -> None:
@@ -223,6 +222,6 @@ class EdgeReader:
 
 
 def _warn_of_network(root: Path) -> None:
-    kind = generations.network_file_system(root)
+    kind = network_file_system(root)
     if kind:
         log.warning("%s lies on %s: the embedded engine is not safe there. Use a local folder or a server.", root, kind)

@@ -9,6 +9,7 @@ import pytest
 
 from hybrid_search.errors import CollectionNotFound, StoreError, StoreFull
 from hybrid_search.store import edge, generations
+from hybrid_search.store.disk import real_size
 from hybrid_search.store.edge import EdgeStore
 from tests.store.store_points import DIM, build, found, manifest_of, output_of, point, points, python, random_sparse
 
@@ -68,7 +69,7 @@ def test_a_run_that_wrote_nothing_publishes_nothing(store, root):
     assert [f.name for f in root.glob("g*")] == ["g000001"]
 
 
-@pytest.mark.parametrize("step", ["copy_tree", "write_json", "_sync", "_lengths"])
+@pytest.mark.parametrize("step", ["copy_tree", "write_checked", "sync", "sums_of"])
 def test_an_interrupted_publication_leaves_what_was_published(store, root, monkeypatch, step):
     build(store, "c", points(3))
     writer = store.writer("c", manifest_of())
@@ -91,7 +92,7 @@ def test_a_disk_that_fails_while_publishing_is_told_in_words(store, monkeypatch)
     writer = store.writer("c", manifest_of())
     writer.upsert(points(3))
     with monkeypatch.context() as patch:
-        patch.setattr(generations, "_sync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(generations, "sync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(StoreFull, match="No space left on device"):
             writer.publish()
     writer.publish()
@@ -105,9 +106,10 @@ def test_a_copy_that_lost_points_is_not_published(store, root, monkeypatch):
     copy = generations.copy_tree
 
     def copy_badly(source, target, leave_out=""):
-        copy(source, target, leave_out)
+        sums = copy(source, target, leave_out)
         for file in target.glob("segments/*/*id_tracker.mappings"):
             os.truncate(file, 0)
+        return sums
 
     with monkeypatch.context() as patch:
         patch.setattr(generations, "copy_tree", copy_badly)
@@ -167,14 +169,14 @@ def test_a_reader_takes_the_generation_that_is_current_when_it_holds_its_lease(s
     build(store, "c", points(2))
     writer = store.writer("c", manifest_of())
     writer.upsert([point("late")])
-    lock = generations._lock
+    hold = generations.hold
 
     def publish_first(root, folder):
         monkeypatch.undo()
         writer.publish()
-        return lock(root, folder)
+        return hold(root, folder)
 
-    monkeypatch.setattr(generations, "_lock", publish_first)
+    monkeypatch.setattr(generations, "hold", publish_first)
     reader = store.reader("c")
     assert found(reader) == {"d0#0", "d1#0", "late#0"}
     assert len(list((root / "leases").iterdir())) == 1
@@ -277,7 +279,7 @@ def test_holes_in_files_stay_holes(tmp_path):
     assert content_of(target) == {k.replace(str(source), str(target)): v for k, v in content_of(source).items()}
     assert not (target / "wal").exists()
     if sys.platform == "linux":
-        assert generations.real_size(target) < 10_000_000
+        assert real_size(target) < 10_000_000
 
 
 def test_a_reader_forgets_names_beyond_its_limit_and_still_answers(store, monkeypatch):
