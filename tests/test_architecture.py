@@ -17,6 +17,7 @@ VALUES = {"types", "results", "context", "folding", "where", "manifest", "protoc
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages", "workers", "memory", "following"}
 COMPOSERS |= {"adopting", "naming", "distributed", "shards", "jobs", "rehearsal", "latest", "removing", "stored"}
+COMPOSERS |= {"verifying"}
 ABOVE = {"evaluation", "training", "interop", "integrations"}
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]

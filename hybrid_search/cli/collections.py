@@ -9,11 +9,11 @@ import typer
 
 from hybrid_search.cli import adopting
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.render import collections_table
-from hybrid_search.cli.verb import given, note, out, verb
+from hybrid_search.cli.render import collections_table, verification
+from hybrid_search.cli.verb import FAILED, complain, given, note, out, verb
 from hybrid_search.types import in_order
 
-app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
+app = typer.Typer(no_args_is_help=True, help="List, show, verify and delete collections, and change their legs.")
 
 app.command("adopt")(verb(adopting.adopt))
 
@@ -59,6 +59,30 @@ def show(name: Name) -> None:
 
     info = open_place(None, given.settings()).info(name)
     typer.echo(json.dumps({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2))
+
+
+@app.command("verify")
+@verb
+def verify(
+    name: Annotated[str | None, typer.Argument(help="The collection; all of them where none is named.")] = None,
+    format: Format = "table",
+) -> None:
+    """Compare all that a collection holds with what was written: every file, every byte, every point.
+
+    Example: `hybrid-search collections verify movies`
+    """
+    from hybrid_search.verifying import verify
+
+    choice(format, ("table", "json"), "--format")
+    found = verify(name, settings=given.settings())
+    if format == "json":
+        typer.echo(json.dumps([one.to_dict() for one in found]))
+    elif found:
+        out.print(verification(found), soft_wrap=True)
+    damaged = [one.collection for one in found if not one.whole]
+    if damaged:
+        complain(f"Damaged: {', '.join(damaged)}.")
+        raise typer.Exit(FAILED)
 
 
 @app.command("delete")

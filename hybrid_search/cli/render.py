@@ -16,7 +16,7 @@ from hybrid_search.types import LEGS, in_order
 if TYPE_CHECKING:
     from hybrid_search.evaluation.experiment import Report
     from hybrid_search.evaluation.precision import Comparison
-    from hybrid_search.protocols import CollectionInfo
+    from hybrid_search.protocols import CollectionInfo, Verification
     from hybrid_search.types import ModelCard
 
 SHOWN_FAILURES = 20
@@ -50,6 +50,18 @@ def index_summary(report: IndexReport) -> RenderableType:
     for name, value in rows:
         grid.add_row(Text(name, style="dim"), value)
     return Group(Text.assemble((report.collection, "bold"), (f"  profile {report.profile}", "dim")), grid)
+
+
+def verification(found: Sequence[Verification]) -> RenderableType:
+    """What is whole of collections and what is not, a line a part."""
+    colours = {"whole": "green", "damaged": "red", "unchecked": "yellow"}
+    lines = []
+    for one in found:
+        lines.append(Text.assemble((one.collection, "bold"), "  whole" if one.whole else ("  damaged", "red")))
+        for finding in one.findings:
+            state = (f"  {finding.state:<9}  ", colours[finding.state])
+            lines.append(Text.assemble(state, f"{finding.part}: {finding.text}"))
+    return Group(*lines)
 
 
 def _estimate(told: Estimate) -> list[tuple[str, str]]:

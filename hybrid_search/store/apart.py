@@ -176,17 +176,34 @@ def create_shard(path: Path, manifest: Manifest, handles: Sequence[int] = ()) ->
 
 def optimized(path: Path, handles: Sequence[int] = ()) -> str:
     """Build the indexes of a shard that nobody has open; returns why that failed, empty where it did not."""
-    code = "import sys; from hybrid_search.store.apart import optimize; optimize(sys.argv[1], int(sys.argv[2]))"
-    command = [sys.executable, "-c", code, str(path), str(os.getpid())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=tuple(handles))
-    if done.returncode == 0:
-        return ""
+    done = in_child("hybrid_search.store.apart.optimize", path, os.getpid(), handles=handles)
+    return "" if done.returncode == 0 else last_words(done)
+
+
+def in_child(function: str, *arguments: object, handles: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
+    """Call a function by its path in a child process, with arguments that are text to it, and wait for its end."""
+    module, _, name = function.rpartition(".")
+    code = f"import sys; from {module} import {name}; {name}(*sys.argv[1:])"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
+        pass_fds=tuple(handles),
+    )
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of what a child said, or how it ended where it said nothing."""
     return (done.stderr.strip().splitlines() or [ending(done.returncode)])[-1]
 
 
-def optimize(path: str, parent: int) -> None:
+def optimize(path: str, parent: str) -> None:
     """What `optimized` runs in a child, which ends with its parent."""
-    _end_with(parent)
+    _end_with(int(parent))
     shard = Shard.load(Path(path))
     shard.optimize()
     shard.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,13 +66,15 @@ def bases(root: Path, work: Path) -> list[Base]:
 def published_base(root: Path, work: Path) -> Base | None:
     """Return the published generation, where it is of the building in `work`.
 
+    Where CURRENT is missing or damaged, that is the last one that was made.
+
     Raises:
         CollectionDamaged: a manifest cannot be read.
     """
-    try:
+    folder = None
+    with suppress(CollectionDamaged):
         folder = generations.current(root)
-    except CollectionDamaged:
-        folder = max(generations.generations(root), default=None)  # the last one that was made
+    folder = folder or max(generations.generations(root), default=None)
     if folder is None:
         return None
     record = read_record(folder)

@@ -24,8 +24,9 @@ def require_space(folder: Path, more: int = 0) -> None:
 
     Raises:
         StoreFull: they do not.
+        StoreError: the folder is gone.
     """
-    free = shutil.disk_usage(folder).free
+    free = _free(folder)
     if free < more + SPARE_BYTES:
         raise StoreFull(
             f"The disk under {folder} has {free / 1e6:,.0f} MB left, {(more + SPARE_BYTES) / 1e6:,.0f} MB are needed. "
@@ -35,7 +36,7 @@ def require_space(folder: Path, more: int = 0) -> None:
 
 def is_low(folder: Path) -> bool:
     """Whether so little room is left that it may be gone while the engine writes."""
-    return shutil.disk_usage(folder).free < LOW_BYTES
+    return _free(folder) < LOW_BYTES
 
 
 def real_size(folder: Path) -> int:
@@ -76,3 +77,10 @@ def network_file_system(path: Path) -> str | None:
             if inside and len(mount) >= len(best):
                 best, kind = mount, fs
     return kind if kind in _NETWORK else None
+
+
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        raise cannot_write(folder, error) from error

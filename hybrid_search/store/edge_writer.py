@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from hybrid_search.errors import ManifestMismatch, StoreError
+from hybrid_search.errors import CollectionDamaged, ManifestMismatch, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import CollectionInfo, Head
 from hybrid_search.store import generations
@@ -130,8 +130,7 @@ class EdgeWriter:
     def publish(self, manifest: Manifest | None = None) -> None:
         manifest = manifest or self.manifest
         self._working.sync()
-        written = self._working.unpublished or manifest != self.manifest
-        if not written and generations.current(self._root) is not None:
+        if not self._working.unpublished and manifest == self.manifest and self._is_published():
             return
         with self._turn:
             if self._shard.count() >= OPTIMIZE_FROM:
@@ -220,6 +219,14 @@ class EdgeWriter:
     def _drop_vectors(self, keep: set[str]) -> None:
         for name in sorted(self._shard.vectors() - keep):
             self._write(DropVector(name))
+
+    def _is_published(self) -> bool:
+        """Whether readers have something, with files of the right lengths."""
+        try:
+            folder = generations.current(self._root)
+            return folder is not None and not generations.damaged_files(folder)
+        except CollectionDamaged:
+            return False
 
     def _require_live(self) -> Path:
         """The generation that readers have, if it is one of this shard's."""

@@ -119,10 +119,10 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def write_checked(path: Path, value: Mapping[str, Any]) -> None:
+def write_checked(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
     """Replace a file by an object in JSON that carries a checksum of itself (see `read_checked`)."""
     text = json.dumps({**value, "checksum": _BLANK}, indent=2, sort_keys=True) + "\n"
-    write_text(path, text.replace(_BLANK, xxhash.xxh3_128_hexdigest(text.encode()), 1))
+    write_text(path, text.replace(_BLANK, xxhash.xxh3_128_hexdigest(text.encode()), 1), durable=durable)
 
 
 def read_checked(path: Path) -> dict[str, Any]:
@@ -142,17 +142,19 @@ def read_checked(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file atomically and durably."""
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace a file atomically; and durably, so that it outlasts a loss of power, unless told otherwise."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        sync(temporary)
+        if durable:
+            sync(temporary)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    if durable:
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from hybrid_search.errors import StoreBusy, StoreFull
 from hybrid_search.store.disk import cannot_write
-from hybrid_search.store.files import copy_tree, write_json
+from hybrid_search.store.files import copy_file, copy_tree, write_json
 
 fcntl: Any = None
 with suppress(ImportError):  # Windows has none
@@ -137,6 +137,8 @@ def is_written(root: Path) -> str:
         lock.acquire(timeout=0)
     except Timeout:
         return _holder(root)
+    except OSError:  # a folder that this process may not write to
+        return ""
     lock.release()
     return ""
 
@@ -173,6 +175,28 @@ def hold_copy(folder: Path) -> Lease:
     return Lease(target, None, private, os.getpid())
 
 
+def behind_links(lease: Lease) -> Lease:
+    """Give a generation another folder, of links, on a disk that has room: the engine writes small files to it.
+
+    Raises:
+        StoreFull: no disk for short-lived files has room, either.
+    """
+    for place in (None, "/dev/shm"):
+        private = None
+        try:
+            private = tempfile.TemporaryDirectory(prefix="hybrid-search-", dir=place)
+            target = Path(private.name) / lease.folder.name
+            _link(lease.folder, target)
+            return lease._replace(folder=target, private=private)
+        except OSError:
+            if private is not None:
+                private.cleanup()
+    raise StoreFull(
+        f"The disk under {lease.folder} is full, and so is the one for short-lived files, to which the engine writes a "
+        "little when it opens a collection. Free some space, or name a folder with some in TMPDIR."
+    )
+
+
 def is_held(root: Path, folder: Path) -> bool:
     """Whether somebody reads a generation. The lock files of those that died without a word are removed."""
     for file in (root / "leases").glob(f"{folder.name}.*.lock"):
@@ -194,6 +218,19 @@ def _acquire(lock: FileLock, root: Path, wait_s: float) -> None:
         if not _has_ended(root):
             raise
         lock.acquire(timeout=_ORPHANS_S, poll_interval=_WAIT_STEP_S)
+
+
+def _link(folder: Path, target: Path) -> None:
+    """Make a folder that the engine takes for another: links to what it maps, copies of what it replaces."""
+    (target / "shard" / "segments").mkdir(parents=True)
+    copy_file(folder / "shard" / "edge_config.json", target / "shard" / "edge_config.json")
+    for entry in (folder / "shard" / "segments").glob("*/*"):
+        place = target / "shard" / "segments" / entry.parent.name / entry.name
+        place.parent.mkdir(exist_ok=True)
+        if entry.name == "segment.json":
+            copy_file(entry, place)
+        else:
+            place.symlink_to(entry, entry.is_dir())
 
 
 def _alone(root: Path, wait_s: float) -> FolderLock:

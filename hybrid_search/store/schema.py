@@ -251,6 +251,14 @@ def vector_of(raw: Any) -> Vector:
     return np.asarray(raw, dtype=np.float32)
 
 
+def legible(raw: Any) -> Vector:
+    """What `vector_of` gives; for what is no vector, one of NaN."""
+    try:
+        return vector_of(raw)
+    except ValueError:
+        return np.full(1, np.nan, np.float32)
+
+
 def is_present(vector: Vector) -> bool:
     return not (isinstance(vector, SparseVector) and len(vector) == 0)
 

@@ -28,11 +28,20 @@ SEAL, LOG, BASE, RECORD = "seal.json", "changed", "base", "manifest.json"
 
 
 def seal_of(work: Path) -> dict[str, Sum] | None:
-    """Return what each file must hold; None where the shard was not closed, or that cannot be read."""
+    """Return what each file must hold; None where the shard was left open, or that cannot be read."""
     try:
-        return sums_in(read_checked(work / SEAL))
+        said = read_checked(work / SEAL)
+        return None if said.get("open") else sums_in(said)
     except (OSError, ValueError, TypeError, AttributeError):
         return None
+
+
+def was_left_open(work: Path) -> bool:
+    """Whether a writer opened the shard and has not closed it: it writes just now, or was killed, or failed."""
+    try:
+        return bool(read_checked(work / SEAL).get("open"))
+    except (OSError, ValueError):
+        return False
 
 
 def damages_since(work: Path, sealed: Mapping[str, Sum]) -> list[Damage]:
@@ -52,9 +61,12 @@ def seal(work: Path, shard: Mapping[str, Sum] | None = None) -> None:
     """
     made = sums_of(work, "shard") if shard is None else {f"shard/{name}": sum_ for name, sum_ in shard.items()}
     made |= {file: checksum(work / file) for file in (LOG, RECORD) if (work / file).is_file()}
-    write_checked(work / SEAL, sums_out(made))
+    write_checked(work / SEAL, sums_out(made), durable=False)  # lost with the power, it is as if left open
 
 
 def unseal(work: Path) -> None:
-    """Forget what the files hold, before one is changed."""
-    (work / SEAL).unlink(missing_ok=True)
+    """Say that the shard is open, before one of its files is changed."""
+    try:
+        write_checked(work / SEAL, {"open": True}, durable=False)
+    except OSError:  # a full disk
+        (work / SEAL).unlink(missing_ok=True)

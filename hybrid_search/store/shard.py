@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+import numpy as np
 import xxhash
 
 from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.engine_errors import in_our_words as _engine
 from hybrid_search.store.filters import Engine
-from hybrid_search.store.schema import FIXED_FIELDS, StoredPoint, vector_of
+from hybrid_search.store.schema import FIXED_FIELDS, StoredPoint, legible, vector_of
 from hybrid_search.types import SparseVector, Vector
 
 if TYPE_CHECKING:
     import qdrant_edge
 
 SCROLL_PAGE = 5_000
+EXAMINED_PAGE = 500
 FINGERPRINTED_BYTES = 16 * 1024 * 1024
 
 SEGMENT_POINTS = 27_000
@@ -41,7 +43,6 @@ SPARSE_INDEXED_FROM_KB = 1_000
 
 def engine_conditions() -> Engine:
     """What the engine calls the conditions of a filter."""
-    import numpy as np
     import qdrant_edge as q
 
     # It takes a bool of Python's for the integer 1, and one of numpy's for what it is.
@@ -252,6 +253,21 @@ class Shard:
             some, offset = self._page(fields, wanted, limit or SCROLL_PAGE, offset)
             yield from some
             if offset is None or limit is not None:
+                return
+
+    def everything(self) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
+        """Every point with its payload and its vectors by name; for one that is none there is a value of NaN."""
+        import qdrant_edge as q
+
+        offset = None
+        while True:
+            page = q.ScrollRequest(limit=EXAMINED_PAGE, offset=offset, with_payload=True, with_vector=True)
+            with self._using():
+                records, offset = self._shard.scroll(page)
+            for record in records:
+                raw = cast("dict[str, Any]", record.vector or {})
+                yield cast(UUID, record.id), record.payload or {}, {name: legible(one) for name, one in raw.items()}
+            if offset is None:
                 return
 
     def about(self, wanted: qdrant_edge.Filter) -> int:

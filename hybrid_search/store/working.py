@@ -45,6 +45,8 @@ class WorkingShard:
     def create(cls, name: str, lock: WriterLock, folder: Path, manifest: Manifest) -> WorkingShard:
         """Make an empty one. It counts as written to: to publish nothing is to publish that there is nothing."""
         made = cls(name, lock, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        made._unseal()
         made._shard = create_shard(folder / "shard", manifest, lock.inherited())
         made._log = WriteLog.begin(folder / LOG, made._token)
         return made
