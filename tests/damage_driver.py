@@ -20,7 +20,7 @@ import traceback
 import numpy as np
 
 from hybrid_search.errors import HybridSearchError
-from hybrid_search.store import verifying
+from hybrid_search.store import inspection
 from hybrid_search.store.edge import EdgeStore
 from tests.store.store_points import DIM, manifest_of, point, random_sparse
 
@@ -64,12 +64,12 @@ def in_this_process(function, folder, **_):
     """Call a function here: this process is one that may die already."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        verifying.examine(folder)
+        inspection.inspect(folder)
     return subprocess.CompletedProcess(function, 0, said.getvalue(), "")
 
 
 def victim(folder, thoroughly):
-    verifying.in_child = in_this_process
+    inspection.in_child = in_this_process
     store, said = EdgeStore(folder), []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: said.append(record.getMessage())

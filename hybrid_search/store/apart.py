@@ -37,11 +37,9 @@ class ShardApart:
     def __init__(self, path: Path, handles: Sequence[int] = ()) -> None:
         self._path, self._pid = path, os.getpid()
         self._turn = threading.Lock()
-        code = "from hybrid_search.store.apart import serve; serve()"
+        command = _python("from hybrid_search.store.apart import serve; serve()")
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._child: subprocess.Popen[bytes] | None = subprocess.Popen(
-            [sys.executable, "-c", code], pass_fds=tuple(handles), **pipes
-        )
+        self._child: subprocess.Popen[bytes] | None = subprocess.Popen(command, pass_fds=tuple(handles), **pipes)
 
     @classmethod
     def load(cls, path: Path, handles: Sequence[int] = ()) -> ShardApart:
@@ -183,8 +181,7 @@ def optimized(path: Path, handles: Sequence[int] = ()) -> str:
 def in_child(function: str, *arguments: object, handles: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
     """Call a function by its path in a child process, with arguments that are text to it, and wait for its end."""
     module, _, name = function.rpartition(".")
-    code = f"import sys; from {module} import {name}; {name}(*sys.argv[1:])"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    command = [*_python(f"from {module} import {name}; {name}(*sys.argv[1:])"), *map(str, arguments)]
     return subprocess.run(
         command,
         capture_output=True,
@@ -239,6 +236,11 @@ def ending(code: int) -> str:
     with suppress(ValueError):
         return f"signal {signal.Signals(-code).name}"
     return f"signal {-code}"
+
+
+def _python(code: str) -> list[str]:
+    """The command that runs this code in another Python, which finds modules where this one does."""
+    return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
 
 
 def _end_with(parent: int) -> None:

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
 from hybrid_search.store import generations
-from hybrid_search.store.apart import ShardApart, create_shard, open_shard
+from hybrid_search.store.apart import create_shard, open_shard
 from hybrid_search.store.bases import Base, bases, keep, published_base
 from hybrid_search.store.disk import cannot_write, real_size, require_space
 from hybrid_search.store.files import Damage, copy_tree, write_json
+from hybrid_search.store.inspection import inspected
 from hybrid_search.store.records import read_record
 from hybrid_search.store.seals import BASE, LOG, damages_since, seal, seal_of, unseal
 from hybrid_search.store.writes import Found, WriteLog, scan, writes_in
@@ -43,7 +44,7 @@ def made_ready(name: str, root: Path, work: Path, handles: Sequence[int] = ()) -
         StoreError: the folder cannot be written.
     """
     sealed = seal_of(work)
-    if sealed is None and _has_engine_log(work):
+    if sealed is None and is_early(work):
         _take_over(name, root, work, handles)
         return
     found = [] if sealed is None else damages_since(work, sealed)
@@ -86,13 +87,22 @@ def _whole_base(name: str, root: Path, work: Path) -> tuple[Base, bool]:
     """The newest base that is whole, and whether it is the newest of all."""
     problems = []
     for place, base in enumerate(bases(root, work)):
-        wrong = [] if base.folder is None else generations.damages_of(base.folder)
-        if not wrong:
+        problem = "" if base.folder is None else _problem_of(base.folder)
+        if not problem:
             return base, place == 0
-        problems.append(f"{wrong[0].name} in {base.folder} {wrong[0].reason}")
+        problems.append(problem)
     raise _beyond_repair(
         name, f"its working files were left open or damaged, and so is what they are made of ({'; '.join(problems)})"
     )
+
+
+def _problem_of(folder: Path) -> str:
+    """What is wrong with a base, in words; empty for nothing. Early generations have no checksums to tell by."""
+    for damage in generations.damages_of(folder):
+        return f"{damage.name} in {folder} {damage.reason}"
+    if all(sum_.checksum for sum_ in generations.published_sums(folder).values()):
+        return ""
+    return "; ".join(inspected(folder).problems)
 
 
 def _beyond_repair(name: str, why: str) -> CollectionDamaged:
@@ -142,7 +152,7 @@ def _begin(work: Path, base: Base, handles: Sequence[int]) -> None:
             raise CollectionDamaged(f"{base.folder / 'shard' / file} changed while it was copied. Run it again.")
 
 
-def _has_engine_log(work: Path) -> bool:
+def is_early(work: Path) -> bool:
     """Whether a shard is one of an early version, which left the log to the engine."""
     try:
         config = json.loads((work / "shard" / "edge_config.json").read_text(encoding="utf-8"))
@@ -152,22 +162,21 @@ def _has_engine_log(work: Path) -> bool:
 
 
 def _take_over(name: str, root: Path, work: Path, handles: Sequence[int]) -> None:
-    """Make a shard of an early version one of ours. Where readers have all of it, it is made of what they have."""
-    published = published_base(root, work)
-    if published is not None and not (work / LOG).exists():
+    """Make a shard of an early version one of ours.
+
+    Nothing tells whether it is whole. So where readers have something it is made of that; else of what is there, if
+    every point of it is what a point must be.
+    """
+    if published_base(root, work) is not None:
+        lost = (work / LOG).exists()
+        (work / LOG).unlink(missing_ok=True)
         restore(name, root, work, handles=handles)
+        _tell(name, [], lost)
         return
-    try:
-        if not any((work / "shard" / "wal").glob("open-*")):
-            raise StoreError("the engine's log is gone")
-        ShardApart.load(work / "shard", handles).close()  # what its log holds is in its segments now
-    except StoreFull:
-        raise
-    except StoreError as error:
-        if published is None:
-            raise _beyond_repair(name, f"it has never been finished, and is damaged ({error})") from error
-        restore(name, root, work, [Damage("shard/wal", str(error)), Damage(LOG, "")], handles)
-        return
+    if not any((work / "shard" / "wal").glob("open-*")):
+        raise _beyond_repair(name, "it has never been finished, and the engine's log is gone")
+    if problems := inspected(work, handles).problems:
+        raise _beyond_repair(name, f"it has never been finished, and is damaged: {problems[0]}")
     config = work / "shard" / "edge_config.json"
     write_json(config, {**json.loads(config.read_text(encoding="utf-8")), "wal_enabled": False})
     generations.remove_folder(work / "shard" / "wal")

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
-from uuid import UUID
+from typing import Literal
 
 from hybrid_search.errors import StoreError
 from hybrid_search.protocols import Finding, Verification
 from hybrid_search.store import generations
-from hybrid_search.store.apart import in_child, last_words
 from hybrid_search.store.bases import bases
-from hybrid_search.store.examining import SHOWN, Examined, examined
+from hybrid_search.store.examining import SHOWN
 from hybrid_search.store.files import Damage
+from hybrid_search.store.inspection import inspected
 from hybrid_search.store.locks import is_written
-from hybrid_search.store.names import Names
 from hybrid_search.store.records import own_record, read_record
+from hybrid_search.store.recovery import is_early
 from hybrid_search.store.seals import LOG, RECORD, SEAL, damages_since, seal_of, was_left_open
-from hybrid_search.store.shard import Shard
 from hybrid_search.store.writes import scan
 
 State = Literal["whole", "damaged", "unchecked"]
-_NAMES_AT_ONCE = 1_000
 
 
 def is_ours(root: Path) -> bool:
@@ -45,32 +39,6 @@ def verified(root: Path) -> Verification:
         for name, called in (("work", "working files"), ("rebuild", "files of an unfinished replacement")):
             findings += [] if not _is_there(root, name) else _working(root, root / name, called)
     return Verification(root.name, [*findings, *_around(root, bool(writer))])
-
-
-def examine(folder: str) -> None:
-    """Look at every point of a generation, and say what was found, as JSON. Runs in a child: the engine may end it."""
-    path = Path(folder)
-    record = read_record(path)
-    shard = Shard.load(path / "shard")
-    names = Names(path / "names")
-    found = examined(_named(shard, names), record.manifest)
-    counts = {"points": found.points, **found.vectors}
-    expected = {key: record.counts.get(key) for key in counts}
-    if counts != expected:
-        found.problems.append(f"it holds {counts}, but {expected} were written")
-    if len(names) != found.points:
-        found.problems.append(f"it has {len(names):,} names for {found.points:,} points")
-    shard.close()
-    sys.stdout.write(json.dumps(asdict(found)) + "\n")
-
-
-def _named(shard: Shard, names: Names) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Any]]]:
-    """Every point, its payload without a chunk id where its name is another one."""
-    points = shard.everything()
-    while some := list(islice(points, _NAMES_AT_ONCE)):
-        called = names.of([point for point, _, _ in some])
-        for (point, payload, vectors), name in zip(some, called, strict=True):
-            yield point, payload if payload.get("chunk_id") == name else {**payload, "chunk_id": None}, vectors
 
 
 def _published(root: Path) -> Iterator[Finding]:
@@ -104,10 +72,7 @@ def _published(root: Path) -> Iterator[Finding]:
 
 
 def _points(folder: Path) -> Finding:
-    done = in_child("hybrid_search.store.verifying.examine", folder)
-    if done.returncode:
-        return Finding("points", "damaged", f"the engine cannot read them: {last_words(done)}")
-    found = Examined(**json.loads(done.stdout.splitlines()[-1]))
+    found = inspected(folder)
     vectors = ", ".join(f"{count:,} {leg}" for leg, count in found.vectors.items())
     text = f"{found.points:,} chunks of {found.heads:,} documents, with their names and vectors ({vectors})"
     if found.unfinished:
@@ -125,7 +90,7 @@ def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
         yield Finding(part, "unchecked", text)
     elif (work / SEAL).exists():
         yield Finding(part, "damaged", f"{SEAL} cannot be read; they are made again when it is written to next")
-    elif (work / "shard" / "wal").is_dir():
+    elif is_early(work):
         yield Finding(part, "unchecked", "of an early version, without checksums: the next index job makes them anew")
     else:
         yield Finding(part, "damaged", f"{SEAL} is missing; they are made again when it is written to next")
