@@ -258,6 +258,7 @@ def _set_aside(file: Path) -> None:
 def _opened(file: Path) -> sqlite3.Connection:
     # The thread that reads the sources tells failures as well.
     db = sqlite3.connect(file, timeout=2.0, isolation_level=None, check_same_thread=False)
+    db.text_factory = lambda data: data.decode("utf-8", "replace")  # one damaged row is not to hide the others
     db.execute(
         "CREATE TABLE IF NOT EXISTS jobs "
         "(number INTEGER PRIMARY KEY AUTOINCREMENT, place TEXT NOT NULL, collection TEXT NOT NULL, facts TEXT NOT NULL)"

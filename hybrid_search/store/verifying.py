@@ -31,14 +31,15 @@ def is_ours(root: Path) -> bool:
 
 def verified(root: Path) -> Verification:
     """Verify the collection in a folder. A writer that is at work is let be, and what it has is not looked at."""
-    findings = list(_published(root))
     writer = is_written(root)
+    beside = list(_around(root, bool(writer)))  # first: to read the rest is to take a lease
+    findings = list(_published(root))
     if writer:
         findings.append(Finding("working files", "unchecked", f"the collection is being written by {writer}"))
     else:
         for name, called in (("work", "working files"), ("rebuild", "files of an unfinished replacement")):
             findings += [] if not _is_there(root, name) else _working(root, root / name, called)
-    return Verification(root.name, [*findings, *_around(root, bool(writer))])
+    return Verification(root.name, findings + beside)
 
 
 def _published(root: Path) -> Iterator[Finding]:

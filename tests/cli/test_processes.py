@@ -157,7 +157,6 @@ def test_colour_on_a_terminal_unless_told_otherwise(start, fruit, extra, coloure
 
 def test_a_script_can_use_the_library_without_a_word_from_it(start, environment, tmp_path):
     """The library never prints: a script's streams are its own."""
-    import subprocess
 
     code = """
         from hybrid_search import Document, Indexer, Searcher
@@ -226,45 +225,3 @@ def test_watch_keeps_what_other_sources_brought(start, fruit, environment, tmp_p
 def test_what_watch_does_not_go_with(run, fruit, options):
     done = run("index", *([] if "--add-leg" in options else [fruit]), "-c", "fruit", "--watch", *options)
     assert (done.code, done.out) == (2, "")
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of its own that can grow: gives the folder, and a function that sets its size in MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(options):
-        return subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True, check=False
-        )
-
-    try:
-        made = mount("size=150m")
-    except OSError as error:
-        pytest.skip(f"a small disk cannot be mounted: {error}")
-    if made.returncode:
-        pytest.skip(f"a small disk cannot be mounted: {made.stderr.strip()}")
-    yield folder, lambda megabytes: mount(f"remount,size={megabytes}m")
-    subprocess.run(["umount", "-l", folder], check=False)
-
-
-@pytest.mark.slow
-def test_a_disk_that_is_full_keeps_what_was_written_and_the_next_run_finishes(start, small_disk, jsonl, environment):
-    disk, grow = small_disk
-    noise = np.random.default_rng(0)
-    rows = [{"_id": f"d{n}", "text": f"number{n} {noise.bytes(100_000).hex()}"} for n in range(400)]
-    file = jsonl(rows, "many.jsonl")
-    command = ("index", file, "-c", "c", *BM25, "--chunk-tokens", 0, "--store", disk / "store", "--progress", "none")
-    process = start(*command)
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (3, ""), err
-    assert "The disk under" in err
-    assert "What was indexed so far is kept" in err
-    assert EdgeStore(disk / "store").names() == []
-    assert grow(600).returncode == 0
-    process = start(*command)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert int(re.search(r"unchanged +([\d,]+)", out)[1].replace(",", "")) > 0
-    assert EdgeStore(disk / "store").info("c").documents == 400
