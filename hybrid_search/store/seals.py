@@ -28,10 +28,11 @@ SEAL, LOG, BASE, RECORD = "seal.json", "changed", "base", "manifest.json"
 
 
 def seal_of(work: Path) -> dict[str, Sum] | None:
-    """Return what each file must hold; None where the shard was left open, or that cannot be read."""
+    """Return what each file must hold; None where the shard was left open, or that cannot be read or is another's."""
     try:
         said = read_checked(work / SEAL)
-        return None if said.get("open") else sums_in(said)
+        builds = {said.get("build", ""), _build_of(work)} - {""}
+        return None if said.get("open") or len(builds) > 1 else sums_in(said)
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
@@ -61,7 +62,8 @@ def seal(work: Path, shard: Mapping[str, Sum] | None = None) -> None:
     """
     made = sums_of(work, "shard") if shard is None else {f"shard/{name}": sum_ for name, sum_ in shard.items()}
     made |= {file: checksum(work / file) for file in (LOG, RECORD) if (work / file).is_file()}
-    write_checked(work / SEAL, sums_out(made), durable=False)  # lost with the power, it is as if left open
+    # Lost with the power, it is as if left open.
+    write_checked(work / SEAL, {"build": _build_of(work), **sums_out(made)}, durable=False)
 
 
 def unseal(work: Path) -> None:
@@ -70,3 +72,11 @@ def unseal(work: Path) -> None:
         write_checked(work / SEAL, {"open": True}, durable=False)
     except OSError:  # a full disk
         (work / SEAL).unlink(missing_ok=True)
+
+
+def _build_of(work: Path) -> str:
+    """Which building this is; empty where that cannot be read."""
+    try:
+        return str(read_checked(work / RECORD).get("build", ""))
+    except (OSError, ValueError):
+        return ""

@@ -104,8 +104,10 @@ def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
 
 def _kept(root: Path, work: Path, part: str) -> Iterator[Finding]:
     """What was found of what working files can be made of again."""
+    tokens: set[str] = set()
     try:
         for base in bases(root, work):
+            tokens |= {base.token, base.after}
             if base.folder is not None and work in base.folder.parents:
                 sums = generations.published_sums(base.folder)
                 yield _files(f"{part}: kept for after a kill", generations.damages_of(base.folder), len(sums), 0)
@@ -114,10 +116,12 @@ def _kept(root: Path, work: Path, part: str) -> Iterator[Finding]:
     if (work / LOG).is_file() and (work / LOG).stat().st_size:
         found = scan(work / LOG)
         text = f"{len(found.ends) - 1:,} writes that are not published yet"
-        broken = found.damaged or not found.after
-        yield Finding(
-            f"{part}: log", "damaged" if broken else "whole", text + (", and damage behind" if broken else "")
-        )
+        if found.damaged or not found.after:
+            yield Finding(f"{part}: log", "damaged", f"{text}, and damage behind")
+        elif tokens and found.after not in tokens:
+            yield Finding(f"{part}: log", "damaged", f"{text}, to a state of the points that is not there")
+        else:
+            yield Finding(f"{part}: log", "whole", text)
 
 
 def _around(root: Path, is_being_written: bool) -> Iterator[Finding]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ class WorkingShard:
         if self._shard is None:
             self._require_whole()
             self._unseal()
-            self._shard = open_shard(self.folder / "shard", self._lock.inherited())
-            self._sample.begin(self._shard)
+            with self._or_give_up():
+                self._shard = open_shard(self.folder / "shard", self._lock.inherited())
+                self._sample.begin(self._shard)
         return self._shard
 
     @property
@@ -99,12 +101,9 @@ class WorkingShard:
         if self._log is None:
             self._log = WriteLog.begin(self.folder / LOG, self._token)
         self._log.append(frame, 0 if isinstance(write, Delete) else len(write.ids()))
-        try:
+        with self._or_give_up():
             write.apply(shard)
             self._sample.wrote(shard, write)
-        except BaseException as error:
-            self._give_up(error)
-            raise
 
     def sync(self) -> None:
         """Make what has been written outlast a loss of power."""
@@ -114,11 +113,9 @@ class WorkingShard:
 
     def reopen(self) -> None:
         """Let go of the files that have been read so far."""
-        try:
-            self.shard.reopen()
-        except BaseException as error:
-            self._give_up(error)
-            raise
+        shard = self.shard
+        with self._or_give_up():
+            shard.reopen()
 
     def optimize(self, record: Record | None) -> str:
         """Have the engine build its indexes, and keep what is there as a base, unless there is no record to keep it by.
@@ -128,12 +125,14 @@ class WorkingShard:
         """
         self._close_shard()
         self._unseal()
-        problem = optimized(self.folder / "shard", self._lock.inherited())
-        if problem:
-            restore(self._name, self._lock.root, self.folder, handles=self._lock.inherited())
-        self._frozen = {name: sum_ for name, sum_ in self._frozen.items() if (self.folder / "shard" / name).is_file()}
-        if record is not None:
-            self._keep(record)
+        with self._or_give_up():
+            problem = optimized(self.folder / "shard", self._lock.inherited())
+            if problem:
+                restore(self._name, self._lock.root, self.folder, handles=self._lock.inherited())
+            there = {name for name in self._frozen if (self.folder / "shard" / name).is_file()}
+            self._frozen = {name: sum_ for name, sum_ in self._frozen.items() if name in there}
+            if record is not None:
+                self._keep(record)
         return problem
 
     def publish(self, record: Record, describe: Callable[[AnyShard, Path], None]) -> None:
@@ -267,16 +266,23 @@ class WorkingShard:
 
     def _close_shard(self) -> None:
         shard, self._shard = self._shard, None
-        if shard is None:
-            return
+        if shard is not None:
+            with self._or_give_up():
+                shard.close()
+
+    @contextmanager
+    def _or_give_up(self) -> Iterator[None]:
+        """Where this fails, nothing more is written: what the engine has done, or not, is not known."""
         try:
-            shard.close()
+            yield
+        except OSError as error:
+            self._give_up(error)
+            raise cannot_write(self._lock.root, error) from error
         except BaseException as error:
             self._give_up(error)
             raise
 
     def _give_up(self, error: BaseException) -> None:
-        """Nothing more is written: what the engine has done, or not, is not known."""
         if self._failed is None:
             self._failed = error if isinstance(error, Exception) else StoreError("it was interrupted")
 
