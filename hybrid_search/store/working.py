@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,17 +174,22 @@ class WorkingShard:
         self._sealed = True
 
     def close(self) -> None:
-        """Close the shard, and seal it where all that was written is in it."""
+        """Close the shard, and seal it where all that was written is in it.
+
+        Where there is no room for that it stays unsealed, and is made again when it is opened next: the log has it all.
+        """
         if self._closed:
             return
         self._closed = True
         try:
-            self._close_shard()
-            if not self._sealed and self._failed is None:
-                self.sync()
-                seal(self.folder)
+            with suppress(StoreFull):
+                self._close_shard()
+                if not self._sealed and self._failed is None:
+                    self.sync()
+                    seal(self.folder)
         except OSError as error:
-            raise cannot_write(self._lock.root, error) from error
+            if error.errno != errno.ENOSPC:
+                raise cannot_write(self._lock.root, error) from error
         finally:
             if self._log is not None:
                 self._log.close()

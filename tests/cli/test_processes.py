@@ -225,3 +225,24 @@ def test_watch_keeps_what_other_sources_brought(start, fruit, environment, tmp_p
 def test_what_watch_does_not_go_with(run, fruit, options):
     done = run("index", *([] if "--add-leg" in options else [fruit]), "-c", "fruit", "--watch", *options)
     assert (done.code, done.out) == (2, "")
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_keeps_what_was_written_and_the_next_run_finishes(start, small_disk, jsonl, environment):
+    disk, grow = small_disk
+    noise = np.random.default_rng(0)
+    rows = [{"_id": f"d{n}", "text": f"number{n} {noise.bytes(100_000).hex()}"} for n in range(400)]
+    file = jsonl(rows, "many.jsonl")
+    command = ("index", file, "-c", "c", *BM25, "--chunk-tokens", 0, "--store", disk / "store", "--progress", "none")
+    process = start(*command)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (3, ""), err
+    assert "The disk under" in err
+    assert "What was indexed so far is kept" in err
+    assert EdgeStore(disk / "store").names() == []
+    assert grow(600).returncode == 0
+    process = start(*command)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert int(re.search(r"unchanged +([\d,]+)", out)[1].replace(",", "")) > 0
+    assert EdgeStore(disk / "store").info("c").documents == 400
