@@ -37,6 +37,7 @@ class ShardApart:
     def __init__(self, path: Path, handles: Sequence[int] = ()) -> None:
         self._path, self._pid = path, os.getpid()
         self._turn = threading.Lock()
+        self.is_lost = False
         command = _python("from hybrid_search.store.apart import serve; serve()")
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._child: subprocess.Popen[bytes] | None = subprocess.Popen(command, pass_fds=tuple(handles), **pipes)
@@ -132,12 +133,18 @@ class ShardApart:
                 answer, error = pickle.load(cast("IO[bytes]", self._child.stdout))
             except (EOFError, OSError, pickle.UnpicklingError):
                 raise self._ended() from None
+            except BaseException:  # interrupted: the answer would be taken for that to the next question
+                self._child.kill()
+                self._ended()
+                raise
         if error is not None:
+            self.is_lost = True
             raise error
         return answer
 
     def _ended(self) -> StoreError:
         """The error for a child that is gone."""
+        self.is_lost = True
         code = self._end()
         full = f"What was written so far is kept, and is made whole when it is run again ({self._path})."
         if is_low(self._path.parent):

@@ -74,11 +74,14 @@ def published_base(root: Path, work: Path) -> Base | None:
     folder = None
     with suppress(CollectionDamaged):
         folder = generations.current(root)
+    pointed = folder is not None
     folder = folder or max(generations.generations(root), default=None)
     if folder is None:
         return None
     record = read_record(folder)
-    return Base(folder, record.token, record.after) if same_building(record, read_record(work)) else None
+    if not same_building(record, read_record(work)) or not (pointed or record.build):
+        return None
+    return Base(folder, record.token, record.after)
 
 
 def keep(work: Path, record: Record, after: str, known: Mapping[str, Sum]) -> tuple[str, dict[str, Sum]]:
@@ -109,8 +112,11 @@ def keep(work: Path, record: Record, after: str, known: Mapping[str, Sum]) -> tu
         sums[name] = made or _kept_again(work / "shard" / name, target, base / "shard" / name, before.get(name))
     facts = record._replace(counts={}, token=token, after=after).to_dict()
     write_checked(building / RECORD, facts | sums_out({f"shard/{name}": sum_ for name, sum_ in sums.items()}))
+    for folder in (building / "shard").rglob("*/"):
+        sync(folder)
     generations.remove_folder(base)
     building.rename(base)
+    sync(work)
     return token, {name: sums[name] for name in unchanging}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from hybrid_search.errors import StoreFull
 from hybrid_search.store.apart import in_child, last_words
 from hybrid_search.store.examining import Examined, examined
+from hybrid_search.store.locks import Lease, behind_links
 from hybrid_search.store.names import Names
 from hybrid_search.store.records import read_record
 from hybrid_search.store.shard import Shard
@@ -35,7 +38,10 @@ def inspect(folder: str) -> None:
     """What `inspected` runs in a child. It says what was found, as JSON."""
     path = Path(folder)
     record = read_record(path)
-    shard = Shard.load(path / "shard")
+    try:
+        shard = Shard.load(path / "shard")
+    except StoreFull:
+        shard = Shard.load(behind_links(Lease(path, None, None, os.getpid())).folder / "shard")
     if record.counts:
         names = Names(path / "names")
         found = examined(_named(shard.everything(), names), record.manifest)

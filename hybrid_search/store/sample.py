@@ -13,6 +13,8 @@ from hybrid_search.store.apart import AnyShard
 from hybrid_search.store.writes import DropVector, SetVectors, Upsert, Write
 
 SIZE = 64
+LONG = 256 * 1024
+"""Bytes of a point that is not worth reading again."""
 
 
 class Sample:
@@ -40,8 +42,11 @@ class Sample:
             self.begin(shard)
         for point in write.ids():
             self._held.pop(point, None)
-        if isinstance(write, (Upsert, SetVectors)):
+        if isinstance(write, SetVectors):
             self._held |= shard.fingerprints(self._chosen(write.ids()), True)
+        if isinstance(write, Upsert):
+            short = [point.id for point in write.points if point.size() < LONG]
+            self._held |= shard.fingerprints(self._chosen(short), True)
         while len(self._held) > SIZE:
             del self._held[self._random.choice(list(self._held))]
 

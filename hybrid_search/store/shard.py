@@ -72,6 +72,8 @@ class Shard:
         self._closed = False
         self._closing = threading.Lock()
         self._damage: CollectionDamaged | None = None
+        self.is_lost = False
+        """Whether the engine has failed: what its files hold then is not known."""
 
     @classmethod
     def create(cls, path: Path, manifest: Manifest) -> Shard:
@@ -346,8 +348,12 @@ class Shard:
             )
         if self._closed:
             raise StoreError(f"The collection in {self._path.parent} has been closed; open it again.")
-        with _engine(self._path):
-            yield
+        try:
+            with _engine(self._path):
+                yield
+        except StoreError:
+            self.is_lost = True
+            raise
 
 
 def _optimizers(manifest: Manifest) -> qdrant_edge.EdgeOptimizersConfig:

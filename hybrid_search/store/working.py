@@ -182,7 +182,8 @@ class WorkingShard:
             return
         self._closed = True
         try:
-            with suppress(StoreFull):
+            # After a failure that one is told, and not what comes of it.
+            with suppress(StoreFull if self._failed is None else StoreError):
                 self._close_shard()
                 if not self._sealed and self._failed is None:
                     self.sync()
@@ -272,9 +273,12 @@ class WorkingShard:
 
     def _close_shard(self) -> None:
         shard, self._shard = self._shard, None
-        if shard is not None:
-            with self._or_give_up():
-                shard.close()
+        if shard is None:
+            return
+        if shard.is_lost:
+            self._give_up(StoreError("the engine failed."))
+        with self._or_give_up():
+            shard.close()
 
     @contextmanager
     def _or_give_up(self) -> Iterator[None]:

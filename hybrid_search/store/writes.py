@@ -210,10 +210,13 @@ def framed(write: Write) -> bytes:
     text = json.dumps({"write": type(write).__name__, **said, "arrays": shapes}, ensure_ascii=False).encode()
     if isinstance(write, Upsert):  # the payloads are text already
         text = text[:-1] + b', "payloads": [' + b", ".join(point.json for point in write.points) + b"]}"
-    body = b"".join([text, *(np.ascontiguousarray(array).tobytes() for array in arrays)])
+    body = [text, *(np.ascontiguousarray(array).tobytes() for array in arrays)]
+    made = xxhash.xxh3_64()
+    for part in body:
+        made.update(part)
     points = 0 if isinstance(write, Delete) else len(write.ids())
-    sizes = _SIZES.pack(len(text), points, len(body) - len(text), xxhash.xxh3_64_intdigest(body))
-    return sizes + xxhash.xxh3_64_digest(sizes) + body
+    sizes = _SIZES.pack(len(text), points, sum(map(len, body[1:])), made.intdigest())
+    return b"".join([sizes, xxhash.xxh3_64_digest(sizes), *body])
 
 
 def scan(file: Path) -> Found:
