@@ -24,6 +24,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
+from hybrid_search.errors import StoreError
 from hybrid_search.locations import is_server, shown_command, without_secrets
 from hybrid_search.printable import storable
 from hybrid_search.report import Progress, Tally
@@ -102,14 +103,23 @@ def recent(location: str, collection: str | None = None) -> list[Job]:
     file = journal_file(location)
     if file is None or not file.is_file():
         return []
-    with closing(_opened(file)) as db:
-        rows = db.execute(
-            "SELECT number, facts FROM jobs WHERE place = ? AND facts != '{}' ORDER BY number DESC",
-            (storable(location),),
-        ).fetchall()
+    try:
+        with closing(_opened(file)) as db:
+            rows = db.execute(
+                "SELECT number, facts FROM jobs WHERE place = ? AND facts != '{}' ORDER BY number DESC",
+                (storable(location),),
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"The journal of jobs {file} cannot be read ({error}). It is only looked at: what the jobs did is in the "
+            "collections. If it is damaged, remove it; the next job begins a new one."
+        ) from error
     found: list[Job] = []
     for number, facts in rows:
-        job = Job(number=number, **_known(json.loads(facts)))
+        job = _job(number, facts)
+        if job is None:
+            log.warning("Job %s in the journal %s cannot be read; it is passed over.", number, file)
+            continue
         if job.state == "running" and not _is_held(file, number):
             job = Job(**{**asdict(job), "state": "interrupted"})
         if collection in (None, job.collection):
@@ -118,6 +128,24 @@ def recent(location: str, collection: str | None = None) -> list[Job]:
         return found
     newest = {job.collection: job for job in reversed(found)}
     return [job for job in found if newest[job.collection] is job or job.state == "running"]
+
+
+def journal_problem(location: str) -> str:
+    """What is wrong with the journal of a store's jobs, in words; empty for nothing, or where there is none."""
+    file = journal_file(location)
+    if file is None or not file.exists():
+        return ""
+    if file.is_file() and file.stat().st_size == 0:
+        return f"{file} is empty"
+    try:
+        with closing(_opened(file)) as db:
+            (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            broken = [number for number, facts in db.execute("SELECT number, facts FROM jobs") if not _is_read(facts)]
+    except sqlite3.Error as error:
+        return f"{file} cannot be read ({error}); the next job begins a new one"
+    if broken:
+        return f"{file} does not hold what was written of job {broken[0]}"
+    return "" if said == "ok" else f"{file} is damaged ({said}); the next job begins a new one"
 
 
 @contextmanager
@@ -198,6 +226,7 @@ def _begun(file: Path, location: str, collection: str, kind: Kind) -> _Entry | N
     }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        _set_aside(file)
         db = _opened(file)
         added = db.execute("INSERT INTO jobs (place, collection, facts) VALUES (?, ?, '{}')", (place, collection))
         number = int(added.lastrowid or 0)
@@ -214,14 +243,46 @@ def _begun(file: Path, location: str, collection: str, kind: Kind) -> _Entry | N
     return _Entry(db, number, facts, lock)
 
 
+def _set_aside(file: Path) -> None:
+    """Move a journal that is none out of the way: it is only looked at, and no job is to fail for it."""
+    if not file.exists() or file.stat().st_size == 0:
+        return
+    try:
+        with closing(_opened(file)) as db:
+            (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        return  # another process has it locked, or the disk is full
+    except sqlite3.DatabaseError as error:
+        said = str(error)
+    if said != "ok":
+        aside = file.with_name(f"{file.name}.damaged")
+        file.replace(aside)
+        log.warning(
+            "The journal of jobs %s was damaged (%s). It lies in %s now; a new one is begun.", file, said, aside
+        )
+
+
 def _opened(file: Path) -> sqlite3.Connection:
     # The thread that reads the sources tells failures as well.
     db = sqlite3.connect(file, timeout=2.0, isolation_level=None, check_same_thread=False)
+    db.text_factory = lambda data: data.decode("utf-8", "replace")  # one damaged row is not to hide the others
     db.execute(
         "CREATE TABLE IF NOT EXISTS jobs "
         "(number INTEGER PRIMARY KEY AUTOINCREMENT, place TEXT NOT NULL, collection TEXT NOT NULL, facts TEXT NOT NULL)"
     )
     return db
+
+
+def _job(number: int, facts: str) -> Job | None:
+    """A job as it was written; None where that cannot be read."""
+    try:
+        return Job(number=number, **_known(json.loads(facts)))
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
+def _is_read(facts: str) -> bool:
+    return facts == "{}" or _job(0, facts) is not None
 
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ on first use or by `warm_up()`; nothing prints; nothing mutates what it is given
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +172,36 @@ class CollectionInfo(NamedTuple):
         }
 
 
+class Finding(NamedTuple):
+    """What was found of one part of a collection.
+
+    Args:
+        part: such as `published files`.
+        state: `whole`, `damaged`, or `unchecked` where there is nothing to compare it with.
+        text: what was compared, or what is wrong.
+    """
+
+    part: str
+    state: Literal["whole", "damaged", "unchecked"]
+    text: str
+
+
+class Verification(NamedTuple):
+    """What was found of a collection, part by part."""
+
+    collection: str
+    findings: list[Finding]
+
+    @property
+    def whole(self) -> bool:
+        return all(finding.state != "damaged" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `collections verify --format json` prints for a collection."""
+        findings = [finding._asdict() for finding in self.findings]
+        return {"collection": self.collection, "whole": self.whole, "findings": findings}
+
+
 class CollectionReader(Protocol):
     """An open collection, for searching. Safe to use from many threads, never across a fork."""
 
@@ -332,6 +362,13 @@ class Store(Protocol):
 
     def info(self, name: str) -> CollectionInfo:
         """A collection from outside, without opening it for search. Raises CollectionNotFound."""
+        ...
+
+    def verify(self, name: str | None = None) -> list[Verification]:
+        """Compare all that a collection, or every one, holds with what was written. Nothing is changed.
+
+        Raises CollectionNotFound, StoreUnavailable. What is damaged is a finding, not an error.
+        """
         ...
 
     def delete(self, name: str) -> None:

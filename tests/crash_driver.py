@@ -11,6 +11,7 @@ A job may carry `kill_step`: the process kills itself, by SIGKILL, at the n-th s
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import signal
@@ -21,18 +22,14 @@ import traceback
 from pathlib import Path
 
 STEPS = {
-    "edge.EdgeWriter": ["upsert", "delete", "publish", "heads", "stamps", "flush", "close"],
-    "shard.Shard": ["create", "load", "upsert", "delete", "flush", "close"],
-    "generations": [
-        "publish",
-        "copy_tree",
-        "write_text",
-        "write_json",
-        "sweep",
-        "_copy_file",
-        "_sync",
-        "remove_folder",
-    ],
+    "edge_writer.EdgeWriter": ["upsert", "delete", "publish", "heads", "stamps", "flush", "close"],
+    "shard.Shard": ["create", "load", "upsert", "delete", "close"],
+    "writes.WriteLog": ["begin", "resume", "append", "sync"],
+    "files": ["copy_file", "write_text", "write_checked", "sync"],
+    "generations": ["publish", "copy_tree", "write_text", "write_checked", "sweep", "sync", "remove_folder"],
+    "working": ["made_ready", "seal", "unseal", "keep", "write_checked"],
+    "recovery": ["restore", "seal", "copy_tree", "_begin"],
+    "bases": ["sync", "copy_file", "write_checked"],
 }
 """What counts as a step, twice: before it and after it."""
 
@@ -75,9 +72,6 @@ def count_texts(log):
 
 def die_at(step):
     """Kill this process, as `kill -9` does, at the n-th step."""
-    from hybrid_search.store import edge, generations, shard
-
-    rooms = {"edge": edge, "generations": generations, "shard": shard}
     left = [step]
 
     def count():
@@ -97,7 +91,8 @@ def die_at(step):
 
     for place, names in STEPS.items():
         room, _, inner = place.partition(".")
-        holder = getattr(rooms[room], inner) if inner else rooms[room]
+        module = importlib.import_module(f"hybrid_search.store.{room}")
+        holder = getattr(module, inner) if inner else module
         for name in names:
             found = vars(holder)[name]
             made = stepping(getattr(found, "__func__", found))

@@ -130,7 +130,8 @@ def answers(settings: Settings, name: str) -> list[list[str]]:
 def assert_same(found: dict, expected: dict, tolerance: float = 0.0) -> None:
     assert sorted(found) == sorted(expected)
     for chunk_id, (payload, vectors) in expected.items():
-        assert found[chunk_id][0] == payload
+        # Which line of which version a document was read from depends on where the jobs were killed.
+        assert {**found[chunk_id][0], "origin": ""} == {**payload, "origin": ""}
         for leg, vector in vectors.items():
             mine = found[chunk_id][1][leg]
             if tolerance:
@@ -156,11 +157,11 @@ def test_thirty_kills_lose_nothing_and_double_nothing(driver, tmp_path, fakes):
     for version in range(3):
         source = write(tmp_path / "corpus.jsonl", version)
         job = {"collection": "c", "models": FAKE, "source": source, "prune": True}
-        kills += killed_often(driver, job, 14, seed=version, most_steps=60, most_s=0.5)
+        kills += killed_often(driver, job, 14, seed=version, most_steps=240, most_s=0.8)
         if version != 1:
             assert driver.run(**job) == 0
     while kills < 30:  # where an unlucky seed let a job end early
-        kills += killed_often(driver, {**job, "prune": False}, 30 - kills, seed=kills, most_steps=20, most_s=0.1)
+        kills += killed_often(driver, {**job, "prune": False}, 30 - kills, seed=kills, most_steps=60, most_s=0.1)
     assert driver.run(**job) == 0
     encoded = driver.encoded()
     assert_same(contents(driver.settings, "c"), contents(driver.settings, "whole"))
@@ -203,7 +204,7 @@ def replaced(tmp_path_factory, model_cache):
         try:
             assert json.loads(searching.stdout.readline()) == before
             job = {"collection": "c", "models": models, "source": new, "replace": True}
-            kills = killed_often(driver, job, 10, seed=7, most_steps=40, most_s=0.5)
+            kills = killed_often(driver, job, 10, seed=7, most_steps=120, most_s=0.5)
             midway = answers(driver.settings, "c")
             assert driver.run(**job) == 0
         finally:

@@ -24,6 +24,7 @@ from hybrid_search.report import Progress
 from hybrid_search.searcher import Searcher
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.types import Document, chunk_id_of
+from tests.store.store_points import edit_manifests
 
 BM25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
 WORDS = ["river", "stone", "apple", "cloud", "winter", "garden", "copper", "window", "letter", "ocean"]
@@ -492,10 +493,13 @@ def test_unknown_models_and_profiles_are_refused_before_anything_is_read(setting
         indexer(settings, "no spaces please")
 
 
+def with_unknown_model(data):
+    data["manifest"]["legs"]["sparse"]["model"] = "acme/model-9"
+
+
 def test_a_manifest_with_a_model_that_nobody_knows(settings):
     indexer(settings).index(FRUIT)
-    for file in EdgeStore(settings.store).folder.rglob("manifest.json"):
-        file.write_text(file.read_text().replace("qdrant/bm25-engine", "acme/model-9"))
+    edit_manifests(EdgeStore(settings.store).folder, with_unknown_model)
     for attempt in (
         lambda: Searcher.open("c", settings=settings),
         lambda: Indexer.open("c", settings=settings).index(FRUIT),
@@ -506,10 +510,10 @@ def test_a_manifest_with_a_model_that_nobody_knows(settings):
 
 def test_a_manifest_whose_model_has_changed_since(settings):
     indexer(settings).index(FRUIT)
-    for file in EdgeStore(settings.store).folder.rglob("manifest.json"):
-        data = json.loads(file.read_text())
-        data["manifest"]["legs"]["sparse"]["fingerprint"] = "0" * 32
-        file.write_text(json.dumps(data))
+    edit_manifests(
+        EdgeStore(settings.store).folder,
+        lambda data: data["manifest"]["legs"]["sparse"].update(fingerprint="0" * 32),
+    )
     with pytest.raises(ManifestMismatch, match="bm25-engine"):
         Searcher.open("c", settings=settings)
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -10,10 +11,10 @@ import pytest
 
 from hybrid_search import jobs
 from hybrid_search.changing import add_leg
-from hybrid_search.errors import CorpusError
+from hybrid_search.errors import CorpusError, StoreError
 from hybrid_search.indexer import Indexer
 from hybrid_search.interop.encodings import load_encodings, save_encodings
-from hybrid_search.jobs import Job, journal_file, recent
+from hybrid_search.jobs import Job, journal_file, journal_problem, recent
 from hybrid_search.report import Tally
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
@@ -162,3 +163,59 @@ def test_a_tally_tells_where_it_stands_without_being_watched():
     tally = Tally("c", "custom", "", 3, None)
     tally.add(1, 2)
     assert (tally.now().documents, tally.now().chunks, tally.now().total) == (1, 2, 3)
+
+
+def damaged_journal(settings, how):
+    Indexer.open("c", settings=settings, **BM25).index(documents(3))
+    file = journal_file(settings.store)
+    data = file.read_bytes()
+    if how == "a folder":
+        file.unlink()
+        file.mkdir()
+        return file
+    changed = {
+        "garbage": b"no database",
+        "emptied": b"",
+        "zeroed": bytes(len(data)),
+        "cut": data[: len(data) // 2 + 7],
+        "a row": data.replace(b'"collection"', b'"collec\xfftion'),
+        "no JSON": data.replace(b'"finished"', b"'finished'"),
+    }[how]
+    assert changed != data
+    file.write_bytes(changed)
+    return file
+
+
+@pytest.mark.parametrize("how", ["garbage", "emptied", "zeroed", "cut", "a row", "no JSON", "a folder"])
+def test_a_damaged_journal_is_told_of_and_stops_no_job(settings, how, caplog):
+    file = damaged_journal(settings, how)
+    assert str(file) in journal_problem(settings.store)
+    if how in ("garbage", "zeroed", "cut"):
+        with pytest.raises(StoreError, match="the next job begins a new one"):
+            recent(settings.store)
+    else:
+        assert recent(settings.store) == []
+    report = Indexer.open("c", settings=settings, **BM25).index(documents(4))
+    assert report.documents == 1
+    if how == "a folder":
+        return
+    assert [job.documents for job in recent(settings.store)][:1] == [1]
+    if how in ("garbage", "zeroed", "cut"):
+        assert "was damaged" in caplog.text
+        assert (file.parent / "jobs.sqlite.damaged").is_file()
+        assert journal_problem(settings.store) == ""
+
+
+def test_a_journal_that_another_process_has_locked_is_not_set_aside(settings, monkeypatch):
+    Indexer.open("c", settings=settings, **BM25).index(documents(3))
+    file = journal_file(settings.store)
+    connect = sqlite3.connect
+    monkeypatch.setattr(jobs.sqlite3, "connect", lambda path, **o: connect(path, **{**o, "timeout": 0.05}))
+    other = connect(file, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        Indexer.open("c", settings=settings, **BM25).index(documents(4))
+    finally:
+        other.close()
+    assert not (file.parent / "jobs.sqlite.damaged").exists()
+    assert len(recent(settings.store)) == 1

@@ -198,7 +198,8 @@ def as_schema_1(store, name):
     """Rewrite a collection's manifests as the first version wrote them; its stamps are left as they are."""
     for file in (store.folder / name).rglob("manifest.json"):
         data = json.loads(file.read_text())
-        data.pop("build", None)
+        for key in ("build", "checksum", "token", "after"):
+            data.pop(key, None)
         old = data["manifest"]
         old.pop("stamped")
         old["schema"] = 1

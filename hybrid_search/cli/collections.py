@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import adopting, completion
-from hybrid_search.cli.console import note, out
+from hybrid_search.cli.console import complain, note, out
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.parsing import Verb
-from hybrid_search.cli.render import collections_table
+from hybrid_search.cli.render import collections_table, verification
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.verb import INTERRUPTED, given, verb
+from hybrid_search.cli.verb import FAILED, INTERRUPTED, given, verb
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.locations import shown_location
 from hybrid_search.printable import printable
@@ -23,7 +23,7 @@ from hybrid_search.types import in_order
 if TYPE_CHECKING:
     from hybrid_search.protocols import Store
 
-app = typer.Typer(no_args_is_help=True, help="List, show and delete collections, and change their legs.")
+app = typer.Typer(no_args_is_help=True, help="List, show, verify and delete collections, and change their legs.")
 
 app.command("adopt", cls=Verb)(verb(adopting.adopt))
 
@@ -69,6 +69,33 @@ def show(name: Name) -> None:
 
     info = open_place(None, given.settings()).info(name)
     print_json({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2)
+
+
+@app.command("verify", cls=Verb)
+@verb
+def verify(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="The collection; all of them where none is named.", autocompletion=completion.collections),
+    ] = None,
+    format: Format = "table",
+) -> None:
+    """Compare all that a collection holds with what was written: every file, every byte, every point.
+
+    Example: `hybrid-search collections verify movies`
+    """
+    from hybrid_search.verifying import verify
+
+    choice(format, ("table", "json"), "--format")
+    found = verify(name, settings=given.settings())
+    if format == "json":
+        print_json([one.to_dict() for one in found])
+    elif found:
+        out.print(verification(found), soft_wrap=True)
+    damaged = [one.collection for one in found if not one.whole]
+    if damaged:
+        complain(f"Damaged: {', '.join(damaged)}.")
+        raise typer.Exit(FAILED)
 
 
 @app.command("delete", cls=Verb)

@@ -18,7 +18,7 @@ from hybrid_search.types import LEGS, in_order
 if TYPE_CHECKING:
     from hybrid_search.evaluation.experiment import Report
     from hybrid_search.evaluation.precision import Comparison
-    from hybrid_search.protocols import CollectionInfo
+    from hybrid_search.protocols import CollectionInfo, Verification
     from hybrid_search.types import Failure, ModelCard
 
 SHOWN_FAILURES = 20
@@ -77,6 +77,20 @@ def _counted(counts: Mapping[str, int]) -> str:
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     more = f" and {len(largest) - SHOWN_KINDS:,} more kinds" if len(largest) > SHOWN_KINDS else ""
     return ", ".join(f"{kind} {count:,}" for kind, count in largest[:SHOWN_KINDS]) + more
+
+
+def verification(found: Sequence[Verification]) -> RenderableType:
+    """What is whole of collections and what is not, a line a part."""
+    colours = {"whole": "green", "damaged": "red", "unchecked": "yellow"}
+    lines = []
+    for one in found:
+        lines.append(
+            Text.assemble((one_line(one.collection), "bold"), "  whole" if one.whole else ("  damaged", "red"))
+        )
+        for finding in one.findings:
+            column = (f"  {finding.state:<9}  ", colours[finding.state])
+            lines.append(Text.assemble(column, one_line(f"{finding.part}: {finding.text}")))
+    return Group(*lines)
 
 
 def _estimate(told: Estimate) -> list[tuple[str, str]]:

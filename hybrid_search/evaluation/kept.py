@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from hybrid_search.errors import CollectionNotFound
 from hybrid_search.settings import Settings
+from hybrid_search.store.disk import real_size
 from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.generations import real_size
 
 WAIT_S = 3600.0
 """Seconds to wait for another evaluation that builds the same collection."""

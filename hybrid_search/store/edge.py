@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hybrid_search.errors import CollectionDamaged, CollectionNotFound, InvalidArgument, StoreError
+from hybrid_search.errors import CollectionDamaged, CollectionNotFound, InvalidArgument, StoreError, StoreFull
 from hybrid_search.manifest import Manifest
-from hybrid_search.protocols import CollectionInfo
+from hybrid_search.protocols import CollectionInfo, Verification
 from hybrid_search.store import filters, generations
+from hybrid_search.store.disk import network_file_system, real_size, require_space
 from hybrid_search.store.edge_writer import EdgeWriter
 from hybrid_search.store.glance import folder_names
+from hybrid_search.store.locks import Lease, behind_links, lock_for_writing
 from hybrid_search.store.names import Names
 from hybrid_search.store.records import going_on, read_record, working
 from hybrid_search.store.schema import check_name, check_requests, vector_name
 from hybrid_search.store.shard import Shard, engine_conditions
+from hybrid_search.store.verifying import is_ours, verified
 from hybrid_search.types import LegName, Vector, point_id_of
 from hybrid_search.where import Condition, Test
 
@@ -62,11 +66,8 @@ class EdgeStore:
 
     def manifest(self, name: str) -> Manifest | None:
         root = self.folder / check_name(name)
-        work = working(root)
-        if (work / "manifest.json").is_file():
-            return going_on(root, work).manifest
-        folder = generations.current(root)
-        return None if folder is None else read_record(folder).manifest
+        found = going_on(root, working(root))
+        return None if found is None else found.manifest
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> EdgeWriter:
         if manifest.layout:
@@ -75,10 +76,10 @@ class EdgeStore:
                 f"the folder {self.location}. Name a server (--store http://HOST:6333), or leave --layout out."
             )
         root = self.folder / check_name(name)
-        lock = generations.lock_for_writing(root, wait_s)
+        lock = lock_for_writing(root, wait_s)
         try:
             _warn_of_network(root)
-            generations.require_space(root)
+            require_space(root)
             return EdgeWriter(name, root, manifest, lock, replace=replace)
         except BaseException:
             lock.release()
@@ -88,7 +89,7 @@ class EdgeStore:
         root = self.folder / check_name(name)
         if not any((root / mark).is_file() for mark in ("CURRENT", "work/manifest.json")):
             raise CollectionNotFound(name, self.names(), self.location)  # whatever folder it is, it is not ours
-        lock = generations.lock_for_writing(root, 0.0)
+        lock = lock_for_writing(root, 0.0)
         try:
             generations.remove(root)
         finally:
@@ -101,8 +102,17 @@ class EdgeStore:
         folder = generations.current(root)
         if folder is None:
             raise self._missing(name)
-        manifest, counts, _ = read_record(folder)
-        return CollectionInfo(name, counts["documents"], counts["points"], generations.real_size(root), manifest)
+        manifest, counts, *_ = read_record(folder)
+        return CollectionInfo(name, counts["documents"], counts["points"], real_size(root), manifest)
+
+    def verify(self, name: str | None = None) -> list[Verification]:
+        if name is not None:
+            root = self.folder / check_name(name)
+            if not root.is_dir() or not is_ours(root):
+                raise CollectionNotFound(name, self.names(), self.location)
+            return [verified(root)]
+        there = sorted(entry for entry in self.folder.iterdir() if entry.is_dir()) if self.folder.is_dir() else []
+        return [verified(root) for root in there if is_ours(root)]
 
     def _missing(self, name: str) -> StoreError:
         if (self.folder / name / "work" / "manifest.json").is_file():
@@ -129,34 +139,50 @@ class EdgeReader:
     lanes = 1
     """The engine holds the interpreter; more searches at once would only keep an event loop waiting for longer."""
 
-    def __init__(self, name: str, root: Path, lease: generations.Lease, mark: tuple[int, int, int]) -> None:
-        self._name = name
-        self._lease = lease
+    def __init__(self, name: str, root: Path, lease: Lease, mark: tuple[int, int, int]) -> None:
+        self._name, self._root = name, root
+        self._folder, self._lease = lease.folder, lease
         manifest = root / lease.folder.name / "manifest.json"  # replaced where legs change their names
         self._marks = {root / "CURRENT": mark, manifest: generations.mark(manifest)}
-        self.manifest, self._counts, _ = read_record(lease.folder)
-        rebuild = f"Build it again from its sources: hybrid-search index SOURCE -c {name} --replace"
+        self.manifest, self._counts, *_ = read_record(lease.folder)
         damaged = generations.damaged_files(lease.folder)
         if damaged:
-            raise CollectionDamaged(
-                f"Collection {name!r} is damaged: {len(damaged)} files in {lease.folder} are missing or not as long as "
-                f"they were written, first {damaged[0]}. {rebuild}"
-            )
+            raise self._damaged(f"{len(damaged)} files are missing or not as long as they were written: {damaged[0]}")
         try:
             self._stored = Names(lease.folder / "names")
-        except (OSError, ValueError) as error:
-            raise CollectionDamaged(f"Collection {name!r} has lost its names ({error}). {rebuild}") from error
-        self._shard = Shard.load(lease.folder / "shard")
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(f"its names cannot be read ({error})") from error
+        self._shard = self._opened()
         self._filters: dict[str, Any] = {}
         self._names: dict[int, str] = {}  # by the point id's integer, which hashes ten times as fast as the UUID
-        found = self._shard.counts(self.manifest)
-        expected = {key: self._counts.get(key) for key in found}
-        if found != expected:
-            self._shard.close()
-            raise CollectionDamaged(
-                f"Collection {name!r} holds {found}, but {expected} were written: files in {lease.folder} are damaged. "
-                f"{rebuild}"
-            )
+        try:
+            found = self._shard.counts(self.manifest)
+            expected = {key: self._counts.get(key) for key in found}
+            if found != expected or len(self._stored) != found["points"]:
+                raise self._damaged(f"it holds {found}, but {expected} were written, with {len(self._stored)} names")
+        except BaseException:
+            self.close()
+            raise
+
+    def _opened(self) -> Shard:
+        """The shard; where its disk is so full that the engine cannot open it, in a folder of links to it."""
+        try:
+            return Shard.load(self._folder / "shard")
+        except StoreFull:
+            linked = behind_links(self._lease)
+        try:
+            shard = Shard.load(linked.folder / "shard")
+        except BaseException:
+            linked.release()
+            raise
+        self._lease = linked
+        return shard
+
+    def _damaged(self, how: str) -> CollectionDamaged:
+        return CollectionDamaged(
+            f"Collection {self._name!r} is damaged, in {self._folder}: {how}. Build it again from its sources: "
+            f"{generations.rebuilding(self._name)}"
+        )
 
     def outdated(self) -> bool:
         return any(generations.mark(file) != mark for file, mark in self._marks.items())
@@ -173,7 +199,10 @@ class EdgeReader:
         names = self._names if len(self._names) < KNOWN_NAMES else {}
         unknown = [point for answer in answers for point, _ in answer if point.int not in names]
         if unknown:
-            names.update(zip((point.int for point in unknown), self._stored.of(unknown), strict=True))
+            try:
+                names.update(zip((point.int for point in unknown), self._stored.of(unknown), strict=True))
+            except (IndexError, ValueError) as error:
+                raise self._damaged(f"its names do not fit its points ({error})") from error
             self._names = names
         return [[(names[point.int], score) for point, score in answer] for answer in answers]
 
@@ -211,17 +240,18 @@ class EdgeReader:
         return made
 
     def info(self) -> CollectionInfo:
-        size = generations.real_size(self._lease.folder.parent)
+        size = real_size(self._root)
         return CollectionInfo(self._name, self._counts["documents"], self._counts["points"], size, self.manifest)
 
     def close(self) -> None:
         try:
-            self._shard.close()
+            with suppress(StoreFull):  # nothing of a reader's is worth keeping
+                self._shard.close()
         finally:
             self._lease.release()
 
 
 def _warn_of_network(root: Path) -> None:
-    kind = generations.network_file_system(root)
+    kind = network_file_system(root)
     if kind:
         log.warning("%s lies on %s: the embedded engine is not safe there. Use a local folder or a server.", root, kind)

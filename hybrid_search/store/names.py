@@ -40,7 +40,11 @@ def write_names(folder: Path, names: Iterable[tuple[UUID, str]]) -> None:
 
 
 class Names:
-    """The names that `write_names` left in a folder."""
+    """The names that `write_names` left in a folder.
+
+    Raises:
+        OSError, ValueError, EOFError: they are not there, or not what was written.
+    """
 
     def __init__(self, folder: Path) -> None:
         def mapped(name: str) -> NDArray[Any]:
@@ -51,6 +55,10 @@ class Names:
 
         self._upper, self._lower = mapped("upper"), mapped("lower")
         self._spans, self._text = mapped("spans"), mapped("text")
+        shapes = [self._upper.shape, self._lower.shape, self._spans.shape, self._text.shape]
+        count = len(self._upper)
+        if shapes[:3] != [(count,), (count,), (count, 2)] or len(shapes[3]) != 1:
+            raise ValueError(f"arrays of shapes {shapes} are no names")
 
     def __len__(self) -> int:
         return len(self._upper)

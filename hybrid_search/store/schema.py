@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
 
 import numpy as np
 
@@ -34,6 +35,20 @@ FIXED_FIELDS: dict[str, FieldType] = {"number": "integer", "doc_id": "keyword"}
 
 _PLAIN_KEY = re.compile(r"[\w-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+
+class StoredPoint(NamedTuple):
+    """A point as an engine gets it: its vectors by their names in the store, and its payload, also as JSON."""
+
+    id: UUID
+    vectors: Mapping[str, Vector]
+    payload: Mapping[str, Any]
+    json: bytes
+
+    def size(self) -> int:
+        """About how many bytes it has."""
+        vectors = (8 * len(v) if isinstance(v, SparseVector) else v.nbytes for v in self.vectors.values())
+        return len(self.json) + sum(vectors)
 
 
 def check_name(name: str) -> str:
@@ -141,13 +156,21 @@ def new_fields(points: Iterable[Point], known: Mapping[str, FieldType]) -> dict[
     return wanted
 
 
-def check_points(points: Sequence[Point], manifest: Manifest) -> None:
-    """Refuse a batch that an engine would take and then break on. Nothing of it has been written yet.
+def payload_json(payload: Mapping[str, Any]) -> bytes:
+    """Return a payload as JSON. Raises TypeError or ValueError where it is none."""
+    return json.dumps(dict(payload), allow_nan=False, ensure_ascii=False).encode()
+
+
+def check_points(points: Sequence[Point], manifest: Manifest) -> list[bytes]:
+    """Return the payloads as JSON, or refuse a batch that an engine would take and then break on.
+
+    Nothing of it has been written yet.
 
     Raises:
         StoreError: a vector of a leg the collection lacks, a wrong length, a value that is not finite, a zero vector,
             or a payload that is not JSON.
     """
+    texts = []
     for point in points:
         for leg, vector in point.vectors.items():
             if leg not in manifest.legs:
@@ -160,9 +183,10 @@ def check_points(points: Sequence[Point], manifest: Manifest) -> None:
         if _nesting(point.payload) > MAX_NESTING + 1:  # the payload itself is the one
             raise StoreError(f"The payload of {point.chunk_id!r} is nested deeper than {MAX_NESTING} levels.")
         try:
-            json.dumps(dict(point.payload), allow_nan=False, ensure_ascii=False).encode()
+            texts.append(payload_json(point.payload))
         except (TypeError, ValueError) as error:
             raise StoreError(f"The payload of {point.chunk_id!r} is not JSON: {error}.") from error
+    return texts
 
 
 def being_built(name: str) -> str:
@@ -229,6 +253,14 @@ def vector_of(raw: Any) -> Vector:
             return SparseVector(indices.astype(np.int32), np.asarray(raw.values, dtype=np.float32), signed=True)
         return SparseVector.of(indices, raw.values, signed=True)
     return np.asarray(raw, dtype=np.float32)
+
+
+def legible(raw: Any) -> Vector:
+    """What `vector_of` gives; for what is no vector, one of NaN."""
+    try:
+        return vector_of(raw)
+    except ValueError:
+        return np.full(1, np.nan, np.float32)
 
 
 def is_present(vector: Vector) -> bool:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ConfigError, StoreError
 from hybrid_search.locations import ServerUrl, server_url, shown_location
 from hybrid_search.manifest import Manifest
-from hybrid_search.protocols import CollectionInfo
+from hybrid_search.protocols import CollectionInfo, Verification
 from hybrid_search.store.adopted import Foreign, described, open_reader, read_only
 from hybrid_search.store.filling import ServerWriter, create, write_manifest
 from hybrid_search.store.schema import check_name
 from hybrid_search.store.served import MANIFEST_KEY, ServerReader, manifest_of
 from hybrid_search.store.transport import Gone, Line, Patience, brief, is_open, server_errors
+from hybrid_search.store.verifying_server import verified
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -158,6 +159,10 @@ class ServerStore:
             create(self._writing, real, manifest)
         line = Line(self._client, self._location, self._patience)
         return ServerWriter(line, real, live, name, manifest, older=self._older, resumed=resumed)
+
+    def verify(self, name: str | None = None) -> list[Verification]:
+        names = self.names() if name is None else [name]
+        return [verified(self._reading, self._require(one), one) for one in names]
 
     def delete(self, name: str) -> None:
         versions = self._versions(name)

@@ -16,16 +16,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError, StoreFull
-from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.store.schema import FIXED_FIELDS, present_vectors, vector_of
+import numpy as np
+import xxhash
+
+from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError
+from hybrid_search.manifest import Manifest
+from hybrid_search.store.engine_errors import in_our_words as _engine
+from hybrid_search.store.schema import FIXED_FIELDS, StoredPoint, legible, vector_of
 from hybrid_search.store.translation import Engine
-from hybrid_search.types import Point, SparseVector, Vector
+from hybrid_search.types import SparseVector, Vector
 
 if TYPE_CHECKING:
     import qdrant_edge
 
 SCROLL_PAGE = 5_000
+EXAMINED_PAGE = 500
+FINGERPRINTED_BYTES = 16 * 1024 * 1024
 
 SEGMENT_POINTS = 27_000
 """No more are merged into one segment: building its indexes takes memory by its size, whatever the collection has."""
@@ -35,16 +41,8 @@ SPARSE_INDEXED_FROM_KB = 1_000
 """Of sparse vectors, where a collection has no others: so much of them has many points."""
 
 
-def optimize(path: str) -> None:
-    """Build the indexes of a shard that nobody has open. Blocks, holding the interpreter lock."""
-    shard = Shard.load(Path(path))
-    shard.optimize()
-    shard.close()
-
-
 def engine_conditions() -> Engine:
     """What the engine calls the conditions of a filter."""
-    import numpy as np
     import qdrant_edge as q
 
     # It takes a bool of Python's for the integer 1, and one of numpy's for what it is.
@@ -74,6 +72,8 @@ class Shard:
         self._closed = False
         self._closing = threading.Lock()
         self._damage: CollectionDamaged | None = None
+        self.is_lost = False
+        """Whether the engine has failed: what its files hold then is not known."""
 
     @classmethod
     def create(cls, path: Path, manifest: Manifest) -> Shard:
@@ -98,6 +98,7 @@ class Shard:
                 optimizers=_optimizers(manifest),
                 payload_memory=cold,
                 id_tracker_memory=cold,
+                wal_enabled=False,  # there is a log of ours beside it (see `writes`)
             )
             shard = cls(q.EdgeShard.create(str(path), config), path)
         for field, kind in FIXED_FIELDS.items():
@@ -126,16 +127,12 @@ class Shard:
             schema = self._shard.info().payload_schema
         return {path: str(info.data_type).rpartition(".")[2].lower() for path, info in schema.items()}
 
-    def upsert(self, points: Sequence[Point], manifest: Manifest) -> None:
+    def upsert(self, points: Sequence[StoredPoint]) -> None:
         import qdrant_edge as q
 
         with self._using():
             records = [
-                q.Point(
-                    point.point_id,
-                    {name: _to_engine(v) for name, v in present_vectors(point, manifest).items()},
-                    dict(point.payload),
-                )
+                q.Point(point.id, {name: _to_engine(v) for name, v in point.vectors.items()}, dict(point.payload))
                 for point in points
             ]
         self._update(q.UpdateOperation.upsert_points(records))
@@ -145,15 +142,14 @@ class Shard:
         config = json.loads((self._path / "edge_config.json").read_text(encoding="utf-8"))
         return {*config.get("vectors", {}), *config.get("sparse_vectors", {})}
 
-    def add_vector(self, spec: LegSpec) -> None:
-        """Make room for one more vector a point; room that is there stays as it is."""
+    def add_vector(self, name: str, dim: int, needs_idf: bool) -> None:
+        """Make room for one more vector a point, a sparse one where `dim` is 0; room that is there stays as it is."""
         import qdrant_edge as q
 
-        if spec.dim:
-            self._update(q.UpdateOperation.create_dense_vector(spec.vector, spec.dim, q.Distance.Cosine))
+        if dim:
+            self._update(q.UpdateOperation.create_dense_vector(name, dim, q.Distance.Cosine))
         else:
-            modifier = q.Modifier.Idf if spec.needs_idf else None
-            self._update(q.UpdateOperation.create_sparse_vector(spec.vector, modifier))
+            self._update(q.UpdateOperation.create_sparse_vector(name, q.Modifier.Idf if needs_idf else None))
 
     def drop_vector(self, name: str) -> None:
         import qdrant_edge as q
@@ -219,29 +215,67 @@ class Shard:
         found = {cast(UUID, record.id): cast("dict[str, Any]", record.vector or {}).get(name) for record in records}
         return {point: vector_of(raw) for point, raw in found.items() if raw is not None}
 
+    def first(self, count: int) -> list[UUID]:
+        """The first points in the order of their ids, which are hashes: any, but always the same ones."""
+        return [point for point, _ in self.read(False, None, count)] if count else []
+
+    def fingerprints(self, ids: Sequence[UUID], bounded: bool) -> dict[UUID, str]:
+        """What points hold, payload and vectors, in a hash each; of the first of them alone if `bounded`."""
+        found, size = {}, 0
+        for point in ids:
+            with self._using():
+                records = self._shard.retrieve([point], True, True)
+            for record in records:
+                found[point], length = _fingerprint(record)
+                size += length
+            if bounded and size > FINGERPRINTED_BYTES:
+                break
+        return found
+
     def scroll(
         self, fields: bool | list[str], *, heads: bool = False, without: str = ""
     ) -> Iterator[tuple[UUID, dict[str, Any]]]:
         """Every point, every document's head, or every point without a vector; with these fields of its payload."""
+        offset = None
+        while True:
+            some, offset = self.page(fields, heads, without, offset)
+            yield from some
+            if offset is None:
+                return
+
+    def page(
+        self, fields: bool | list[str], heads: bool, without: str, offset: Any
+    ) -> tuple[list[tuple[UUID, dict[str, Any]]], Any]:
+        """The next points of those that `scroll` gives, and where those after them begin; None for the end."""
         import qdrant_edge as q
 
         lacking = q.Filter(must_not=[q.HasVectorCondition(without)]) if without else None
-        return self.read(fields, _heads() if heads else lacking)
+        return self._page(fields, _heads() if heads else lacking, SCROLL_PAGE, offset)
 
     def read(
         self, fields: bool | list[str], wanted: qdrant_edge.Filter | None, limit: int | None = None
     ) -> Iterator[tuple[UUID, dict[str, Any]]]:
         """These fields of the points that a filter lets pass, of the first `limit` or of all."""
+        offset = None
+        while True:
+            some, offset = self._page(fields, wanted, limit or SCROLL_PAGE, offset)
+            yield from some
+            if offset is None or limit is not None:
+                return
+
+    def everything(self) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
+        """Every point with its payload and its vectors by name; for one that is none there is a value of NaN."""
         import qdrant_edge as q
 
         offset = None
         while True:
-            page = q.ScrollRequest(limit=limit or SCROLL_PAGE, offset=offset, filter=wanted, with_payload=fields)
+            page = q.ScrollRequest(limit=EXAMINED_PAGE, offset=offset, with_payload=True, with_vector=True)
             with self._using():
                 records, offset = self._shard.scroll(page)
             for record in records:
-                yield cast(UUID, record.id), record.payload or {}
-            if offset is None or limit is not None:
+                raw = cast("dict[str, Any]", record.vector or {})
+                yield cast(UUID, record.id), record.payload or {}, {name: legible(one) for name, one in raw.items()}
+            if offset is None:
                 return
 
     def about(self, wanted: qdrant_edge.Filter) -> int:
@@ -287,6 +321,16 @@ class Shard:
                 with _engine(self._path):
                     self._shard.close()
 
+    def _page(
+        self, fields: bool | list[str], wanted: qdrant_edge.Filter | None, limit: int, offset: Any
+    ) -> tuple[list[tuple[UUID, dict[str, Any]]], Any]:
+        import qdrant_edge as q
+
+        page = q.ScrollRequest(limit=limit, offset=offset, filter=wanted, with_payload=fields)
+        with self._using():
+            records, offset = self._shard.scroll(page)
+        return [(cast(UUID, record.id), record.payload or {}) for record in records], offset
+
     def _update(self, operation: qdrant_edge.UpdateOperation) -> None:
         self._require_whole()
         try:
@@ -310,34 +354,12 @@ class Shard:
             )
         if self._closed:
             raise StoreError(f"The collection in {self._path.parent} has been closed; open it again.")
-        with _engine(self._path):
-            yield
-
-
-@contextmanager
-def _engine(path: Path) -> Iterator[None]:
-    """Turn what the engine raises, panics included, into errors of ours."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, StoreError):
-        raise
-    except BaseException as error:
-        text = str(error)
-        if type(error).__name__ == "PanicException":
-            raise CollectionDamaged(
-                f"The engine gave up on {path}: {text[:300]}. Build the collection again from its sources (--replace)."
-            ) from error
-        if not isinstance(error, Exception):
+        try:
+            with _engine(self._path):
+                yield
+        except StoreError:
+            self.is_lost = True
             raise
-        if "No space left" in text:
-            raise StoreFull(
-                f"The disk under {path} is full: {text[:300]}. Free some space and run it again."
-            ) from error
-        if "Permission denied" in text:
-            raise StoreError(
-                f"{path} cannot be opened: the engine needs to write even to read: {text[:300]}"
-            ) from error
-        raise StoreError(f"The engine refused, at {path}: {text[:300]}") from error
 
 
 def _optimizers(manifest: Manifest) -> qdrant_edge.EdgeOptimizersConfig:
@@ -347,6 +369,17 @@ def _optimizers(manifest: Manifest) -> qdrant_edge.EdgeOptimizersConfig:
     if dim:
         return q.EdgeOptimizersConfig(max_segment_size=SEGMENT_POINTS * dim * 4 // 1024)
     return q.EdgeOptimizersConfig(max_segment_size=SPARSE_SEGMENT_KB, indexing_threshold=SPARSE_INDEXED_FROM_KB)
+
+
+def _fingerprint(record: Any) -> tuple[str, int]:
+    """Of a point as the engine returns it; and how many bytes it is of."""
+    said = [json.dumps(record.payload, sort_keys=True).encode()]
+    for name, raw in sorted((record.vector or {}).items()):
+        vector = vector_of(raw)
+        parts = [vector.indices, vector.values] if isinstance(vector, SparseVector) else [vector]
+        said += [name.encode(), *(part.tobytes() for part in parts)]
+    whole = b"\0".join(said)
+    return xxhash.xxh3_64_hexdigest(whole), len(whole)
 
 
 def _to_engine(vector: Vector) -> Any:

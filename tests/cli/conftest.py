@@ -86,3 +86,24 @@ def fruit(run, jsonl):
     file = jsonl(FRUIT, "fruit.jsonl")
     assert run("index", file, "-c", "fruit", *BM25).code == 0
     return file
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own that can grow: gives the folder, and a function that sets its size in MB, and more if asked."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        return subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True, check=False
+        )
+
+    try:
+        made = mount("size=150m")
+    except OSError as error:
+        pytest.skip(f"a small disk cannot be mounted: {error}")
+    if made.returncode:
+        pytest.skip(f"a small disk cannot be mounted: {made.stderr.strip()}")
+    yield folder, lambda megabytes, more="": mount(f"remount,size={megabytes}m{more}")
+    subprocess.run(["umount", "-l", folder], check=False)

@@ -12,6 +12,7 @@ import pytest
 
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import load_settings
+from tests.store.store_points import edit_manifests
 
 
 def searched(query, name="c", k=10):
@@ -274,8 +275,7 @@ def test_another_model_than_the_manifests_is_refused_with_the_fix(run, jsonl, fr
 
 
 def test_a_model_in_the_manifest_that_nobody_knows(run, fruit, tmp_path):
-    for file in (tmp_path / "store").rglob("manifest.json"):
-        file.write_text(file.read_text().replace("qdrant/bm25-engine", "acme/model-9"))
+    edit_manifests(tmp_path / "store", lambda data: data["manifest"]["legs"]["sparse"].update(model="acme/model-9"))
     for arguments in (("search", "apples", "-c", "fruit"), ("index", fruit, "-c", "fruit")):
         done = run(*arguments)
         assert done.code == 3

@@ -47,6 +47,47 @@ def test_a_long_name_is_not_broken_in_the_list(run, jsonl):
     assert name in run("collections", "list").out
 
 
+def test_a_whole_collection_is_verified(run, fruit):
+    run("index", fruit, "-c", "second-one", *BM25)
+    done = run("collections", "verify", "fruit")
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"^fruit  whole$", done.out, re.M)
+    assert re.search(r"^  whole +published generation g000001: \d+ files, every byte compared$", done.out, re.M)
+    assert "points: 3 chunks of 3 documents" in done.out
+    every = json.loads(run("collections", "verify", "--format", "json").out)
+    assert [one["collection"] for one in every] == ["fruit", "second-one", "journal of jobs"]
+    assert all(one["whole"] for one in every)
+    assert set(every[0]["findings"][0]) == {"part", "state", "text"}
+
+
+def test_a_damaged_collection_is_verified_named_and_mended_by_the_next_job(run, fruit, environment, jsonl):
+    run("index", fruit, "-c", "second-one", *BM25)
+    root = Path(environment["HYBRID_SEARCH_STORE"]) / "fruit"
+    file = next((root / "g000001" / "shard").rglob("page_0.dat"))
+    with file.open("r+b") as out:
+        out.seek(1000)
+        out.write(b"x")
+    for names in (["fruit"], []):
+        done = run("collections", "verify", *names)
+        assert done.code == 3
+        assert "page_0.dat holds other bytes than were written" in done.out
+        assert "Damaged: fruit." in done.err
+    told = json.loads(run("collections", "verify", "--format", "json").out)
+    assert [one["whole"] for one in told] == [False, True, True]
+    assert run("index", jsonl([{"_id": "new", "text": "plums"}], "new.jsonl"), "-c", "fruit").code == 0
+    assert run("collections", "verify").code == 0
+    assert run("collections", "verify", "nothing").code == 3
+    assert run("collections", "verify", "fruit", "--format", "xml").code == 2
+
+
+def test_a_damaged_journal_of_jobs_is_told_of(run, fruit, environment):
+    (Path(environment["HYBRID_SEARCH_STORE"]) / "jobs.sqlite").write_text("garbage")
+    for command in (["collections", "verify", "fruit"], ["collections", "verify"], ["status"]):
+        done = run(*command)
+        assert done.code == 3
+        assert "jobs.sqlite cannot be read (file is not a database)" in done.out + done.err
+
+
 def test_no_collections_is_said_on_stderr(run):
     done = run("collections", "list")
     assert (done.code, done.out) == (0, "")

@@ -157,7 +157,6 @@ def test_colour_on_a_terminal_unless_told_otherwise(start, fruit, extra, coloure
 
 def test_a_script_can_use_the_library_without_a_word_from_it(start, environment, tmp_path):
     """The library never prints: a script's streams are its own."""
-    import subprocess
 
     code = """
         from hybrid_search import Document, Indexer, Searcher
@@ -226,27 +225,6 @@ def test_watch_keeps_what_other_sources_brought(start, fruit, environment, tmp_p
 def test_what_watch_does_not_go_with(run, fruit, options):
     done = run("index", *([] if "--add-leg" in options else [fruit]), "-c", "fruit", "--watch", *options)
     assert (done.code, done.out) == (2, "")
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of its own that can grow: gives the folder, and a function that sets its size in MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(options):
-        return subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True, check=False
-        )
-
-    try:
-        made = mount("size=150m")
-    except OSError as error:
-        pytest.skip(f"a small disk cannot be mounted: {error}")
-    if made.returncode:
-        pytest.skip(f"a small disk cannot be mounted: {made.stderr.strip()}")
-    yield folder, lambda megabytes: mount(f"remount,size={megabytes}m")
-    subprocess.run(["umount", "-l", folder], check=False)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import CollectionReader, Store
+from hybrid_search.store.files import read_checked, write_checked
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
 
@@ -63,6 +64,14 @@ def build(store: Store, name: str, batch: Sequence[Point], manifest: Manifest | 
     writer.upsert(batch)
     writer.publish()
     writer.close()
+
+
+def edit_manifests(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change all manifests below a folder as if they had been written so."""
+    for file in folder.rglob("manifest.json"):
+        data = read_checked(file)
+        change(data)
+        write_checked(file, data)
 
 
 def found(reader: CollectionReader, limit: int = 1_000) -> set[str]:

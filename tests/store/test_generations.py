@@ -1,15 +1,19 @@
 """The embedded store's folder: publishing, dying at a bad moment, leases, and folders that are not in order."""
 
+import errno
 import os
 import shutil
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
-from hybrid_search.errors import CollectionNotFound, StoreError, StoreFull
-from hybrid_search.store import edge, generations
+from hybrid_search.errors import CollectionDamaged, CollectionNotFound, StoreError, StoreFull
+from hybrid_search.store import edge, generations, locks
+from hybrid_search.store.disk import real_size
 from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.shard import Shard
 from tests.store.store_points import DIM, build, found, manifest_of, output_of, point, points, python, random_sparse
 
 
@@ -68,7 +72,7 @@ def test_a_run_that_wrote_nothing_publishes_nothing(store, root):
     assert [f.name for f in root.glob("g*")] == ["g000001"]
 
 
-@pytest.mark.parametrize("step", ["copy_tree", "write_json", "_sync", "_lengths"])
+@pytest.mark.parametrize("step", ["copy_tree", "write_checked", "sync", "sums_of"])
 def test_an_interrupted_publication_leaves_what_was_published(store, root, monkeypatch, step):
     build(store, "c", points(3))
     writer = store.writer("c", manifest_of())
@@ -91,7 +95,7 @@ def test_a_disk_that_fails_while_publishing_is_told_in_words(store, monkeypatch)
     writer = store.writer("c", manifest_of())
     writer.upsert(points(3))
     with monkeypatch.context() as patch:
-        patch.setattr(generations, "_sync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(generations, "sync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(StoreFull, match="No space left on device"):
             writer.publish()
     writer.publish()
@@ -105,9 +109,10 @@ def test_a_copy_that_lost_points_is_not_published(store, root, monkeypatch):
     copy = generations.copy_tree
 
     def copy_badly(source, target, leave_out=""):
-        copy(source, target, leave_out)
+        sums = copy(source, target, leave_out)
         for file in target.glob("segments/*/*id_tracker.mappings"):
             os.truncate(file, 0)
+        return sums
 
     with monkeypatch.context() as patch:
         patch.setattr(generations, "copy_tree", copy_badly)
@@ -167,14 +172,14 @@ def test_a_reader_takes_the_generation_that_is_current_when_it_holds_its_lease(s
     build(store, "c", points(2))
     writer = store.writer("c", manifest_of())
     writer.upsert([point("late")])
-    lock = generations._lock
+    hold = generations.hold
 
     def publish_first(root, folder):
         monkeypatch.undo()
         writer.publish()
-        return lock(root, folder)
+        return hold(root, folder)
 
-    monkeypatch.setattr(generations, "_lock", publish_first)
+    monkeypatch.setattr(generations, "hold", publish_first)
     reader = store.reader("c")
     assert found(reader) == {"d0#0", "d1#0", "late#0"}
     assert len(list((root / "leases").iterdir())) == 1
@@ -277,7 +282,7 @@ def test_holes_in_files_stay_holes(tmp_path):
     assert content_of(target) == {k.replace(str(source), str(target)): v for k, v in content_of(source).items()}
     assert not (target / "wal").exists()
     if sys.platform == "linux":
-        assert generations.real_size(target) < 10_000_000
+        assert real_size(target) < 10_000_000
 
 
 def test_a_reader_forgets_names_beyond_its_limit_and_still_answers(store, monkeypatch):
@@ -322,3 +327,119 @@ def test_fields_get_their_index_once_and_a_whole_number_that_turns_broken_gets_a
     writer = store.writer("c", manifest_of())
     assert writer._fields == {**wanted, "metadata.rate": "float"}
     writer.close()
+
+
+# ---------------------------------------------------------------- full disks
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
+def test_where_no_file_can_be_made_the_generation_itself_is_locked(store, root):
+    build(store, "c", points(3))
+    readers = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locks, "FileLock", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        readers = [store.reader("c"), store.reader("c")]
+    assert list((root / "leases").iterdir()) == []
+    build(store, "c", [point("late")])
+    build(store, "c", [point("later")])
+    assert sorted(folder.name for folder in root.glob("g*")) == ["g000001", "g000003"]
+    assert [found(reader) for reader in readers] == [{"d0#0", "d1#0", "d2#0"}] * 2
+    readers[0].close()
+    build(store, "c", [point("last")])
+    assert (root / "g000001").exists()
+    readers[1].close()
+    build(store, "c", [point("very last")])
+    assert [folder.name for folder in root.glob("g*")] == ["g000005"]
+
+
+def test_another_reason_why_no_file_can_be_made_is_an_error(store, monkeypatch):
+    build(store, "c", points(3))
+    denied = OSError(errno.EACCES, "Permission denied")
+    monkeypatch.setattr(locks, "FileLock", lambda *_, **__: (_ for _ in ()).throw(denied))
+    with pytest.raises(StoreError, match="Permission denied"):
+        store.reader("c")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_where_the_engine_cannot_write_it_gets_a_folder_of_links(store, root, monkeypatch):
+    build(store, "c", [point("a", metadata={"year": 1984}), *points(20)])
+    load = Shard.load.__func__
+
+    def full(cls, path):
+        if root in path.parents:
+            raise StoreFull("No space left on device")
+        return load(cls, path)
+
+    monkeypatch.setattr(Shard, "load", classmethod(full))
+    reader = store.reader("c")
+    private = reader._lease.folder.parent
+    assert root not in private.parents
+    assert sum(file.stat().st_size for file in private.rglob("*") if not file.is_symlink()) < 100_000
+    assert len(found(reader)) == 21
+    assert reader.payloads(["a#0"])["a#0"]["metadata"] == {"year": 1984}
+    assert reader.fields()["year"] == "integer"
+    assert len(list((root / "leases").iterdir())) == 1
+    reader.close()
+    assert not private.exists()
+    assert list((root / "leases").iterdir()) == []
+    monkeypatch.setattr(Shard, "load", classmethod(lambda cls, path: (_ for _ in ()).throw(StoreFull("full"))))
+    with pytest.raises(StoreFull):
+        store.reader("c")
+    assert list((root / "leases").iterdir()) == []
+    assert store.verify("c")[0].whole
+
+
+def test_where_no_disk_has_room_that_is_said(store, monkeypatch):
+    build(store, "c", points(3))
+    monkeypatch.setattr(Shard, "load", classmethod(lambda cls, path: (_ for _ in ()).throw(StoreFull("full"))))
+    full = OSError(errno.ENOSPC, "full")
+    monkeypatch.setattr(locks.tempfile, "TemporaryDirectory", lambda **_: (_ for _ in ()).throw(full))
+    with pytest.raises(StoreFull, match="TMPDIR"):
+        store.reader("c")
+
+
+def test_a_full_disk_while_a_reader_closes_is_nothing_to_its_answers(store, monkeypatch):
+    build(store, "c", points(3))
+    reader = store.reader("c")
+    monkeypatch.setattr(Shard, "close", lambda self: (_ for _ in ()).throw(StoreFull("full")))
+    reader.close()
+
+
+def test_a_writer_that_cannot_be_sealed_for_want_of_room_loses_nothing(store, monkeypatch):
+    build(store, "c", points(3))
+    writer = store.writer("c", manifest_of())
+    writer.upsert([point("late")])
+    full = OSError(errno.ENOSPC, "full")
+    with monkeypatch.context() as patch:
+        patch.setattr("hybrid_search.store.working.seal", lambda *_: (_ for _ in ()).throw(full))
+        writer.close()
+    writer = store.writer("c", manifest_of())
+    assert len(list(writer.doc_ids())) == 4
+    writer.close()
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("file", ["upper.npy", "lower.npy", "spans.npy", "text.npy"])
+@pytest.mark.parametrize("how", ["removed", "emptied", "header", "zeroed", "another's"])
+def test_damaged_names_are_an_error_in_words_or_do_not_matter(store, root, file, how):
+    build(store, "c", points(40))
+    build(store, "other", points(7, "o"))
+    names = root / "g000001" / "names"
+    data = (names / file).read_bytes()
+    if how == "removed":
+        (names / file).unlink()
+    elif how == "another's":
+        shutil.copy(store.folder / "other" / "g000001" / "names" / file, names / file)
+    else:
+        changed = {"emptied": b"", "header": b"x" * 128 + data[128:], "zeroed": data[:128] + bytes(len(data) - 128)}
+        (names / file).write_bytes(changed[how])
+    try:
+        reader = store.reader("c")
+    except CollectionDamaged:
+        return
+    with suppress(CollectionDamaged):
+        found(reader)
+    reader.close()
+    assert not store.verify("c")[0].whole

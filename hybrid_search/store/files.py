@@ -1,0 +1,253 @@
+"""Files of a collection: written durably, copied with their holes, and known by a checksum of what they hold.
+
+The engine makes its files as long as they may become and fills them by and by, so most of their bytes are holes. A
+checksum is one of the whole file all the same: of its length, and of every block that is not all zeros with its place.
+It does not depend on which zeros are holes, and costs what is really there (XXH3, 20 GB/s; BLAKE2b makes 0.5).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import xxhash
+
+_BLOCK = 1 << 17
+_ZEROS = bytes(_BLOCK)
+_BLANK = "0" * 32
+_SHORT_LIVED = ".atomicwrite"
+"""What the engine calls a file that it is about to rename."""
+
+_REWRITTEN = ("edge_config.json", "segment.json")
+"""What the engine writes again whenever it opens or closes a shard, with the keys in another order."""
+
+
+class Sum(NamedTuple):
+    """What a file must hold; the checksum is empty where nobody has made one."""
+
+    length: int
+    checksum: str
+
+
+class Damage(NamedTuple):
+    """A file that is not as it was written, and what is wrong with it."""
+
+    name: str
+    reason: str
+
+
+def checksum(file: Path) -> Sum:
+    """Return the length and the checksum of a file."""
+    if file.name in _REWRITTEN:
+        return _sum_of_json(file.read_bytes())
+    with file.open("rb", buffering=0) as read:
+        length = os.fstat(read.fileno()).st_size
+        return Sum(length, _summed(_blocks(read, length), length, None))
+
+
+def sums_of(folder: Path, below: str = "") -> dict[str, Sum]:
+    """Return the checksum of every file below `folder / below`, by its path from `folder`."""
+    return {name: checksum(folder / name) for name in names_in(folder, below)}
+
+
+def names_in(folder: Path, below: str = "") -> list[str]:
+    """Return the paths from `folder` of every file below `folder / below`, sorted."""
+    there = (file for file in (folder / below).rglob("*") if file.is_file())
+    return sorted(file.relative_to(folder).as_posix() for file in there if not file.name.startswith(_SHORT_LIVED))
+
+
+def damages(folder: Path, wanted: Mapping[str, Sum], *, whole: str = "") -> list[Damage]:
+    """Return what of a folder is not as it was written.
+
+    Args:
+        folder: that the names in `wanted` start from.
+        wanted: what each file must hold.
+        whole: a folder below it in which no other files may lie; empty for none.
+    """
+    found = [Damage(name, reason) for name, sum_ in wanted.items() if (reason := _wrong(folder / name, sum_))]
+    if whole:
+        found += [Damage(name, "does not belong there") for name in names_in(folder, whole) if name not in wanted]
+    return found
+
+
+def copy_tree(source: Path, target: Path, leave_out: str = "") -> dict[str, Sum]:
+    """Copy a folder, holes staying holes, and return the checksum of every file by its path.
+
+    Files that vanish meanwhile are left out: other readers' engines make and rename short-lived ones.
+
+    Args:
+        source: the folder.
+        target: made where it is not there.
+        leave_out: a top-level entry to skip.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Sum] = {}
+    for entry in sorted(source.iterdir()):
+        if entry.name == leave_out or entry.name.startswith(_SHORT_LIVED):
+            continue
+        if entry.is_dir():
+            inside = copy_tree(entry, target / entry.name)
+            found |= {f"{entry.name}/{name}": sum_ for name, sum_ in inside.items()}
+        else:
+            with suppress(FileNotFoundError):
+                found[entry.name] = copy_file(entry, target / entry.name)
+    return found
+
+
+def copy_file(source: Path, target: Path) -> Sum:
+    """Copy one file, holes staying holes, and return its checksum as it was read."""
+    if source.name in _REWRITTEN:
+        data = source.read_bytes()
+        target.write_bytes(data)
+        return _sum_of_json(data)
+    with source.open("rb", buffering=0) as read, target.open("wb") as write:
+        length = os.fstat(read.fileno()).st_size
+        made = _summed(_blocks(read, length), length, write)
+        write.truncate(length)
+    return Sum(length, made)
+
+
+def linked(file: Path, target: Path) -> bool:
+    """Give a file a second name; False where it is not there, or the file system knows no such thing."""
+    try:
+        os.link(file, target)
+    except OSError:
+        return False
+    return True
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a file by an object in JSON, atomically and durably."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_checked(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
+    """Replace a file by an object in JSON that carries a checksum of itself (see `read_checked`)."""
+    text = json.dumps({**value, "checksum": _BLANK}, indent=2, sort_keys=True) + "\n"
+    write_text(path, text.replace(_BLANK, xxhash.xxh3_128_hexdigest(text.encode()), 1), durable=durable)
+
+
+def read_checked(path: Path) -> dict[str, Any]:
+    """Read what `write_checked` wrote, or JSON without a checksum, which is what earlier versions wrote.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no object in JSON, or not the one that was written.
+    """
+    text = path.read_bytes().decode()
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds {type(value).__name__}, expected an object")
+    made = value.get("checksum")
+    if made is not None and made != xxhash.xxh3_128_hexdigest(text.replace(str(made), _BLANK, 1).encode()):
+        raise ValueError("its checksum does not fit what it holds")
+    return value
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace a file atomically; and durably, so that it outlasts a loss of power, unless told otherwise."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        if durable:
+            sync(temporary)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, outlast a loss of power."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows cannot sync a folder
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sums_in(data: Mapping[str, Any]) -> dict[str, Sum]:
+    """Return the checksums that a manifest carries. Those of early versions carry lengths alone."""
+    checksums = data.get("checksums", {})
+    return {name: Sum(int(length), checksums.get(name, "")) for name, length in data.get("files", {}).items()}
+
+
+def sums_out(sums: Mapping[str, Sum]) -> dict[str, Any]:
+    """Return checksums as a manifest carries them; the inverse of `sums_in`."""
+    checksums = {name: sum_.checksum for name, sum_ in sums.items() if sum_.checksum}
+    return {"files": {name: sum_.length for name, sum_ in sums.items()}, "checksums": checksums}
+
+
+def _wrong(file: Path, wanted: Sum) -> str:
+    """What is wrong with a file, in words; empty for nothing."""
+    try:
+        length = file.stat().st_size if file.is_file() else None
+        if length is None:
+            return "is missing"
+        if length != wanted.length:
+            return f"is {length:,} bytes long, {wanted.length:,} were written"
+        if wanted.checksum and checksum(file).checksum != wanted.checksum:
+            return "holds other bytes than were written"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return ""
+
+
+def _sum_of_json(data: bytes) -> Sum:
+    """The checksum of what a file says, whatever the order of its keys."""
+    with suppress(ValueError):
+        said = json.dumps(json.loads(data), sort_keys=True).encode()
+        return Sum(len(data), xxhash.xxh3_128_hexdigest(said))
+    return Sum(len(data), xxhash.xxh3_128_hexdigest(data))
+
+
+def _summed(blocks: Iterator[tuple[int, bytes]], length: int, write: BinaryIO | None) -> str:
+    """The checksum of these blocks, which go to the same places of a file where one is given."""
+    made = xxhash.xxh3_128(length.to_bytes(8, "little"))
+    for place, block in blocks:
+        made.update(place.to_bytes(8, "little"))
+        made.update(block)
+        if write is not None:
+            write.seek(place)
+            write.write(block)
+    return made.hexdigest()
+
+
+def _blocks(read: FileIO, length: int) -> Iterator[tuple[int, bytes]]:
+    """The blocks of a file that are not all zeros, each with its place, which is a multiple of their size."""
+    done = 0
+    for start, end in _data(read.fileno(), length):
+        for place in range(max(done, start - start % _BLOCK), end, _BLOCK):
+            read.seek(place)
+            block = read.read(min(_BLOCK, length - place))
+            done = place + _BLOCK
+            if block != _ZEROS[: len(block)]:
+                yield place, block
+
+
+def _data(handle: int, length: int) -> Iterator[tuple[int, int]]:
+    """The stretches (start, end) of a file that are no holes; all of it where the system cannot tell."""
+    if not hasattr(os, "SEEK_DATA"):
+        yield 0, length
+        return
+    end = 0
+    while end < length:
+        try:
+            start = os.lseek(handle, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole from here on
+                yield end, length
+            return
+        end = os.lseek(handle, start, os.SEEK_HOLE)
+        yield start, end
