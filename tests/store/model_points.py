@@ -9,18 +9,19 @@ import numpy as np
 
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.store.schema import payload_of
-from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, chunk_id_of
+from hybrid_search.types import Chunk, LegName, Moved, Point, SparseVector, Vector, chunk_id_of
 from tests.store.store_points import DIM
 
 NEW = LegSpec("new-model", "f-new", vector="new.12345678", beside=True)
 
 
 class Stored(NamedTuple):
-    """A chunk as it is stored: the version of its document, and by the name of a vector what it was made of."""
+    """A chunk as it is stored: the version of its document, by the name of a vector what it was made of, its place."""
 
     version: int
     chunks: int
     vectors: dict[str, int]
+    folder: str = ""
 
 
 Points = dict[str, Stored]
@@ -61,7 +62,7 @@ def payload(chunk_id: str, stored: Stored) -> dict[str, Any]:
     metadata = {"version": stored.version, "rate": stored.version / 7, "tags": ["a", chunk_id]}
     chunk = Chunk(document, int(number), text, 0, len(text), "A title")
     head = (f"stamp {stored.version}", stored.chunks) if number == "0" else None
-    return payload_of(chunk, metadata, f"{document}.txt", head)
+    return payload_of(chunk, metadata, f"{stored.folder}{document}.txt", head)
 
 
 def vector_of(chunk_id: str, name: str, version: int, dim: int) -> Vector:
@@ -112,6 +113,8 @@ def act(writer: Any, what: str, **how: Any) -> Any:
         if how["clean"]:
             writer.delete(gone)
         return writer.upsert([point for points in made for point in points])
+    if what == "move":
+        return writer.set_origins([Moved(*moved) for moved in how["moved"]])
     if what == "delete":
         return writer.delete(how["chunk_ids"])
     if what == "extend":

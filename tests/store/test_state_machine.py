@@ -144,6 +144,22 @@ class StoreMachine(RuleBasedStateMachine):
         left = {chunk: stored for chunk, stored in self.state.points.items() if chunk not in chunks}
         self.put(State(left, self.state.manifest))
 
+    @precondition(lambda self: self.writer is not None and self.state.points)
+    @rule(data=st.data())
+    def move(self, data: st.DataObject) -> None:
+        heads = {chunk: stored for chunk, stored in self.state.points.items() if chunk.endswith("#0")}
+        some = data.draw(st.lists(st.sampled_from(sorted(heads)), min_size=1, unique=True))
+        self.version += 1
+        folder = f"folder {self.version}/"
+        documents = {chunk.removesuffix("#0"): heads[chunk].chunks for chunk in some}
+        moved = [[document, chunks, f"{folder}{document}.txt"] for document, chunks in documents.items()]
+        self.writer.ask({"what": "move", "moved": moved})
+        points = {
+            chunk: stored._replace(folder=folder) if chunk.rpartition("#")[0] in documents else stored
+            for chunk, stored in self.state.points.items()
+        }
+        self.put(State(points, self.state.manifest))
+
     def is_live(self) -> bool:
         """Whether the writer fills what readers have."""
         return self.writer is not None and self.published is not None and not self.replaces
