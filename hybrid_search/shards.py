@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import read_file
+from hybrid_search.corpus.readers import Reader
 from hybrid_search.corpus.roots import Roots
 from hybrid_search.corpus.walk import FoundFile
 from hybrid_search.cutting import Cutter, batched
@@ -213,7 +213,13 @@ def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:
     if not shard.file.path.exists():
         raise CorpusError(f"A worker on {platform.node()} finds no file {shard.file.path}. {CANNOT_SEE}")
     with Ledger() as ledger:
-        yield from accepted(read_file(shard.file, job.fields), ledger, tally)
+        yield from accepted(_reader(job.fields)(shard.file), ledger, tally)
+
+
+@lru_cache(maxsize=1)
+def _reader(fields: FieldMap) -> Reader:
+    """A reader of files, one a process; it ends with that."""
+    return Reader(fields)
 
 
 def _writer(job: Job) -> CollectionWriter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import json
 import threading
 import time
 from contextlib import closing
@@ -11,7 +12,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from hybrid_search import Indexer, add_leg, follow, load_encodings, save_encodings, stages
+from hybrid_search import Indexer, add_leg, follow, intake, load_encodings, save_encodings, stages
 from hybrid_search.corpus import readers
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.cutting import Cutter
@@ -22,6 +23,7 @@ from hybrid_search.prefetch import JobThreads
 from hybrid_search.store.edge import EdgeStore
 from hybrid_search.store.server import ServerStore
 from hybrid_search.types import Document
+from tests import odd_reading
 from tests.store.conftest import in_memory
 
 COUNT = 96
@@ -211,17 +213,39 @@ def test_a_dry_run_too(filled):
         job(store, settings, dry_run=True)(breaking_off(documents(), 50, ConnectionError("gone")))
 
 
-def test_a_reader_of_files_that_fails(filled, monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["raises", "aborts", "exits"])
+def test_a_reader_of_files_that_fails(filled, monkeypatch, tmp_path, name):
     store, settings = filled
     folder = tmp_path / "texts"
     folder.mkdir()
     for n in range(9):
         (folder / f"t{n}.txt").write_text(f"text number {n}")
+    (folder / f"{name}.txt").write_text("text of what will not be read")
     job(store, settings, prune=True)([folder])
     before = held(store)
-    monkeypatch.setattr(readers, "read_text", raising_at(7, readers.read_text, Broken("reader")))
-    with pytest.raises(Broken):
-        job(store, settings, prune=True)([folder])
+    monkeypatch.setattr(readers, "OPENER", odd_reading.OPENER)
+    (folder / "t1.txt").unlink()
+    report = job(store, settings, prune=True)([folder])
+    assert [failure.origin for failure in report.failures] == [str(folder / f"{name}.txt")]
+    assert report.failures[0].reason.startswith("cannot be read: ")
+    assert (report.unchanged, report.removed) == (8, 0)
+    assert held(store) == before
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_file_of_records_that_cannot_be_read_to_its_end(filled, monkeypatch, tmp_path, mode):
+    store, settings = filled
+    file = tmp_path / "half.jsonl"
+    file.write_text("".join(json.dumps({"_id": f"d{n}", "text": f"record {n}"}) + "\n" for n in range(COUNT)))
+    job(store, settings)([file])
+    before = held(store)
+    monkeypatch.setattr(readers, "OPENER", odd_reading.OPENER)
+    if mode.get("replace"):
+        with pytest.raises(CorpusError, match="KeyError: 'half'"):
+            job(store, settings, **mode)([file])
+    else:
+        report = job(store, settings, **mode)([file])
+        assert (report.unchanged, len(report.failures)) == (5, 1)
     assert held(store) == before
 
 
@@ -237,7 +261,8 @@ def test_a_round_of_watching_that_fails_removes_nothing(filled, monkeypatch, tmp
     def on_report(report):
         rounds.append(report)
         before.append(held(store))
-        monkeypatch.setattr(readers, "read_text", raising_at(4, readers.read_text, Broken("reader")))
+        monkeypatch.setattr(readers, "read_all", raising_at(0, readers.read_all, Broken("reader")))
+        monkeypatch.setattr(intake, "read_all", readers.read_all)
         (folder / "t1.txt").write_text("changed")
 
     with pytest.raises(Broken):

@@ -95,17 +95,18 @@ class BoundedProcess:
                 if kind == "answer":
                     yield answer
                     continue
+                if kind == "failure":
+                    raise Exceeded(answer)
                 complete = True
                 if kind == "error":
                     raise answer
-                if kind == "failure":
-                    raise Exceeded(answer)
                 return
         except (OSError, EOFError):
             raise Exceeded(watched.why_it_ended()) from None
         finally:
             watched.over.set()
-            if not complete:  # it has ended, or has more to say that nobody wants
+            # It has ended, or has more to say that nobody wants, or holds what the next request has no room beside.
+            if not complete or watched.is_large():
                 self.close()
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -170,6 +171,12 @@ class _Watched:
             return self._too_long()
         ended = f"with code {code}" if code >= 0 else f"by {Signals(-code).name}"
         return f"the process that worked on it ended {ended}; it may have needed too much memory"
+
+    def is_large(self) -> bool:
+        """Whether the process has grown to where its bound would fail the next request for this one."""
+        with suppress(psutil.Error):
+            return int(psutil.Process(self._process.pid).memory_info().rss) > self._bound.memory_bytes // 2
+        return False
 
     def _watch(self) -> None:
         with suppress(psutil.Error):

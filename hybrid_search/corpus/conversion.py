@@ -1,4 +1,4 @@
-"""PDF, Word, HTML and notebooks to text. This runs in the process of its own that `documents.Converter` starts.
+"""PDF, Word, HTML and notebooks to text.
 
 Word goes through mammoth, and HTML, that of Word too, through markdownify: no plug-in, no network, no model.
 PDF goes through PDFium, page by page. markitdown 0.1.8 tells nothing of pages, takes lines of prose for rows of tables,
@@ -8,19 +8,11 @@ PDFium joins words that a line's end divides, in a fiftieth of the time (0.03 ag
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import warnings
 from collections.abc import Iterator
-from typing import IO
 
 from hybrid_search.corpus.decoding import Undecodable
 from hybrid_search.corpus.notebook import read_notebook
 from hybrid_search.corpus.parts import Part, Unreadable, left_out
-
-MAX_MEMORY_BYTES = 4 << 30
-"""What the process may take, where the system can hold it to that: a small file can unpack to anything."""
 
 
 def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
@@ -46,47 +38,6 @@ def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
     if suffix == ".ipynb":
         return read_notebook(data)
     return _html(data, encoding)
-
-
-def serve() -> None:
-    """Answer requests on standard input until there are no more: a JSON line `[suffix, encoding, bytes]` and the bytes.
-
-    The answers are JSON lines `[kind, text, number]` on standard output: the parts, then `end`, or `failure` with the
-    reason.
-    """
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever else is printed here is no answer
-    warnings.simplefilter("ignore")
-    _hold_back()
-    while line := requests.readline():
-        suffix, encoding, size = json.loads(line)
-        data = requests.read(size)
-        try:
-            for part in convert(data, suffix, encoding):
-                _answer(answers, *part)
-            _answer(answers, "end", "")
-        except MemoryError:
-            _answer(answers, "failure", f"it takes more than {MAX_MEMORY_BYTES >> 30} GB of memory to convert")
-        except Unreadable as error:
-            _answer(answers, "failure", str(error))
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            _answer(answers, "failure", f"cannot be converted ({reason[:200]})")
-
-
-def _answer(answers: IO[bytes], kind: str, text: str, number: int = 0) -> None:
-    answers.write(json.dumps([kind, text, number]).encode() + b"\n")
-    answers.flush()
-
-
-def _hold_back() -> None:
-    try:
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY_BYTES, hard))
-    except (ImportError, OSError, ValueError):  # not on this system
-        return
 
 
 def _html(data: bytes, encoding: str) -> Iterator[Part]:

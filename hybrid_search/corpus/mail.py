@@ -9,7 +9,7 @@ from email.parser import BytesParser
 from typing import Any
 
 from hybrid_search.corpus.decoding import Undecodable, decode, without_surrogates
-from hybrid_search.corpus.documents import Converter, read_document
+from hybrid_search.corpus.documents import read_document
 from hybrid_search.corpus.text import read_text
 from hybrid_search.types import Document, Failure, PassedOver, SourceItem
 
@@ -18,7 +18,7 @@ ATTACHMENTS = "attachments"
 _HEADERS = ("From", "To", "Cc", "Date")
 
 
-def read_mail(data: bytes, *, origin: str, name: str, convert: Converter, encoding: str = "") -> Iterator[SourceItem]:
+def read_mail(data: bytes, *, origin: str, name: str, encoding: str = "") -> Iterator[SourceItem]:
     """A message as one document: its subject is the title, `from`, `to`, `cc` and `date` (ISO 8601) are metadata.
 
     Its text is the plain one, and HTML only where there is none. A file without the headers of a message is plain text.
@@ -36,19 +36,19 @@ def read_mail(data: bytes, *, origin: str, name: str, convert: Converter, encodi
         return
     own = {key: value for key, value in headers.items() if value}
     title = own.pop("subject", "")
-    yield from _document(body, title, own, origin=origin, name=name, convert=convert, encoding=encoding)
+    yield from _document(body, title, own, origin=origin, name=name, encoding=encoding)
     if attached:
         yield PassedOver(origin, ATTACHMENTS, attached)
 
 
 def _document(
-    body: Any, title: str, own: Mapping[str, str], *, origin: str, name: str, convert: Converter, encoding: str
+    body: Any, title: str, own: Mapping[str, str], *, origin: str, name: str, encoding: str
 ) -> Iterator[SourceItem]:
     payload = (body.get_payload(decode=True) or b"") if body is not None else b""
     charset = str(body.get_content_charset() or "") if body is not None else ""
     metadata = {**own, "path": name, "suffix": SUFFIX}
     if payload and body.get_content_type() == "text/html":
-        for item in read_document(payload, origin=origin, name="body.html", convert=convert, encoding=charset):
+        for item in read_document(payload, origin=origin, name="body.html", encoding=charset):
             if isinstance(item, Document):
                 item = Document(name, item.text, title or item.title, metadata, origin, item.markup, item.places)
             yield item

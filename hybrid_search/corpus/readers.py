@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
-from hybrid_search.corpus import mail
-from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, sniff
-from hybrid_search.corpus.documents import CONVERTED, Converter, read_document
+from hybrid_search.corpus.bounded import Bound, BoundedProcess, Exceeded
 from hybrid_search.corpus.fields import FieldMap
-from hybrid_search.corpus.jsonl import count_json, count_lines, read_json, read_jsonl
+from hybrid_search.corpus.jsonl import count_json, count_lines
 from hybrid_search.corpus.piped import read_piped
+from hybrid_search.corpus.reading import BY_LINE, kind_of_failure
 from hybrid_search.corpus.roots import Roots
-from hybrid_search.corpus.tabular import count_parquet, read_csv, read_parquet
-from hybrid_search.corpus.text import read_text
+from hybrid_search.corpus.tabular import count_parquet
 from hybrid_search.corpus.unknown_files import left_out_by_content
-from hybrid_search.corpus.walk import JSONL_SUFFIXES, STDIN, FoundFile, check_sources, find, glob_spec
+from hybrid_search.corpus.walk import STDIN, FoundFile, check_sources, find, glob_spec
 from hybrid_search.errors import MissingExtra
-from hybrid_search.types import BrokeOff, Document, Failure, Guessed, PassedOver, SourceItem
+from hybrid_search.types import Document, Failure, PassedOver, SourceItem
 
-__all__ = ["FieldMap", "count_documents", "read", "read_all", "read_file"]
+__all__ = ["FieldMap", "Reader", "count_documents", "read", "read_all", "read_file"]
 
-EMPTY = "empty files"
+READ_S, READ_BYTES = 6.0, 900_000_000
+"""What the reading of a file of a million bytes may take."""
+
+OPENER = "hybrid_search.corpus.reading:opened"
 _DEFAULT_FIELDS = FieldMap()
-_BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
 
 
 def read(
@@ -62,6 +62,9 @@ def read_all(
     suffix that nobody knows is passed over where its content is no text. `-` is stdin, where the content says it
     (`read_piped`).
 
+    Files are read in a process of their own, under a bound of time and memory (`bound_of`), whatever they hold. It ends
+    with the iterator.
+
     Args:
         sources: paths, or `-`. A folder is walked, sorted, without hidden files and what a .gitignore excludes; a
             folder with a `corpus.jsonl` is a BEIR folder and gives only that.
@@ -79,7 +82,12 @@ def read_all(
     """
     check_sources(sources)
     glob_spec(globs)
-    return _documents(list(sources), fields, globs, follow_links, stdin, roots)
+    reader = Reader(fields)
+    if any(str(source) != STDIN for source in sources):
+        reader.start()  # it takes half a second, in which a caller can load models
+    items = _documents(list(sources), reader, globs, follow_links, stdin, roots)
+    next(items)
+    return cast("Iterator[SourceItem]", items)
 
 
 def count_documents(
@@ -97,116 +105,79 @@ def count_documents(
 
 def _documents(
     sources: list[str | Path],
-    fields: FieldMap,
+    reader: Reader,
     globs: Sequence[str],
     follow_links: bool,
     stdin: IO[bytes] | None,
     roots: Roots | None,
-) -> Iterator[SourceItem]:
-    with Converter() as convert:
+) -> Iterator[SourceItem | None]:
+    """None, and what `read_all` gives. Once the None is taken, to let go of this is to end the reader's process."""
+    with reader:
+        yield None
         for found in find(sources, globs, follow_links=follow_links):
             if not isinstance(found, FoundFile):
                 yield found
             elif found.origin == STDIN:
-                yield from read_piped(stdin if stdin is not None else sys.stdin.buffer, fields)
+                yield from read_piped(stdin if stdin is not None else sys.stdin.buffer, reader.fields)
             else:
-                yield from _one_ahead(_read(roots.named(found) if roots else found, fields, convert))
+                yield from reader(roots.named(found) if roots else found)
+
+
+class Reader:
+    """The process that reads files; started with the first one, ended by `close`.
+
+    Args:
+        fields: as for `read_all`.
+    """
+
+    def __init__(self, fields: FieldMap = _DEFAULT_FIELDS) -> None:
+        self.fields = fields
+        self._process = BoundedProcess(OPENER, fields)
+
+    def __call__(self, found: FoundFile) -> Iterator[SourceItem]:
+        """Stream one file that `find` has found, as `read_all` does.
+
+        Raises:
+            MissingExtra: it is Parquet, and pyarrow is not installed.
+        """
+        there = found._replace(path=_for_another_process(found.path))
+        try:
+            for some in self._process.ask(there, bound_of(there.path)):
+                yield from some
+        except Exceeded as error:
+            yield kind_of_failure(found)(found.origin, f"cannot be read: {error}")
+
+    def start(self) -> None:
+        """Start the process ahead of the first file."""
+        self._process.start()
+
+    def close(self) -> None:
+        self._process.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[SourceItem]:
-    """Stream one file that `find` has found, as `read_all` does."""
-    with Converter() as convert:
-        yield from _one_ahead(_read(found, fields, convert))
+    """Stream one file that `find` has found, as `read_all` does, in a process of its own."""
+    with Reader(fields) as reader:
+        yield from reader(found)
 
 
-def _read(found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[SourceItem]:
-    try:
-        kind = "" if found.sure else left_out_by_content(found.path)
-        if kind:
-            yield PassedOver(found.origin, kind)
-            return
-        with found.path.open("rb") as stream:
-            before = os.fstat(stream.fileno())
-            if (
-                found.folder and not before.st_size
-            ):  # as many an `__init__.py` is; one that is named is meant to be read
-                yield PassedOver(found.origin, EMPTY)
-                return
-            yield from _file(stream, found, fields, convert)
-        change = _change(found, before)
-        if change is not None:
-            yield change
-    except OSError as error:
-        yield _kind(found)(found.origin, f"cannot be read: {error.strerror or error}")
+def bound_of(path: Path) -> Bound:
+    """What the reading of a file may take: one longer than a million bytes in proportion, below 4 GB."""
+    with suppress(OSError):
+        size = path.stat().st_size
+        return Bound(READ_S * max(1.0, size / 1e6), int(min(4e9, READ_BYTES + 32 * max(0.0, size - 1e6))))
+    return Bound(READ_S, READ_BYTES)
 
 
-def _one_ahead(items: Iterator[SourceItem]) -> Iterator[SourceItem]:
-    """Each one when the next has been read: a file of one document then is closed before that is worked on."""
-    held = next(items, None)
-    for item in items:
-        if held is not None:
-            yield held
-        held = item
-    if held is not None:
-        yield held
-
-
-def _kind(found: FoundFile) -> type[Failure]:
-    """What a file becomes that cannot be read to its end: of some it is not known how many documents are missing."""
-    return BrokeOff if found.path.suffix.lower() in (*_BY_LINE, ".json", ".parquet") else Failure
-
-
-def _change(found: FoundFile, before: os.stat_result) -> Failure | None:
-    """What is wrong where the file is no longer the one that was read, or not as it was when reading began."""
-    try:
-        after = found.path.stat()
-    except FileNotFoundError:
-        return _kind(found)(found.origin, "was removed while it was read; what could be read is indexed. Run it again")
-    if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and os.path.samestat(before, after):
-        return None
-    return _kind(found)(
-        found.origin,
-        "changed while it was read, so old and new may be mixed, and what came late is missing; what was read is "
-        "indexed. Run it again",
-    )
-
-
-def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap, convert: Converter) -> Iterator[SourceItem]:
-    suffix = found.path.suffix.lower()
-    origin, name = found.origin, found.name
-    if suffix == ".parquet":
-        if stream.read(1):
-            stream.seek(0)
-            yield from read_parquet(stream, origin=origin, name=name, fields=fields)
-        else:
-            yield Failure(origin, "the file is empty")
-        return
-    if suffix not in _BY_LINE and suffix != ".json":
-        data = stream.read(MAX_DOCUMENT_BYTES + 1)
-        if len(data) > MAX_DOCUMENT_BYTES:
-            yield Failure(origin, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document; split it")
-        elif suffix in CONVERTED:
-            yield from read_document(data, origin=origin, name=name, convert=convert, encoding=fields.encoding)
-        elif suffix == mail.SUFFIX:
-            yield from mail.read_mail(data, origin=origin, name=name, convert=convert, encoding=fields.encoding)
-        else:
-            yield from read_text(data, origin=origin, name=name, encoding=fields.encoding)
-        return
-    try:
-        encoding, guessed = sniff(stream.read(SAMPLE_BYTES), fields.encoding)
-    except Undecodable as error:
-        yield Failure(origin, str(error))
-        return
-    stream.seek(0)
-    if suffix == ".json":
-        yield from read_json(stream, encoding, origin=origin, name=name, fields=fields)
-    elif suffix in JSONL_SUFFIXES:
-        yield from read_jsonl(stream, encoding, origin=origin, name=name, fields=fields)
-    else:
-        delimiter = "\t" if suffix == ".tsv" else None
-        yield from read_csv(stream, encoding, origin=origin, name=name, fields=fields, delimiter=delimiter)
-    if guessed:
-        yield Guessed(origin, encoding)
+def _for_another_process(path: Path) -> Path:
+    """The path from anywhere. What is called after a process, as `/dev/stdin` is, is another thing in each."""
+    return path.resolve() if path.parts[:2] in (("/", "dev"), ("/", "proc")) else path.absolute()
 
 
 def _count(found: FoundFile | Failure | PassedOver) -> int:
@@ -216,7 +187,7 @@ def _count(found: FoundFile | Failure | PassedOver) -> int:
     try:
         if not found.sure:
             return int(not left_out_by_content(found.path))
-        if suffix not in (*_BY_LINE, ".json", ".parquet"):
+        if suffix not in (*BY_LINE, ".json", ".parquet"):
             return 1
         with found.path.open("rb") as stream:
             if suffix == ".parquet":

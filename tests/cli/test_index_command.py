@@ -12,6 +12,7 @@ import pytest
 
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import load_settings
+from tests.odd_reading import InThisProcess
 from tests.store.store_points import edit_manifests
 
 
@@ -329,10 +330,10 @@ def test_the_profile_that_was_chosen_is_said_before_the_work(run, jsonl, monkeyp
 
 
 def test_a_source_that_changes_while_it_is_read_is_named_and_the_next_run_is_whole(run, jsonl, monkeypatch):
-    from hybrid_search.corpus import readers
+    from hybrid_search.corpus import readers, reading
 
     file = jsonl([{"_id": f"d{n}", "text": f"apples {n}"} for n in range(50)])
-    real = readers.read_jsonl
+    real = reading.read_jsonl
 
     def changing(*arguments, **options):
         yield from real(*arguments, **options)
@@ -340,7 +341,8 @@ def test_a_source_that_changes_while_it_is_read_is_named_and_the_next_run_is_who
             stream.write('{"_id": "late", "text": "late apples"}\n')
 
     with monkeypatch.context() as patch:
-        patch.setattr(readers, "read_jsonl", changing)
+        patch.setattr(readers, "BoundedProcess", InThisProcess)
+        patch.setattr(reading, "read_jsonl", changing)
         done = index(run, file, "-c", "c")
     assert done.code == 4
     assert f"{file}: changed while it was read" in done.err
@@ -379,4 +381,4 @@ def test_links_out_of_a_source_are_counted_and_named(run, tmp_path):
     (tmp_path / "docs" / "a.txt").unlink()
     alone = index(run, tmp_path / "docs", "-c", "alone")
     assert (alone.code, alone.out) == (3, "")
-    assert "passed over were 1 links out of the source" in alone.err
+    assert "passed over were links out of the source (1), pipes, sockets and devices (1)" in alone.err

@@ -1,9 +1,9 @@
 """Files that mean harm, or look as if: names, encodings, nesting, and a megabyte of whatever, for every suffix.
 
-    python -m tests.corpus.hostile [--size 1000000] [--limit 60] [--only .html]
+    python -m tests.corpus.hostile [--size 1000000] [--limit 5] [--only .html]
 
-reads and cuts each in a process of its own, and prints those that take more than five seconds a megabyte, with the
-seconds of each stage. Everything is made of a seed, so that the same files come every time.
+reads and cuts each under its bound, as a job does, and prints those that take more than five seconds a megabyte, with
+the seconds of each stage. Everything is made of a seed, so that the same files come every time.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import multiprocessing
 import random
 import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from hybrid_search.corpus.chunking import chunk
-from hybrid_search.corpus.readers import read_file
+from hybrid_search.chunker import Chunker, Recipe
+from hybrid_search.corpus.readers import Reader
 from hybrid_search.corpus.walk import KNOWN_SUFFIXES, FoundFile
-from hybrid_search.types import Document
+from hybrid_search.encoders.counting import TokenCount
+from hybrid_search.report import Tally
+from hybrid_search.stages import cut_or_failed
+from hybrid_search.types import Document, Failure, Guessed, PassedOver
 from tests.corpus.made_documents import form, notebook, pdf, pdf_of, word
 
 SECONDS_A_MEGABYTE = 5.0
@@ -176,9 +179,9 @@ def texts(suffix: str, size: int) -> Iterator[Case]:
     for number, unit in enumerate(UNITS):
         head = HEADS.get(suffix, "") if number % 2 else ""
         yield Case(f"unit {unit[:12]!r}", suffix, _filled(head, unit, size).encode("utf-8", "surrogatepass"))
-    for opening, closing in PAIRS:
-        times = max(1, size // (len(opening) + len(closing)))
-        text = HEADS.get(suffix, "") + opening * times + "1" + closing * times
+    for opening, end in PAIRS:
+        times = max(1, size // (len(opening) + len(end)))
+        text = HEADS.get(suffix, "") + opening * times + "1" + end * times
         yield Case(f"nested {opening[:12]!r}", suffix, text.encode())
 
 
@@ -237,25 +240,56 @@ def tokens(pieces):
     return [len(piece) // 4 + piece.count("\n") + 2 for piece in pieces]
 
 
-def read_and_cut(file: Path) -> dict[str, float]:
-    """Read a file and cut what comes of it; the seconds of both.
+class Spent(NamedTuple):
+    """What reading and cutting a file took, and what it came to."""
+
+    read_s: float
+    cut_s: float
+    documents: int
+    chunks: int
+    failures: list[str]
+
+
+def read_and_cut(file: Path, reader: Reader, chunker: Chunker) -> Spent:
+    """Read a file and cut what comes of it, each under its bound, as a job does.
 
     Raises:
-        AssertionError: a chunk is none.
+        AssertionError: what comes of it is no document, or a chunk none of it.
     """
     began = time.perf_counter()
-    items = list(read_file(FoundFile(file, str(file), file.name)))
-    spent = {"read": time.perf_counter() - began, "cut": 0.0}
-    for document in items:
-        if not isinstance(document, Document):
-            continue
-        json.dumps([document.text, document.title, dict(document.metadata), document.doc_id]).encode()
-        began = time.perf_counter()
-        chunks = chunk(document, size_tokens=256, overlap_tokens=0, count_tokens=tokens)
-        spent["cut"] += time.perf_counter() - began
-        assert all(document.text[each.start : each.end] == each.text for each in chunks)
-        assert max(tokens([each.searchable for each in chunks])) <= 256
-    return spent
+    items = list(reader(FoundFile(file, str(file), file.name)))
+    read_s = time.perf_counter() - began
+    tally = Tally("hostile", "", "", None, None)
+    chunks, documents = 0, 0
+    began = time.perf_counter()
+    for item in items:
+        assert isinstance(item, (Document, Failure, PassedOver, Guessed))
+        assert item.origin
+        if isinstance(item, Failure):
+            tally.fail(item)
+        if isinstance(item, Document):
+            documents += 1
+            json.dumps([item.text, item.title, dict(item.metadata), item.doc_id], allow_nan=False).encode()
+            made = cut_or_failed(item, chunker, tally)
+            assert all(item.text[each.start : each.end] == each.text for each in made)
+            chunks += len(made)
+    assert items or not file.stat().st_size
+    failures = [failure.reason for failure in tally.failures]
+    return Spent(read_s, time.perf_counter() - began, documents, chunks, failures)
+
+
+def letters() -> TokenCount:
+    """A model that reads words by their letters."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    signs = [chr(sign) for sign in range(33, 127)]
+    vocabulary = {sign: place for place, sign in enumerate(["[UNK]", *signs, *(f"##{sign}" for sign in signs)])}
+    made = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    made.normalizer, made.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
+    return TokenCount(made.to_str(), "")
 
 
 def _filled(head: str, unit: str, size: int) -> str:
@@ -281,71 +315,24 @@ _LOOP = [
 ]
 
 
-# ---------------------------------------------------------------- each in a process of its own
-
-
-class Worker:
-    """A process that reads and cuts files, killed where it takes too long."""
-
-    def __init__(self) -> None:
-        self._context = multiprocessing.get_context("spawn")
-        self._process = None
-
-    def __call__(self, file: Path, limit_s: float) -> dict[str, float] | str:
-        if self._process is None:
-            self._here, there = self._context.Pipe()
-            self._process = self._context.Process(target=_serve, args=(there,), daemon=True)
-            self._process.start()
-            self._here.recv()
-        self._here.send(file)
-        if self._here.poll(limit_s):
-            try:
-                return self._here.recv()
-            except EOFError:
-                pass
-        self.close()
-        return f"over {limit_s:g} s, or the process died"
-
-    def close(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.join()
-
-
-def _serve(there) -> None:
-    there.send("ready")
-    while True:
-        file = there.recv()
-        try:
-            there.send(read_and_cut(file))
-        except Exception as error:
-            there.send(f"{type(error).__name__}: {str(error)[:100]}")
-
-
 def slow_ones(folder: Path, size: int, limit_s: float, only: str = "") -> Iterator[tuple[Case, str]]:
-    """The cases that take more than `SECONDS_A_MEGABYTE`, or raise; with what they took."""
-    worker = Worker()
-    try:
+    """The cases that take more than so many seconds a megabyte, or in all if they are smaller; with what they took."""
+    with Reader() as reader, closing(Chunker(Recipe((letters(),), 256, 0))) as chunker:
         for case in everything(size):
             if only and case.suffix != only:
                 continue
             file = folder / f"case{case.suffix}"
             file.write_bytes(case.data)
-            found = worker(file, limit_s)
-            allowed = SECONDS_A_MEGABYTE * max(0.2, len(case.data) / 1e6)
-            if isinstance(found, str):
-                yield case, found
-            elif max(found.values()) > allowed:
-                yield case, ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in found.items())
-    finally:
-        worker.close()
+            spent = read_and_cut(file, reader, chunker)
+            if spent.read_s + spent.cut_s > limit_s * max(1.0, len(case.data) / 1e6):
+                failed = "".join(f"; {reason}" for reason in spent.failures[:2])
+                yield case, f"read {spent.read_s:.1f} s, cut {spent.cut_s:.1f} s{failed}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", type=int, default=1_000_000)
-    parser.add_argument("--limit", type=float, default=60.0)
+    parser.add_argument("--limit", type=float, default=SECONDS_A_MEGABYTE)
     parser.add_argument("--only", default="")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/hostile"))
     given = parser.parse_args()

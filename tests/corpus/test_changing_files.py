@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from hybrid_search.corpus import readers
+from hybrid_search.corpus import readers, reading
 from hybrid_search.corpus.readers import read
 from hybrid_search.types import Document, Failure
+from tests.odd_reading import InThisProcess
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let an open file go")
 
@@ -102,13 +103,14 @@ def test_a_text_changes_while_it_is_read_and_not_while_it_is_worked_on(tmp_path,
     document = next(found)
     append(file)
     assert list(found) == []
-    real = readers.read_text
+    real = reading.read_text
 
     def changing(*arguments, **options):
         append(file)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(readers, "read_text", changing)
+    monkeypatch.setattr(readers, "BoundedProcess", InThisProcess)
+    monkeypatch.setattr(reading, "read_text", changing)
     again, failure = read([file])
     assert again.text.rstrip() == document.text.rstrip()
     assert failure.reason.startswith("changed while it was read")
@@ -156,7 +158,7 @@ def test_a_file_that_grows_says_that_something_came_late(tmp_path):
 
 def test_a_disk_that_stops_answering_is_a_failure(tmp_path, monkeypatch):
     file = put(tmp_path / "a.jsonl")
-    real = readers.read_jsonl
+    real = reading.read_jsonl
 
     def failing(*arguments, **options):
         for n, found in enumerate(real(*arguments, **options)):
@@ -164,7 +166,8 @@ def test_a_disk_that_stops_answering_is_a_failure(tmp_path, monkeypatch):
                 raise OSError(116, "Stale file handle")
             yield found
 
-    monkeypatch.setattr(readers, "read_jsonl", failing)
+    monkeypatch.setattr(readers, "BoundedProcess", InThisProcess)
+    monkeypatch.setattr(reading, "read_jsonl", failing)
     found = list(read([file]))
     assert len(found) == 6
     assert found[-1] == Failure(str(file), "cannot be read: Stale file handle")

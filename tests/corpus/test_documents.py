@@ -5,18 +5,16 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
-import subprocess
-import sys
-import time
 import zipfile
 
 import pytest
 
-from hybrid_search.corpus import documents, readers
-from hybrid_search.corpus.documents import NEEDS, Converter, Unconvertible, read_document
+from hybrid_search.corpus import documents, readers, reading
+from hybrid_search.corpus.documents import NEEDS, read_document
 from hybrid_search.corpus.readers import read
 from hybrid_search.types import Document, Failure, PassedOver, Place
 from tests.corpus.made_documents import form, notebook, pdf, word
+from tests.odd_reading import InThisProcess
 
 needed = {package for packages in NEEDS.values() for package in packages}
 extra = pytest.mark.skipif(
@@ -31,21 +29,14 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def convert():
-    """One process for all tests: starting it takes a second."""
-    with Converter() as converter:
-        yield converter
-
-
-def read_as(name, data, convert):
-    return next(read_document(data, origin=name, name=name, convert=convert))
+def read_as(name, data):
+    return next(read_document(data, origin=name, name=name))
 
 
 @extra
-def test_a_pdf_is_a_document_with_a_place_for_each_page(convert):
+def test_a_pdf_is_a_document_with_a_place_for_each_page():
     data = pdf(["First page", "", "Third page"], title="Report of the year")
-    assert read_as("a.pdf", data, convert) == Document(
+    assert read_as("a.pdf", data) == Document(
         "a.pdf",
         "First page\n\nThird page",
         "Report of the year",
@@ -56,13 +47,13 @@ def test_a_pdf_is_a_document_with_a_place_for_each_page(convert):
 
 
 @extra
-def test_lines_of_a_pdf_that_go_on_are_joined_to_sentences(convert):
-    found = read_as("a.pdf", pdf(["The end of\nthis line goes on.\nthe next one:\n- does not"]), convert)
+def test_lines_of_a_pdf_that_go_on_are_joined_to_sentences():
+    found = read_as("a.pdf", pdf(["The end of\nthis line goes on.\nthe next one:\n- does not"]))
     assert found.text == "The end of this line goes on.\nthe next one:\n- does not"
 
 
-def lines(data, convert):
-    return read_as("a.pdf", data, convert).text.split("\n")
+def lines(data):
+    return read_as("a.pdf", data).text.split("\n")
 
 
 @extra
@@ -86,8 +77,8 @@ def lines(data, convert):
         (["/FT /Tx /T (name) /V (Ann) /F 4", "/FT /Tx /T (name) /V (Ann) /F 4"], ["name: Ann", "name: Ann"]),
     ],
 )
-def test_what_is_filled_in_stands_behind_the_text_of_the_page(convert, fields, said):
-    assert lines(form(fields), convert) == ["Printed", *(["", *said] if said else [])]
+def test_what_is_filled_in_stands_behind_the_text_of_the_page(fields, said):
+    assert lines(form(fields)) == ["Printed", *(["", *said] if said else [])]
 
 
 @extra
@@ -103,19 +94,19 @@ def test_what_is_filled_in_stands_behind_the_text_of_the_page(convert, fields, s
         (["/Subtype /Stamp /Contents <FEFF00E9>", "/Subtype /Ink"], ["é"]),
     ],
 )
-def test_notes_stand_behind_the_text_of_the_page(convert, notes, said):
-    assert lines(form([], notes), convert) == ["Printed", *(["", *said] if said else [])]
+def test_notes_stand_behind_the_text_of_the_page(notes, said):
+    assert lines(form([], notes)) == ["Printed", *(["", *said] if said else [])]
 
 
 @extra
-def test_a_page_that_is_only_filled_in_has_a_text_and_its_place(convert):
-    found = read_as("a.pdf", form(["/FT /Tx /T (name) /V (Ann)"], text=""), convert)
+def test_a_page_that_is_only_filled_in_has_a_text_and_its_place():
+    found = read_as("a.pdf", form(["/FT /Tx /T (name) /V (Ann)"], text=""))
     assert (found.text, found.places) == ("name: Ann", (Place(0, {"page": 1}),))
 
 
 @extra
-def test_pages_without_text_are_counted_where_others_have_one(convert):
-    items = read_document(pdf(["one", "", ""]), origin="a.pdf", name="a.pdf", convert=convert)
+def test_pages_without_text_are_counted_where_others_have_one():
+    items = read_document(pdf(["one", "", ""]), origin="a.pdf", name="a.pdf")
     assert list(items)[1:] == [PassedOver("a.pdf", "pages without text", 2)]
 
 
@@ -131,26 +122,26 @@ def test_pages_without_text_are_counted_where_others_have_one(convert):
         "/FT /Btn /T (x) /V (a)",
     ],
 )
-def test_odd_fields_and_notes_do_not_lose_the_page(convert, field):
-    found = read_as("a.pdf", form([field], [field, "/Subtype /Text /Contents 5", "/Subtype 7"]), convert)
+def test_odd_fields_and_notes_do_not_lose_the_page(field):
+    found = read_as("a.pdf", form([field], [field, "/Subtype /Text /Contents 5", "/Subtype 7"]))
     assert found.text.startswith("Printed")
 
 
 @extra
 @pytest.mark.parametrize(("given", "title"), [("Microsoft Word - plan.doc", "plan.doc"), ("Untitled", ""), ("", "")])
-def test_what_a_program_calls_a_pdf_is_no_title(convert, given, title):
-    assert read_as("a.pdf", pdf(["text"], given), convert).title == title
+def test_what_a_program_calls_a_pdf_is_no_title(given, title):
+    assert read_as("a.pdf", pdf(["text"], given)).title == title
 
 
 @extra
-def test_word(convert):
+def test_word():
     data = word([("Heading1", "Tea"), ("", "Hot."), ("Heading2", "Green"), ("", "From China.")])
-    found = read_as("a.docx", data, convert)
+    found = read_as("a.docx", data)
     assert found.text == "# Tea\n\nHot.\n\n## Green\n\nFrom China."
     assert (found.title, found.markup) == ("Tea", "markdown")
     assert [place.metadata for place in found.places] == [{"heading": "Tea"}, {"heading": "Tea > Green"}]
     assert [found.text[place.start :][:4] for place in found.places] == ["# Te", "## G"]
-    assert read_as("a.docx", word([("", "Text")], title="On &amp; off"), convert).title == "On & off"
+    assert read_as("a.docx", word([("", "Text")], title="On &amp; off")).title == "On & off"
 
 
 PAGE = """<!doctype html><html><head><meta charset="{charset}"><title>
@@ -163,31 +154,31 @@ PAGE = """<!doctype html><html><head><meta charset="{charset}"><title>
 @extra
 @pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "cp1252"])
 @pytest.mark.parametrize("suffix", [".html", ".htm"])
-def test_html_without_its_scripts_and_styles(convert, charset, suffix):
-    found = read_as("a" + suffix, PAGE.format(charset=charset).encode(charset), convert)
+def test_html_without_its_scripts_and_styles(charset, suffix):
+    found = read_as("a" + suffix, PAGE.format(charset=charset).encode(charset))
     assert found.title == "Café"
     assert found.text.split() == ["#", "Über", "Some", "**bold**", "word.", "A", "cat"]
     assert found.places == (Place(found.text.index("#"), {"heading": "Über"}),)
 
 
 @extra
-def test_html_nested_too_deeply_is_plain_text_and_quiet(convert, capfd):
-    found = read_as("a.html", b"<div>" * 5000 + b"deep" + b"</div>" * 5000, convert)
+def test_html_nested_too_deeply_is_plain_text_and_quiet(capfd):
+    found = read_as("a.html", b"<div>" * 5000 + b"deep" + b"</div>" * 5000)
     assert found.text == "deep"
     assert capfd.readouterr() == ("", "")
 
 
 @extra
-def test_notebook(convert):
+def test_notebook():
     data = notebook(("markdown", "# Try\n\nIt works."), ("code", "# no heading\nprint(1)"), ("markdown", "## More"))
-    found = read_as("a.ipynb", data, convert)
+    found = read_as("a.ipynb", data)
     assert found.text == "# Try\n\nIt works.\n\n```python\n# no heading\nprint(1)\n```\n\n## More"
     assert (found.title, [place.metadata["heading"] for place in found.places]) == ("Try", ["Try", "Try > More"])
-    assert read_as("a.ipynb", notebook(("code", "1"), title="Named"), convert).title == "Named"
+    assert read_as("a.ipynb", notebook(("code", "1"), title="Named")).title == "Named"
 
 
-def texts_and_counts(name, data, convert):
-    document, *left = read_document(data, origin=name, name=name, convert=convert)
+def texts_and_counts(name, data):
+    document, *left = read_document(data, origin=name, name=name)
     return document.text, {item.kind: item.count for item in left}
 
 
@@ -217,25 +208,25 @@ def texts_and_counts(name, data, convert):
         (7, "", {}),
     ],
 )
-def test_what_the_cells_of_a_notebook_printed(convert, output, shown, counted):
-    text, counts = texts_and_counts("a.ipynb", notebook(("code", "run()", output)), convert)
+def test_what_the_cells_of_a_notebook_printed(output, shown, counted):
+    text, counts = texts_and_counts("a.ipynb", notebook(("code", "run()", output)))
     fence = "````" if "```" in shown else "```"
     assert text == "```python\nrun()\n```" + (f"\n\n{fence}\n{shown}\n{fence}" if shown else "")
     assert counts == counted
 
 
-def test_odd_notebooks(convert):
+def test_odd_notebooks():
     data = notebook(("raw", "raw text"), ("markdown", "![p](data:image/png;base64,AAAA)"), language_info={"name": "R"})
-    assert texts_and_counts("a.ipynb", data, convert) == ("```\nraw text\n```\n\np", {"images": 1})
+    assert texts_and_counts("a.ipynb", data) == ("```\nraw text\n```\n\np", {"images": 1})
     odd = b'{"metadata": 5, "cells": [7, {}, {"cell_type": "code", "source": ["x = 1"], "outputs": 3}]}'
-    assert texts_and_counts("a.ipynb", odd, convert)[0] == "```python\nx = 1\n```"
+    assert texts_and_counts("a.ipynb", odd)[0] == "```python\nx = 1\n```"
 
 
 PARAGRAPH = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>"
 
 
 @extra
-def test_headers_footers_and_comments_stand_behind_the_text_once(convert):
+def test_headers_footers_and_comments_stand_behind_the_text_once():
     more = {
         "word/header1.xml": PARAGRAPH.format("Quince &amp; Sons") + PARAGRAPH.format("File 47"),
         "word/header2.xml": PARAGRAPH.format("Quince &amp; Sons") + PARAGRAPH.format("File 47"),
@@ -248,24 +239,24 @@ def test_headers_footers_and_comments_stand_behind_the_text_once(convert):
         "word/charts/chart1.xml": "",
         "word/embeddings/a.xlsx": "",
     }
-    text, counts = texts_and_counts("a.docx", word([("Heading1", "Tea"), ("", "Hot.")], more=more), convert)
+    text, counts = texts_and_counts("a.docx", word([("Heading1", "Tea"), ("", "Hot.")], more=more))
     assert text == "# Tea\n\nHot.\n\nQuince & Sons\nFile 47\n\nPage 1\n\nWhy so?\n\nOk"
     assert counts == {"charts": 1, "attachments": 1}
 
 
 @extra
-def test_text_boxes_are_read_once(convert):
+def test_text_boxes_are_read_once():
     box = "<w:p><w:r><w:drawing><w:txbxContent>{}</w:txbxContent></w:drawing></w:r></w:p>"
     more = {"body": box.format(PARAGRAPH.format("In a box")) + PARAGRAPH.format("After it.")}
-    text, _ = texts_and_counts("a.docx", word([("", "Before.")], more=more), convert)
+    text, _ = texts_and_counts("a.docx", word([("", "Before.")], more=more))
     assert sorted(text.split("\n\n")) == ["After it.", "Before.", "In a box"]
 
 
 @extra
-def test_the_first_row_of_a_table_of_word_is_its_header(convert):
+def test_the_first_row_of_a_table_of_word_is_its_header():
     cell = "<w:tc><w:p><w:r><w:t>{}</w:t></w:r></w:p></w:tc>"
     rows = "".join(f"<w:tr>{''.join(cell.format(text) for text in row)}</w:tr>" for row in (("A", "B"), ("1", "2")))
-    text, _ = texts_and_counts("a.docx", word([], more={"body": f"<w:tbl>{rows}</w:tbl>"}), convert)
+    text, _ = texts_and_counts("a.docx", word([], more={"body": f"<w:tbl>{rows}</w:tbl>"}))
     assert text == "| A | B |\n| --- | --- |\n| 1 | 2 |"
 
 
@@ -304,21 +295,21 @@ def bomb() -> bytes:
         ("a.ipynb", notebook(), "no text"),
     ],
 )
-def test_a_bad_file_is_a_failure(convert, name, data, reason):
-    found = read_as(name, data, convert)
+def test_a_bad_file_is_a_failure(name, data, reason):
+    found = read_as(name, data)
     assert isinstance(found, Failure)
     assert found.reason.startswith(reason)
 
 
 @extra
-def test_an_encrypted_pdf_is_called_so(convert):
+def test_an_encrypted_pdf_is_called_so():
     plain = pdf(["secret"])
     # A user password that nobody knows: the check value of the standard security handler does not fit the empty one.
     encryption = (
         f"/Encrypt << /Filter /Standard /V 1 /R 2 /O <{'ab' * 32}> /U <{'cd' * 32}> /P -4 >> /ID [<00> <00>] >>"
     )
     head, _, tail = plain.rpartition(b">>\nstartxref")
-    found = read_as("a.pdf", head + encryption.encode() + b"\nstartxref" + tail, convert)
+    found = read_as("a.pdf", head + encryption.encode() + b"\nstartxref" + tail)
     assert found == Failure("a.pdf", "the PDF is encrypted; save a copy without a password")
 
 
@@ -335,12 +326,14 @@ def test_bad_files_among_good_ones(here):
 
 @extra
 def test_too_large_a_file_is_not_converted(here, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_DOCUMENT_BYTES", 1 << 20)
+    monkeypatch.setattr(readers, "BoundedProcess", InThisProcess)
+    monkeypatch.setattr(reading, "MAX_DOCUMENT_BYTES", 1 << 20)
     (here / "a.pdf").write_bytes(pdf(["text"]) + bytes(1 << 20))
     assert list(read(["a.pdf"])) == [Failure("a.pdf", "larger than 1 MB, too large for one document; split it")]
 
 
 def test_without_the_extra_each_such_file_is_a_failure_with_the_way_out(here, monkeypatch):
+    monkeypatch.setattr(readers, "BoundedProcess", InThisProcess)
     monkeypatch.setattr(documents, "find_spec", lambda package: None)
     for suffix in NEEDS:
         (here / f"a{suffix}").write_bytes(b"anything")
@@ -352,81 +345,3 @@ def test_without_the_extra_each_such_file_is_a_failure_with_the_way_out(here, mo
         for suffix in sorted(NEEDS)
     ]
     assert list(read(["a.pdf"])) == [Failure("a.pdf", failures[-1].reason)]
-
-
-class Broken(Converter):
-    """Runs other code than it should: once, then the real one."""
-
-    def __init__(self, code, patience_s=120.0):
-        super().__init__(patience_s)
-        self.code = code
-
-    def _started(self):
-        code, self.code = self.code, ""
-        pipe = subprocess.PIPE
-        return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) if code else super()._started()
-
-
-@extra
-@pytest.mark.parametrize(
-    ("code", "patience_s", "reason"),
-    [
-        ("import time; time.sleep(600)", 0.5, "gives no text within 0.5 s"),
-        ("import os; os._exit(9)", 120.0, "cannot be converted: the process that did so ended with code 9"),
-        ("print('[\"te', end='', flush=True)", 120.0, "cannot be converted: the process that did so ended with code 0"),
-    ],
-)
-def test_a_file_that_hangs_or_crashes_the_process_does_not_stop_the_next(code, patience_s, reason):
-    with Broken(code, patience_s) as broken:
-        assert read_as("a.html", b"x" * 100_000, broken) == Failure("a.html", reason)
-        broken._patience_s = 120.0
-        assert read_as("b.html", b"<p>fine</p>", broken).text == "fine"
-
-
-@extra
-def test_the_process_ends_with_the_reading(here):
-    (here / "a.html").write_text("<p>one</p>")
-    (here / "b.html").write_text("<p>two</p>")
-    converter = Converter()
-    with converter:
-        converter(b"<p>x</p>", ".html")
-        process = converter._process
-    assert process.poll() is not None
-    reading = read(["."])
-    next(reading)
-    began = time.monotonic()
-    reading.close()
-    assert time.monotonic() - began < 60
-
-
-@extra
-def test_what_lies_in_the_working_folder_is_not_imported(here):
-    (here / "markitdown.py").write_text("raise SystemExit('mine')")
-    (here / "json.py").write_text("raise SystemExit('mine')")
-    with Converter() as converter:
-        assert converter(b"<p>x</p>", ".html") == ("", ["x"], {}, "")
-
-
-INSTEAD = """
-from hybrid_search.corpus import conversion
-
-def convert(data, suffix, encoding):
-    print("noise")
-    yield conversion.Part("text", {text})
-
-conversion.convert = convert
-conversion.serve()
-"""
-
-
-def test_what_a_library_prints_is_no_answer():
-    with Broken(INSTEAD.format(text="'fine'")) as converter:
-        assert converter(b"", ".pdf") == ("", ["fine"], {}, "")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is bounded on Linux only")
-def test_a_file_that_unpacks_to_more_than_memory_is_a_failure_of_its_own():
-    with Broken(INSTEAD.format(text="str(bytearray(8 << 30))")) as converter:
-        with pytest.raises(Unconvertible, match="takes more than 4 GB of memory"):
-            converter(b"", ".pdf")
-        assert converter._process.poll() is None

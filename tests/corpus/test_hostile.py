@@ -72,15 +72,8 @@ def test_names_of_any_kind(tmp_path):
     assert all(document.doc_id.encode() for document in documents)
 
 
-# What takes longer than five seconds a megabyte in libraries, and is read in a process that ends it: markup of hundreds
-# of thousands of elements (Beautiful Soup and markdownify, 10 to 20 s), mail of parts inside parts (the standard
-# library).
-LIBRARIES = {".html", ".htm", ".docx", ".pdf", ".eml"}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", TEXT_SUFFIXES)
 def test_a_megabyte_of_anything_takes_seconds(tmp_path, suffix):
-    found = [f"{case.name}: {took}" for case, took in hostile.slow_ones(tmp_path, 1_000_000, 120, suffix)]
-    found = [line for line in found if suffix not in LIBRARIES or "over" in line or "Error" in line]
+    found = [f"{case.name}: {took}" for case, took in hostile.slow_ones(tmp_path, 1_000_000, 20, suffix)]
     assert not found

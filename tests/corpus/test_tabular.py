@@ -11,11 +11,13 @@ from decimal import Decimal
 
 import pytest
 
+from hybrid_search.corpus import readers
 from hybrid_search.corpus.columns import column_readings, typed
 from hybrid_search.corpus.readers import FieldMap, count_documents, read
 from hybrid_search.corpus.tabular import read_csv
 from hybrid_search.errors import MissingExtra
 from hybrid_search.types import Document, Failure
+from tests.odd_reading import InThisProcess
 
 
 @pytest.fixture
@@ -418,6 +420,7 @@ def test_a_damaged_parquet_file_names_where_it_ends(here, parquet):
 
 def test_without_pyarrow_the_install_line_is_given(here, monkeypatch):
     (here / "a.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(readers, "BoundedProcess", InThisProcess)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search\[parquet\]'"):
         list(read(["a.parquet"]))

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from hybrid_search.corpus import unknown_files
+from hybrid_search.corpus import readers, unknown_files
 from hybrid_search.corpus.readers import count_documents, read, read_all
 from hybrid_search.types import Document, Failure, Guessed, PassedOver
+from tests.odd_reading import InThisProcess
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
 
@@ -97,6 +98,7 @@ def test_hidden_and_ignored_files_are_not_counted(here):
 
 
 def test_a_very_long_text_of_unknown_kind_is_counted(here, monkeypatch):
+    monkeypatch.setattr(readers, "BoundedProcess", InThisProcess)
     monkeypatch.setattr(unknown_files, "MAX_BYTES", 1 << 20)
     (here / "a.dump").write_bytes(b"words " * (1 << 18))
     (here / "b.txt").write_bytes(b"words " * (1 << 18))
