@@ -18,7 +18,7 @@ SHORT_TEXT = 50_000
 SHORT_STRUCTURED = 1_000
 """Characters of a document that is cut at once, where it is asked for: plain text, and anything that has a syntax."""
 
-STRUCTURED_S, PLAIN_S, CUT_BYTES = 8.0, 4.0, 900_000_000
+STRUCTURED_S, PLAIN_S, CUT_BYTES = 6.5, 5.0, 900_000_000
 """What the cutting of a document of a million characters may take; a longer one in proportion, below 4 GB."""
 
 

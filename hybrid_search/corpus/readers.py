@@ -22,7 +22,7 @@ from hybrid_search.types import Document, Failure, PassedOver, SourceItem
 
 __all__ = ["FieldMap", "Reader", "count_documents", "read", "read_all", "read_file"]
 
-READ_S, READ_BYTES = 6.0, 900_000_000
+READ_S, READ_BYTES = 7.0, 900_000_000
 """What the reading of a file of a million bytes may take."""
 
 OPENER = "hybrid_search.corpus.reading:opened"
