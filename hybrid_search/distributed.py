@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, cast
 from hybrid_search import errors
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.readers import read_all
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.cutting import cutter, searchable_texts
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
@@ -116,11 +115,11 @@ def index_on_ray(
         models = models_for(collection, found, asked, settings, on_download)
         cutting = opened.enter_context(closing(cutter(collection, models, found, chunk_tokens, overlap_tokens)))
         have = partial(known_ids, store, collection)
-        _, total, roots = open_source(sources, fields, globs, found, have, follow_links=follow_links)
+        items, total, roots = open_source(sources, fields, globs, found, have, follow_links=follow_links)
         tally = Tally(collection, models.profile, models.reason, total, on_progress)
         tally.tell()
-        documents = read_all(sources, fields=fields, globs=globs, follow_links=follow_links)
-        first = _beginning(documents, tally, sample=found is None and models.measuring)
+        first = _beginning(items, tally, sample=found is None and models.measuring)
+        del items  # and with them the process that reads here
         if found is None:
             models = models.fitted(searchable_texts(first, cutting))
         manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)

@@ -270,3 +270,22 @@ def test_what_fails_in_a_worker_is_told_and_nothing_is_published(url, started, l
     assert done["documents"] == 301
     assert other["error"] == "ManifestMismatch"
     assert Settings(store=url).store == url
+
+
+@pytest.mark.slow
+def test_a_source_that_breaks_off_removes_and_replaces_nothing(url, started, library, settings, tmp_path):
+    whole = (library / "part2.jsonl").read_text().splitlines()
+    (library / "part2.jsonl").unlink()
+    (library / "part2.json").write_text("[" + ",\n".join(whole) + "]")
+    (done,) = reports(started(job(library)), tmp_path)
+    assert (done["documents"], done["failed"]) == (301, 0)
+    before = everything(url, "c")
+    (library / "part2.json").write_text("[" + ",\n".join(whole[:20]) + ",")
+    replaced, pruned, again = reports(
+        started(job(library, replace=True), job(library, prune=True), job(library)), tmp_path
+    )
+    assert replaced["error"] == "CorpusError"
+    assert "part2.json" in replaced["message"]
+    assert (pruned["failed"], pruned["removed"], pruned["documents"]) == (1, 0, 0)
+    assert (again["failed"], again["unchanged"]) == (1, 261)
+    assert everything(url, "c") == before
