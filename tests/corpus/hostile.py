@@ -18,12 +18,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
-from hybrid_search.chunker import Chunker, Recipe
 from hybrid_search.corpus.readers import Reader
 from hybrid_search.corpus.walk import KNOWN_SUFFIXES, FoundFile
+from hybrid_search.cutting import Cutter
 from hybrid_search.encoders.counting import TokenCount
+from hybrid_search.profiles import Models
 from hybrid_search.report import Tally
 from hybrid_search.stages import cut_or_failed
 from hybrid_search.types import Document, Failure, Guessed, PassedOver
@@ -250,7 +252,7 @@ class Spent(NamedTuple):
     failures: list[str]
 
 
-def read_and_cut(file: Path, reader: Reader, chunker: Chunker) -> Spent:
+def read_and_cut(file: Path, reader: Reader, cut: Cutter) -> Spent:
     """Read a file and cut what comes of it, each under its bound, as a job does.
 
     Raises:
@@ -270,7 +272,7 @@ def read_and_cut(file: Path, reader: Reader, chunker: Chunker) -> Spent:
         if isinstance(item, Document):
             documents += 1
             json.dumps([item.text, item.title, dict(item.metadata), item.doc_id], allow_nan=False).encode()
-            made = cut_or_failed(item, chunker, tally)
+            made = cut_or_failed(item, cut, tally)
             assert all(item.text[each.start : each.end] == each.text for each in made)
             chunks += len(made)
     assert items or not file.stat().st_size
@@ -278,18 +280,32 @@ def read_and_cut(file: Path, reader: Reader, chunker: Chunker) -> Spent:
     return Spent(read_s, time.perf_counter() - began, documents, chunks, failures)
 
 
-def letters() -> TokenCount:
-    """A model that reads words by their letters."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordPiece
-    from tokenizers.normalizers import BertNormalizer
-    from tokenizers.pre_tokenizers import BertPreTokenizer
+class Letters:
+    """A model that reads words by their letters; it only counts tokens."""
 
-    signs = [chr(sign) for sign in range(33, 127)]
-    vocabulary = {sign: place for place, sign in enumerate(["[UNK]", *signs, *(f"##{sign}" for sign in signs)])}
-    made = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
-    made.normalizer, made.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
-    return TokenCount(made.to_str(), "")
+    card = SimpleNamespace(max_tokens=256)
+
+    def __init__(self) -> None:
+        from tokenizers import Tokenizer
+        from tokenizers.models import WordPiece
+        from tokenizers.normalizers import BertNormalizer
+        from tokenizers.pre_tokenizers import BertPreTokenizer
+
+        signs = [chr(sign) for sign in range(33, 127)]
+        vocabulary = {sign: place for place, sign in enumerate(["[UNK]", *signs, *(f"##{sign}" for sign in signs)])}
+        made = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+        made.normalizer, made.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
+        self._count = TokenCount(made.to_str(), "")
+        self.count_tokens = self._count.counter()
+
+    def token_count(self) -> TokenCount:
+        return self._count
+
+
+def cutter() -> Cutter:
+    """What cuts as a job does."""
+    encoder: Any = Letters()
+    return Cutter(Models("hostile", {"sparse": encoder}), 256, 0)
 
 
 def _filled(head: str, unit: str, size: int) -> str:
@@ -317,13 +333,13 @@ _LOOP = [
 
 def slow_ones(folder: Path, size: int, limit_s: float, only: str | None = None) -> Iterator[tuple[Case, str]]:
     """The cases that take more than so many seconds a megabyte, or in all if they are smaller; with what they took."""
-    with Reader() as reader, closing(Chunker(Recipe((letters(),), 256, 0))) as chunker:
+    with Reader() as reader, closing(cutter()) as cut:
         for case in everything(size):
             if only not in (None, case.suffix):
                 continue
             file = folder / f"case{case.suffix}"
             file.write_bytes(case.data)
-            spent = read_and_cut(file, reader, chunker)
+            spent = read_and_cut(file, reader, cut)
             if spent.read_s + spent.cut_s > limit_s * max(1.0, len(case.data) / 1e6):
                 failed = "".join(f"; {reason}" for reason in spent.failures[:2])
                 yield case, f"read {spent.read_s:.1f} s, cut {spent.cut_s:.1f} s{failed}"
