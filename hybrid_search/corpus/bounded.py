@@ -112,7 +112,9 @@ class BoundedProcess:
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process, if it does not run, without waiting until it can answer."""
         if self._process is None:
-            command = [sys.executable, "-I", "-c", _SERVE, json.dumps(sys.path), self._opener, str(os.getpid())]
+            # Names of files are read there as they are here.
+            flags = ["-I", "-X", f"utf8={sys.flags.utf8_mode}"]
+            command = [sys.executable, *flags, "-c", _SERVE, json.dumps(sys.path), self._opener, str(os.getpid())]
             pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
             started = _starter(os.getpid()).submit(subprocess.Popen, command, stdin=pipe, stdout=pipe, stderr=nothing)
             self._process = process = started.result()

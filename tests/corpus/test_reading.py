@@ -137,6 +137,17 @@ def test_a_file_that_is_called_after_a_process_is_that_of_the_caller(here):
     assert done.stdout.strip() == "['words from a file']"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
+@pytest.mark.parametrize("utf8", ["0", "1"])
+def test_names_of_files_are_read_as_they_are_by_the_caller(here, utf8):
+    for name in (b"caf\xc3\xa9.txt", b"caf\xe9.txt"):
+        Path(os.fsdecode(name)).write_text("words")
+    code = "from hybrid_search.corpus.readers import read; print([item.text for item in read(['.'])])"
+    env = {**os.environ, "LC_ALL": "en_US.ISO-8859-1", "PYTHONUTF8": utf8, "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['words', 'words']"
+
+
 def test_a_long_file_may_take_more_and_a_missing_one_is_a_failure(tmp_path):
     file = tmp_path / "a.txt"
     assert bound_of(file) == Bound(7.0, 900_000_000)
