@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from io import FileIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -21,6 +22,7 @@ import xxhash
 
 _BLOCK = 1 << 17
 _ZEROS = bytes(_BLOCK)
+_PAGE = 1 << 12
 _BLANK = "0" * 32
 _SHORT_LIVED = ".atomicwrite"
 """What the engine calls a file that it is about to rename."""
@@ -219,9 +221,19 @@ def _summed(blocks: Iterator[tuple[int, bytes]], length: int, write: BinaryIO | 
         made.update(place.to_bytes(8, "little"))
         made.update(block)
         if write is not None:
-            write.seek(place)
-            write.write(block)
+            _write_sparsely(write, place, block)
     return made.hexdigest()
+
+
+def _write_sparsely(write: BinaryIO, place: int, block: bytes) -> None:
+    """Write a block, its pages of zeros staying holes: the engine takes a third longer to open files without any."""
+    pages = [block[at : at + _PAGE] for at in range(0, len(block), _PAGE)]
+    for is_hole, run in groupby(pages, lambda page: page == _ZEROS[: len(page)]):
+        data = b"".join(run)
+        if not is_hole:
+            write.seek(place)
+            write.write(data)
+        place += len(data)
 
 
 def _blocks(read: FileIO, length: int) -> Iterator[tuple[int, bytes]]:
