@@ -115,11 +115,12 @@ def index_on_ray(
         models = models_for(collection, found, asked, settings, on_download)
         cutting = opened.enter_context(closing(cutter(collection, models, found, chunk_tokens, overlap_tokens)))
         have = partial(known_ids, store, collection)
-        items, total, roots = open_source(sources, fields, globs, found, have, follow_links=follow_links)
+        source = open_source(sources, fields, globs, found, have, follow_links=follow_links)
+        items, total, roots = opened.enter_context(closing(source))
         tally = Tally(collection, models.profile, models.reason, total, on_progress)
         tally.tell()
         first = _beginning(items, tally, sample=found is None and models.measuring)
-        del items  # and with them the process that reads here
+        source.close()
         if found is None:
             models = models.fitted(searchable_texts(first, cutting))
         manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)

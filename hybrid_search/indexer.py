@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -142,12 +142,15 @@ class Indexer:
         check_workers(workers)
         found = None if self._replace else self._store.manifest(self.collection)
         have = partial(known_ids, self._store, self.collection)
-        items, total, roots = open_source(source, fields or FieldMap(), globs, found, have, follow_links=follow_links)
-        models = models_for(self.collection, found, self._asked, self._settings, on_download, self._models)
-        cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
-        tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
-        tally.tell()
-        with closing(cut), Ledger() as ledger:
+        opened = open_source(source, fields or FieldMap(), globs, found, have, follow_links=follow_links)
+        with ExitStack() as using:
+            items, total, roots = using.enter_context(closing(opened))
+            models = models_for(self.collection, found, self._asked, self._settings, on_download, self._models)
+            cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
+            using.enter_context(closing(cut))
+            tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
+            tally.tell()
+            ledger = using.enter_context(Ledger())
             documents = accepted(items, ledger, tally)
             first = beginning(documents, tally, sample=found is None and models.measuring)
             documents = chain(first, documents)

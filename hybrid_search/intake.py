@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -42,6 +43,12 @@ class Opened(NamedTuple):
     items: Iterable[SourceItem]
     total: int | None
     roots: Roots
+
+    def close(self) -> None:
+        """End the process that reads, if there is one."""
+        if isinstance(self.items, Generator):
+            with suppress(ValueError):  # a thread is reading just now, and lets go of it when it has
+                self.items.close()
 
 
 def open_source(

@@ -147,7 +147,7 @@ class EdgeReader:
         self.manifest, self._counts, *_ = read_record(lease.folder)
         damaged = generations.damaged_files(lease.folder)
         if damaged:
-            raise self._damaged(f"{len(damaged)} files are missing or not as long as they were written: {damaged[0]}")
+            raise self._damaged(f"{len(damaged)} files are missing or not as they were written: {damaged[0]}")
         try:
             self._stored = Names(lease.folder / "names")
         except (OSError, ValueError, EOFError) as error:

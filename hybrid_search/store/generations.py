@@ -45,6 +45,9 @@ from hybrid_search.store.files import (
 )
 from hybrid_search.store.locks import Lease, hold, hold_copy, is_held
 
+DEADLY = "mutable_id_tracker.mappings"
+"""A short file that the engine reads as it loads a segment. It takes wrong bytes for sizes, and ends the process."""
+
 
 def current(root: Path) -> Path | None:
     """The published generation's folder, or None where nothing has been published.
@@ -156,9 +159,14 @@ def _require_same(found: Mapping[str, Sum], frozen: Mapping[str, Sum], folder: P
 
 
 def damaged_files(folder: Path) -> list[str]:
-    """Files of a generation that are missing, or not as long as they were published. Their bytes are not compared."""
-    lengths = {name: Sum(sum_.length, "") for name, sum_ in published_sums(folder).items()}
-    return [damage.name for damage in damages(folder, lengths)]
+    """Files of a generation that are missing or not as long as they were published, or of which the engine would die.
+
+    The bytes of the others are not compared: that takes as long as to read them all.
+    """
+    wanted = {
+        name: sum_ if name.endswith(DEADLY) else Sum(sum_.length, "") for name, sum_ in published_sums(folder).items()
+    }
+    return [damage.name for damage in damages(folder, wanted)]
 
 
 def damages_of(folder: Path) -> list[Damage]:

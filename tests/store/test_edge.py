@@ -509,18 +509,24 @@ def test_g11_a_published_file_that_is_gone_or_cut_short_is_noticed(store, root, 
         damaged.unlink()
     else:
         os.truncate(damaged, int(damaged.stat().st_size * keep))
-    with pytest.raises(CollectionDamaged, match="missing or not as long as they were written") as caught:
+    with pytest.raises(CollectionDamaged, match="missing or not as they were written") as caught:
         store.reader("c")
     assert "--replace" in str(caught.value)
     assert damaged.name in str(caught.value)
     assert store.names() == ["c"]
 
 
-def test_g11_a_damaged_file_does_not_end_the_process(store, root):
+@pytest.mark.parametrize("place", [None, 0, 1, 8, 300, -30, -25, -17, -9, -1])
+def test_g11_a_damaged_file_does_not_end_the_process(store, root, place):
     """The engine itself aborts on this one, so it has to be seen from outside."""
     build(store, "c", points(50))
     (damaged,) = (root / "g000001" / "shard").glob("segments/*/*id_tracker.mappings")
-    os.truncate(damaged, 700)
+    if place is None:
+        os.truncate(damaged, 700)
+    else:
+        data = bytearray(damaged.read_bytes())
+        data[place] ^= 0x55
+        damaged.write_bytes(data)
     code, out, err = output_of(python(OPEN, store.folder))
     assert (code, err) == (0, "")
     assert "is damaged" in out
