@@ -67,15 +67,15 @@ def cannot_write(root: Path, error: OSError) -> StoreError:
 
 
 def network_file_system(path: Path) -> str | None:
-    """`nfs`, `cifs`, ... where the path lies on one (Linux; elsewhere this cannot be told)."""
+    """`nfs`, `cifs`, ... where the path lies on one, as far as the system tells."""
+    import psutil
+
     best, kind = "", ""
     with suppress(OSError):
-        for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
-            _, mount, fs, *_ = line.replace("\\040", "\0").split(" ")
-            mount = mount.replace("\0", " ")
-            inside = f"{path.resolve()}/".startswith(mount.rstrip("/") + "/")
-            if inside and len(mount) >= len(best):
-                best, kind = mount, fs
+        for mounted in psutil.disk_partitions(all=True):
+            inside = f"{path.resolve()}/".startswith(mounted.mountpoint.rstrip("/") + "/")
+            if inside and len(mounted.mountpoint) >= len(best):
+                best, kind = mounted.mountpoint, mounted.fstype
     return kind if kind in _NETWORK else None
 
 

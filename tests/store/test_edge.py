@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 
 from hybrid_search.errors import CollectionDamaged, StoreBusy, StoreError, StoreFull
@@ -587,13 +588,10 @@ def test_g12_a_network_file_system_is_warned_of(store, monkeypatch, caplog):
         ("/home/me", None),
     ],
 )
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+@pytest.mark.skipif(os.name == "nt", reason="the paths are those of POSIX")
 def test_g12_the_file_system_is_read_from_the_mounts(monkeypatch, folder, kind):
-    mounts = (
-        "/dev/sda / ext4 rw 0 0\nserver:/x /mnt/nfs nfs4 rw 0 0\n/dev/sdb /mnt/nfs/local ext4 rw 0 0\n"
-        "//s/x /mnt/my\\040share cifs rw 0 0\nC:\\134 /mnt/c 9p rw 0 0\n"
-        "tmpfs /over tmpfs rw 0 0\nserver:/y /over nfs rw 0 0\n"
-    )
-    read = Path.read_text
-    monkeypatch.setattr(Path, "read_text", lambda self, **o: mounts if str(self) == "/proc/mounts" else read(self, **o))
+    kinds = {"/": "ext4", "/mnt/nfs": "nfs4", "/mnt/nfs/local": "ext4", "/mnt/my share": "cifs", "/mnt/c": "9p"}
+    mounted = [*kinds.items(), ("/over", "tmpfs"), ("/over", "nfs")]
+    told = [SimpleNamespace(mountpoint=mountpoint, fstype=fstype) for mountpoint, fstype in mounted]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: told)
     assert disk.network_file_system(Path(folder)) == kind
