@@ -161,21 +161,18 @@ class Indexer:
                     base = found.stamp_base() if found else ""
                     return rehearse(documents, cut, base, models.encoders, there, tally, roots)
             manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens, roots.prefixes)
-            with (
-                closing(
-                    self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
-                ) as writer,
-                recorded(self._store.location, self.collection, tally),
-            ):
-                # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
-                known: stages.Known = writer if any(True for _ in writer.doc_ids()) else Remembered(None)
-                with JobThreads() as threads:
-                    groups = threads.gathered(documents)
-                    changed = stages.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
-                    batches = stages.batches(changed, cut, writer, cap.budget)
-                    self._fill(batches, models, writer, tally, cap, workers, threads)
-                    threads.require_complete()
-                return conclude(self._store, writer, ledger, tally, prune=prune, replace=self._replace, roots=roots)
+            writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
+            using.enter_context(closing(writer))
+            using.enter_context(recorded(self._store.location, self.collection, tally))
+            # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
+            known: stages.Known = writer if any(True for _ in writer.doc_ids()) else Remembered(None)
+            with JobThreads() as threads:
+                groups = threads.gathered(documents)
+                changed = stages.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
+                batches = stages.batches(changed, cut, writer, cap.budget)
+                self._fill(batches, models, writer, tally, cap, workers, threads)
+                threads.require_complete()
+            return conclude(self._store, writer, ledger, tally, prune=prune, replace=self._replace, roots=roots)
 
     def _fill(
         self,

@@ -119,4 +119,4 @@ def test_it_takes_little_longer_than_a_bare_start_and_loads_nothing_heavy(garden
         took, shown = completing(line)
         assert shown.split()[0] == first
         assert shown.splitlines()[-1] in ("[]", "['filelock']")
-        assert took - bare < 0.15
+        assert took - bare < max(0.15, 0.5 * bare)  # a busy machine makes both longer
