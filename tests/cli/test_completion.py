@@ -92,31 +92,21 @@ def test_a_server_is_asked_and_not_waited_for(run, fruit):
     assert offered("--store http://127.0.0.1:9 search x -c ") == []
 
 
-def spent(code, environment):
-    """Seconds of processor time that a fresh process takes, at best of some, and what it printed last."""
-    import resource
-
-    found = []
-    for _ in range(4):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(found), done.stdout
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="the time of a process is read in the POSIX way")
-def test_it_takes_little_longer_than_a_bare_start_and_loads_nothing_heavy(garden):
+def test_it_loads_little_more_than_a_bare_start_and_nothing_heavy(garden):
     code = "import sys; from hybrid_search.cli.app import main\n"
-    code += f"try:\n    main()\nfinally:\n    print([m for m in {HEAVY.split()} if m in sys.modules])\n"
+    code += (
+        f"try:\n    main()\nfinally:\n    print([m for m in {HEAVY.split()} if m in sys.modules], len(sys.modules))\n"
+    )
 
     def completing(line):
         words = {"COMP_WORDS": f"hybrid-search {line}", "COMP_CWORD": str(len(line.split(" ")))}
-        return spent(code, {**os.environ, "_HYBRID_SEARCH_COMPLETE": "complete_bash", **words})
+        env = {**os.environ, "_HYBRID_SEARCH_COMPLETE": "complete_bash", **words}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+        heavy, _, count = done.stdout.splitlines()[-1].rpartition(" ")
+        return done.stdout.split()[0], heavy, int(count)
 
-    bare, _ = completing("search x -k ")  # a line for which there is nothing to offer
+    *_, bare = completing("search x -k ")  # a line for which there is nothing to offer
     for line, first in (("search x -c ", "flowers"), ("search x -c fruit --mode ", "hybrid")):
-        took, shown = completing(line)
-        assert shown.split()[0] == first
-        assert shown.splitlines()[-1] in ("[]", "['filelock']")
-        assert took - bare < max(0.15, 0.5 * bare)  # a busy machine makes both longer
+        offer, heavy, count = completing(line)
+        assert (offer, heavy) in ((first, "[]"), (first, "['filelock']"))
+        assert count - bare < 60
