@@ -93,10 +93,8 @@ def test_a_server_is_asked_and_not_waited_for(run, fruit):
 
 
 def test_it_loads_little_more_than_a_bare_start_and_nothing_heavy(garden):
-    code = "import sys; from hybrid_search.cli.app import main\n"
-    code += (
-        f"try:\n    main()\nfinally:\n    print([m for m in {HEAVY.split()} if m in sys.modules], len(sys.modules))\n"
-    )
+    told = f"[m for m in {HEAVY.split()} if m in sys.modules], len(sys.modules)"
+    code = f"import sys; from hybrid_search.cli.app import main\ntry:\n    main()\nfinally:\n    print({told})\n"
 
     def completing(line):
         words = {"COMP_WORDS": f"hybrid-search {line}", "COMP_CWORD": str(len(line.split(" ")))}
@@ -109,4 +107,4 @@ def test_it_loads_little_more_than_a_bare_start_and_nothing_heavy(garden):
     for line, first in (("search x -c ", "flowers"), ("search x -c fruit --mode ", "hybrid")):
         offer, heavy, count = completing(line)
         assert (offer, heavy) in ((first, "[]"), (first, "['filelock']"))
-        assert count - bare < 60
+        assert count - bare < 80
