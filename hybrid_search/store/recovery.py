@@ -24,7 +24,7 @@ from hybrid_search.store.disk import cannot_write, real_size, require_space
 from hybrid_search.store.files import Damage, copy_tree, write_json
 from hybrid_search.store.inspection import inspected
 from hybrid_search.store.records import read_record
-from hybrid_search.store.seals import BASE, LOG, damages_since, seal, seal_of, unseal
+from hybrid_search.store.seals import BASE, LOG, damages_since, lacks_log, seal, seal_of, unseal
 from hybrid_search.store.writes import Found, WriteLog, scan, writes_in
 
 log = logging.getLogger(__name__)
@@ -63,13 +63,14 @@ def restore(name: str, root: Path, work: Path, found: Sequence[Damage] = (), han
         StoreError: the folder cannot be written.
     """
     base, newest = _whole_base(name, root, work)
+    lost = lacks_log(work) or any(damage.name == LOG for damage in found)
     known = scan(work / LOG) if (work / LOG).is_file() else None
     fits = known is not None and newest and known.after == base.token
     if base.folder is None and not fits:
         raise _beyond_repair(name, "what was written to it is gone or damaged, and nothing of it has been published")
     spent = known is None or known.after == base.after
-    lost = not newest or not (fits or spent) or (known is not None and known.damaged)
-    lost = lost or (known is None and base.folder == work / BASE) or any(damage.name == LOG for damage in found)
+    lost = lost or not newest or not (fits or spent) or (known is not None and known.damaged)
+    lost = lost or (known is None and base.folder == work / BASE)
     try:
         _make(name, work, base, known if fits else None, handles)
         if not fits and base.folder == work / BASE:
@@ -139,7 +140,7 @@ def _make(name: str, work: Path, base: Base, known: Found | None, handles: Seque
 
 def _begin(work: Path, base: Base, handles: Sequence[int]) -> None:
     """The shard of a base alone."""
-    unseal(work)
+    unseal(work, logged=(work / LOG).is_file())
     generations.remove_folder(work / "shard")
     if base.folder is None:
         create_shard(work / "shard", read_record(work).manifest, handles).close()

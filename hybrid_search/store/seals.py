@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hybrid_search.store.files import (
     Damage,
@@ -39,10 +40,13 @@ def seal_of(work: Path) -> dict[str, Sum] | None:
 
 def was_left_open(work: Path) -> bool:
     """Whether a writer opened the shard and has not closed it: it writes just now, or was killed, or failed."""
-    try:
-        return bool(read_checked(work / SEAL).get("open"))
-    except (OSError, ValueError):
-        return False
+    return _left_open(work) is not None
+
+
+def lacks_log(work: Path) -> bool:
+    """Whether such a writer had a log that is not there any more."""
+    left = _left_open(work) or {}
+    return bool(left.get("logged")) and not ((work / LOG).is_file() and (work / LOG).stat().st_size)
 
 
 def damages_since(work: Path, sealed: Mapping[str, Sum]) -> list[Damage]:
@@ -66,12 +70,21 @@ def seal(work: Path, shard: Mapping[str, Sum] | None = None) -> None:
     write_checked(work / SEAL, {"build": _build_of(work), **sums_out(made)}, durable=False)
 
 
-def unseal(work: Path) -> None:
-    """Say that the shard is open, before one of its files is changed."""
+def unseal(work: Path, *, logged: bool) -> None:
+    """Say that the shard is open, before one of its files is changed, and whether there is a log."""
     try:
-        write_checked(work / SEAL, {"open": True}, durable=False)
+        write_checked(work / SEAL, {"open": True, "logged": logged}, durable=False)
     except OSError:  # a full disk
         (work / SEAL).unlink(missing_ok=True)
+
+
+def _left_open(work: Path) -> dict[str, Any] | None:
+    """What the writer says that has not closed the shard; None where it has."""
+    try:
+        said = read_checked(work / SEAL)
+    except (OSError, ValueError):
+        return None
+    return said if said.get("open") else None
 
 
 def _build_of(work: Path) -> str:

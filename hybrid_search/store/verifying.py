@@ -17,7 +17,7 @@ from hybrid_search.store.inspection import inspected
 from hybrid_search.store.locks import is_written
 from hybrid_search.store.records import own_record, read_record
 from hybrid_search.store.recovery import is_early
-from hybrid_search.store.seals import LOG, RECORD, SEAL, damages_since, seal_of, was_left_open
+from hybrid_search.store.seals import LOG, RECORD, SEAL, damages_since, lacks_log, seal_of, was_left_open
 from hybrid_search.store.writes import scan
 
 State = Literal["whole", "damaged", "unchecked"]
@@ -89,6 +89,8 @@ def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
     elif was_left_open(work):
         text = "left open by a writer that was killed or failed: made again of what follows when it is written to next"
         yield Finding(part, "unchecked", text)
+        if lacks_log(work):
+            yield Finding(f"{part}: log", "damaged", "is gone, with the writes that were not published yet")
     elif (work / SEAL).exists():
         yield Finding(part, "damaged", f"{SEAL} cannot be read; they are made again when it is written to next")
     elif is_early(work):

@@ -51,6 +51,7 @@ class WorkingShard:
         made._unseal()
         made._shard = create_shard(folder / "shard", manifest, lock.inherited())
         made._log = WriteLog.begin(folder / LOG, made._token)
+        made._unseal()
         return made
 
     @classmethod
@@ -101,6 +102,7 @@ class WorkingShard:
         shard = self._safe()
         if self._log is None:
             self._log = WriteLog.begin(self.folder / LOG, self._token)
+            self._unseal()
         self._log.append(frame, 0 if isinstance(write, Delete) else len(write.ids()))
         with self._or_give_up():
             write.apply(shard)
@@ -221,7 +223,7 @@ class WorkingShard:
             self._keep(read_record(self.folder))
 
     def _unseal(self) -> None:
-        unseal(self.folder)
+        unseal(self.folder, logged=self._log is not None)
         self._sealed = False
 
     def _lacking(self, shard: AnyShard, record: Record) -> str:
@@ -260,6 +262,7 @@ class WorkingShard:
         if self._log is not None:
             self._log.close()
         self._log = None
+        self._unseal()  # it says that there is no log before there is none
         (self.folder / LOG).unlink(missing_ok=True)
         generations.remove_folder(self.folder / BASE)
 

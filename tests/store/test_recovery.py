@@ -133,6 +133,41 @@ def test_a_killed_writer_s_shard_is_made_again_and_nothing_is_lost(store, work, 
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
+@pytest.mark.parametrize("how", ["removed", "emptied"])
+@pytest.mark.parametrize("optimize_every", [1_000, 100])
+def test_a_killed_writer_s_log_that_is_gone_is_found_and_said(store, work, said, optimize_every, how):
+    build(store, "c", points(30))
+    kill_writer(store, optimize_every)
+    assert store.verify("c")[0].whole
+    if how == "removed":
+        (work / "changed").unlink()
+    else:
+        os.truncate(work / "changed", 0)
+    (verified,) = store.verify("c")
+    assert [finding.part for finding in verified.findings if finding.state == "damaged"] == ["working files: log"]
+    writer = store.writer("c", manifest_of())
+    assert "is lost" in said()
+    writer.publish()
+    writer.close()
+    assert store.verify("c")[0].whole
+
+
+def test_a_killed_writer_that_had_written_nothing_lost_nothing(store, work, said):
+    build(store, "c", points(30))
+    code = "import sys, time; from hybrid_search.store.edge import EdgeStore\n"
+    code += (
+        "from tests.store.store_points import manifest_of\nwriter = EdgeStore(sys.argv[1]).writer('c', manifest_of())\n"
+    )
+    process = python(code + "list(writer.doc_ids()); print('open', flush=True); time.sleep(60)", store.folder)
+    assert process.stdout.readline() == "open\n", process.stderr.read()
+    process.kill()
+    output_of(process)
+    assert was_left_open(work)
+    assert store.verify("c")[0].whole
+    store.writer("c", manifest_of()).close()
+    assert said() == ""
+
+
 def test_killed_again_and_again_before_anything_is_done_it_is_the_same(store, work):
     build(store, "c", points(30))
     for _ in range(2):
