@@ -69,7 +69,7 @@ def restore(name: str, root: Path, work: Path, found: Sequence[Damage] = (), han
     if base.folder is None and not fits:
         raise _beyond_repair(name, "what was written to it is gone or damaged, and nothing of it has been published")
     spent = known is None or known.after == base.after
-    lost = lost or not newest or not (fits or spent) or (known is not None and known.damaged)
+    lost = lost or not newest or not (fits or spent) or (known is not None and (known.damaged or known.cut_off))
     lost = lost or (known is None and base.folder == work / BASE)
     try:
         _make(name, work, base, known if fits else None, handles)

@@ -43,6 +43,12 @@ def was_left_open(work: Path) -> bool:
     return _left_open(work) is not None
 
 
+def is_of_another(work: Path) -> bool:
+    """Whether what such a writer was building is not what the folder says that is being built."""
+    builds = {(_left_open(work) or {}).get("build", ""), _build_of(work)}
+    return len(builds - {""}) > 1
+
+
 def lacks_log(work: Path) -> bool:
     """Whether such a writer had a log that is not there any more."""
     left = _left_open(work) or {}
@@ -73,7 +79,8 @@ def seal(work: Path, shard: Mapping[str, Sum] | None = None) -> None:
 def unseal(work: Path, *, logged: bool) -> None:
     """Say that the shard is open, before one of its files is changed, and whether there is a log."""
     try:
-        write_checked(work / SEAL, {"open": True, "logged": logged}, durable=False)
+        said = {"open": True, "logged": logged, "build": _build_of(work)}
+        write_checked(work / SEAL, said, durable=False)
     except OSError:  # a full disk
         (work / SEAL).unlink(missing_ok=True)
 

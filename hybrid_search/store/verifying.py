@@ -17,7 +17,7 @@ from hybrid_search.store.inspection import inspected
 from hybrid_search.store.locks import is_written
 from hybrid_search.store.records import own_record, read_record
 from hybrid_search.store.recovery import is_early
-from hybrid_search.store.seals import LOG, RECORD, SEAL, damages_since, lacks_log, seal_of, was_left_open
+from hybrid_search.store.seals import LOG, RECORD, SEAL, damages_since, is_of_another, lacks_log, seal_of, was_left_open
 from hybrid_search.store.writes import scan
 
 State = Literal["whole", "damaged", "unchecked"]
@@ -98,8 +98,9 @@ def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
     else:
         yield Finding(part, "damaged", f"{SEAL} is missing; they are made again when it is written to next")
     if sealed is None or RECORD not in sealed:
-        state: State = "damaged" if own_record(work) is None else "whole"
-        yield Finding(f"{part}: {RECORD}", state, "cannot be read" if state == "damaged" else "what is being built")
+        problem = "cannot be read" if own_record(work) is None else "is another's" if is_of_another(work) else ""
+        state: State = "damaged" if problem else "whole"
+        yield Finding(f"{part}: {RECORD}", state, problem or "what is being built")
     if own_record(work) is not None:
         yield from _kept(root, work, part)
 
@@ -118,7 +119,9 @@ def _kept(root: Path, work: Path, part: str) -> Iterator[Finding]:
     if (work / LOG).is_file() and (work / LOG).stat().st_size:
         found = scan(work / LOG)
         text = f"{len(found.ends) - 1:,} writes that are not published yet"
-        if found.damaged or not found.after:
+        if found.cut_off:
+            yield Finding(f"{part}: log", "damaged", f"{text}, and a last one that was cut off, as by a kill")
+        elif found.damaged or not found.after:
             yield Finding(f"{part}: log", "damaged", f"{text}, and damage behind")
         elif tokens and found.after not in tokens:
             yield Finding(f"{part}: log", "damaged", f"{text}, to a state of the points that is not there")

@@ -147,12 +147,14 @@ class Found(NamedTuple):
         ends: where each write ends in the file; the first number is where the first one begins.
         points: that they write.
         damaged: whether more lies behind them than a last write that was cut off.
+        cut_off: whether such a one does.
     """
 
     after: str
     ends: list[int]
     points: int
     damaged: bool
+    cut_off: bool = False
 
 
 class WriteLog:
@@ -241,13 +243,13 @@ def scan(file: Path) -> Found:
         while after:
             head = handle.read(_HEAD)
             if len(head) < _HEAD:
-                return Found(after, ends, points, False)
+                return Found(after, ends, points, False, len(head) > 0)
             if xxhash.xxh3_64_digest(head[: _SIZES.size]) != head[_SIZES.size :]:
                 return Found(after, ends, points, True)
             text, more, arrays, digest = _SIZES.unpack(head[: _SIZES.size])
             body = handle.read(text + arrays)
             if len(body) < text + arrays:
-                return Found(after, ends, points, False)
+                return Found(after, ends, points, False, True)
             if xxhash.xxh3_64_intdigest(body) != digest:
                 return Found(after, ends, points, True)
             ends.append(handle.tell())
