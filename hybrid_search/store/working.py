@@ -50,8 +50,7 @@ class WorkingShard:
         folder.mkdir(parents=True, exist_ok=True)
         made._unseal()
         made._shard = create_shard(folder / "shard", manifest, lock.inherited())
-        made._log = WriteLog.begin(folder / LOG, made._token)
-        made._unseal()
+        made._begin_log()
         return made
 
     @classmethod
@@ -100,10 +99,8 @@ class WorkingShard:
         self._require_whole()
         require_space(self._lock.root, 3 * len(frame))  # in the log, in the engine, and what it takes beside
         shard = self._safe()
-        if self._log is None:
-            self._log = WriteLog.begin(self.folder / LOG, self._token)
-            self._unseal()
-        self._log.append(frame, 0 if isinstance(write, Delete) else len(write.ids()))
+        log = self._log or self._begin_log()
+        log.append(frame, 0 if isinstance(write, Delete) else len(write.ids()))
         with self._or_give_up():
             write.apply(shard)
             self._sample.wrote(shard, write)
@@ -253,10 +250,16 @@ class WorkingShard:
         raise damage from error
 
     def _keep(self, record: Record) -> None:
+        self._token, self._frozen = keep(self.folder, record, self._token, self._frozen)
+        self._begin_log()
+
+    def _begin_log(self) -> WriteLog:
+        """Begin a log at the state that the shard is made of, in the place of one that may be there, and say so."""
         if self._log is not None:
             self._log.close()
-        self._token, self._frozen = keep(self.folder, record, self._token, self._frozen)
         self._log = WriteLog.begin(self.folder / LOG, self._token)
+        self._unseal()
+        return self._log
 
     def _forget_log(self) -> None:
         if self._log is not None:
