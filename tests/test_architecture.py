@@ -14,7 +14,7 @@ import hybrid_search
 PACKAGE = Path(hybrid_search.__file__).parent
 ROOMS = {"corpus", "encoders", "store", "ranking"}
 VALUES = {"types", "results", "context", "folding", "where", "manifest", "protocols", "errors", "unicode_text"}
-VALUES |= {"arguments", "printable", "config_file", "locations"}
+VALUES |= {"arguments", "printable", "config_file", "locations", "_util"}
 COMPOSERS = {"asking", "legs", "indexer", "searcher", "profiles", "intake", "cutting", "report", "settings"}
 COMPOSERS |= {"answering", "evidence", "why", "changing", "reranking", "stages", "workers", "memory", "following"}
 COMPOSERS |= {"adopting", "naming", "distributed", "shards", "jobs", "rehearsal", "latest", "removing", "stored"}

@@ -27,6 +27,7 @@ from typing import IO, Any, NamedTuple, cast
 
 import psutil
 
+from hybrid_search._util import end_with
 from hybrid_search.errors import HybridSearchError
 
 SILENT_S = 120.0
@@ -34,7 +35,6 @@ SILENT_S = 120.0
 
 _LOOK_S = 0.1
 _LENGTH = struct.Struct("<Q")
-_SET_PDEATHSIG, _SIGKILL = 1, 9
 
 # What can be imported here can be there, and nothing else: not what lies in the working folder.
 _SERVE = """
@@ -207,7 +207,8 @@ class _Watched:
 
 def serve(opener: str, parent: int) -> None:
     """Answer requests until there are no more, or the process that started this one is gone."""
-    _end_with(parent)
+    if not end_with(parent):
+        return
     signal(SIGINT, SIG_IGN)  # Ctrl-C goes to every process of a terminal; the one that asks decides
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed here is no answer
@@ -259,17 +260,6 @@ def _hold_back(bound: Bound) -> None:
         for limit, value in ((resource.RLIMIT_CPU, allowed), (resource.RLIMIT_DATA, bound.memory_bytes)):
             _, hard = resource.getrlimit(limit)
             resource.setrlimit(limit, (value if hard < 0 else min(value, hard), hard))
-
-
-def _end_with(parent: int) -> None:
-    """End when the process that started this one does."""
-    if sys.platform.startswith("linux"):
-        import ctypes
-
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_SET_PDEATHSIG, _SIGKILL)
-    if os.name == "posix" and os.getppid() != parent:
-        os._exit(0)  # it ended before this could be said
 
 
 @lru_cache(maxsize=1)

@@ -25,10 +25,6 @@ CONVERTED = (*NEEDS, ".ipynb")
 """The suffixes of files that are converted; notebooks take nothing more."""
 
 
-class Unconvertible(ValueError):
-    """A file gives no text; the message is the reason."""
-
-
 class Converted(NamedTuple):
     """What became of a file.
 
@@ -49,7 +45,7 @@ def converted(data: bytes, suffix: str, encoding: str = "") -> Converted:
     """What becomes of a file; `encoding` as for `conversion.convert`.
 
     Raises:
-        Unconvertible: it is damaged or encrypted.
+        Unreadable: it is damaged or encrypted.
         MemoryError: it takes more memory than there is.
     """
     from hybrid_search.corpus.conversion import convert
@@ -58,13 +54,11 @@ def converted(data: bytes, suffix: str, encoding: str = "") -> Converted:
     try:
         for kind, text, count in convert(data, suffix, encoding):
             parts[kind].append((text, count))
-    except Unreadable as error:
-        raise Unconvertible(str(error)) from error
-    except MemoryError:
+    except (Unreadable, MemoryError):
         raise
     except Exception as error:  # whatever the libraries raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Unconvertible(f"cannot be converted ({reason[:200]})") from error
+        raise Unreadable(f"cannot be converted ({reason[:200]})") from error
     title, guessed = ("".join(text for text, _ in parts[kind]) for kind in ("title", "guessed"))
     return Converted(title, [text for text, _ in parts["text"]], dict(parts["passed_over"]), guessed)
 
@@ -84,7 +78,7 @@ def read_document(data: bytes, *, origin: str, name: str, encoding: str = "") ->
         return
     try:
         found = converted(data, suffix, encoding)
-    except Unconvertible as error:
+    except Unreadable as error:
         yield Failure(origin, str(error))
         return
     yield _document(found, suffix, origin, name)

@@ -12,7 +12,7 @@ from hybrid_search.corpus.bounded import Bound, BoundedProcess, Exceeded
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.jsonl import count_json, count_lines
 from hybrid_search.corpus.piped import read_piped
-from hybrid_search.corpus.reading import BY_LINE, kind_of_failure
+from hybrid_search.corpus.reading import RECORDS, kind_of_failure
 from hybrid_search.corpus.roots import Roots
 from hybrid_search.corpus.tabular import count_parquet
 from hybrid_search.corpus.unknown_files import left_out_by_content
@@ -187,7 +187,7 @@ def _count(found: FoundFile | Failure | PassedOver) -> int:
     try:
         if not found.sure:
             return int(not left_out_by_content(found.path))
-        if suffix not in (*BY_LINE, ".json", ".parquet"):
+        if suffix not in RECORDS:
             return 1
         with found.path.open("rb") as stream:
             if suffix == ".parquet":

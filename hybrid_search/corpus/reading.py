@@ -19,8 +19,8 @@ from hybrid_search.corpus.walk import JSONL_SUFFIXES, FoundFile
 from hybrid_search.types import BrokeOff, Document, Failure, Guessed, PassedOver, SourceItem
 
 EMPTY = "empty files"
-BY_LINE = (*JSONL_SUFFIXES, ".csv", ".tsv")
-_RECORDS = (*BY_LINE, ".json", ".parquet")
+RECORDS = (*JSONL_SUFFIXES, ".csv", ".tsv", ".json", ".parquet")
+"""The suffixes of files that hold several documents."""
 
 _BATCH_ITEMS, _BATCH_CHARACTERS = 64, 1_000_000
 """What goes into one answer, at most; of a long document there is one alone."""
@@ -37,7 +37,7 @@ def opened(fields: FieldMap) -> Handler:
 
 def kind_of_failure(found: FoundFile) -> type[Failure]:
     """What a file becomes that cannot be read to its end: of some it is not known how many documents are missing."""
-    return BrokeOff if found.path.suffix.lower() in _RECORDS else Failure
+    return BrokeOff if found.path.suffix.lower() in RECORDS else Failure
 
 
 def _batched(items: Iterator[SourceItem]) -> Iterator[list[SourceItem]]:
@@ -99,7 +99,7 @@ def _file(stream: IO[bytes], found: FoundFile, fields: FieldMap) -> Iterator[Sou
         else:
             yield Failure(origin, "the file is empty")
         return
-    if suffix not in BY_LINE and suffix != ".json":
+    if suffix not in RECORDS:
         data = stream.read(MAX_DOCUMENT_BYTES + 1)
         if len(data) > MAX_DOCUMENT_BYTES:
             yield Failure(origin, f"larger than {MAX_DOCUMENT_BYTES >> 20} MB, too large for one document; split it")

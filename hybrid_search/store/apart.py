@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 from uuid import UUID
 
+from hybrid_search._util import end_with
 from hybrid_search.errors import StoreError, StoreFull
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.disk import is_low
@@ -210,7 +211,8 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
 
 def optimize(path: str, parent: str) -> None:
     """What `optimized` runs in a child, which ends with its parent."""
-    _end_with(int(parent))
+    if not end_with(int(parent)):
+        sys.exit("its parent has ended")
     shard = Shard.load(Path(path))
     shard.optimize()
     shard.close()
@@ -251,17 +253,6 @@ def ending(code: int) -> str:
 def _python(code: str) -> list[str]:
     """The command that runs this code in another Python, which finds modules where this one does."""
     return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
-
-
-def _end_with(parent: int) -> None:
-    """Have this process killed when its parent is, where the system can do that (Linux)."""
-    if sys.platform == "linux":
-        import ctypes
-
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.name != "nt" and os.getppid() != parent:
-        sys.exit("its parent has ended")
 
 
 def _send(pipe: IO[bytes], value: Any) -> None:
