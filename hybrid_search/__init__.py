@@ -15,15 +15,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hybrid_search.adopting import Adoption, adopt
-    from hybrid_search.changing import add_leg, drop_leg, join_leg, swap_legs
+    from hybrid_search.collection.adopt import Adoption, adopt
+    from hybrid_search.collection.legs import drop_leg, join_leg, swap_legs
     from hybrid_search.errors import HybridSearchError
-    from hybrid_search.following import follow
     from hybrid_search.indexer import Indexer
+    from hybrid_search.indexing.add_leg import add_leg
+    from hybrid_search.indexing.deletion import remove_documents
+    from hybrid_search.indexing.progress import IndexReport
+    from hybrid_search.indexing.watch import follow
     from hybrid_search.interop.encodings import load_encodings, save_encodings
     from hybrid_search.manifest import Sparsity
-    from hybrid_search.removing import remove_documents
-    from hybrid_search.report import IndexReport
     from hybrid_search.results import DocumentHit, Results
     from hybrid_search.searcher import Searcher
     from hybrid_search.types import Document, Failure, LegHit, SparseVector
@@ -31,27 +32,27 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "Adoption": "adopting",
+    "Adoption": "collection.adopt",
     "Document": "types",
     "DocumentHit": "results",
     "Failure": "types",
     "HybridSearchError": "errors",
-    "IndexReport": "report",
+    "IndexReport": "indexing.progress",
     "Indexer": "indexer",
     "LegHit": "types",
     "Results": "results",
     "Searcher": "searcher",
     "SparseVector": "types",
     "Sparsity": "manifest",
-    "add_leg": "changing",
-    "adopt": "adopting",
-    "drop_leg": "changing",
-    "follow": "following",
-    "join_leg": "changing",
+    "add_leg": "indexing.add_leg",
+    "adopt": "collection.adopt",
+    "drop_leg": "collection.legs",
+    "follow": "indexing.watch",
+    "join_leg": "collection.legs",
     "load_encodings": "interop.encodings",
-    "remove_documents": "removing",
+    "remove_documents": "indexing.deletion",
     "save_encodings": "interop.encodings",
-    "swap_legs": "changing",
+    "swap_legs": "collection.legs",
 }
 
 __all__ = [

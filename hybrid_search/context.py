@@ -13,19 +13,22 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hybrid_search.arguments import flags, whole
+from hybrid_search._util.arguments import flags, whole
+from hybrid_search._util.unicode_text import extends, whole_character
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.folding import Shingles, alike, shingles
-from hybrid_search.results import DocumentHit, Passage, Results
-from hybrid_search.unicode_text import extends, whole_character
+from hybrid_search.near_duplicates import Shingles, alike, shingles
+
+if TYPE_CHECKING:
+    from hybrid_search.results import DocumentHit, Passage, Results
 
 SAME = 0.8
 """From this share of common five-word shingles on, a passage brings nothing new (Jaccard).
 
-Less than where whole documents are folded (`folding.ALIKE`), for what is repeated costs room in the prompt. Source: Lee
-et al., Deduplicating Training Data Makes Language Models Better, ACL 2022, section 4.2: word 5-grams, and 0.8.
+Less than where whole documents are hidden (`near_duplicates.ALIKE`), for what is repeated costs room in the prompt.
+Source: Lee et al., Deduplicating Training Data Makes Language Models Better, ACL 2022, section 4.2: word 5-grams, and
+0.8.
 """
 
 MISSES = 16

@@ -9,25 +9,25 @@ from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
-from hybrid_search import stages
-from hybrid_search.arguments import flags, number, texts
+from hybrid_search._util.arguments import flags, number, texts
+from hybrid_search.collection.models import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.cutting import cutter, searchable_texts
-from hybrid_search.intake import Source, accepted, beginning, open_source
-from hybrid_search.jobs import recorded
+from hybrid_search.indexing import pipeline
+from hybrid_search.indexing.chunker import cutter, searchable_texts
+from hybrid_search.indexing.deletion import conclude
+from hybrid_search.indexing.dry_run import Remembered, known_ids, rehearse, remembered
+from hybrid_search.indexing.journal import recorded
+from hybrid_search.indexing.memory import Cap
+from hybrid_search.indexing.prefetch import JobThreads
+from hybrid_search.indexing.progress import IndexReport, Progress, Tally
+from hybrid_search.indexing.sources import Source, accepted, beginning, open_source
+from hybrid_search.indexing.workers import check_workers, encoded_by_workers
 from hybrid_search.manifest import Precision, Sparsity
-from hybrid_search.memory import Cap
-from hybrid_search.prefetch import JobThreads
-from hybrid_search.profiles import Asked, Models, OnDownload, models_for, open_place
 from hybrid_search.protocols import CollectionWriter, Store
-from hybrid_search.rehearsal import Remembered, known_ids, rehearse, remembered
-from hybrid_search.removing import conclude
-from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import LegName
-from hybrid_search.workers import check_workers, encoded_by_workers
 
 SAVE_EVERY_S = 5.0
 """What is lost with the power of the machine; a process that is killed loses less."""
@@ -165,18 +165,18 @@ class Indexer:
             using.enter_context(closing(writer))
             using.enter_context(recorded(self._store.location, self.collection, tally))
             # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
-            known: stages.Known = writer if any(True for _ in writer.doc_ids()) else Remembered(None)
+            known: pipeline.Known = writer if any(True for _ in writer.doc_ids()) else Remembered(None)
             with JobThreads() as threads:
                 groups = threads.gathered(documents)
-                changed = stages.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
-                batches = stages.batches(changed, cut, writer, cap.budget)
+                changed = pipeline.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
+                batches = pipeline.batches(changed, cut, writer, cap.budget)
                 self._fill(batches, models, writer, tally, cap, workers, threads)
                 threads.require_complete()
             return conclude(self._store, writer, ledger, tally, prune=prune, replace=self._replace, roots=roots)
 
     def _fill(
         self,
-        batches: Generator[stages.Batch, None, None],
+        batches: Generator[pipeline.Batch, None, None],
         models: Models,
         writer: CollectionWriter,
         tally: Tally,
@@ -188,12 +188,12 @@ class Indexer:
         manifest = writer.manifest
         read = threads.ahead(batches, "cutting")
         if workers == 1:
-            encoded = stages.encoded(read, models.encoders, manifest.chunk_tokens)
+            encoded = pipeline.encoded(read, models.encoders, manifest.chunk_tokens)
         else:
             encoded = encoded_by_workers(read, workers, self.collection, manifest, self._settings)
         saved = perf_counter()
         for batch in threads.ahead(encoded, "encoding", tally.tell):
-            stages.write(batch, writer, tally)
+            pipeline.write(batch, writer, tally)
             cap.check()
             if perf_counter() - saved >= SAVE_EVERY_S:
                 writer.flush()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from hybrid_search.arguments import is_number, shown
+from hybrid_search._util.arguments import is_number, shown
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Kind, LegName, in_order
 

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.filters import Condition
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.types import DenseVector, LegName, ModelCard, Moved, Point, SparseVector, Vector
-from hybrid_search.where import Condition
 
 
 class Encoder(Protocol):

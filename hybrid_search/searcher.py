@@ -10,19 +10,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from hybrid_search.answering import Opened, answer
-from hybrid_search.asking import HYBRID, Options, Request, check_queries, legs_of
-from hybrid_search.latest import Latest, Source, T, beside, opened
-from hybrid_search.legs import Retrieved, expanded, retrieved, weighed
+from hybrid_search.collection.models import Models, open_place
 from hybrid_search.manifest import Manifest
-from hybrid_search.profiles import Models, open_place
 from hybrid_search.protocols import CollectionReader, Reranker, Store
 from hybrid_search.ranking.fusion import check_weights
-from hybrid_search.reranking import Rerankers
 from hybrid_search.results import Results, Term
+from hybrid_search.search.explain_document import Why, follow
+from hybrid_search.search.pipeline import Opened, answer
+from hybrid_search.search.reader_manager import Latest, Source, T, beside, opened
+from hybrid_search.search.request import HYBRID, Options, Request, check_queries, legs_of
+from hybrid_search.search.rerank import Rerankers
+from hybrid_search.search.retrieval import Retrieved, expanded, retrieved, weighed
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LegName, Mode
-from hybrid_search.why import Why, follow
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from hybrid_search.config_file import PREFIX, default_config_file, default_store
+from hybrid_search._util.config_file import PREFIX, default_config_file, default_store
 from hybrid_search.errors import ConfigError
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_search import profiles
+from hybrid_search.collection import models
 from hybrid_search.encoders import catalog
-from hybrid_search.evaluation import experiment, kept
+from hybrid_search.evaluation import cached_collections, experiment
 from hybrid_search.settings import Settings
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from tests.fake_models import FAKE_CARDS, Fakes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +25,7 @@ def model_cache(tmp_path_factory):
 def evaluations(tmp_path, monkeypatch):
     """What evaluations build is a test's own, though the model cache that it lies in is shared; gives its store."""
     store = EdgeStore(tmp_path / "evaluation")
-    for module in (kept, experiment):
+    for module in (cached_collections, experiment):
         monkeypatch.setattr(module, "store_of", lambda settings: store)
     return store
 
@@ -48,10 +48,10 @@ def fakes(monkeypatch):
 
 
 def with_fakes(patch):
-    fakes, load = Fakes(), profiles.load
+    fakes, load = Fakes(), models.load
     patch.setattr(catalog, "CARDS", (*catalog.CARDS, *FAKE_CARDS))
     patch.setattr(
-        profiles, "load", lambda card, **o: fakes.load(card) if card.name.startswith("fake/") else load(card, **o)
+        models, "load", lambda card, **o: fakes.load(card) if card.name.startswith("fake/") else load(card, **o)
     )
     return fakes
 

@@ -22,12 +22,12 @@ import traceback
 from pathlib import Path
 
 STEPS = {
-    "edge_writer.EdgeWriter": ["upsert", "delete", "publish", "heads", "stamps", "flush", "close"],
+    "writer.EdgeWriter": ["upsert", "delete", "publish", "heads", "stamps", "flush", "close"],
     "shard.Shard": ["create", "load", "upsert", "delete", "close"],
-    "writes.WriteLog": ["begin", "resume", "append", "sync"],
+    "write_log.WriteLog": ["begin", "resume", "append", "sync"],
     "files": ["copy_file", "write_text", "write_checked", "sync"],
     "generations": ["publish", "copy_tree", "write_text", "write_checked", "sweep", "sync", "remove_folder"],
-    "working": ["made_ready", "seal", "unseal", "keep", "write_checked"],
+    "working_shard": ["made_ready", "seal", "unseal", "keep", "write_checked"],
     "recovery": ["restore", "seal", "copy_tree", "_begin"],
     "bases": ["sync", "copy_file", "write_checked"],
 }
@@ -35,20 +35,20 @@ STEPS = {
 
 
 def use_fakes():
-    from hybrid_search import profiles
+    from hybrid_search.collection import models
     from hybrid_search.encoders import catalog
     from tests.fake_models import FAKE_CARDS, Fakes
 
-    fakes, load = Fakes(), profiles.load
+    fakes, load = Fakes(), models.load
     catalog.CARDS = (*catalog.CARDS, *FAKE_CARDS)
-    profiles.load = lambda card, **o: fakes.load(card) if card.name.startswith("fake/") else load(card, **o)
+    models.load = lambda card, **o: fakes.load(card) if card.name.startswith("fake/") else load(card, **o)
 
 
 def count_texts(log):
     """Every text that a model encodes is counted in a file, which outlives this process."""
-    from hybrid_search import profiles
+    from hybrid_search.collection import models
 
-    load, counting = profiles.load, set()
+    load, counting = models.load, set()
 
     def counted(encode):
         @functools.wraps(encode)
@@ -67,7 +67,7 @@ def count_texts(log):
             kind.encode_documents = counted(kind.encode_documents)
         return model
 
-    profiles.load = loaded
+    models.load = loaded
 
 
 def die_at(step):
@@ -90,8 +90,8 @@ def die_at(step):
         return stepped
 
     for place, names in STEPS.items():
-        room, _, inner = place.partition(".")
-        module = importlib.import_module(f"hybrid_search.store.{room}")
+        module_name, _, inner = place.partition(".")
+        module = importlib.import_module(f"hybrid_search.store.edge.{module_name}")
         holder = getattr(module, inner) if inner else module
         for name in names:
             found = vars(holder)[name]
@@ -163,11 +163,11 @@ if __name__ == "__main__":
 
     import hybrid_search.indexer
     import hybrid_search.searcher
-    import hybrid_search.store.edge  # noqa: F401
-    from hybrid_search import stages
+    import hybrid_search.store.edge.store  # noqa: F401
+    from hybrid_search.indexing import pipeline
 
     # Two batches are under way: what a kill may cost is 64 chunks.
-    stages.BATCH_CHUNKS = 32
+    pipeline.BATCH_CHUNKS = 32
     use_fakes()
     store, cache, what, *rest = sys.argv[1:]
     if what == "--search":

@@ -20,8 +20,8 @@ import traceback
 import numpy as np
 
 from hybrid_search.errors import HybridSearchError
-from hybrid_search.store import inspection
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge import inspection
+from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import DIM, manifest_of, point, random_sparse
 
 NEW = "brand-new"

@@ -3,7 +3,7 @@
 import random
 import string
 
-from hybrid_search.where import And, Between, Compare, Exists, Geo, Match, Not, OneOf, Or
+from hybrid_search.filters import And, Between, Compare, Exists, Geo, Match, Not, OneOf, Or
 
 WORDS = ["drama", "war", "Drama", "", "ünï", "漢字 音楽", 'it\'s "odd" \\', "2026", "true", "the love of two", "Love"]
 WORDS += ["u\u0308ni\u0308", "dra\u0301ma", "drámа", "12-3-4", "0012-03-04", "1234-5678", "อ่านหนังสือ", "हिन्दी"]

@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def install():
     """Put the fakes into this process. Ray calls it in every worker."""
-    from hybrid_search import profiles
+    from hybrid_search.collection import models
     from hybrid_search.encoders import catalog
     from tests.fake_models import FAKE_CARDS, Fakes
 
-    fakes, load = Fakes(), profiles.load
+    fakes, load = Fakes(), models.load
     catalog.CARDS = (*catalog.CARDS, *FAKE_CARDS)
 
     def told(card, **options):
@@ -37,14 +37,14 @@ def install():
         model.encode_documents = slow
         return model
 
-    profiles.load = told
+    models.load = told
 
 
 def main(options):
     import ray
 
-    from hybrid_search.distributed import index_on_ray
-    from hybrid_search.profiles import Asked
+    from hybrid_search.collection.models import Asked
+    from hybrid_search.indexing.ray_driver import index_on_ray
     from hybrid_search.settings import Settings
 
     install()

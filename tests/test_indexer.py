@@ -9,7 +9,6 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from hybrid_search import stages
 from hybrid_search.errors import (
     CorpusError,
     InvalidArgument,
@@ -20,9 +19,10 @@ from hybrid_search.errors import (
     UnknownModel,
 )
 from hybrid_search.indexer import Indexer
-from hybrid_search.report import Progress
+from hybrid_search.indexing import pipeline
+from hybrid_search.indexing.progress import Progress
 from hybrid_search.searcher import Searcher
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Document, chunk_id_of
 from tests.store.store_points import edit_manifests
 
@@ -41,7 +41,7 @@ DOCUMENTS = 64
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    monkeypatch.setattr(stages, "BATCH_TOKENS", 5 * DOCUMENTS)
+    monkeypatch.setattr(pipeline, "BATCH_TOKENS", 5 * DOCUMENTS)
 
 
 def words(count, seed=0):
@@ -319,8 +319,8 @@ def test_a_document_too_long_for_a_batch_is_gone_on_with_in_its_middle(settings,
         encoded.extend(part.chunk.number for part in batch.parts)
         return encode_batch(batch, *rest)
 
-    encode_batch = stages.encode_batch
-    monkeypatch.setattr(stages, "encode_batch", counting)
+    encode_batch = pipeline.encode_batch
+    monkeypatch.setattr(pipeline, "encode_batch", counting)
     with pytest.raises(KeyboardInterrupt):
         indexer(settings, chunk_tokens=16).index(document, on_progress=stop_after(6))
     store = EdgeStore(settings.store)
@@ -563,7 +563,7 @@ def top_ten(store, settings, queries):
 def same_on_both_stores(settings, documents, queries):
     from qdrant_client import QdrantClient
 
-    from hybrid_search.store.server import ServerStore
+    from hybrid_search.store.server.store import ServerStore
 
     server = ServerStore(QdrantClient(":memory:"))
     try:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from hybrid_search import Document, Indexer, Searcher
+from hybrid_search.collection.models import reopen
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.catalog import card
-from hybrid_search.profiles import reopen
 from hybrid_search.settings import load_settings
 from tests import hub_models
 

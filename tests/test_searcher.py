@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from hybrid_search.collection.models import Models
 from hybrid_search.errors import (
     CollectionNotFound,
     FilterError,
@@ -15,13 +16,12 @@ from hybrid_search.errors import (
     ManifestMismatch,
     StoreError,
 )
+from hybrid_search.filters import And, Compare, Match, Not
 from hybrid_search.indexer import Indexer
-from hybrid_search.legs import TIE_ROOM
-from hybrid_search.profiles import Models
+from hybrid_search.search.retrieval import TIE_ROOM
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
-from hybrid_search.where import And, Compare, Match, Not
 
 BM25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
 FILMS = {

@@ -90,7 +90,7 @@ class KillableWriter:
 
 
 def serve(path: str) -> None:
-    from hybrid_search.store.edge import EdgeStore
+    from hybrid_search.store.edge.store import EdgeStore
 
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(path)
@@ -128,6 +128,6 @@ def serve(path: str) -> None:
 if __name__ == "__main__":
     import qdrant_edge  # noqa: F401
 
-    import hybrid_search.store.edge  # noqa: F401
+    import hybrid_search.store.edge.store  # noqa: F401
 
     serve(sys.argv[1])

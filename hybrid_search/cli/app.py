@@ -22,10 +22,10 @@ from hybrid_search.cli import (
     streams,
     train,
 )
+from hybrid_search.cli.command import FAILED, OK, Config, Debug, Store, given, verb
 from hybrid_search.cli.console import complain
-from hybrid_search.cli.parsing import Verb, Verbs, WithHttp, WithRerank
 from hybrid_search.cli.tui import command as tui
-from hybrid_search.cli.verb import FAILED, OK, Config, Debug, Store, given, verb
+from hybrid_search.cli.values import Verb, Verbs, WithHttp, WithRerank
 
 app = typer.Typer(
     cls=Verbs,

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import adopting, completion
+from hybrid_search._util.locations import shown_location
+from hybrid_search._util.printable import printable
+from hybrid_search.cli import adopt, completion
+from hybrid_search.cli.command import FAILED, INTERRUPTED, given, verb
 from hybrid_search.cli.console import complain, note, out
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.parsing import Verb
 from hybrid_search.cli.render import collections_table, verification
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.verb import FAILED, INTERRUPTED, given, verb
+from hybrid_search.cli.values import Verb
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.locations import shown_location
-from hybrid_search.printable import printable
 from hybrid_search.types import in_order
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, show, verify and delete collections, and change their legs.")
 
-app.command("adopt", cls=Verb)(verb(adopting.adopt))
+app.command("adopt", cls=Verb)(verb(adopt.adopt))
 
 Name = Annotated[str, typer.Argument(help="The collection.", autocompletion=completion.collections)]
 Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.", autocompletion=completion.legs)]
@@ -39,8 +39,8 @@ def list_(format: Format = "table") -> None:
 
     Example: `hybrid-search collections list`
     """
+    from hybrid_search.collection.models import open_place
     from hybrid_search.errors import StoreError
-    from hybrid_search.profiles import open_place
 
     choice(format, ("table", "json"), "--format")
     store = open_place(None, given.settings())
@@ -65,7 +65,7 @@ def show(name: Name) -> None:
 
     Example: `hybrid-search collections show movies`
     """
-    from hybrid_search.profiles import open_place
+    from hybrid_search.collection.models import open_place
 
     info = open_place(None, given.settings()).info(name)
     print_json({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2)
@@ -84,7 +84,7 @@ def verify(
 
     Example: `hybrid-search collections verify movies`
     """
-    from hybrid_search.verifying import verify
+    from hybrid_search.diagnostics.verify import verify
 
     choice(format, ("table", "json"), "--format")
     found = verify(name, settings=given.settings())
@@ -110,7 +110,7 @@ def delete(
 
     Example: `hybrid-search collections delete movies`
     """
-    from hybrid_search.profiles import open_place
+    from hybrid_search.collection.models import open_place
 
     store = open_place(None, given.settings())
     goes = f"{name!r} from {store.location}: {_held(store, name)}"
@@ -178,7 +178,7 @@ def swap_leg(
 
     Example: `hybrid-search collections swap-leg movies sparse new`
     """
-    from hybrid_search.changing import swap_legs
+    from hybrid_search.collection.legs import swap_legs
 
     manifest = swap_legs(name, old, new, settings=given.settings())
     note(f"{old!r} of {name!r} is {manifest.legs[old].model} now; {new!r} is {manifest.legs[new].model}.")
@@ -191,7 +191,7 @@ def join_leg(name: Name, leg: Leg) -> None:
 
     Example: `hybrid-search collections join-leg movies bm25`
     """
-    from hybrid_search.changing import join_leg
+    from hybrid_search.collection.legs import join_leg
 
     manifest = join_leg(name, leg, settings=given.settings())
     note(f"Hybrid search of {name!r} fuses {', '.join(manifest.fused())} now.")
@@ -204,7 +204,7 @@ def drop_leg(name: Name, leg: Leg) -> None:
 
     Example: `hybrid-search collections drop-leg movies new`
     """
-    from hybrid_search.changing import drop_leg
+    from hybrid_search.collection.legs import drop_leg
 
     manifest = drop_leg(name, leg, settings=given.settings())
     note(f"Dropped {leg!r} from {name!r}. It has: {', '.join(in_order(manifest.legs))}.")

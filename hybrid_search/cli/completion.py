@@ -11,7 +11,7 @@ from functools import wraps
 
 import typer
 
-from hybrid_search.printable import one_line
+from hybrid_search._util.printable import one_line
 
 Offer = Callable[[typer.Context, str], list[str]]
 
@@ -34,7 +34,7 @@ def _offering(given: Callable[[typer.Context], Iterable[str]]) -> Offer:
 @_offering
 def collections(context: typer.Context) -> Iterable[str]:
     """The collections of the store that the line names so far."""
-    from hybrid_search.store.glance import names
+    from hybrid_search.store.names import names
 
     return names(*_store(context))
 
@@ -94,7 +94,7 @@ def _models(kind: str) -> list[str]:
 
 
 def _legs(context: typer.Context) -> list[str]:
-    from hybrid_search.store.glance import legs
+    from hybrid_search.store.names import legs
     from hybrid_search.types import LEGS, in_order
 
     name = context.params.get("collection") or context.params.get("name")
@@ -104,7 +104,7 @@ def _legs(context: typer.Context) -> list[str]:
 
 def _store(context: typer.Context) -> tuple[str, str | None]:
     """The place of the store, and the key to it."""
-    from hybrid_search.config_file import default_store, raw_setting
+    from hybrid_search._util.config_file import default_store, raw_setting
 
     def given(name: str) -> str | None:
         """A global option, behind the verb or before it."""

@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from hybrid_search.printable import printable
+from hybrid_search._util.printable import printable
 
 
 class _Console(Console):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import options
+from hybrid_search.cli.command import given
 from hybrid_search.cli.console import note, out
-from hybrid_search.cli.hits import results_text
 from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import index_summary
-from hybrid_search.cli.verb import given
+from hybrid_search.cli.result_view import results_text
 from hybrid_search.errors import CorpusError, ManifestMismatch
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def demo(
 
 def _holds_only(films: Path, settings: Settings) -> bool:
     """Whether the collection has no other documents: an earlier demo, which may be built anew."""
-    from hybrid_search.profiles import open_place
+    from hybrid_search.collection.models import open_place
 
     with (films / "corpus.jsonl").open(encoding="utf-8") as lines:
         doc_ids = {json.loads(line)["_id"] for line in lines}

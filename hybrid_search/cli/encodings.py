@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybrid_search._util.printable import one_line
+from hybrid_search.cli.command import OK, SOME_FAILED
 from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, index_summary
-from hybrid_search.cli.verb import OK, SOME_FAILED
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.printable import one_line
 
 if TYPE_CHECKING:
     from hybrid_search.settings import Settings

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
+from hybrid_search.cli.command import FAILED, given
 from hybrid_search.cli.console import complain, err, note, out
 from hybrid_search.cli.options import choice, device_of, fusion_of, names, numbers, rerank_of, weights_of
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import failures, report_table
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.verb import FAILED, given
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from hybrid_search.asking import Options
+    from hybrid_search.evaluation.cached_collections import Kept
     from hybrid_search.evaluation.experiment import Report
-    from hybrid_search.evaluation.kept import Kept
+    from hybrid_search.search.request import Options
     from hybrid_search.settings import Settings
 
 
@@ -75,9 +75,9 @@ def evaluate(
 
     Example: `hybrid-search evaluate datasets/movies --profile bundled`
     """
+    from hybrid_search.evaluation.cached_collections import kept
     from hybrid_search.evaluation.experiment import RUN_DEPTH
     from hybrid_search.evaluation.experiment import evaluate as run_experiment
-    from hybrid_search.evaluation.kept import kept
 
     choice(format, ("table", "json"), "--format")
     settings = given.settings(device=device_of(device))
@@ -125,7 +125,7 @@ def evaluate(
 
 
 def _clear(dataset: str | None, settings: Settings) -> None:
-    from hybrid_search.evaluation.kept import clear
+    from hybrid_search.evaluation.cached_collections import clear
 
     if dataset is not None:
         raise InvalidArgument(

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
+from hybrid_search.cli.command import given
 from hybrid_search.cli.console import out
-from hybrid_search.cli.hits import expansion_text, why_text
 from hybrid_search.cli.options import choice, fusion_of, query_of, rerank_of, weights_of
-from hybrid_search.cli.parsing import typed
+from hybrid_search.cli.result_view import expansion_text, why_text
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.verb import given
+from hybrid_search.cli.values import typed
 from hybrid_search.results import Expansion
 
 if TYPE_CHECKING:
-    from hybrid_search.asking import Options
+    from hybrid_search.search.request import Options
     from hybrid_search.searcher import Searcher
 
 

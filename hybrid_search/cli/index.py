@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from hybrid_search.cli import encodings, options
+from hybrid_search.cli.command import OK, SOME_FAILED, given
 from hybrid_search.cli.console import err, note, out
-from hybrid_search.cli.following import follow_sources
 from hybrid_search.cli.options import device_of, names, precision_of, sparsity_of
 from hybrid_search.cli.progress import ended, watching
 from hybrid_search.cli.render import failures, index_summary, replacements
-from hybrid_search.cli.verb import OK, SOME_FAILED, given
+from hybrid_search.cli.watch import follow_sources
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.types import Kind
@@ -102,11 +102,11 @@ def index(
 
     Example: `hybrid-search index notes/ report.md -c notes`
     """
+    from hybrid_search.collection.models import Asked
     from hybrid_search.corpus.fields import FieldMap
-    from hybrid_search.distributed import index_on_ray
     from hybrid_search.indexer import Indexer
-    from hybrid_search.memory import parse_size
-    from hybrid_search.profiles import Asked
+    from hybrid_search.indexing.memory import parse_size
+    from hybrid_search.indexing.ray_driver import index_on_ray
 
     chosen, sparsity = precision_of(precision), sparsity_of(max_active_dims, min_weight)
     settings = given.settings(device=device_of(device))
@@ -207,7 +207,7 @@ def _add_leg(
     wait: float,
     progress: str,
 ) -> None:
-    from hybrid_search.changing import add_leg
+    from hybrid_search.indexing.add_leg import add_leg
 
     leg, model, kind = _leg_and_model(asked)
     try:

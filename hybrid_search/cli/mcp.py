@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from hybrid_search.cli import completion
+from hybrid_search.cli.command import INTERRUPTED, given
 from hybrid_search.cli.console import note
-from hybrid_search.cli.verb import INTERRUPTED, given
 from hybrid_search.errors import InvalidArgument, MissingExtra
 
 if TYPE_CHECKING:
-    from hybrid_search.integrations.searchers import Searchers
+    from hybrid_search.integrations.searcher_pool import Searchers
 
 
 def mcp(
@@ -59,7 +59,7 @@ def mcp(
     if http is None and (allow_host or allow_origin):
         raise InvalidArgument("--allow-host and --allow-origin are for --http; there is no other machine on stdin.")
     with _stdout_aside() as wire:
-        from hybrid_search.integrations.searchers import Searchers
+        from hybrid_search.integrations.searcher_pool import Searchers
 
         settings = given.settings()
         with Searchers(settings=settings, only=collection or None) as collections:
@@ -91,7 +91,7 @@ def _over_stdio(collections: Searchers, wire: int) -> None:
 
 
 def _over_http(collections: Searchers, where: str, hosts: list[str], origins: list[str], token: str) -> None:
-    from hybrid_search.integrations.front.address import listen
+    from hybrid_search.integrations.gateway.address import listen
     from hybrid_search.integrations.mcp import http, server_of
 
     address = http.address_of(where)

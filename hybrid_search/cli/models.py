@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from hybrid_search._util.printable import one_line
 from hybrid_search.cli import completion
+from hybrid_search.cli.command import FAILED, given, verb
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import PRECISIONS, choice, device_of
-from hybrid_search.cli.parsing import Verb
 from hybrid_search.cli.progress import watching
 from hybrid_search.cli.render import comparison_table, models_table
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.verb import FAILED, given, verb
-from hybrid_search.printable import one_line
+from hybrid_search.cli.values import Verb
 
 if TYPE_CHECKING:
     from hybrid_search.manifest import Precision

@@ -8,7 +8,7 @@ import typer
 
 from hybrid_search import manifest
 from hybrid_search.cli import completion
-from hybrid_search.cli.parsing import typed
+from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:

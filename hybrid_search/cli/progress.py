@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from hybrid_search.cli.bar import JobBar, spoken
 from hybrid_search.cli.console import err, note
 from hybrid_search.cli.options import choice
+from hybrid_search.cli.progress_bar import JobBar, spoken
 from hybrid_search.cli.streams import print_json
-from hybrid_search.report import IndexReport
-from hybrid_search.report import Progress as JobProgress
+from hybrid_search.indexing.progress import IndexReport
+from hybrid_search.indexing.progress import Progress as JobProgress
 
 EVENT_EVERY_S = 0.5
 LINE_EVERY_S = 30.0

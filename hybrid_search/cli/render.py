@@ -9,10 +9,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hybrid_search.cli.bar import spoken
+from hybrid_search._util.printable import one_line
 from hybrid_search.cli.origins import seen_from_here
-from hybrid_search.printable import one_line
-from hybrid_search.report import Estimate, IndexReport
+from hybrid_search.cli.progress_bar import spoken
+from hybrid_search.indexing.progress import Estimate, IndexReport
 from hybrid_search.types import LEGS, in_order
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
+from hybrid_search.cli.command import NOTHING_FOUND, OK, given
 from hybrid_search.cli.console import note, out, paging
-from hybrid_search.cli.hits import results_text
 from hybrid_search.cli.options import choice, device_of, fusion_of, query_of, rerank_of, weights_of
-from hybrid_search.cli.parsing import typed
+from hybrid_search.cli.result_view import results_text
 from hybrid_search.cli.streams import print_json, print_line
-from hybrid_search.cli.verb import NOTHING_FOUND, OK, given
+from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.results import Results
 
 if TYPE_CHECKING:
-    from hybrid_search.asking import Options
+    from hybrid_search.search.request import Options
 
 FORMATS = ("table", "json", "jsonl", "trec")
 
@@ -71,7 +71,7 @@ def search(
 
     Example: `hybrid-search search "a film about music" -c movies`
     """
-    from hybrid_search.asking import Request
+    from hybrid_search.search.request import Request
     from hybrid_search.searcher import Searcher
 
     choice(format, FORMATS, "--format")

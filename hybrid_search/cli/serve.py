@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from hybrid_search.cli import completion, options
+from hybrid_search.cli.command import given
 from hybrid_search.cli.console import note
 from hybrid_search.cli.options import rerank_of
-from hybrid_search.cli.verb import given
 from hybrid_search.errors import InvalidArgument
 
 
@@ -44,10 +44,10 @@ def serve(
 
     Example: `hybrid-search serve -c movies`
     """
-    from hybrid_search.integrations.front import server
-    from hybrid_search.integrations.front.address import is_loopback, listen
+    from hybrid_search.integrations.gateway import server
+    from hybrid_search.integrations.gateway.address import is_loopback, listen
     from hybrid_search.integrations.http import Limits, create_app  # says what to install where something is missing
-    from hybrid_search.integrations.http.guard import LOOPBACK
+    from hybrid_search.integrations.http.middleware import LOOPBACK
 
     settings = given.settings()
     key = settings.serve_api_key

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from rich.cells import cell_len
 from rich.text import Text
 
+from hybrid_search._util.printable import one_line, printable
 from hybrid_search.cli.console import out
 from hybrid_search.corpus.code import CODE_MARKUP
-from hybrid_search.printable import one_line, printable
 from hybrid_search.ranking.windows import densest
 from hybrid_search.results import Mark, Passage
 

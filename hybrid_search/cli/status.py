@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from hybrid_search._util.printable import one_line
 from hybrid_search.cli import completion
-from hybrid_search.cli.bar import spoken
+from hybrid_search.cli.command import given
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.origins import seen_from_here
+from hybrid_search.cli.progress_bar import spoken
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.verb import given
-from hybrid_search.printable import one_line
 
 if TYPE_CHECKING:
-    from hybrid_search.jobs import Job
+    from hybrid_search.indexing.journal import Job
 
 _KINDS = {"ray": "index on a Ray cluster", "add-leg": "add a leg", "load": "load encodings"}
 _COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
@@ -42,8 +42,8 @@ def status(
 
     Example: `hybrid-search status -c notes`
     """
-    from hybrid_search.jobs import recent
-    from hybrid_search.profiles import open_place
+    from hybrid_search.collection.models import open_place
+    from hybrid_search.indexing.journal import recent
 
     choice(format, ("table", "json"), "--format")
     location = open_place(None, given.settings()).location

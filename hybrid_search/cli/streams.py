@@ -12,8 +12,8 @@ import re
 import sys
 from typing import Any, TextIO
 
+from hybrid_search._util.printable import UNSEEN
 from hybrid_search.errors import HybridSearchError
-from hybrid_search.printable import UNSEEN
 
 LEGIBLE = "hybrid-search-legible"
 """The name of the error handler of our streams, as `codecs` knows it."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from hybrid_search.cli.command import SOME_FAILED, given
 from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.streams import print_json
 from hybrid_search.cli.train_view import left_out, summary, watching
-from hybrid_search.cli.verb import SOME_FAILED, given
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 from rich.text import Text
 
+from hybrid_search._util.printable import one_line
 from hybrid_search.cli.console import err, note
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import listed
 from hybrid_search.cli.streams import print_json
-from hybrid_search.printable import one_line
 
 if TYPE_CHECKING:
+    from hybrid_search.training.callbacks import Progress as Told
     from hybrid_search.training.report import Report
-    from hybrid_search.training.watching import Progress as Told
     from hybrid_search.types import Failure
 
 _STAGES = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_search.arguments import text, texts
+from hybrid_search._util.arguments import text, texts
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.guessing import known_encoding
 from hybrid_search.types import Document, Failure

@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from hybrid_search._util.printable import storable
 from hybrid_search.corpus.walk import STDIN, FoundFile, find, real_path
-from hybrid_search.printable import storable
 
 SEPARATOR = "//"
 """Between a root's name and the path below it; no path has it."""

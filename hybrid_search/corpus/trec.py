@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from hybrid_search._util.printable import UNSEEN
 from hybrid_search.errors import EvaluationError, InvalidArgument
-from hybrid_search.printable import UNSEEN
 from hybrid_search.types import Query
 
 _Row = TypeVar("_Row")

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import pathspec
 
-from hybrid_search.arguments import listed, shown, texts
+from hybrid_search._util.arguments import listed, shown, texts
+from hybrid_search._util.printable import storable
 from hybrid_search.corpus.code import CODE_MARKUP
 from hybrid_search.corpus.documents import CONVERTED
 from hybrid_search.corpus.unknown_files import left_out_by_name
 from hybrid_search.errors import CorpusError, InvalidArgument, near
-from hybrid_search.printable import storable
 from hybrid_search.types import BrokeOff, Failure, PassedOver
 
 STDIN = "-"

@@ -1,11 +1,12 @@
 """The only room that runs models: text in, sparse vectors, dense vectors or scores out.
 
-`catalog.py` knows the models by name, `local.py` reads a folder as one, `hub.py` finds and fetches their files, and
-`load` gives the encoder that a card describes; `halves.py` makes two encoders of one that gives both vectors. One
+`catalog.py` knows the models by name, `local_card.py` reads a folder as one, `hub.py` finds and fetches their files.
+`load` gives the encoder that a card describes; `hybrid.py` makes two encoders of one that gives both vectors. One
 module per runtime: `onnx.py`, `torch.py` (sentence-transformers, an extra), `bundled/` (files of a Python package) and
-`fastembed.py` (what is no plain graph). `devices.py` says what runs on a GPU, `tokens.py` reads texts, `graphs/`
-derives what `onnx.py` runs. Models are known by their cards and their files, so a collection can say what it was built
-with. May import the values, and nothing of the other rooms; no model library is imported before a model is used.
+`fastembed.py` (what is no plain graph). `devices.py` says what runs on a GPU, `tokenizer.py` reads texts, and
+`onnx_graphs/` derives what `onnx.py` runs. Models are known by their cards and their files, so a
+collection can say what it was built with. May import the values, and nothing of the other rooms; no model library is
+imported before a model is used.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from hybrid_search.encoders.dense_cards import DENSE_CARDS
-from hybrid_search.encoders.local import local_card, serves
+from hybrid_search.encoders.local_card import local_card, serves
 from hybrid_search.errors import ModelError, UnknownModel
 from hybrid_search.types import ModelCard
 

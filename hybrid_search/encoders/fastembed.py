@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
+from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Places
-from hybrid_search.encoders.files import file_hash, fingerprint_of
-from hybrid_search.encoders.seat import FileModel
+from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.errors import ModelError
 from hybrid_search.types import ModelCard, SparseVector
 

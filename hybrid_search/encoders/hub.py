@@ -19,8 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hybrid_search.encoders.bundled.package import model_folder, not_installed
-from hybrid_search.encoders.files import file_hash
+from hybrid_search.encoders.bundled.package import OWN_FILES, OWN_FOLDER, model_folder, not_installed
+from hybrid_search.encoders.hashing import file_hash
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.types import ModelCard
 
@@ -228,9 +228,7 @@ def _complete(card: ModelCard, folder: Path) -> bool:
 def _bundled_folder(card: ModelCard) -> Path | None:
     if card.family == "dense":
         return model_folder()
-    from hybrid_search.encoders.bundled.hybrid import FILES, FOLDER  # stands above this module
-
-    return FOLDER if all((FOLDER / name).is_file() for name in FILES) else None
+    return OWN_FOLDER if all((OWN_FOLDER / name).is_file() for name in OWN_FILES) else None
 
 
 def _snapshots(repository: Path, revision: str) -> Iterator[Path]:

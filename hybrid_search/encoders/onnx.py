@@ -1,8 +1,8 @@
 """ONNX models run by onnxruntime: SPLADE, inference-free SPLADE, dense models, cross-encoders.
 
-What runs is a graph derived from the model's own (`graphs/`), which gives one row a text. Texts are tokenised once,
-batched by length under a bound of tokens, and come back in their order. A network runs on the processor or on a GPU;
-tables stay on the processor.
+What runs is a graph derived from the model's own (`onnx_graphs/`), which gives one row a text. Texts are tokenised
+once, batched by length under a bound of tokens, and come back in their order. A network runs on the processor or on a
+GPU; tables stay on the processor.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
+from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Places
 from hybrid_search.encoders.devices import Device, NoCuda, Place, Sizes, place_of
-from hybrid_search.encoders.files import file_hash, fingerprint_of
-from hybrid_search.encoders.graphs.derived import Derived, Source, derived
-from hybrid_search.encoders.graphs.folding import OUTPUT, NoPooling, Wanted
-from hybrid_search.encoders.graphs.shared import is_worth_sharing, shared
-from hybrid_search.encoders.lanes import lanes_of
-from hybrid_search.encoders.local import cut_side
+from hybrid_search.encoders.hashing import file_hash, fingerprint_of
+from hybrid_search.encoders.local_card import cut_side
+from hybrid_search.encoders.onnx_graphs.artifacts import Derived, Source
+from hybrid_search.encoders.onnx_graphs.cache import derived
+from hybrid_search.encoders.onnx_graphs.pooling import OUTPUT, NoPooling, Wanted
+from hybrid_search.encoders.onnx_graphs.shared_weights import is_worth_sharing, shared
+from hybrid_search.encoders.onnx_session import open_where_it_runs, sharing_weights
 from hybrid_search.encoders.openvino import OpenVinoSession
-from hybrid_search.encoders.seat import FileModel
-from hybrid_search.encoders.sessions import open_where_it_runs, sharing_weights
-from hybrid_search.encoders.sharing import Ids
-from hybrid_search.encoders.sparsity import sparse_rows
-from hybrid_search.encoders.table import Table
-from hybrid_search.encoders.tokens import Pair, Reader, attention, filled
+from hybrid_search.encoders.pruning import sparse_rows
+from hybrid_search.encoders.query_table import Table
+from hybrid_search.encoders.threads import lanes_of
+from hybrid_search.encoders.token_cache import Ids
+from hybrid_search.encoders.tokenizer import Pair, Reader, attention, filled
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Places
 from hybrid_search.encoders.devices import Device, Place, Sizes, place_of
-from hybrid_search.encoders.files import file_hash, fingerprint_of
-from hybrid_search.encoders.seat import FileModel
-from hybrid_search.encoders.table import StaticTable
+from hybrid_search.encoders.hashing import file_hash, fingerprint_of
+from hybrid_search.encoders.query_table import StaticTable
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector

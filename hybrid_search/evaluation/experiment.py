@@ -14,20 +14,20 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.asking import AUTO, DEPTH, HYBRID, MAX_DEPTH, RERANK_DEPTH, Options, Request
+from hybrid_search._util import batched
+from hybrid_search.collection.models import Asked, Models, choose, fetch, open_place
+from hybrid_search.collection.profiles import DEFAULT_LEGS, NO_LEG
 from hybrid_search.corpus.trec import Dataset, ScoredDoc, read_beir, write_run
-from hybrid_search.cutting import batched
 from hybrid_search.encoders.catalog import BM25_ENGINE
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
-from hybrid_search.evaluation.kept import WAIT_S, store_of
+from hybrid_search.evaluation.cached_collections import WAIT_S, store_of
 from hybrid_search.evaluation.significance import paired_p
 from hybrid_search.indexer import Indexer
+from hybrid_search.indexing.progress import IndexReport
 from hybrid_search.manifest import Manifest, Precision, Sparsity
-from hybrid_search.naming import DEFAULT_LEGS, NO_LEG
-from hybrid_search.profiles import Asked, Models, choose, fetch, open_place
 from hybrid_search.protocols import Store
-from hybrid_search.report import IndexReport
+from hybrid_search.search.request import AUTO, DEPTH, HYBRID, MAX_DEPTH, RERANK_DEPTH, Options, Request
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import LEGS, LegName, Mode, in_order

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search._util.unicode_text import nfc
 from hybrid_search.corpus.trec import Qrel, ScoredDoc
 from hybrid_search.errors import EvaluationError, MissingExtra
-from hybrid_search.unicode_text import nfc
 
 DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10")
 

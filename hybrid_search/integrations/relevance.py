@@ -14,13 +14,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from hybrid_search.answering import Opened
-from hybrid_search.encoders.halves import encode
+from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.evidence import inverse_frequencies
-from hybrid_search.legs import read
 from hybrid_search.manifest import Manifest
 from hybrid_search.results import Results
+from hybrid_search.search.explain_terms import inverse_frequencies
+from hybrid_search.search.pipeline import Opened
+from hybrid_search.search.retrieval import read
 from hybrid_search.types import DenseVector, LegName, SparseVector, Vector
 
 PROBES = (

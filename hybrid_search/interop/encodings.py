@@ -17,20 +17,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
+from hybrid_search._util import batched
+from hybrid_search.collection.models import open_place
 from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.cutting import batched
 from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
+from hybrid_search.indexing.deletion import conclude
+from hybrid_search.indexing.journal import recorded
+from hybrid_search.indexing.pipeline import BEGUN
+from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
+from hybrid_search.indexing.progress import IndexReport, Progress, Tally
 from hybrid_search.interop.reader import EncodedFile, Row
 from hybrid_search.interop.writer import EncodedRows, writing
-from hybrid_search.jobs import recorded
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.prefetch import LOOKUP_DOCUMENTS
-from hybrid_search.profiles import open_place
 from hybrid_search.protocols import CollectionReader, CollectionWriter, Head, Store
-from hybrid_search.removing import conclude
-from hybrid_search.report import IndexReport, Progress, Tally
 from hybrid_search.settings import Settings, load_settings
-from hybrid_search.stages import BEGUN
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import Failure, Point, chunk_id_of, in_order
 

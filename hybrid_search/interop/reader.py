@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from hybrid_search._util.unicode_text import nfc
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.encoders.catalog import card
 from hybrid_search.errors import CorpusError, ModelError
@@ -17,7 +18,6 @@ from hybrid_search.interop.layout import FORMAT, FORMAT_KEY, MANIFEST_KEY, OPTIO
 from hybrid_search.manifest import LegSpec, Manifest, check_leg_name
 from hybrid_search.store.schema import clean_metadata, payload_of, vector_problem
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
-from hybrid_search.unicode_text import nfc
 
 T = TypeVar("T")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybrid_search.ranking.stems import stem
+from hybrid_search._util.unicode_text import is_run, word_list
+from hybrid_search.ranking.stemming import stem
 from hybrid_search.results import Term
-from hybrid_search.unicode_text import is_run, word_list
 
 _INSIDE = "##"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Literal, get_args
 
-from hybrid_search.arguments import is_number, shown
+from hybrid_search._util.arguments import is_number, shown
 from hybrid_search.errors import FusionError
 from hybrid_search.types import Hit, LegHit, Ranking
 

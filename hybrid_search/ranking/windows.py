@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from hybrid_search._util.unicode_text import whole_character
 from hybrid_search.results import Mark
-from hybrid_search.unicode_text import whole_character
 
 REPEATED = 0.1
 """What a word counts that a window has already, against one that it has not."""

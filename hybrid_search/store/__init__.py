@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hybrid_search.locations import is_server
+from hybrid_search._util.locations import is_server
 from hybrid_search.protocols import Store
 
 
@@ -29,9 +29,9 @@ def open_store(
         StoreUnavailable: the server does not answer within `timeout_s`.
     """
     if is_server(str(location)):
-        from hybrid_search.store.server import ServerStore
+        from hybrid_search.store.server.store import ServerStore
 
         return ServerStore.connect(str(location), api_key=api_key, timeout_s=timeout_s, retry_s=retry_s)
-    from hybrid_search.store.edge import EdgeStore
+    from hybrid_search.store.edge.store import EdgeStore
 
     return EdgeStore(location)

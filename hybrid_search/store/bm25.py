@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_search.store.shard import engine_bm25
+from hybrid_search._util.unicode_text import nfc
+from hybrid_search.store.edge.shard import engine_bm25
 from hybrid_search.types import ModelCard, SparseVector
-from hybrid_search.unicode_text import nfc
 
 _COUNTING_K = 1e6
 """With b = 0 and a k this large the engine's document weight is, to one part in a million, the term frequency."""

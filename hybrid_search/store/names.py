@@ -1,74 +1,65 @@
-"""Chunk ids by point id, kept beside a published generation, so that a ranking needs no payload.
-
-Asking the engine for two hundred payloads takes longer than the search itself (1.1 ms against 0.6 ms at 20,000 chunks
-on two cores). These arrays are mapped, not read, whatever their size:
-
-    upper.npy, lower.npy   uint64 (points,): the halves of the points' ids, in rising order of the whole id
-    spans.npy              int64 (points, 2): where each chunk id begins and ends in text.npy
-    text.npy               uint8: the chunk ids in UTF-8, one behind the other
-"""
+"""The names of collections and of their legs, told at once: without the engine, and without a client of the server."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Sequence
+import json
+import re
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from urllib.parse import quote
 
-import numpy as np
-from numpy.typing import NDArray
+from hybrid_search._util.locations import is_server
 
-_LOWER = (1 << 64) - 1
-
-
-def write_names(folder: Path, names: Iterable[tuple[UUID, str]]) -> None:
-    """Write the chunk id of each point into a new folder."""
-    upper, lower, ends, text = array("Q"), array("Q"), array("q", [0]), bytearray()
-    for point, chunk_id in names:
-        upper.append(point.int >> 64)
-        lower.append(point.int & _LOWER)
-        text += chunk_id.encode()
-        ends.append(len(text))
-    high, low, limits = np.array(upper, np.uint64), np.array(lower, np.uint64), np.array(ends, np.int64)
-    order = np.lexsort((low, high))
-    folder.mkdir(parents=True)
-    np.save(folder / "upper.npy", high[order])
-    np.save(folder / "lower.npy", low[order])
-    np.save(folder / "spans.npy", np.stack([limits[:-1], limits[1:]], axis=1)[order])
-    np.save(folder / "text.npy", np.frombuffer(bytes(text), np.uint8))
+PATIENCE_S = 1.0
+"""Seconds for which a server may keep somebody waiting who has pressed a key."""
 
 
-class Names:
-    """The names that `write_names` left in a folder.
+def names(location: str, api_key: str | None = None) -> list[str]:
+    """The collections of a store, those of other programs on a server among them.
 
     Raises:
-        OSError, ValueError, EOFError: they are not there, or not what was written.
+        ConfigError: the location is no folder and no URL, or a secret would travel unencrypted.
+        OSError, ValueError: it cannot be told now.
     """
+    if not is_server(location):
+        from hybrid_search.store.edge.generations import folder_names
 
-    def __init__(self, folder: Path) -> None:
-        def mapped(name: str) -> NDArray[Any]:
-            file = folder / f"{name}.npy"
-            # An empty array cannot be mapped.
-            found: NDArray[Any] = np.load(file, mmap_mode="r" if file.stat().st_size > 128 else None)
-            return found
+        return folder_names(Path(location).expanduser())
+    return sorted({re.sub(r"__v\d+\Z", "", name) for name in _behind(location, api_key)})
 
-        self._upper, self._lower = mapped("upper"), mapped("lower")
-        self._spans, self._text = mapped("spans"), mapped("text")
-        shapes = [self._upper.shape, self._lower.shape, self._spans.shape, self._text.shape]
-        count = len(self._upper)
-        if shapes[:3] != [(count,), (count,), (count, 2)] or len(shapes[3]) != 1:
-            raise ValueError(f"arrays of shapes {shapes} are no names")
 
-    def __len__(self) -> int:
-        return len(self._upper)
+def legs(location: str, name: str, api_key: str | None = None) -> list[str]:
+    """The legs of a collection.
 
-    def of(self, points: Sequence[UUID]) -> list[str]:
-        """The chunk ids of points, all of which must be there, in their order."""
-        high = np.fromiter((point.int >> 64 for point in points), np.uint64, len(points))
-        low = np.fromiter((point.int & _LOWER for point in points), np.uint64, len(points))
-        places = np.searchsorted(self._upper, high)
-        # Ids that share their upper half stand side by side.
-        while (elsewhere := self._lower[places] != low).any():
-            places += elsewhere
-        return [bytes(self._text[start:end]).decode() for start, end in self._spans[places].tolist()]
+    Raises:
+        HybridSearchError: there is none of this name, or it is damaged.
+        OSError, ValueError, KeyError: it cannot be told now, or the collection is none of ours.
+    """
+    if not is_server(location):
+        from hybrid_search.store.edge.store import EdgeStore
+
+        return list(EdgeStore(location).info(name).manifest.legs)
+    from hybrid_search.store.server.reader import MANIFEST_KEY
+
+    real = _behind(location, api_key).get(name, name)
+    found = _asked(location, f"/collections/{quote(real, safe='')}", api_key)
+    return list(found["config"]["metadata"][MANIFEST_KEY]["legs"])
+
+
+def _behind(location: str, api_key: str | None) -> dict[str, str]:
+    """By every name the collection that it stands for."""
+    real = [one["name"] for one in _asked(location, "/collections", api_key)["collections"]]
+    aliases = _asked(location, "/aliases", api_key)["aliases"]
+    return {name: name for name in real} | {one["alias_name"]: one["collection_name"] for one in aliases}
+
+
+def _asked(location: str, path: str, api_key: str | None) -> Any:
+    import urllib.request
+
+    from hybrid_search.store.server.store import signed, with_key
+
+    place, api_key = with_key(location, api_key)
+    headers = {**(signed(place.user) or {}), **({"api-key": api_key} if api_key else {})}
+    request = urllib.request.Request(place.address.rstrip("/") + path, headers=headers)
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        return json.load(answer)["result"]

@@ -18,11 +18,11 @@ from uuid import UUID
 
 import numpy as np
 
-from hybrid_search.arguments import shown
+from hybrid_search._util.arguments import shown
 from hybrid_search.errors import InvalidArgument, StoreError
+from hybrid_search.filters.syntax import moment
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, is_empty, own_metadata
-from hybrid_search.where.spelling import moment
 
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hybrid_search.training.judging import MEASURE, Evaluation
+from hybrid_search.training.evaluation import MEASURE, Evaluation
 from hybrid_search.training.recipe import Loss
 from hybrid_search.training.report import WORSE, Report
 

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from hybrid_search.encoders.files import write_atomically
+from hybrid_search.encoders.hashing import write_atomically
 
 SEAL = "complete.json"
 KEPT = 2

@@ -20,10 +20,10 @@ from hybrid_search.corpus.tabular import csv_records
 from hybrid_search.corpus.trec import Dataset, read_beir
 from hybrid_search.corpus.walk import BEIR_CORPUS, JSONL_SUFFIXES, STDIN, check_sources
 from hybrid_search.errors import CorpusError, EvaluationError, InvalidArgument
-from hybrid_search.training import split
+from hybrid_search.training import holdout
 from hybrid_search.training.examples import Example, TrainingSet, draw, normalised
-from hybrid_search.training.rows import GivenVector, is_index, kind_of, row_of, row_of_cells, vector_of
-from hybrid_search.training.split import Judged
+from hybrid_search.training.holdout import Judged
+from hybrid_search.training.records import GivenVector, is_index, kind_of, row_of, row_of_cells, vector_of
 from hybrid_search.types import Chunk, Document, Failure, SparseVector
 
 HELD_OUT = 0.2
@@ -70,7 +70,7 @@ def read(
             was expected), or nothing is left to train on.
     """
     paths = _checked(sources, held_out, held_out_documents)
-    reading = _Reading(seed, vocabulary, on_failure, split.Pool(held_out_documents, seed))
+    reading = _Reading(seed, vocabulary, on_failure, holdout.Pool(held_out_documents, seed))
     if isinstance(held_out, (str, Path)):
         reading.hold_out(Path(held_out))
     for number, path in enumerate(paths, 1):
@@ -91,7 +91,7 @@ class _Reading:
         seed: int,
         vocabulary: Mapping[str, int] | None,
         on_failure: Callable[[Failure], None] | None,
-        pool: split.Pool,
+        pool: holdout.Pool,
     ) -> None:
         self._seed, self._vocabulary, self._on_failure, self._pool = seed, vocabulary, on_failure, pool
         self._size = max(vocabulary.values(), default=-1) + 1 if vocabulary else 0
@@ -233,8 +233,8 @@ class _Reading:
     def result(self, share: float) -> TrainingSet:
         """The training set; `share` of the queries are held out where no source brought held-out ones."""
         own = {row.query for row in self._held}
-        more = frozenset() if own else split.chosen({row.query for row in self._rows}, share, self._seed)
-        judged = split.drawn(own, split.MAX_QUERIES, self._seed)
+        more = frozenset() if own else holdout.chosen({row.query for row in self._rows}, share, self._seed)
+        judged = holdout.drawn(own, holdout.MAX_QUERIES, self._seed)
         held = [row for row in self._held if row.query in judged] + [row for row in self._rows if row.query in more]
         rows = [row for row in self._rows if row.query not in own and row.query not in more]
         vectors = [pair for pair in self._vectors if (query := normalised(pair[0])) not in own and query not in more]
@@ -247,7 +247,7 @@ class _Reading:
             for row in rows:
                 for doc_id, text in zip(row.doc_ids, (row.example.positive, *row.example.negatives), strict=True):
                     self._pool.offer(doc_id, text)
-        ranked = split.held_out(held, self._pool.documents() if held else {})
+        ranked = holdout.held_out(held, self._pool.documents() if held else {})
         return TrainingSet(tuple(row.example for row in rows), ranked, tuple(vectors), dict(self._hashes))
 
     def _fail(self, failure: Failure, of: Path | None = None) -> None:
@@ -278,7 +278,7 @@ def _checked(sources: Sequence[str | Path], held_out: float | str | Path, docume
     if isinstance(held_out, (str, Path)):
         check_sources([held_out])
     else:
-        split.check_share(held_out)
+        holdout.check_share(held_out)
     if documents < 0:
         raise InvalidArgument(f"held_out_documents is {documents}; expected 0 or more.")
     return [Path(source) for source in sources]

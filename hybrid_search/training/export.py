@@ -12,15 +12,15 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from hybrid_search.encoders import load
-from hybrid_search.encoders.local import OWN_FILE, TRAINED, local_card
+from hybrid_search.encoders.local_card import OWN_FILE, TRAINED, local_card
 from hybrid_search.errors import ModelError, TrainingError
 from hybrid_search.protocols import SparseEncoder
 from hybrid_search.training import checkpoints
+from hybrid_search.training.evaluation import Evaluation, encoding, judge
 from hybrid_search.training.examples import HeldOut
 from hybrid_search.training.graphs import onnx_model
-from hybrid_search.training.heads import wordless
 from hybrid_search.training.hushing import hushed
-from hybrid_search.training.judging import Evaluation, encoding, judge
+from hybrid_search.training.mlm_head import wordless
 from hybrid_search.training.models import TORCH_FOLDER, is_inference_free, query_weights
 from hybrid_search.training.pooling import dimensions, parts
 from hybrid_search.types import SparseVector

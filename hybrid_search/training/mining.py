@@ -14,15 +14,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from hybrid_search.asking import DEPTH, MAX_DEPTH
-from hybrid_search.cutting import batched
+from hybrid_search._util import batched
+from hybrid_search._util.unicode_text import nfc
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
 from hybrid_search.results import DocumentHit, Results
+from hybrid_search.search.request import DEPTH, MAX_DEPTH
 from hybrid_search.searcher import Searcher
 from hybrid_search.training.examples import Example, draw, normalised
 from hybrid_search.types import Chunk, LegName
-from hybrid_search.unicode_text import nfc
 
 MARGIN = 0.05
 NEGATIVES = 4

@@ -17,8 +17,8 @@ from hybrid_search.encoders.bundled.package import PACKAGE, model_folder
 from hybrid_search.encoders.catalog import CARDS
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.training.checkpoints import could_not_write
-from hybrid_search.training.heads import fit_head, inverse_frequency, wordless
 from hybrid_search.training.hushing import hushed
+from hybrid_search.training.mlm_head import fit_head, inverse_frequency, wordless
 from hybrid_search.training.pooling import dimensions, parts, quicken
 from hybrid_search.training.recipe import DEFAULT_BASE, Device
 
@@ -57,7 +57,7 @@ def load_base(name: str, texts: Sequence[str], *, max_tokens: int, device: Devic
     """The model of this name, as something that can be trained: a transformer, a vocabulary head, SPLADE pooling.
 
     A masked language model brings its head along. A BERT without one, such as a sentence encoder, gets one that is
-    fitted to `texts` (`heads.py`). A SparseEncoder of sentence-transformers is taken as it is.
+    fitted to `texts` (`mlm_head.py`). A SparseEncoder of sentence-transformers is taken as it is.
 
     Args:
         name: DEFAULT_BASE; a folder, also one that a training left; or a name on the model hub.

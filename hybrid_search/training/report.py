@@ -12,11 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hybrid_search.encoders.files import write_atomically
-from hybrid_search.training.curves import line_chart
+from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search.training.evaluation import MEASURE, Evaluation
 from hybrid_search.training.export import Exported
-from hybrid_search.training.judging import MEASURE, Evaluation
 from hybrid_search.training.recipe import Recipe
+from hybrid_search.training.svg_chart import line_chart
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
 _PACKAGES = (

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.cutting import batched
+from hybrid_search._util import batched
 from hybrid_search.errors import InvalidArgument, ModelError
 from hybrid_search.protocols import DenseEncoder, HybridEncoder, Reranker, SparseEncoder
 from hybrid_search.training.examples import Example

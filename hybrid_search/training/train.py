@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from hybrid_search.encoders.files import write_atomically
+from hybrid_search.encoders.hashing import write_atomically
 from hybrid_search.errors import HybridSearchError, InvalidArgument, TrainingError
 from hybrid_search.settings import Settings
-from hybrid_search.training import checkpoints, data, preparing
+from hybrid_search.training import augment, checkpoints, data
+from hybrid_search.training.callbacks import OnProgress, Progress, forget_others
 from hybrid_search.training.card import model_card
 from hybrid_search.training.examples import TrainingSet, draw
 from hybrid_search.training.export import FULL_FOLDER, INT8_FOLDER, export
@@ -29,7 +30,6 @@ from hybrid_search.training.models import Base, check_extra, load_base, vocabula
 from hybrid_search.training.recipe import Recipe, differences
 from hybrid_search.training.report import Report, environment, now
 from hybrid_search.training.trainer import Fitted, fit
-from hybrid_search.training.watching import OnProgress, Progress, forget_others
 from hybrid_search.types import Failure
 
 TRAINING_FILE, CHECKPOINTS = "training.json", "checkpoints"
@@ -222,7 +222,7 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
     if asked.settings.threads is not None:
         torch: Any = import_module("torch")
         torch.set_num_threads(asked.settings.threads)
-    prepared, done = preparing.prepared(out, read, recipe, asked.settings, asked.tell, asked.download)
+    prepared, done = augment.prepared(out, read, recipe, asked.settings, asked.tell, asked.download)
     dimensions = len(vocabulary(recipe.base)) if recipe.loss == "vectors" else 0
     check_data(prepared, recipe, dimensions)
     texts = _texts(prepared, recipe)

@@ -12,13 +12,7 @@ from typing import Any, NamedTuple
 from hybrid_search.errors import HybridSearchError, TrainingError
 from hybrid_search.training import checkpoints
 from hybrid_search.training.batches import Batches, batches_of, collator
-from hybrid_search.training.examples import TrainingSet
-from hybrid_search.training.hushing import hushed
-from hybrid_search.training.losses import loss_of
-from hybrid_search.training.models import Base, is_inference_free
-from hybrid_search.training.pooling import parts
-from hybrid_search.training.recipe import Recipe
-from hybrid_search.training.watching import (
+from hybrid_search.training.callbacks import (
     JOURNAL,
     Journal,
     OnProgress,
@@ -29,6 +23,12 @@ from hybrid_search.training.watching import (
     check_finite,
     kept,
 )
+from hybrid_search.training.examples import TrainingSet
+from hybrid_search.training.hushing import hushed
+from hybrid_search.training.losses import loss_of
+from hybrid_search.training.models import Base, is_inference_free
+from hybrid_search.training.pooling import parts
+from hybrid_search.training.recipe import Recipe
 
 REPORTS = 200
 """The curve has about so many points."""

@@ -1,9 +1,6 @@
-"""Filters: `tree.py` has them as values, `parsing.py` reads them from a text, `holding.py` says what they mean.
+"""The earlier name of `hybrid_search.filters`, which stands in users' files; it stays importable."""
 
-`spelling.py` is what the three share. Values only: stores translate a tree into their engine's filter.
-"""
-
-from hybrid_search.where.tree import (
+from hybrid_search.filters import (
     MAX_NESTING,
     OWN_FIELDS,
     And,

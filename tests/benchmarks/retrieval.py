@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_search.asking import DEPTH
+from hybrid_search.collection.models import Models
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.profiles import Models
+from hybrid_search.search.request import DEPTH
 from hybrid_search.searcher import Searcher
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, ModelCard, Point, SparseVector
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hybrid_search.collection.models import choose
 from hybrid_search.corpus.trec import read_beir
 from hybrid_search.evaluation.experiment import evaluate
 from hybrid_search.manifest import Sparsity
-from hybrid_search.profiles import choose
 from hybrid_search.settings import Settings
 from hybrid_search.store import open_store
 

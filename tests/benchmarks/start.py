@@ -75,10 +75,11 @@ def inside() -> None:
     import contextlib
     import io
 
-    from hybrid_search import legs, searcher
+    from hybrid_search import searcher
     from hybrid_search.cli.app import app
+    from hybrid_search.search import retrieval
 
-    load, encode = searcher.Searcher.warm_up, legs.encode
+    load, encode = searcher.Searcher.warm_up, retrieval.encode
 
     def timed(name: str, function: Any) -> Any:
         def run(*given: Any, **options: Any) -> Any:
@@ -90,7 +91,7 @@ def inside() -> None:
 
         return run
 
-    searcher.Searcher.warm_up, legs.encode = timed("load_ms", load), timed("encode_ms", encode)  # type: ignore[method-assign]
+    searcher.Searcher.warm_up, retrieval.encode = timed("load_ms", load), timed("encode_ms", encode)  # type: ignore[method-assign]
 
     class First(io.StringIO):
         """Notes when the first result is written."""
@@ -103,7 +104,7 @@ def inside() -> None:
     with contextlib.redirect_stdout(First()), contextlib.suppress(SystemExit):
         app(COMMAND)
     spent["own_ms"] -= spent["load_ms"] + spent["encode_ms"]
-    searcher.Searcher.warm_up, legs.encode = load, encode  # type: ignore[method-assign]
+    searcher.Searcher.warm_up, retrieval.encode = load, encode  # type: ignore[method-assign]
     with searcher.Searcher.open("movies") as open_one:
         found = [open_one.search(QUERY).timings_ms for _ in range(200)]
     spent["query_ms"] = statistics.median(each["total"] for each in found)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from hybrid_search.cli import verb
+from hybrid_search.cli import command
 from hybrid_search.cli.app import app
 
 BM25 = ("--sparse", "qdrant/bm25-engine", "--dense", "none")
@@ -46,10 +46,10 @@ def run(environment, monkeypatch):
     """Run a command in this process: `run("search", "apples", "-c", "c")` gives code, out and err."""
 
     def call(*arguments, stdin=None):
-        monkeypatch.setattr(verb, "given", verb.Given())
+        monkeypatch.setattr(command, "given", command.Given())
         for module in [module for name, module in sys.modules.items() if name.startswith("hybrid_search.cli.")]:
             if hasattr(module, "given"):
-                monkeypatch.setattr(module, "given", verb.given)
+                monkeypatch.setattr(module, "given", command.given)
         handlers = logging.getLogger().handlers[:]
         try:
             result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from hybrid_search.cli.parsing import valued
+from hybrid_search.cli.values import valued
 from tests import hub_models
 
 ROWS = [

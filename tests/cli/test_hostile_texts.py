@@ -12,12 +12,12 @@ import textwrap
 import pytest
 from rich.console import Console
 
-from hybrid_search.cli import console, hits
-from hybrid_search.cli.bar import JobBar
+from hybrid_search._util.printable import UNSEEN
+from hybrid_search.cli import console, result_view
+from hybrid_search.cli.progress_bar import JobBar
 from hybrid_search.corpus.trec import read_run
 from hybrid_search.encoders import catalog
-from hybrid_search.printable import UNSEEN
-from hybrid_search.report import Progress
+from hybrid_search.indexing.progress import Progress
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import load_settings
 from tests.fake_models import fake_card
@@ -237,11 +237,11 @@ def test_an_origin_forges_no_link(wild, tmp_path):
     real.write_text("x")
     for origin in (f"{real}{LINK}", LINK, f"https://evil.example/{real}", "\0", "x" * 5000, f"file://{real}"):
         shown = Console(file=io.StringIO(), force_terminal=True, width=80)
-        shown.print(hits._origin(origin))
+        shown.print(result_view._origin(origin))
         harmless(shown.file.getvalue(), origin)
         assert "\x1b]8" not in shown.file.getvalue()
     with_link = Console(file=io.StringIO(), force_terminal=True, width=80)
-    with_link.print(hits._origin(f"{real}:7"))
+    with_link.print(result_view._origin(f"{real}:7"))
     assert real.as_uri() in with_link.file.getvalue()
 
 
@@ -254,7 +254,7 @@ def test_log_lines_and_warnings_are_made_fit(run, wild, monkeypatch):
         warnings.warn(f"odd {WILD}", UserWarning, stacklevel=1)
         raise ValueError(WILD)
 
-    monkeypatch.setattr("hybrid_search.profiles.open_place", noisy)
+    monkeypatch.setattr("hybrid_search.collection.models.open_place", noisy)
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     for options in ((), ("--debug",)):
@@ -285,7 +285,7 @@ def test_the_full_screen(wild, environment):
     pytest.importorskip("textual", reason="needs the extra tui")
     import asyncio
 
-    from hybrid_search.cli.tui import lines
+    from hybrid_search.cli.tui import format
     from hybrid_search.cli.tui.app import SearchApp
     from hybrid_search.cli.tui.dialogs import Choose
 
@@ -304,7 +304,7 @@ def test_the_full_screen(wild, environment):
             for _ in range(len(app.shown.results)):
                 await pilot.pause(0.05)
                 harmless(drawn(), "screen")
-                harmless(lines.citation(app.selected), "citation")
+                harmless(format.citation(app.selected), "citation")
                 await pilot.press("down")
             await pilot.press("ctrl+y")
             assert UNSEEN.sub("", app.clipboard.replace("\n", "")) == app.clipboard.replace("\n", "")

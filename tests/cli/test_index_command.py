@@ -305,7 +305,7 @@ def test_a_full_disk_keeps_what_was_written(run, jsonl, monkeypatch):
         calls.append(path)
         return usage(10**12, 0, 10**11 if len(calls) < 4 else 10**6)
 
-    monkeypatch.setattr("hybrid_search.stages.BATCH_TOKENS", 128)
+    monkeypatch.setattr("hybrid_search.indexing.pipeline.BATCH_TOKENS", 128)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", filling)
         done = index(run, file, "-c", "c")

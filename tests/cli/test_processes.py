@@ -15,7 +15,7 @@ import pytest
 
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import load_settings
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 
 BM25 = ("--sparse", "qdrant/bm25-engine", "--dense", "none")
 WORDS = ["river", "stone", "apple", "cloud", "winter", "garden", "copper", "window", "letter", "ocean"]

@@ -7,9 +7,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from hybrid_search.cli import bar, progress
-from hybrid_search.cli.bar import JobBar, shortened
-from hybrid_search.report import Progress, Tally
+from hybrid_search.cli import progress, progress_bar
+from hybrid_search.cli.progress_bar import JobBar, shortened
+from hybrid_search.indexing.progress import Progress, Tally
 from hybrid_search.types import Failure
 
 LONG = "/home/anna/notes/projects/search/meetings/2024/january/minutes-of-the-first-meeting.md"
@@ -24,7 +24,7 @@ def state(**other):
 @pytest.fixture
 def clock(monkeypatch):
     now = [1_000.0]
-    monkeypatch.setattr(bar, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_bar, "monotonic", lambda: now[0])
     monkeypatch.setattr(progress, "monotonic", lambda: now[0])
     return now
 
@@ -140,7 +140,7 @@ def test_what_came_too_soon_is_printed_a_moment_later(capfd):
 def job(monkeypatch):
     """A tally with a clock of its own: `job(unchanged=3, documents=2, after=10.0)` gives what is told then."""
     now = [0.0]
-    monkeypatch.setattr("hybrid_search.report.perf_counter", lambda: now[0])
+    monkeypatch.setattr("hybrid_search.indexing.progress.perf_counter", lambda: now[0])
     told = []
     tally = Tally("c", "custom", "", 10_000, told.append, started=0.0)
 

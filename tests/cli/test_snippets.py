@@ -8,9 +8,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from hybrid_search.cli import hits
+from hybrid_search.cli import result_view
 from hybrid_search.cli.snippets import CODE_LINES, snippet, whole
-from hybrid_search.ranking.matching import WINDOW
+from hybrid_search.ranking.highlight import WINDOW
 from hybrid_search.ranking.windows import densest
 from hybrid_search.results import DocumentHit, Highlight, Mark, Passage, Term
 from hybrid_search.types import LegHit
@@ -231,10 +231,10 @@ def test_what_a_line_is_indented_by_is_seen_where_its_beginning_is_not():
 def test_a_leg_stands_on_its_own_line_where_one_is_too_short():
     legs = {"sparse": LegHit("sparse", 3, 12.5), "dense": LegHit("dense", 1, 0.25), "bm25": None}
     hit = DocumentHit(1, "d", 0.03, "", {}, "", (), legs)
-    assert hits._evidence(hit, list(legs), 80).plain == (
+    assert result_view._evidence(hit, list(legs), 80).plain == (
         "0.0300  =  sparse rank 3 (12.500) + dense rank 1 (0.250) + bm25 not found"
     )
-    assert hits._evidence(hit, list(legs), 50).plain.split("\n") == [
+    assert result_view._evidence(hit, list(legs), 50).plain.split("\n") == [
         "0.0300  =  sparse rank 3 (12.500)",
         "         + dense rank 1 (0.250)",
         "         + bm25 not found",
@@ -244,6 +244,6 @@ def test_a_leg_stands_on_its_own_line_where_one_is_too_short():
 @pytest.mark.parametrize("width", [40, 60, 120])
 def test_a_word_and_its_weight_stand_on_one_line(width):
     terms = [Term(f"word{n}", 3.0 - n / 10, n < 3) for n in range(20)]
-    lines = hits._expansion_line("sparse", terms, width).plain.split("\n")
+    lines = result_view._expansion_line("sparse", terms, width).plain.split("\n")
     assert all(cell_len(line) <= width for line in lines)
     assert all(re.fullmatch(r"(sparse reads  )?(word\d+ \d\.\d( {2}|$))+(and 4 more)?", line) for line in lines)

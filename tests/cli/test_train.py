@@ -14,9 +14,9 @@ import typer
 from hybrid_search.cli import train_view
 from hybrid_search.cli.app import app
 from hybrid_search.training import models
+from hybrid_search.training.callbacks import Progress as Told
 from hybrid_search.training.recipe import Recipe
 from hybrid_search.training.train import command_of
-from hybrid_search.training.watching import Progress as Told
 from tests.training.conftest import bases, beir, train_extra  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 from textual.widgets import OptionList, Static  # noqa: TID253
 
-from hybrid_search import profiles, reranking
 from hybrid_search.cli.tui import app as tui
 from hybrid_search.cli.tui import command
 from hybrid_search.cli.tui.app import SearchApp
 from hybrid_search.cli.tui.dialogs import KEYS, Choose, Help
-from hybrid_search.cli.tui.picture import pictured
+from hybrid_search.cli.tui.screenshot import pictured
+from hybrid_search.collection import models
 from hybrid_search.encoders import catalog
 from hybrid_search.errors import CollectionNotFound
 from hybrid_search.indexer import Indexer
 from hybrid_search.results import Results
+from hybrid_search.search import rerank
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document, ModelCard
@@ -44,10 +45,10 @@ def place(tmp_path_factory, model_cache):
     folder = tmp_path_factory.mktemp("tui")
     lines = folder / "fruit.txt"
     lines.write_text("one\ntwo\nthree\nfour\n")
-    fakes, load = Fakes(), profiles.load
+    fakes, load = Fakes(), models.load
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalog, "CARDS", (*catalog.CARDS, *FAKE_CARDS))
-        patch.setattr(profiles, "load", lambda c, **o: fakes.load(c) if c.name.startswith("fake/") else load(c, **o))
+        patch.setattr(models, "load", lambda c, **o: fakes.load(c) if c.name.startswith("fake/") else load(c, **o))
         settings = Settings(store=str(folder / "store"), cache_dir=model_cache)
         documents = [
             Document(name, text, title, {"year": 2000 + at}, f"{lines}:{at}" if at < 4 else "")
@@ -312,8 +313,8 @@ class Backwards:
 
 def test_reranking_shows_the_ranks_before_and_after(orchard, monkeypatch):
     monkeypatch.setattr(catalog, "CARDS", (*catalog.CARDS, Backwards.card))
-    monkeypatch.setattr(reranking, "default_name", lambda settings: "fake/backwards")
-    monkeypatch.setattr(reranking, "load", lambda card, **options: Backwards())
+    monkeypatch.setattr(rerank, "default_name", lambda settings: "fake/backwards")
+    monkeypatch.setattr(rerank, "load", lambda card, **options: Backwards())
 
     async def play(pilot):
         await typed(pilot, "old pears")

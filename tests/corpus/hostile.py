@@ -21,13 +21,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from hybrid_search.collection.models import Models
 from hybrid_search.corpus.readers import Reader
 from hybrid_search.corpus.walk import KNOWN_SUFFIXES, FoundFile
-from hybrid_search.cutting import Cutter
-from hybrid_search.encoders.counting import TokenCount
-from hybrid_search.profiles import Models
-from hybrid_search.report import Tally
-from hybrid_search.stages import cut_or_failed
+from hybrid_search.encoders.token_counter import TokenCount
+from hybrid_search.indexing.chunker import Cutter
+from hybrid_search.indexing.pipeline import cut_or_failed
+from hybrid_search.indexing.progress import Tally
 from hybrid_search.types import Document, Failure, Guessed, PassedOver
 from tests.corpus.made_documents import form, notebook, pdf, pdf_of, word
 

@@ -12,7 +12,7 @@ import pytest
 from hybrid_search.corpus.chunking import chunk
 from hybrid_search.corpus.code import grammar
 from hybrid_search.corpus.contexts import Table, is_affected, names_around, tables
-from hybrid_search.stages import stamp_of
+from hybrid_search.indexing.pipeline import stamp_of
 from hybrid_search.store.schema import chunk_of, payload_of
 from hybrid_search.types import Document
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hybrid_search.encoders import load
-from hybrid_search.encoders.bundled.hybrid import FOLDER, MAX_ACTIVE_DIMS, BundledHybrid
-from hybrid_search.encoders.bundled.package import model_folder
+from hybrid_search.encoders.bundled.hybrid import MAX_ACTIVE_DIMS, BundledHybrid
+from hybrid_search.encoders.bundled.package import OWN_FOLDER, model_folder
 from hybrid_search.encoders.catalog import BUNDLED_HYBRID, card
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.protocols import HybridEncoder
@@ -26,7 +26,7 @@ def terms(model, text):
 
 def test_it_sits_in_the_seat(model):
     assert isinstance(model, HybridEncoder)
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 40e6
+    assert sum(path.stat().st_size for path in OWN_FOLDER.iterdir()) < 40e6
 
 
 def test_a_query_gets_words_it_does_not_have(model):

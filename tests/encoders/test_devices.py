@@ -9,11 +9,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from hybrid_search.collection.models import choose
 from hybrid_search.encoders import devices, load
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.devices import NoCuda, check_building, place_of
 from hybrid_search.errors import ModelError
-from hybrid_search.profiles import choose
 from hybrid_search.settings import Settings
 from tests import hub_models
 

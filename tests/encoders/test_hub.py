@@ -18,7 +18,7 @@ import pytest
 
 from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.files import file_hash, write_atomically
+from hybrid_search.encoders.hashing import file_hash, write_atomically
 from hybrid_search.errors import ModelError, ModelUnavailable
 from tests import hub_models
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.local import local_card, pooling_of
+from hybrid_search.encoders.local_card import local_card, pooling_of
 from hybrid_search.errors import ModelError
 from tests import hub_models
 

@@ -13,9 +13,9 @@ import pytest
 
 from hybrid_search.encoders import load
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.graphs import derived as keeping
-from hybrid_search.encoders.graphs.skeleton import Maps, skeleton
-from hybrid_search.encoders.sparsity import sparse_rows
+from hybrid_search.encoders.onnx_graphs import cache as keeping
+from hybrid_search.encoders.onnx_graphs.weights import Maps, skeleton
+from hybrid_search.encoders.pruning import sparse_rows
 from hybrid_search.errors import ModelError, ModelUnavailable
 from tests import hub_models
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hybrid_search.encoders import batching, load
 from hybrid_search.encoders.batching import Room, in_batches, out_of_memory
 from hybrid_search.encoders.catalog import BUNDLED_HYBRID, card
-from hybrid_search.encoders.lanes import LANES
+from hybrid_search.encoders.threads import LANES
 from hybrid_search.errors import ModelError
 from tests import hub_models
 

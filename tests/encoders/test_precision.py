@@ -10,8 +10,8 @@ import pytest
 
 from hybrid_search.encoders import load, openvino, precision_of
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.files import file_hash, fingerprint_of
-from hybrid_search.encoders.graphs.eight_bits import quantised
+from hybrid_search.encoders.hashing import file_hash, fingerprint_of
+from hybrid_search.encoders.onnx_graphs.int8 import quantised
 from hybrid_search.errors import MissingExtra, ModelError
 from tests import hub_models
 

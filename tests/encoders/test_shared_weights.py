@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hybrid_search.encoders import load, sessions
+from hybrid_search.encoders import load, onnx_session
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.graphs import shared
+from hybrid_search.encoders.onnx_graphs import shared_weights
 from tests import hub_models
 
 TEXTS = ["A movie about music", "the sea " * 30, "spinal tap, the loudest band"]
@@ -15,8 +15,8 @@ TEXTS = ["A movie about music", "the sea " * 30, "spinal tap, the loudest band"]
 
 @pytest.fixture
 def sharing(monkeypatch):
-    monkeypatch.setattr(shared, "LEAST_BYTES", 0)
-    monkeypatch.setattr(sessions, "_shared", [True])
+    monkeypatch.setattr(shared_weights, "LEAST_BYTES", 0)
+    monkeypatch.setattr(onnx_session, "_shared", [True])
 
 
 def rows(folder, cache, precision):
@@ -32,8 +32,8 @@ def test_shared_weights_give_the_same_vectors(tmp_path, monkeypatch, precision):
     folder, cache = hub_models.splade_folder(tmp_path / "splade"), tmp_path / "cache"
     own = rows(folder, cache, precision)
     assert not list(cache.rglob("shared.*"))
-    monkeypatch.setattr(shared, "LEAST_BYTES", 0)
-    monkeypatch.setattr(sessions, "_shared", [True])
+    monkeypatch.setattr(shared_weights, "LEAST_BYTES", 0)
+    monkeypatch.setattr(onnx_session, "_shared", [True])
     np.testing.assert_allclose(rows(folder, cache, precision), own, atol=2e-5)
     [graph] = cache.rglob("shared.onnx")
     [weights] = cache.rglob("shared.bin")
@@ -44,7 +44,7 @@ def test_shared_weights_give_the_same_vectors(tmp_path, monkeypatch, precision):
 
 
 def test_a_small_model_is_not_shared(tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions, "_shared", [True])
+    monkeypatch.setattr(onnx_session, "_shared", [True])
     folder, cache = hub_models.splade_folder(tmp_path / "splade"), tmp_path / "cache"
     rows(folder, cache, "fp32")
     assert not list(cache.rglob("shared.*"))

@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from hybrid_search.changing import add_leg, swap_legs
+from hybrid_search.collection.legs import swap_legs
 from hybrid_search.corpus.trec import read_beir_qrels, read_run
 from hybrid_search.errors import CollectionNotFound, EvaluationError, InvalidArgument
-from hybrid_search.evaluation import kept, measures
+from hybrid_search.evaluation import cached_collections, measures
 from hybrid_search.evaluation.experiment import evaluate
 from hybrid_search.indexer import Indexer
+from hybrid_search.indexing.add_leg import add_leg
 from hybrid_search.searcher import Searcher
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 
 BM25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
 DOCUMENTS = {
@@ -89,14 +90,14 @@ def test_the_second_time_nothing_is_indexed(dataset, settings, evaluations):
 def test_what_was_built_is_in_the_cache_folder_and_can_be_cleared(dataset, settings, bundled, monkeypatch, tmp_path):
     monkeypatch.undo()
     settings = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
-    assert kept.kept(settings) == (tmp_path / "cache" / "evaluation", 0, 0)
+    assert cached_collections.kept(settings) == (tmp_path / "cache" / "evaluation", 0, 0)
     evaluate(dataset(), settings=settings, **BM25)
-    there = kept.kept(settings)
+    there = cached_collections.kept(settings)
     assert (there.folder, there.collections) == (tmp_path / "cache" / "evaluation", 1)
     assert there.bytes > 10_000
     (there.folder / "half-begun").mkdir()
-    assert kept.clear(settings) == there._replace(collections=2)
-    assert kept.kept(settings).collections == 1  # a folder that is none of ours stays
+    assert cached_collections.clear(settings) == there._replace(collections=2)
+    assert cached_collections.kept(settings).collections == 1  # a folder that is none of ours stays
     assert sorted(path.name for path in there.folder.iterdir()) == ["half-begun"]
     assert not (tmp_path / "store").exists()
     assert evaluate(dataset(), settings=settings, **BM25).documents == 6

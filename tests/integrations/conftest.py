@@ -48,8 +48,8 @@ def films(models, tmp_path_factory, model_cache):
 def serving(app):
     """An application behind a socket of this machine, in a thread; gives `ask`, `port` and `url`."""
     pytest.importorskip("uvicorn", reason="needs the serve extra")
-    from hybrid_search.integrations.front.bounds import Bounds
-    from hybrid_search.integrations.front.server import Server
+    from hybrid_search.integrations.gateway.bounds import Bounds
+    from hybrid_search.integrations.gateway.server import Server
 
     listening = socket.create_server(("127.0.0.1", 0))
     server = Server(app, Bounds(), grace_s=10, on_check=lambda: None)

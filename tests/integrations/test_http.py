@@ -20,9 +20,9 @@ pytest.importorskip("uvicorn", reason="needs the serve extra")
 
 from hybrid_search.errors import InvalidArgument, StoreUnavailable
 from hybrid_search.indexer import Indexer
-from hybrid_search.integrations.front import gate
+from hybrid_search.integrations.gateway import gate
 from hybrid_search.integrations.http import Limits, create_app
-from hybrid_search.integrations.http.shapes import Answer, Collections, Error, Expansion, Health, Why
+from hybrid_search.integrations.http.responses import Answer, Collections, Error, Expansion, Health, Why
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 from tests.integrations.conftest import serving
@@ -282,7 +282,7 @@ def test_signs_that_a_terminal_obeys_are_sent_as_numbers(films):
             assert odd in hit["metadata"].values()
             assert not set(found.text) & set("\x1b\x07\x9b\x7f\u202e\u2066\U000e0041")
             assert {"é", "漢", "🎬"} <= set(found.text)
-    from hybrid_search.profiles import open_place
+    from hybrid_search.collection.models import open_place
 
     open_place(None, films).delete("signs")
 
@@ -530,7 +530,7 @@ def test_what_is_indexed_later_is_found(films, models):
         after = len(models.loaded)
         assert [hit["doc_id"] for hit in server.ask("/search", asked).json["hits"]] == ["b"]
         assert len(models.loaded) == after > loaded  # the server's own models are kept
-        from hybrid_search.profiles import open_place
+        from hybrid_search.collection.models import open_place
 
         open_place(None, films).delete("growing")
         assert server.ask("/search", asked).status == 404

@@ -17,18 +17,19 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
 from langchain_core.load import dumps, loads
 
-from hybrid_search import Indexer, Searcher, reranking
+from hybrid_search import Indexer, Searcher
 from hybrid_search.encoders import catalog
 from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument, UnknownModel
-from hybrid_search.integrations import live as live_collections
+from hybrid_search.filters import Compare
+from hybrid_search.integrations import collection_handle as live_collections
 from hybrid_search.integrations.langchain import (
     CrossEncoderCompressor,
     HybridSearchRetriever,
     HybridSearchVectorStore,
 )
+from hybrid_search.search import rerank
 from hybrid_search.settings import load_settings
 from hybrid_search.types import ModelCard
-from hybrid_search.where import Compare
 
 FAKES = {"sparse": "fake/both", "dense": "fake/both"}
 FILMS = [
@@ -60,9 +61,9 @@ class Reader:
 
 @pytest.fixture
 def reader(monkeypatch):
-    made, load = Reader(), reranking.load
+    made, load = Reader(), rerank.load
     monkeypatch.setattr(catalog, "CARDS", (*catalog.CARDS, Reader.card))
-    monkeypatch.setattr(reranking, "load", lambda card, **o: made if card.name == READER else load(card, **o))
+    monkeypatch.setattr(rerank, "load", lambda card, **o: made if card.name == READER else load(card, **o))
     return made
 
 

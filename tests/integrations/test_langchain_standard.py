@@ -9,7 +9,7 @@ from langchain_tests.integration_tests import RetrieversIntegrationTests, Vector
 
 from hybrid_search import Indexer
 from hybrid_search.integrations.langchain import HybridSearchRetriever, HybridSearchVectorStore
-from hybrid_search.store.server import ServerStore
+from hybrid_search.store.server.store import ServerStore
 
 # The mark is for the coroutines among the inherited tests; pytest-asyncio warns of every other one that has it.
 pytestmark = [pytest.mark.asyncio, pytest.mark.filterwarnings("ignore:The test .* is marked with")]

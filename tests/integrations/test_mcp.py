@@ -21,9 +21,9 @@ from mcp.shared.exceptions import MCPError
 
 from hybrid_search.corpus.trec import read_beir
 from hybrid_search.indexer import Indexer
-from hybrid_search.integrations.mcp import bounds, server_of, shapes
+from hybrid_search.integrations.mcp import bounds, schemas, server_of
 from hybrid_search.integrations.mcp.tools import uri_of
-from hybrid_search.integrations.searchers import Searchers
+from hybrid_search.integrations.searcher_pool import Searchers
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 
@@ -349,7 +349,7 @@ def test_resources_are_templated_and_refused_with_our_words(fruit):
 
 
 def test_a_document_too_long_for_a_resource_is_read_in_parts(fruit, monkeypatch):
-    monkeypatch.setattr(shapes, "MAX_GET_CHARS", 100)
+    monkeypatch.setattr(schemas, "MAX_GET_CHARS", 100)
     assert "Read it in parts" in str(read(fruit, "hybrid-search://fruit/book"))
     assert read(fruit, "hybrid-search://fruit/apples") == FRUIT[0].text
 
@@ -500,8 +500,8 @@ def test_searches_do_not_block_the_loop(fruit, monkeypatch):
 
 
 def test_the_limits_are_said_where_they_are_held():
-    assert str(shapes.MAX_K) in shapes.K.__metadata__[0].description
-    assert f"{shapes.MAX_GET_CHARS:,}" in shapes.GetChars.__metadata__[0].description
+    assert str(schemas.MAX_K) in schemas.K.__metadata__[0].description
+    assert f"{schemas.MAX_GET_CHARS:,}" in schemas.GetChars.__metadata__[0].description
 
 
 @pytest.mark.shared

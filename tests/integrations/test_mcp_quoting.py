@@ -12,8 +12,8 @@ pytest.importorskip("mcp", reason="needs the extra 'mcp'")
 from mcp import Client
 
 from hybrid_search.indexer import Indexer
-from hybrid_search.integrations.mcp import bounds, quoting, server_of, shapes
-from hybrid_search.integrations.searchers import Searchers
+from hybrid_search.integrations.mcp import bounds, quoting, schemas, server_of
+from hybrid_search.integrations.searcher_pool import Searchers
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
 
@@ -308,4 +308,4 @@ def test_offsets_stay_where_they_are(ask):
 
 
 def test_the_limits_are_those_of_the_shapes():
-    assert shapes.MAX_ID == bounds.MAX_ID
+    assert schemas.MAX_ID == bounds.MAX_ID

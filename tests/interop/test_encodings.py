@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hybrid_search import load_encodings, save_encodings
-from hybrid_search.changing import add_leg, drop_leg, swap_legs
+from hybrid_search.collection.legs import drop_leg, swap_legs
 from hybrid_search.errors import (
     CollectionNotFound,
     CorpusError,
@@ -22,11 +22,12 @@ from hybrid_search.errors import (
     StoreFull,
 )
 from hybrid_search.indexer import Indexer
+from hybrid_search.indexing.add_leg import add_leg
+from hybrid_search.indexing.pipeline import BEGUN
 from hybrid_search.interop import encodings, reader, writer
 from hybrid_search.interop.reader import EncodedFile
 from hybrid_search.searcher import Searcher
-from hybrid_search.stages import BEGUN
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Document, Place, Point, chunk_id_of
 from tests.store.conftest import in_memory
 

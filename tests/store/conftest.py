@@ -5,8 +5,8 @@ import uuid
 
 import pytest
 
-from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.server import ServerStore
+from hybrid_search.store.edge.store import EdgeStore
+from hybrid_search.store.server.store import ServerStore
 from tests.qdrant_over_http import QdrantOverHttp
 
 

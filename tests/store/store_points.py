@@ -11,7 +11,7 @@ import numpy as np
 
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import CollectionReader, Store
-from hybrid_search.store.files import read_checked, write_checked
+from hybrid_search.store.edge.files import read_checked, write_checked
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
 

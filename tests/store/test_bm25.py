@@ -9,7 +9,7 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import SparseEncoder
 from hybrid_search.store.bm25 import Bm25Encoder
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, ModelCard, Point, SparseVector
 from tests.store.store_points import build

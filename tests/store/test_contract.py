@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_search.errors import CollectionNotFound, InvalidArgument, ManifestMismatch, StoreError
 from hybrid_search.protocols import Head
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Moved, SparseVector
 from tests.store.conftest import in_memory
 from tests.store.store_points import DIM, build, found, manifest_of, point, points, random_sparse
@@ -48,7 +48,7 @@ def ordered(answer):
 
 
 def test_a_reader_knows_whether_something_newer_is_there(store, name, monkeypatch):
-    monkeypatch.setattr("hybrid_search.store.served.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("hybrid_search.store.server.reader.LOOK_EVERY_S", 0.0)
     build(store, name, [point("a")], manifest_of())
     reader = store.reader(name)
     assert not reader.outdated()

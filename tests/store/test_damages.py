@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from hybrid_search.store import edge_writer, shard
-from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.files import checksum, copy_file, write_checked
-from hybrid_search.store.writes import scan
+from hybrid_search.store.edge import shard
+from hybrid_search.store.edge import writer as edge_writer
+from hybrid_search.store.edge.files import checksum, copy_file, write_checked
+from hybrid_search.store.edge.store import EdgeStore
+from hybrid_search.store.edge.write_log import scan
 from tests.damage_driver import NEW, answers
 from tests.store.store_points import ROOT, manifest_of, output_of, point, points, python
 
@@ -70,9 +71,9 @@ def built(folder: Path, state: str) -> None:
 
 KILLED = """
 import sys, time
-from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.files import checksum, copy_file, write_checked
-from hybrid_search.store.writes import scan
+from hybrid_search.store.edge.store import EdgeStore
+from hybrid_search.store.edge.files import checksum, copy_file, write_checked
+from hybrid_search.store.edge.write_log import scan
 from tests.store.store_points import manifest_of, points
 writer = EdgeStore(sys.argv[1]).writer("c", manifest_of())
 writer.upsert(points(9, "killed"))

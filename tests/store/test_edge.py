@@ -14,10 +14,12 @@ import psutil
 import pytest
 
 from hybrid_search.errors import CollectionDamaged, StoreBusy, StoreError, StoreFull
-from hybrid_search.store import apart, disk, edge, edge_writer, generations
-from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.files import read_checked, write_checked
-from hybrid_search.store.shard import Shard
+from hybrid_search.store.edge import disk, generations, shard_process
+from hybrid_search.store.edge import store as edge_store
+from hybrid_search.store.edge import writer as edge_writer
+from hybrid_search.store.edge.files import read_checked, write_checked
+from hybrid_search.store.edge.shard import Shard
+from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Point, SparseVector
 from tests.store.store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python
 
@@ -88,7 +90,7 @@ def test_g3_the_index_is_built_in_a_process_of_its_own(store, monkeypatch):
 
     subprocess_run = subprocess.run
     monkeypatch.setattr(edge_writer, "OPTIMIZE_FROM", 50)
-    monkeypatch.setattr(apart.subprocess, "run", run)
+    monkeypatch.setattr(shard_process.subprocess, "run", run)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     batch = points(60)
     build(store, "c", batch)
@@ -105,7 +107,7 @@ def test_g3_a_failing_build_of_the_index_costs_speed_only(store, monkeypatch, ca
     run = subprocess.run
     monkeypatch.setattr(edge_writer, "OPTIMIZE_FROM", 50)
     failing = "import sys; sys.exit('out of memory')"
-    monkeypatch.setattr(apart.subprocess, "run", lambda command, **o: run([command[0], "-c", failing], **o))
+    monkeypatch.setattr(shard_process.subprocess, "run", lambda command, **o: run([command[0], "-c", failing], **o))
     batch = points(60)
     with caplog.at_level(logging.WARNING):
         build(store, "c", batch)
@@ -143,7 +145,7 @@ def test_g3_an_index_that_was_really_built_finds_the_same(store, monkeypatch):
 
 WRITER = """
 import sys, time
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import manifest_of, points
 writer = EdgeStore(sys.argv[1]).writer("c", manifest_of())
 writer.upsert(points(3))
@@ -202,7 +204,7 @@ def test_g4_a_writer_that_could_not_start_holds_nothing(store, monkeypatch):
 READERS = """
 import sys, time
 from pathlib import Path
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import found
 store, stop, rounds = EdgeStore(sys.argv[1]), Path(sys.argv[2]), 0
 print("ready")
@@ -260,7 +262,7 @@ def test_g4_an_open_reader_keeps_its_generation_until_it_is_closed(store, root):
 FORK = """
 import os, sys, warnings
 from hybrid_search.errors import StoreError
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import found, manifest_of, point
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads; the engine has some
 store = EdgeStore(sys.argv[1])
@@ -289,7 +291,7 @@ writer.publish()
 TRY_TO_WRITE = """
 import sys
 from hybrid_search.errors import StoreBusy
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import manifest_of
 try:
     EdgeStore(sys.argv[1]).writer("c", manifest_of())
@@ -324,7 +326,7 @@ def test_g6_a_nearly_full_disk_stops_a_batch_before_it_is_written(store, monkeyp
 FILL = """
 import shutil, sys
 from hybrid_search.errors import StoreFull
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import found, manifest_of, point, points
 store = EdgeStore(sys.argv[1])
 writer = store.writer("c", manifest_of())
@@ -471,7 +473,7 @@ def test_g10_a_write_that_the_engine_never_takes_is_given_up(store, monkeypatch)
 
 
 def test_g10_an_interrupt_stays_an_interrupt():
-    from hybrid_search.store.shard import _engine
+    from hybrid_search.store.edge.shard import _engine
 
     for kind in (KeyboardInterrupt, SystemExit):
         with pytest.raises(kind), _engine(Path("x")):
@@ -481,7 +483,7 @@ def test_g10_an_interrupt_stays_an_interrupt():
 OPEN = """
 import sys
 from hybrid_search.errors import CollectionDamaged
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 try:
     EdgeStore(sys.argv[1]).reader("c")
 except CollectionDamaged as error:
@@ -569,7 +571,7 @@ def test_g11_a_damaged_pointer_is_noticed_and_a_rebuild_repairs_it(store, root):
 
 
 def test_g12_a_network_file_system_is_warned_of(store, monkeypatch, caplog):
-    monkeypatch.setattr(edge, "network_file_system", lambda _: "nfs4")
+    monkeypatch.setattr(edge_store, "network_file_system", lambda _: "nfs4")
     with caplog.at_level(logging.WARNING):
         store.writer("c", manifest_of()).close()
     assert "lies on nfs4: the embedded engine is not safe there" in caplog.text

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import FilterError, StoreError
-from hybrid_search.legs import retrieve
+from hybrid_search.filters import And, Compare, Exists, Match, OneOf
+from hybrid_search.filters.matcher import holds
+from hybrid_search.filters.parser import parse
 from hybrid_search.ranking.fusion import rank
-from hybrid_search.store import filters
-from hybrid_search.store.edge import EdgeStore
-from hybrid_search.where import And, Compare, Exists, Match, OneOf
-from hybrid_search.where.holding import holds
-from hybrid_search.where.parsing import parse
+from hybrid_search.search.retrieval import retrieve
+from hybrid_search.store import filter_translation
+from hybrid_search.store.edge.store import EdgeStore
 from tests.random_filters import DATES, random_condition, random_metadata, random_test, seeded
 from tests.store.conftest import in_memory
 from tests.store.store_points import DIM, build, manifest_of, point, random_sparse
@@ -56,7 +56,7 @@ def test_an_engine_lets_pass_what_holds(store, name, odd):
 
 
 def test_a_collection_without_indexes_gives_the_same_answers(tmp_path, odd, monkeypatch):
-    monkeypatch.setattr("hybrid_search.store.edge_writer.new_fields", lambda points, known: {})
+    monkeypatch.setattr("hybrid_search.store.edge.writer.new_fields", lambda points, known: {})
     store, rng = EdgeStore(tmp_path), seeded(12)
     build(store, "old", odd)
     reader = store.reader("old")
@@ -173,7 +173,7 @@ def test_many_part_numbers_are_read_once_and_no_more_than_those(tmp_path, monkey
     parts = [point(f"p{n}", metadata={"day": f"12-3-{n + 1}"}) for n in range(3)]
     build(store, "c", [*dates, *parts])
     reader, seen = store.reader("c"), []
-    monkeypatch.setattr(filters, "holds", lambda test, payload: seen.append(payload) or holds(test, payload))
+    monkeypatch.setattr(filter_translation, "holds", lambda test, payload: seen.append(payload) or holds(test, payload))
     assert len(passing(reader, parse("day < '2024-01-11'"))) == 10
     assert len(seen) == 3
     assert len(passing(reader, parse("day >= '2024-01-11'"))) == 20
@@ -343,7 +343,7 @@ def test_what_the_engine_decides_narrows_what_is_read_and_is_read_once(tmp_path,
     store = EdgeStore(tmp_path)
     build(store, "c", [point(f"d{n}", metadata={"year": n}) for n in range(50)])
     reader, seen = store.reader("c"), []
-    monkeypatch.setattr(filters, "holds", lambda test, payload: seen.append(test) or holds(test, payload))
+    monkeypatch.setattr(filter_translation, "holds", lambda test, payload: seen.append(test) or holds(test, payload))
     condition = And((Compare("year", "<", 5), Match("title", "~", "title")))
     for _ in range(2):
         assert len(passing(reader, condition)) == 5

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, StoreError, StoreFull
-from hybrid_search.store import edge, generations, locks
-from hybrid_search.store.disk import real_size
-from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.shard import Shard
+from hybrid_search.store.edge import generations, locks
+from hybrid_search.store.edge import store as edge_store
+from hybrid_search.store.edge.disk import real_size
+from hybrid_search.store.edge.shard import Shard
+from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import DIM, build, found, manifest_of, output_of, point, points, python, random_sparse
 
 
@@ -35,7 +36,7 @@ def content_of(folder):
 
 ENDLESS = """
 import sys
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import manifest_of, point
 writer = EdgeStore(sys.argv[1]).writer("c", manifest_of())
 for turn in range(100_000):
@@ -148,7 +149,7 @@ def test_a_replacement_cut_short_while_clearing_leaves_nothing_to_go_on_with(sto
 
 DYING_READER = """
 import os, sys
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge.store import EdgeStore
 reader = EdgeStore(sys.argv[1]).reader("c")
 print("open")
 sys.stdin.read() if len(sys.argv) > 2 else os._exit(0)
@@ -286,7 +287,7 @@ def test_holes_in_files_stay_holes(tmp_path):
 
 
 def test_a_reader_forgets_names_beyond_its_limit_and_still_answers(store, monkeypatch):
-    monkeypatch.setattr(edge, "KNOWN_NAMES", 10)
+    monkeypatch.setattr(edge_store, "KNOWN_NAMES", 10)
     batch = points(40)
     build(store, "c", batch)
     reader = store.reader("c")
@@ -411,7 +412,7 @@ def test_a_writer_that_cannot_be_sealed_for_want_of_room_loses_nothing(store, mo
     writer.upsert([point("late")])
     full = OSError(errno.ENOSPC, "full")
     with monkeypatch.context() as patch:
-        patch.setattr("hybrid_search.store.working.seal", lambda *_: (_ for _ in ()).throw(full))
+        patch.setattr("hybrid_search.store.edge.working_shard.seal", lambda *_: (_ for _ in ()).throw(full))
         writer.close()
     writer = store.writer("c", manifest_of())
     assert len(list(writer.doc_ids())) == 4

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import CollectionDamaged, StoreError
-from hybrid_search.store import edge_writer, generations, shard
-from hybrid_search.store.bases import bases, frozen
-from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.files import read_checked
-from hybrid_search.store.seals import seal_of, was_left_open
-from hybrid_search.store.writes import scan
+from hybrid_search.store.edge import generations, shard
+from hybrid_search.store.edge import writer as edge_writer
+from hybrid_search.store.edge.bases import bases, frozen
+from hybrid_search.store.edge.files import read_checked
+from hybrid_search.store.edge.seals import seal_of, was_left_open
+from hybrid_search.store.edge.store import EdgeStore
+from hybrid_search.store.edge.write_log import scan
 from tests.store.store_points import (
     DIM,
     ROOT,
@@ -67,12 +68,12 @@ def said(caplog):
 
 KILLED = """
 import sys, time
-from hybrid_search.store import edge_writer, shard
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.store.edge import shard, writer
+from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import manifest_of, points
 from tests.store.test_damages import soon_built
 shard._optimizers = soon_built
-edge_writer.OPTIMIZE_EVERY = int(sys.argv[2])
+writer.OPTIMIZE_EVERY = int(sys.argv[2])
 writer = EdgeStore(sys.argv[1]).writer("c", manifest_of())
 writer.upsert(points(60, "one"))
 writer.upsert(points(60, "two"))
@@ -154,7 +155,7 @@ def test_a_killed_writer_s_log_that_is_gone_is_found_and_said(store, work, said,
 
 def test_a_killed_writer_that_had_written_nothing_lost_nothing(store, work, said):
     build(store, "c", points(30))
-    code = "import sys, time; from hybrid_search.store.edge import EdgeStore\n"
+    code = "import sys, time; from hybrid_search.store.edge.store import EdgeStore\n"
     code += (
         "from tests.store.store_points import manifest_of\nwriter = EdgeStore(sys.argv[1]).writer('c', manifest_of())\n"
     )
@@ -204,7 +205,8 @@ def test_a_publication_cut_short_when_it_was_done_is_done(store, root, work, mon
     writer.delete(["d0#0"])
     with monkeypatch.context() as patch:
         patch.setattr(
-            "hybrid_search.store.working.write_checked", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+            "hybrid_search.store.edge.working_shard.write_checked",
+            lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt),
         )
         with pytest.raises(KeyboardInterrupt):
             writer.publish()

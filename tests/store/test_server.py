@@ -19,12 +19,13 @@ from hybrid_search.errors import (
     StoreError,
     StoreUnavailable,
 )
-from hybrid_search.store import open_store, server
-from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.filling import create
-from hybrid_search.store.served import MANIFEST_KEY
-from hybrid_search.store.server import ServerStore
-from hybrid_search.store.transport import Line, Patience, is_open
+from hybrid_search.store import open_store
+from hybrid_search.store.edge.store import EdgeStore
+from hybrid_search.store.server import store as server_store
+from hybrid_search.store.server.connection import Line, Patience, is_open
+from hybrid_search.store.server.reader import MANIFEST_KEY
+from hybrid_search.store.server.store import ServerStore
+from hybrid_search.store.server.writer import create
 from tests.store.store_points import DIM, build, found, manifest_of, point, points
 
 ONES = np.ones(DIM, np.float32)
@@ -252,11 +253,11 @@ def test_looking_for_grpc_behind_a_port_that_swallows_connections_ends_soon(stub
     """0.3 seconds are its limit; a connection without one would wait for two minutes. A busy machine gets some more."""
     listener, waiting = full_listener()
     try:
-        monkeypatch.setattr(server, "REST_PORT", stub.port)
-        monkeypatch.setattr(server, "GRPC_PORT", listener.getsockname()[1])
+        monkeypatch.setattr(server_store, "REST_PORT", stub.port)
+        monkeypatch.setattr(server_store, "GRPC_PORT", listener.getsockname()[1])
         started = time.monotonic()
         if sys.platform == "linux":
-            assert not is_open("127.0.0.1", server.GRPC_PORT)
+            assert not is_open("127.0.0.1", server_store.GRPC_PORT)
             assert 0.25 < time.monotonic() - started < 5
             open_store(stub.url).close()
             assert time.monotonic() - started < 10
@@ -271,7 +272,7 @@ def test_grpc_is_not_looked_for_beside_an_unusual_port(stub, monkeypatch):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        monkeypatch.setattr(server, "GRPC_PORT", other.getsockname()[1])
+        monkeypatch.setattr(server_store, "GRPC_PORT", other.getsockname()[1])
         store = open_store(stub.url)
         assert store.names() == []
         assert [path for _, path, *_ in stub.asked] == ["/collections", "/aliases", "/collections"]
@@ -301,8 +302,8 @@ def test_refusals_over_grpc_are_errors_of_ours(stub, monkeypatch):
             return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(code, "because"))
 
     grpc_server = grpc.server(ThreadPoolExecutor(2), handlers=[Refusing()])
-    monkeypatch.setattr(server, "REST_PORT", stub.port)
-    monkeypatch.setattr(server, "GRPC_PORT", grpc_server.add_insecure_port("127.0.0.1:0"))
+    monkeypatch.setattr(server_store, "REST_PORT", stub.port)
+    monkeypatch.setattr(server_store, "GRPC_PORT", grpc_server.add_insecure_port("127.0.0.1:0"))
     grpc_server.start()
     try:
         for name, kind in GRPC_REFUSALS:

@@ -8,8 +8,8 @@ import pytest
 
 from hybrid_search import Indexer, Searcher
 from hybrid_search.errors import StoreError, StoreUnavailable
-from hybrid_search.store.server import ServerStore
-from hybrid_search.store.transport import LONGEST_WAIT_S, Gone, Line, Patience, brief
+from hybrid_search.store.server.connection import LONGEST_WAIT_S, Gone, Line, Patience, brief
+from hybrid_search.store.server.store import ServerStore
 from tests.qdrant_over_http import QdrantOverHttp
 from tests.store.store_points import DIM, build, found, manifest_of, point, points
 
@@ -73,7 +73,7 @@ def line_with(patience, errors, clock):
 
 
 def test_waits_grow_up_to_a_limit_and_a_random_part_of_each_is_waited(monkeypatch):
-    monkeypatch.setattr("hybrid_search.store.transport.random.uniform", lambda low, high: high)
+    monkeypatch.setattr("hybrid_search.store.server.connection.random.uniform", lambda low, high: high)
     clock = Clock()
     assert line_with(Patience(60), [unavailable() for _ in range(9)], clock)() == "answer"
     assert clock.waits == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_WAIT_S, LONGEST_WAIT_S, LONGEST_WAIT_S])

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from hybrid_search.manifest import Manifest
-from hybrid_search.store import generations
-from hybrid_search.store.edge import EdgeStore
-from hybrid_search.store.records import read_record
+from hybrid_search.store.edge import generations
+from hybrid_search.store.edge.manifest_file import read_record
+from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import SparseVector
 from tests.store.conftest import in_memory
 from tests.store.model_points import (

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from hybrid_search.corpus.fields import BadRecord
 from hybrid_search.errors import CorpusError, InvalidArgument
-from hybrid_search.training import split
+from hybrid_search.training import holdout
 from hybrid_search.training.data import read
 from hybrid_search.training.examples import Example, draw, normalised
-from hybrid_search.training.rows import GivenVector, row_of, row_of_cells
+from hybrid_search.training.records import GivenVector, row_of, row_of_cells
 from hybrid_search.types import SparseVector
 
 MOVIES = Path(__file__).resolve().parents[2] / "datasets" / "movies"
@@ -436,7 +436,7 @@ def test_pairs_are_split_by_query_and_all_texts_are_candidates(jsonl):
     [(2, 0.2, 1), (8, 0.2, 4), (20, 0.1, 5), (100, 0.2, 20), (9_000, 0.2, 1_000), (9_000, 2_000, 2_000), (3, 0, 0)],
 )
 def test_how_many_are_held_out(queries, share, expected):
-    assert len(split.chosen([str(n) for n in range(queries)], share, 0)) == expected
+    assert len(holdout.chosen([str(n) for n in range(queries)], share, 0)) == expected
 
 
 @settings(deadline=None, max_examples=60)
@@ -483,7 +483,7 @@ def test_no_held_out_query_is_trained_on_however_it_is_written(tmp_path_factory,
 @given(st.lists(st.text(max_size=4), max_size=30), st.integers(0, 12), st.randoms(use_true_random=False))
 def test_the_pool_draws_the_same_documents_in_whatever_order_they_come(ids, size, chance):
     def drawn(order):
-        pool = split.Pool(size, seed=3)
+        pool = holdout.Pool(size, seed=3)
         for doc_id in order:
             pool.offer(doc_id, doc_id.upper())
         return pool.documents()

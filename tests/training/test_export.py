@@ -12,9 +12,9 @@ from hybrid_search.encoders import load
 from hybrid_search.encoders.catalog import card
 from hybrid_search.errors import TrainingError
 from hybrid_search.training import export as exporting
+from hybrid_search.training.evaluation import encoding
 from hybrid_search.training.examples import HeldOut
 from hybrid_search.training.export import TOLERANCE, export
-from hybrid_search.training.judging import encoding
 from hybrid_search.training.models import load_base, without_inference
 from hybrid_search.training.pooling import parts
 from tests import hub_models

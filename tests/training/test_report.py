@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 import pytest
 
 from hybrid_search.training.card import model_card
-from hybrid_search.training.curves import line_chart
+from hybrid_search.training.evaluation import Evaluation
 from hybrid_search.training.export import Exported
-from hybrid_search.training.judging import Evaluation
 from hybrid_search.training.recipe import Recipe
 from hybrid_search.training.report import WORSE, Report, environment, page
+from hybrid_search.training.svg_chart import line_chart
 
 
 @pytest.fixture

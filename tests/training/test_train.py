@@ -22,7 +22,7 @@ from hybrid_search.errors import (
 from hybrid_search.indexer import Indexer
 from hybrid_search.searcher import Searcher
 from hybrid_search.training import train as training
-from hybrid_search.training.preparing import EXAMPLES_FILE
+from hybrid_search.training.augment import EXAMPLES_FILE
 from hybrid_search.training.recipe import Recipe
 from tests import hub_models
 

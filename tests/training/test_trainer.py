@@ -16,10 +16,10 @@ import pytest
 
 from hybrid_search.errors import TrainingError
 from hybrid_search.training import checkpoints
+from hybrid_search.training.callbacks import Watcher
 from hybrid_search.training.examples import HeldOut
 from hybrid_search.training.models import load_base, without_inference
 from hybrid_search.training.trainer import fit
-from hybrid_search.training.watching import Watcher
 from tests.training.conftest import texts
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("train_extra")]
@@ -104,7 +104,7 @@ from hybrid_search.training.examples import Example, HeldOut, TrainingSet
 from hybrid_search.training.models import load_base
 from hybrid_search.training.recipe import Recipe
 from hybrid_search.training.trainer import fit
-from hybrid_search.training.watching import Watcher
+from hybrid_search.training.callbacks import Watcher
 import json
 given = json.loads(sys.stdin.read())
 examples = tuple(Example(*(tuple(p) if isinstance(p, list) else p for p in row)) for row in given["examples"])

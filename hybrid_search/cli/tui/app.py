@@ -19,15 +19,15 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Footer, Input, OptionList
 
-from hybrid_search.asking import HYBRID
-from hybrid_search.cli.tui import editor, lines
-from hybrid_search.cli.tui.asked import Asked
+from hybrid_search._util.printable import one_line
+from hybrid_search.cli.tui import editor, format
 from hybrid_search.cli.tui.dialogs import Choose, Help
 from hybrid_search.cli.tui.panes import Filter, Hits, Sight, Status
-from hybrid_search.cli.tui.worker import Answered, Broken, Ready, Refused, Told, Worker, said
+from hybrid_search.cli.tui.search_thread import Answered, Broken, Ready, Refused, Told, Worker, said
+from hybrid_search.cli.tui.state import Asked
 from hybrid_search.errors import FilterError, HybridSearchError, ModelError, PastTheEnd
-from hybrid_search.printable import one_line
 from hybrid_search.results import DocumentHit
+from hybrid_search.search.request import HYBRID
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Mode
 
@@ -233,7 +233,7 @@ class SearchApp(App[None]):
         self.shown = answered
         self._good_filter = asked.where
         self.filter.say("")
-        self.status.tell(lines.outcome(results))
+        self.status.tell(format.outcome(results))
         if not len(results):
             narrow = f"\n\nThe filter may leave too little: {asked.where}" if asked.where.strip() else ""
             why = "".join(f"\n\n{remark}" for remark in results.remarks())
@@ -241,10 +241,10 @@ class SearchApp(App[None]):
             return
         ids = [hit.doc_id for hit in results]
         at = ids.index(chosen) if chosen in ids else 0
-        self.hits.show(results, lines.moves(results, before), at, "PgDn for more" if len(results) == asked.k else "")
+        self.hits.show(results, format.moves(results, before), at, "PgDn for more" if len(results) == asked.k else "")
 
     def _refused(self, asked: Asked, error: Exception) -> None:
-        self.status.tell(lines.outcome(self.shown.results) if self.shown else "")
+        self.status.tell(format.outcome(self.shown.results) if self.shown else "")
         if isinstance(error, FilterError):
             self.filter.say(error.reason, error.column)
             return
@@ -272,7 +272,7 @@ class SearchApp(App[None]):
 
     def _draw_controls(self) -> None:
         brief = self.size.width < WIDE
-        self.status.controls.say(lines.controls(self.asked, self.search_modes, brief=brief))
+        self.status.controls.say(format.controls(self.asked, self.search_modes, brief=brief))
 
     def _blank(self, why: str) -> None:
         """No hits, and why."""
@@ -341,8 +341,8 @@ class SearchApp(App[None]):
 
     def action_cite(self) -> None:
         if (hit := self.selected) is not None:
-            self.copy_to_clipboard(lines.citation(hit))
-            self.status.say(f"Copied as a citation: {lines.squeezed(hit.title) or hit.doc_id}")
+            self.copy_to_clipboard(format.citation(hit))
+            self.status.say(f"Copied as a citation: {format.squeezed(hit.title) or hit.doc_id}")
 
     def action_help(self) -> None:
         self.push_screen(Help())

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from hybrid_search.cli.tui.lines import FAINT, MUTED, Part, style_of
-from hybrid_search.printable import one_line
+from hybrid_search._util.printable import one_line
+from hybrid_search.cli.tui.format import FAINT, MUTED, Part, style_of
 from hybrid_search.results import MatchedTerm, Results
 from hybrid_search.types import LegName
 

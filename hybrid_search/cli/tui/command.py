@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from hybrid_search.cli import completion
+from hybrid_search.cli.command import FAILED, given
 from hybrid_search.cli.search import Built, BuiltDense, BuiltSparse
-from hybrid_search.cli.verb import FAILED, given
 from hybrid_search.errors import InvalidArgument, MissingExtra, StoreError
 
 
@@ -44,9 +44,9 @@ def tui(
             "tui needs a terminal to draw on, and this is none. Where input or output is a pipe or a file, take: "
             "hybrid-search search QUERY -c NAME"
         )
-    from hybrid_search.asking import Request
     from hybrid_search.cli.tui.app import SearchApp
-    from hybrid_search.profiles import open_place
+    from hybrid_search.collection.models import open_place
+    from hybrid_search.search.request import Request
     from hybrid_search.searcher import Searcher
 
     Request(k=k)  # refuses what cannot be meant, before the screen is taken

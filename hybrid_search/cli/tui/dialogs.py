@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
-from hybrid_search.cli.tui.lines import legend
-from hybrid_search.printable import one_line
+from hybrid_search._util.printable import one_line
+from hybrid_search.cli.tui.format import legend
 
 KEYS = (
     ("↑ ↓", "the hit above, the hit below"),

@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 
-from hybrid_search.cli.tui import charts, lines
-from hybrid_search.printable import printable
+from hybrid_search._util.printable import printable
+from hybrid_search.cli.tui import charts, format
 from hybrid_search.results import Results
 
 
@@ -110,7 +110,7 @@ class Hits(Vertical):
     def show(self, results: Results, moved: Mapping[str, int | None], at: int, more: str) -> None:
         self._nothing.say("")
         put(self._list, True)
-        self._list.set_options([lines.hit_lines(hit, moved.get(hit.doc_id), bool(moved)) for hit in results])
+        self._list.set_options([format.hit_lines(hit, moved.get(hit.doc_id), bool(moved)) for hit in results])
         self._list.border_subtitle = more
         self._list.highlighted = at
 
@@ -146,7 +146,7 @@ class Sight(VerticalScroll, can_focus=False):
         super().__init__(id="right")
         self._preview = VerticalScroll(id="preview", classes="pane", can_focus=False)
         self._preview.border_title = "document"
-        self._preview.border_subtitle = f"[{lines.LITERAL}]in the query[/]  [{lines.EXPANSION}]by expansion[/]"
+        self._preview.border_subtitle = f"[{format.LITERAL}]in the query[/]  [{format.EXPANSION}]by expansion[/]"
         self._text, self._path = Line("text"), Line("path")
         self._bars, self._plot = Drawing("bars"), Drawing("plot")
 
@@ -163,8 +163,8 @@ class Sight(VerticalScroll, can_focus=False):
     def show(self, results: Results, at: int) -> None:
         hit = results[at]
         put(self, True)
-        self._text.say(lines.preview(hit))
-        self._path.say(lines.path_line(hit, results))
+        self._text.say(format.preview(hit))
+        self._path.say(format.path_line(hit, results))
         self._bars.show(lambda width, height: charts.bars(hit.matched_terms or (), width, height))
         self._plot.show(lambda width, height: charts.legs_plot(results, at, width, height))
         self._preview.scroll_home(animate=False)

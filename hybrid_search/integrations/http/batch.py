@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.integrations.front.refusals import body_of, dumped
-from hybrid_search.integrations.front.strict_json import read_json
-from hybrid_search.integrations.http.forms import SearchForm, from_value
-from hybrid_search.integrations.http.replies import NDJSON, refusal_of
+from hybrid_search.integrations.gateway.refusals import body_of, dumped
+from hybrid_search.integrations.gateway.strict_json import read_json
+from hybrid_search.integrations.http.errors import NDJSON, refusal_of
+from hybrid_search.integrations.http.requests import SearchForm, from_value
 from hybrid_search.integrations.http.service import Service
 
 log = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from hybrid_search.asking import MAX_DEPTH
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.integrations.front.bounds import Bounds
+from hybrid_search.integrations.gateway.bounds import Bounds
+from hybrid_search.search.request import MAX_DEPTH
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import hybrid_search
-from hybrid_search.integrations.front.refusals import JSON
-from hybrid_search.integrations.http.replies import NDJSON
+from hybrid_search.integrations.gateway.refusals import JSON
+from hybrid_search.integrations.http.errors import NDJSON
+from hybrid_search.integrations.http.responses import SHAPES
 from hybrid_search.integrations.http.service import OPEN_PATHS, Service
-from hybrid_search.integrations.http.shapes import SHAPES
 
 REFER = "#/components/schemas/{model}"
 

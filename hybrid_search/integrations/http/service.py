@@ -10,13 +10,13 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from hybrid_search.integrations.front.gate import Places
-from hybrid_search.integrations.front.refusals import JSON, Refused, busy
-from hybrid_search.integrations.front.strict_json import read_json
-from hybrid_search.integrations.http.forms import Form, Forms, from_query, from_value
+from hybrid_search.integrations.gateway.gate import Places
+from hybrid_search.integrations.gateway.refusals import JSON, Refused, busy
+from hybrid_search.integrations.gateway.strict_json import read_json
 from hybrid_search.integrations.http.limits import Limits
 from hybrid_search.integrations.http.metrics import Metrics
-from hybrid_search.integrations.searchers import Searchers
+from hybrid_search.integrations.http.requests import Form, Forms, from_query, from_value
+from hybrid_search.integrations.searcher_pool import Searchers
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from hybrid_search.errors import InvalidArgument, ModelError
-from hybrid_search.integrations.langchain.remade import Remade
+from hybrid_search.integrations.langchain.rebuild import Remade
 from hybrid_search.ranking.fusion import settled
-from hybrid_search.reranking import Rerankers, score_all
+from hybrid_search.search.rerank import Rerankers, score_all
 from hybrid_search.settings import Settings
 
 

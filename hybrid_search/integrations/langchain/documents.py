@@ -8,11 +8,11 @@ from typing import Any, cast
 from langchain_core.documents import Document
 
 from hybrid_search import types
-from hybrid_search.asking import Options, Request
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.integrations.common import OWN, found_one
-from hybrid_search.integrations.conditions import condition_of, either_way
+from hybrid_search.integrations.dict_filters import condition_of, either_way
+from hybrid_search.integrations.hit_documents import OWN, found_one
 from hybrid_search.results import DocumentHit
+from hybrid_search.search.request import Options, Request
 
 OPTIONS = tuple(Options.__annotations__)
 """The options of a search, by name."""

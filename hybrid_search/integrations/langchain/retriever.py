@@ -9,11 +9,11 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
-from hybrid_search.asking import RERANK_DEPTH, Options
+from hybrid_search.integrations.collection_handle import LiveCollection, chosen
 from hybrid_search.integrations.langchain.documents import OPTIONS, options_of, passage_document
-from hybrid_search.integrations.langchain.remade import Remade
-from hybrid_search.integrations.live import LiveCollection, chosen
+from hybrid_search.integrations.langchain.rebuild import Remade
 from hybrid_search.ranking.fusion import RRF_K
+from hybrid_search.search.request import RERANK_DEPTH, Options
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 

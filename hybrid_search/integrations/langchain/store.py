@@ -15,25 +15,25 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
 from typing_extensions import Self
 
-from hybrid_search import arguments
-from hybrid_search.answering import Opened
-from hybrid_search.arguments import listed, same_length, shown, text, whole
-from hybrid_search.asking import Options
+from hybrid_search._util import arguments
+from hybrid_search._util.arguments import listed, same_length, shown, text, whole
+from hybrid_search.collection.documents import all_payloads, document_from
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
+from hybrid_search.integrations.collection_handle import LiveCollection, Place, chosen, dense_leg, nearest, unless_empty
 from hybrid_search.integrations.langchain.documents import (
     options_of,
     passage_document,
     taken_document,
     written_document,
 )
-from hybrid_search.integrations.live import LiveCollection, Place, chosen, dense_leg, nearest, unless_empty
 from hybrid_search.integrations.relevance import relevances
 from hybrid_search.protocols import DenseEncoder
-from hybrid_search.ranking.diversity import marginally_relevant
+from hybrid_search.ranking.mmr import marginally_relevant
 from hybrid_search.results import DocumentHit, Results
+from hybrid_search.search.pipeline import Opened
+from hybrid_search.search.request import Options
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
-from hybrid_search.stored import all_payloads, document_from
 from hybrid_search.types import DenseVector, LegName
 from hybrid_search.types import Document as Written
 
@@ -230,7 +230,7 @@ class HybridSearchVectorStore(VectorStore):
         """Of the `fetch_k` documents that a search finds k that do not repeat each other.
 
         How near they are to the query and to each other is the cosine of the dense leg's vectors, of each document's
-        best chunk; see `ranking/diversity.py`. With `lambda_mult` 1 nearness to the query alone counts, with 0 being
+        best chunk; see `ranking/mmr.py`. With `lambda_mult` 1 nearness to the query alone counts, with 0 being
         different alone.
         """
         wanted, passages = self._wanted(max(whole("k", k, 1), whole("fetch_k", fetch_k, 1)), options)

@@ -2,8 +2,8 @@
 
 A key with dots is nested keys, or one key of the metadata, dots and all. `title` is the document's title; `ref_doc_id`,
 `document_id` and `doc_id` are the id of the document that a node comes from, as in LlamaIndex's other stores. The
-meaning is that of `where/holding.py`, in which `text_match` and `text_match_insensitive` are the same: all words of the
-value are there, whatever their case.
+meaning is that of `filters/matcher.py`, in which `text_match` and `text_match_insensitive` are the same: all words of
+the value are there, whatever their case.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
-from hybrid_search.arguments import texts
+from hybrid_search._util.arguments import texts
 from hybrid_search.errors import FilterError
-from hybrid_search.integrations.conditions import either_way
-from hybrid_search.where import And, Compare, Condition, Exists, Match, Not, OneOf, Or
-from hybrid_search.where.spelling import field_name
+from hybrid_search.filters import And, Compare, Condition, Exists, Match, Not, OneOf, Or
+from hybrid_search.filters.syntax import field_name
+from hybrid_search.integrations.dict_filters import either_way
 
 REF_DOC_ID = "_ref_doc_id"
 """The metadata field that has the id of a node's document."""

@@ -21,9 +21,9 @@ from llama_index.core.schema import (
 
 from hybrid_search import types
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.integrations.common import EVIDENCE, OWN, Found, found_one
-from hybrid_search.integrations.kept import Kept, document_of, given_metadata
+from hybrid_search.integrations.hit_documents import EVIDENCE, OWN, Found, found_one
 from hybrid_search.integrations.llamaindex.filters import REF_DOC_ID
+from hybrid_search.integrations.roundtrip import Kept, document_of, given_metadata
 from hybrid_search.results import DocumentHit
 
 MORE = "llamaindex"

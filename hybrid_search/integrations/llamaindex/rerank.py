@@ -11,8 +11,8 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from hybrid_search.errors import InvalidArgument, ModelError
-from hybrid_search.integrations.live import settings_of
-from hybrid_search.reranking import Rerankers
+from hybrid_search.integrations.collection_handle import settings_of
+from hybrid_search.search.rerank import Rerankers
 from hybrid_search.settings import Settings
 
 

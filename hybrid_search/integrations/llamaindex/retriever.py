@@ -14,25 +14,25 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from hybrid_search.arguments import whole
-from hybrid_search.asking import HYBRID, Request
+from hybrid_search._util.arguments import whole
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
-from hybrid_search.integrations.common import found_one
-from hybrid_search.integrations.conditions import both
-from hybrid_search.integrations.kept import Kept, kept_hits, plain_hit
-from hybrid_search.integrations.live import Borrowed, live, settings_of
+from hybrid_search.integrations.collection_handle import Borrowed, live, settings_of
+from hybrid_search.integrations.dict_filters import both
+from hybrid_search.integrations.hit_documents import found_one
 from hybrid_search.integrations.llamaindex.filters import condition_of
 from hybrid_search.integrations.llamaindex.nodes import node_with_evidence, passage_node
 from hybrid_search.integrations.llamaindex.store import HybridSearchVectorStore
+from hybrid_search.integrations.roundtrip import Kept, kept_hits, plain_hit
 from hybrid_search.protocols import Store
 from hybrid_search.results import DocumentHit
+from hybrid_search.search.request import HYBRID, Request
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from hybrid_search.asking import Options
+    from hybrid_search.search.request import Options
 
 
 class HybridSearchRetriever(BaseRetriever):

@@ -19,22 +19,22 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryResult,
 )
 
-from hybrid_search.answering import Opened
-from hybrid_search.arguments import listed, placed, text, texts
-from hybrid_search.asking import Options, Request
+from hybrid_search._util.arguments import listed, placed, text, texts
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
-from hybrid_search.integrations.conditions import both
-from hybrid_search.integrations.kept import kept_documents, kept_hits
-from hybrid_search.integrations.live import LiveCollection, Work, live, plain_place, settings_of
-from hybrid_search.integrations.llamaindex.asked import MMR_THRESHOLD, options_of
+from hybrid_search.filters import Condition
+from hybrid_search.integrations.collection_handle import LiveCollection, Work, live, plain_place, settings_of
+from hybrid_search.integrations.dict_filters import both
 from hybrid_search.integrations.llamaindex.filters import condition_of
 from hybrid_search.integrations.llamaindex.nodes import document_of_node, node_of, node_with_evidence
+from hybrid_search.integrations.llamaindex.query_options import MMR_THRESHOLD, options_of
+from hybrid_search.integrations.roundtrip import kept_documents, kept_hits
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionReader, Store
-from hybrid_search.ranking.diversity import diverse
+from hybrid_search.ranking.mmr import diverse
+from hybrid_search.search.pipeline import Opened
+from hybrid_search.search.request import Options, Request
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
-from hybrid_search.where import Condition
 
 T = TypeVar("T")
 

@@ -33,8 +33,8 @@ from mcp_types import CallToolResult, TextContent, ToolAnnotations
 import hybrid_search
 from hybrid_search.errors import CollectionNotFound, DocumentNotFound, HybridSearchError
 from hybrid_search.integrations.mcp import tools
-from hybrid_search.integrations.mcp.words import error_text
-from hybrid_search.integrations.searchers import Searchers
+from hybrid_search.integrations.mcp.formatting import error_text
+from hybrid_search.integrations.searcher_pool import Searchers
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from hybrid_search.printable import printable
+from hybrid_search._util.printable import printable
 
 MAX_ANSWER = 1_000_000
 """Bytes of an answer: its text and its structured content, as JSON."""

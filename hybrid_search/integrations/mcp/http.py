@@ -17,11 +17,11 @@ from starlette.responses import Response
 
 import hybrid_search
 from hybrid_search.errors import ConfigError, InvalidArgument
-from hybrid_search.integrations.front.address import is_loopback
-from hybrid_search.integrations.front.bounds import Bounds
-from hybrid_search.integrations.front.gate import Gate
-from hybrid_search.integrations.front.refusals import JSON, Refused, dumped, response_to
-from hybrid_search.integrations.front.server import run
+from hybrid_search.integrations.gateway.address import is_loopback
+from hybrid_search.integrations.gateway.bounds import Bounds
+from hybrid_search.integrations.gateway.gate import Gate
+from hybrid_search.integrations.gateway.refusals import JSON, Refused, dumped, response_to
+from hybrid_search.integrations.gateway.server import run
 from hybrid_search.integrations.mcp.messages import error_of
 
 if TYPE_CHECKING:

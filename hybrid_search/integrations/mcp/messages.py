@@ -15,7 +15,7 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from hybrid_search.integrations.front.strict_json import Unreadable, read_json
+from hybrid_search.integrations.gateway.strict_json import Unreadable, read_json
 
 
 def error_of(sent: bytes) -> JSONRPCError | None:

@@ -5,34 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from hybrid_search.asking import HYBRID
+from hybrid_search._util.unicode_text import id_forms
+from hybrid_search.collection.documents import stored_document
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.errors import DocumentNotFound, InvalidArgument, near
-from hybrid_search.integrations.mcp import shapes, showing, words
+from hybrid_search.integrations.mcp import formatting, rendering, schemas
 from hybrid_search.integrations.mcp.bounds import MAX_ERROR, clean, cut, fitting, value_text
-from hybrid_search.integrations.searchers import Searchers, expansion
+from hybrid_search.integrations.searcher_pool import Searchers, expansion
+from hybrid_search.search.request import HYBRID
 from hybrid_search.store.schema import chunk_of
-from hybrid_search.stored import stored_document
-from hybrid_search.unicode_text import id_forms
 
 if TYPE_CHECKING:
-    from hybrid_search.answering import Opened
-    from hybrid_search.asking import Options
+    from hybrid_search.search.pipeline import Opened
+    from hybrid_search.search.request import Options
     from hybrid_search.searcher import Searcher
     from hybrid_search.types import Document
 
 
 def search(
     collections: Searchers,
-    query: shapes.Query,
-    collection: shapes.Collection = "",
-    k: shapes.K = 10,
-    mode: shapes.Mode = HYBRID,
-    where: shapes.Where = "",
-    offset: shapes.Offset = 0,
-    rerank: shapes.Rerank = False,
-    text_chars: shapes.TextChars = shapes.TEXT_CHARS,
-) -> tuple[shapes.Found, str]:
+    query: schemas.Query,
+    collection: schemas.Collection = "",
+    k: schemas.K = 10,
+    mode: schemas.Mode = HYBRID,
+    where: schemas.Where = "",
+    offset: schemas.Offset = 0,
+    rerank: schemas.Rerank = False,
+    text_chars: schemas.TextChars = schemas.TEXT_CHARS,
+) -> tuple[schemas.Found, str]:
     """Find the documents of a collection that answer a question or match a description best. Use it first, whenever the
     answer may be in the collection; ask in plain words, and ask again in other words if the first hits do not answer.
     Each hit has its doc_id, its metadata, the best part of its text, and where each leg (words, meaning) placed it.
@@ -48,27 +48,27 @@ def search(
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     with collections.use(named(collections, collection)) as searcher:
         results = searcher.search(without_surrogates(query), **asked)
-    heads = showing.shown_hits(results)
+    heads = rendering.shown_hits(results)
 
-    def answer(chars: int, hits: int) -> tuple[shapes.Found, str]:
-        found = showing.shown_results(results, heads, chars, hits)
-        return found, words.found_text(found, results)
+    def answer(chars: int, hits: int) -> tuple[schemas.Found, str]:
+        found = rendering.shown_results(results, heads, chars, hits)
+        return found, formatting.found_text(found, results)
 
-    return fitting(answer, (text_chars, min(text_chars, shapes.MIN_TEXT_CHARS)), (len(results), 1))
+    return fitting(answer, (text_chars, min(text_chars, schemas.MIN_TEXT_CHARS)), (len(results), 1))
 
 
 def explain(
     collections: Searchers,
-    query: shapes.Query,
-    collection: shapes.Collection = "",
-    doc_id: shapes.DocId = "",
-    k: shapes.K = 10,
-    mode: shapes.Mode = HYBRID,
-    where: shapes.Where = "",
-    offset: shapes.Offset = 0,
-    rerank: shapes.Rerank = False,
-    leg: shapes.Leg = "sparse",
-) -> tuple[shapes.Explained, str]:
+    query: schemas.Query,
+    collection: schemas.Collection = "",
+    doc_id: schemas.DocId = "",
+    k: schemas.K = 10,
+    mode: schemas.Mode = HYBRID,
+    where: schemas.Where = "",
+    offset: schemas.Offset = 0,
+    rerank: schemas.Rerank = False,
+    leg: schemas.Leg = "sparse",
+) -> tuple[schemas.Explained, str]:
     """Say why a document is, or is not, among the hits of a search: give its doc_id and the same arguments as to
     `search`. The answer names the stage that kept it out (not indexed, filtered out, not found, below depth, outranked)
     and its rank in every leg. Without doc_id: which words, with which weights, the query is searched by. Use it when a
@@ -80,26 +80,26 @@ def explain(
         explained = _followed(searcher, text, doc_id, asked) if doc_id else _expanded(searcher, text, leg)
     terms = explained.get("expansion", [])
 
-    def answer(most: int) -> tuple[shapes.Explained, str]:
+    def answer(most: int) -> tuple[schemas.Explained, str]:
         told = explained
         if most < len(terms):
             told = {**explained, "expansion": terms[:most], "terms_left_out": len(terms) - most}
-        return told, words.explained_text(told)
+        return told, formatting.explained_text(told)
 
     return fitting(answer, (len(terms), min(1, len(terms))))
 
 
 def get(
     collections: Searchers,
-    doc_id: shapes.DocId = "",
-    chunk_id: shapes.ChunkId = "",
-    collection: shapes.Collection = "",
-    first_line: shapes.FirstLine = 1,
-    last_line: shapes.LastLine = 0,
-    offset: shapes.FromChar = 0,
-    max_chars: shapes.GetChars = shapes.GET_CHARS,
-    field: shapes.FieldName = "",
-) -> tuple[shapes.Got, str]:
+    doc_id: schemas.DocId = "",
+    chunk_id: schemas.ChunkId = "",
+    collection: schemas.Collection = "",
+    first_line: schemas.FirstLine = 1,
+    last_line: schemas.LastLine = 0,
+    offset: schemas.FromChar = 0,
+    max_chars: schemas.GetChars = schemas.GET_CHARS,
+    field: schemas.FieldName = "",
+) -> tuple[schemas.Got, str]:
     """Read a document, some lines of it, or one chunk, by the ids that `search` gave; with `field` a value of its
     metadata instead, or its title or origin. It reads what the collection stores, never a file. Long texts come in
     parts: where `next_offset` is in the answer, ask again with it as `offset`, or ask for the lines you need.
@@ -116,16 +116,16 @@ def get(
         got = _field(got, field)
     if offset and offset >= len(got["text"]):
         raise InvalidArgument(f"offset is {offset}, but what is wanted has {len(got['text']):,} characters.")
-    whole = showing.shown_document(got)
+    whole = rendering.shown_document(got)
 
-    def answer(most: int) -> tuple[shapes.Got, str]:
+    def answer(most: int) -> tuple[schemas.Got, str]:
         part = _part(whole, offset, most)
-        return part, words.got_text(part)
+        return part, formatting.got_text(part)
 
     return fitting(answer, (max_chars, 1))
 
 
-def status(collections: Searchers, collection: shapes.Collection = "") -> tuple[shapes.Status, str]:
+def status(collections: Searchers, collection: schemas.Collection = "") -> tuple[schemas.Status, str]:
     """List the collections with their size, age, models and modes; with `collection` also the fields that a filter of
     `search` may name. Use it to choose a collection, or before writing a filter.
     """
@@ -133,26 +133,26 @@ def status(collections: Searchers, collection: shapes.Collection = "") -> tuple[
     if collection or len(collections.only or ()) == 1:
         with collections.use(named(collections, collection)) as searcher:
             info, fields = searcher.within(lambda opened: (opened.reader.info(), list(opened.reader.fields().items())))
-        one = showing.shown_collection(info)
+        one = rendering.shown_collection(info)
 
-        def answer(most: int) -> tuple[shapes.Status, str]:
-            told: shapes.Status = {
+        def answer(most: int) -> tuple[schemas.Status, str]:
+            told: schemas.Status = {
                 "store": place,
-                "collections": [showing.with_fields(one, fields, most)],
+                "collections": [rendering.with_fields(one, fields, most)],
                 "problems": [],
             }
-            return told, words.status_text(told)
+            return told, formatting.status_text(told)
 
         return fitting(answer, (len(fields), 0))
     infos, errors = collections.infos()
-    listed = [showing.shown_collection(info) for info in infos]
+    listed = [rendering.shown_collection(info) for info in infos]
     problems = [clean(cut(str(error), MAX_ERROR)) for error in errors]
 
-    def answers(most: int) -> tuple[shapes.Status, str]:
-        told: shapes.Status = {"store": place, "collections": listed[:most], "problems": problems[:most]}
+    def answers(most: int) -> tuple[schemas.Status, str]:
+        told: schemas.Status = {"store": place, "collections": listed[:most], "problems": problems[:most]}
         if most < max(len(listed), len(problems)):
             told["left_out"] = max(0, len(listed) - most) + max(0, len(problems) - most)
-        return told, words.status_text(told)
+        return told, formatting.status_text(told)
 
     return fitting(answers, (max(len(listed), len(problems)), 0))
 
@@ -195,23 +195,23 @@ def document_text(collections: Searchers, collection: str, doc_id: str) -> str:
     """
     with collections.use(named(collections, collection)) as searcher:
         text = searcher.within(lambda opened: _stored(opened, doc_id)).text
-    if len(text) > shapes.MAX_GET_CHARS:
+    if len(text) > schemas.MAX_GET_CHARS:
         raise InvalidArgument(
-            f"Document {doc_id!r} has {len(text):,} characters, and {shapes.MAX_GET_CHARS:,} go into a resource. "
+            f"Document {doc_id!r} has {len(text):,} characters, and {schemas.MAX_GET_CHARS:,} go into a resource. "
             "Read it in parts with the tool `get`."
         )
     return clean(text)
 
 
-def _followed(searcher: Searcher, query: str, doc_id: str, asked: Options) -> shapes.Explained:
+def _followed(searcher: Searcher, query: str, doc_id: str, asked: Options) -> schemas.Explained:
     explained: Any = searcher.why(query, without_surrogates(doc_id), **asked).to_dict()
-    answer: shapes.Explained = explained
+    answer: schemas.Explained = explained
     return answer
 
 
-def _expanded(searcher: Searcher, query: str, leg: str) -> shapes.Explained:
+def _expanded(searcher: Searcher, query: str, leg: str) -> schemas.Explained:
     explained: Any = expansion(searcher, query, leg).to_dict()
-    answer: shapes.Explained = explained
+    answer: schemas.Explained = explained
     return answer
 
 
@@ -219,7 +219,7 @@ def _stored(opened: Opened, doc_id: str) -> Document:
     return stored_document(opened.reader, without_surrogates(doc_id), opened.collection)
 
 
-def _document(opened: Opened, doc_id: str, first: int, last: int) -> shapes.Got:
+def _document(opened: Opened, doc_id: str, first: int, last: int) -> schemas.Got:
     document = _stored(opened, doc_id)
     lines = document.text.removesuffix("\n").split("\n")
     if first > len(lines) or 0 < last < first:
@@ -242,7 +242,7 @@ def _document(opened: Opened, doc_id: str, first: int, last: int) -> shapes.Got:
     }
 
 
-def _chunk(opened: Opened, chunk_id: str) -> shapes.Got:
+def _chunk(opened: Opened, chunk_id: str) -> schemas.Got:
     found = opened.reader.payloads(id_forms(without_surrogates(chunk_id)))
     payload = next(iter(found.values()), None)
     if payload is None:
@@ -262,7 +262,7 @@ def _chunk(opened: Opened, chunk_id: str) -> shapes.Got:
     }
 
 
-def _field(got: shapes.Got, field: str) -> shapes.Got:
+def _field(got: schemas.Got, field: str) -> schemas.Got:
     """The value of a field in the place of the text."""
     own = {"title": got["title"], "origin": got["origin"]}
     known = {clean(name): value for name, value in got["metadata"].items()} | got["metadata"] | own
@@ -271,15 +271,15 @@ def _field(got: shapes.Got, field: str) -> shapes.Got:
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise InvalidArgument(f"Document {got['doc_id']!r} has no field {field!r}.{hint} `status` names the fields.")
     text = value_text(known[field])
-    read: shapes.Got = {**got, "text": text, "start": 0, "end": len(text), "field": field}
+    read: schemas.Got = {**got, "text": text, "start": 0, "end": len(text), "field": field}
     read.pop("lines", None)
     return read
 
 
-def _part(whole: shapes.Got, offset: int, most: int) -> shapes.Got:
+def _part(whole: schemas.Got, offset: int, most: int) -> schemas.Got:
     """So many characters of what is wanted, from an offset on."""
     text = whole["text"]
-    part: shapes.Got = {**whole, "text": text[offset : offset + most], "start": whole["start"] + offset}
+    part: schemas.Got = {**whole, "text": text[offset : offset + most], "start": whole["start"] + offset}
     part["end"] = part["start"] + len(part["text"])
     if offset + most < len(text):
         part["next_offset"] = offset + most

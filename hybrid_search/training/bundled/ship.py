@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders.bundled.graph import BertShape
-from hybrid_search.encoders.files import file_hash
-from hybrid_search.encoders.local import OWN_FILE
+from hybrid_search.encoders.hashing import file_hash
+from hybrid_search.encoders.local_card import OWN_FILE
 from hybrid_search.errors import ModelError
 from hybrid_search.training.bundled import head as heads
 from hybrid_search.training.bundled.data import Material, read_material

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from hybrid_search.encoders.batching import batches
 from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooled, read_safetensors
 from hybrid_search.encoders.bundled.package import model_folder
-from hybrid_search.encoders.sessions import open_session
-from hybrid_search.encoders.tokens import Reader, attention, filled
+from hybrid_search.encoders.onnx_session import open_session
+from hybrid_search.encoders.tokenizer import Reader, attention, filled
 from hybrid_search.errors import MissingExtra
 from hybrid_search.training.bundled.graph import Builder, transformer
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hybrid_search.store.server import ServerStore
+from hybrid_search.store.server.store import ServerStore
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 

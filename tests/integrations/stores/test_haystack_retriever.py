@@ -15,8 +15,8 @@ from haystack.errors import FilterError
 
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.indexer import Indexer
-from hybrid_search.integrations.common import EVIDENCE, found
 from hybrid_search.integrations.haystack import HybridSearchDocumentStore, HybridSearchRetriever
+from hybrid_search.integrations.hit_documents import EVIDENCE, found
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document as Ours
 

@@ -22,8 +22,8 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.haystack import HybridSearchDocumentStore, HybridSearchRetriever
 from hybrid_search.integrations.haystack.filters import condition_of
-from hybrid_search.integrations.kept import kept_documents, kept_hits
-from hybrid_search.store.edge import EdgeStore
+from hybrid_search.integrations.roundtrip import kept_documents, kept_hits
+from hybrid_search.store.edge.store import EdgeStore
 
 
 @pytest.fixture

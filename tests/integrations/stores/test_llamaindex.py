@@ -29,14 +29,14 @@ from llama_index.core.vector_stores.types import (
 )
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
-from hybrid_search import reranking
 from hybrid_search.encoders import catalog
 from hybrid_search.errors import FilterError, InvalidArgument
 from hybrid_search.indexer import Indexer
-from hybrid_search.integrations.common import EVIDENCE, found
+from hybrid_search.integrations.hit_documents import EVIDENCE, found
 from hybrid_search.integrations.llamaindex import HybridSearchRerank, HybridSearchRetriever, HybridSearchVectorStore
 from hybrid_search.integrations.llamaindex.filters import condition_of
-from hybrid_search.ranking.diversity import diverse
+from hybrid_search.ranking.mmr import diverse
+from hybrid_search.search import rerank
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document as Ours
 from hybrid_search.types import ModelCard
@@ -133,11 +133,9 @@ class Reader:
 
 @pytest.fixture
 def reader(monkeypatch):
-    load = reranking.load
+    load = rerank.load
     monkeypatch.setattr(catalog, "CARDS", (*catalog.CARDS, Reader.card))
-    monkeypatch.setattr(
-        reranking, "load", lambda card, **o: Reader() if card.name == "fake/reader" else load(card, **o)
-    )
+    monkeypatch.setattr(rerank, "load", lambda card, **o: Reader() if card.name == "fake/reader" else load(card, **o))
     return "fake/reader"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_search.encoders import hub
 from hybrid_search.indexer import Indexer
-from hybrid_search.integrations.common import found
+from hybrid_search.integrations.hit_documents import found
 from hybrid_search.searcher import Searcher
 from tests.conftest import ROOT
 

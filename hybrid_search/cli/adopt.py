@@ -1,0 +1,69 @@
+"""`hybrid-search collections adopt`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hybrid_search.cli.command import given
+from hybrid_search.cli.console import note
+
+Vector = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of several such vectors those to search; '' for the one unnamed.")
+]
+
+
+def adopt(
+    name: Annotated[str, typer.Argument(help="The collection, or an alias of it.")],
+    dense: Annotated[str | None, typer.Option(metavar="MODEL", help="The model of its dense vectors.")] = None,
+    sparse: Annotated[str | None, typer.Option(metavar="MODEL", help="The model of its sparse vectors.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(metavar="langchain|llamaindex|haystack|mcp", help="Who wrote it.  [found out]")
+    ] = None,
+    text_field: Annotated[str | None, typer.Option(metavar="NAME", help="What holds the texts.  [found out]")] = None,
+    metadata_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What holds the metadata; '' for the payload itself.")
+    ] = None,
+    doc_id_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Which document a point is a chunk of, such as metadata.source.  [the point]"
+        ),
+    ] = None,
+    title_field: Annotated[str | None, typer.Option(metavar="NAME", help="The document's title.")] = None,
+    origin_field: Annotated[str | None, typer.Option(metavar="NAME", help="Where the document was read.")] = None,
+    start_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where in the document a chunk begins.")
+    ] = None,
+    dense_vector: Vector = None,
+    sparse_vector: Vector = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Encode stored texts again, and refuse models that disagree.")
+    ] = True,
+) -> None:
+    """Search a collection that LangChain, LlamaIndex, Haystack, an MCP server or a script wrote on a server, as it is.
+
+    Example: `hybrid-search collections adopt notes --dense BAAI/bge-small-en-v1.5`
+    """
+    from hybrid_search.collection.adopt import adopt
+
+    parts = {"text": text_field, "metadata": metadata_field, "doc_id": doc_id_field}
+    parts |= {"title": title_field, "origin": origin_field, "start": start_field}
+    found = adopt(
+        name,
+        dense=dense,
+        sparse=sparse,
+        layout=layout,
+        fields={part: field for part, field in parts.items() if field is not None},
+        dense_vector=dense_vector,
+        sparse_vector=sparse_vector,
+        check=check,
+        settings=given.settings(),
+    )
+    agreed = ", ".join(f"{leg} {cosine:.4f}" for leg, cosine in found.agreement.items())
+    note(f"Adopted {name!r}: {found.points:,} points, layout {found.layout.name}, texts in {found.layout.text!r}.")
+    note(f"Lowest cosine of stored vectors and texts encoded again: {agreed or 'nothing could be compared'}.")
+    for line in found.notes:
+        note(line)
+    note(f'Search it: hybrid-search search "your question" -c {name}')

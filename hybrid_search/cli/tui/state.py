@@ -1,0 +1,68 @@
+"""What the screen asks for at one moment, and the steps from it to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from hybrid_search.ranking.fusion import FUSIONS, Fusion
+from hybrid_search.search.request import HYBRID, MAX_DEPTH, Options
+from hybrid_search.types import Mode
+
+RERANK_BUDGET_MS = 1000.0
+"""What re-ranking may take of one answer: who types does not wait for fifty documents to be read."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search as the screen's controls have it; the fields are those of `asking.Request`."""
+
+    query: str = ""
+    mode: Mode = HYBRID
+    fusion: Fusion = "rrf"
+    rerank: bool = False
+    where: str = ""
+    k: int = 20
+    offset: int = 0
+
+    def options(self) -> Options:
+        """The keywords of `Searcher.search`."""
+        options: Options = {"k": self.k, "mode": self.mode, "fusion": self.fusion, "offset": self.offset}
+        options["explain"] = True
+        if self.rerank:
+            options["rerank"], options["rerank_budget_ms"] = True, RERANK_BUDGET_MS
+        if self.where.strip():
+            options["where"] = self.where
+        return options
+
+    def typed(self, query: str) -> Asked:
+        return replace(self, query=query, offset=0)
+
+    def filtered(self, where: str) -> Asked:
+        return replace(self, where=where, offset=0)
+
+    def next_mode(self, modes: Sequence[Mode]) -> Asked:
+        return replace(self, mode=after(modes, self.mode), offset=0)
+
+    def next_fusion(self) -> Asked:
+        return replace(self, fusion=after(FUSIONS, self.fusion), offset=0)
+
+    def reranked(self, rerank: bool) -> Asked:
+        return replace(self, rerank=rerank, offset=0)
+
+    def page(self, by: int) -> Asked:
+        """So many pages further, or back where negative; never before the first."""
+        offset = max(0, self.offset + by * self.k)
+        return replace(self, offset=offset) if offset < MAX_DEPTH else self
+
+
+def after(items: Sequence[Item], item: Item) -> Item:
+    """The item behind one, the first behind the last.
+
+    >>> after("abc", "c")
+    'a'
+    """
+    return items[(items.index(item) + 1) % len(items)] if item in items else items[0]

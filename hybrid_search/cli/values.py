@@ -1,0 +1,105 @@
+"""From the words on a command line to values: what typer leaves to us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from typer.core import TyperCommand, TyperGroup
+
+from hybrid_search._util.printable import printable
+from hybrid_search.corpus.decoding import without_surrogates
+
+RERANK = "--rerank"
+
+
+class Verb(TyperCommand):
+    """A command that refuses an option with two values, of which it would take the last without a word."""
+
+    OPTIONAL: ClassVar[tuple[str, ...]] = ()
+    """Options that may stand without a value: they take what follows if that is no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for option in self.OPTIONAL:
+            args = valued(args, option)
+        with _legible_errors():
+            refuse_repeated(ctx, args)
+            return super().parse_args(ctx, args)
+
+
+class WithRerank(Verb):
+    """A verb with `--rerank [MODEL]`."""
+
+    OPTIONAL = (RERANK,)
+
+
+class WithHttp(Verb):
+    """A verb with `--http [HOST:PORT]`."""
+
+    OPTIONAL = ("--http",)
+
+
+class Verbs(TyperGroup):
+    """The program, whose own options are refused like those of its verbs."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _legible_errors():
+            refuse_repeated(ctx, args)
+            return super().parse_args(ctx, args)
+
+
+def valued(arguments: Sequence[str], option: str = RERANK) -> list[str]:
+    """The arguments, with an empty value given to an option that has none.
+
+    >>> valued(["music", "--rerank", "-c", "films"])
+    ['music', '--rerank', '', '-c', 'films']
+    >>> valued(["--rerank", "a/b", "--", "--rerank"])
+    ['--rerank', 'a/b', '--', '--rerank']
+    """
+    found: list[str] = []
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return found + list(arguments[place:])
+        found.append(argument)
+        following = arguments[place + 1 : place + 2]
+        if argument == option and (not following or following[0].startswith("-")):
+            found.append("")
+    return found
+
+
+def refuse_repeated(ctx: Any, args: Sequence[str]) -> None:
+    """Fail, as any wrong option does, where one that takes a single value is given several."""
+    if ctx.resilient_parsing:  # to complete a line that is not finished
+        return
+    parser = ctx.command.make_parser(ctx)
+    single = set()
+    for option in {id(one): one for one in (*parser._long_opt.values(), *parser._short_opt.values())}.values():
+        if option.action in ("store", "store_const"):
+            option.action = option.action.replace("store", "append")
+            single.add(option.dest)
+    given, _, _ = parser.parse_args(list(args))
+    for parameter in ctx.command.get_params(ctx):
+        values = list(dict.fromkeys(given.get(parameter.name) or ())) if parameter.name in single else []
+        if len(values) > 1:
+            told = " and ".join(str(value) if isinstance(value, bool) else repr(value) for value in values)
+            ctx.fail(f"{' / '.join(parameter.opts)} is given {len(values)} values, {told}. Give it one.")
+
+
+def typed(argument: str) -> str:
+    """What was typed, as text: bytes are taken for UTF-8, whatever the locale says; those that are none are U+FFFD."""
+    try:
+        return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return without_surrogates(argument)
+
+
+@contextmanager
+def _legible_errors() -> Iterator[None]:
+    """What is wrong with a command line quotes it, and whatever signs stand in it."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = printable(message)  # type: ignore[attr-defined]
+        raise

@@ -1,0 +1,134 @@
+"""The legs of a live collection: swap two, take one in, drop one. `indexing.add_leg` puts one beside the others.
+
+A new model is tried without indexing anything again: `add_leg` encodes the texts that are stored, `evaluate` shows the
+old leg and the new one side by side, and `swap_legs` gives the new one the old one's name and place, in one write that
+is done whole or not at all. Searches go on throughout; those that are open already keep what they opened.
+
+A leg that was added stands beside: it is searched by its name (`--mode new`, `--mode new+dense`) and is no part of
+`hybrid` until it is swapped or taken in. Documents indexed from then on get a vector of every leg, beside or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from hybrid_search.collection.models import open_place
+from hybrid_search.collection.profiles import profile_of
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.protocols import CollectionWriter, Store
+from hybrid_search.settings import Settings, load_settings
+from hybrid_search.types import LegName, in_order
+
+
+def swap_legs(
+    collection: str,
+    old: LegName,
+    new: LegName,
+    *,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    wait_s: float = 0.0,
+) -> Manifest:
+    """Let two legs change names, and with them places: the new one becomes `old`, and the old one is kept as `new`.
+
+    One atomic write; nothing is encoded or copied. Swapping once more takes it back.
+
+    Returns:
+        The collection's manifest from here on.
+
+    Raises:
+        InvalidArgument: a leg that the collection lacks, or two of different kinds.
+        CollectionNotFound, StoreBusy, StoreUnavailable, StoreError: as for `add_leg`.
+    """
+    with writing(collection, store, settings or load_settings(), wait_s) as writer:
+        was, becomes = (_require_leg(collection, writer.manifest, leg) for leg in (old, new))
+        if old == new or was.kind != becomes.kind:
+            why = "they are the same leg" if old == new else f"the one is {was.kind}, the other {becomes.kind}"
+            raise InvalidArgument(f"The legs {old!r} and {new!r} of {collection!r} cannot be swapped: {why}.")
+        called = writer.manifest.vectors()
+        changed = {
+            old: replace(becomes, vector=called[new], beside=was.beside),
+            new: replace(was, vector=called[old], beside=becomes.beside),
+        }
+        writer.relabel(with_legs(writer.manifest, {**writer.manifest.legs, **changed}))
+        return writer.manifest
+
+
+def join_leg(
+    collection: str,
+    leg: LegName,
+    *,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    wait_s: float = 0.0,
+) -> Manifest:
+    """Take a leg that stands beside the others into `hybrid`. Raises as `swap_legs` does.
+
+    Returns:
+        The collection's manifest from here on.
+    """
+    with writing(collection, store, settings or load_settings(), wait_s) as writer:
+        joined = replace(_require_leg(collection, writer.manifest, leg), beside=False)
+        writer.relabel(with_legs(writer.manifest, {**writer.manifest.legs, leg: joined}))
+        return writer.manifest
+
+
+def drop_leg(
+    collection: str,
+    leg: LegName,
+    *,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    wait_s: float = 0.0,
+) -> Manifest:
+    """Remove a leg and its vectors.
+
+    Returns:
+        The collection's manifest from here on.
+
+    Raises:
+        InvalidArgument: a leg that the collection lacks, or the last one of `hybrid`.
+        CollectionNotFound, StoreBusy, StoreUnavailable, StoreError: as for `add_leg`.
+    """
+    with writing(collection, store, settings or load_settings(), wait_s) as writer:
+        _require_leg(collection, writer.manifest, leg)
+        left = {name: spec for name, spec in writer.manifest.legs.items() if name != leg}
+        if all(spec.beside for spec in left.values()):
+            raise InvalidArgument(
+                f"{leg!r} is all that `hybrid` searches in {collection!r}, so it cannot be dropped. Swap another leg "
+                f"into its place first: hybrid-search collections swap-leg {collection} {leg} OTHER"
+            )
+        writer.relabel(with_legs(writer.manifest, left))
+        writer.tidy()
+        writer.publish()
+        return writer.manifest
+
+
+@contextmanager
+def writing(
+    collection: str, store: str | Path | Store | None, settings: Settings, wait_s: float
+) -> Iterator[CollectionWriter]:
+    """A writer of a collection that is there; what it refuses is refused before anything is changed."""
+    place = open_place(store, settings)
+    found = place.info(collection).manifest
+    writer = place.writer(collection, place.manifest(collection) or found, wait_s=wait_s)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def _require_leg(collection: str, manifest: Manifest, leg: LegName) -> LegSpec:
+    if leg not in manifest.legs:
+        raise InvalidArgument(
+            f"Collection {collection!r} has no {leg!r} leg. It has: {', '.join(in_order(manifest.legs))}."
+        )
+    return manifest.legs[leg]
+
+
+def with_legs(manifest: Manifest, legs: dict[LegName, LegSpec]) -> Manifest:
+    return manifest.with_legs(legs, profile_of({leg: spec.model for leg, spec in legs.items()}))

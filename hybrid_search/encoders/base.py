@@ -1,0 +1,188 @@
+"""What every model with files shares, whatever runs it: its card, its folder, its tokenizer, its batches."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hybrid_search.encoders import hub
+from hybrid_search.encoders.batching import Places, Result, Room, in_batches, out_of_memory, readable
+from hybrid_search.encoders.devices import Device
+from hybrid_search.encoders.token_counter import Counter, TokenCount
+from hybrid_search.encoders.unknown_tokens import Unread
+from hybrid_search.errors import ModelError, ModelUnavailable
+from hybrid_search.manifest import Precision
+from hybrid_search.protocols import Reading
+from hybrid_search.types import ModelCard
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PRECISION_VERSION = 1
+"""Goes into fingerprints: raise it whenever another precision than fp32 gives other vectors."""
+
+
+class FileModel(ABC):
+    """A model whose files are found, and loaded, when they are first needed.
+
+    Args:
+        card: of the catalogue, or of a local folder.
+        cache_dir: where files are looked for and downloaded to, besides the Hugging Face cache.
+        threads: of one forward pass; None means every core.
+        precision: of the products.
+        device: where it is to run; what has one place only needs none.
+    """
+
+    precision: Precision = "fp32"
+    """What its products are computed in; `fp32` is as its files are."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        *,
+        cache_dir: Path,
+        threads: int | None = None,
+        precision: Precision = "fp32",
+        device: Device = "auto",
+    ) -> None:
+        self._card = card
+        self._cache_dir = cache_dir
+        self._threads = threads
+        self.precision = precision
+        self._device: Device = device
+        self._room = Room()
+        self._lock = threading.RLock()
+        self._found: Path | None = None
+        self._model: Any = None
+        self._tokenizer: Tokenizer | None = None
+        self._counter: Counter | None = None
+        self._unread: Unread | None = None
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash over the model's files and everything in the card that changes its output."""
+
+    def _precise(self) -> dict[str, str]:
+        """What a precision adds to the fingerprint; nothing for the files' own."""
+        return {} if self.precision == "fp32" else {"precision": f"{self.precision} {PRECISION_VERSION}"}
+
+    def warm_up(self) -> None:
+        self._loaded()
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's own tokenizer without truncation and padding; None where the model reads everything.
+
+        Shared: do not change its settings.
+
+        Raises:
+            ModelUnavailable: the model has no `tokenizer.json`.
+        """
+        return None if self._card.max_tokens == 0 and self._card.kind == "sparse" else self._own_tokenizer()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self._lengths(self._documents(texts))
+
+    def token_count(self) -> TokenCount | None:
+        """How `count_tokens` counts, as a value; None where it has no tokenizer to count with."""
+        tokenizer = self.tokenizer()
+        return None if tokenizer is None else TokenCount(tokenizer.to_str(), self._card.document_prefix)
+
+    def readings(self, texts: Sequence[str]) -> list[Reading]:
+        """What the model makes of each text, without prefixes; nothing is unknown where it reads everything."""
+        unread = self._unknown()
+        found = [readable(text) for text in texts]
+        return unread.readings(found) if unread else [Reading(1, 0)] * len(texts)
+
+    def reading_of_query(self, text: str) -> tuple[Reading, tuple[str, ...]]:
+        """What the model makes of a query, and the stretches of it that it does not know."""
+        unread = self._unknown()
+        return unread.query(readable(text), self._card.max_tokens) if unread else (Reading(1, 0), ())
+
+    def _unknown(self) -> Unread | None:
+        tokenizer = self.tokenizer()
+        if tokenizer is not None and self._unread is None:
+            self._unread = Unread(tokenizer)
+        return self._unread
+
+    def _documents(self, texts: Sequence[str]) -> list[str]:
+        """What the model is given for documents: readable, with the card's prefix."""
+        return [self._card.document_prefix + readable(text) for text in texts]
+
+    def _queries(self, texts: Sequence[str]) -> list[str]:
+        """The same for queries."""
+        return [self._card.query_prefix + readable(text) for text in texts]
+
+    def _lengths(self, texts: Sequence[str]) -> list[int]:
+        tokenizer = self.tokenizer()
+        if tokenizer is None:
+            return [0] * len(texts)
+        if self._counter is None:
+            self._counter = Counter(tokenizer)
+        return self._counter(texts)
+
+    def _batches(
+        self, lengths: Sequence[int], size: tuple[int, int], run: Callable[[Places], Result], lanes: int = 1
+    ) -> Iterator[tuple[Places, Result]]:
+        """Run batches of (tokens, texts) at most `size`, by what the model reads of each text; see `in_batches`.
+
+        Raises:
+            ModelError: the runtime failed, or memory was not enough for one text.
+        """
+        limit = self._card.max_tokens or max(lengths, default=1)
+        read = [min(length, limit) for length in lengths]
+        with self._running():
+            yield from in_batches(read, run, self._room, budget=size[0], limit=size[1], lanes=lanes)
+
+    def _folder(self) -> Path:
+        if self._found is None:
+            self._found = hub.ensure(self._card, self._cache_dir)
+        return self._found
+
+    def _own_tokenizer(self) -> Tokenizer:
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = self._read_tokenizer()
+            return self._tokenizer
+
+    def _read_tokenizer(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        # Beside the model, or in the folder of its first module (sentence-transformers).
+        places = sorted(self._folder().rglob("tokenizer.json"), key=lambda path: len(path.parts))
+        if not places:
+            raise ModelUnavailable(f"{self._card.name} has no tokenizer.json in {self._folder()}.")
+        tokenizer = Tokenizer.from_file(str(places[0]))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    def _unloadable(self, fault: Exception) -> ModelUnavailable:
+        """The error for whatever a runtime raises on files it cannot load; runtimes share no error type."""
+        return ModelUnavailable(
+            f"{self._card.name} cannot be loaded from {self._folder()}: {fault} "
+            f"Check its files: hybrid-search models verify {self._card.name}"
+        )
+
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as fault:  # whatever a runtime raises for a graph that is not what its card says
+            if out_of_memory(fault):
+                raise ModelError(
+                    f"Memory is not enough for {self._card.name}, even for one text at a time: {fault} Close what else "
+                    "fills it, cut documents smaller (--chunk-tokens), or run the model elsewhere (--device cpu)."
+                ) from fault
+            raise ModelError(f"{self._card.name} ({self._card.family}) failed on a batch of texts: {fault}") from fault
+
+    @abstractmethod
+    def _loaded(self) -> Any:
+        """The runtime's model, loaded on the first call."""

@@ -1,0 +1,116 @@
+"""A hybrid model as two encoders, and the encoding that runs it once for both.
+
+Whoever needs one vector takes a half and sees an ordinary sparse or dense encoder. Where several legs are encoded
+together (`groups`, `encode`), legs whose encoders are halves of one model share its forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.encoders.pruning import Capped
+from hybrid_search.protocols import DenseEncoder, Encoder, HybridEncoder, SparseEncoder
+from hybrid_search.types import DenseVector, Kind, LegName, ModelCard, SparseVector, Vector
+
+
+class _Half:
+    """What both halves share. The card is the model's own, cut down to this half."""
+
+    def __init__(self, whole: HybridEncoder, card: ModelCard) -> None:
+        self.whole = whole
+        self._card = card
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    def fingerprint(self) -> str:
+        return self.whole.fingerprint()
+
+    def warm_up(self) -> None:
+        self.whole.warm_up()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self.whole.count_tokens(texts)
+
+
+class SparseHalf(_Half):
+    """The sparse vectors of a hybrid model."""
+
+    def __init__(self, whole: HybridEncoder) -> None:
+        super().__init__(whole, replace(whole.card, kind="sparse", dim=0))
+
+    def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
+        return [sparse for sparse, _ in self.whole.encode_documents(texts)]
+
+    def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
+        return [sparse for sparse, _ in self.whole.encode_queries(texts)]
+
+    def terms(self, indices: Sequence[int]) -> list[str]:
+        return self.whole.terms(indices)
+
+
+class DenseHalf(_Half):
+    """The dense vectors of a hybrid model."""
+
+    def __init__(self, whole: HybridEncoder) -> None:
+        super().__init__(whole, replace(whole.card, kind="dense", vocab_size=0, needs_idf=False))
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._stacked(self.whole.encode_documents(texts))
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._stacked(self.whole.encode_queries(texts))
+
+    def _stacked(self, pairs: Sequence[tuple[SparseVector, DenseVector]]) -> NDArray[np.float32]:
+        found = np.empty((len(pairs), self._card.dim), dtype=np.float32)
+        for place, (_, dense) in enumerate(pairs):
+            found[place] = dense
+        return found
+
+
+def half(whole: HybridEncoder, kind: Kind) -> SparseEncoder | DenseEncoder:
+    """The half of a hybrid model that fills a leg of this kind."""
+    return SparseHalf(whole) if kind == "sparse" else DenseHalf(whole)
+
+
+def whole_of(encoder: Encoder) -> Encoder:
+    """The model that runs when this encoder does: what it is a half of, or itself."""
+    if isinstance(encoder, Capped):
+        return whole_of(encoder.inner)
+    return encoder.whole if isinstance(encoder, _Half) else encoder
+
+
+def groups(encoders: Mapping[LegName, Encoder]) -> list[dict[LegName, Encoder]]:
+    """The legs by the model that runs for them, in their order."""
+    found: dict[int, dict[LegName, Encoder]] = {}
+    for leg, encoder in encoders.items():
+        found.setdefault(id(whole_of(encoder)), {})[leg] = encoder
+    return list(found.values())
+
+
+def encode(
+    encoders: Mapping[LegName, Encoder], texts: Sequence[str], *, queries: bool = False
+) -> dict[LegName, Sequence[Vector]]:
+    """The vectors of texts by leg; every model runs once, however many of the legs are its."""
+    found: dict[LegName, Sequence[Vector]] = {}
+    for group in groups(encoders):
+        whole: Any = whole_of(next(iter(group.values())))
+        vectors = (whole.encode_queries if queries else whole.encode_documents)(texts)
+        for leg, encoder in group.items():
+            found[leg] = _taken(encoder, vectors, queries)
+    return {leg: found[leg] for leg in encoders}
+
+
+def _taken(encoder: Encoder, vectors: Any, queries: bool) -> Sequence[Vector]:
+    """An encoder's own part of what its model gave."""
+    if isinstance(encoder, Capped):
+        return encoder.cut(_taken(encoder.inner, vectors, queries), queries=queries)  # type: ignore[arg-type]
+    if isinstance(encoder, _Half):
+        return [pair[0 if isinstance(encoder, SparseHalf) else 1] for pair in vectors]
+    return list(vectors)

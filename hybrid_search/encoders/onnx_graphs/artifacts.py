@@ -1,0 +1,113 @@
+"""What a graph is at each step: the model's own, one just made of it, one to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search.encoders.onnx_graphs.weights import TYPES, Maps, Weight, skeleton
+from hybrid_search.errors import ModelError
+
+OWN = "weights.bin"
+"""The file of the weights that the original does not have."""
+
+_ALIGNED = 64
+
+Array = NDArray[Any]
+
+
+class Source(NamedTuple):
+    """A model's own graph.
+
+    Args:
+        folder: of its files.
+        file: the graph, relative to it; where `make` is given, what to call it.
+        hashes: SHA-256 of the graph and of every file that holds weights of it, by name.
+        make: writes the graph into a folder, for a model that has none of its own.
+    """
+
+    folder: Path
+    file: str
+    hashes: Mapping[str, str]
+    make: Callable[[Path], None] | None = None
+
+
+class Derived(NamedTuple):
+    """A graph to run.
+
+    Args:
+        graph: the ONNX file, without its large weights.
+        weights: these, by name; not read yet.
+        maps: what gives them.
+        inputs: the graph's inputs, with their ONNX element types.
+        pooled: the rows were pooled here, and are the plain maximum or an unscaled sum.
+        file: where the graph is kept; None where it is not.
+    """
+
+    graph: bytes
+    weights: Mapping[str, Weight]
+    maps: Maps
+    inputs: Mapping[str, int]
+    pooled: bool
+    file: Path | None = None
+
+    def arrays(self) -> dict[str, Array]:
+        return {name: self.maps.array(weight) for name, weight in self.weights.items()}
+
+
+class Made(NamedTuple):
+    """A derived graph that was just made: new weights are values, old ones places."""
+
+    graph: bytes
+    old: Mapping[str, Weight]
+    new: Mapping[str, Array]
+    inputs: Mapping[str, int]
+    pooled: bool
+
+
+def placed(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:
+    """New weights as the content of one file, and where each lies in it."""
+    content: list[bytes] = []
+    places, at = {}, 0
+    for name, array in new.items():
+        kind = next(kind for kind in TYPES.values() if np.dtype(kind) == array.dtype)
+        data = np.ascontiguousarray(array, dtype=kind).tobytes()
+        content += [data, bytes(-len(data) % _ALIGNED)]
+        places[name] = Weight("", at, kind, array.shape)
+        at += len(content[-2]) + len(content[-1])
+    return content, places
+
+
+def original(source: Source, folder: Path) -> tuple[Any, dict[str, Weight]]:
+    """The original's graph as an `onnx.ModelProto` without large weights, and where all of those lie.
+
+    Args:
+        source: the original.
+        folder: where its graph is: the source's own folder, or where it has just been made.
+
+    Raises:
+        ModelError: it is damaged, or its weights lie outside of its folder.
+    """
+    import onnx
+
+    lean, weights = skeleton(folder, source.file)
+    try:
+        model = onnx.ModelProto.FromString(lean)
+    except Exception as fault:  # protobuf's own error
+        raise ModelError(f"{folder / source.file} is damaged or no ONNX graph: {fault}") from fault
+    home = Path(source.file).parent
+    for tensor in model.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL or tensor.name in weights:
+            continue
+        given = {entry.key: entry.value for entry in tensor.external_data}
+        place = home / given.get("location", "")
+        if place.is_absolute() or ".." in place.parts or tensor.data_type not in TYPES:
+            raise ModelError(f"The weight {tensor.name} of {source.file} cannot be read from {place}.")
+        weights[tensor.name] = Weight(
+            place.as_posix(), int(given.get("offset", 0)), TYPES[tensor.data_type], tuple(tensor.dims)
+        )
+    return model, weights

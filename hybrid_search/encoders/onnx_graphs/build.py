@@ -1,0 +1,63 @@
+"""Makes a derived graph. The only module of the warm path's that needs the package onnx, and it is not on it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Made, Source, original, placed
+from hybrid_search.encoders.onnx_graphs.edit import Edit
+from hybrid_search.encoders.onnx_graphs.pooling import Wanted, facts, fold
+from hybrid_search.encoders.onnx_graphs.weights import Maps
+
+
+def make(source: Source, wanted: Wanted, precision: str) -> Made:
+    """Derive a graph from a model's own.
+
+    Raises:
+        ModelError: the original is damaged, or has no output that can be meant.
+    """
+    if source.make is None:
+        return _from(source, source.folder, wanted, precision)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        source.make(Path(folder))
+        made = _from(source, Path(folder), wanted, precision)
+        # The folder goes, and what lies in it must stay.
+        maps = Maps(Path(folder))
+        kept = {name: maps.array(weight).copy() for name, weight in made.old.items()}
+        return made._replace(old={}, new={**made.new, **kept})
+
+
+def _from(source: Source, folder: Path, wanted: Wanted, precision: str) -> Made:
+    model, weights = original(source, folder)
+    maps = Maps(folder)
+    edit = Edit(model, {name: maps.array(weight) for name, weight in weights.items()})
+    pooled = fold(edit, wanted)
+    used = {tensor.name for tensor in model.graph.initializer}
+    old = {name: weight for name, weight in weights.items() if name in used}
+    made = Made(model.SerializeToString(), old, {}, facts(model), pooled)
+    if precision == "int8":
+        from hybrid_search.encoders.onnx_graphs.int8 import in_eight_bits
+
+        return in_eight_bits(made, maps)
+    if precision == "fp16":
+        from hybrid_search.encoders.onnx_graphs.fp16 import in_sixteen_bits
+
+        return in_sixteen_bits(made, maps)
+    return _whole(made, maps) if precision == "bf16" else made
+
+
+def _whole(made: Made, maps: Maps) -> Made:
+    """The same graph with all its weights in the file beside it, so that any runtime reads it."""
+    import onnx
+
+    new = {name: maps.array(weight) for name, weight in made.old.items()}
+    _, places = placed(new)
+    model = onnx.ModelProto.FromString(made.graph)
+    for tensor in model.graph.initializer:
+        if tensor.name in places:
+            del tensor.external_data[:]
+            facts = {"location": OWN, "offset": places[tensor.name].offset, "length": places[tensor.name].size}
+            for key, value in facts.items():
+                tensor.external_data.add(key=key, value=str(value))
+    return made._replace(graph=model.SerializeToString(), old={}, new=new)

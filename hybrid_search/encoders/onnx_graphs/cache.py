@@ -1,0 +1,94 @@
+"""Graphs derived from models' own, made once and kept: `CACHE/derived/<hash>/`.
+
+A kept graph holds no large weight: those of the original stay in its files, new ones (eight bits) lie beside the graph.
+The folder's name is a hash of the original's files, of what was wanted and of VERSION, so a changed original or a newer
+derivation never meets an old graph; the graphs that earlier versions made of the same are removed when it is made.
+Where the folder cannot be written the graph is made in memory each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from hybrid_search.encoders.hashing import file_hash, write_atomically
+from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Derived, Made, Source, placed
+from hybrid_search.encoders.onnx_graphs.pooling import Wanted
+from hybrid_search.encoders.onnx_graphs.weights import Maps, Weight
+
+VERSION = 1
+"""Goes into the name of the folder: raise it, by one, whenever other graphs are made."""
+
+_GRAPH, _INDEX = "graph.onnx", "index.json"
+
+
+def derived(source: Source, wanted: Wanted, precision: str, cache_dir: Path) -> Derived:
+    """The graph that gives what is wanted: the kept one, or a new one.
+
+    Raises:
+        ModelError: the original is damaged, or has no output that can be meant.
+        OSError: it cannot be read.
+    """
+    folder = cache_dir / "derived" / _name(VERSION, source, wanted, precision)
+    kept = _kept(folder, source, cache_dir)
+    if kept is not None:
+        return kept
+    from hybrid_search.encoders.onnx_graphs.build import make
+
+    made = make(source, wanted, precision)
+    own, places = placed(made.new)
+    try:
+        found = _keep(folder, made, own, places, source, cache_dir)
+        for version in range(1, VERSION):
+            # A process that has it open keeps what it mapped; where that forbids removing (Windows) it stays.
+            shutil.rmtree(folder.with_name(_name(version, source, wanted, precision)), ignore_errors=True)
+        return found
+    except OSError:  # a read-only or full cache; another process may hold the file open (Windows)
+        content = b"".join(own)
+        return Derived(made.graph, {**made.old, **places}, Maps(source.folder, content), made.inputs, made.pooled)
+
+
+def _name(version: int, source: Source, wanted: Wanted, precision: str) -> str:
+    """The folder of a graph; the same formula in all versions, so that each knows the names its forerunners gave."""
+    key = json.dumps([version, wanted, precision, dict(source.hashes)], sort_keys=True)
+    return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
+
+
+def _kept(folder: Path, source: Source, cache_dir: Path) -> Derived | None:
+    """The kept graph; None where there is none, or it is not what was written."""
+    try:
+        index = json.loads((folder / _INDEX).read_text("utf-8"))
+        graph = (folder / _GRAPH).read_bytes()
+        if hashlib.sha256(graph).hexdigest() != index["graph"]:
+            return None
+        if index["own"] and file_hash(folder / OWN, cache_dir) != index["own"]:
+            return None
+        places = index["weights"].items()
+        weights = {name: Weight(file, at, kind, tuple(dims)) for name, (file, at, kind, dims) in places}
+        maps = Maps(source.folder, folder / OWN)
+        return Derived(graph, weights, maps, index["inputs"], index["pooled"], folder / _GRAPH)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _keep(
+    folder: Path, made: Made, own: list[bytes], places: Mapping[str, Weight], source: Source, cache_dir: Path
+) -> Derived:
+    """Write the parts, and last the index that vouches for them."""
+    weights = {**made.old, **places}
+    if own:
+        write_atomically(folder / OWN, own)
+    write_atomically(folder / _GRAPH, made.graph)
+    index = {
+        "graph": hashlib.sha256(made.graph).hexdigest(),
+        "own": file_hash(folder / OWN, cache_dir, trust_memory=False) if own else "",
+        "inputs": dict(made.inputs),
+        "pooled": made.pooled,
+        "weights": weights,
+    }
+    write_atomically(folder / _INDEX, json.dumps(index).encode())
+    maps = Maps(source.folder, folder / OWN)
+    return Derived(made.graph, weights, maps, made.inputs, made.pooled, folder / _GRAPH)

@@ -1,0 +1,134 @@
+"""A leg with another model, put beside those that a collection has: the stored texts are encoded, no source is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from hybrid_search._util import batched
+from hybrid_search.collection.legs import with_legs, writing
+from hybrid_search.collection.models import Models, OnDownload, encoder_of, fetch, open_place, spec_of
+from hybrid_search.encoders import precision_of
+from hybrid_search.encoders.catalog import card, kind_of
+from hybrid_search.encoders.devices import check_building
+from hybrid_search.encoders.hybrid import encode
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.indexing.chunker import cut_off, unread
+from hybrid_search.indexing.journal import recorded
+from hybrid_search.indexing.progress import IndexReport, Progress, Tally
+from hybrid_search.indexing.sources import SAMPLE_DOCUMENTS
+from hybrid_search.manifest import LegSpec, Manifest, Precision, Sparsity, check_leg_name
+from hybrid_search.protocols import CollectionWriter, Encoder, Store
+from hybrid_search.settings import Settings, load_settings
+from hybrid_search.store.bm25 import Bm25Encoder
+from hybrid_search.store.schema import chunk_of
+from hybrid_search.types import Kind, LegName
+
+ENCODE_BATCH = 64
+
+
+def add_leg(
+    collection: str,
+    leg: LegName,
+    model: str,
+    *,
+    kind: Kind | None = None,
+    precision: Precision | None = None,
+    sparsity: Sparsity | None = None,
+    store: str | Path | Store | None = None,
+    settings: Settings | None = None,
+    wait_s: float = 0.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_download: OnDownload | None = None,
+) -> IndexReport:
+    """Put a leg with another model beside those that a collection has; no source is read.
+
+    Cut short, it leaves the collection as it was, and goes on where it stopped when it is called again with the same
+    leg and model. Called once more after its end, it fills what lacks a vector, which is nothing as a rule. On a
+    server, let no index job write to the collection meanwhile: it would not know of the new leg.
+
+    Args:
+        collection: its name.
+        leg: the new leg's name.
+        model: a card's name, or a folder.
+        kind: which vectors to take of a model that gives both; `sparse` where it is not said.
+        precision: of the model, where it has a choice; the settings' when not given.
+        sparsity: what is kept of its vectors, where they are learned sparse ones.
+        store: a folder, a server's URL, or an open store; the settings' store when not given.
+        settings: read from the environment and the config file when not given.
+        wait_s: seconds to wait for another process that writes to the collection.
+        on_progress: called at the beginning and after every batch; `documents` counts those whose first chunk is done.
+        on_download: called with (model, bytes done, bytes in all) while a model is fetched.
+
+    Returns:
+        What was done; `unchanged` are the documents that had the vector before.
+
+    Raises:
+        InvalidArgument: a name that cannot be one, or that another model has; or a model that another leg has.
+        UnknownModel, ModelUnavailable: the model cannot be used.
+        CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
+        StoreError: the collection, or its replacement, has not been built to its end.
+    """
+    settings = settings or load_settings()
+    check_leg_name(leg)
+    kind = kind or kind_of(model)
+    found = card(model, kind)
+    check_building(found, precision_of(found, precision or settings.precision), settings.device)
+    encoder = encoder_of(found, kind, settings, {}, precision, sparsity)
+    fetch(Models("custom", {leg: encoder}), settings, on_download)
+    opened = open_place(store, settings)
+    with writing(collection, opened, settings, wait_s) as writer, ExitStack() as journal:
+        encoder = _fitted(encoder, leg, writer)
+        spec = _spec(collection, leg, encoder, writer.manifest)
+        manifest = writer.manifest
+        if leg not in manifest.legs:
+            manifest = with_legs(manifest, {**manifest.legs, leg: spec})
+        documents = writer.info().documents
+        tally = Tally(collection, manifest.profile, "", documents, on_progress)
+        tally.tell()
+        journal.enter_context(recorded(opened.location, collection, tally, "add-leg"))
+        writer.extend(spec)
+        for payloads in batched(writer.stored(without=spec.vector), ENCODE_BATCH):
+            chunks = [chunk_of(payload) for payload in payloads]
+            texts = [chunk.searchable for chunk in chunks]
+            vectors = encode({leg: encoder}, texts)[leg]
+            writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
+            tally.cut_off(cut_off({leg: encoder}, manifest.chunk_tokens, texts))
+            places = unread({leg: encoder}, texts, {leg: vectors})[leg]
+            tally.leave_unread({leg: [payloads[place]["origin"] or chunks[place].doc_id for place in places]})
+            tally.add(sum(chunk.number == 0 for chunk in chunks), len(chunks))
+        writer.publish(manifest)
+        tally.unchanged = max(0, documents - tally.documents)
+        return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
+
+
+def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder:
+    """BM25 with the mean length of what is stored, or with the one that its leg has already."""
+    if not isinstance(encoder, Bm25Encoder):
+        return encoder
+    if leg in writer.manifest.legs and writer.manifest.legs[leg].average_tokens:
+        return replace(encoder, average_tokens=writer.manifest.legs[leg].average_tokens)
+    return encoder.fitted([chunk_of(payload).searchable for payload in islice(writer.stored(), SAMPLE_DOCUMENTS)])
+
+
+def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -> LegSpec:
+    """The new leg's; its vector is named after leg and model, so that a job cut short goes on only with the same."""
+    spec = spec_of(encoder)
+    called = manifest.vectors()
+    for name, other in manifest.legs.items():
+        same = (other.fingerprint, other.kind) == (spec.fingerprint, spec.kind)
+        if name == leg and same:
+            return replace(other, vector=called[leg])
+        if name == leg:
+            raise InvalidArgument(
+                f"Collection {collection!r} has a leg {leg!r} already, with {other.model!r} or other files of it. "
+                f"Take another name, or drop that one first: hybrid-search collections drop-leg {collection} {leg}"
+            )
+        if same:
+            raise InvalidArgument(
+                f"Collection {collection!r} has the {spec.kind} vectors of {spec.model!r} already: its leg {name!r}."
+            )
+    return replace(spec, vector=f"{leg}.{spec.fingerprint[:8]}", beside=True)

@@ -1,0 +1,149 @@
+"""Cuts documents into chunks that every model of a collection reads whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import TypeVar
+
+from hybrid_search._util.arguments import whole
+from hybrid_search.collection.models import Models
+from hybrid_search.corpus.bounded import Exceeded
+from hybrid_search.corpus.chunking import chunk
+from hybrid_search.encoders.hybrid import groups, whole_of
+from hybrid_search.errors import InvalidArgument, ManifestMismatch
+from hybrid_search.indexing.chunker_process import Chunker, Recipe, is_short, most_tokens
+from hybrid_search.manifest import Manifest
+from hybrid_search.protocols import Encoder, KnowsWords
+from hybrid_search.types import Chunk, Document, LegName, Vector, is_empty
+
+T = TypeVar("T")
+
+MIN_CHUNK = 16
+UNLIMITED_CHUNK = 256
+"""Tokens of a chunk where no model has a limit, as for BM25 alone, and none was asked for."""
+
+
+class Cutter:
+    """Documents to chunks, for one set of models. To be closed.
+
+    Args:
+        models: those that will read the chunks; the one that needs most tokens for a text decides.
+        size_tokens: what a chunk may take, title and special tokens included; 0 for one chunk a document.
+        overlap_tokens: tokens that neighbouring chunks share at most.
+    """
+
+    def __init__(self, models: Models, size_tokens: int, overlap_tokens: int) -> None:
+        self.size_tokens, self.overlap_tokens = size_tokens, overlap_tokens
+        readers = (next(iter(group.values())) for group in groups(models.encoders))
+        self._limited = [encoder for encoder in readers if encoder.card.max_tokens]
+
+    def __call__(self, document: Document) -> list[Chunk]:
+        """Cut a document: a long one, or one with a syntax, in the chunker's process.
+
+        Raises:
+            Exceeded: it takes too much time or memory, even as plain text.
+        """
+        if self.size_tokens == 0 or is_short(document) or self._chunker is None:
+            return self._cut(document)
+        return self._chunker(document)
+
+    def start(self) -> None:
+        """Start the chunker's process ahead of the first document that needs it."""
+        if self._chunker is not None and self.size_tokens:
+            self._chunker.start()
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """For each text the tokens that the models read, by the one that needs most; words where none has a limit."""
+        return most_tokens([encoder.count_tokens for encoder in self._limited], texts)
+
+    def close(self) -> None:
+        if "_chunker" in self.__dict__ and self._chunker is not None:
+            self._chunker.close()
+
+    def _cut(self, document: Document) -> list[Chunk]:
+        return chunk(
+            document, size_tokens=self.size_tokens, overlap_tokens=self.overlap_tokens, count_tokens=self.count
+        )
+
+    @cached_property
+    def _chunker(self) -> Chunker | None:
+        """The process that cuts; None where a model counts tokens in a way that cannot be told to another process."""
+        told = [getattr(whole_of(encoder), "token_count", lambda: None)() for encoder in self._limited]
+        counts = tuple(count for count in told if count is not None)
+        return Chunker(Recipe(counts, self.size_tokens, self.overlap_tokens)) if len(counts) == len(told) else None
+
+
+def cutter(
+    collection: str, models: Models, found: Manifest | None, size_tokens: int | None, overlap_tokens: int | None
+) -> Cutter:
+    """The cutter of an existing collection, or of a new one as asked for.
+
+    Raises:
+        ManifestMismatch: other chunking asked for than the existing collection has.
+        InvalidArgument: a size too small for text, or more than a model reads.
+    """
+    size_tokens = None if size_tokens is None else whole("chunk_tokens", size_tokens)
+    overlap_tokens = None if overlap_tokens is None else whole("overlap_tokens", overlap_tokens, 0)
+    if found is not None:
+        for what, have, want in (
+            ("--chunk-tokens", found.chunk_tokens, size_tokens),
+            ("--overlap-tokens", found.overlap_tokens, overlap_tokens),
+        ):
+            if want is not None and want != have:
+                raise ManifestMismatch(collection, what, have, want)
+        return Cutter(models, found.chunk_tokens, found.overlap_tokens)
+    return Cutter(models, chunk_size(models, size_tokens), overlap_tokens or 0)
+
+
+def chunk_size(models: Models, asked: int | None) -> int:
+    """Tokens a chunk of a new collection may take: what was asked for, else what all its models read.
+
+    Raises:
+        InvalidArgument: too small for text, or more than a model reads.
+    """
+    limit = min((e.card.max_tokens for e in models.encoders.values() if e.card.max_tokens), default=0)
+    size = (limit or UNLIMITED_CHUNK) if asked is None else asked
+    if size and (size < MIN_CHUNK or 0 < limit < size):
+        allowed = f"lie in {MIN_CHUNK}..{limit}, which is what all models of the collection read" if limit else ""
+        allowed = allowed or f"be {MIN_CHUNK} or more"
+        raise InvalidArgument(f"chunk_tokens is {size}; it must be 0 (one chunk a document) or {allowed}.")
+    return size
+
+
+def searchable_texts(documents: Iterable[Document], cut: Cutter) -> Iterator[str]:
+    """What the encoders will read of documents; without those that cannot be cut in time."""
+    for document in documents:
+        with suppress(Exceeded):
+            yield from (part.searchable for part in cut(document))
+
+
+def cut_off(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Sequence[str]) -> dict[LegName, int]:
+    """How many texts a leg's model does not read to the end, by leg; not counted where no chunk can be that long."""
+    found: dict[LegName, int] = {}
+    for group in groups(encoders):
+        encoder = next(iter(group.values()))
+        limit = encoder.card.max_tokens
+        if limit and not 0 < chunk_tokens <= limit:
+            found.update(dict.fromkeys(group, sum(count > limit for count in encoder.count_tokens(texts))))
+    return found
+
+
+def unread(
+    encoders: Mapping[LegName, Encoder], texts: Sequence[str], vectors: Mapping[LegName, Sequence[Vector]]
+) -> dict[LegName, list[int]]:
+    """The places of the texts of which a leg reads little or nothing, by leg.
+
+    Its model knows less than half of their tokens, or made a sparse vector without a term of them.
+    """
+    found: dict[LegName, list[int]] = {}
+    for group in groups(encoders):
+        whole = whole_of(next(iter(group.values())))
+        little = (
+            [each.little for each in whole.readings(texts)] if isinstance(whole, KnowsWords) else [False] * len(texts)
+        )
+        for leg in group:
+            pairs = enumerate(zip(little, vectors[leg], strict=True))
+            found[leg] = [place for place, (unknown, vector) in pairs if unknown or is_empty(vector)]
+    return found

@@ -1,0 +1,325 @@
+"""The stages of an index job: documents -> changes -> batches -> encoded batches -> the store.
+
+Each is a plain generator over the one before. Reading and encoding run ahead of writing, in threads of their own
+(`prefetch`), and by no more than a batch each, so that what a job holds does not grow with its sources, and what it
+loses when it is killed is no more than it was at work on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from hybrid_search._util.unicode_text import id_forms
+from hybrid_search.corpus.bounded import Exceeded
+from hybrid_search.corpus.contexts import is_affected
+from hybrid_search.corpus.roots import NO_ROOTS, Roots, is_same_place
+from hybrid_search.encoders.hybrid import encode
+from hybrid_search.indexing.chunker import Cutter, cut_off, unread
+from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
+from hybrid_search.indexing.progress import Replaced, Tally
+from hybrid_search.protocols import CollectionWriter, Encoder, Head
+from hybrid_search.store.schema import payload_of
+from hybrid_search.types import Chunk, Document, Failure, LegName, Moved, Point, Vector, chunk_id_of
+
+BATCH_TOKENS = 8_192
+"""Of a batch, which is encoded and written at once. Two are under way, and as much is encoded again after a kill."""
+
+BATCH_CHUNKS = 1_024
+BEGUN = ""
+"""The stamp of a document's head while its chunks are not all there yet; no content has it."""
+
+IN_MEMORY = "item "
+"""Before the number of a document that was given as a dict: it has no origin."""
+
+_PARTIAL_S = 1.0
+
+
+class Change(NamedTuple):
+    """A document that is new or has changed, cut into chunks.
+
+    Args:
+        document: as it is now.
+        stamp: of that.
+        chunks: of that.
+        old: what the store remembers of it.
+        former: what the store remembers under other spellings of its id, which an earlier version kept as they came.
+    """
+
+    document: Document
+    stamp: str
+    chunks: list[Chunk]
+    old: Head | None
+    former: tuple[tuple[str, Head], ...] = ()
+
+
+class Part(NamedTuple):
+    """One chunk on its way to the store, with the tokens that its models read."""
+
+    chunk: Chunk
+    payload: dict[str, Any]
+    tokens: int
+
+
+class Batch(NamedTuple):
+    """What is encoded and written at once.
+
+    Args:
+        parts: chunks on their way.
+        gone: chunks of older versions, to be removed before.
+        moved: documents that stand elsewhere now.
+    """
+
+    parts: list[Part]
+    gone: list[str]
+    moved: Sequence[Moved] = ()
+
+
+class Encoded(NamedTuple):
+    """A batch with the vectors of its parts by leg.
+
+    Args:
+        batch: what was encoded.
+        vectors: of its parts, by leg.
+        truncated: by leg, how many of them its model reads only in part.
+        unread: by leg, where those are from of which its model reads little or nothing.
+    """
+
+    batch: Batch
+    vectors: Mapping[LegName, Sequence[Vector]]
+    truncated: Mapping[LegName, int]
+    unread: Mapping[LegName, Sequence[str]]
+
+    def points(self) -> list[Point]:
+        by_place = enumerate(self.batch.parts)
+        return [
+            Point(part.chunk.chunk_id, {leg: vectors[place] for leg, vectors in self.vectors.items()}, part.payload)
+            for place, part in by_place
+        ]
+
+
+class Budget:
+    """Tokens that a batch may have; may be lowered while a job runs."""
+
+    def __init__(self, tokens: int | None = None) -> None:
+        self.tokens = tokens or BATCH_TOKENS
+
+
+def stamp_of(document: Document, base: str) -> str:
+    """Content and manifest in one hash: a document whose stamp the store has needs no work.
+
+    So has the way in which chunks are encoded, where that is not with their title and text alone.
+    """
+    way = " context" if is_affected(document) else ""
+    return blake2b(f"{document.content_hash()} {base}{way}".encode(), digest_size=16).hexdigest()
+
+
+class Known(Protocol):
+    """Whatever knows which documents are there: a writer, or a collection that is only read."""
+
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]: ...
+
+
+def changes(
+    groups: Iterable[list[Document]], cut: Cutter, base: str, known: Known, tally: Tally, roots: Roots = NO_ROOTS
+) -> Iterator[Change | list[Moved] | None]:
+    """The documents that are new or have changed, and those that have moved; the others are counted.
+
+    None where no more are there just now.
+    """
+    for some in groups:
+        doc_ids = [document.doc_id for document in some]
+        moved: list[Moved] = []
+        heads = known.heads(doc_ids) if some else {}
+        former = former_heads(known, [doc_id for doc_id in doc_ids if doc_id not in heads])
+        for document in some:
+            stamp, old = stamp_of(document, base), heads.get(document.doc_id)
+            if old is not None and old.stamp == stamp:
+                tally.unchanged += 1
+                if is_elsewhere(document, old):
+                    moved.append(Moved(document.doc_id, old.chunks, document.origin))
+                continue
+            chunks = cut_or_failed(document, cut, tally)
+            if chunks:
+                tally.replace(replacement(document, old, roots))
+                yield Change(document, stamp, chunks, old, former.get(document.doc_id, ()))
+        if moved:
+            yield moved
+        if len(some) < LOOKUP_DOCUMENTS:
+            yield None
+
+
+def is_elsewhere(document: Document, old: Head) -> bool:
+    """Whether an unchanged document stands at another origin now; those made in memory stand nowhere."""
+    return document.origin not in ("", old.origin) and not document.origin.startswith(IN_MEMORY)
+
+
+def replacement(document: Document, old: Head | None, roots: Roots) -> Replaced | None:
+    """What a document replaces that is not an older version of itself: it has its id, and was read elsewhere."""
+    if old is None or not old.origin or not document.origin or document.origin.startswith(IN_MEMORY):
+        return None
+    before = roots.origin_now(old.origin)
+    return None if is_same_place(before, document.origin) else Replaced(document.doc_id, before, document.origin)
+
+
+def cut_or_failed(document: Document, cut: Cutter, tally: Tally) -> list[Chunk]:
+    """Cut a document, as plain text where its syntax takes too long, which is counted.
+
+    Where that takes too long as well it is a failure, and there are no chunks.
+    """
+    reason = ""
+    for markup in dict.fromkeys((document.markup, "plain")):
+        try:
+            return cut(replace(document, markup=markup))
+        except Exceeded as error:
+            reason = str(error)
+            if markup != "plain":
+                tally.passed_over("syntax that takes too long")
+    tally.fail(Failure(document.origin or document.doc_id, f"cannot be cut into chunks: {reason}"))
+    return []
+
+
+def former_heads(known: Known, doc_ids: Iterable[str]) -> dict[str, tuple[tuple[str, Head], ...]]:
+    """What is remembered of documents under other spellings of their ids, by the id that was asked for."""
+    others = {doc_id: id_forms(doc_id)[1:] for doc_id in doc_ids if not doc_id.isascii()}
+    heads = known.heads([form for forms in others.values() for form in forms]) if others else {}
+    return {doc_id: tuple((form, heads[form]) for form in forms if form in heads) for doc_id, forms in others.items()}
+
+
+def batches(
+    changed: Iterable[Change | list[Moved] | None], cut: Cutter, writer: CollectionWriter, budget: Budget
+) -> Generator[Batch, None, None]:
+    """What is written at once: whole documents, the head of each last; or a part of a document too long for that.
+
+    A batch that is not full goes out all the same where nothing more comes for a second.
+
+    Such a document begins with a head without a stamp, so that a run cut short leaves no chunk that the next one does
+    not know of. Its other chunks carry the stamp, so that the next run need not encode them again.
+    """
+    batch, tokens, begun = Batch([], []), 0, monotonic()
+    for change in changed:
+        if isinstance(change, list):
+            yield Batch([], [], change)
+            continue
+        if change is None:
+            if batch.parts and monotonic() - begun >= _PARTIAL_S:
+                yield batch
+                batch, tokens = Batch([], []), 0
+            continue
+        if not batch.parts:
+            begun = monotonic()
+        order = parts_of(change, cut)
+        some, size = _taken(order, budget.tokens)
+        if batch.parts and (tokens + size > budget.tokens or len(batch.parts) + len(some) > BATCH_CHUNKS):
+            yield batch
+            batch, tokens = Batch([], []), 0
+        batch.gone.extend(_outlived(change))
+        rest = next(order, None)
+        if rest is None:
+            batch.parts.extend(some)
+            tokens += size
+            continue
+        yield from _long(change, cut, writer, budget, batch.gone)
+        batch, tokens = Batch([], []), 0
+    if batch.parts:
+        yield batch
+
+
+def encoded(
+    items: Iterable[Batch], encoders: Mapping[LegName, Encoder], chunk_tokens: int
+) -> Generator[Encoded, None, None]:
+    """The batches with their vectors, in their order."""
+    return (encode_batch(batch, encoders, chunk_tokens) for batch in items)
+
+
+def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens: int) -> Encoded:
+    """The vectors of one batch."""
+    if not batch.parts:
+        return Encoded(batch, {}, {}, {})
+    texts = [part.chunk.searchable for part in batch.parts]
+    vectors = encode(encoders, texts)
+    counted = [place for place, part in enumerate(batch.parts) if part.payload.get("stamp") != BEGUN]
+    shown = [texts[place] for place in counted]
+    places = unread(encoders, shown, {leg: [some[place] for place in counted] for leg, some in vectors.items()})
+    origins = [batch.parts[place].payload["origin"] or batch.parts[place].chunk.doc_id for place in counted]
+    lost = {leg: [origins[place] for place in some] for leg, some in places.items()}
+    return Encoded(batch, vectors, cut_off(encoders, chunk_tokens, shown), lost)
+
+
+def write(ready: Encoded, writer: CollectionWriter, tally: Tally) -> None:
+    """Write one batch, and count it."""
+    writer.delete(ready.batch.gone)
+    writer.set_origins(ready.batch.moved)
+    tally.moved += len(ready.batch.moved)
+    if ready.batch.parts:
+        writer.upsert(ready.points())
+    counted = [part for part in ready.batch.parts if part.payload.get("stamp") != BEGUN]
+    tally.cut_off(ready.truncated)
+    tally.leave_unread(ready.unread)
+    tally.tokens += sum(part.tokens for part in ready.batch.parts)
+    tally.add(sum(part.chunk.number == 0 for part in counted), len(counted))
+
+
+def parts_of(change: Change, cut: Cutter) -> Iterator[Part]:
+    """The parts of a document that is written at once: the head last."""
+    first, *others = change.chunks
+    for chunk in others:
+        yield _part(change, chunk, cut)
+    yield _part(change, first, cut, change.stamp)
+
+
+def _long(change: Change, cut: Cutter, writer: CollectionWriter, budget: Budget, gone: list[str]) -> Iterator[Batch]:
+    first, *others = change.chunks
+    begun = _part(change, first, cut, BEGUN)
+    yield Batch([begun], gone)
+    # Chunks of this very version are there where an earlier run was cut short. What it did not reach has other stamps.
+    resumed = change.old is not None and change.old.stamp == BEGUN
+    missing = _missing(change, others, writer) if resumed else iter(others)
+    parts = (_part(change, chunk, cut, change.stamp) for chunk in missing)
+    while True:
+        some, _ = _taken(parts, budget.tokens)
+        if not some:
+            break
+        yield Batch(some, [])
+    yield Batch([_part(change, first, cut, change.stamp)], [])
+
+
+def _missing(change: Change, chunks: Sequence[Chunk], writer: CollectionWriter) -> Iterator[Chunk]:
+    for start in range(0, len(chunks), BATCH_CHUNKS):
+        some = chunks[start : start + BATCH_CHUNKS]
+        stamps = writer.stamps([chunk.chunk_id for chunk in some])
+        yield from (chunk for chunk in some if stamps.get(chunk.chunk_id) != change.stamp)
+
+
+def _outlived(change: Change) -> list[str]:
+    """Chunks that the new version does not overwrite: of a version that had more of them, all; and of other spellings.
+
+    Not only those too many: the head of the old version must not outlive its chunks.
+    """
+    gone = dict(change.former)
+    if change.old is not None and change.old.chunks > len(change.chunks):
+        gone[change.document.doc_id] = change.old
+    return [chunk_id_of(doc_id, number) for doc_id, head in gone.items() for number in range(head.chunks)]
+
+
+def _taken(parts: Iterator[Part], tokens: int) -> tuple[list[Part], int]:
+    """The next parts until they have so many tokens, one at least; and how many they have."""
+    some: list[Part] = []
+    size = 0
+    for part in parts:
+        some.append(part)
+        size += part.tokens
+        if size >= tokens or len(some) >= BATCH_CHUNKS:
+            break
+    return some, size
+
+
+def _part(change: Change, chunk: Chunk, cut: Cutter, stamp: str | None = None) -> Part:
+    head = None if stamp is None or chunk.number else (stamp, len(change.chunks))
+    payload = payload_of(chunk, change.document.metadata, change.document.origin, head)
+    if stamp is not None:
+        payload["stamp"] = stamp
+    return Part(chunk, payload, cut.count([chunk.searchable])[0])

@@ -1,0 +1,335 @@
+"""Road one on many machines: the stages of an index job on a Ray cluster, into a Qdrant server.
+
+The driver, which is the process that asks, finds the files, makes the collection, and at the end prunes and publishes.
+In between Ray Data runs two passes over the files, one task a file:
+
+    meet:    read -> hash -> look up                  which documents are new or changed, and which ids stand twice
+    index:   read -> chunk -> encode -> upsert        only those; encoders are actors that load the models once
+
+What a worker does may be done again, for Ray repeats what a lost worker did. So reading and cutting depend on nothing
+but the file and the first pass: were they to look at the server, a second attempt would give other blocks than the
+first, and Ray would take them for the same. Encoding and upserting are one step, whose result is in the server.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hybrid_search import errors
+from hybrid_search._util.locations import is_server
+from hybrid_search.collection.models import Asked, OnDownload, models_for, open_place
+from hybrid_search.corpus.fields import FieldMap
+from hybrid_search.corpus.ledger import Ledger
+from hybrid_search.corpus.walk import STDIN, FoundFile, find
+from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
+from hybrid_search.indexing.chunker import cutter, searchable_texts
+from hybrid_search.indexing.deletion import conclude
+from hybrid_search.indexing.dry_run import known_ids
+from hybrid_search.indexing.journal import recorded
+from hybrid_search.indexing.progress import IndexReport, Progress, Tally
+from hybrid_search.indexing.ray_worker import (
+    Encoding,
+    Fault,
+    Job,
+    Seen,
+    Shard,
+    cut,
+    may_use_gpu,
+    meet,
+    table_of,
+    values_of,
+)
+from hybrid_search.indexing.sources import accepted, beginning, conflict, count, open_source
+from hybrid_search.settings import Settings, load_settings
+from hybrid_search.store.schema import FieldType, check_name
+from hybrid_search.types import BrokeOff, Document, Failure, PassedOver, SourceItem
+
+if TYPE_CHECKING:
+    from hybrid_search.store.server.store import ServerStore
+    from hybrid_search.store.server.writer import ServerWriter
+
+BLOCK_BYTES = 1 << 20
+"""Blocks that travel between the stages are about this big: small enough that the stages overlap."""
+
+
+HALF = 0.5
+"""Of a processor: what a reader takes, so that a machine with one of them can read and encode."""
+
+
+def index_on_ray(
+    collection: str,
+    sources: Sequence[str | Path],
+    address: str,
+    *,
+    asked: Asked | None = None,
+    chunk_tokens: int | None = None,
+    overlap_tokens: int | None = None,
+    replace: bool = False,
+    prune: bool = False,
+    fields: FieldMap | None = None,
+    globs: Sequence[str] = (),
+    follow_links: bool = False,
+    settings: Settings | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_download: OnDownload | None = None,
+) -> IndexReport:
+    """Bring a collection on a Qdrant server in step with files, on the workers of a Ray cluster.
+
+    The result is that of `Indexer.index`. Cut short, the same call goes on where it stopped. Every machine needs this
+    package with the `ray` extra, sees the files under the same path, and reaches the server under the same URL.
+
+    Args:
+        collection: made where it is not there.
+        sources: files, folders or BEIR folders. One file is read by one worker, and encoded by all.
+        address: of the cluster, as `ray.init` takes it: `auto`, `HOST:PORT`, `ray://HOST:PORT`; `local` starts one on
+            this machine that ends with the job. A connection of this process that is open already is used.
+        asked: the models of a new collection.
+        chunk_tokens: as for `Indexer.open`.
+        overlap_tokens: as for `Indexer.open`.
+        replace: build the collection anew beside the old one, which answers until the new one is complete.
+        prune: remove documents that the sources do not hold (any more). Skipped when a document failed.
+        fields: which fields of a row are id, title and text.
+        globs: of a folder only the files that match one of these.
+        follow_links: as for `Indexer.index`.
+        settings: with the server as the store; read from the environment and the config file when not given.
+        on_progress: called at the beginning and after every batch.
+        on_download: called with (model, bytes done, bytes in all) while the driver fetches a model.
+
+    Returns:
+        What was done, all workers together.
+
+    Raises:
+        InvalidArgument: the store is a folder, or a source is stdin.
+        MissingExtra: Ray is not installed.
+        ConfigError: no cluster answers at the address.
+        HybridSearchError: whatever `Indexer.index` raises, here or in a worker. Nothing was published then.
+    """
+    settings = settings or load_settings()
+    if not is_server(settings.store):
+        raise InvalidArgument(
+            f"The store is the folder {settings.store}, which takes one writer on one machine. Ray's workers write to "
+            "a Qdrant server: --store http://HOST:6333. For this folder leave --ray out."
+        )
+    if any(str(source) == STDIN for source in sources):
+        raise InvalidArgument("Stdin (-) can be read by one process only. Write it to a file, or leave --ray out.")
+    check_name(collection)
+    fields, asked = fields or FieldMap(), asked or Asked()
+    store = cast("ServerStore", open_place(None, settings))
+    with _cluster(address), Ledger() as ledger, ExitStack() as opened:
+        found = None if replace else store.manifest(collection)
+        models = models_for(collection, found, asked, settings, on_download)
+        cutting = opened.enter_context(closing(cutter(collection, models, found, chunk_tokens, overlap_tokens)))
+        have = partial(known_ids, store, collection)
+        source = open_source(sources, fields, globs, found, have, follow_links=follow_links)
+        items, total, roots = opened.enter_context(closing(source))
+        tally = Tally(collection, models.profile, models.reason, total, on_progress)
+        tally.tell()
+        first = _beginning(items, tally, sample=found is None and models.measuring)
+        source.close()
+        if found is None:
+            models = models.fitted(searchable_texts(first, cutting))
+        manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)
+        writer = store.writer(collection, manifest, replace=replace)
+        try:
+            opened.enter_context(recorded(store.location, collection, tally, "ray"))
+            job = Job(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
+            left, wanted = _meet(job, find(sources, globs, follow_links=follow_links), ledger, writer, tally)
+            done = _index(job, left, tally)
+            if done < wanted:
+                why = f"{wanted - done} documents changed while they were read; run it again"
+                tally.fail(BrokeOff("the sources", why))
+            return conclude(store, writer, ledger, tally, prune=prune, replace=replace, roots=roots)
+        finally:
+            writer.close()
+            store.close()
+
+
+def _beginning(items: Iterable[SourceItem], tally: Tally, *, sample: bool) -> list[Document]:
+    """The first documents, read by the driver for their own sake: what fails among them is counted by the workers."""
+    aside = Tally(tally.collection, "", "", None, None)
+    with Ledger() as ledger:
+        return beginning(accepted(items, ledger, aside), aside, sample=sample)
+
+
+def _meet(
+    job: Job, files: Iterable[FoundFile | Failure | PassedOver], ledger: Ledger, writer: ServerWriter, tally: Tally
+) -> tuple[list[Shard], int]:
+    """The first pass: the files with something to index, and how many documents that is.
+
+    Of documents with one id the first in the order of the sources is taken, as without Ray.
+    """
+    shards = []
+    for found in files:
+        if isinstance(found, FoundFile):
+            shards.append(Shard(job.roots.named(found)))
+        else:
+            count(found, tally)
+    skip: list[set[str]] = [set() for _ in shards]
+    taken = [0] * len(shards)
+    fields: dict[str, FieldType] = {}
+    dataset = _rows(list(enumerate(shards))).map_batches(
+        meet, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF
+    )
+    for place, met in _results(dataset):
+        if isinstance(met, Seen):
+            _take_in(met, tally)
+            fields.update(_wanted(met.fields, fields))
+            continue
+        for document in met:
+            earlier = ledger.seen(document.doc_id, document.content_hash, document.origin)
+            if earlier is None and not document.unchanged:
+                taken[place] += 1
+                continue
+            skip[place].add(document.doc_id)
+            if earlier is None:
+                tally.unchanged += 1
+            elif earlier[0] == document.content_hash:
+                tally.repeated += 1
+            else:
+                tally.fail(Failure(document.origin, conflict(document.doc_id, earlier[1])))
+        tally.tell()
+    if sum(taken):
+        # Here and once: workers that meet a field as integer here and as float there would undo each other's index.
+        writer.index(fields)
+    left = [shard._replace(skip=frozenset(skip[place])) for place, shard in enumerate(shards) if taken[place]]
+    return left, sum(taken)
+
+
+def _take_in(seen: Seen, tally: Tally) -> None:
+    """Count what a worker counted."""
+    for failure in seen.failures:
+        tally.fail(failure)
+    tally.failed += seen.failed - len(seen.failures)
+    tally.repeated += seen.repeated
+    tally.moved += seen.moved
+    for kind, number in seen.passed_over.items():
+        tally.passed_over(kind, number)
+    for encoding, number in seen.guessed.items():
+        tally.guess(encoding, number)
+
+
+def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
+    """The second pass; the documents that were written, or told as failures."""
+    if not shards:
+        return 0
+    from ray.data import ActorPoolStrategy
+
+    size, share = _pool(job)
+    dataset = (
+        _rows(list(enumerate(shards)))
+        .map_batches(cut, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF)
+        .map_batches(
+            Encoding,
+            batch_size=1,
+            batch_format="pyarrow",
+            fn_args=(job,),
+            compute=ActorPoolStrategy(size=size),
+            **share,
+        )
+    )
+    done = 0
+    for _, written in _results(dataset):
+        tally.cut_off(written.truncated)
+        tally.leave_unread(written.unread_origins, written.unread)
+        tally.tokens += written.tokens
+        for failure in written.failures:
+            tally.fail(failure)
+        for kind, number in written.passed.items():
+            tally.passed_over(kind, number)
+        for replaced in written.replaced:
+            tally.replace(replaced)
+        done += written.documents + len(written.failures)
+        tally.add(written.documents, written.chunks)
+    return done
+
+
+# ---------------------------------------------------------------- Ray
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[None]:
+    """A connection to the cluster, silent, and ended afterwards if it was begun here.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        ConfigError: no cluster answers.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtra("ray", "Indexing on a Ray cluster") from error
+    ours = not ray.is_initialized()
+    if ours:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            raise ConfigError(
+                f"No Ray cluster answers at {address!r}: {error}. Start one (ray start --head), or take --ray local."
+            ) from error
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of every stage, on the terminal
+    context = ray.data.DataContext.get_current()
+    kept = (context.target_max_block_size, context.enable_progress_bars, context.execution_options.preserve_order)
+    context.target_max_block_size, context.enable_progress_bars = BLOCK_BYTES, False
+    context.execution_options.preserve_order = True
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        last = str(error).strip().rpartition("\n")[2]
+        raise StoreError(
+            f"The Ray job failed: {last}. What was written is kept: run the same command again to go on."
+        ) from error
+    finally:
+        logger.setLevel(level)
+        context.target_max_block_size, context.enable_progress_bars = kept[:2]
+        context.execution_options.preserve_order = kept[2]
+        if ours:
+            ray.shutdown()
+
+
+def _pool(job: Job) -> tuple[int, dict[str, float]]:
+    """How many encoders, and what each takes: one on every GPU, or on every processor but one, on which is read."""
+    import ray
+
+    there = ray.cluster_resources()
+    gpus, cpus = int(there.get("GPU", 0)), int(there.get("CPU", 1))
+    if gpus and may_use_gpu(job):
+        return gpus, {"num_gpus": 1, "num_cpus": HALF}
+    return max(1, cpus - 1), {"num_cpus": 1 if cpus > 1 else HALF}
+
+
+def _rows(values: list[tuple[int, Any]]) -> Any:
+    """A data set with a block for each value."""
+    import ray.data
+
+    return ray.data.from_arrow([table_of([value]) for value in values])
+
+
+def _results(dataset: Any) -> Iterator[tuple[int, Any]]:
+    """The values of a data set as they come.
+
+    Raises:
+        HybridSearchError: a worker met one.
+    """
+    for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for place, value in values_of(table):
+            if isinstance(value, Fault):
+                kinds = (errors.StoreUnavailable, errors.StoreError, errors.CorpusError, errors.ModelError, ConfigError)
+                met = getattr(errors, value.kind, StoreError)
+                raise next((kind for kind in kinds if issubclass(met, kind)), HybridSearchError)(value.message)
+            yield place, value
+
+
+def _wanted(more: Mapping[str, FieldType], known: Mapping[str, FieldType]) -> dict[str, FieldType]:
+    """Of the fields of one more shard those that are new, or that turn out float."""
+    return {
+        path: kind for path, kind in more.items() if path not in known or (known[path], kind) == ("integer", "float")
+    }

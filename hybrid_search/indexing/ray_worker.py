@@ -1,0 +1,284 @@
+"""What the workers of a Ray job do to a shard, and the values that travel between them and the driver."""
+
+from __future__ import annotations
+
+import pickle
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hybrid_search._util import batched
+from hybrid_search._util.locations import shown_location
+from hybrid_search.collection.models import Models, open_place, reopen
+from hybrid_search.corpus.fields import FieldMap
+from hybrid_search.corpus.ledger import Ledger
+from hybrid_search.corpus.readers import Reader
+from hybrid_search.corpus.roots import Roots
+from hybrid_search.corpus.walk import FoundFile
+from hybrid_search.errors import CorpusError, HybridSearchError
+from hybrid_search.indexing.chunker import Cutter
+from hybrid_search.indexing.pipeline import (
+    Budget,
+    Change,
+    batches,
+    cut_or_failed,
+    encode_batch,
+    former_heads,
+    is_elsewhere,
+    replacement,
+    stamp_of,
+    write,
+)
+from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
+from hybrid_search.indexing.progress import Replaced, Tally
+from hybrid_search.indexing.sources import accepted
+from hybrid_search.manifest import Manifest
+from hybrid_search.protocols import CollectionWriter
+from hybrid_search.settings import Settings
+from hybrid_search.store.schema import FieldType, new_fields
+from hybrid_search.store.server.connection import Line, Patience
+from hybrid_search.types import Document, Failure, LegName, Moved, Point
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TOGETHER_CHUNKS = 64
+"""Documents travel together until they have so many chunks."""
+
+CANNOT_SEE = "Every machine of the cluster must see the sources under the same path."
+
+
+class Job(NamedTuple):
+    """What every worker has to know.
+
+    Args:
+        collection: the collection's name.
+        manifest: of the version that is filled.
+        settings: as a dict: their class may be made at run time.
+        fields: which fields of a row are id, title and text.
+        replace: whether the version is a replacement.
+        roots: of the collection's files.
+        run: of this run alone, so that a worker that outlives it opens the next one's version anew.
+    """
+
+    collection: str
+    manifest: Manifest
+    settings: dict[str, Any]
+    fields: FieldMap
+    replace: bool
+    roots: Roots
+    run: str
+
+
+class Shard(NamedTuple):
+    """A file, and the ids of the documents in it that are not to be indexed."""
+
+    file: FoundFile
+    skip: frozenset[str] = frozenset()
+
+
+class Met(NamedTuple):
+    """A document as the first pass meets it."""
+
+    doc_id: str
+    content_hash: str
+    origin: str
+    unchanged: bool
+
+
+class Seen(NamedTuple):
+    """What is left of a shard at the end of the first pass.
+
+    What failed, stood twice or has moved, which fields there are, what the reader left out, which encodings it guessed.
+    """
+
+    failed: int
+    failures: list[Failure]
+    repeated: int
+    moved: int
+    fields: dict[str, FieldType]
+    passed_over: dict[str, int]
+    guessed: dict[str, int]
+
+
+class Cuts(NamedTuple):
+    """Documents that travel together, in chunks; those before them that could not be cut, and what was passed over."""
+
+    changes: list[Change]
+    failures: list[Failure]
+    passed: dict[str, int]
+
+
+class Written(NamedTuple):
+    """What an encoder did with one batch, and what was told of it when it was cut."""
+
+    documents: int
+    chunks: int
+    tokens: int
+    truncated: dict[LegName, int]
+    failures: list[Failure]
+    passed: dict[str, int]
+    replaced: list[Replaced]
+    unread: dict[LegName, int]
+    unread_origins: dict[LegName, tuple[str, ...]]
+
+
+class Fault(NamedTuple):
+    """An error of ours in a worker. As a value it reaches the driver whole, whatever its arguments were."""
+
+    kind: str
+    message: str
+
+
+def meet(table: pa.Table, job: Job) -> Iterator[pa.Table]:
+    """The documents of a shard, told in the order in which they stand there, and at last what is left to say."""
+    yield from _guarded(table, lambda shard: _meet_shard(shard, job))
+
+
+def _meet_shard(shard: Shard, job: Job) -> Iterator[Any]:
+    tally = Tally(job.collection, "", "", None, None)
+    writer, base = _writer(job), job.manifest.stamp_base()
+    fields: dict[str, FieldType] = {}
+    moved: list[Moved] = []
+    for some in batched(_documents(shard, job, tally), LOOKUP_DOCUMENTS):
+        heads = writer.heads([document.doc_id for document in some])
+        met = []
+        for document in some:
+            old, stamp = heads.get(document.doc_id), stamp_of(document, base)
+            unchanged = old is not None and old.stamp == stamp
+            if old is not None and unchanged and is_elsewhere(document, old):
+                moved.append(Moved(document.doc_id, old.chunks, document.origin))
+            met.append(Met(document.doc_id, document.content_hash(), document.origin or document.doc_id, unchanged))
+            fields.update(new_fields([Point(document.doc_id, {}, {"metadata": document.metadata})], fields))
+        yield met
+    writer.set_origins(moved)
+    yield Seen(tally.failed, tally.failures, tally.repeated, len(moved), fields, tally.passed, tally.guessed)
+
+
+def cut(table: pa.Table, job: Job) -> Iterator[pa.Table]:
+    """The documents of a shard that are to be indexed, in chunks: as many together as are encoded at once."""
+    yield from _guarded(table, lambda shard: _cut_shard(shard, job))
+
+
+def _cut_shard(shard: Shard, job: Job) -> Iterator[Cuts]:
+    cutter, base = _cutter(pickle.dumps(job)), job.manifest.stamp_base()
+    together: list[Change] = []
+    told = Tally(job.collection, "", "", None, None)
+    for document in _documents(shard, job, Tally(job.collection, "", "", None, None)):
+        if document.doc_id in shard.skip:
+            continue
+        chunks = cut_or_failed(document, cutter, told)
+        if together and sum(len(each.chunks) for each in together) + len(chunks) > TOGETHER_CHUNKS:
+            yield Cuts(together, told.failures, told.passed)
+            together, told = [], Tally(job.collection, "", "", None, None)
+        if chunks:
+            together.append(Change(replace(document, text=""), stamp_of(document, base), chunks, None))
+    yield Cuts(together, told.failures, told.passed)
+
+
+class Encoding:
+    """Encodes and writes what arrives; loads the models once."""
+
+    def __call__(self, table: pa.Table, job: Job) -> Iterator[pa.Table]:
+        return _guarded(table, lambda cuts: self._write(cuts, job))
+
+    def _write(self, cuts: Cuts, job: Job) -> Iterator[Written]:
+        together = cuts.changes
+        models, writer, cutter = _models(pickle.dumps(job)), _writer(job), _cutter(pickle.dumps(job))
+        tally = Tally(job.collection, "", "", None, None)
+        doc_ids = [each.document.doc_id for each in together]
+        heads = writer.heads(doc_ids)
+        former = former_heads(writer, [doc_id for doc_id in doc_ids if doc_id not in heads])
+        known = [
+            each._replace(old=heads.get(doc_id), former=former.get(doc_id, ()))
+            for doc_id, each in zip(doc_ids, together, strict=True)
+        ]
+        # What has its stamp already was written by an earlier attempt of Ray's.
+        wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
+        replaced = [other for each in wanted if (other := replacement(each.document, each.old, job.roots))]
+        for batch in batches(wanted, cutter, writer, Budget()):
+            write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
+        chunks = sum(len(each.chunks) for each in together)
+        told = (tally.truncated, cuts.failures, cuts.passed, replaced, tally.unread, tally.unread_origins)
+        yield Written(len(together), chunks, tally.tokens, *told)
+
+
+def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:
+    """What of a file can be indexed, each id once.
+
+    Raises:
+        CorpusError: the file is not there on this machine.
+    """
+    if not shard.file.path.exists():
+        raise CorpusError(f"A worker on {platform.node()} finds no file {shard.file.path}. {CANNOT_SEE}")
+    with Ledger() as ledger:
+        yield from accepted(_reader(job.fields)(shard.file), ledger, tally)
+
+
+@lru_cache(maxsize=1)
+def _reader(fields: FieldMap) -> Reader:
+    """A reader of files, one a process; it ends with that."""
+    return Reader(fields)
+
+
+def _writer(job: Job) -> CollectionWriter:
+    return _writer_of(pickle.dumps(job))
+
+
+@lru_cache(maxsize=1)
+def _writer_of(job: bytes) -> CollectionWriter:
+    """A writer, one a process, of the version that the driver has made: the live one, or the one that it begins."""
+    told: Job = pickle.loads(job)
+    settings = Settings(**told.settings)
+    line: Any = Line(None, shown_location(settings.store), Patience(settings.retry_s))  # type: ignore[arg-type]
+    store = line.ask(lambda _: open_place(None, settings))
+    writer: CollectionWriter = store.writer(told.collection, told.manifest, replace=told.replace)
+    return writer
+
+
+@lru_cache(maxsize=1)
+def _models(job: bytes) -> Models:
+    told: Job = pickle.loads(job)
+    settings = Settings(**told.settings)
+    if settings.threads is None and not may_use_gpu(told):
+        settings = settings.model_copy(update={"threads": 1})  # a worker has one processor
+    return reopen(told.collection, told.manifest, settings)
+
+
+@lru_cache(maxsize=1)
+def _cutter(job: bytes) -> Cutter:
+    told: Job = pickle.loads(job)
+    return Cutter(_models(job), told.manifest.chunk_tokens, told.manifest.overlap_tokens)
+
+
+def _guarded(table: pa.Table, work: Callable[[Any], Iterator[Any]]) -> Iterator[pa.Table]:
+    """Do some work on the value in a row, and give what comes of it as rows; an error of ours as a `Fault`."""
+    for place, value in values_of(table):
+        if isinstance(value, Fault):
+            yield table_of([(place, value)])
+            continue
+        try:
+            for result in work(value):
+                yield table_of([(place, result)])
+        except HybridSearchError as error:
+            yield table_of([(place, Fault(type(error).__name__, str(error)))])
+
+
+def may_use_gpu(job: Job) -> bool:
+    """Whether the models may run on a GPU."""
+    return str(job.settings["device"]) != "cpu"
+
+
+def table_of(values: list[tuple[int, Any]]) -> pa.Table:
+    """Values as Ray carries them: pickled, beside the place of the shard that they belong to."""
+    import pyarrow as pa
+
+    places, pickled = zip(*((place, pickle.dumps(value)) for place, value in values), strict=True)
+    return pa.table({"place": pa.array(places, pa.int64()), "value": pa.array(pickled, pa.large_binary())})
+
+
+def values_of(table: pa.Table) -> Iterator[tuple[int, Any]]:
+    for row in table.to_pylist():
+        yield row["place"], pickle.loads(row["value"])

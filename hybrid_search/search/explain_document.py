@@ -1,0 +1,185 @@
+"""Why a document is, or is not, in the list: it is followed through every stage of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from hybrid_search._util.arguments import text
+from hybrid_search.collection.documents import payloads_of
+from hybrid_search.encoders.hybrid import whole_of
+from hybrid_search.filters.matcher import failing
+from hybrid_search.protocols import Reranker
+from hybrid_search.results import abstention
+from hybrid_search.search.pipeline import Opened, choose, documents, present
+from hybrid_search.search.request import MAX_DEPTH, Request
+from hybrid_search.search.rerank import rerank_documents
+from hybrid_search.search.retrieval import Retrieved, retrieve
+from hybrid_search.store.schema import chunk_of
+from hybrid_search.types import LegName
+
+Verdict = Literal["shown", "not indexed", "filtered out", "not found", "below depth", "outranked", "folded"]
+
+
+@dataclass(frozen=True)
+class LegPlace:
+    """Where one leg has a document.
+
+    Args:
+        rank: of its best chunk among all chunks that the filter lets pass, however deep; None where the leg does not
+            have it among its first 10,000: for a leg of words mostly because it shares no term with the query.
+        score: the leg's; None with the rank.
+        depth: how many chunks the leg hands on.
+        cut_tokens: of the document's chunks, tokens that the leg's model did not read because they are too long.
+    """
+
+    rank: int | None
+    score: float | None
+    depth: int
+    cut_tokens: int
+
+    @property
+    def handed_on(self) -> bool:
+        return self.rank is not None and self.rank <= self.depth
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "rank": self.rank,
+            "score": self.score,
+            "depth": self.depth,
+            "handed_on": self.handed_on,
+            "cut_tokens": self.cut_tokens,
+        }
+
+
+@dataclass(frozen=True)
+class Why:
+    """What became of a document in one search.
+
+    Args:
+        verdict: the first stage that kept it out of the list, or `shown`.
+        reason: the same in a sentence.
+        chunks: it has; 0 where it is not indexed.
+        passing: of them, those that the filter lets pass.
+        clauses: of the filter, those that do not hold for its first chunk, where none passes.
+        legs: where each leg that was searched has it.
+        fused_rank: after fusion, from 1; None where no leg handed it on.
+        rerank_score: what the re-ranker gave it; None where it did not read it.
+        rank: in the list, were it long enough; None where it is not in it at all.
+        shown: the ranks that the list shows, first and last.
+        folded_into: the id of the document that says the same and stands for it.
+    """
+
+    query: str
+    collection: str
+    doc_id: str
+    verdict: Verdict
+    reason: str
+    chunks: int = 0
+    passing: int = 0
+    clauses: tuple[str, ...] = ()
+    legs: Mapping[LegName, LegPlace] | None = None
+    fused_rank: int | None = None
+    rerank_score: float | None = None
+    rank: int | None = None
+    shown: tuple[int, int] = (1, 10)
+    folded_into: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "query": self.query,
+            "collection": self.collection,
+            "doc_id": self.doc_id,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "chunks": self.chunks,
+            "passing": self.passing,
+            "clauses": list(self.clauses),
+            "legs": {leg: place.to_dict() for leg, place in (self.legs or {}).items()},
+            "fused_rank": self.fused_rank,
+            "rerank_score": self.rerank_score,
+            "rank": self.rank,
+            "folded_into": self.folded_into,
+        }
+
+
+def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, reranker: Reranker | None) -> Why:
+    """Follow a document through a search.
+
+    Args:
+        doc_id: of the document.
+        found: the query, after retrieval.
+        request: what is asked.
+        opened: the collection.
+        reranker: what re-ranks, if asked for.
+    """
+    shown = (request.offset + 1, request.offset + request.k)
+
+    def end(verdict: Verdict, reason: str, **facts: Any) -> Why:
+        return Why(found.query, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
+
+    payloads = payloads_of(opened.reader, text("doc_id", doc_id))
+    if not payloads:
+        return end("not indexed", f"The collection {opened.collection!r} has no document {doc_id!r}.")
+    doc_id = payloads[0]["doc_id"]  # as it is stored
+    where = request.condition
+    passing = [payload for payload in payloads if where is None or not failing(where, payload)]
+    if where is not None and not passing:
+        clauses = tuple(map(str, failing(where, payloads[0])))
+        reason = f"The filter keeps it out: {' and '.join(clauses)} does not hold."
+        return end("filtered out", reason, chunks=len(payloads), clauses=clauses)
+    facts: dict[str, Any] = {"chunks": len(payloads), "passing": len(passing)}
+    facts["legs"] = places = _places({payload["chunk_id"] for payload in passing}, payloads, found, request, opened)
+    groups = documents(found, request, opened.reader)
+    fused = next((rank for rank, group in enumerate(groups, 1) if group[0].doc_id == doc_id), None)
+    if fused is None:
+        near = [f"{leg} {place.rank:,}" for leg, place in places.items() if place.rank is not None]
+        if not near:
+            return end("not found", _no_leg(found), **facts)
+        depth = next(iter(places.values())).depth
+        reason = f"Every leg has it below the depth of {depth:,}: {', '.join(near)}. A greater --depth hands it on."
+        return end("below depth", reason, **facts)
+    read = partial(present, opened)
+    last = rerank_documents(found.query, groups, read, reranker, request)
+    rank, placed = next((r, p) for r, p in enumerate(last.documents, 1) if p.hits[0].doc_id == doc_id)
+    facts.update(fused_rank=fused, rerank_score=placed.score, rank=rank)
+    chosen, folded = choose(last.documents, request, read)
+    twin = next((first for first, ids in folded.items() if doc_id in ids), "")
+    if twin:
+        return end("folded", f"It says the same as {twin!r}, which stands for it.", folded_into=twin, **facts)
+    if any(one.hits[0].doc_id == doc_id for one in chosen):
+        return end("shown", f"It is in the list, at rank {rank}.", **facts)
+    by = "re-ranking" if last.model and fused <= shown[1] else "fusion"
+    reason = f"It has rank {rank:,} after {by}; ranks {shown[0]} to {shown[1]} are shown."
+    return end("outranked", reason, **facts)
+
+
+def _no_leg(found: Retrieved) -> str:
+    """Why no leg finds a document, in a sentence or two."""
+    abstain = [leg for leg, vector in found.vectors.items() if vector is None]
+    said = [] if len(abstain) == len(found.vectors) else ["No leg finds it: it shares nothing with the query."]
+    return " ".join([*said, *abstention(abstain)])
+
+
+def _places(
+    chunk_ids: set[str],
+    payloads: Sequence[Mapping[str, Any]],
+    found: Retrieved,
+    request: Request,
+    opened: Opened,
+) -> dict[LegName, LegPlace]:
+    """Where each leg has the best of these chunks, looking as deep as it can."""
+    vectors = {leg: [vector] for leg, vector in found.vectors.items()}
+    [deep] = retrieve(opened.reader, vectors, MAX_DEPTH, request.condition)
+    texts = [chunk_of(payload).searchable for payload in payloads]
+    places = {}
+    for leg, ranking in deep.items():
+        best = next((hit for hit in ranking if hit.chunk_id in chunk_ids), None)
+        limit = opened.encoders[leg].card.max_tokens
+        counts = whole_of(opened.encoders[leg]).count_tokens(texts) if limit else []
+        cut = sum(max(0, count - limit) for count in counts)
+        rank, score = (None, None) if best is None else (best.rank, best.score)
+        places[leg] = LegPlace(rank, score, request.deep, cut)
+    return places

@@ -1,0 +1,149 @@
+"""Why a hit is one: the terms it shares with the query, and the words of its text that match."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from hybrid_search._util.unicode_text import word_list
+from hybrid_search.errors import CollectionChanged
+from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
+from hybrid_search.ranking.expansion import expansion
+from hybrid_search.ranking.highlight import highlight, sought
+from hybrid_search.ranking.term_scores import contributions
+from hybrid_search.results import DocumentHit, MatchedTerm, Term
+from hybrid_search.search.request import Request
+from hybrid_search.types import LegHit, LegName, SparseVector, Vector
+
+_CLOSE = 1e-4
+"""How far a leg's score and what its terms gave may lie apart."""
+
+Terms = Mapping[int, Term]
+"""A query's terms by dimension."""
+
+
+def evident(
+    query: str,
+    vectors: Mapping[LegName, Vector | None],
+    hits: Sequence[DocumentHit],
+    request: Request,
+    reader: CollectionReader,
+    encoders: Mapping[LegName, Encoder],
+    idf: dict[LegName, dict[int, float]],
+) -> tuple[dict[LegName, tuple[Term, ...]], tuple[DocumentHit, ...]]:
+    """The hits with what was asked for: highlights, or highlights and matched terms; and the query's expansion.
+
+    Args:
+        query: its text.
+        vectors: the query's, one a leg that was searched; None where it abstains.
+        hits: the documents to show.
+        request: what is asked.
+        reader: of the collection.
+        encoders: by leg.
+        idf: what is known of the store's inverse document frequencies; more is put in.
+    """
+    if not (request.highlight or request.explain):
+        return {}, tuple(hits)
+    sparse = {leg: vector for leg, vector in vectors.items() if isinstance(vector, SparseVector)}
+    terms = {
+        leg: terms_of(query, vector, cast(SparseEncoder, encoders[leg]), hashed=request.explain)
+        for leg, vector in sparse.items()
+    }
+    by_weight = sorted({t for some in terms.values() for t in some.values()}, key=lambda term: (-term.weight, term))
+    wanted = sought(query, by_weight)
+    lit = [
+        replace(hit, passages=tuple(p._replace(highlight=highlight(p.text, wanted)) for p in hit.passages))
+        for hit in hits
+    ]
+    if not request.explain:
+        return {}, tuple(lit)
+    matched: list[tuple[MatchedTerm, ...]] = [()] * len(lit)
+    for leg, vector in sparse.items():
+        for place, some in _of_leg(leg, vector, terms[leg], lit, reader, idf.setdefault(leg, {})).items():
+            matched[place] += some
+    explained = tuple(
+        replace(hit, matched_terms=tuple(sorted(some, key=lambda each: -each.contribution)))
+        for hit, some in zip(lit, matched, strict=True)
+    )
+    ordered = {leg: tuple(sorted(some.values(), key=lambda t: (-t.weight, t.term))) for leg, some in terms.items()}
+    return ordered, explained
+
+
+def terms_of(query: str, vector: SparseVector, encoder: SparseEncoder, *, hashed: bool = True) -> dict[int, Term]:
+    """The terms of a query's vector by dimension; where dimensions are hashes, named by the words that give them.
+
+    Args:
+        query: its text.
+        vector: its vector.
+        encoder: what made it.
+        hashed: find the names of hashes too, which encodes each word; else there are no terms where there are hashes.
+    """
+    dimensions = vector.indices.tolist()
+    names = encoder.terms(dimensions)
+    if any(name == f"#{dimension}" for name, dimension in zip(names, dimensions, strict=True)):
+        if not hashed:
+            return {}
+        names = _by_words(query, dimensions, names, encoder)
+    found = {term.term: term for term in expansion(query, names, vector.values.tolist())}
+    return {dimension: found[name] for dimension, name in zip(dimensions, names, strict=True)}
+
+
+def _of_leg(
+    leg: LegName,
+    query: SparseVector,
+    terms: Terms,
+    hits: Sequence[DocumentHit],
+    reader: CollectionReader,
+    known: dict[int, float],
+) -> dict[int, tuple[MatchedTerm, ...]]:
+    """What terms gave to a leg's scores, by the place of the hit, of those that the leg found.
+
+    What is known of frequencies may be of an earlier state of the collection; then the terms do not sum to the scores,
+    and the store is asked again.
+    """
+    places = {place: hit for place, hit in enumerate(hits) if hit.legs[leg] is not None}
+    stored = reader.vectors(leg, [hit.passages[0].chunk_id for hit in places.values()])
+    if len(stored) < len(places):
+        raise CollectionChanged("The collection was changed while it was searched: chunks are gone. Search again.")
+    weighted = reader.manifest.legs[leg].needs_idf
+    while True:
+        lacking = [dimension for dimension in query.indices.tolist() if dimension not in known] if weighted else []
+        known.update(inverse_frequencies(reader, leg, lacking))
+        found = {}
+        for place, hit in places.items():
+            document = cast(SparseVector, stored[hit.passages[0].chunk_id])
+            found[place] = contributions(leg, query, document, terms, known if weighted else None)
+        scores = {place: cast(LegHit, hit.legs[leg]).score for place, hit in places.items()}
+        sums = all(abs(sum(t.contribution for t in found[place]) - scores[place]) < _CLOSE for place in found)
+        if sums or not weighted or len(lacking) == len(query):
+            return found
+        for dimension in query.indices.tolist():
+            known.pop(dimension, None)
+
+
+def inverse_frequencies(reader: CollectionReader, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
+    """What the store multiplies dimensions of a query with, as the store itself has it: one search a dimension.
+
+    The score of a document in a search for one dimension, at weight 1, over its own weight there; 0 for none.
+    """
+    singles = [SparseVector.of([dimension], [1.0]) for dimension in dimensions]
+    answers = reader.retrieve([(leg, single) for single in singles], 1) if singles else []
+    stored = reader.vectors(leg, sorted({chunk_id for answer in answers for chunk_id, _ in answer})) if singles else {}
+    found = dict.fromkeys(dimensions, 0.0)
+    for dimension, single, answer in zip(dimensions, singles, answers, strict=True):
+        for chunk_id, score in answer:
+            found[dimension] = score / cast(SparseVector, stored[chunk_id]).dot(single)
+    return found
+
+
+def _by_words(query: str, dimensions: Sequence[int], names: Sequence[str], encoder: SparseEncoder) -> list[str]:
+    """Names of hashed dimensions: the query's words that give them alone, the first where several do."""
+    words = list(dict.fromkeys(word_list(query.lower())))
+    given: dict[int, str] = {}
+    for word, vector in zip(words, encoder.encode_queries(words), strict=True):
+        for dimension in np.asarray(vector.indices).tolist():
+            given.setdefault(dimension, word)
+    return [given.get(dimension, name) for dimension, name in zip(dimensions, names, strict=True)]

@@ -1,0 +1,211 @@
+"""How the shard that a writer fills is brought back where it was not closed in order, or has been damaged.
+
+The engine's files cannot be told from damaged ones by looking at them: a kill leaves them half written, and the engine
+has no checksums. So a shard is opened only where its last writer closed it, and every file is as that writer left it
+(see `seals`). Any other is made again of what is known to be whole: a base with checksums (see `bases`), and the log of
+what was written since, each write with one (see `writes`). So nothing is lost by a kill, and nothing damaged becomes
+the base of a next generation.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
+from hybrid_search.store.edge import generations
+from hybrid_search.store.edge.bases import Base, bases, keep, published_base
+from hybrid_search.store.edge.disk import cannot_write, real_size, require_space
+from hybrid_search.store.edge.files import Damage, copy_tree, write_json
+from hybrid_search.store.edge.inspection import inspected
+from hybrid_search.store.edge.manifest_file import read_record
+from hybrid_search.store.edge.seals import BASE, LOG, damages_since, lacks_log, seal, seal_of, unseal
+from hybrid_search.store.edge.shard_process import create_shard, open_shard
+from hybrid_search.store.edge.write_log import Found, WriteLog, scan, writes_in
+
+log = logging.getLogger(__name__)
+
+
+def made_ready(name: str, root: Path, work: Path, handles: Sequence[int] = ()) -> None:
+    """Leave the shard in `work` closed and whole: as it is where it is so, or else made again.
+
+    Args:
+        name: of the collection.
+        root: its folder.
+        work: the writer's folder in it, with a manifest.
+        handles: of the writer's lock, for children.
+
+    Raises:
+        CollectionDamaged: nothing whole is there that it could be made of.
+        StoreError: the folder cannot be written.
+    """
+    sealed = seal_of(work)
+    if sealed is None and is_early(work):
+        _take_over(name, root, work, handles)
+        return
+    found = [] if sealed is None else damages_since(work, sealed)
+    if found and all(damage.name == LOG for damage in found):
+        _tell(name, found, False)  # the shard itself is whole, and so is a base
+        _keep_as_base(root, work)
+    elif sealed is None or found:
+        restore(name, root, work, found, handles)
+
+
+def restore(name: str, root: Path, work: Path, found: Sequence[Damage] = (), handles: Sequence[int] = ()) -> None:
+    """Make a shard again of the newest base that is whole and what was written since; `found` is what was wrong.
+
+    Raises:
+        CollectionDamaged: no base is whole, or what was written cannot be applied.
+        StoreError: the folder cannot be written.
+    """
+    base, newest = _whole_base(name, root, work)
+    lost = lacks_log(work) or any(damage.name == LOG for damage in found)
+    known = scan(work / LOG) if (work / LOG).is_file() else None
+    fits = known is not None and newest and known.after == base.token
+    if base.folder is None and not fits:
+        raise _beyond_repair(name, "what was written to it is gone or damaged, and nothing of it has been published")
+    spent = known is None or known.after == base.after
+    lost = lost or not newest or not (fits or spent) or (known is not None and (known.damaged or known.cut_off))
+    lost = lost or (known is None and base.folder == work / BASE)
+    try:
+        _make(name, work, base, known if fits else None, handles)
+        if not fits and base.folder == work / BASE:
+            WriteLog.begin(work / LOG, base.token).close()
+        elif not fits:
+            (work / LOG).unlink(missing_ok=True)
+            generations.remove_folder(work / BASE)
+        seal(work)
+    except OSError as error:
+        raise cannot_write(root, error) from error
+    _tell(name, found, lost)
+
+
+def _whole_base(name: str, root: Path, work: Path) -> tuple[Base, bool]:
+    """The newest base that is whole, and whether it is the newest of all."""
+    problems = []
+    for place, base in enumerate(bases(root, work)):
+        problem = "" if base.folder is None else _problem_of(base.folder)
+        if not problem:
+            return base, place == 0
+        problems.append(problem)
+    raise _beyond_repair(
+        name, f"its working files were left open or damaged, and so is what they are made of ({'; '.join(problems)})"
+    )
+
+
+def _problem_of(folder: Path) -> str:
+    """What is wrong with a base, in words; empty for nothing. Early generations have no checksums to tell by."""
+    for damage in generations.damages_of(folder):
+        return f"{damage.name} in {folder} {damage.reason}"
+    if all(sum_.checksum for sum_ in generations.published_sums(folder).values()):
+        return ""
+    return "; ".join(inspected(folder).problems)
+
+
+def _beyond_repair(name: str, why: str) -> CollectionDamaged:
+    return CollectionDamaged(
+        f"Collection {name!r} cannot be written to: {why}. Build it again from its sources: "
+        f"{generations.rebuilding(name)}"
+    )
+
+
+def _make(name: str, work: Path, base: Base, known: Found | None, handles: Sequence[int]) -> None:
+    """A shard of a base and the writes of a log. A last write that the engine does not take was never done."""
+    while True:
+        _begin(work, base, handles)
+        if known is None or len(known.ends) < 2:
+            return
+        applied = 0
+        shard = open_shard(work / "shard", handles)
+        try:
+            for write in writes_in(work / LOG, known):
+                write.apply(shard)
+                applied += 1
+            shard.close()
+            return
+        except StoreFull:
+            raise
+        except StoreError as error:
+            with suppress(StoreError):
+                shard.close()
+            if applied != len(known.ends) - 2:
+                raise _beyond_repair(name, f"what was written to it cannot be applied again ({error})") from error
+            known = known._replace(ends=known.ends[:-1])
+            os.truncate(work / LOG, known.ends[-1])
+
+
+def _begin(work: Path, base: Base, handles: Sequence[int]) -> None:
+    """The shard of a base alone."""
+    unseal(work, logged=(work / LOG).is_file())
+    generations.remove_folder(work / "shard")
+    if base.folder is None:
+        create_shard(work / "shard", read_record(work).manifest, handles).close()
+        return
+    require_space(work, real_size(base.folder))
+    sums = generations.published_sums(base.folder)
+    made = copy_tree(base.folder / "shard", work / "shard")
+    for file, sum_ in made.items():
+        if sums[f"shard/{file}"].checksum not in ("", sum_.checksum):
+            raise CollectionDamaged(f"{base.folder / 'shard' / file} changed while it was copied. Run it again.")
+
+
+def is_early(work: Path) -> bool:
+    """Whether a shard is one of an early version, which left the log to the engine."""
+    try:
+        config = json.loads((work / "shard" / "edge_config.json").read_text(encoding="utf-8"))
+        return config.get("wal_enabled") is not False
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _take_over(name: str, root: Path, work: Path, handles: Sequence[int]) -> None:
+    """Make a shard of an early version one of ours.
+
+    Nothing tells whether it is whole. So where readers have something it is made of that; else of what is there, if
+    every point of it is what a point must be.
+    """
+    if published_base(root, work) is not None:
+        lost = (work / LOG).exists()
+        (work / LOG).unlink(missing_ok=True)
+        restore(name, root, work, handles=handles)
+        _tell(name, [], lost)
+        return
+    if not any((work / "shard" / "wal").glob("open-*")):
+        raise _beyond_repair(name, "it has never been finished, and the engine's log is gone")
+    if problems := inspected(work, handles).problems:
+        raise _beyond_repair(name, f"it has never been finished, and is damaged: {problems[0]}")
+    config = work / "shard" / "edge_config.json"
+    write_json(config, {**json.loads(config.read_text(encoding="utf-8")), "wal_enabled": False})
+    generations.remove_folder(work / "shard" / "wal")
+    _keep_as_base(root, work)
+
+
+def _keep_as_base(root: Path, work: Path) -> None:
+    """Let a shard that is closed and whole be the base of its own log, which begins anew."""
+    try:
+        token, _ = keep(work, read_record(work), "", {})
+        WriteLog.begin(work / LOG, token).close()
+        seal(work)
+    except OSError as error:
+        raise cannot_write(root, error) from error
+
+
+def _tell(name: str, found: Sequence[Damage], lost: bool) -> None:
+    if found:
+        log.warning(
+            "Working files of collection %s were damaged (%d of them, first %s: it %s). They have been made again.",
+            name,
+            len(found),
+            found[0].name,
+            found[0].reason or "cannot be used",
+        )
+    if lost:
+        log.warning(
+            "What was written to collection %s and not published yet is lost, or a part of it. The index command that "
+            "wrote it encodes it again.",
+            name,
+        )

@@ -1,0 +1,65 @@
+"""Some points of a shard, with fingerprints of what they hold: what is to be published is compared with them.
+
+The engine says nothing when a file that it has mapped is emptied, removed or overwritten by somebody else: vectors
+become zeros, and every count stays as it was.
+"""
+
+from __future__ import annotations
+
+import random
+from uuid import UUID
+
+from hybrid_search.store.edge.shard_process import AnyShard
+from hybrid_search.store.edge.write_log import DropVector, SetVectors, Upsert, Write
+
+SIZE = 64
+LONG = 256 * 1024
+"""Bytes of a point that is not worth reading again."""
+
+
+class Sample:
+    """Points of those that were there when a shard was opened, and of those that were written since."""
+
+    def __init__(self) -> None:
+        self._held: dict[UUID, str] = {}
+        self._seen = 0
+        self._begun = False
+        self._random = random.Random(0)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def begin(self, shard: AnyShard) -> None:
+        """Take some of what is there, where that has not been done."""
+        if not self._begun:
+            self._held = shard.fingerprints(shard.first(SIZE), True)
+            self._seen, self._begun = len(self._held), True
+
+    def wrote(self, shard: AnyShard, write: Write) -> None:
+        """Follow a write that has been done."""
+        if isinstance(write, DropVector):
+            self._begun = False
+            self.begin(shard)
+        for point in write.ids():
+            self._held.pop(point, None)
+        if isinstance(write, SetVectors):
+            self._held |= shard.fingerprints(self._chosen(write.ids()), True)
+        if isinstance(write, Upsert):
+            short = [point.id for point in write.points if point.size() < LONG]
+            self._held |= shard.fingerprints(self._chosen(short), True)
+        while len(self._held) > SIZE:
+            del self._held[self._random.choice(list(self._held))]
+
+    def differing(self, shard: AnyShard) -> int:
+        """How many of them a shard does not hold as they were."""
+        found = shard.fingerprints(list(self._held), False)
+        return sum(found.get(point) != was for point, was in self._held.items())
+
+    def _chosen(self, ids: list[UUID]) -> list[UUID]:
+        """Some of the points that were written: the more there were before, the fewer."""
+        chosen = []
+        for point in ids:
+            self._seen += 1
+            if self._random.random() * self._seen < SIZE:
+                chosen.append(point)
+        return chosen[-SIZE:]

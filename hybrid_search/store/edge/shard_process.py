@@ -1,0 +1,260 @@
+"""The engine in a process of its own, for what may end that process without a word.
+
+The engine maps files with holes. Where the disk is full when it writes to one, the system ends the process (SIGBUS).
+So where little room is left the shard of a writer is opened in a child, whose end is an error here; and building the
+engine's indexes, which holds the interpreter for minutes, always runs in one.
+
+A child holds its writer's lock with it: should the writer be killed, nobody else writes before its children have ended.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, cast
+from uuid import UUID
+
+from hybrid_search._util import end_with
+from hybrid_search.errors import StoreError, StoreFull
+from hybrid_search.manifest import Manifest
+from hybrid_search.store.edge.disk import is_low
+from hybrid_search.store.edge.shard import Shard
+from hybrid_search.store.schema import StoredPoint
+from hybrid_search.types import Vector
+
+_PATIENCE_S = 60.0
+
+
+class ShardApart:
+    """A shard that is open in a child process. It does what `Shard` does for a writer."""
+
+    def __init__(self, path: Path, handles: Sequence[int] = ()) -> None:
+        self._path, self._pid = path, os.getpid()
+        self._turn = threading.Lock()
+        self.is_lost = False
+        command = _python("from hybrid_search.store.edge.shard_process import serve; serve()")
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self._child: subprocess.Popen[bytes] | None = subprocess.Popen(command, pass_fds=tuple(handles), **pipes)
+
+    @classmethod
+    def load(cls, path: Path, handles: Sequence[int] = ()) -> ShardApart:
+        return cls(path, handles)._begun("load", path)
+
+    @classmethod
+    def create(cls, path: Path, manifest: Manifest, handles: Sequence[int] = ()) -> ShardApart:
+        return cls(path, handles)._begun("create", path, manifest)
+
+    def upsert(self, points: Sequence[StoredPoint]) -> None:
+        self._ask("upsert", [point._replace(json=b"") for point in points])
+
+    def set_vectors(self, name: str, vectors: Mapping[UUID, Vector]) -> None:
+        self._ask("set_vectors", name, vectors)
+
+    def set_payload(self, ids: Sequence[UUID], payload: Mapping[str, Any]) -> None:
+        self._ask("set_payload", ids, payload)
+
+    def delete(self, ids: Sequence[UUID]) -> None:
+        self._ask("delete", ids)
+
+    def index_field(self, path: str, kind: str) -> None:
+        self._ask("index_field", path, kind)
+
+    def add_vector(self, name: str, dim: int, needs_idf: bool) -> None:
+        self._ask("add_vector", name, dim, needs_idf)
+
+    def drop_vector(self, name: str) -> None:
+        self._ask("drop_vector", name)
+
+    def indexed_fields(self) -> dict[str, Any]:
+        return dict(self._ask("indexed_fields"))
+
+    def vectors(self) -> set[str]:
+        return set(self._ask("vectors"))
+
+    def retrieve(self, ids: Sequence[UUID], payload: bool | list[str]) -> dict[UUID, dict[str, Any]]:
+        return dict(self._ask("retrieve", ids, payload))
+
+    def first(self, count: int) -> list[UUID]:
+        return list(self._ask("first", count))
+
+    def fingerprints(self, ids: Sequence[UUID], bounded: bool) -> dict[UUID, str]:
+        return dict(self._ask("fingerprints", ids, bounded))
+
+    def scroll(
+        self, fields: bool | list[str], *, heads: bool = False, without: str = ""
+    ) -> Iterator[tuple[UUID, dict[str, Any]]]:
+        offset = None
+        while True:
+            some, offset = self._ask("page", fields, heads, without, offset)
+            yield from some
+            if offset is None:
+                return
+
+    def count(self, *, heads: bool = False, vector: str = "") -> int:
+        return int(self._ask("count", heads=heads, vector=vector))
+
+    def counts(self, manifest: Manifest) -> dict[str, int]:
+        return dict(self._ask("counts", manifest))
+
+    def reopen(self) -> None:
+        self._ask("reopen")
+
+    def close(self) -> None:
+        """Close the shard and end the child. What it says at last is said here."""
+        if self._child is None or os.getpid() != self._pid:
+            return
+        try:
+            self._ask("close")
+        finally:
+            self._end()
+
+    def _begun(self, how: str, *arguments: Any) -> ShardApart:
+        try:
+            self._ask(how, *arguments)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def _ask(self, what: str, *arguments: Any, **options: Any) -> Any:
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"{self._path} was opened by process {self._pid} and cannot be used in its fork {os.getpid()}. Open "
+                "the collection inside the worker, or start workers with 'spawn'."
+            )
+        with self._turn:
+            if self._child is None:
+                raise StoreError(f"The collection in {self._path.parent} has been closed; open it again.")
+            try:
+                _send(cast("IO[bytes]", self._child.stdin), (what, arguments, options))
+                answer, error = pickle.load(cast("IO[bytes]", self._child.stdout))
+            except (EOFError, OSError, pickle.UnpicklingError):
+                raise self._ended() from None
+            except BaseException:  # interrupted: the answer would be taken for that to the next question
+                self._child.kill()
+                self._ended()
+                raise
+        if error is not None:
+            self.is_lost = True
+            raise error
+        return answer
+
+    def _ended(self) -> StoreError:
+        """The error for a child that is gone."""
+        self.is_lost = True
+        code = self._end()
+        full = f"What was written so far is kept, and is made whole when it is run again ({self._path})."
+        if is_low(self._path.parent):
+            return StoreFull(f"The disk under {self._path} became full while the engine wrote. Free some space. {full}")
+        return StoreError(f"The engine's process ended by itself, with {ending(code)}. {full}")
+
+    def _end(self) -> int:
+        child, self._child = self._child, None
+        if child is None:
+            return 0
+        for pipe in (child.stdin, child.stdout):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        try:
+            return child.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return child.wait()
+
+
+AnyShard = Shard | ShardApart
+
+
+def open_shard(path: Path, handles: Sequence[int] = ()) -> AnyShard:
+    """Open a shard to write to it: in this process, or in one of its own where little room is left."""
+    return ShardApart.load(path, handles) if is_low(path.parent) else Shard.load(path)
+
+
+def create_shard(path: Path, manifest: Manifest, handles: Sequence[int] = ()) -> AnyShard:
+    """Make a shard to write to it (see `open_shard`)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return ShardApart.create(path, manifest, handles) if is_low(path.parent) else Shard.create(path, manifest)
+
+
+def optimized(path: Path, handles: Sequence[int] = ()) -> str:
+    """Build the indexes of a shard that nobody has open; returns why that failed, empty where it did not."""
+    done = in_child("hybrid_search.store.edge.shard_process.optimize", path, os.getpid(), handles=handles)
+    return "" if done.returncode == 0 else last_words(done)
+
+
+def in_child(function: str, *arguments: object, handles: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
+    """Call a function by its path in a child process, with arguments that are text to it, and wait for its end."""
+    module, _, name = function.rpartition(".")
+    command = [*_python(f"from {module} import {name}; {name}(*sys.argv[1:])"), *map(str, arguments)]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+        errors="replace",
+        pass_fds=tuple(handles),
+    )
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of what a child said, or how it ended where it said nothing."""
+    return (done.stderr.strip().splitlines() or [ending(done.returncode)])[-1]
+
+
+def optimize(path: str, parent: str) -> None:
+    """What `optimized` runs in a child, which ends with its parent."""
+    if not end_with(int(parent)):
+        sys.exit("its parent has ended")
+    shard = Shard.load(Path(path))
+    shard.optimize()
+    shard.close()
+
+
+def serve() -> None:
+    """What a child of `ShardApart` does: answer, until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    asked, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    shard: Any = None
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            what, arguments, options = pickle.load(asked)
+            found, problem = None, None
+            try:
+                if what in ("load", "create"):
+                    shard = getattr(Shard, what)(*arguments)
+                else:
+                    found = getattr(shard, what)(*arguments, **options)
+            except Exception as error:
+                problem = error
+            _send(answers, (found, problem))
+
+
+def ending(code: int) -> str:
+    """How a process ended, in words.
+
+    >>> ending(3), ending(-9)
+    ('exit code 3', 'signal SIGKILL')
+    """
+    if code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        return f"signal {signal.Signals(-code).name}"
+    return f"signal {-code}"
+
+
+def _python(code: str) -> list[str]:
+    """The command that runs this code in another Python, which finds modules where this one does."""
+    return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
+
+
+def _send(pipe: IO[bytes], value: Any) -> None:
+    pickle.dump(value, pipe, protocol=5)
+    pipe.flush()

@@ -1,0 +1,311 @@
+"""The shard that a writer fills: every write is logged before the engine gets it, and every file sealed at the end."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
+from hybrid_search.manifest import Manifest
+from hybrid_search.store.edge import generations
+from hybrid_search.store.edge.bases import EMPTY, bases, frozen, keep, new_token
+from hybrid_search.store.edge.disk import cannot_write, is_low, require_space
+from hybrid_search.store.edge.files import Sum, write_checked
+from hybrid_search.store.edge.locks import WriterLock
+from hybrid_search.store.edge.manifest_file import Record, read_record
+from hybrid_search.store.edge.recovery import made_ready, restore
+from hybrid_search.store.edge.sample import Sample
+from hybrid_search.store.edge.seals import BASE, LOG, RECORD, seal, seal_of, unseal
+from hybrid_search.store.edge.shard_process import AnyShard, ShardApart, create_shard, open_shard, optimized
+from hybrid_search.store.edge.write_log import Delete, Write, WriteLog, framed, scan
+
+
+class WorkingShard:
+    """The shard in a writer's folder, open when it is used.
+
+    Args:
+        name: of the collection.
+        lock: the writer's.
+        folder: `work` or `rebuild`; it has a manifest, unless `create` follows.
+    """
+
+    def __init__(self, name: str, lock: WriterLock, folder: Path) -> None:
+        self.folder = folder
+        self._name, self._lock = name, lock
+        self._shard: AnyShard | None = None
+        self._log: WriteLog | None = None
+        self._token = EMPTY.token
+        self._frozen: dict[str, Sum] = {}
+        self._sample = Sample()
+        self._failed: Exception | None = None
+        self._sealed = self._closed = False
+
+    @classmethod
+    def create(cls, name: str, lock: WriterLock, folder: Path, manifest: Manifest) -> WorkingShard:
+        """Make an empty one. It counts as written to: to publish nothing is to publish that there is nothing."""
+        made = cls(name, lock, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        made._unseal()
+        made._shard = create_shard(folder / "shard", manifest, lock.inherited())
+        made._begin_log()
+        return made
+
+    @classmethod
+    def resume(cls, name: str, lock: WriterLock, folder: Path) -> WorkingShard:
+        """Go on with one that is there, made again where it was not closed or is damaged.
+
+        Raises:
+            CollectionDamaged: nothing whole is there that it could be made of.
+        """
+        found = cls(name, lock, folder)
+        made_ready(name, lock.root, folder, lock.inherited())
+        found._resume()
+        return found
+
+    @property
+    def shard(self) -> AnyShard:
+        """The shard, opened where it is not."""
+        if self._closed:
+            raise StoreError(f"The collection in {self._lock.root} has been closed; open it again.")
+        if self._shard is None:
+            self._require_whole()
+            self._unseal()
+            with self._or_give_up():
+                self._shard = open_shard(self.folder / "shard", self._lock.inherited())
+                self._sample.begin(self._shard)
+        return self._shard
+
+    @property
+    def unpublished(self) -> bool:
+        """Whether there are writes that no published generation has yet."""
+        return (self.folder / LOG).exists()
+
+    @property
+    def logged(self) -> int:
+        """Points in the log, which are written again after a kill."""
+        return 0 if self._log is None else self._log.points
+
+    def write(self, write: Write) -> None:
+        """Log a write, and do it.
+
+        Raises:
+            StoreFull: there is no room for it; nothing has been written.
+            StoreError: an earlier one failed. Open the collection again, and it will be made whole.
+        """
+        frame = framed(write)
+        self._require_whole()
+        require_space(self._lock.root, 3 * len(frame))  # in the log, in the engine, and what it takes beside
+        shard = self._safe()
+        log = self._log or self._begin_log()
+        log.append(frame, 0 if isinstance(write, Delete) else len(write.ids()))
+        with self._or_give_up():
+            write.apply(shard)
+            self._sample.wrote(shard, write)
+
+    def sync(self) -> None:
+        """Make what has been written outlast a loss of power."""
+        self._require_whole()
+        if self._log is not None:
+            self._log.sync()
+
+    def reopen(self) -> None:
+        """Let go of the files that have been read so far."""
+        shard = self.shard
+        with self._or_give_up():
+            shard.reopen()
+
+    def optimize(self, record: Record | None) -> str:
+        """Have the engine build its indexes, and keep what is there as a base, unless there is no record to keep it by.
+
+        Returns:
+            Why it failed; the shard is as it was then.
+        """
+        self._close_shard()
+        self._unseal()
+        with self._or_give_up():
+            problem = optimized(self.folder / "shard", self._lock.inherited())
+            if problem:
+                restore(self._name, self._lock.root, self.folder, handles=self._lock.inherited())
+            there = {name for name in self._frozen if (self.folder / "shard" / name).is_file()}
+            self._frozen = {name: sum_ for name, sum_ in self._frozen.items() if name in there}
+            if record is not None:
+                self._keep(record)
+        return problem
+
+    def publish(self, record: Record, describe: Callable[[AnyShard, Path], None]) -> None:
+        """Publish what has been written.
+
+        Args:
+            record: for the new generation, with what it must hold; the states are filled in here.
+            describe: gets the copied shard, open, and the new generation's folder, and writes what lies beside it.
+
+        Raises:
+            CollectionDamaged: the shard does not hold what has been written. It is made again when it is opened next.
+            StoreFull, StoreError: see `generations.publish`. Readers keep what they have.
+        """
+        record = record._replace(token=new_token(), after=self._token)
+        self._sample.begin(self.shard)
+        self._close_shard()
+
+        def settle(building: Path) -> Mapping[str, Any]:
+            copy = open_shard(building / "shard", self._lock.inherited())
+            try:
+                describe(copy, building)
+                problem = self._lacking(copy, record)
+            finally:
+                copy.close()
+            if problem:
+                raise StoreError(f"The copy in {building} {problem}; readers keep what they have.")
+            return record.to_dict()
+
+        try:
+            sums = generations.publish(self._lock.root, self.folder / "shard", settle, self._frozen)
+        except StoreError as error:
+            self._recheck(record, error)
+            raise
+        self._token, self._frozen = record.token, {name: sums[name] for name in frozen(sums)}
+        self.describe(record._replace(counts={}, token="", after=""))
+        self._forget_log()
+        seal(self.folder, sums)
+        self._sealed = True
+
+    def close(self) -> None:
+        """Close the shard, and seal it where all that was written is in it.
+
+        Where there is no room for that it stays unsealed, and is made again when it is opened next: the log has it all.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            # After a failure that one is told, and not what comes of it.
+            with suppress(StoreFull if self._failed is None else StoreError):
+                self._close_shard()
+                if not self._sealed and self._failed is None:
+                    self.sync()
+                    seal(self.folder)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise cannot_write(self._lock.root, error) from error
+        finally:
+            if self._log is not None:
+                self._log.close()
+
+    def describe(self, record: Record) -> None:
+        """Write down what is being built."""
+        self._unseal()
+        write_checked(self.folder / RECORD, record.to_dict())
+
+    def moved(self, folder: Path) -> None:
+        """Go on in a folder that the shard's has become; it is closed."""
+        self.folder = folder
+
+    def _resume(self) -> None:
+        sums = {name.removeprefix("shard/"): sum_ for name, sum_ in (seal_of(self.folder) or {}).items()}
+        self._frozen = {name: sums[name] for name in frozen(sums)}
+        try:
+            base = bases(self._lock.root, self.folder)[0]
+            after = scan(self.folder / LOG).after if self.unpublished else base.token
+        except CollectionDamaged:  # what readers have can no longer be read
+            base, after = EMPTY, ""
+        self._token = base.token
+        if after == base.token:
+            self._log = WriteLog.resume(self.folder / LOG) if self.unpublished else None
+        elif after == base.after != "":
+            self._forget_log()  # a publication was cut short when it had been done
+        else:
+            self._keep(read_record(self.folder))
+
+    def _unseal(self) -> None:
+        unseal(self.folder, logged=self._log is not None)
+        self._sealed = False
+
+    def _lacking(self, shard: AnyShard, record: Record) -> str:
+        """What a shard lacks of what it must hold, in words; empty for nothing."""
+        found = shard.counts(record.manifest)
+        expected = {key: record.counts.get(key) for key in found}
+        if found != expected:
+            return f"holds {found}, expected {expected}"
+        wrong = self._sample.differing(shard)
+        return f"differs in {wrong} of the {len(self._sample)} points that were compared" if wrong else ""
+
+    def _recheck(self, record: Record, error: StoreError) -> None:
+        """After a publication that failed: nothing more is to become of a shard that is not right itself."""
+        if isinstance(error, StoreFull):
+            return
+        try:
+            problem = self._lacking(self.shard, record)
+        except StoreError as again:
+            problem = f"cannot be read ({again})"
+        if not problem and not isinstance(error, CollectionDamaged):
+            return
+        damage = CollectionDamaged(
+            f"{self.folder / 'shard'} {problem or 'has changed'}: files were damaged while they were in use. Readers "
+            "keep what they have; run it again, and what is damaged is made anew."
+        )
+        self._give_up(damage)
+        raise damage from error
+
+    def _keep(self, record: Record) -> None:
+        self._token, self._frozen = keep(self.folder, record, self._token, self._frozen)
+        self._begin_log()
+
+    def _begin_log(self) -> WriteLog:
+        """Begin a log at the state that the shard is made of, in the place of one that may be there, and say so."""
+        if self._log is not None:
+            self._log.close()
+        self._log = WriteLog.begin(self.folder / LOG, self._token)
+        self._unseal()
+        return self._log
+
+    def _forget_log(self) -> None:
+        if self._log is not None:
+            self._log.close()
+        self._log = None
+        self._unseal()  # it says that there is no log before there is none
+        (self.folder / LOG).unlink(missing_ok=True)
+        generations.remove_folder(self.folder / BASE)
+
+    def _safe(self) -> AnyShard:
+        """The shard, in a process of its own from where little room is left."""
+        shard = self.shard
+        if not isinstance(shard, ShardApart) and is_low(self._lock.root):
+            self._close_shard()
+            shard = self.shard
+        return shard
+
+    def _close_shard(self) -> None:
+        shard, self._shard = self._shard, None
+        if shard is None:
+            return
+        if shard.is_lost:
+            self._give_up(StoreError("the engine failed."))
+        with self._or_give_up():
+            shard.close()
+
+    @contextmanager
+    def _or_give_up(self) -> Iterator[None]:
+        """Where this fails, nothing more is written: what the engine has done, or not, is not known."""
+        try:
+            yield
+        except OSError as error:
+            self._give_up(error)
+            raise cannot_write(self._lock.root, error) from error
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def _give_up(self, error: BaseException) -> None:
+        if self._failed is None:
+            self._failed = error if isinstance(error, Exception) else StoreError("it was interrupted")
+
+    def _require_whole(self) -> None:
+        if isinstance(self._failed, CollectionDamaged):
+            raise CollectionDamaged(str(self._failed)) from self._failed
+        if self._failed is not None:
+            raise StoreError(
+                f"Collection {self._name!r} cannot be written to after this: {self._failed} Open it again."
+            ) from self._failed

@@ -1,0 +1,299 @@
+"""The one writer of an embedded collection, on a shard of its own, and what becomes of that shard.
+
+What readers have is filled from `work`. A replacement is filled in `rebuild` beside it, and takes the place of `work`
+once it has been published; given up, it leaves `work` and what readers have as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from hybrid_search.errors import CollectionDamaged, ManifestMismatch, StoreError
+from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.protocols import HEAD_FIELDS, CollectionInfo, Head
+from hybrid_search.store.edge import generations
+from hybrid_search.store.edge.chunk_ids import write_names
+from hybrid_search.store.edge.disk import real_size, require_space
+from hybrid_search.store.edge.files import sums_out, write_checked
+from hybrid_search.store.edge.locks import WriterLock
+from hybrid_search.store.edge.manifest_file import (
+    Record,
+    going_on,
+    own_record,
+    read_record,
+    same_building,
+    settled,
+    unfinished,
+)
+from hybrid_search.store.edge.shard_process import AnyShard
+from hybrid_search.store.edge.working_shard import WorkingShard
+from hybrid_search.store.edge.write_log import (
+    AddVector,
+    Delete,
+    DropVector,
+    IndexField,
+    SetPayload,
+    SetVectors,
+    Upsert,
+    Write,
+)
+from hybrid_search.store.schema import (
+    StoredPoint,
+    being_built,
+    check_points,
+    check_vectors,
+    is_present,
+    new_fields,
+    present_vectors,
+)
+from hybrid_search.types import Moved, Point, Vector, chunk_id_of, point_id_of
+
+log = logging.getLogger(__name__)
+
+OPTIMIZE_FROM = 5_000
+"""Points from which the engine has an index to build; below it scans, which is as fast."""
+
+REOPEN_EVERY = 5_000
+"""Points after which files are let go of: their pages, once touched, count as this process's memory."""
+
+OPTIMIZE_EVERY = 20_000
+"""Points after which what was written becomes a segment on the disk, so that memory does not grow with them."""
+
+WRITE_BYTES = 4 * 1024 * 1024
+"""Points are written so many bytes at once, one at least: room is needed for no more."""
+
+
+class EdgeWriter:
+    """Fills `work`, or with `replace` a replacement of what is published."""
+
+    def __init__(self, name: str, root: Path, manifest: Manifest, lock: WriterLock, *, replace: bool = False) -> None:
+        self._name, self._root, self._lock = name, root, lock
+        self._pid = os.getpid()
+        self.manifest = manifest
+        settled(root)
+        self._beside = replace and (root / "CURRENT").exists()
+        self._work = root / ("rebuild" if self._beside else "work")
+        begun = unfinished(root, self._work)
+        self.resumed = begun is not None and (not replace or begun.manifest.fingerprint() == manifest.fingerprint())
+        if replace and not self.resumed:
+            # First of all, so that a removal cut short is no collection to go on with.
+            (self._work / "manifest.json").unlink(missing_ok=True)
+        # One thread looks up what is there while another writes, and the shard is another one after `_optimize`.
+        self._turn = threading.RLock()
+        known = None if replace and not self.resumed else going_on(root, self._work)
+        if known is None:
+            self._begin(manifest)
+        else:
+            self._go_on(known, manifest)
+        try:
+            self._fields = dict(self._shard.indexed_fields())
+        except BaseException:
+            self._working.close()
+            raise
+        self._unoptimized, self._unopened = self._working.logged, 0
+
+    @property
+    def _shard(self) -> AnyShard:
+        with self._turn:
+            return self._working.shard
+
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
+        ids = [point_id_of(chunk_id_of(doc_id, 0)) for doc_id in doc_ids]
+        with self._turn:
+            found = self._shard.retrieve(ids, HEAD_FIELDS)
+        return {payload["doc_id"]: Head.of(payload) for payload in found.values()}
+
+    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        with self._turn:
+            found = self._shard.retrieve([point_id_of(chunk_id) for chunk_id in chunk_ids], ["chunk_id", "stamp"])
+        return {p["chunk_id"]: p["stamp"] for p in found.values() if "stamp" in p}
+
+    def doc_ids(self) -> Iterator[str]:
+        for _, payload in self._shard.scroll(["doc_id"], heads=True):
+            yield payload["doc_id"]
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        texts = check_points(points, self.manifest)
+        for path, kind in new_fields(points, self._fields).items():
+            self._write(IndexField(path, kind))
+            self._fields[path] = kind
+        for some in _portions(
+            StoredPoint(point.point_id, present_vectors(point, self.manifest), point.payload, text)
+            for point, text in zip(points, texts, strict=True)
+        ):
+            self._write(Upsert(some))
+        self._unoptimized += len(points)
+        self._unopened += len(points)
+        if self._unoptimized >= OPTIMIZE_EVERY:
+            self._optimize(keep=True)
+        elif self._unopened >= REOPEN_EVERY:
+            self._reopen()
+
+    def delete(self, chunk_ids: Iterable[str]) -> None:
+        ids = [point_id_of(chunk_id) for chunk_id in chunk_ids]
+        if ids:
+            self._write(Delete(ids))
+
+    def set_origins(self, moved: Sequence[Moved]) -> None:
+        for document in moved:
+            ids = [point_id_of(chunk_id) for chunk_id in document.chunk_ids()]
+            self._write(SetPayload(ids, {"origin": document.origin}))
+
+    def flush(self) -> None:
+        self._working.sync()
+
+    def publish(self, manifest: Manifest | None = None) -> None:
+        manifest = manifest or self.manifest
+        self._working.sync()
+        if not self._working.unpublished and manifest == self.manifest and self._is_published():
+            return
+        with self._turn:
+            if self._shard.count() >= OPTIMIZE_FROM:
+                self._optimize(keep=False)
+            counts = {**self._shard.counts(manifest), "documents": self._shard.count(heads=True)}
+            self._working.publish(Record(manifest, counts, self._build), _write_names)
+            self.manifest = manifest
+            self._take_place()
+        generations.sweep(self._root)
+
+    def stored(self, without: str = "") -> Iterator[dict[str, Any]]:
+        for _, payload in self._shard.scroll(True, without=without):
+            yield payload
+
+    def extend(self, spec: LegSpec) -> None:
+        self._require_live()
+        self._drop_vectors({*self.manifest.vectors().values(), spec.vector})
+        if spec.vector not in self._shard.vectors():
+            self._write(AddVector(spec.vector, spec.dim, spec.needs_idf))
+
+    def set_vectors(self, spec: LegSpec, vectors: Mapping[str, Vector]) -> None:
+        check_vectors(vectors, spec)
+        by_point = {point_id_of(chunk_id): vector for chunk_id, vector in vectors.items() if is_present(vector)}
+        if by_point:
+            self._write(SetVectors(spec.vector, by_point))
+
+    def relabel(self, manifest: Manifest) -> None:
+        folder = self._require_live()
+        record = read_record(folder).with_legs(manifest, self._build)
+        sums = sums_out(generations.published_sums(folder))
+        # What is published comes first: it decides, should this process end between the two (`records.going_on`).
+        write_checked(folder / "manifest.json", {**record.to_dict(), **sums})
+        self._keep(manifest)
+
+    def tidy(self) -> None:
+        self._drop_vectors(set(self.manifest.vectors().values()))
+
+    def info(self) -> CollectionInfo:
+        size = real_size(self._root)
+        return CollectionInfo(self._name, self._shard.count(heads=True), self._shard.count(), size, self.manifest)
+
+    def close(self) -> None:
+        if os.getpid() != self._pid:
+            return  # a fork: shard and lock are its parent's
+        try:
+            with self._turn:
+                self._working.close()
+        finally:
+            self._lock.release()
+
+    def _begin(self, manifest: Manifest) -> None:
+        """Make what there is nothing of. The manifest is written last, so a creation cut short starts afresh."""
+        generations.remove_folder(self._work)
+        self._build = uuid.uuid4().hex
+        self._working = WorkingShard.create(self._name, self._lock, self._work, manifest)
+        self._keep(manifest)
+
+    def _go_on(self, known: Record, manifest: Manifest) -> None:
+        """Go on with what is there, if it is of the same making."""
+        if known.manifest.fingerprint() != manifest.fingerprint():
+            raise ManifestMismatch(self._name, "the manifest", known.manifest.fingerprint(), manifest.fingerprint())
+        self.manifest, self._build = known.manifest, known.build
+        own = own_record(self._work)
+        if own is None or own.build != self._build:
+            self._work.mkdir(exist_ok=True)
+            write_checked(self._work / "manifest.json", Record(self.manifest, {}, self._build).to_dict())
+        self._working = WorkingShard.resume(self._name, self._lock, self._work)
+        if own is None or own.manifest != self.manifest:
+            self._keep(self.manifest)
+
+    def _keep(self, manifest: Manifest) -> None:
+        self._working.describe(Record(manifest, {}, self._build))
+        self.manifest = manifest
+
+    def _write(self, write: Write) -> None:
+        with self._turn:
+            self._working.write(write)
+
+    def _take_place(self) -> None:
+        """After a replacement has been published: its shard is the one that is worked on from here on."""
+        if self._beside:
+            settled(self._root)
+            self._beside, self._work = False, self._root / "work"
+            self._working.moved(self._work)
+
+    def _drop_vectors(self, keep: set[str]) -> None:
+        for name in sorted(self._shard.vectors() - keep):
+            self._write(DropVector(name))
+
+    def _is_published(self) -> bool:
+        """Whether readers have something, with files of the right lengths."""
+        try:
+            folder = generations.current(self._root)
+            return folder is not None and not generations.damaged_files(folder)
+        except CollectionDamaged:
+            return False
+
+    def _require_live(self) -> Path:
+        """The generation that readers have, if it is one of this shard's."""
+        folder = generations.current(self._root)
+        if folder is None or not same_building(read_record(folder), read_record(self._work)):
+            raise StoreError(being_built(self._name))
+        return folder
+
+    def _reopen(self) -> None:
+        with self._turn:
+            self._working.reopen()
+        self._unopened = 0
+
+    def _optimize(self, *, keep: bool) -> None:
+        """Build the engine's indexes in a child process: it holds the interpreter lock for seconds to minutes."""
+        require_space(self._root, 2 * real_size(self._work / "shard"))
+        with self._turn:
+            problem = self._working.optimize(Record(self.manifest, {}, self._build) if keep else None)
+        self._unoptimized = self._unopened = 0
+        if problem:
+            log.warning("Collection %s stays without its search index (slower, still right): %s", self._name, problem)
+
+
+def _portions(points: Iterable[StoredPoint]) -> Iterator[list[StoredPoint]]:
+    """Points in lists of about `WRITE_BYTES`, one at least."""
+    some: list[StoredPoint] = []
+    size = 0
+    for point in points:
+        more = point.size()
+        if some and size + more > WRITE_BYTES:
+            yield some
+            some, size = [], 0
+        some.append(point)
+        size += more
+    if some:
+        yield some
+
+
+def _write_names(copy: AnyShard, folder: Path) -> None:
+    """Write the names of all chunks beside a copy of their shard."""
+
+    def names() -> Iterator[tuple[UUID, str]]:
+        for place, (point, payload) in enumerate(copy.scroll(["chunk_id"])):
+            if place % REOPEN_EVERY == REOPEN_EVERY - 1:
+                copy.reopen()
+            yield point, payload["chunk_id"]
+
+    write_names(folder / "names", names())

@@ -1,0 +1,245 @@
+"""A collection on a Qdrant server that somebody else wrote: what it is like, and searching it as it is.
+
+Its points keep the ids they have, so a chunk's name here is made of its document's id and of that (`layouts`); `ID#3`
+is taken too, as the fourth chunk of a document. Payloads are read as ours. Nothing is ever written but the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hybrid_search.errors import StoreError
+from hybrid_search.filters.syntax import path_of
+from hybrid_search.manifest import Layout, Manifest
+from hybrid_search.protocols import CollectionInfo
+from hybrid_search.store import filter_translation
+from hybrid_search.store.filter_conditions import Engine, engine_path
+from hybrid_search.store.schema import vector_name, vector_of
+from hybrid_search.store.server.connection import Line
+from hybrid_search.store.server.payload_layouts import (
+    PointId,
+    chunk_id_in,
+    document_in,
+    place_in,
+    point_in,
+    read_as_ours,
+)
+from hybrid_search.store.server.reader import (
+    MANIFEST_KEY,
+    ServerReader,
+    by_name,
+    client_conditions,
+    manifest_of,
+    records,
+)
+from hybrid_search.types import LegName, Vector
+
+if TYPE_CHECKING:
+    from qdrant_client import models
+
+SAMPLE = 64
+"""Points that are looked into to see how a collection is laid out."""
+
+_PREFIX = "metadata."
+
+
+class DenseVectors(NamedTuple):
+    """Dense vectors of a collection: their length, how they are compared, and whether a point has many of them."""
+
+    dim: int
+    distance: str
+    many: bool
+
+
+class Foreign(NamedTuple):
+    """What a collection is like.
+
+    Args:
+        points: how many it has.
+        dense: its dense vectors by name, the empty name for that without one.
+        sparse: whether the store multiplies in the inverse document frequency, by the name of its sparse vectors.
+        payloads: of some points.
+        vectors: of the same points, by name.
+        manifest: it has, where it was adopted before or made by us.
+    """
+
+    points: int
+    dense: Mapping[str, DenseVectors]
+    sparse: Mapping[str, bool]
+    payloads: Sequence[Mapping[str, Any]]
+    vectors: Sequence[Mapping[str, Vector]]
+    manifest: Manifest | None
+
+
+def read_only(name: str, manifest: Manifest) -> StoreError:
+    """Why an adopted collection is not written to."""
+    whose = manifest.adopted.name if manifest.adopted else "given"
+    made = "somebody else" if whose == "given" else whose
+    return StoreError(
+        f"Collection {name!r} was adopted: {made} writes it, and here it is only searched. Write to it there, or index "
+        "its documents into a new collection: hybrid-search index SOURCE -c NEW_NAME"
+    )
+
+
+def described(line: Line, real: str, name: str) -> Foreign:
+    """What a collection is like."""
+    info = line.ask(lambda client: client.get_collection(real))
+    params, metadata = info.config.params, info.config.metadata or {}
+    dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors} if params.vectors else {}
+    page, _ = line.ask(lambda client: client.scroll(real, limit=SAMPLE, with_payload=True, with_vectors=True))
+    return Foreign(
+        points=line.ask(lambda client: client.count(real, exact=True)).count,
+        dense={
+            called: DenseVectors(
+                one.size, str(getattr(one.distance, "value", one.distance)), bool(one.multivector_config)
+            )
+            for called, one in dense.items()
+        },
+        sparse={called: one.modifier == "idf" for called, one in (params.sparse_vectors or {}).items()},
+        payloads=[record.payload or {} for record in page],
+        vectors=[_vectors(record.vector) for record in page],
+        manifest=manifest_of(line, real, name) if MANIFEST_KEY in metadata else None,
+    )
+
+
+def open_reader(line: Line, real: str, name: str, resolve: Callable[[str], str | None]) -> ServerReader:
+    """A version, for searching, whoever wrote it."""
+    manifest = manifest_of(line, real, name)
+    if manifest.adopted is None:
+        return ServerReader(line, real, name, resolve, manifest)
+    return AdoptedReader(line, real, name, resolve, manifest, manifest.adopted)
+
+
+class AdoptedReader(ServerReader):
+    """One collection of somebody else, for searching. It answers from what is there at the moment."""
+
+    def __init__(
+        self,
+        line: Line,
+        real: str,
+        name: str,
+        resolve: Callable[[str], str | None],
+        manifest: Manifest,
+        layout: Layout,
+    ) -> None:
+        super().__init__(line, real, name, resolve, manifest)
+        self._layout = layout
+        self._naming = [path_of(layout.doc_id)[0]] if layout.doc_id else False
+        self._prefix = f"{engine_path(path_of(layout.metadata))}." if layout.metadata else ""
+        self._documents: tuple[int, int] = (0, 0)
+
+    def fields(self) -> Mapping[str, str]:
+        page, _ = self._ask(
+            lambda client: client.scroll(self._real, limit=filter_translation.SAMPLE, with_payload=True)
+        )
+        return filter_translation.fields_of(self._kinds(), (self._read(record) for record in page))
+
+    def doc_ids(self) -> Iterator[str]:
+        seen = set()
+        for record in records(self._ask, lambda: self._real, None, self._naming):
+            doc_id = document_in(record.payload or {}, self._layout) or str(record.id)
+            if doc_id not in seen:
+                if self._layout.doc_id:  # else every point is another one
+                    seen.add(doc_id)
+                yield doc_id
+
+    def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return {
+            chunk_id: self._read(record, number, chunks)
+            for chunk_id, (record, number, chunks) in self._found(chunk_ids).items()
+        }
+
+    def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        name = vector_name(leg, self.manifest)
+        found = {chunk_id: _vectors(record.vector) for chunk_id, (record, *_) in self._found(chunk_ids, name).items()}
+        return {chunk_id: vectors[name] for chunk_id, vectors in found.items() if name in vectors}
+
+    def info(self) -> CollectionInfo:
+        points = self._ask(lambda client: client.count(self._real, exact=True)).count
+        documents = points
+        if self._layout.doc_id:
+            if self._documents[0] != points:  # counting reads every point
+                self._documents = (points, sum(1 for _ in self.doc_ids()))
+            documents = self._documents[1]
+        return CollectionInfo(self._name, documents, points, None, self.manifest)
+
+    def _named(self, point: models.ScoredPoint) -> str:
+        return chunk_id_in(point.id, point.payload or {}, self._layout)
+
+    def _read(self, record: models.Record, number: int = 0, chunks: int = 1) -> dict[str, Any]:
+        return read_as_ours(record.id, record.payload or {}, self._layout, number, chunks)
+
+    def _conditions(self) -> Engine:
+        return client_conditions()._replace(ids=_has_id, key=self._theirs, hidden=self._hidden)
+
+    def _theirs(self, path: str) -> str:
+        """What they call a path in the metadata, as the engine writes it."""
+        return self._prefix + path.removeprefix(_PREFIX)
+
+    def _hidden(self, path: tuple[str, ...]) -> bool:
+        """Whether the engine cannot tell: a document's own fields may be missing, in JSON, or of any kind."""
+        return path[0] != "metadata" or (not self._layout.metadata and path[1] in self._layout.hidden)
+
+    def _kinds(self) -> dict[str, str]:
+        """The indexed fields of the metadata, by our paths."""
+        kinds = super()._kinds()
+        inside = {
+            path.removeprefix(self._prefix): kind for path, kind in kinds.items() if path.startswith(self._prefix)
+        }
+        return {_PREFIX + path: kind for path, kind in inside.items() if not self._hidden(("metadata", path))}
+
+    def _scan(self, fields: list[str], wanted: models.Filter | None) -> Iterator[tuple[Any, dict[str, Any]]]:
+        for record in records(self._ask, lambda: self._real, wanted, True):
+            yield record.id, self._read(record)
+
+    def _found(self, chunk_ids: Sequence[str], vector: str | None = None) -> dict[str, tuple[models.Record, int, int]]:
+        """The point of each chunk that is there; with its number, and how many there are, if it was asked by that."""
+        vectors = None if vector is None else [vector]
+        points = {chunk_id: point for chunk_id in chunk_ids if (point := point_in(chunk_id)) is not None}
+        by_point = self._retrieved(list(dict.fromkeys(points.values())), vectors)
+        found: dict[str, tuple[models.Record, int, int]] = {}
+        for chunk_id, point in points.items():
+            record = by_point.get(point)
+            if record is not None and chunk_id_in(record.id, record.payload or {}, self._layout) == chunk_id:
+                found[chunk_id] = (record, 0, 1)
+        rest = {chunk_id for chunk_id in chunk_ids if chunk_id not in found and chunk_id.rpartition("#")[2].isdecimal()}
+        for doc_id in {chunk_id.rpartition("#")[0] for chunk_id in rest} if self._layout.doc_id else ():
+            parts = self._of_document(doc_id, vectors)
+            named = {f"{doc_id}#{number}": (record, number, len(parts)) for number, record in enumerate(parts)}
+            found.update({chunk_id: named[chunk_id] for chunk_id in rest & named.keys()})
+        return {chunk_id: found[chunk_id] for chunk_id in chunk_ids if chunk_id in found}
+
+    def _retrieved(self, points: list[PointId], vectors: list[str] | None) -> dict[PointId, models.Record]:
+        if not points:
+            return {}
+        found = self._ask(
+            lambda client: client.retrieve(self._real, points, with_payload=True, with_vectors=vectors or False)
+        )
+        return {record.id if isinstance(record.id, int) else str(record.id): record for record in found}
+
+    def _of_document(self, doc_id: str, vectors: list[str] | None) -> list[models.Record]:
+        """The points of a document in the order of their text."""
+        from qdrant_client import models
+
+        key = engine_path(path_of(self._layout.doc_id)) or ""
+        values: list[str | int] = [doc_id, *([int(doc_id)] if doc_id.isdecimal() else [])]
+        either: list[Any] = [models.FieldCondition(key=key, match=models.MatchValue(value=value)) for value in values]
+        found = records(self._ask, lambda: self._real, models.Filter(should=either), True, vectors)
+        mine = [record for record in found if document_in(record.payload or {}, self._layout) == doc_id]
+        return sorted(mine, key=lambda record: (place_in(record.payload or {}, self._layout), str(record.id)))
+
+
+def _has_id(points: set[Any]) -> models.HasIdCondition:
+    from qdrant_client import models
+
+    return models.HasIdCondition(has_id=sorted(points, key=str))
+
+
+def _vectors(raw: Any) -> dict[str, Vector]:
+    """A point's vectors by name, without those that are many."""
+    return {name: vector_of(one) for name, one in by_name(raw).items() if not _is_many(one)}
+
+
+def _is_many(raw: Any) -> bool:
+    return isinstance(raw, list) and bool(raw) and isinstance(raw[0], list)

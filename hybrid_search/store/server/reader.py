@@ -1,0 +1,313 @@
+"""One collection on a Qdrant server, for searching; and what reading and writing share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from hybrid_search.errors import CollectionChanged, CollectionDamaged, StoreError, StoreUnavailable
+from hybrid_search.filters import Condition, Test
+from hybrid_search.manifest import Manifest
+from hybrid_search.protocols import CollectionInfo
+from hybrid_search.store import filter_translation
+from hybrid_search.store.filter_conditions import Engine
+from hybrid_search.store.schema import FieldType, check_requests, vector_name, vector_of
+from hybrid_search.store.server.connection import Gone, Line
+from hybrid_search.types import LegName, SparseVector, Vector, point_id_of
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient, models
+
+T = TypeVar("T")
+
+MANIFEST_KEY = "hybrid_search"
+SCROLL_PAGE = 1_000
+
+
+LOOK_EVERY_S = 1.0
+
+
+class Ask(Protocol):
+    """How a client is asked: `Line.ask`, or that of a reader."""
+
+    def __call__(self, call: Callable[[QdrantClient], T], /) -> T: ...
+
+
+class ServerReader:
+    """One collection, for searching. When a rebuild with the same models takes its place, this one goes on with that.
+
+    What is written to it is there at once. Whether it has been built anew, or its legs have changed, is looked at every
+    second at most: that takes two requests.
+
+    Args:
+        line: to the server.
+        real: the version that the name stands for.
+        name: the collection's.
+        resolve: tells the version that a name stands for now, or None.
+        manifest: of that version.
+    """
+
+    lanes = 4
+    """They wait for the network more than for the interpreter."""
+
+    def __init__(
+        self, line: Line, real: str, name: str, resolve: Callable[[str], str | None], manifest: Manifest
+    ) -> None:
+        self._line, self._real, self._name, self._resolve = line, real, name, resolve
+        self.manifest = manifest
+        self._naming: bool | list[str] = ["chunk_id"]
+        self._known: set[str] = set()
+        self._looked = monotonic()
+
+    def outdated(self) -> bool:
+        if monotonic() - self._looked < LOOK_EVERY_S:
+            return False
+        self._looked = monotonic()
+        real = self._resolve(self._name)
+        return real is None or real != self._real or manifest_of(self._line, real, self._name) != self.manifest
+
+    def retrieve(
+        self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
+    ) -> list[list[tuple[str, float]]]:
+        check_requests(requests, limit, self.manifest)
+        if where is None:
+            return self._query(requests, limit, None) if requests else []
+        kinds = self._kinds()
+        filter_translation.require_fields(where, kinds, self._exists(kinds), self.fields)
+        if not requests:
+            return []
+        engine = self._conditions()
+        try:
+            return self._query(requests, limit, filter_translation.engine_filter(where, engine, kinds, self._scan))
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            # A server may refuse fields without an index (strict mode), or be older than a condition; ids it knows.
+            return self._query(requests, limit, filter_translation.resolved(where, engine, self._scan))
+
+    def fields(self) -> Mapping[str, str]:
+        records, _ = self._ask(
+            lambda c: c.scroll(self._real, limit=filter_translation.SAMPLE, with_payload=["metadata"])
+        )
+        return filter_translation.fields_of(self._kinds(), (record.payload or {} for record in records))
+
+    def doc_ids(self) -> Iterator[str]:
+        heads = scrolled(self._ask, lambda: self._real, heads_only(), ["doc_id"])
+        return (payload["doc_id"] for payload in heads)
+
+    def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return self._ask(lambda client: retrieved(client, self._real, chunk_ids, True))
+
+    def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
+        name = vector_name(leg, self.manifest)
+        by_point = {str(point_id_of(chunk_id)): chunk_id for chunk_id in chunk_ids}
+        ids = list(by_point)
+        records = self._ask(lambda c: c.retrieve(self._real, ids, with_payload=False, with_vectors=[name]))
+        found = {by_point[str(record.id)]: by_name(record.vector) for record in records}
+        return {chunk_id: vector_of(raw[name]) for chunk_id, raw in found.items() if name in raw}
+
+    def info(self) -> CollectionInfo:
+        return info_of(self._ask, lambda: self._real, self._name, self.manifest)
+
+    def close(self) -> None:
+        """The client belongs to the store."""
+
+    def _query(
+        self, requests: Sequence[tuple[LegName, Vector]], limit: int, wanted: models.Filter | None
+    ) -> list[list[tuple[str, float]]]:
+        from qdrant_client import models
+
+        def query(client: QdrantClient) -> list[models.QueryResponse]:
+            called = self.manifest.vectors()
+            about = 0 if wanted is None else client.count(self._real, wanted, exact=False).count
+            exact = (
+                models.SearchParams(exact=True)
+                if wanted is not None and about <= filter_translation.EXACT_UP_TO
+                else None
+            )
+            asked = [
+                models.QueryRequest(
+                    query=to_client(vector),
+                    using=called[leg],
+                    limit=limit,
+                    filter=wanted,
+                    params=None if isinstance(vector, SparseVector) else exact,
+                    with_payload=self._naming,
+                )
+                for leg, vector in requests
+            ]
+            return client.query_batch_points(self._real, asked)
+
+        answers = self._ask(query)
+        return [[(self._named(point), point.score) for point in answer.points] for answer in answers]
+
+    def _named(self, point: models.ScoredPoint) -> str:
+        """The chunk id of a point, of whose payload there is what `_naming` says."""
+        return str((point.payload or {})["chunk_id"])
+
+    def _conditions(self) -> Engine:
+        return client_conditions()
+
+    def _ask(self, call: Callable[[QdrantClient], T]) -> T:
+        """Ask of the version that is there now: once more where this one has gone."""
+        real = self._real
+        try:
+            return self._line.ask(call)
+        except Gone:
+            if self._real == real:  # else another thread has been here
+                self._follow()
+            return self._line.ask(call)
+
+    def _follow(self) -> None:
+        """Take the version that the name stands for now, if it is of the same making; else the caller's error stands.
+
+        Raises:
+            CollectionChanged: it is of another making.
+        """
+        real = self._resolve(self._name)
+        if real is None or real == self._real:
+            return
+        manifest = manifest_of(self._line, real, self._name)
+        if manifest.fingerprint() != self.manifest.fingerprint():
+            raise CollectionChanged(
+                f"Collection {self._name!r} in {self._line.location} was rebuilt with other models or other chunking "
+                "since it was opened. Open it again to search the new one."
+            )
+        self.manifest, self._real = manifest, real
+
+    def _kinds(self) -> dict[str, str]:
+        """The indexed fields now: a writer may add some."""
+        schema = self._ask(lambda client: client.get_collection(self._real)).payload_schema
+        return {path: field_kind(index) for path, index in schema.items()}
+
+    def _exists(self, kinds: Mapping[str, str]) -> Callable[[Test], bool]:
+        def exists(test: Test) -> bool:
+            if test.field not in self._known:
+                try:
+                    wanted = filter_translation.engine_filter(test, self._conditions(), kinds, self._scan)
+                    found, _ = self._ask(lambda c: c.scroll(self._real, wanted, limit=1, with_payload=False))
+                except StoreUnavailable:
+                    raise
+                except StoreError:
+                    return True  # refused: nobody can tell
+                if not found:
+                    return False
+                self._known.add(test.field)
+            return True
+
+        return exists
+
+    def _scan(self, fields: list[str], wanted: models.Filter | None) -> Iterator[tuple[Any, dict[str, Any]]]:
+        for payload in scrolled(self._ask, lambda: self._real, wanted, ["chunk_id", *fields]):
+            yield point_id_of(payload["chunk_id"]), payload
+
+
+def index_field(line: Line, real: str, path: str, kind: FieldType) -> None:
+    """Have the server index a field; one that is indexed like that stays."""
+    from qdrant_client import models
+
+    with warnings.catch_warnings():
+        # The client's own in-memory form says that it ignores payload indexes; its answers are the same without.
+        warnings.filterwarnings("ignore", message="Payload indexes have no effect")
+        line.ask(lambda client: client.create_payload_index(real, path, models.PayloadSchemaType(kind), wait=True))
+
+
+def field_kind(index: Any) -> FieldType:
+    """The kind of an index as the server describes it."""
+    kind: FieldType = getattr(index.data_type, "value", index.data_type)
+    return kind
+
+
+def manifest_of(line: Line, real: str, name: str) -> Manifest:
+    """What a version was built with.
+
+    Raises:
+        StoreError: it has no manifest: it is somebody else's.
+        CollectionDamaged: the manifest cannot be read.
+    """
+    metadata = line.ask(lambda client: client.get_collection(real)).config.metadata or {}
+    if MANIFEST_KEY not in metadata:
+        raise StoreError(
+            f"Collection {name!r} in {line.location} was not made by hybrid-search: it has no manifest, so its models "
+            f"are not known. Name them to search it as it is: hybrid-search collections adopt {name} --dense MODEL "
+            "(--sparse MODEL); or index its documents into a new one: hybrid-search index SOURCE -c NEW_NAME"
+        )
+    try:
+        return Manifest.from_dict(metadata[MANIFEST_KEY])
+    except ValueError as error:
+        raise CollectionDamaged(f"The manifest of {name!r} in {line.location} cannot be read: {error}.") from error
+
+
+def info_of(ask: Ask, real: Callable[[], str], name: str, manifest: Manifest) -> CollectionInfo:
+    """A version from outside."""
+    documents = ask(lambda client: client.count(real(), heads_only(), exact=True)).count
+    return CollectionInfo(name, documents, ask(lambda client: client.count(real(), exact=True)).count, None, manifest)
+
+
+def retrieved(
+    client: QdrantClient, real: str, chunk_ids: Sequence[str], payload: bool | list[str]
+) -> dict[str, dict[str, Any]]:
+    """The payload of each chunk that is there, or some fields of it, by chunk_id."""
+    by_point = {str(point_id_of(chunk_id)): chunk_id for chunk_id in chunk_ids}
+    records = client.retrieve(real, list(by_point), with_payload=payload)
+    return {by_point[str(record.id)]: record.payload or {} for record in records}
+
+
+def scrolled(
+    ask: Ask, real: Callable[[], str], wanted: models.Filter | None, fields: bool | list[str]
+) -> Iterator[dict[str, Any]]:
+    """The payload of every chunk that is wanted, page by page."""
+    return (record.payload or {} for record in records(ask, real, wanted, fields))
+
+
+def records(
+    ask: Ask,
+    real: Callable[[], str],
+    wanted: models.Filter | None,
+    fields: bool | list[str],
+    vectors: list[str] | None = None,
+) -> Iterator[models.Record]:
+    """Every point that is wanted, page by page, with these fields and vectors."""
+    offset = None
+    while True:
+        page, offset = ask(
+            lambda client, offset=offset: client.scroll(  # type: ignore[misc]
+                real(), wanted, limit=SCROLL_PAGE, offset=offset, with_payload=fields, with_vectors=vectors or False
+            )
+        )
+        yield from page
+        if offset is None:
+            return
+
+
+def by_name(vectors: Any) -> dict[str, Any]:
+    """A point's vectors as the client gives them: a dict, but for one alone that has no name."""
+    return vectors if isinstance(vectors, dict) else {} if vectors is None else {"": vectors}
+
+
+def client_conditions() -> Engine:
+    """What the client calls the conditions of a filter."""
+    from qdrant_client import models
+
+    def ids(points: set[Any]) -> models.HasIdCondition:
+        return models.HasIdCondition(has_id=sorted(map(str, points)))
+
+    return Engine(models, models.Range, models.DatetimeRange, bool, ids)
+
+
+def heads_only() -> models.Filter:
+    """Passes the first chunk of every document."""
+    from qdrant_client import models
+
+    return models.Filter(must=[models.FieldCondition(key="number", match=models.MatchValue(value=0))])
+
+
+def to_client(vector: Vector) -> Any:
+    """A vector as the client takes it."""
+    from qdrant_client import models
+
+    if isinstance(vector, SparseVector):
+        return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
+    return vector.tolist()

@@ -1,0 +1,253 @@
+"""One collection on a Qdrant server, for indexing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hybrid_search.errors import ManifestMismatch, StoreError, StoreUnavailable
+from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.protocols import HEAD_FIELDS, CollectionInfo, Head
+from hybrid_search.store.schema import (
+    FIXED_FIELDS,
+    MAX_INDEXED_FIELDS,
+    FieldType,
+    being_built,
+    check_points,
+    check_vectors,
+    is_present,
+    new_fields,
+    present_vectors,
+)
+from hybrid_search.store.server.connection import Line
+from hybrid_search.store.server.payload_layouts import widened
+from hybrid_search.store.server.reader import (
+    MANIFEST_KEY,
+    field_kind,
+    heads_only,
+    index_field,
+    info_of,
+    manifest_of,
+    retrieved,
+    scrolled,
+    to_client,
+)
+from hybrid_search.types import Moved, Point, Vector, chunk_id_of, point_id_of
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient, models
+
+UPSERT_BATCH = 128
+
+
+class ServerWriter:
+    """One collection, for indexing. Every write is acknowledged by the server before the next.
+
+    Args:
+        line: to the server; of this writer alone.
+        real: the version that is filled.
+        live: what readers have under the name; None where there is nothing yet.
+        name: the collection's.
+        manifest: what the caller expects of the version.
+        older: tells the versions of the name below one, which `publish` drops.
+        resumed: whether the version was there, and not published.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        real: str,
+        live: str | None,
+        name: str,
+        manifest: Manifest,
+        *,
+        older: Callable[[str], list[str]],
+        resumed: bool = False,
+    ) -> None:
+        self._line, self._real, self._live, self._name, self._older = line, real, live, name, older
+        self.resumed = resumed
+        found = manifest_of(line, real, name)
+        if found.fingerprint() != manifest.fingerprint():
+            raise ManifestMismatch(name, "the manifest", found.fingerprint(), manifest.fingerprint())
+        self.manifest = found
+        schema = line.ask(lambda client: client.get_collection(real)).payload_schema
+        self._fields: dict[str, FieldType] = {path: field_kind(index) for path, index in schema.items()}
+        self.index(FIXED_FIELDS)
+
+    def index(self, fields: Mapping[str, FieldType]) -> None:
+        """Make the indexes of fields that are not there, or that were of integers and are of floats."""
+        for path, kind in fields.items():
+            have = self._fields.get(path)
+            room = len(self._fields) < MAX_INDEXED_FIELDS + len(FIXED_FIELDS)
+            if (have is None and room) or (have, kind) == ("integer", "float"):
+                index_field(self._line, self._real, path, kind)
+                self._fields[path] = kind
+
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
+        wanted = [chunk_id_of(doc_id, 0) for doc_id in doc_ids]
+        found = self._line.ask(lambda client: retrieved(client, self._real, wanted, HEAD_FIELDS))
+        return {payload["doc_id"]: Head.of(payload) for payload in found.values()}
+
+    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        found = self._line.ask(lambda client: retrieved(client, self._real, chunk_ids, ["stamp"]))
+        return {chunk_id: p["stamp"] for chunk_id, p in found.items() if "stamp" in p}
+
+    def doc_ids(self) -> Iterator[str]:
+        for payload in self._scroll(heads_only(), ["doc_id"]):
+            yield payload["doc_id"]
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        from qdrant_client import models
+
+        check_points(points, self.manifest)
+        self.index(new_fields(points, self._fields))
+        records = [
+            models.PointStruct(
+                id=str(point.point_id),
+                vector={name: to_client(vector) for name, vector in present_vectors(point, self.manifest).items()},
+                payload=widened(point.payload, self.manifest.layout),
+            )
+            for point in points
+        ]
+        self._in_batches(lambda client, some: client.upsert(self._real, some, wait=True), records)
+
+    def delete(self, chunk_ids: Iterable[str]) -> None:
+        from qdrant_client import models
+
+        ids: list[Any] = [str(point_id_of(chunk_id)) for chunk_id in chunk_ids]
+        if ids:
+            self._line.ask(lambda client: client.delete(self._real, models.PointIdsList(points=ids), wait=True))
+
+    def set_origins(self, moved: Sequence[Moved]) -> None:
+        from qdrant_client import models
+
+        changes: list[Any] = []
+        for document in moved:
+            points: list[Any] = [str(point_id_of(chunk_id)) for chunk_id in document.chunk_ids()]
+            payload = models.SetPayload(payload={"origin": document.origin}, points=points)
+            changes.append(models.SetPayloadOperation(set_payload=payload))
+        self._in_batches(lambda client, some: client.batch_update_points(self._real, some, wait=True), changes)
+
+    def flush(self) -> None:
+        """Nothing to do: what is acknowledged is in the server's log."""
+
+    def publish(self, manifest: Manifest | None = None) -> None:
+        from qdrant_client import models
+
+        if manifest is not None and manifest != self.manifest:
+            write_manifest(self._line, self._real, manifest)
+            self.manifest = manifest
+        if self._live == self._real:
+            return
+        create = models.CreateAliasOperation(
+            create_alias=models.CreateAlias(collection_name=self._real, alias_name=self._name)
+        )
+        drop = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._name))
+        swap: list[Any] = [drop, create] if self._live else [create]
+        self._line.ask(lambda client: client.update_collection_aliases(swap))
+        self._live = self._real
+        # Not only the one before: a job may have been cut short just here.
+        for real in self._older(self._real):
+            self._line.ask(lambda client, real=real: client.delete_collection(real))  # type: ignore[misc]
+
+    def stored(self, without: str = "") -> Iterator[dict[str, Any]]:
+        from qdrant_client import models
+
+        lacking = models.Filter(must_not=[models.HasVectorCondition(has_vector=without)]) if without else None
+        return self._scroll(lacking, True)
+
+    def extend(self, spec: LegSpec) -> None:
+        from qdrant_client import models
+
+        self._require_live()
+        self._drop_vectors({*self.manifest.vectors().values(), spec.vector})
+        modifier = models.Modifier.IDF if spec.needs_idf else None
+        dense = models.DenseVectorConfig(size=spec.dim or 1, distance=models.Distance.COSINE)
+        sparse = models.SparseVectorConfig(modifier=modifier)
+        config: Any = models.SparseVectorNameConfig(sparse=sparse)
+        if spec.dim:
+            config = models.DenseVectorNameConfig(dense=dense)
+        try:
+            self._line.ask(lambda client: client.create_vector_name(self._real, spec.vector, config, wait=True))
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            raise StoreError(f"{error} (A vector can be added to a collection from Qdrant 1.18 on.)") from error
+
+    def set_vectors(self, spec: LegSpec, vectors: Mapping[str, Vector]) -> None:
+        from qdrant_client import models
+
+        check_vectors(vectors, spec)
+        records = [
+            models.PointVectors(id=str(point_id_of(chunk_id)), vector={spec.vector: to_client(vector)})
+            for chunk_id, vector in vectors.items()
+            if is_present(vector)
+        ]
+        self._in_batches(lambda client, some: client.update_vectors(self._real, some, wait=True), records)
+
+    def relabel(self, manifest: Manifest) -> None:
+        self._require_live()
+        write_manifest(self._line, self._real, manifest)
+        self.manifest = manifest
+
+    def tidy(self) -> None:
+        self._drop_vectors(set(self.manifest.vectors().values()))
+
+    def info(self) -> CollectionInfo:
+        return info_of(self._line.ask, lambda: self._real, self._name, self.manifest)
+
+    def close(self) -> None:
+        """End what still waits for the server. The client belongs to the store."""
+        self._line.hang_up()
+
+    def _in_batches(self, write: Callable[[QdrantClient, list[Any]], object], records: list[Any]) -> None:
+        for start in range(0, len(records), UPSERT_BATCH):
+            some = records[start : start + UPSERT_BATCH]
+            self._line.ask(lambda client, some=some: write(client, some))  # type: ignore[misc]
+
+    def _drop_vectors(self, keep: set[str]) -> None:
+        def drop(client: QdrantClient) -> None:
+            params = client.get_collection(self._real).config.params
+            dense = params.vectors if isinstance(params.vectors, dict) else {}
+            for name in sorted({*dense, *(params.sparse_vectors or {})} - keep):
+                client.delete_vector_name(self._real, name, wait=True)
+
+        self._line.ask(drop)
+
+    def _scroll(self, wanted: models.Filter | None, fields: bool | list[str]) -> Iterator[dict[str, Any]]:
+        return scrolled(self._line.ask, lambda: self._real, wanted, fields)
+
+    def _require_live(self) -> None:
+        if self._live != self._real:
+            raise StoreError(being_built(self._name))
+
+
+def write_manifest(line: Line, real: str, manifest: Manifest) -> None:
+    """Put a manifest into a collection's own metadata, beside what others keep there."""
+    metadata = {MANIFEST_KEY: manifest.to_dict()}
+    line.ask(lambda client: client.update_collection(real, metadata=metadata))
+
+
+def create(line: Line, real: str, manifest: Manifest) -> None:
+    """Make an empty version; one that is there stays."""
+    from qdrant_client import models
+
+    names = manifest.vectors()
+    vectors = {
+        names[leg]: models.VectorParams(size=spec.dim, distance=models.Distance.COSINE)
+        for leg, spec in manifest.legs.items()
+        if spec.dim
+    }
+    sparse = {
+        names[leg]: models.SparseVectorParams(modifier=models.Modifier.IDF if spec.needs_idf else None)
+        for leg, spec in manifest.legs.items()
+        if not spec.dim
+    }
+    metadata = {MANIFEST_KEY: manifest.to_dict()}
+
+    def make(client: QdrantClient) -> None:
+        # The answer to an earlier attempt may have been lost.
+        if not client.collection_exists(real):
+            client.create_collection(real, vectors_config=vectors, sparse_vectors_config=sparse, metadata=metadata)
+
+    line.ask(make)

@@ -1,0 +1,227 @@
+"""Following sources: which changes bring a round, what a failed round does, and how it ends."""
+
+import builtins
+import shutil
+from threading import Event, Thread
+from time import monotonic, sleep
+
+import pytest
+
+from hybrid_search import Indexer, follow
+from hybrid_search.errors import CorpusError, InvalidArgument, ManifestMismatch, MissingExtra, StoreBusy
+from hybrid_search.store.edge.store import EdgeStore
+
+pytest.importorskip("watchfiles", reason="needs the extra watch")
+
+NOW = {"quiet_s": 0.05, "pause_s": 60.0}
+
+
+def until(condition, seconds=20.0):
+    end = monotonic() + seconds
+    while monotonic() < end:
+        if condition():
+            return True
+        sleep(0.01)
+    raise AssertionError("it did not come to that")
+
+
+class Following:
+    """`follow` in a thread. `rounds` grows by one a round; a round raises what lies first in `errors`."""
+
+    def __init__(self, sources, **options):
+        self.rounds, self.errors, self.troubles, self.ended = 0, [], [], None
+        self.stop = Event()
+        options = {**NOW, "on_trouble": self.troubles.append, "stop": self.stop, **options}
+        self.thread = Thread(target=self._run, args=(sources, options))
+
+    def __enter__(self):
+        self.thread.start()
+        until(lambda: self.rounds)
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+    def _run(self, sources, options):
+        try:
+            follow(self.once, sources, **options)
+        except Exception as error:
+            self.ended = error
+
+    def once(self):
+        self.rounds += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def brings_a_round(self, change):
+        before = self.rounds
+        change()
+        return until(lambda: self.rounds > before)
+
+    def brings_none(self, change):
+        before = -1
+        while before != self.rounds:  # an earlier change may bring a second round
+            before = self.rounds
+            sleep(0.3)
+        change()
+        sleep(0.5)
+        return self.rounds == before
+
+
+@pytest.fixture
+def notes(tmp_path):
+    folder = tmp_path / "notes"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.md").write_text("apples")
+    return folder
+
+
+def test_changes_that_bring_a_round(notes):
+    with Following([notes]) as following:
+        assert following.brings_a_round(lambda: (notes / "a.md").write_text("pears"))
+        assert following.brings_a_round(lambda: (notes / "new.txt").write_text("plums"))
+        assert following.brings_a_round(lambda: (notes / "sub" / "b.md").write_text("plums"))
+        assert following.brings_a_round(lambda: (notes / ".gitignore").write_text("b.md"))
+        assert following.brings_a_round((notes / "new.txt").unlink)
+        assert following.brings_a_round(lambda: shutil.move(notes / "sub", notes.parent / "sub"))
+        assert following.brings_a_round(lambda: shutil.move(notes.parent / "sub", notes / "sub.2"))
+        assert following.brings_a_round(lambda: (notes / "sub.2" / "b.md").write_text("cherries"))
+        assert following.brings_a_round(lambda: (notes / "README").write_text("words"))
+        assert following.brings_none(lambda: (notes / "x.bin").write_bytes(b"\0"))
+        assert following.brings_none(lambda: (notes / "x.dat").write_bytes(b"\0"))
+        assert following.brings_none(lambda: (notes / ".a.md.swp").write_text("x"))
+    assert following.ended is None
+
+
+def test_an_editor_that_replaces_the_file_is_noticed(notes):
+    file, other = notes / "a.md", notes / "b.md"
+    with Following([file]) as following:
+        for text in ("pears", "plums"):
+            other.write_text(text)
+            assert following.brings_a_round(lambda: other.replace(file))
+        assert following.brings_none(lambda: other.write_text("not a source"))
+
+
+def test_globs_say_which_files_matter(notes):
+    with Following([notes], globs=["*.py"]) as following:
+        assert following.brings_a_round(lambda: (notes / "a.py").write_text("x = 1"))
+        assert following.brings_none(lambda: (notes / "a.md").write_text("pears"))
+
+
+def test_what_changes_during_a_round_brings_another_one(notes):
+    within = Event()
+
+    class Slow(Following):
+        def once(self):
+            super().once()
+            if self.rounds == 1:
+                (notes / "a.md").write_text("while at work")
+                sleep(0.3)
+                within.set()
+
+    with Slow([notes]) as following:
+        assert within.wait(10)
+        until(lambda: following.rounds == 2)
+
+
+def test_a_folder_that_goes_and_comes_back_is_still_followed(notes):
+    with Following([notes]) as following:
+        following.errors = [CorpusError("gone")]
+        assert following.brings_a_round(lambda: shutil.rmtree(notes))
+        until(lambda: following.troubles)
+
+        def back():
+            notes.mkdir()
+            (notes / "a.md").write_text("apples")
+
+        assert following.brings_a_round(back)
+        sleep(0.3)
+        assert following.brings_a_round(lambda: (notes / "b.md").write_text("pears"))
+
+
+def test_a_failed_round_is_told_and_tried_again(notes):
+    with Following([notes], pause_s=0.1) as following:
+        following.errors = [StoreBusy("busy"), StoreBusy("busy")]
+        assert following.brings_a_round(lambda: (notes / "a.md").write_text("pears"))
+        until(lambda: following.rounds == 4)
+    assert [str(error) for error in following.troubles] == ["busy", "busy"]
+    assert following.ended is None
+
+
+def test_a_change_brings_the_next_try_before_the_pause_is_over(notes):
+    with Following([notes]) as following:
+        following.errors = [CorpusError("half written")]
+        following.brings_a_round(lambda: (notes / "a.md").write_text(""))
+        until(lambda: following.troubles)
+        assert following.brings_a_round(lambda: (notes / "a.md").write_text("pears"))
+
+
+@pytest.mark.parametrize("error", [CorpusError("empty"), ManifestMismatch("c", "x", 1, 2), InvalidArgument("no")])
+def test_what_is_wrong_from_the_start_ends_it(notes, error):
+    def once():
+        raise error
+
+    with pytest.raises(type(error)):
+        follow(once, [notes], **NOW)
+
+
+def test_a_busy_store_at_the_start_is_waited_for(notes):
+    stop, errors = Event(), [StoreBusy("busy")]
+
+    def once():
+        if errors:
+            raise errors.pop()
+        stop.set()
+
+    follow(once, [notes], stop=stop, pause_s=0.05)
+
+
+def test_sources_that_cannot_be_followed(notes, monkeypatch):
+    with pytest.raises(InvalidArgument, match="Stdin"):
+        follow(lambda: None, ["-"])
+    with pytest.raises(CorpusError, match="nowhere"):
+        follow(lambda: None, [notes / "nowhere"])
+    real = builtins.__import__
+
+    def without(name, *arguments, **options):
+        if name == "watchfiles":
+            raise ImportError(name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search\[watch\]'"):
+        follow(lambda: None, [notes])
+
+
+def test_watching_that_fails_is_an_error(notes, monkeypatch):
+    def broken(*_, **__):
+        raise OSError("too many watches")
+        yield
+
+    monkeypatch.setattr("watchfiles.watch", broken)
+    with pytest.raises(CorpusError, match="too many watches"):
+        follow(lambda: None, [notes])
+
+
+def test_a_collection_stays_in_step(notes, settings):
+    reports = []
+    indexer = Indexer.open("c", settings=settings, sparse="qdrant/bm25-engine", dense="none")
+    stop = Event()
+
+    def run():
+        follow(lambda: indexer.index([notes], prune=True), [notes], on_report=reports.append, stop=stop, quiet_s=0.05)
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        until(lambda: reports)
+        (notes / "b.md").write_text("pears")
+        until(lambda: reports[-1].documents == 1 and reports[-1].unchanged == 1)
+        (notes / "a.md").unlink()
+        until(lambda: reports[-1].removed == 1)
+    finally:
+        stop.set()
+        thread.join(20)
+    assert EdgeStore(settings.store).info("c").documents == 1
