@@ -235,7 +235,7 @@ def test_what_is_kept_is_small_and_used_again(splade, tmp_path, monkeypatch):
     assert (folder / "graph.onnx").stat().st_size < (splade / "model.onnx").stat().st_size
     weights = json.loads((folder / "index.json").read_text("utf-8"))["weights"]
     assert {file for file, *_ in weights.values()} == {"model.onnx"}
-    monkeypatch.setattr(keeping, "original", None)
+    monkeypatch.setattr("hybrid_search.encoders.onnx_graphs.build.make", None)
     np.testing.assert_array_equal(encoded(splade, tmp_path), first)
 
 
