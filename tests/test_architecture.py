@@ -27,7 +27,7 @@ LAYERS = """
     manifest | filters | settings
     types | near_duplicates
     _util
-    errors
+    errors | guide
 """
 """From top to bottom. A room imports from the lines below its own, never from a sibling on it."""
 

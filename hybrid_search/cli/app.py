@@ -13,6 +13,7 @@ from hybrid_search.cli import (
     demo,
     evaluate,
     explain,
+    guide,
     index,
     mcp,
     models,
@@ -35,7 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Hybrid search that shows its evidence: SPLADE++ and dense vectors in Qdrant, fused by reciprocal rank.",
     epilog="First steps: `hybrid-search demo`, then `hybrid-search index FOLDER -c NAME` and "
-    "`hybrid-search search 'your question' -c NAME`.",
+    "`hybrid-search search 'your question' -c NAME`. All about it: `hybrid-search guide`.",
 )
 
 
@@ -67,6 +68,7 @@ app.command("train", cls=Verb)(verb(train.train))
 app.command("tui", cls=Verb)(verb(tui.tui))
 app.command("mcp", cls=WithHttp)(verb(mcp.mcp))
 app.command("serve", cls=WithRerank)(verb(serve.serve))
+app.command("guide", cls=Verb)(verb(guide.guide))
 app.add_typer(collections.app, name="collections")
 app.add_typer(models.app, name="models")
 

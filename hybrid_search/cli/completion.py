@@ -52,6 +52,14 @@ def legs(context: typer.Context) -> Iterable[str]:
 
 
 @_offering
+def topics(context: typer.Context) -> Iterable[str]:
+    """The topics of the guide."""
+    from hybrid_search.guide import topics
+
+    return topics()
+
+
+@_offering
 def profiles(context: typer.Context) -> Iterable[str]:
     """The profiles by name."""
     from hybrid_search.encoders.catalog import PROFILES
