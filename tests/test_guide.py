@@ -1,0 +1,328 @@
+"""What README and the guide say is so: examples run, commands exist, links lead somewhere, every option has a place."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from hybrid_search import guide
+from hybrid_search.cli import command
+from hybrid_search.cli.app import app
+from hybrid_search.encoders import hub
+from hybrid_search.indexer import Indexer
+from hybrid_search.settings import Settings
+from hybrid_search.store.edge.store import EdgeStore
+from tests.conftest import ROOT
+from tests.pages import (
+    FENCE,
+    GUIDE,
+    INDENTED,
+    PAGES,
+    all_blocks,
+    block,
+    blocks,
+    calls,
+    commands_by_words,
+    named_calls,
+    prose,
+    shell_lines,
+    text_of,
+    wrong_with,
+)
+
+REASONS = {
+    "files": "it names files of the reader's own",
+    "shell": "it changes the reader's shell",
+    "install": "it installs packages",
+    "terminal": "it takes a whole terminal; tests/cli/test_tui.py",
+    "serving": "it serves until it is stopped; tests/integrations/test_http_process.py and tests/cli/test_mcp.py",
+    "server": "it needs a Qdrant server; tests/store",
+    "hub": "it needs a model hub; tests/encoders/test_hub_models.py",
+    "ray": "it needs Ray and a server; tests/indexing",
+    "torch": "it needs torch and takes long; tests/training",
+    "minilm": "it needs the extra 'minilm'; tests/cli/test_precision.py",
+    "gpu": "it needs a CUDA device",
+    "time": "it takes long; tests/benchmarks/figures.py runs what it measures",
+}
+"""Why an example is not run here, by what it says that it needs."""
+
+MODULES = {"parquet": "pyarrow", "langchain": "langchain_core", "llamaindex": "llama_index", "haystack": "haystack"}
+"""What an example needs that an extra brings: it is run where that is installed."""
+
+NOT_YET = {"collections add-leg", "export parquet", "import parquet"}
+"""Verbs and options that the pages name before they are there."""
+
+ids = {"ids": lambda value: getattr(value, "id", None) or value.stem}
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory, model_cache):
+    """A place where the films are indexed: a folder with `datasets`, and the store beside it."""
+    place = tmp_path_factory.mktemp("guide")
+    shutil.copytree(ROOT / "datasets" / "movies", place / "datasets" / "movies")
+    settings = Settings(store=str(place / "store"), cache_dir=model_cache)
+    Indexer.open("movies", settings=settings, profile="bundled").index(ROOT / "datasets" / "movies")
+    return place
+
+
+@pytest.fixture
+def here(films, model_cache, monkeypatch, tmp_path):
+    """Stand where the films are, offline; what an example adds to the store is gone after it."""
+    (tmp_path / "empty.toml").write_text("")
+    monkeypatch.chdir(films)
+    monkeypatch.setenv("HYBRID_SEARCH_STORE", str(films / "store"))
+    monkeypatch.setenv("HYBRID_SEARCH_CACHE_DIR", str(model_cache))
+    monkeypatch.setenv("HYBRID_SEARCH_CONFIG", str(tmp_path / "empty.toml"))
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(hub, "hub_answers", lambda *a, **o: False)
+    yield films
+    store = EdgeStore(films / "store")
+    for name in set(store.names()) - {"movies"}:
+        store.delete(name)
+
+
+def passed_over(one):
+    """Skip a block whose needs are not met, with the reason."""
+    if module := MODULES.get(one.needs):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"needs the extra {one.needs!r}")
+    elif one.needs:
+        pytest.skip(REASONS[one.needs])
+
+
+# ---------------------------------------------------------------- examples
+
+PRINTED = {
+    ("README", ""): lambda lines: "[1] This Is Spinal Tap" in lines,
+    ("python", "context"): lambda lines: (
+        lines[0] == "[1] This Is Spinal Tap"
+        and lines[-1].split()[0] in "345"
+        and any(line.startswith("1 spinal-tap-1984 0 ") for line in lines)
+    ),
+    ("python", "async"): lambda lines: "2001: A Space Odyssey" in lines[0],
+    ("filters", ""): lambda lines: lines == ["True"],
+    ("indexing", ""): lambda lines: lines == ["2 0"],
+    ("explain", ""): lambda lines: lines[-1] == "outranked 111",
+    ("langchain", ""): lambda lines: (
+        lines[0].startswith("This Is Spinal Tap {'sparse': {'rank': ")
+        and lines[3:] == ["Backups are kept for 30 days.", "ada"]
+    ),
+    ("llamaindex", ""): lambda lines: "ninety days" in lines[0] and "'sparse': {'rank': 1" in lines[0],
+    ("haystack", ""): lambda lines: "ninety days" in lines[0] and "'sparse': {'rank': 1" in lines[0],
+}
+"""What the examples in Python print, by page and the word behind their language."""
+
+
+@pytest.mark.parametrize("one", all_blocks("python"), **ids)
+def test_the_examples_in_python_run(one, here):
+    passed_over(one)
+    script = f"from hybrid_search.encoders import hub\nhub.hub_answers = lambda *a, **o: False\n{one.code}"
+    warned = [] if one.needs else ["-W", "error"]  # the frameworks warn about themselves
+    done = subprocess.run(
+        [sys.executable, *warned, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = PRINTED.get((one.page, one.words[0] if one.words else ""))
+    assert expected is None or expected(done.stdout.splitlines()), done.stdout
+
+
+def test_each_expectation_is_of_an_example():
+    known = {(one.page, one.words[0] if one.words else "") for one in all_blocks("python")}
+    assert set(PRINTED) <= known
+
+
+def answer(line, monkeypatch):
+    """Run a line of shell: our command in this process, what stands before a pipe in a shell."""
+    before, _, pipe = line.rpartition(" | ")
+    given = subprocess.run(before, shell=True, capture_output=True, check=True).stdout if pipe and before else None
+    [call] = calls(line if given is None else pipe)
+    monkeypatch.setattr(command, "given", command.Given())
+    for name, module in list(sys.modules.items()):
+        if name.startswith("hybrid_search.cli.") and hasattr(module, "given"):
+            monkeypatch.setattr(module, "given", command.given)
+    handlers = logging.getLogger().handlers[:]
+    try:
+        return CliRunner().invoke(app, call, input=given)
+    finally:
+        logging.getLogger().handlers[:] = handlers
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_the_examples_in_the_shell_run(page, here, monkeypatch):
+    """All of a page in their order; those that cannot run are named by what they need."""
+    assert {one.needs for one in blocks(page, "sh")} <= {"", *REASONS, *MODULES}
+    for one in blocks(page, "sh"):
+        if (one.needs and one.needs not in MODULES) or any(wrong_with(c) for line in shell_lines(one) for c in calls(line)):
+            continue
+        if one.needs and importlib.util.find_spec(MODULES[one.needs]) is None:
+            continue
+        for line in shell_lines(one):
+            result = answer(line, monkeypatch)
+            assert result.exit_code == 0, (one.id, line, result.output, result.exception)
+
+
+def shown(line):
+    """A line of output as compared: bars and blanks of any length are alike, and wherever the films lie."""
+    return " ".join(re.sub(r"\S*/datasets/", "datasets/", re.sub("█+", "█", line)).split())
+
+
+def outputs():
+    """Blocks of output, each with the last command of the block of shell before it."""
+    for page in PAGES:
+        found = blocks(page)
+        for before, behind in zip(found, found[1:], strict=False):
+            if before.language == "sh" and behind.language == "text" and not before.needs:
+                yield pytest.param(shell_lines(before)[-1], behind, id=behind.id)
+
+
+@pytest.mark.parametrize(("line", "behind"), list(outputs()))
+def test_what_the_pages_show_is_what_is_printed(line, behind, here, monkeypatch):
+    """Line by line, but for those that end in dots: of them the beginning."""
+    printed = [shown(each) for each in answer(line, monkeypatch).output.splitlines()]
+    together = " ".join(printed)
+    for each in map(shown, behind.code.splitlines()):
+        if each in ("", "..."):
+            continue
+        assert each in printed or (each.endswith("...") and each.removesuffix(" ...") in together), each
+
+
+# ---------------------------------------------------------------- commands
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_commands_and_options_exist(page):
+    for call in named_calls(page):
+        problem = wrong_with(call)
+        assert not problem or " ".join(call[:2]) in NOT_YET, (call, problem)
+
+
+def test_what_is_not_there_yet_is_not_there_yet():
+    """A name that has come is taken off the list."""
+    assert not [words for words in NOT_YET if words in commands_by_words()]
+
+
+@pytest.mark.parametrize("words", commands_by_words())
+def test_every_verb_and_option_has_a_place(words):
+    """Some page names the verb, and pages that do name each of its options."""
+    group, _, rest = words.rpartition(" ")
+    there = [text for text in map(text_of, PAGES) if f"hybrid-search {words}" in text or f"`{words} " in text]
+    if group:
+        there += [t for page in PAGES if f"hybrid-search {group}" in (t := text_of(page)) and f"`{rest}`" in t]
+    assert there
+    for parameter in commands_by_words()[words].params:
+        for names in filter(None, (parameter.opts, parameter.secondary_opts)):
+            pattern = rf"(?<![\w-])({'|'.join(names)})(?![\w-])"
+            assert not names[0].startswith("-") or any(re.search(pattern, text) for text in there), names
+
+
+def test_the_install_lines_name_our_distribution_and_its_extras():
+    toml = (ROOT / "pyproject.toml").read_text(encoding="utf-8") if (ROOT / "pyproject.toml").is_file() else ""
+    extras = set(re.findall(r"^([a-z]+) = \[", toml.partition("[project.optional-dependencies]")[2], re.MULTILINE))
+    seen = 0
+    for page in PAGES:
+        for name, some in re.findall(r"pip install[^\n`]*?(hybrid-search[\w-]*)(?:\[([^]]*)\])?", text_of(page)):
+            seen += 1
+            assert name == "hybrid-search-qdrant", page
+            assert not extras or set(filter(None, some.split(","))) <= extras, (page, some)
+    assert seen > 5
+
+
+def test_scripts_that_the_pages_run_are_there():
+    for page in PAGES:
+        for file in re.findall(r"python (tests/[\w/]+\.py)", text_of(page)):
+            assert (ROOT / file).is_file(), (page, file)
+
+
+# ---------------------------------------------------------------- pages
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if not target.startswith("https://"):
+            assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_files_and_modules_that_are_named_exist(page):
+    if not (ROOT / "tests").is_dir():
+        pytest.skip("there is no checkout")
+    for name in re.findall(r"`((?:hybrid_search|tests|datasets)/[\w./-]+)`", text_of(page)):
+        assert (ROOT / name).exists(), name
+
+
+def test_readme_links_to_every_page():
+    readme = ROOT / "README.md"
+    if not readme.is_file():
+        pytest.skip("there is no README.md")
+    linked = set(re.findall(r"\(hybrid_search/guide/([\w-]+)\.md\)", text_of(readme)))
+    assert linked == set(guide.topics())
+    assert len(text_of(readme).splitlines()) <= 130
+
+
+@pytest.mark.parametrize("page", PAGES, **ids)
+def test_pages_have_a_title_a_first_sentence_and_short_lines(page):
+    text = guide.without_front_matter(text_of(page))
+    assert text.startswith("# ")
+    if page.parent == GUIDE:
+        assert 20 < len(guide.first_sentence(text)) < 140
+    for line in INDENTED.sub("\n", FENCE.sub("\n", text)).splitlines():
+        assert len(re.sub(r" ?<!--.*?-->", "", line)) <= 120 or line.startswith(("|", "- ", "![")), line
+
+
+def test_the_picture_is_small_and_fetches_nothing():
+    picture = (GUIDE / "screenshot.svg").read_text(encoding="utf-8")
+    assert len(picture) < 300_000
+    assert "url(http" not in picture.replace('"', "")
+
+
+SHAPES = {
+    "search": "search music -c movies -k 1 --format json",
+    "explain": "explain 'a film about music' -c movies --doc amadeus-1984 --format json",
+    "collections": "collections list --format json",
+}
+
+
+def shape(value):
+    """The keys of a JSON value, at every depth; of lists those of the first."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    return [shape(value[0])] if isinstance(value, list) and value else None
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_json_of_the_page_for_agents_has_the_shape_that_is_printed(name, here, monkeypatch):
+    [told] = [json.loads(one.code) for one in all_blocks("json") if one.info.get("shape") == name]
+    printed = json.loads(answer(f"hybrid-search {SHAPES[name]}", monkeypatch).stdout)
+    if name == "collections":
+        printed = [row for row in printed if row["name"] == "movies"]
+    assert shape(told) == shape(printed)
+
+
+def test_the_page_for_agents_can_be_loaded_as_a_skill():
+    import yaml
+
+    front = yaml.safe_load(guide.page("agents").split("---\n")[1])
+    assert set(front) == {"name", "description"}
+    assert re.fullmatch("[a-z-]{1,64}", front["name"])
+    assert 50 < len(front["description"]) < 1024
+
+
+def test_the_blocks_that_other_tests_run_are_there():
+    for name in ("claude_desktop_config.json", ".vscode/mcp.json"):
+        assert name in guide.page("mcp")
+    assert "urlopen" in block("http", "python").code
