@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hybrid_search.collection.models import Models
+from hybrid_search.collection.models import ModelSet
 from hybrid_search.errors import (
     CollectionNotFound,
     FilterError,
@@ -18,7 +18,7 @@ from hybrid_search.errors import (
 )
 from hybrid_search.filters import And, Compare, Match, Not
 from hybrid_search.indexer import Indexer
-from hybrid_search.search.retrieval import TIE_ROOM
+from hybrid_search.search.retrieval import TIE_MARGIN
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
@@ -493,10 +493,10 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
             def __getattr__(self, name):
                 return getattr(reader, name)
 
-        watched = Searcher("one", Counting(), Models("custom", opened.encoders))
+        watched = Searcher("one", Counting(), ModelSet("custom", opened.encoders))
         assert len(watched.search("drummer", k=10, depth=10)) == 1
-    assert limits[0] == 10 + TIE_ROOM
-    assert 40 + TIE_ROOM not in limits  # four times the depth, for more documents
+    assert limits[0] == 10 + TIE_MARGIN
+    assert 40 + TIE_MARGIN not in limits  # four times the depth, for more documents
 
 
 @pytest.mark.parametrize(
