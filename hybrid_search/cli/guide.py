@@ -19,7 +19,9 @@ def guide(
     topic: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TOPIC]", help="The page to show; all topics where none is named.", autocompletion=completion.topics
+            metavar="[TOPIC]",
+            help="The page to show; all topics where none is named.",
+            autocompletion=completion.topics,
         ),
     ] = None,
 ) -> None:
@@ -60,8 +62,9 @@ def _show(text: str) -> None:
         return
     from rich.markdown import Markdown  # its parser and highlighter are needed here alone
 
+    shown = handbook.with_commands_for_links(handbook.without_front_matter(text))
     with paging():
-        out.print(Markdown(handbook.with_commands_for_links(handbook.without_front_matter(text)), code_theme="ansi_dark"))
+        out.print(Markdown(shown, code_theme="ansi_dark"))
 
 
 def _topics_table() -> Table:

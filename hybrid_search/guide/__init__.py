@@ -1,4 +1,4 @@
-"""The handbook: one Markdown page a topic, in this folder; `hybrid-search guide TOPIC` shows them, README links to them.
+"""The handbook: one Markdown page a topic. `hybrid-search guide TOPIC` shows them, and README links to them.
 
 A page begins with a heading of the first level and a paragraph, whose first sentence says what the page is for. A page
 may have YAML front matter before that. This module imports nothing of the package and reads nothing but the pages.

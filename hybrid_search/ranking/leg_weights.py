@@ -84,7 +84,7 @@ def leg_weights(found: Features, kinds: Mapping[str, str]) -> dict[str, float]:
         kinds: `sparse` or `dense`, by leg. Where all legs are of one kind, each weighs 1.
 
     Source: our own; form and numbers were chosen on 400 queries out of the training data of the bundled model, with
-    that model. README says what it is worth elsewhere.
+    that model. `hybrid-search guide evaluation` says what it is worth elsewhere.
 
     >>> weigh(Features(words=1, expanded=0.6, agreement=0.0), {"sparse": "sparse", "dense": "dense"})
     {'sparse': 0.2, 'dense': 1.8}

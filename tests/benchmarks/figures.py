@@ -3,10 +3,11 @@
     python tests/benchmarks/figures.py [--only PREFIX] [--collections FOLDER] [--work FOLDER]
 
 Each row of the file has an id, the value, its unit, the command that reproduces it, the day and the machine. This runs
-the evaluations whose dataset is at hand: `movies` is, the others lie in `--collections` (BEIR folders named `cranfield`,
-`cisi` and `cacm`). What a benchmark measures is taken from the newest fitting line of its file in
+the evaluations whose dataset is at hand: `movies` is, the others lie in `--collections` (BEIR folders that are called
+`cranfield`, `cisi` and `cacm`). What a benchmark measures is taken from the newest fitting line of its file in
 tests/benchmarks/results, so run that benchmark before. A row that is not measured now stays as it is; what has changed
-is printed. A page marks a figure behind the number: `<!-- figure: ID -->`; tests/test_figures.py compares the two.
+is printed, and one that no page shows is left out. A page marks a figure behind the number, `<!-- figure: ID -->`;
+tests/test_figures.py compares the two.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("figures.json")
 RESULTS = Path(__file__).with_name("results")
+MARKER = re.compile(r"<!-- figures?: ([^>]+?) -->")
 DATASETS = ("cranfield", "cisi", "cacm", "movies")
 NDCG = "nDCG@10"
 
@@ -61,9 +64,12 @@ def stored() -> list[Row]:
     return [Row(**row) for row in json.loads(FILE.read_text(encoding="utf-8"))] if FILE.is_file() else []
 
 
-def write(rows: Any) -> None:
-    """Write the file: one row a line, by id."""
-    lines = [json.dumps(row._asdict(), ensure_ascii=False) for row in sorted(rows)]
+def write(rows: Iterable[Row]) -> None:
+    """Write the file: one row a line, by id; those alone that a page shows."""
+    pages = (ROOT / "README.md", *(ROOT / "hybrid_search" / "guide").glob("*.md"))
+    marks = (mark for page in pages for mark in MARKER.findall(page.read_text(encoding="utf-8")))
+    shown = {name for mark in marks for name in mark.split()}
+    lines = [json.dumps(row._asdict(), ensure_ascii=False) for row in sorted(rows) if row.id in shown]
     FILE.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
 
 
@@ -72,7 +78,9 @@ def here() -> tuple[str, str]:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         model = names[0] if names else model
     return datetime.now(timezone.utc).date().isoformat(), f"{model}, {os.cpu_count()} cores"
 
@@ -168,7 +176,11 @@ def _wanted(name: str, only: str) -> bool:
 
 
 def _answer(call: str, work: Path) -> Any:
-    env = {**os.environ, "HYBRID_SEARCH_CACHE_DIR": str(work), "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    env = {
+        **os.environ,
+        "HYBRID_SEARCH_CACHE_DIR": str(work),
+        "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+    }
     command = [sys.executable, "-m", "hybrid_search", *call.split(), "--format", "json"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,36 +1,22 @@
-"""What loads, what is said in help, and what stands in the README."""
+"""What loads, and what is said in help. What the guide says of the verbs: tests/test_guide.py."""
 
 import json
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 import hybrid_search
 from hybrid_search.cli.app import app
+from tests.pages import commands_by_words
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     "torch transformers sentence_transformers onnxruntime onnx fastembed qdrant_client qdrant_edge pandas "
     "pydantic_settings tokenizers huggingface_hub pyarrow ir_measures semantic_text_splitter filelock textual"
 )
-
-
-def commands():
-    """Every command as the words that call it, with its click command."""
-
-    def walk(command, words):
-        for name, inner in getattr(command, "commands", {}).items():
-            yield from walk(inner, (*words, name))
-        if not getattr(command, "commands", None):
-            yield " ".join(words), command
-
-    return dict(walk(typer.main.get_command(app), ()))
 
 
 def loaded_by(code):
@@ -45,7 +31,16 @@ def test_import_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["search", "--help"], ["tui", "--help"], ["models", "list", "-h"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["search", "--help"],
+        ["tui", "--help"],
+        ["models", "list", "-h"],
+        ["guide"],
+        ["guide", "filters"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments):
     code = f"""
@@ -102,10 +97,11 @@ def test_the_commands_are_those_of_the_interface():
         "serve",
         "tui",
         "mcp",
-    } <= set(commands())
+        "guide",
+    } <= set(commands_by_words())
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", commands_by_words())
 def test_every_command_has_help_an_example_and_the_global_options(words):
     result = CliRunner().invoke(app, [*words.split(), "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert result.exit_code == 0
@@ -117,24 +113,12 @@ def test_every_command_has_help_an_example_and_the_global_options(words):
     assert CliRunner().invoke(app, [*words.split(), "-h"]).exit_code == 0
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", commands_by_words())
 def test_every_argument_and_option_is_named_in_help(words):
-    command = commands()[words]
+    command = commands_by_words()[words]
     output = CliRunner().invoke(app, [*words.split(), "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
     for name in [name for parameter in command.params for name in parameter.opts if name.startswith("-")]:
         assert re.search(rf"(?<![\w-]){name}(?![\w-])", output), name
-
-
-@pytest.mark.parametrize("words", commands())
-def test_every_command_is_in_the_readme(words):
-    readme = ROOT / "README.md"
-    if not readme.is_file():
-        pytest.skip("there is no README.md")
-    group, _, rest = words.rpartition(" ")
-    lines = [
-        line for line in readme.read_text(encoding="utf-8").splitlines() if f"hybrid-search {group or rest}" in line
-    ]
-    assert any(re.search(rf"`[^`]*\b{rest}\b[^`]*`|hybrid-search {words}", line) for line in lines)
 
 
 @pytest.mark.parametrize("arguments", [[], ["collections"], ["models"]])

@@ -21,6 +21,7 @@ from mcp.client.stdio import StdioServerParameters
 
 from hybrid_search.errors import ConfigError, InvalidArgument
 from hybrid_search.integrations.mcp.http import Address, address_of, check
+from tests.pages import all_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a token of some length"
@@ -257,11 +258,10 @@ def test_all_collections_are_served_where_none_is_named(stdio, run, jsonl):
     ended(process, 0)
 
 
-def test_the_configuration_of_the_readme_works(environment, fruit, run):
-    """The JSON that README tells people to put into their client, as it stands but for the place of the program."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    [block] = re.findall(r'^ {4}\{"mcpServers".*\}$', readme, re.MULTILINE)
-    [(name, entry)] = json.loads(block)["mcpServers"].items()
+def test_the_configuration_of_the_guide_works(environment, fruit, run):
+    """The JSON that the guide tells people to put into their client, as it stands but for the place of the program."""
+    [entries] = [json.loads(one.code) for one in all_blocks("json") if one.page == "mcp" and "mcpServers" in one.code]
+    [(name, entry)] = entries["mcpServers"].items()
     assert (name, entry["command"], entry["args"]) == ("movies", "hybrid-search", ["mcp", "-c", "movies"])
     assert (
         run(

@@ -620,12 +620,3 @@ def test_the_picture_shows_the_screen_and_fetches_nothing(orchard):
     assert "Plums" in svg
     assert "url(http" not in svg.replace('"', "")
     assert "@import" not in svg
-
-
-def test_the_picture_in_the_readme_is_there_and_small():
-    readme = ROOT / "README.md"
-    if not readme.is_file():
-        pytest.skip("there is no README.md")
-    picture = re.search(r"!\[[^]]*\]\((\S+tui\S+\.svg)\)", readme.read_text(encoding="utf-8"))
-    assert picture
-    assert (ROOT / picture[1]).stat().st_size < 300_000

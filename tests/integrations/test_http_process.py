@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +15,8 @@ pytest.importorskip("uvicorn", reason="needs the serve extra")
 
 from tests.cli.conftest import BM25, FRUIT, environment, run, start  # noqa: F401
 from tests.integrations.conftest import ask
+from tests.pages import block
 
-ROOT = Path(__file__).resolve().parents[2]
 SEARCH = {"query": "apples", "collection": "fruit"}
 
 
@@ -101,15 +99,8 @@ def test_without_the_extra_it_says_what_to_install():
     assert "pip install 'hybrid-search[serve]'" in " ".join(done.stderr.split())
 
 
-def test_the_example_in_the_readme_runs(run, start, jsonl, capsys):  # noqa: F811
-    readme = ROOT / "README.md"
-    if not readme.is_file():
-        pytest.skip("there is no README.md")
-    section = readme.read_text(encoding="utf-8").partition("## Over HTTP")[2].partition("\n## ")[0]
-    blocks = [
-        textwrap.dedent(block) for block in re.findall(r"(?:^(?:    .*)?\n)+", section, re.MULTILINE) if block.strip()
-    ]
-    shell, python = blocks
+def test_the_example_in_the_guide_runs(run, start, jsonl, capsys):  # noqa: F811
+    shell, python = block("http", "sh").code, block("http", "python").code
     command = next(line for line in shell.splitlines() if line.startswith("hybrid-search "))
     assert run("index", jsonl(FRUIT), "-c", "movies", *BM25, "--progress", "none").code == 0
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -1,4 +1,4 @@
-"""Takes the picture in README: `python -m hybrid_search.cli.tui.screenshot FILE.svg [QUERY]`.
+"""Takes the picture of README and the guide: `python -m hybrid_search.cli.tui.screenshot FILE.svg [QUERY]`.
 
 Indexes the films with the bundled models into a store of its own, searches them on a screen that nobody sees, and
 writes what stands there.

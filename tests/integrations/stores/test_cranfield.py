@@ -1,36 +1,13 @@
-"""The examples of README run; on Cranfield each adapter gives what the searcher gives."""
+"""On Cranfield each adapter gives what the searcher gives."""
 
 import asyncio
 import json
-import re
 
 import pytest
 
-from hybrid_search.encoders import hub
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.hit_documents import found
 from hybrid_search.searcher import Searcher
-from tests.conftest import ROOT
-
-NEEDS = {"LlamaIndex": "llama_index.core", "Haystack": "haystack"}
-
-
-@pytest.mark.parametrize("framework", NEEDS)
-def test_the_example_of_readme_runs(framework, tmp_path, monkeypatch, capsys, bundled):
-    pytest.importorskip(NEEDS[framework], reason=f"needs the extra {framework.lower()!r}")
-    readme = ROOT / "README.md"
-    if not readme.is_file():
-        pytest.skip("there is no README.md")
-    section = readme.read_text("utf-8").partition(f"## From {framework}\n")[2].partition("\n## ")[0]
-    lines = re.findall(r"^(?:    (.*)|)$", section[section.index("\n    from") :], re.MULTILINE)
-    code = "\n".join(lines)
-    assert 6 <= len(code.strip().splitlines()) <= 12
-    monkeypatch.setenv("HYBRID_SEARCH_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(hub, "hub_answers", lambda: False)
-    exec(compile(code, f"README.md, {framework}", "exec"), {"__name__": "readme"})
-    shown = capsys.readouterr().out
-    assert "ninety days" in shown
-    assert "'sparse': {'rank': 1" in shown
 
 
 @pytest.mark.shared
