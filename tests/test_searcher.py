@@ -357,7 +357,7 @@ def test_a_query_that_is_no_text_is_refused(films, query):
     for ask in (
         lambda: films.search(query),
         lambda: films.search_many(["music", query]),
-        lambda: films.why(query, "jaws"),
+        lambda: films.explain(query, "jaws"),
         lambda: films.expansion(query, "sparse"),
         lambda: asyncio.run(films.asearch(query)),
     ):
@@ -380,7 +380,7 @@ def test_several_queries_are_a_list(films, queries):
 def test_a_document_s_id_and_a_leg_are_texts(films):
     for doc_id in (None, 3, b"x", ["x"]):
         with pytest.raises(InvalidArgument, match="doc_id is "):
-            films.why("music", doc_id)
+            films.explain("music", doc_id)
     for leg in (None, 3, ["sparse"]):
         with pytest.raises(InvalidArgument, match="leg is "):
             films.expansion("music", leg)
