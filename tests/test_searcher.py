@@ -338,9 +338,9 @@ WRONG = {
 @pytest.mark.parametrize(("option", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_an_option_of_another_type_is_refused_by_name(films, option, value):
     given = {"rerank": True} if option == "rerank_budget_ms" else {}
-    for ask in (films.search, films.why):
+    for ask in (films.search, films.explain):
         with pytest.raises(InvalidArgument) as caught:
-            ask("music", *([next(iter(FILMS))] if ask == films.why else []), **{**given, option: value})
+            ask("music", *([next(iter(FILMS))] if ask == films.explain else []), **{**given, option: value})
         named = {"weights": "weight", "where": "filter"}.get(option, f"{option} is ")
         assert named in str(caught.value)
 
@@ -357,7 +357,7 @@ def test_a_query_that_is_no_text_is_refused(films, query):
     for ask in (
         lambda: films.search(query),
         lambda: films.search_many(["music", query]),
-        lambda: films.why(query, "jaws"),
+        lambda: films.explain(query, "jaws"),
         lambda: films.expansion(query, "sparse"),
         lambda: asyncio.run(films.asearch(query)),
     ):
@@ -380,7 +380,7 @@ def test_several_queries_are_a_list(films, queries):
 def test_a_document_s_id_and_a_leg_are_texts(films):
     for doc_id in (None, 3, b"x", ["x"]):
         with pytest.raises(InvalidArgument, match="doc_id is "):
-            films.why("music", doc_id)
+            films.explain("music", doc_id)
     for leg in (None, 3, ["sparse"]):
         with pytest.raises(InvalidArgument, match="leg is "):
             films.expansion("music", leg)

@@ -55,7 +55,7 @@ def test_a_document_is_found_by_its_id_in_any_form(settings, given, asked):
             wanted, stored = normalize(asked, doc_id), normalize("NFC", doc_id)
             document = searcher.within(lambda opened, wanted=wanted: fetch_document(opened.reader, wanted, "c"))
             assert (document.doc_id, document.text) == (stored, f"text of {number}")
-            why = searcher.why(f"text {number}", wanted)
+            why = searcher.explain(f"text {number}", wanted)
             assert (why.verdict, why.doc_id) == ("shown", stored)
             [hit] = searcher.search("text", where=f"doc_id = '{wanted}'")
             assert hit.doc_id == stored
@@ -85,7 +85,7 @@ def test_a_collection_with_ids_as_they_came_is_read_by_either_form(settings, ask
             wanted = normalize(asked, stored)
             [payload] = searcher.within(lambda opened, wanted=wanted: payloads_of(opened.reader, wanted))
             assert (payload["doc_id"], payload["text"]) == (stored, text)
-            assert searcher.why("plain", wanted).doc_id == stored
+            assert searcher.explain("plain", wanted).doc_id == stored
             assert len(searcher.search("plain", where=f"doc_id in ('{wanted}', 'x')")) == 1
     assert delete_documents("c", [normalize(asked, IDS[0]), IDS[0]], settings=settings) == 1
 

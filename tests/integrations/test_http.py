@@ -89,7 +89,7 @@ def test_it_answers_as_the_library_does(server, films, options):
 
 def test_a_document_and_a_query_are_explained(server, films):
     with Searcher.open("films", settings=films) as searcher:
-        why = json.loads(json.dumps(searcher.why("music", "jaws", k=1).to_dict()))
+        why = json.loads(json.dumps(searcher.explain("music", "jaws", k=1).to_dict()))
         terms = [term.to_dict() for term in searcher.expansion("music")]
     found = server.ask(get("/explain", query="music", collection="films", doc="jaws", k=1))
     assert found.json == why
