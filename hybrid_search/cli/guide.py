@@ -19,7 +19,7 @@ def guide(
     topic: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TOPIC]",
+            metavar="TOPIC",
             help="The page to show; all topics where none is named.",
             autocompletion=completion.topics,
         ),
