@@ -1,4 +1,4 @@
-"""Every figure that README and the guide show is a row of tests/benchmarks/figures.json, and is shown as it stands there.
+"""Every figure that README and the guide show is a row of tests/benchmarks/figures.json, shown as it stands there.
 
 A figure is marked behind the number, `<!-- figure: ID -->`, or at the end of a line with several, in their order:
 `<!-- figures: ID ID -->`.

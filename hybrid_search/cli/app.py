@@ -59,6 +59,7 @@ def _main(
 
 
 app.command("demo", cls=Verb)(verb(demo.demo))
+app.command("guide", cls=Verb)(verb(guide.guide))
 app.command("index", cls=Verb)(verb(index.index))
 app.command("status", cls=Verb)(verb(status.status))
 app.command("search", cls=WithRerank)(verb(search.search))
@@ -68,7 +69,6 @@ app.command("train", cls=Verb)(verb(train.train))
 app.command("tui", cls=Verb)(verb(tui.tui))
 app.command("mcp", cls=WithHttp)(verb(mcp.mcp))
 app.command("serve", cls=WithRerank)(verb(serve.serve))
-app.command("guide", cls=Verb)(verb(guide.guide))
 app.add_typer(collections.app, name="collections")
 app.add_typer(models.app, name="models")
 
