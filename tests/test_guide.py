@@ -326,6 +326,20 @@ def test_the_json_of_the_page_for_agents_has_the_shape_that_is_printed(name, her
     assert shape(told) == shape(printed)
 
 
+def test_the_json_of_an_evaluation_has_the_shape_that_is_printed(here, monkeypatch, tmp_path):
+    (tmp_path / "tiny" / "qrels").mkdir(parents=True)
+    rows = {"corpus": {"_id": "a", "title": "", "text": "red apples"}, "queries": {"_id": "q", "text": "apples"}}
+    for name, row in rows.items():
+        (tmp_path / "tiny" / f"{name}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    (tmp_path / "tiny" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n", encoding="utf-8")
+    models = "--sparse qdrant/bm25-engine --dense none --modes sparse"
+    line = f"hybrid-search evaluate {tmp_path / 'tiny'} {models} --progress none --format json"
+    printed = json.loads(answer(line, monkeypatch).stdout)
+    [told] = [json.loads(one.code) for one in all_blocks("json") if one.info.get("shape") == "evaluate"]
+    assert set(told.pop("timings_s")) - {"hybrid"} == set(printed.pop("timings_s")) - {"sparse"} == {"index"}
+    assert shape(told) == shape(printed)
+
+
 def test_the_page_for_agents_can_be_loaded_as_a_skill():
     import yaml
 
