@@ -117,7 +117,7 @@ def named_calls(page: Path) -> list[list[str]]:
 def wrong_with(call: list[str]) -> str:
     """What is wrong with a call: no such verb, or no such option; empty where nothing is."""
     group = typer.main.get_command(app)
-    context = typer.Context(group, info_name="hybrid-search", resilient_parsing=True)
+    context = typer.Context(group, info_name="hybrid-search")
     words = list(call)
     while words and getattr(group, "commands", None):
         if words[0] in ("--store", "--config"):
@@ -129,7 +129,7 @@ def wrong_with(call: list[str]) -> str:
             return f"no such verb {words[0]!r}"
         else:
             group = group.commands[words.pop(0)]
-            context = typer.Context(group, parent=context, info_name=group.name, resilient_parsing=True)
+            context = typer.Context(group, parent=context, info_name=group.name)
     for option in getattr(group, "OPTIONAL", ()):
         words = valued(words, option)
     if getattr(group, "commands", None) or words == ["-h"]:
