@@ -1,4 +1,4 @@
-"""What loads, and what is said in help. What the guide says of the verbs: tests/test_guide.py."""
+"""What loads, and what is said in help. What the guide says of the verbs: tests/cli/test_guide.py."""
 
 import json
 import re

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import os
 import re
 import shutil
@@ -13,11 +12,8 @@ import sys
 from itertools import pairwise
 
 import pytest
-from typer.testing import CliRunner
 
 from hybrid_search import guide
-from hybrid_search.cli import command
-from hybrid_search.cli.app import app
 from hybrid_search.encoders import hub
 from hybrid_search.indexer import Indexer
 from hybrid_search.settings import Settings
@@ -76,13 +72,10 @@ def films(tmp_path_factory, model_cache):
 
 
 @pytest.fixture
-def here(films, model_cache, monkeypatch, tmp_path):
+def here(films, environment, monkeypatch):
     """Stand where the films are, offline; what an example adds to the store is gone after it."""
-    (tmp_path / "empty.toml").write_text("")
     monkeypatch.chdir(films)
     monkeypatch.setenv("HYBRID_SEARCH_STORE", str(films / "store"))
-    monkeypatch.setenv("HYBRID_SEARCH_CACHE_DIR", str(model_cache))
-    monkeypatch.setenv("HYBRID_SEARCH_CONFIG", str(tmp_path / "empty.toml"))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(hub, "hub_answers", lambda *a, **o: False)
     yield films
@@ -146,24 +139,16 @@ def test_each_expectation_is_of_an_example():
     assert set(PRINTED) <= known
 
 
-def answer(line, monkeypatch):
+def answer(line, run):
     """Run a line of shell: our command in this process, what stands before a pipe in a shell."""
     before, _, pipe = line.rpartition(" | ")
     given = subprocess.run(before, shell=True, capture_output=True, check=True).stdout if pipe and before else None
     [call] = calls(line if given is None else pipe)
-    monkeypatch.setattr(command, "given", command.Given())
-    for name, module in list(sys.modules.items()):
-        if name.startswith("hybrid_search.cli.") and hasattr(module, "given"):
-            monkeypatch.setattr(module, "given", command.given)
-    handlers = logging.getLogger().handlers[:]
-    try:
-        return CliRunner().invoke(app, call, input=given)
-    finally:
-        logging.getLogger().handlers[:] = handlers
+    return run(*call, stdin=given)
 
 
 @pytest.mark.parametrize("page", PAGES, **ids)
-def test_the_examples_in_the_shell_run(page, here, monkeypatch):
+def test_the_examples_in_the_shell_run(page, here, run):
     """All of a page in their order; those that cannot run are named by what they need."""
     assert {one.needs for one in blocks(page, "sh")} <= {"", *REASONS, *MODULES}
     for one in blocks(page, "sh"):
@@ -172,8 +157,8 @@ def test_the_examples_in_the_shell_run(page, here, monkeypatch):
         if one.needs in REASONS or extra_lacks or not_yet:
             continue
         for line in shell_lines(one):
-            result = answer(line, monkeypatch)
-            assert result.exit_code == 0, (one.id, line, result.output, result.exception)
+            done = answer(line, run)
+            assert done.code == 0, (one.id, line, done.out, done.err)
 
 
 def shown(line):
@@ -202,9 +187,9 @@ def alike(told, printed):
 
 
 @pytest.mark.parametrize(("line", "behind"), list(outputs()))
-def test_what_the_pages_show_is_what_is_printed(line, behind, here, monkeypatch):
+def test_what_the_pages_show_is_what_is_printed(line, behind, here, run):
     """Line by line; of those that end in dots the words alone."""
-    printed = [shown(each) for each in answer(line, monkeypatch).output.splitlines()]
+    printed = [shown(each) for each in answer(line, run).out.splitlines()]
     together = DIGITS.sub("#", " ".join(printed))
     for each in map(shown, behind.code.splitlines()):
         if each.endswith("..."):
@@ -333,15 +318,15 @@ def shape(value):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_json_of_the_page_for_agents_has_the_shape_that_is_printed(name, here, monkeypatch):
+def test_the_json_of_the_page_for_agents_has_the_shape_that_is_printed(name, here, run):
     [told] = [json.loads(one.code) for one in all_blocks("json") if one.info.get("shape") == name]
-    printed = json.loads(answer(f"hybrid-search {SHAPES[name]}", monkeypatch).stdout)
+    printed = json.loads(answer(f"hybrid-search {SHAPES[name]}", run).out)
     if name == "collections":
         printed = [row for row in printed if row["name"] == "movies"]
     assert shape(told) == shape(printed)
 
 
-def test_the_json_of_an_evaluation_has_the_shape_that_is_printed(here, monkeypatch, tmp_path):
+def test_the_json_of_an_evaluation_has_the_shape_that_is_printed(here, run, tmp_path):
     (tmp_path / "tiny" / "qrels").mkdir(parents=True)
     rows = {"corpus": {"_id": "a", "title": "", "text": "red apples"}, "queries": {"_id": "q", "text": "apples"}}
     for name, row in rows.items():
@@ -349,7 +334,7 @@ def test_the_json_of_an_evaluation_has_the_shape_that_is_printed(here, monkeypat
     (tmp_path / "tiny" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n", encoding="utf-8")
     models = "--sparse qdrant/bm25-engine --dense none --modes sparse"
     line = f"hybrid-search evaluate {tmp_path / 'tiny'} {models} --progress none --format json"
-    printed = json.loads(answer(line, monkeypatch).stdout)
+    printed = json.loads(answer(line, run).out)
     [told] = [json.loads(one.code) for one in all_blocks("json") if one.info.get("shape") == "evaluate"]
     assert set(told.pop("timings_s")) - {"hybrid"} == set(printed.pop("timings_s")) - {"sparse"} == {"index"}
     assert shape(told) == shape(printed)
