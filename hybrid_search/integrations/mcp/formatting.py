@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hybrid_search._util.json_objects import DocumentExplanationDict
 from hybrid_search.errors import FilterError, HybridSearchError
 from hybrid_search.integrations.mcp.bounds import MAX_ERROR, cut
 from hybrid_search.integrations.mcp.quoting import Fence, fence
-from hybrid_search.integrations.mcp.schemas import CollectionShown, Explained, Found, Got, HitShown, Status
+from hybrid_search.integrations.mcp.schemas import CollectionShown, ExpansionShown, Found, Got, HitShown, Status
 from hybrid_search.results import DocumentHit, Results
 from hybrid_search.types import LegName
 
@@ -34,28 +35,31 @@ def found_text(found: Found, results: Results) -> str:
     return "\n\n".join([" ".join([head + f"ranks {first} to {last}.", *remarks, quoting.says]), *blocks, foot])
 
 
-def explained_text(explained: Explained) -> str:
-    """The verdict in a sentence and the places behind it; or the words that a query is searched by."""
-    if "expansion" in explained:
-        terms = explained["expansion"]
-        told = [f"{t.get('word') or t['term']} {t['weight']:.2f}{'' if t['in_query'] else '+'}" for t in terms[:_TERMS]]
-        left_out = max(0, len(terms) - _TERMS) + explained.get("terms_left_out", 0)
-        more = f" and {left_out} more" if left_out else ""
-        words = ", ".join(told) + more if told else "no term has a weight"
-        return f"{explained['model']} reads {explained['query']!r} as (+ is added by the model): {words}"
+def expansion_text(expansion: ExpansionShown) -> str:
+    """Tell the words that a query is searched by."""
+    terms = expansion["expansion"]
+    told = [f"{t.get('word') or t['term']} {t['weight']:.2f}{'' if t['in_query'] else '+'}" for t in terms[:_TERMS]]
+    left_out = max(0, len(terms) - _TERMS) + expansion.get("terms_left_out", 0)
+    more = f" and {left_out} more" if left_out else ""
+    words = ", ".join(told) + more if told else "no term has a weight"
+    return f"{expansion['model']} reads {expansion['query']!r} as (+ is added by the model): {words}"
+
+
+def explained_text(explained: DocumentExplanationDict) -> str:
+    """Tell the verdict in a sentence, and the places behind it."""
     lines = [f"{explained['verdict']}."]
-    if explained.get("folded_into"):  # another document is named
+    if explained["folded_into"]:  # another document is named
         quoting = fence()
         lines += [quoting.says, quoting.around(explained["reason"])]
     else:
         lines[0] += f" {explained['reason']}"
-    for leg, place in explained.get("legs", {}).items():
+    for leg, place in explained["legs"].items():
         where = "not found" if place["rank"] is None else f"rank {place['rank']} (score {place['score']:.3f})"
         if place["rank"] is not None and not place["handed_on"]:
             where += f", below the depth of {place['depth']}"
         left = f"; {place['cut_tokens']} tokens too many for its model were not read" if place["cut_tokens"] else ""
         lines.append(f"{leg}: {where}{left}")
-    if explained.get("fused_rank") is not None:
+    if explained["fused_rank"] is not None:
         lines.append(f"fused: rank {explained['fused_rank']}")
     return "\n".join(lines)
 

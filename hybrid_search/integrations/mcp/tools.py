@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hybrid_search._util.unicode_text import id_forms
@@ -18,7 +18,6 @@ from hybrid_search.store.schema import chunk_of
 if TYPE_CHECKING:
     from hybrid_search.search.pipeline import Opened
     from hybrid_search.search.request import Options
-    from hybrid_search.searcher import Searcher
     from hybrid_search.types import Document
 
 
@@ -77,14 +76,18 @@ def explain(
     text = without_surrogates(query)
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     with collections.use(named(collections, collection)) as searcher:
-        explained = _followed(searcher, text, doc_id, asked) if doc_id else _expanded(searcher, text, leg)
-    terms = explained.get("expansion", [])
+        if doc_id:
+            explained = searcher.why(text, without_surrogates(doc_id), **asked).to_dict()
+            return explained, formatting.explained_text(explained)
+        expanded = expansion(searcher, text, leg).to_dict()
+    terms = expanded["expansion"]
 
-    def answer(most: int) -> tuple[schemas.Explained, str]:
-        told = explained
-        if most < len(terms):
-            told = {**explained, "expansion": terms[:most], "terms_left_out": len(terms) - most}
-        return told, formatting.explained_text(told)
+    def answer(most: int) -> tuple[schemas.ExpansionShown, str]:
+        left_out = len(terms) - most
+        shown: schemas.ExpansionShown = {**expanded, "expansion": terms[:most], "terms_left_out": left_out}
+        if not left_out:
+            del shown["terms_left_out"]
+        return shown, formatting.expansion_text(shown)
 
     return fitting(answer, (len(terms), min(1, len(terms))))
 
@@ -201,18 +204,6 @@ def document_text(collections: Searchers, collection: str, doc_id: str) -> str:
             "Read it in parts with the tool `get`."
         )
     return clean(text)
-
-
-def _followed(searcher: Searcher, query: str, doc_id: str, asked: Options) -> schemas.Explained:
-    explained: Any = searcher.why(query, without_surrogates(doc_id), **asked).to_dict()
-    answer: schemas.Explained = explained
-    return answer
-
-
-def _expanded(searcher: Searcher, query: str, leg: str) -> schemas.Explained:
-    explained: Any = expansion(searcher, query, leg).to_dict()
-    answer: schemas.Explained = explained
-    return answer
 
 
 def _stored(opened: Opened, doc_id: str) -> Document:
