@@ -14,15 +14,18 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
+from pydantic import TypeAdapter
 
-pytest.importorskip("starlette", reason="needs the serve extra")
+pytest.importorskip("fastapi", reason="needs the serve extra")
+pytest.importorskip("prometheus_client", reason="needs the serve extra")
 pytest.importorskip("uvicorn", reason="needs the serve extra")
 
+from hybrid_search._util.json_objects import DocumentExplanationDict, ExpansionDict, ResultsDict
 from hybrid_search.errors import InvalidArgument, StoreUnavailable
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.gateway import gate
 from hybrid_search.integrations.http import Limits, create_app
-from hybrid_search.integrations.http.responses import Answer, Collections, Error, Expansion, Health, Why
+from hybrid_search.integrations.http.responses import CollectionsDict, ErrorDict, HealthDict
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 from tests.integrations.conftest import serving
@@ -81,7 +84,7 @@ def test_it_answers_as_the_library_does(server, films, options):
     posted = server.ask("/search", asked)
     assert posted.status == 200
     assert without_times(posted.json) == without_times(wanted)
-    Answer.model_validate(posted.json, extra="forbid")
+    TypeAdapter(ResultsDict).validate_python(posted.json, extra="forbid")
     if not isinstance(options.get("weights"), dict):
         flat = {name: str(value).lower() if isinstance(value, bool) else value for name, value in asked.items()}
         assert without_times(server.ask(get("/search", **flat)).json) == without_times(wanted)
@@ -93,21 +96,21 @@ def test_a_document_and_a_query_are_explained(server, films):
         terms = [term.to_dict() for term in searcher.expansion("music")]
     found = server.ask(get("/explain", query="music", collection="films", doc="jaws", k=1))
     assert found.json == why
-    Why.model_validate(found.json, extra="forbid")
+    TypeAdapter(DocumentExplanationDict).validate_python(found.json, extra="forbid")
     read = server.ask("/explain", {"query": "music", "collection": "films"})
     assert read.json["expansion"] == terms
-    Expansion.model_validate(read.json, extra="forbid")
+    TypeAdapter(ExpansionDict).validate_python(read.json, extra="forbid")
 
 
 def test_collections_and_health(server):
     found = server.ask("/collections").json
-    Collections.model_validate(found, extra="forbid")
+    TypeAdapter(CollectionsDict).validate_python(found, extra="forbid")
     assert [(one["name"], one["documents"], one["modes"]) for one in found["collections"]] == [
         ("films", 6, ["hybrid", "sparse", "dense"]),
         ("words", 2, ["sparse"]),
     ]
     assert found["reranker"] is None
-    Health.model_validate(server.ask("/healthz").json, extra="forbid")
+    TypeAdapter(HealthDict).validate_python(server.ask("/healthz").json, extra="forbid")
 
 
 def test_only_named_collections_are_served(films):
@@ -214,7 +217,7 @@ def test_an_error_is_a_status_and_a_sentence(server, path, body, status, kind, s
     assert (found.status, found.json["kind"]) == (status, kind), found.text
     assert len(found.text) < 5_000
     assert says in found.json["error"]
-    Error.model_validate(found.json, extra="forbid")
+    TypeAdapter(ErrorDict).validate_python(found.json, extra="forbid")
     assert found.headers["Content-Type"] == "application/json"
 
 
@@ -560,6 +563,6 @@ def test_what_is_not_read_of_a_query_is_told(settings, bundled):
         ):
             answer = server.ask("/search", {"query": query, "collection": "read"}).json
             assert answer[field] == told
-            assert Answer.model_validate(answer).model_dump()[field] == told
+            assert TypeAdapter(ResultsDict).validate_python(answer)[field] == told
         filtered = server.ask("/search", {"query": "apples", "collection": "read", "where": "title = 3"}).json
         assert filtered["notes"] == ["title holds texts, which 3 never equals: write texts and dates in quotes."]
