@@ -31,7 +31,7 @@ def busy(message: str, kind: str = "Busy") -> Refused:
 
 
 def dumped(value: Any) -> bytes:
-    """Return JSON in UTF-8, in which signs that a terminal would obey, or hide letters by, are written as their numbers.
+    """Return JSON in UTF-8; signs that a terminal would obey, or hide letters by, are written as their numbers.
 
     What is no text in a document's metadata becomes a question mark.
     """
