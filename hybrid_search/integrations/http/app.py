@@ -25,7 +25,7 @@ from hybrid_search.integrations.http.middleware import LOOPBACK, Guard
 from hybrid_search.integrations.http.requests import forms_of
 from hybrid_search.integrations.http.routes import add_routes
 from hybrid_search.integrations.http.service import WORK_PATHS, Service
-from hybrid_search.integrations.searcher_pool import Searchers
+from hybrid_search.integrations.searcher_pool import SearcherPool
 from hybrid_search.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def create_app(
     limits = limits or Limits()
     own = settings.serve_api_key
     service = Service(
-        searchers=Searchers(store, settings, collections),
+        searchers=SearcherPool(store, settings, collections),
         limits=limits,
         forms=forms_of(limits),
         hosts=None if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts),

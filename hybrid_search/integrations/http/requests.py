@@ -20,7 +20,7 @@ from pydantic_core import PydanticKnownError
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.http.limits import Limits
 from hybrid_search.ranking.fusion import Fusion
-from hybrid_search.search.request import Options, Request
+from hybrid_search.search.request import Options, SearchRequest
 
 MAX_NAMES = 100
 """Fields of a form, or of an object in one: what has more is refused before each of them is judged."""
@@ -76,7 +76,7 @@ def options_of(request: type) -> dict[str, Option]:
     }
 
 
-OPTIONS = options_of(Request)
+OPTIONS = options_of(SearchRequest)
 
 
 class Asked(BaseModel):

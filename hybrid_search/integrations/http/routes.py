@@ -26,7 +26,7 @@ from hybrid_search.integrations.http.service import OPEN_PATHS, Service
 from hybrid_search.integrations.http.strict_route import StrictRoute, media_type
 from hybrid_search.integrations.searcher_pool import expansion
 from hybrid_search.results import Results
-from hybrid_search.search.request import modes
+from hybrid_search.search.request import available_modes
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def explained(service: Service, form: ExplainForm) -> bytes:
     options = form.options(service.reranker)
     with service.searchers.use(form.collection) as searcher:
         if form.doc:
-            return dumped(searcher.why(form.query, form.doc, **options).to_dict())
+            return dumped(searcher.explain(form.query, form.doc, **options).to_dict())
         return dumped(expansion(searcher, form.query, form.leg).to_dict())
 
 
@@ -172,7 +172,7 @@ def listed(service: Service) -> bytes:
         log.warning("%s", problem)
     named = service.reranker if isinstance(service.reranker, str) else service.searchers.settings.reranker
     found: CollectionsDict = {
-        "collections": [{**info.to_dict(), "modes": list(modes(info.manifest))} for info in infos],
+        "collections": [{**info.to_dict(), "modes": list(available_modes(info.manifest))} for info in infos],
         "reranker": (named or "the usual one") if service.reranker else None,
     }
     return dumped(found)

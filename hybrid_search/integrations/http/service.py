@@ -13,7 +13,7 @@ from hybrid_search.integrations.gateway.refusals import busy
 from hybrid_search.integrations.http.limits import Limits
 from hybrid_search.integrations.http.metrics import Metrics
 from hybrid_search.integrations.http.requests import Forms
-from hybrid_search.integrations.searcher_pool import Searchers
+from hybrid_search.integrations.searcher_pool import SearcherPool
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Service:
         reranker: what `rerank` uses; None where that is refused.
     """
 
-    searchers: Searchers
+    searchers: SearcherPool
     limits: Limits
     forms: Forms
     hosts: frozenset[str] | None
