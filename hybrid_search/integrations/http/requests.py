@@ -8,75 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import replace
 from functools import lru_cache, reduce
 from operator import or_
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticKnownError
 
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.http.limits import Limits
-from hybrid_search.ranking.fusion import Fusion
-from hybrid_search.search.request import Options, SearchRequest
+from hybrid_search.integrations.option_fields import field_of
+from hybrid_search.search.request import Options, search_options
 
 MAX_NAMES = 100
 """Fields of a form, or of an object in one: what has more is refused before each of them is judged."""
 
+RERANK = "Re-rank with the server's cross-encoder; refused where it has none."
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?([eE][+-]?\d{1,3})?")
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
-Bounds = Mapping[str, Any]
-
-
-class Option(NamedTuple):
-    """An option of a search: its type in JSON, its default, its bounds by pydantic's names, and what it does."""
-
-    kind: Any
-    default: Any
-    bounds: Bounds
-    says: str
-
-
-FACTS: dict[str, tuple[Any, Bounds, str]] = {
-    "k": (int, {"ge": 1}, "Documents wanted."),
-    "mode": (
-        str,
-        {"min_length": 1, "max_length": 200},
-        "`hybrid` for the collection's legs fused, a leg's name for that one alone, `a+b` for these fused.",
-    ),
-    "depth": (int | None, {"ge": 1}, "Chunks that each leg hands on; 100, or more where k is."),
-    "fusion": (Fusion, {}, "How the legs are fused."),
-    "rrf_k": (float, {"ge": 0}, "The constant of reciprocal rank fusion."),
-    "weights": (
-        dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | Literal["auto"] | None,
-        {},
-        "Of the legs in the fusion, by leg, 1 where not given; `auto` chooses them by the query.",
-    ),
-    "rerank": (bool, {}, "Re-rank with the server's cross-encoder; refused where it has none."),
-    "rerank_depth": (int, {"ge": 1}, "Documents that the cross-encoder reads."),
-    "rerank_budget_ms": (float | None, {"gt": 0}, "Milliseconds that re-ranking may take."),
-    "where": (str, {}, "Only what passes a filter, such as `year >= 1990 and title ~ 'love'`."),
-    "offset": (int, {"ge": 0}, "Documents to pass over: 10 for the second page."),
-    "fold": (bool, {}, "Leave out documents that say the same as one before them."),
-    "highlight": (bool, {}, "Mark what matches in the passages, and choose the window to show."),
-    "explain": (bool, {}, "Add what each word gave to a hit's score, and the query's expansion."),
-}
-
-
-def options_of(request: type) -> dict[str, Option]:
-    """Return the options that a class of search requests has, by name."""
-    own: dict[str, Any] = {"rerank": False, "where": ""}
-    return {
-        field.name: Option(kind, own.get(field.name, field.default), bounds, says)
-        for field in fields(request)
-        if field.init
-        for kind, bounds, says in [FACTS[field.name]]
-    }
-
-
-OPTIONS = options_of(SearchRequest)
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Asked(BaseModel):
@@ -101,7 +54,8 @@ class Asked(BaseModel):
         Raises:
             InvalidArgument: re-ranking is wanted, and there is no re-ranker.
         """
-        given: dict[str, Any] = {name: getattr(self, name) for name in OPTIONS if name in type(self).model_fields}
+        names = {option.name for option in search_options()} & type(self).model_fields.keys()
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
         if given["rerank"] and not reranker:
             raise InvalidArgument("This server re-ranks nothing. Leave rerank out, or start it with --rerank.")
         own = {"where": given["where"] or None, "rerank": reranker if given["rerank"] else None}
@@ -133,34 +87,42 @@ class Forms(NamedTuple):
 
 def forms_of(limits: Limits) -> Forms:
     """Return the models with a server's limits in them, so that they are judged and published in one place."""
-    most = {"k": limits.k, "offset": limits.offset, "depth": limits.depth, "rerank_depth": limits.depth}
-    length = {"max_length": limits.characters}
-    asked = {
-        "query": Option(str, ..., {"min_length": 1, **length}, "What to look for, in any words."),
-        "collection": Option(str, ..., {"min_length": 1, "max_length": 120}, "The collection's name."),
+    text = Annotated[str, Field(max_length=limits.characters)]
+    name = Annotated[str, Field(min_length=1)]
+    asked: dict[str, Any] = {
+        "query": (Annotated[name, text], Field(description="What to look for, in any words.")),
+        "collection": (Annotated[name, Field(max_length=120)], Field(description="The collection's name.")),
+        **_option_fields(limits, text),
     }
-    for name, option in OPTIONS.items():
-        narrower = {"le": most[name]} if name in most else length if name == "where" else {}
-        asked[name] = option._replace(bounds={**option.bounds, **narrower})
-    explained = {name: option for name, option in asked.items() if name not in ("highlight", "explain")}
-    explained["doc"] = Option(str, "", length, "Why this document is, or is not, in the list that search gives.")
-    bounds = {"min_length": 1, "max_length": 40}
-    explained["leg"] = Option(str, "sparse", bounds, "The sparse leg whose model is asked.")
-    search, explain = model_of(SearchForm, "Search", asked), model_of(ExplainForm, "Explain", explained)
+    explained = {field: kind for field, kind in asked.items() if field not in ("highlight", "explain")}
+    says = "Why this document is, or is not, in the list that search gives."
+    explained["doc"] = (text, Field("", description=says))
+    leg = Annotated[name, Field(max_length=40)]
+    explained["leg"] = (leg, Field("sparse", description="The sparse leg whose model is asked."))
+    search = create_model("Search", __base__=SearchForm, __doc__=SearchForm.__doc__, **asked)
+    explain = create_model("Explain", __base__=ExplainForm, __doc__=ExplainForm.__doc__, **explained)
     return Forms(search, in_address(search), explain, in_address(explain))
 
 
-def model_of(base: type[Form], name: str, options: Mapping[str, Option]) -> type[Form]:
-    """Return a model with a field for each option."""
-    given: dict[str, Any] = {}
-    for field, (kind, default, bounds, says) in options.items():
-        numbers = {float} & {kind, *get_args(kind)}
-        bound: Any = Field(**{**bounds, **({"allow_inf_nan": False} if numbers else {})})
-        # The bound of a number that may be missing is the number's.
-        parts = [one if one is NoneType else Annotated[one, bound] for one in get_args(kind)] if bounds else []
-        judged = reduce(or_, parts) if parts else Annotated[kind, bound]
-        given[field] = (judged, Field(default, description=says))
-    return cast("type[Form]", create_model(name, __base__=base, __doc__=base.__doc__, **given))
+def _option_fields(limits: Limits, text: Any) -> dict[str, tuple[Any, FieldInfo]]:
+    """Return the options of a search as fields of a model.
+
+    A few have another type than in a library: a text has a length, and a caller may have the server's re-ranker, but
+    name none.
+    """
+    most = {"k": limits.k, "offset": limits.offset, "depth": limits.depth, "rerank_depth": limits.depth}
+    own: dict[str, tuple[Any, dict[str, Any]]] = {
+        "mode": (Annotated[str, Field(min_length=1, max_length=200)], {}),
+        "where": (text, {"default": ""}),
+        "weights": (dict[str, Share] | Literal["auto"] | None, {}),
+        "rerank": (bool, {"default": False, "description": RERANK}),
+    }
+    found: dict[str, tuple[Any, FieldInfo]] = {}
+    for option in search_options():
+        kind, said = own.get(option.name, (None, {}))
+        made, field = field_of(replace(option, most=most.get(option.name, option.most)), **said)
+        found[option.name] = (kind or made, field)
+    return found
 
 
 class _Texts(BaseModel):
@@ -176,7 +138,7 @@ def in_address(form: type[Form]) -> type[Form]:
     """Return a model of the query of an address: as the body's, but it has no null, and no object."""
     narrower: dict[str, Any] = {}
     for name, info in form.model_fields.items():
-        kinds = [one for one in get_args(info.annotation) if one is not NoneType and get_origin(one) is not dict]
+        kinds = [one for one in get_args(info.annotation) if one is not NoneType and get_origin(one) not in (dict, Mapping)]
         if NoneType in get_args(info.annotation):
             narrower[name] = (reduce(or_, kinds), Field(default_factory=lambda: None, description=info.description))
     bases: Any = (_Texts, form)
