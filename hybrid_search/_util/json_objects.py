@@ -4,8 +4,6 @@ Schemas are made of them, so each field stands here once. A key that is `NotRequ
 tell. Offsets count characters (code points), and an end is excluded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 

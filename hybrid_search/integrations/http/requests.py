@@ -90,7 +90,7 @@ def forms_of(limits: Limits) -> Forms:
     text = Annotated[str, Field(max_length=limits.characters)]
     name = Annotated[str, Field(min_length=1)]
     asked: dict[str, Any] = {
-        "query": (Annotated[name, text], Field(description="What to look for, in any words.")),
+        "query": (Annotated[text, Field(min_length=1)], Field(description="What to look for, in any words.")),
         "collection": (Annotated[name, Field(max_length=120)], Field(description="The collection's name.")),
         **_option_fields(limits, text),
     }
@@ -138,7 +138,8 @@ def in_address(form: type[Form]) -> type[Form]:
     """Return a model of the query of an address: as the body's, but it has no null, and no object."""
     narrower: dict[str, Any] = {}
     for name, info in form.model_fields.items():
-        kinds = [one for one in get_args(info.annotation) if one is not NoneType and get_origin(one) not in (dict, Mapping)]
+        flat = (one for one in get_args(info.annotation) if get_origin(one) not in (dict, Mapping))
+        kinds = [one for one in flat if one is not NoneType]
         if NoneType in get_args(info.annotation):
             narrower[name] = (reduce(or_, kinds), Field(default_factory=lambda: None, description=info.description))
     bases: Any = (_Texts, form)

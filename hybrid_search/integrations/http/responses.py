@@ -1,7 +1,5 @@
 """What an operation may answer, for the OpenAPI document: the objects of `json_objects`, and errors as a status."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from typing_extensions import TypedDict

@@ -1,7 +1,5 @@
 """What the tools take and give, as types: the MCP library makes the schemas of them that clients read."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import Field
