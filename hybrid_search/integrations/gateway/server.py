@@ -8,7 +8,13 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
+
+from hybrid_search.errors import MissingExtra
+
+if find_spec("uvicorn") is None:
+    raise MissingExtra("serve", "A server over HTTP")
 
 import uvicorn
 
