@@ -17,7 +17,7 @@ _TERMS = 24
 
 
 def found_text(found: Found, results: Results) -> str:
-    """Hits, a few lines each: where each leg placed it, then its title and id, facts and the best chunk."""
+    """Tell the hits, a few lines each: where each leg placed it, then its title and id, facts and the best chunk."""
     head = f"{found['query']!r} in {found['collection']} ({found['mode']}): "
     remarks = results.remarks()
     if not found["hits"]:
@@ -65,7 +65,7 @@ def explained_text(explained: DocumentExplanationDict) -> str:
 
 
 def got_text(got: Got) -> str:
-    """One line of what it is, and the text."""
+    """Tell in one line what it is, and the text."""
     if "field" in got:
         head = "A field of the metadata of a document"
     elif "lines" in got:
@@ -81,7 +81,7 @@ def got_text(got: Got) -> str:
 
 
 def status_text(status: Status) -> str:
-    """A line or two a collection."""
+    """Tell of each collection in a line or two."""
     quoting = fence()
     lines = [_collection_text(one, quoting) for one in status["collections"]] or [
         f"There is no collection in {status['store']}."
@@ -91,7 +91,7 @@ def status_text(status: Status) -> str:
 
 
 def error_text(error: HybridSearchError) -> str:
-    """What an error says. That of a filter names fields of documents, so it is quoted."""
+    """Tell what an error says. That of a filter names fields of documents, so it is quoted."""
     told = cut(str(error), MAX_ERROR)
     if not isinstance(error, FilterError):
         return told
@@ -100,7 +100,7 @@ def error_text(error: HybridSearchError) -> str:
 
 
 def age_text(seconds: int) -> str:
-    """Seconds in the largest unit of which there are two or more.
+    """Tell seconds in the largest unit of which there are two or more.
 
     >>> age_text(59), age_text(7_300), age_text(900_000)
     ('59 seconds', '2 hours', '10 days')
