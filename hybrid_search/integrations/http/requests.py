@@ -131,7 +131,8 @@ class _Texts(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, texts: dict[str, Any]) -> dict[str, Any]:
-        return {name: _value(cls, name, text) for name, text in texts.items()}
+        # Some releases of FastAPI put the defaults in, which are no texts.
+        return {name: _value(cls, name, text) if isinstance(text, str) else text for name, text in texts.items()}
 
 
 def in_address(form: type[Form]) -> type[Form]:
