@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_args,
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticKnownError
 
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.http.limits import Limits
@@ -39,14 +38,6 @@ class Asked(BaseModel):
 
     query: str
     collection: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_object(cls, value: Any) -> Any:
-        """Refuse all but an object of JSON; FastAPI would look for attributes in anything else."""
-        if not isinstance(value, dict):
-            raise PydanticKnownError("model_type", {"class_name": cls.__name__})
-        return value
 
     def options(self, reranker: str | bool | None) -> Options:
         """Return the keywords of `Searcher.search`.

@@ -58,12 +58,14 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request; of a body, its type and its JSON are judged before all else."""
         answer = super().get_route_handler()
+        form = self.body_field.field_info.annotation.__name__ if self.body_field else ""
 
         async def strict(request: Request) -> Response:
             strict_request = StrictRequest(request.scope, request.receive)
             if request.method == "POST":
                 media_type(request, JSON)
-                await strict_request.json()
+                if not isinstance(await strict_request.json(), dict):  # FastAPI would look for attributes in it
+                    raise InvalidArgument(f"the body: input should be a valid dictionary or instance of {form}.")
             answered: Response = await answer(strict_request)
             return answered
 
