@@ -7,11 +7,12 @@ on first use or by `warm_up()`; nothing prints; nothing mutates what it is given
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search._util.json_objects import CollectionDict
 from hybrid_search.filters import Condition
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.types import DenseVector, LegName, ModelCard, Moved, Point, SparseVector, Vector
@@ -158,9 +159,9 @@ class CollectionInfo(NamedTuple):
     bytes_on_disk: int | None
     manifest: Manifest
 
-    def to_dict(self) -> dict[str, Any]:
-        """The object that `collections list --format json` prints for a collection."""
-        return {**self.counts(), "profile": self.manifest.profile}
+    def to_dict(self) -> CollectionDict:
+        """Return the object that `collections list --format json` prints for a collection."""
+        return cast("CollectionDict", {**self.counts(), "profile": self.manifest.profile})
 
     def counts(self) -> dict[str, Any]:
         """What it holds, without what it was built with."""

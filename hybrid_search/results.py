@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
+from hybrid_search._util.json_objects import (
+    ChunkDict,
+    ExpansionDict,
+    HitDict,
+    MarkDict,
+    MatchedTermDict,
+    ResultsDict,
+    TermDict,
+    TimingsDict,
+)
 from hybrid_search.types import LEGS, LegHit, LegName, Mode
 
 if TYPE_CHECKING:
@@ -28,13 +38,12 @@ class Term(NamedTuple):
     in_query: bool
     word: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "term": self.term,
-            "weight": round(self.weight, 4),
-            "in_query": self.in_query,
-            **({"word": self.word} if self.word not in ("", self.term) else {}),
-        }
+    def to_dict(self) -> TermDict:
+        """Return the object that stands for it in the JSON of an expansion."""
+        shown: TermDict = {"term": self.term, "weight": round(self.weight, 4), "in_query": self.in_query}
+        if self.word not in ("", self.term):
+            shown["word"] = self.word
+        return shown
 
 
 class Expansion(NamedTuple):
@@ -46,8 +55,8 @@ class Expansion(NamedTuple):
     model: str
     terms: tuple[Term, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The object that `explain --format json` prints."""
+    def to_dict(self) -> ExpansionDict:
+        """Return the object that `explain --format json` prints."""
         return {
             "query": self.query,
             "collection": self.collection,
@@ -76,8 +85,9 @@ class MatchedTerm(NamedTuple):
     leg: LegName
     in_query: bool
 
-    def to_dict(self) -> dict[str, Any]:
-        return self._asdict()
+    def to_dict(self) -> MatchedTermDict:
+        """Return its fields by name."""
+        return cast("MatchedTermDict", self._asdict())
 
 
 class Mark(NamedTuple):
@@ -87,8 +97,9 @@ class Mark(NamedTuple):
     end: int
     kind: Kind
 
-    def to_dict(self) -> dict[str, Any]:
-        return self._asdict()
+    def to_dict(self) -> MarkDict:
+        """Return its fields by name."""
+        return {"start": self.start, "end": self.end, "kind": self.kind}
 
 
 class Highlight(NamedTuple):
@@ -121,18 +132,19 @@ class Passage(NamedTuple):
     line: int = 0
     context: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {"chunk_id": self.chunk_id, "start": self.start, "end": self.end, "text": self.text}
+    def to_dict(self) -> ChunkDict:
+        """Return the object that stands for it in a hit's `chunks`."""
+        shown: ChunkDict = {"chunk_id": self.chunk_id, "start": self.start, "end": self.end, "text": self.text}
         if self.line:
             shown["line"] = self.line
         if self.metadata:
             shown["metadata"] = dict(self.metadata)
         if self.context:
             shown["context"] = self.context
-        if self.highlight is None:
-            return shown
-        window, marks = self.highlight[:2], [mark.to_dict() for mark in self.highlight.marks]
-        return {**shown, "window": {"start": window[0], "end": window[1]}, "highlights": marks}
+        if self.highlight is not None:
+            shown["window"] = {"start": self.highlight.start, "end": self.highlight.end}
+            shown["highlights"] = [mark.to_dict() for mark in self.highlight.marks]
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +195,9 @@ class DocumentHit:
             )
         return " · ".join(words for words in shown.values() if words)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The object that `search --format json` prints for a hit; its origin is where its best chunk begins."""
-        return {
+    def to_dict(self) -> HitDict:
+        """Return the object that `search --format json` prints for a hit; its origin is where its best chunk begins."""
+        shown: HitDict = {
             "rank": self.rank,
             "doc_id": self.doc_id,
             "score": self.score,
@@ -197,10 +209,14 @@ class DocumentHit:
             },
             "rerank_score": self.rerank_score,
             "origin": self.location(),
-            **({} if self.fused_rank is None else {"fused_rank": self.fused_rank}),
-            **({} if self.matched_terms is None else {"matched_terms": [t.to_dict() for t in self.matched_terms]}),
-            **({"folded": list(self.folded)} if self.folded else {}),
         }
+        if self.fused_rank is not None:
+            shown["fused_rank"] = self.fused_rank
+        if self.matched_terms is not None:
+            shown["matched_terms"] = [term.to_dict() for term in self.matched_terms]
+        if self.folded:
+            shown["folded"] = list(self.folded)
+        return shown
 
 
 ABSTAINS = "reads nothing of the query"
@@ -289,24 +305,29 @@ class Results:
         """
         return [1 / hit.rank if self.reranker else hit.score for hit in self.hits]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The object that `search --format json` prints; what was not asked for has no key."""
-        how_far = {"reranker": self.reranker, "reranked": self.reranked, "rerank_depth": self.rerank_depth}
-        return {
+    def to_dict(self) -> ResultsDict:
+        """Return the object that `search --format json` prints; what was not asked for has no key."""
+        shown: ResultsDict = {
             "query": self.query,
             "collection": self.collection,
             "mode": self.mode,
             "k": self.k,
-            "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings_ms.items()},
+            "timings_ms": cast("TimingsDict", {stage: round(ms, 3) for stage, ms in self.timings_ms.items()}),
             "hits": [hit.to_dict() for hit in self.hits],
-            **(how_far if self.reranker else {}),
-            **({"weights": dict(self.weights)} if self.weights else {}),
-            **({"offset": self.offset} if self.offset else {}),
-            **({"expansion": self._expansions()} if self.expansion else {}),
-            **({"abstained": dict(self.abstained)} if self.abstained else {}),
-            **({"unread": {leg: list(words) for leg, words in self.unread.items()}} if self.unread else {}),
-            **({"notes": list(self.notes)} if self.notes else {}),
         }
-
-    def _expansions(self) -> dict[LegName, list[dict[str, Any]]]:
-        return {leg: [term.to_dict() for term in terms] for leg, terms in self.expansion.items()}
+        if self.reranker:
+            shown["reranker"] = self.reranker
+            shown["reranked"], shown["rerank_depth"] = self.reranked, self.rerank_depth
+        if self.weights:
+            shown["weights"] = dict(self.weights)
+        if self.offset:
+            shown["offset"] = self.offset
+        if self.expansion:
+            shown["expansion"] = {leg: [term.to_dict() for term in terms] for leg, terms in self.expansion.items()}
+        if self.abstained:
+            shown["abstained"] = dict(self.abstained)
+        if self.unread:
+            shown["unread"] = {leg: list(words) for leg, words in self.unread.items()}
+        if self.notes:
+            shown["notes"] = list(self.notes)
+        return shown

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from hybrid_search._util.arguments import text
+from hybrid_search._util.json_objects import DocumentExplanationDict, LegPlaceDict
 from hybrid_search.collection.documents import payloads_of
 from hybrid_search.encoders.hybrid import unwrap
 from hybrid_search.filters.matcher import failing_clauses
@@ -44,7 +45,8 @@ class LegPlace:
     def handed_on(self) -> bool:
         return self.rank is not None and self.rank <= self.depth
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> LegPlaceDict:
+        """Return the object that stands for it in the JSON of an explanation."""
         return {
             "rank": self.rank,
             "score": self.score,
@@ -87,7 +89,8 @@ class DocumentExplanation:
     shown: tuple[int, int] = (1, 10)
     folded_into: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> DocumentExplanationDict:
+        """Return the object that `explain --doc ID --format json` prints."""
         return {
             "query": self.query,
             "collection": self.collection,

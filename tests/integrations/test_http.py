@@ -14,15 +14,18 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
+from pydantic import TypeAdapter
 
-pytest.importorskip("starlette", reason="needs the serve extra")
+pytest.importorskip("fastapi", reason="needs the serve extra")
+pytest.importorskip("prometheus_client", reason="needs the serve extra")
 pytest.importorskip("uvicorn", reason="needs the serve extra")
 
+from hybrid_search._util.json_objects import DocumentExplanationDict, ExpansionDict, ResultsDict
 from hybrid_search.errors import InvalidArgument, StoreUnavailable
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.gateway import gate
 from hybrid_search.integrations.http import Limits, create_app
-from hybrid_search.integrations.http.responses import Answer, Collections, Error, Expansion, Health, Why
+from hybrid_search.integrations.http.responses import CollectionsDict, ErrorDict, HealthDict
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 from tests.integrations.conftest import serving
@@ -81,7 +84,7 @@ def test_it_answers_as_the_library_does(server, films, options):
     posted = server.ask("/search", asked)
     assert posted.status == 200
     assert without_times(posted.json) == without_times(wanted)
-    Answer.model_validate(posted.json, extra="forbid")
+    TypeAdapter(ResultsDict).validate_python(posted.json, extra="forbid")
     if not isinstance(options.get("weights"), dict):
         flat = {name: str(value).lower() if isinstance(value, bool) else value for name, value in asked.items()}
         assert without_times(server.ask(get("/search", **flat)).json) == without_times(wanted)
@@ -93,21 +96,21 @@ def test_a_document_and_a_query_are_explained(server, films):
         terms = [term.to_dict() for term in searcher.expansion("music")]
     found = server.ask(get("/explain", query="music", collection="films", doc="jaws", k=1))
     assert found.json == why
-    Why.model_validate(found.json, extra="forbid")
+    TypeAdapter(DocumentExplanationDict).validate_python(found.json, extra="forbid")
     read = server.ask("/explain", {"query": "music", "collection": "films"})
     assert read.json["expansion"] == terms
-    Expansion.model_validate(read.json, extra="forbid")
+    TypeAdapter(ExpansionDict).validate_python(read.json, extra="forbid")
 
 
 def test_collections_and_health(server):
     found = server.ask("/collections").json
-    Collections.model_validate(found, extra="forbid")
+    TypeAdapter(CollectionsDict).validate_python(found, extra="forbid")
     assert [(one["name"], one["documents"], one["modes"]) for one in found["collections"]] == [
         ("films", 6, ["hybrid", "sparse", "dense"]),
         ("words", 2, ["sparse"]),
     ]
     assert found["reranker"] is None
-    Health.model_validate(server.ask("/healthz").json, extra="forbid")
+    TypeAdapter(HealthDict).validate_python(server.ask("/healthz").json, extra="forbid")
 
 
 def test_only_named_collections_are_served(films):
@@ -214,7 +217,7 @@ def test_an_error_is_a_status_and_a_sentence(server, path, body, status, kind, s
     assert (found.status, found.json["kind"]) == (status, kind), found.text
     assert len(found.text) < 5_000
     assert says in found.json["error"]
-    Error.model_validate(found.json, extra="forbid")
+    TypeAdapter(ErrorDict).validate_python(found.json, extra="forbid")
     assert found.headers["Content-Type"] == "application/json"
 
 
@@ -310,7 +313,64 @@ def test_a_fault_of_ours_is_500_and_gives_nothing_away(films, monkeypatch, caplo
     assert line.json["kind"] == "InternalError"
 
 
+@pytest.mark.parametrize("value", [[], "text", 3, 2.5, True, None, [SEARCH], "{}"])
+def test_a_body_that_is_no_object_is_refused(server, value):
+    """FastAPI alone would look for attributes in it."""
+    for path, name in (("/search", "Search"), ("/explain", "Explain")):
+        found = server.ask(path, json.dumps(value))
+        told = f"the body: input should be a valid dictionary or instance of {name}."
+        assert (found.status, found.json) == (422, {"error": told, "kind": "InvalidArgument"})
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/vnd.a+json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a"]
+)
+def test_no_other_type_of_body_is_read(server, kind):
+    """Of these a page of another site may send two without asking first, and FastAPI reads the first."""
+    found = server.ask("/search", SEARCH, kind=kind)
+    assert (found.status, found.json["kind"]) == (415, "UnsupportedMediaType")
+
+
+def test_where_there_is_a_body_the_address_says_nothing(server):
+    assert server.ask("/search?query=a&query=b&k=x&%ff", SEARCH).json["query"] == "music"
+    assert server.ask("/healthz?a=a&a=b&%ff").status == 200
+
+
+def test_what_fastapi_would_serve_of_its_own_accord_is_not_there(server):
+    for path in ("/redoc", "/docs/oauth2-redirect", "/docs/", "/openapi.json/"):
+        assert server.ask(path).status == 404
+    document = server.ask("/openapi.json").json
+    assert {method for methods in document["paths"].values() for method in methods} == {"get", "post"}
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert "://" not in json.dumps(document)
+
+
 # ---------------------------------------------------------------- who may ask, and how much
+
+
+def test_forty_at_once_get_the_answers_that_one_gets(server):
+    """Some of them with mistakes, and every other one goes away before it is answered."""
+    asked = [{**SEARCH, "query": query, "k": k} for query in ("drummer", "shark", "music") for k in (0, 1, 3, 99)]
+    alone = [server.ask("/search", body) for body in asked]
+    found = {}
+
+    def one(number):
+        if number % 2:
+            with socket.create_connection(("127.0.0.1", server.port)) as caller:
+                caller.sendall(written("/search", asked[number % 12])[: 100 + number])
+        else:
+            found[number] = server.ask("/search", asked[number // 2 % 12])
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(80)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 40
+    for number, answer in found.items():
+        wanted = alone[number // 2 % 12]
+        assert answer.status == wanted.status
+        assert answer.json.get("hits", answer.json) == wanted.json.get("hits", wanted.json)
 
 
 @pytest.mark.parametrize(
@@ -489,6 +549,26 @@ def test_requests_and_searches_are_counted(films):
     assert "secret" not in text
 
 
+def test_each_server_counts_for_itself_and_tells_nothing_of_its_process(films):
+    with serving(create_app(settings=films)) as one, serving(create_app(settings=films)) as other:
+        one.ask("/search", {**SEARCH, "mode": "dense+sparse"})
+        text, of_other = one.ask("/metrics").text, other.ask("/metrics").text
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert names == {
+        f"hybrid_search_{name}"
+        for name in (
+            "info", "requests_in_flight", "requests_total", "searches_total", "request_duration_seconds",
+        )
+    }  # fmt: skip
+    assert 'hybrid_search_searches_total{collection="films",mode="dense+sparse"} 1\n' in text
+    assert "films" not in of_other
+    assert "_created" not in text
+    from prometheus_client.parser import text_string_to_metric_families
+
+    samples = {str(sample) for family in text_string_to_metric_families(text) for sample in family.samples}
+    assert len(samples) == len([line for line in text.splitlines() if not line.startswith("#")])
+
+
 def test_the_document_tells_the_limits_and_the_key(server, films):
     document = server.ask("/openapi.json").json
     parameters = {one["name"]: one["schema"] for one in document["paths"]["/search"]["get"]["parameters"]}
@@ -560,6 +640,6 @@ def test_what_is_not_read_of_a_query_is_told(settings, bundled):
         ):
             answer = server.ask("/search", {"query": query, "collection": "read"}).json
             assert answer[field] == told
-            assert Answer.model_validate(answer).model_dump()[field] == told
+            assert TypeAdapter(ResultsDict).validate_python(answer)[field] == told
         filtered = server.ask("/search", {"query": "apples", "collection": "read", "where": "title = 3"}).json
         assert filtered["notes"] == ["title holds texts, which 3 never equals: write texts and dates in quotes."]

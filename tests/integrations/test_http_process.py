@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-pytest.importorskip("starlette", reason="needs the serve extra")
+pytest.importorskip("fastapi", reason="needs the serve extra")
+pytest.importorskip("prometheus_client", reason="needs the serve extra")
 pytest.importorskip("uvicorn", reason="needs the serve extra")
 
 from tests.cli.conftest import BM25, FRUIT, environment, run, start  # noqa: F401
@@ -89,9 +90,10 @@ def test_what_is_wrong_is_said_before_it_serves(fruit, run, monkeypatch):  # noq
     assert run("serve", "--max-k", "0").code == 2
 
 
-def test_without_the_extra_it_says_what_to_install():
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "fastapi", "prometheus_client"])
+def test_without_the_extra_it_says_what_to_install(missing):
     code = (
-        "import sys; sys.modules['starlette'] = None; sys.argv = ['hybrid-search', 'serve']\n"
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['hybrid-search', 'serve']\n"
         "from hybrid_search.cli.app import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

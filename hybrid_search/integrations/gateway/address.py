@@ -12,7 +12,7 @@ BACKLOG = 1024
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; of names only `localhost`.
+    """Return whether only this machine can reach an address; of names only `localhost`.
 
     >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.org")]
     [True, True, True, False, False]
@@ -24,7 +24,7 @@ def is_loopback(host: str) -> bool:
 
 
 def listen(host: str, port: int, advice: str) -> socket.socket:
-    """A socket that listens.
+    """Open a socket that listens.
 
     Args:
         host: an address or a name.

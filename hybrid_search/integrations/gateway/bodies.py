@@ -25,7 +25,7 @@ class Bodies:
         self._held = 0  # all of them together
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body of a request.
+        """Return the whole body of a request.
 
         Raises:
             Refused: it is too long or too slow, says its length twice or in another coding, or had to make room.

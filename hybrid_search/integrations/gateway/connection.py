@@ -43,7 +43,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._note()
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Where the next bytes go. They are few, so that nobody keeps the others waiting by sending much at once."""
+        """Return where the next bytes go: few, so that nobody keeps the others waiting by sending much at once."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:

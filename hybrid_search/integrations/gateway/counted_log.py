@@ -49,7 +49,7 @@ class Counted(logging.Filter):
             return self._seen[key] == 1
 
     def tell(self, *, now: bool = False) -> None:
-        """After a minute, or at once: what came how often, and begin to count anew."""
+        """Tell after a minute, or at once, what came how often, and begin to count anew."""
         with self._lock:
             if not now and self._clock() - self._begun < EVERY_S:
                 return

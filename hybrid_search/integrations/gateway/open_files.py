@@ -17,7 +17,7 @@ RESERVE = 128
 
 
 def room_for(connections: int) -> int:
-    """So many connections as were asked for, or as there can be; the process may have more files open afterwards.
+    """Return how many connections there can be, at most so many; the process may have more files open afterwards.
 
     Every connection is an open file, and where no more can be opened, neither can a collection.
     """

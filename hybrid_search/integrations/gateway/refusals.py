@@ -26,12 +26,12 @@ class Refused(Exception):
 
 
 def busy(message: str, kind: str = "Busy") -> Refused:
-    """The same request may be answered a little later."""
+    """Return a refusal of what may be answered a little later."""
     return Refused(503, kind, message, retry_after=str(RETRY_AFTER_S))
 
 
 def dumped(value: Any) -> bytes:
-    """JSON in UTF-8, in which signs that a terminal would obey, or hide letters by, are written as their numbers.
+    """Return JSON in UTF-8; signs that a terminal would obey, or hide letters by, are written as their numbers.
 
     What is no text in a document's metadata becomes a question mark.
     """

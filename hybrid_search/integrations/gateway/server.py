@@ -8,7 +8,13 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
+
+from hybrid_search.errors import MissingExtra
+
+if find_spec("uvicorn") is None:
+    raise MissingExtra("serve", "A server over HTTP")
 
 import uvicorn
 
@@ -41,7 +47,7 @@ def run(app: Any, listening: socket.socket, bounds: Bounds, *, grace_s: float) -
 
 
 def _quiet_at_the_end(app: Any) -> Any:
-    """An application whose answers, where the grace is over, end with a line in the log instead of a traceback."""
+    """Return an application whose answers end with a line in the log, and no traceback, where the grace is over."""
 
     async def ended(scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -112,7 +118,7 @@ class Server(uvicorn.Server):
                 await loop.connect_accepted_socket(self._connection, found)
 
     def _make_room(self, many: int) -> bool:
-        """Close so many that wait; whether there was one."""
+        """Close so many that wait; return whether there was one."""
         oldest = list(self._waiting)[:many]
         for connection in oldest:
             del self._waiting[connection]

@@ -14,7 +14,7 @@ class Unreadable(InvalidArgument):
 
 
 def read_json(body: bytes | str, where: str = "The body") -> Any:
-    """JSON, strictly: UTF-8, no NaN, no half of a surrogate pair. `where` names it in the message.
+    """Read JSON, strictly: UTF-8, no NaN, no half of a surrogate pair. `where` names it in the message.
 
     Raises:
         Unreadable: it is none, or is nested too deep.

@@ -5,8 +5,8 @@
 
 `hybrid-search serve` runs it on loopback. It only reads. The shapes are those of `hybrid-search search --format json`.
 
-Why Starlette: the forms and shapes are pydantic models, from which the OpenAPI document is put together in one file;
-every error goes through one place, so no status is sent that the document does not name; and the documentation page
+FastAPI reads requests, and writes the OpenAPI document, by pydantic models that are made of the options of a search.
+Every error goes through one place, so no status is sent that the document does not name; and the documentation page
 fetches nothing from elsewhere.
 """
 
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 
 from hybrid_search.errors import MissingExtra
 
-if find_spec("starlette") is None:
+if not all(map(find_spec, ("fastapi", "starlette", "uvicorn", "prometheus_client"))):
     raise MissingExtra("serve", "The HTTP server")
 
 from hybrid_search.integrations.http.app import create_app

@@ -1,43 +1,35 @@
-"""The application: what stands at each address."""
+"""The application: what stands before its routes, and how it begins and ends."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import Response
 
 import hybrid_search
 from hybrid_search.errors import HybridSearchError
 from hybrid_search.integrations.gateway.gate import Gate
-from hybrid_search.integrations.gateway.refusals import JSON, Refused, dumped
-from hybrid_search.integrations.http.batch import lines, read_batch
-from hybrid_search.integrations.http.errors import NDJSON, reply_to
+from hybrid_search.integrations.gateway.refusals import Refused
+from hybrid_search.integrations.http.errors import reply_to
 from hybrid_search.integrations.http.limits import Limits
-from hybrid_search.integrations.http.metrics import CONTENT_TYPE
 from hybrid_search.integrations.http.middleware import LOOPBACK, Guard
-from hybrid_search.integrations.http.openapi import document
-from hybrid_search.integrations.http.pages import docs_page, search_page
-from hybrid_search.integrations.http.requests import ExplainForm, SearchForm, forms_of
-from hybrid_search.integrations.http.service import WORK_PATHS, Service, media_type
-from hybrid_search.integrations.searcher_pool import SearcherPool, expansion
-from hybrid_search.results import Results
-from hybrid_search.search.request import available_modes
+from hybrid_search.integrations.http.requests import forms_of
+from hybrid_search.integrations.http.routes import add_routes
+from hybrid_search.integrations.http.service import WORK_PATHS, Service
+from hybrid_search.integrations.searcher_pool import SearcherPool
 from hybrid_search.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from hybrid_search.protocols import Store
-
-log = logging.getLogger(__name__)
 
 
 def create_app(
@@ -49,8 +41,8 @@ def create_app(
     limits: Limits | None = None,
     allowed_hosts: Sequence[str] | None = LOOPBACK,
     api_key: str | None = None,
-) -> Starlette:
-    """An ASGI application that searches the collections of a store. It writes nothing.
+) -> FastAPI:
+    """Return an ASGI application that searches the collections of a store. It writes nothing.
 
     Args:
         store: a folder, a server's URL, or an open store; the settings' store when not given.
@@ -76,122 +68,41 @@ def create_app(
         key=api_key if api_key is not None else own.get_secret_value() if own else "",
         reranker=rerank,
     )
-    described = document(service)
-    page, docs, spec = search_page(), docs_page(described), dumped(described)
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        service.close()
-
-    async def answer_openapi(request: Request) -> Response:
-        return Response(spec, media_type=JSON)
-
-    async def answer_page(request: Request) -> Response:
-        return page
-
-    async def answer_docs(request: Request) -> Response:
-        return docs
-
-    app = Starlette(
-        routes=[
-            Route("/", answer_page),
-            Route("/docs", answer_docs),
-            Route("/openapi.json", answer_openapi),
-            Route("/healthz", healthz),
-            Route("/metrics", metrics),
-            Route("/collections", listing),
-            Route("/search", search, methods=["GET", "POST"]),
-            Route("/search/batch", batch, methods=["POST"]),
-            Route("/explain", explain, methods=["GET", "POST"]),
-        ],
-        middleware=[
-            Middleware(Guard, service=service),
-            Middleware(Gate, bounds=limits.bounds(), places=service.places, paths=WORK_PATHS),
-        ],
-        exception_handlers=dict.fromkeys((HybridSearchError, Refused, HTTPException, Exception), _told),
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False
+    app = _app_of(service)
     app.state.service = service
+    add_routes(app, service)
     return app
 
 
-async def search(request: Request) -> Response:
-    service = _service(request)
-    form = await service.asked(request, service.forms.search)
-    return await _searched(service, form)
+def _app_of(service: Service) -> FastAPI:
+    """Return the application without its routes. What FastAPI would serve of its own accord is left out."""
+    told = (HybridSearchError, Refused, HTTPException, RequestValidationError, Exception)
+    return FastAPI(
+        title="hybrid-search",
+        version=hybrid_search.__version__,
+        description="Hybrid search that shows its evidence. Offsets count characters (Unicode code points).",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=[
+            Middleware(Guard, service=service),
+            Middleware(Gate, bounds=service.limits.bounds(), places=service.places, paths=WORK_PATHS),
+        ],
+        exception_handlers=dict.fromkeys(told, _told),
+        lifespan=partial(_lifespan, service),
+    )
 
 
-async def _searched(service: Service, form: SearchForm) -> Response:
-    body, mode = await service.run(partial(searched, service, form))
-    service.metrics.search(form.collection, mode)
-    return Response(body, media_type=JSON)
-
-
-def searched(service: Service, form: SearchForm) -> tuple[bytes, str]:
-    """The answer to one search, and the mode that it was searched in."""
-    options = form.options(service.reranker)
-    with service.searchers.use(form.collection) as searcher:
-        results: Results = searcher.search(form.query, **options)
-        return dumped(results.to_dict()), results.mode
-
-
-async def batch(request: Request) -> Response:
-    """Many searches; the status is sent before the first is answered, so an error stands in its line."""
-    service = _service(request)
-    kind = media_type(request, JSON, NDJSON)
-    body = await request.body()
-    forms = await service.run(partial(read_batch, body, kind, service))
-    return StreamingResponse(lines(forms, service, partial(searched, service)), media_type=NDJSON)
-
-
-async def explain(request: Request) -> Response:
-    service = _service(request)
-    form = await service.asked(request, service.forms.explain)
-    return Response(await service.run(partial(explained, service, form)), media_type=JSON)
-
-
-def explained(service: Service, form: ExplainForm) -> bytes:
-    """What becomes of a document, or what the sparse model makes of the query."""
-    options = form.options(service.reranker)
-    with service.searchers.use(form.collection) as searcher:
-        if form.doc:
-            return dumped(searcher.explain(form.query, form.doc, **options).to_dict())
-        return dumped(expansion(searcher, form.query, form.leg).to_dict())
-
-
-async def listing(request: Request) -> Response:
-    service = _service(request)
-
-    def listed() -> bytes:
-        infos, problems = service.searchers.infos()
-        for problem in problems:
-            log.warning("%s", problem)
-        named = service.reranker if isinstance(service.reranker, str) else service.searchers.settings.reranker
-        found: dict[str, Any] = {
-            "collections": [{**info.to_dict(), "modes": list(available_modes(info.manifest))} for info in infos],
-            "reranker": (named or "the usual one") if service.reranker else None,
-        }
-        return dumped(found)
-
-    return Response(await service.run(listed), media_type=JSON)
-
-
-async def healthz(request: Request) -> Response:
-    return Response(dumped({"status": "ok", "version": hybrid_search.__version__}), media_type=JSON)
-
-
-async def metrics(request: Request) -> Response:
-    service = _service(request)
-    text = service.metrics.text(hybrid_search.__version__, len(service.places))
-    return Response(text, headers={"Content-Type": CONTENT_TYPE})
+@asynccontextmanager
+async def _lifespan(service: Service, app: FastAPI) -> AsyncIterator[None]:
+    yield
+    service.close()
 
 
 async def _told(request: Request, error: Exception) -> Response:
+    """Answer with an error; where the method is another, with all that the address has."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        here = [route for route in request.app.routes if getattr(route, "path", None) == request.url.path]
+        error.headers = {"Allow": ", ".join(sorted({method for route in here for method in route.methods}))}
     return reply_to(error)
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service

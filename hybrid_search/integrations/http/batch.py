@@ -22,7 +22,7 @@ AHEAD = 4
 
 
 def read_batch(body: bytes, kind: str, service: Service) -> list[SearchForm]:
-    """The searches of a batch. All are read before the first is begun, so what is wrong with one is told as a status.
+    """Read the searches of a batch, all before the first is begun, so what is wrong with one is told as a status.
 
     Raises:
         Unreadable: a line is no JSON.
@@ -44,7 +44,7 @@ def read_batch(body: bytes, kind: str, service: Service) -> list[SearchForm]:
 async def lines(
     forms: Sequence[SearchForm], service: Service, search: Callable[[SearchForm], tuple[bytes, str]]
 ) -> AsyncIterator[bytes]:
-    """A line for each search, in order. A few are searched ahead; whoever reads slowly is waited for."""
+    """Yield a line for each search, in order. A few are searched ahead; whoever reads slowly is waited for."""
 
     async def one(form: SearchForm) -> bytes:
         try:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from hybrid_search.errors import CollectionNotFound, HybridSearchError, InvalidArgument
 from hybrid_search.integrations.gateway.refusals import Refused, busy, response_to
 from hybrid_search.integrations.gateway.strict_json import Unreadable
+from hybrid_search.integrations.http.requests import problems_text
 
 NDJSON = "application/x-ndjson"
 
 
 def refusal_of(error: Exception) -> Refused:
-    """How an error is told to the caller."""
+    """Return how an error is told to the caller."""
     if isinstance(error, Refused):
         return error
     kind = type(error).__name__
@@ -24,6 +26,10 @@ def refusal_of(error: Exception) -> Refused:
         return Refused(400, kind, str(error))
     if isinstance(error, InvalidArgument):
         return Refused(422, kind, str(error))
+    if isinstance(error, RequestValidationError):
+        # Every place begins with the part of the request that all of it stands in.
+        text = problems_text((problem["loc"][1:], problem["msg"]) for problem in error.errors())
+        return Refused(422, InvalidArgument.__name__, text)
     if isinstance(error, HybridSearchError):
         return busy(str(error), kind)
     if isinstance(error, HTTPException):
@@ -34,5 +40,5 @@ def refusal_of(error: Exception) -> Refused:
 
 
 def reply_to(error: Exception) -> Response:
-    """The answer that an error is."""
+    """Return the answer that an error is."""
     return response_to(refusal_of(error))

@@ -50,5 +50,5 @@ class Limits:
             raise InvalidArgument(f"The limit depth is {self.depth}, less than that of k, {self.k}.")
 
     def bounds(self) -> Bounds:
-        """What a caller may hold of the server."""
+        """Return what a caller may hold of the server."""
         return Bounds(body_s=self.timeout_s, answer_s=self.timeout_s, body_bytes=self.body_bytes, at_once=self.at_once)

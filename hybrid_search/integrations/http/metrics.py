@@ -1,14 +1,15 @@
 """Counts of a server in the text format of Prometheus.
 
-Counted on the event loop alone, so without a lock. Labels have few values: paths are the routes', never what was sent.
+prometheus-client keeps them, in a registry of its own for each server. The text is written here, because the client's
+has a series more for the time when each other one was made, which can be switched off for a whole process only.
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/ (text format 0.0.4)
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.samples import Sample
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the histogram, in seconds."""
@@ -17,62 +18,62 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """What a server has done since it started."""
+    """What a server has done since it started. Labels have few values: paths are the routes', never what was sent."""
 
     def __init__(self) -> None:
-        self._requests: Counter[tuple[str, str, str]] = Counter()
-        self._searches: Counter[tuple[str, str]] = Counter()
-        self._buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(BUCKETS_S) + 1))
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._registry = registry = CollectorRegistry()
+        name = "hybrid_search_{}".format
+        self._info = Gauge(name("info"), "The version that runs.", ["version"], registry=registry)
+        self._in_flight = Gauge(
+            name("requests_in_flight"), "Requests that are searched, or wait for it.", registry=registry
+        )
+        self._requests = Counter(
+            name("requests"), "Requests answered.", ["method", "path", "status"], registry=registry
+        )
+        self._searches = Counter(
+            name("searches"), "Queries answered, by collection and mode.", ["collection", "mode"], registry=registry
+        )
+        self._seconds = Histogram(
+            name("request_duration_seconds"),
+            "Seconds from a request to the end of its answer.",
+            ["path"],
+            registry=registry,
+            buckets=BUCKETS_S,
+        )
 
     def request(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count a request that has been answered."""
-        self._requests[method, path, str(status)] += 1
-        self._buckets[path][bisect_left(BUCKETS_S, seconds)] += 1
-        self._seconds[path] += seconds
+        self._requests.labels(method, path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
 
     def search(self, collection: str, mode: str) -> None:
         """Count a search that has been answered; both names are of things that are there, in one order of the legs."""
-        self._searches[collection, "+".join(sorted(mode.split("+")))] += 1
+        self._searches.labels(collection, "+".join(sorted(mode.split("+")))).inc()
 
     def text(self, version: str, in_flight: int) -> str:
-        """The page that Prometheus reads. `in_flight` are the requests that are worked on now."""
-        lines = [
-            *_head("hybrid_search_info", "gauge", "The version that runs."),
-            _line("info", {"version": version}, 1),
-        ]
-        lines += _head("hybrid_search_requests_in_flight", "gauge", "Requests that are searched, or wait for it.")
-        lines.append(_line("requests_in_flight", {}, in_flight))
-        lines += _head("hybrid_search_requests_total", "counter", "Requests answered.")
-        for (method, path, status), count in sorted(self._requests.items()):
-            lines.append(_line("requests_total", {"method": method, "path": path, "status": status}, count))
-        lines += _head("hybrid_search_searches_total", "counter", "Queries answered, by collection and mode.")
-        for (collection, mode), count in sorted(self._searches.items()):
-            lines.append(_line("searches_total", {"collection": collection, "mode": mode}, count))
-        name = "request_duration_seconds"
-        lines += _head(f"hybrid_search_{name}", "histogram", "Seconds from a request to the end of its answer.")
-        for path, counts in sorted(self._buckets.items()):
-            total = 0
-            for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), counts, strict=True):
-                total += count
-                lines.append(_line(f"{name}_bucket", {"path": path, "le": bound}, total))
-            lines.append(_line(f"{name}_sum", {"path": path}, round(self._seconds[path], 6)))
-            lines.append(_line(f"{name}_count", {"path": path}, total))
-        return "\n".join(lines) + "\n"
+        """Return the page that Prometheus reads. `in_flight` are the requests that are worked on now."""
+        self._info.labels(version).set(1)
+        self._in_flight.set(in_flight)
+        return "".join(map(_family, self._registry.collect()))
 
 
-def _head(name: str, kind: str, says: str) -> Iterable[str]:
-    return (f"# HELP {name} {says}", f"# TYPE {name} {kind}")
+def _family(family: Metric) -> str:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+    samples.sort(key=lambda sample: [value for label, value in sample.labels.items() if label != "le"])
+    lines = [f"# HELP {name} {family.documentation}", f"# TYPE {name} {family.type}", *map(_line, samples)]
+    return "\n".join(lines) + "\n"
 
 
-def _line(name: str, labels: Mapping[str, str], value: float) -> str:
-    """One sample.
+def _line(sample: Sample) -> str:
+    """Write one sample, whole numbers without a point.
 
-    >>> _line("searches_total", {"mode": 'a"b'}, 3)
-    'hybrid_search_searches_total{mode="a\\\\"b"} 3'
+    >>> _line(Sample("searches_total", {"mode": 'a"b'}, 3.0))
+    'searches_total{mode="a\\\\"b"} 3'
     """
-    shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"hybrid_search_{name}{'{' + shown + '}' if shown else ''} {value}"
+    labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in sample.labels.items())
+    value = int(sample.value) if sample.value.is_integer() else round(sample.value, 6)
+    return f"{sample.name}{'{' + labels + '}' if labels else ''} {value}"
 
 
 def _escaped(text: str) -> str:

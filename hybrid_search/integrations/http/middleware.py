@@ -67,7 +67,7 @@ class Guard:
 
 
 def host_of(header: str) -> str:
-    """The name in a Host header, without its port.
+    """Return the name in a Host header, without its port.
 
     >>> [host_of("LocalHost:8080"), host_of("[::1]:8080"), host_of("a.example.")]
     ['localhost', '[::1]', 'a.example']
@@ -77,7 +77,7 @@ def host_of(header: str) -> str:
 
 
 def _matches(given: list[str], service: Service) -> bool:
-    """Whether the key is there, in a time that says nothing about where it differs."""
+    """Return whether the key is there, in a time that says nothing about where it differs."""
     scheme, _, key = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     same = hmac.compare_digest(key.strip().encode("utf-8", "replace"), service.key.encode("utf-8", "replace"))
     return same and scheme.lower() == "bearer"

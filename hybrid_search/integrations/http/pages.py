@@ -18,12 +18,12 @@ _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def search_page() -> HTMLResponse:
-    """The search page, as it stands in `search.html`."""
+    """Return the search page, as it stands in `search.html`."""
     return _page(_source())
 
 
 def docs_page(document: dict[str, Any]) -> HTMLResponse:
-    """The OpenAPI document, to be read by people."""
+    """Return the OpenAPI document, to be read by people."""
     sections = [
         _operation(path, method, operation)
         for path, methods in document["paths"].items()
@@ -49,7 +49,7 @@ def _source() -> str:
 
 
 def _page(html: str) -> HTMLResponse:
-    """A page that runs its own script and style and no other, and talks to nobody else."""
+    """Return a page that runs its own script and style and no other, and talks to nobody else."""
     scripts, styles = (" ".join(map(_hash, found.findall(html))) or "'none'" for found in (_SCRIPT, _STYLE))
     policy = (
         f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; connect-src 'self'; "
@@ -92,7 +92,7 @@ def _table(properties: dict[str, Any], required: list[str]) -> str:
         said = [_kind(schema)]
         bounds = {**schema, **next((one for one in schema.get("anyOf", []) if "maximum" in one), {})}
         if "maximum" in bounds:
-            said.append(f"{bounds.get('minimum', 0):,}..{bounds['maximum']:,}")
+            said.append(f"{int(bounds.get('minimum', 0)):,}..{int(bounds['maximum']):,}")
         if name in required:
             said.append("required")
         elif schema.get("default") not in (None, "", [], {}):
@@ -105,12 +105,12 @@ def _table(properties: dict[str, Any], required: list[str]) -> str:
 
 
 def _prose(text: str) -> str:
-    """A text with what stands between backticks as code."""
+    """Return a text with what stands between backticks as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """The type of a schema in a few words."""
+    """Tell the type of a schema in a few words."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:

@@ -1,180 +1,173 @@
-"""What callers send: one form for search and one for explain, from a body or from the query of an address."""
+"""What callers send: models of a search and of an explanation, made of the options that a search has.
+
+The options stand in `search.request`, once. What is added here is a server's own: the query and its collection, the
+limits, and that a caller may have the server's re-ranker but name none.
+"""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
-from urllib.parse import parse_qsl
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache, reduce
+from operator import or_
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic.fields import FieldInfo
 
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.integrations.gateway.strict_json import Unreadable
 from hybrid_search.integrations.http.limits import Limits
-from hybrid_search.ranking.fusion import RRF_K, Fusion
-from hybrid_search.search.request import Options
+from hybrid_search.integrations.option_fields import field_of
+from hybrid_search.search.request import Options, search_options
 
 MAX_NAMES = 100
 """Fields of a form, or of an object in one: what has more is refused before each of them is judged."""
 
+RERANK = "Re-rank with the server's cross-encoder; refused where it has none."
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?([eE][+-]?\d{1,3})?")
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Asked(BaseModel):
-    """What search and explain share; `search.request.SearchRequest` says the same of a library's search."""
+    """What search and explain share."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    query: str = Field(min_length=1, description="What to look for, in any words.")
-    collection: str = Field(min_length=1, max_length=120, description="The collection's name.")
-    k: int = Field(10, description="Documents wanted.")
-    offset: int = Field(0, description="Documents to pass over: 10 for the second page.")
-    mode: str = Field(
-        "hybrid",
-        min_length=1,
-        max_length=200,
-        description="`hybrid` for the collection's legs fused, a leg's name for that one alone, `a+b` for these fused.",
-    )
-    where: str = Field("", description="Only what passes a filter, such as `year >= 1990 and title ~ 'love'`.")
-    depth: int | None = Field(None, description="Chunks that each leg hands on; 100, or more where k is.")
-    fusion: Fusion = Field("rrf", description="How the legs are fused.")
-    rrf_k: float = Field(RRF_K, ge=0, allow_inf_nan=False, description="The constant of reciprocal rank fusion.")
-    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | Literal["auto"] | None = Field(
-        None, description="Of the legs in the fusion, by leg, 1 where not given; `auto` chooses them by the query."
-    )
-    rerank: bool = Field(False, description="Re-rank with the server's cross-encoder; refused where it has none.")
-    rerank_depth: int = Field(50, description="Documents that the cross-encoder reads.")
-    rerank_budget_ms: Positive | None = Field(None, description="Milliseconds that re-ranking may take.")
-    fold: bool = Field(False, description="Leave out documents that say the same as one before them.")
+    query: str
+    collection: str
 
     def options(self, reranker: str | bool | None) -> Options:
-        """The keywords of `Searcher.search`.
+        """Return the keywords of `Searcher.search`.
 
         Raises:
             InvalidArgument: re-ranking is wanted, and there is no re-ranker.
         """
-        if self.rerank and not reranker:
+        names = {option.name for option in search_options()} & type(self).model_fields.keys()
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if given["rerank"] and not reranker:
             raise InvalidArgument("This server re-ranks nothing. Leave rerank out, or start it with --rerank.")
-        return {
-            "k": self.k,
-            "offset": self.offset,
-            "mode": self.mode,
-            "where": self.where or None,
-            "depth": self.depth,
-            "fusion": self.fusion,
-            "rrf_k": self.rrf_k,
-            "weights": self.weights,
-            "rerank": reranker if self.rerank else None,
-            "rerank_depth": self.rerank_depth,
-            "rerank_budget_ms": self.rerank_budget_ms,
-            "fold": self.fold,
-        }
+        own = {"where": given["where"] or None, "rerank": reranker if given["rerank"] else None}
+        return cast(Options, {**given, **own})
 
 
 class SearchForm(Asked):
     """A search."""
 
-    highlight: bool = Field(True, description="Mark what matches in the passages, and choose the window to show.")
-    explain: bool = Field(False, description="Add what each word gave to a hit's score, and the query's expansion.")
-
-    def options(self, reranker: str | bool | None) -> Options:
-        return {**super().options(reranker), "highlight": self.highlight, "explain": self.explain}
-
 
 class ExplainForm(Asked):
     """An explanation: of the query, or with `doc` of a document's place; then the options of search count."""
 
-    doc: str = Field("", description="Why this document is, or is not, in the list that search gives.")
-    leg: str = Field("sparse", min_length=1, max_length=40, description="The sparse leg whose model is asked.")
-
-
-class Forms(NamedTuple):
-    """The forms under a server's limits."""
-
-    search: type[SearchForm]
-    explain: type[ExplainForm]
+    doc: str
+    leg: str
 
 
 Form = TypeVar("Form", bound=Asked)
 
 
+class Forms(NamedTuple):
+    """The models under a server's limits: as the JSON of a body, and as the query of an address."""
+
+    search: type[SearchForm]
+    search_address: type[SearchForm]
+    explain: type[ExplainForm]
+    explain_address: type[ExplainForm]
+
+
 def forms_of(limits: Limits) -> Forms:
-    """The forms, with a server's limits in them, so that they are judged in one place and published as they are."""
-
-    def limited(form: type[Form], name: str) -> type[Form]:
-        bounds: dict[str, dict[str, Any]] = {
-            "query": {"min_length": 1, "max_length": limits.characters},
-            "where": {"max_length": limits.characters},
-            "doc": {"max_length": limits.characters},
-            "k": {"ge": 1, "le": limits.k},
-            "offset": {"ge": 0, "le": limits.offset},
-            "depth": {"ge": 1, "le": limits.depth},
-            "rerank_depth": {"ge": 1, "le": limits.depth},
-        }
-        narrower: dict[str, Any] = {}
-        for field in bounds.keys() & form.model_fields.keys():
-            info = form.model_fields[field]
-            said: dict[str, Any] = {"description": info.description}
-            if not info.is_required():
-                said["default"] = info.default
-            # The bound of a number that may be missing is the number's.
-            bound = bounds[field]
-            kind: Any = Annotated[int, Field(**bound)] | None if info.annotation == int | None else info.annotation
-            narrower[field] = (kind, Field(**said, **({} if info.annotation == int | None else bound)))
-        made: type[Form] = create_model(name, __base__=form, __doc__=form.__doc__, **narrower)
-        return made
-
-    return Forms(limited(SearchForm, "Search"), limited(ExplainForm, "Explain"))
+    """Return the models with a server's limits in them, so that they are judged and published in one place."""
+    text = Annotated[str, Field(max_length=limits.characters)]
+    name = Annotated[str, Field(min_length=1)]
+    asked: dict[str, Any] = {
+        "query": (Annotated[text, Field(min_length=1)], Field(description="What to look for, in any words.")),
+        "collection": (Annotated[name, Field(max_length=120)], Field(description="The collection's name.")),
+        **_option_fields(limits, text),
+    }
+    explained = {field: kind for field, kind in asked.items() if field not in ("highlight", "explain")}
+    says = "Why this document is, or is not, in the list that search gives."
+    explained["doc"] = (text, Field("", description=says))
+    leg = Annotated[name, Field(max_length=40)]
+    explained["leg"] = (leg, Field("sparse", description="The sparse leg whose model is asked."))
+    search = create_model("Search", __base__=SearchForm, __doc__=SearchForm.__doc__, **asked)
+    explain = create_model("Explain", __base__=ExplainForm, __doc__=ExplainForm.__doc__, **explained)
+    return Forms(search, in_address(search), explain, in_address(explain))
 
 
-def from_value(form: type[Form], value: Any, line: int | None = None) -> Form:
-    """Read a form from what stood in the JSON.
+def _option_fields(limits: Limits, text: Any) -> dict[str, tuple[Any, FieldInfo]]:
+    """Return the options of a search as fields of a model.
+
+    A few have another type than in a library: a text has a length, and a caller may have the server's re-ranker, but
+    name none.
+    """
+    most = {"k": limits.k, "offset": limits.offset, "depth": limits.depth, "rerank_depth": limits.depth}
+    own: dict[str, tuple[Any, dict[str, Any]]] = {
+        "mode": (Annotated[str, Field(min_length=1, max_length=200)], {}),
+        "where": (text, {"default": ""}),
+        "weights": (dict[str, Share] | Literal["auto"] | None, {}),
+        "rerank": (bool, {"default": False, "description": RERANK}),
+    }
+    found: dict[str, tuple[Any, FieldInfo]] = {}
+    for option in search_options():
+        kind, said = own.get(option.name, (None, {}))
+        made, field = field_of(replace(option, most=most.get(option.name, option.most)), **said)
+        found[option.name] = (kind or made, field)
+    return found
+
+
+class _Texts(BaseModel):
+    """A model that is read from texts: `true` and `false` for what is either, numbers for numbers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, texts: dict[str, Any]) -> dict[str, Any]:
+        # Some releases of FastAPI put the defaults in, which are no texts.
+        return {name: _value(cls, name, text) if isinstance(text, str) else text for name, text in texts.items()}
+
+
+def in_address(form: type[Form]) -> type[Form]:
+    """Return a model of the query of an address: as the body's, but it has no null, and no object."""
+    narrower: dict[str, Any] = {}
+    for name, info in form.model_fields.items():
+        flat = (one for one in get_args(info.annotation) if get_origin(one) not in (dict, Mapping))
+        kinds = [one for one in flat if one is not NoneType]
+        if NoneType in get_args(info.annotation):
+            narrower[name] = (reduce(or_, kinds), Field(default_factory=lambda: None, description=info.description))
+    bases: Any = (_Texts, form)
+    return cast("type[Form]", create_model(f"{form.__name__}InAddress", __base__=bases, **narrower))
+
+
+def from_value(form: type[Form], value: Any, line: int) -> Form:
+    """Read a form from what stood in a line of JSON.
 
     Raises:
         InvalidArgument: it is not of this form; every problem is told.
     """
-    for name, part in (("the body", value), *(value.items() if isinstance(value, dict) else ())):
-        if isinstance(part, dict) and len(part) > MAX_NAMES:
-            where = "" if line is None else f"Line {line}: "
-            raise InvalidArgument(f"{where}{name} has {len(part):,} names; {MAX_NAMES} are the most.")
+    check_names(value, f"Line {line}: ")
     try:
         return form.model_validate(value)
     except ValidationError as error:
-        raise _refused(error, line) from None
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        raise InvalidArgument(f"Line {line}: {problems_text((p['loc'], p['msg']) for p in problems)}") from None
 
 
-def from_query(form: type[Form], query: bytes) -> Form:
-    """Read a form from the query of an address: each field once at most, `true` and `false` for what is either.
-
-    Raises:
-        Unreadable: its percent-encoded bytes are no UTF-8.
-        InvalidArgument: not of this form; every problem is told.
-    """
-    values: dict[str, Any] = {}
-    for name, text in _pairs(query):
-        if name in values:
-            raise InvalidArgument(f"{name} is given more than once.")
-        values[name] = _value(form, name, text)
-    if "weights" in values and values["weights"] != "auto":
-        raise InvalidArgument("weights by leg are for POST; in an address only weights=auto can stand.")
-    return from_value(form, values)
+def check_names(value: Any, where: str = "") -> None:
+    """Refuse an object, or one in it, that has too many names: InvalidArgument."""
+    for name, part in (("the body", value), *(value.items() if isinstance(value, dict) else ())):
+        if isinstance(part, dict) and len(part) > MAX_NAMES:
+            raise InvalidArgument(f"{where}{name} has {len(part):,} names; {MAX_NAMES} are the most.")
 
 
-def _pairs(query: bytes) -> list[tuple[str, str]]:
-    text = query.decode("ascii", "replace")
-    if text.count("&") >= MAX_NAMES:
-        raise InvalidArgument(f"The address has more than {MAX_NAMES} fields.")
-    try:
-        return parse_qsl(text, keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"The address is no UTF-8: {error.reason}, in {error.object[:60]!r}.") from None
+def problems_text(problems: Iterable[tuple[tuple[int | str, ...], str]]) -> str:
+    """Tell what is wrong with a form: each place and what should stand there, five at most."""
+    said = [f"{'.'.join(map(str, place)) or 'the body'}: {text[:1].lower()}{text[1:]}" for place, text in problems]
+    more = f"; and {len(said) - 5} more" if len(said) > 5 else ""
+    return f"{'; '.join(said[:5])}{more}."
 
 
-def _value(form: type[Asked], name: str, text: str) -> Any:
-    """As the type that the field has; the text itself where it is no such thing, and validation says so."""
+def _value(form: type[BaseModel], name: str, text: str) -> Any:
+    """Return a text as the type that the field has; itself where it is no such thing, and validation says so."""
     kinds = _kinds(form).get(name, frozenset())
     if "boolean" in kinds:
         return {"true": True, "false": False}.get(text, text)
@@ -184,18 +177,10 @@ def _value(form: type[Asked], name: str, text: str) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _kinds(form: type[Asked]) -> dict[str, frozenset[str]]:
-    """The types of JSON that each field takes."""
+def _kinds(form: type[BaseModel]) -> dict[str, frozenset[str]]:
+    """Return the types of JSON that each field takes."""
     properties = form.model_json_schema()["properties"]
     return {
         name: frozenset(one.get("type", "string") for one in schema.get("anyOf", [schema]))
         for name, schema in properties.items()
     }
-
-
-def _refused(error: ValidationError, line: int | None) -> InvalidArgument:
-    problems = error.errors(include_url=False, include_context=False, include_input=False)
-    where = "" if line is None else f"Line {line}: "
-    said = [f"{'.'.join(map(str, p['loc'])) or 'the body'}: {p['msg'][:1].lower()}{p['msg'][1:]}" for p in problems]
-    more = f"; and {len(said) - 5} more" if len(said) > 5 else ""
-    return InvalidArgument(f"{where}{'; '.join(said[:5])}{more}.")

@@ -8,14 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from starlette.requests import Request
-
 from hybrid_search.integrations.gateway.gate import Places
-from hybrid_search.integrations.gateway.refusals import JSON, Refused, busy
-from hybrid_search.integrations.gateway.strict_json import read_json
+from hybrid_search.integrations.gateway.refusals import busy
 from hybrid_search.integrations.http.limits import Limits
 from hybrid_search.integrations.http.metrics import Metrics
-from hybrid_search.integrations.http.requests import Form, Forms, from_query, from_value
+from hybrid_search.integrations.http.requests import Forms
 from hybrid_search.integrations.searcher_pool import SearcherPool
 
 T = TypeVar("T")
@@ -58,7 +55,7 @@ class Service:
         object.__setattr__(self, "places", Places(self.limits.at_once))
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Do it in a thread, so that the event loop goes on.
+        """Call it in a thread, so that the event loop goes on.
 
         Raises:
             Refused: it took longer than a request may; what has begun goes on in its thread, what has not never does.
@@ -70,27 +67,7 @@ class Service:
             message = f"This took longer than {self.limits.timeout_s:g} s. Try again, or ask for less."
             raise busy(message, "Timeout") from None
 
-    async def asked(self, request: Request, form: type[Form]) -> Form:
-        """What a request asks, from its body or its address."""
-        if request.method != "POST":
-            return from_query(form, request.scope["query_string"])
-        media_type(request, JSON)
-        return from_value(form, read_json(await request.body()))
-
     def close(self) -> None:
         """Finish what runs, and close the collections."""
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.searchers.close()
-
-
-def media_type(request: Request, *allowed: str) -> str:
-    """The type of the body, if it is one of these.
-
-    Raises:
-        Refused: it is another. A page of another site cannot send these without asking first, and is told no.
-    """
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given not in allowed:
-        said = f"is {given!r}" if given else "is missing"
-        raise Refused(415, "UnsupportedMediaType", f"The Content-Type {said}; send {' or '.join(allowed)}.")
-    return given

@@ -38,12 +38,12 @@ IN_HITS, IN_DOCUMENTS = Room(500, 8_000), Room(2_000, 32_000)
 
 
 def clean(text: str) -> str:
-    """A text from a document, as it may be shown; of the same length."""
+    """Return a text from a document as it may be shown; of the same length."""
     return printable(text, keep=_KEPT)
 
 
 def cut(text: str, most: int, rest: str = "") -> str:
-    """The beginning of a text, and how long it is where that is not all of it; `rest` says how it is read.
+    """Return the beginning of a text, and how long it is where that is not all; `rest` says how it is read.
 
     >>> cut("abc", 3), cut("abcdef", 3, "get gives all")
     ('abc', 'abc… [cut: 6 characters; get gives all]')
@@ -55,17 +55,17 @@ def cut(text: str, most: int, rest: str = "") -> str:
 
 
 def cut_field(name: str, text: str, most: int) -> str:
-    """The beginning of a field, and how all of it is read."""
+    """Return the beginning of a field, and how all of it is read."""
     return cut(text, most, f"get with field={clean(name)!r} reads all of it")
 
 
 def shown_id(name: str) -> str:
-    """An id exactly as it is, so that it can be asked for; the beginning of one that nobody can ask for."""
+    """Return an id as it is, so that it can be asked for; the beginning of one that nobody can ask for."""
     return name if len(name) <= MAX_ID else cut(name, MAX_ID, "too long to be asked for")
 
 
 def shown_metadata(metadata: Mapping[str, Any], room: Room = IN_HITS) -> tuple[dict[str, Any], int]:
-    """What there is room for of a document's metadata, and how many fields are left out."""
+    """Return what there is room for of a document's metadata, and how many fields are left out."""
     shown: dict[str, Any] = {}
     left = room.all
     for name, value in metadata.items():
@@ -80,17 +80,17 @@ def shown_metadata(metadata: Mapping[str, Any], room: Room = IN_HITS) -> tuple[d
 
 
 def value_text(value: Any) -> str:
-    """A value of the metadata as text: a text itself, anything else as JSON."""
+    """Return a value of the metadata as text: a text itself, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def weight(value: Any) -> int:
-    """Bytes of a value as JSON."""
+    """Return the bytes that a value has as JSON."""
     return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def fitting(make: Callable[..., tuple[Structured, str]], *sizes: tuple[int, int]) -> tuple[Structured, str]:
-    """The largest answer that is not too long: sizes are halved, one after the other, from the first of each pair on.
+    """Return the largest answer that is not too long: sizes are halved, one after the other, from the first on.
 
     Args:
         make: the answer of these sizes, structured and as text.
@@ -108,7 +108,7 @@ def fitting(make: Callable[..., tuple[Structured, str]], *sizes: tuple[int, int]
 
 
 def _value(name: str, value: Any, most: int) -> Any:
-    """A value, as it is where it is short, else the beginning of its text."""
+    """Return a value as it is where it is short, else the beginning of its text."""
     text = value_text(value)
     if len(text) > most:
         return cut_field(name, text, most)
@@ -116,7 +116,7 @@ def _value(name: str, value: Any, most: int) -> Any:
 
 
 def _cleaned(value: Any) -> Any:
-    """A value with each text in it as it may be shown."""
+    """Return a value with each text in it as it may be shown."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from hybrid_search._util.json_objects import DocumentExplanationDict
 from hybrid_search.errors import FilterError, HybridSearchError
 from hybrid_search.integrations.mcp.bounds import MAX_ERROR, cut
 from hybrid_search.integrations.mcp.quoting import Fence, fence
-from hybrid_search.integrations.mcp.schemas import CollectionShown, Explained, Found, Got, HitShown, Status
+from hybrid_search.integrations.mcp.schemas import CollectionShown, ExpansionShown, Found, Got, HitShown, Status
 from hybrid_search.results import DocumentHit, Results
 from hybrid_search.types import LegName
 
@@ -16,7 +17,7 @@ _TERMS = 24
 
 
 def found_text(found: Found, results: Results) -> str:
-    """Hits, a few lines each: where each leg placed it, then its title and id, facts and the best chunk."""
+    """Tell the hits, a few lines each: where each leg placed it, then its title and id, facts and the best chunk."""
     head = f"{found['query']!r} in {found['collection']} ({found['mode']}): "
     remarks = results.remarks()
     if not found["hits"]:
@@ -34,34 +35,37 @@ def found_text(found: Found, results: Results) -> str:
     return "\n\n".join([" ".join([head + f"ranks {first} to {last}.", *remarks, quoting.says]), *blocks, foot])
 
 
-def explained_text(explained: Explained) -> str:
-    """The verdict in a sentence and the places behind it; or the words that a query is searched by."""
-    if "expansion" in explained:
-        terms = explained["expansion"]
-        told = [f"{t.get('word') or t['term']} {t['weight']:.2f}{'' if t['in_query'] else '+'}" for t in terms[:_TERMS]]
-        left_out = max(0, len(terms) - _TERMS) + explained.get("terms_left_out", 0)
-        more = f" and {left_out} more" if left_out else ""
-        words = ", ".join(told) + more if told else "no term has a weight"
-        return f"{explained['model']} reads {explained['query']!r} as (+ is added by the model): {words}"
+def expansion_text(expansion: ExpansionShown) -> str:
+    """Tell the words that a query is searched by."""
+    terms = expansion["expansion"]
+    told = [f"{t.get('word') or t['term']} {t['weight']:.2f}{'' if t['in_query'] else '+'}" for t in terms[:_TERMS]]
+    left_out = max(0, len(terms) - _TERMS) + expansion.get("terms_left_out", 0)
+    more = f" and {left_out} more" if left_out else ""
+    words = ", ".join(told) + more if told else "no term has a weight"
+    return f"{expansion['model']} reads {expansion['query']!r} as (+ is added by the model): {words}"
+
+
+def explained_text(explained: DocumentExplanationDict) -> str:
+    """Tell the verdict in a sentence, and the places behind it."""
     lines = [f"{explained['verdict']}."]
-    if explained.get("folded_into"):  # another document is named
+    if explained["folded_into"]:  # another document is named
         quoting = fence()
         lines += [quoting.says, quoting.around(explained["reason"])]
     else:
         lines[0] += f" {explained['reason']}"
-    for leg, place in explained.get("legs", {}).items():
+    for leg, place in explained["legs"].items():
         where = "not found" if place["rank"] is None else f"rank {place['rank']} (score {place['score']:.3f})"
         if place["rank"] is not None and not place["handed_on"]:
             where += f", below the depth of {place['depth']}"
         left = f"; {place['cut_tokens']} tokens too many for its model were not read" if place["cut_tokens"] else ""
         lines.append(f"{leg}: {where}{left}")
-    if explained.get("fused_rank") is not None:
+    if explained["fused_rank"] is not None:
         lines.append(f"fused: rank {explained['fused_rank']}")
     return "\n".join(lines)
 
 
 def got_text(got: Got) -> str:
-    """One line of what it is, and the text."""
+    """Tell in one line what it is, and the text."""
     if "field" in got:
         head = "A field of the metadata of a document"
     elif "lines" in got:
@@ -77,7 +81,7 @@ def got_text(got: Got) -> str:
 
 
 def status_text(status: Status) -> str:
-    """A line or two a collection."""
+    """Tell of each collection in a line or two."""
     quoting = fence()
     lines = [_collection_text(one, quoting) for one in status["collections"]] or [
         f"There is no collection in {status['store']}."
@@ -87,7 +91,7 @@ def status_text(status: Status) -> str:
 
 
 def error_text(error: HybridSearchError) -> str:
-    """What an error says. That of a filter names fields of documents, so it is quoted."""
+    """Tell what an error says. That of a filter names fields of documents, so it is quoted."""
     told = cut(str(error), MAX_ERROR)
     if not isinstance(error, FilterError):
         return told
@@ -96,7 +100,7 @@ def error_text(error: HybridSearchError) -> str:
 
 
 def age_text(seconds: int) -> str:
-    """Seconds in the largest unit of which there are two or more.
+    """Tell seconds in the largest unit of which there are two or more.
 
     >>> age_text(59), age_text(7_300), age_text(900_000)
     ('59 seconds', '2 hours', '10 days')

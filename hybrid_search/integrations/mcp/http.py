@@ -90,7 +90,7 @@ def check(address: Address, hosts: Sequence[str], token: str) -> None:
 def app_of(
     server: MCPServer[Any], address: Address, *, hosts: Sequence[str] = (), origins: Sequence[str] = (), token: str = ""
 ) -> App:
-    """The server as an ASGI app.
+    """Return the server as an ASGI app.
 
     Args:
         server: the MCP server.
@@ -124,7 +124,7 @@ def serve(app: App, listening: socket.socket) -> None:
 
 
 def _entered(gate: App, app: App, token: str) -> App:
-    """What is asked of a request before its body is read: the token, and that it is no stream without end."""
+    """Ask for the token, and that a request is no stream without end, before its body is read."""
     expected = f"Bearer {token}".encode()
 
     async def entered(scope: Any, receive: Any, send: Any) -> None:
@@ -149,7 +149,7 @@ def _entered(gate: App, app: App, token: str) -> App:
 
 
 def _readable(app: App) -> App:
-    """An app that gets messages only; whatever else is sent is answered with the error that the protocol has for it."""
+    """Return an app that gets messages only; the protocol's errors answer whatever else is sent."""
 
     async def readable(scope: Any, receive: Any, send: Any) -> None:
         message = await receive()  # the whole body: it stands behind the gate

@@ -19,7 +19,7 @@ from hybrid_search.integrations.gateway.strict_json import Unreadable, read_json
 
 
 def error_of(sent: bytes) -> JSONRPCError | None:
-    """The answer to what is no message of JSON-RPC; None for one that is, which the library answers.
+    """Return the answer to what is no message of JSON-RPC; None for one that is, which the library answers.
 
     The standard wants `id: null` where none can be read. What is meant as a notification gets its answer too: nobody
     would know otherwise that it was not taken.
@@ -42,7 +42,7 @@ def error_with(code: int, message: str, number: int | str | None) -> JSONRPCErro
 
 
 def _id_in(sent: bytes) -> int | str | None:
-    """The id of what only a lenient reader can read: with half of a surrogate pair, or with NaN."""
+    """Return the id of what only a lenient reader can read: with half of a surrogate pair, or with NaN."""
     try:
         return _id_of(json.loads(sent))
     except (ValueError, RecursionError):

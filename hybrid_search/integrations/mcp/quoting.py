@@ -25,7 +25,7 @@ class Fence(NamedTuple):
         )
 
     def around(self, text: str) -> str:
-        """A quotation."""
+        """Return a text as a quotation."""
         return f"{self._begin}\n{clean(text)}\n{self._end}"
 
     @property
@@ -38,5 +38,5 @@ class Fence(NamedTuple):
 
 
 def fence() -> Fence:
-    """A fence that nobody knows yet."""
+    """Return a fence that nobody knows yet."""
     return Fence(secrets.token_hex(8))

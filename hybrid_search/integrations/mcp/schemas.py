@@ -1,12 +1,18 @@
 """What the tools take and give, as types: the MCP library makes the schemas of them that clients read."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import Field
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired, TypedDict, get_type_hints
 
+from hybrid_search._util.json_objects import (
+    ChunkDict,
+    CollectionDict,
+    DocumentExplanationDict,
+    ExpansionDict,
+    HitWithoutChunks,
+    ResultsWithoutHits,
+)
 from hybrid_search.integrations.mcp.bounds import MAX_FIELD_NAME, MAX_ID
 
 MAX_K = 100
@@ -90,107 +96,68 @@ FieldName = Annotated[
 Leg = Annotated[str, Field(max_length=100, description="Without doc_id: the leg of words whose model is asked.")]
 
 
-class Place(TypedDict):
-    """Where a leg placed the document's best chunk."""
-
-    rank: int
-    score: float
-
-
-class ChunkShown(TypedDict):
+class ChunkShown(ChunkDict):
     """Text of a document: `start` and `end` are its offsets there, in characters.
 
     Of a value of the metadata that ends in `… [cut: ...]` `get` reads the rest; `fields_left_out` is how many fields
     are not shown.
     """
 
-    chunk_id: str
-    start: int
-    end: int
-    text: str
-    line: NotRequired[int]
-    metadata: NotRequired[dict[str, Any]]
     fields_left_out: NotRequired[int]
 
 
-class HitShown(TypedDict):
+class HitShown(HitWithoutChunks):
     """One document; `chunks_left_out` is how many of the chunks that were found are not shown."""
 
-    rank: int
-    doc_id: str
-    score: float
-    title: str
-    metadata: dict[str, Any]
     chunks: list[ChunkShown]
-    legs: dict[str, Place | None]
-    rerank_score: float | None
-    origin: str
-    fused_rank: NotRequired[int]
     fields_left_out: NotRequired[int]
     chunks_left_out: NotRequired[int]
 
 
-class Found(TypedDict):
+class Found(ResultsWithoutHits):
     """What `search` answers: the object that `hybrid-search search --format json` prints, its texts cut to size.
 
     `cut` is there where it would have been too long otherwise: what is missing, and how it is had.
     """
 
-    query: str
-    collection: str
-    mode: str
-    k: int
-    timings_ms: dict[str, float]
     hits: list[HitShown]
-    offset: NotRequired[int]
-    reranker: NotRequired[str]
-    reranked: NotRequired[int]
-    rerank_depth: NotRequired[int]
-    abstained: NotRequired[dict[str, str]]
-    unread: NotRequired[dict[str, list[str]]]
-    notes: NotRequired[list[str]]
     cut: NotRequired[str]
 
 
-class TermShown(TypedDict):
-    """A word that the query is searched by."""
+class ExpansionShown(ExpansionDict):
+    """The words that a query is searched by; `terms_left_out` is how many of them are not shown."""
 
-    term: str
-    weight: float
-    in_query: bool
-    word: NotRequired[str]
-
-
-class LegShown(TypedDict):
-    """Where one leg has the document."""
-
-    rank: int | None
-    score: float | None
-    depth: int
-    handed_on: bool
-    cut_tokens: int
-
-
-class Explained(TypedDict):
-    """What `explain` answers: `leg`, `model` and `expansion` without doc_id, else what became of the document."""
-
-    query: str
-    collection: str
-    leg: NotRequired[str]
-    model: NotRequired[str]
-    expansion: NotRequired[list[TermShown]]
     terms_left_out: NotRequired[int]
-    doc_id: NotRequired[str]
-    verdict: NotRequired[str]
-    reason: NotRequired[str]
-    chunks: NotRequired[int]
-    passing: NotRequired[int]
-    clauses: NotRequired[list[str]]
-    legs: NotRequired[dict[str, LegShown]]
-    fused_rank: NotRequired[int | None]
-    rerank_score: NotRequired[float | None]
-    rank: NotRequired[int | None]
-    folded_into: NotRequired[str]
+
+
+def _either(name: str, doc: str, *kinds: Any) -> Any:
+    """Return one object type with the keys of several; those that some lack may be missing.
+
+    A tool's schema has to be that of one object, and several clients read no union.
+    """
+    fields: dict[str, Any] = {}
+    for kind in kinds:
+        for key, annotation in get_type_hints(kind, include_extras=True).items():
+            everywhere = all(key in other.__required_keys__ for other in kinds)
+            fields[key] = annotation if everywhere else NotRequired[_without_marker(annotation)]
+    made = TypedDict(name, fields)  # type: ignore[misc]
+    made.__doc__ = doc
+    return made
+
+
+def _without_marker(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is NotRequired else annotation
+
+
+if TYPE_CHECKING:
+    Explained = ExpansionShown | DocumentExplanationDict
+else:
+    Explained = _either(
+        "Explained",
+        "What `explain` answers: `leg`, `model` and `expansion` without doc_id, else what became of the document.",
+        ExpansionShown,
+        DocumentExplanationDict,
+    )
 
 
 class Lines(TypedDict):
@@ -232,14 +199,9 @@ class LegOfStatus(TypedDict):
     in_hybrid: bool
 
 
-class CollectionShown(TypedDict):
+class CollectionShown(CollectionDict):
     """One collection. `fields` is there where one collection was asked for: what a filter may name, and its type."""
 
-    name: str
-    documents: int
-    chunks: int
-    bytes_on_disk: int | None
-    profile: str
     created: str
     age_s: int | None
     modes: list[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from hybrid_search._util.unicode_text import id_forms
@@ -18,7 +18,6 @@ from hybrid_search.store.schema import chunk_of
 if TYPE_CHECKING:
     from hybrid_search.search.pipeline import OpenCollection
     from hybrid_search.search.request import Options
-    from hybrid_search.searcher import Searcher
     from hybrid_search.types import Document
 
 
@@ -77,14 +76,18 @@ def explain(
     text = without_surrogates(query)
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     with collections.use(named(collections, collection)) as searcher:
-        explained = _followed(searcher, text, doc_id, asked) if doc_id else _expanded(searcher, text, leg)
-    terms = explained.get("expansion", [])
+        if doc_id:
+            explained = searcher.explain(text, without_surrogates(doc_id), **asked).to_dict()
+            return explained, formatting.explained_text(explained)
+        expanded = expansion(searcher, text, leg).to_dict()
+    terms = expanded["expansion"]
 
-    def answer(most: int) -> tuple[schemas.Explained, str]:
-        told = explained
-        if most < len(terms):
-            told = {**explained, "expansion": terms[:most], "terms_left_out": len(terms) - most}
-        return told, formatting.explained_text(told)
+    def answer(most: int) -> tuple[schemas.ExpansionShown, str]:
+        left_out = len(terms) - most
+        shown: schemas.ExpansionShown = {**expanded, "expansion": terms[:most], "terms_left_out": left_out}
+        if not left_out:
+            del shown["terms_left_out"]
+        return shown, formatting.expansion_text(shown)
 
     return fitting(answer, (len(terms), min(1, len(terms))))
 
@@ -158,7 +161,7 @@ def status(collections: SearcherPool, collection: schemas.Collection = "") -> tu
 
 
 def named(collections: SearcherPool, name: str = "") -> str:
-    """The collection that is meant; without a name the only one there is.
+    """Return the collection that is meant; without a name the only one there is.
 
     Raises:
         InvalidArgument: no name and not exactly one collection, or one that may not be asked for.
@@ -178,7 +181,7 @@ def named(collections: SearcherPool, name: str = "") -> str:
 
 
 def uri_of(collection: str, doc_id: str) -> str:
-    """A document's resource.
+    """Return the address of a document's resource.
 
     >>> uri_of("movies", "a/b #1")
     'hybrid-search://movies/a%2Fb%20%231'
@@ -187,7 +190,7 @@ def uri_of(collection: str, doc_id: str) -> str:
 
 
 def document_text(collections: SearcherPool, collection: str, doc_id: str) -> str:
-    """The whole text of a document.
+    """Return the whole text of a document.
 
     Raises:
         InvalidArgument: it is longer than `get` gives at once.
@@ -201,18 +204,6 @@ def document_text(collections: SearcherPool, collection: str, doc_id: str) -> st
             "Read it in parts with the tool `get`."
         )
     return clean(text)
-
-
-def _followed(searcher: Searcher, query: str, doc_id: str, asked: Options) -> schemas.Explained:
-    explained: Any = searcher.explain(query, without_surrogates(doc_id), **asked).to_dict()
-    answer: schemas.Explained = explained
-    return answer
-
-
-def _expanded(searcher: Searcher, query: str, leg: str) -> schemas.Explained:
-    explained: Any = expansion(searcher, query, leg).to_dict()
-    answer: schemas.Explained = explained
-    return answer
 
 
 def _stored(opened: OpenCollection, doc_id: str) -> Document:
@@ -263,7 +254,7 @@ def _chunk(opened: OpenCollection, chunk_id: str) -> schemas.Got:
 
 
 def _field(got: schemas.Got, field: str) -> schemas.Got:
-    """The value of a field in the place of the text."""
+    """Put the value of a field in the place of the text."""
     own = {"title": got["title"], "origin": got["origin"]}
     known = {clean(name): value for name, value in got["metadata"].items()} | got["metadata"] | own
     if field not in known:
@@ -277,7 +268,7 @@ def _field(got: schemas.Got, field: str) -> schemas.Got:
 
 
 def _part(whole: schemas.Got, offset: int, most: int) -> schemas.Got:
-    """So many characters of what is wanted, from an offset on."""
+    """Return so many characters of what is wanted, from an offset on."""
     text = whole["text"]
     part: schemas.Got = {**whole, "text": text[offset : offset + most], "start": whole["start"] + offset}
     part["end"] = part["start"] + len(part["text"])
