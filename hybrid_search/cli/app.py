@@ -13,6 +13,8 @@ from hybrid_search.cli import (
     demo,
     evaluate,
     explain,
+    export,
+    import_,
     index,
     mcp,
     models,
@@ -67,6 +69,8 @@ app.command("train", cls=Verb)(verb(train.train))
 app.command("tui", cls=Verb)(verb(tui.tui))
 app.command("mcp", cls=WithHttp)(verb(mcp.mcp))
 app.command("serve", cls=WithRerank)(verb(serve.serve))
+app.add_typer(export.app, name="export")
+app.add_typer(import_.app, name="import")
 app.add_typer(collections.app, name="collections")
 app.add_typer(models.app, name="models")
 

@@ -10,9 +10,10 @@ import typer
 
 from hybrid_search._util.locations import shown_location
 from hybrid_search._util.printable import printable
-from hybrid_search.cli import adopt, completion
+from hybrid_search.cli import add_leg, adopt, completion
 from hybrid_search.cli.command import FAILED, INTERRUPTED, given, verb
 from hybrid_search.cli.console import complain, note, out
+from hybrid_search.cli.options import CollectionName as Name
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import collections_table, verification
 from hybrid_search.cli.streams import print_json
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, show, verify and delete collections, and change their legs.")
 
-app.command("adopt", cls=Verb)(verb(adopt.adopt))
-
-Name = Annotated[str, typer.Argument(help="The collection.", autocompletion=completion.collections)]
 Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.", autocompletion=completion.legs)]
 Format = Annotated[str, typer.Option(metavar="table|json")]
 
@@ -98,6 +96,9 @@ def verify(
         raise typer.Exit(FAILED)
 
 
+app.command("adopt", cls=Verb)(verb(adopt.adopt))
+
+
 @app.command("delete", cls=Verb)
 @verb
 def delete(
@@ -155,6 +156,9 @@ def _agreed(goes: str, name: str) -> bool:
         return typer.confirm(printable(f"Delete {goes}? It cannot be brought back."), err=True)
     except typer.Abort:
         return False
+
+
+app.command("add-leg", cls=Verb)(verb(add_leg.add_leg))
 
 
 @app.command("swap-leg", cls=Verb)

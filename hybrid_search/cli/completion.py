@@ -68,6 +68,14 @@ def models(context: typer.Context) -> Iterable[str]:
 
 
 @_offering
+def encoders(context: typer.Context) -> Iterable[str]:
+    """The models that serve a leg of either kind."""
+    from hybrid_search.encoders.catalog import cards
+
+    return list(dict.fromkeys(card.name for card in (*cards("sparse"), *cards("dense"))))
+
+
+@_offering
 def sparse_models(context: typer.Context) -> Iterable[str]:
     """The models that serve a sparse leg, and the word for none."""
     return _models("sparse")

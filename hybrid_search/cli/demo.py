@@ -14,8 +14,8 @@ import typer
 from hybrid_search.cli import options
 from hybrid_search.cli.command import given
 from hybrid_search.cli.console import note, out
-from hybrid_search.cli.progress import ended, watching
-from hybrid_search.cli.render import index_summary
+from hybrid_search.cli.index_view import show_report
+from hybrid_search.cli.progress import watching
 from hybrid_search.cli.result_view import results_text
 from hybrid_search.errors import CorpusError, ManifestMismatch
 
@@ -53,8 +53,7 @@ def demo(
             note(f"The collection {COLLECTION!r} was built with other models, and holds nothing but films: built anew.")
             indexer = Indexer.open(COLLECTION, settings=settings, profile=profile, replace=True)
             report = indexer.index(films, **watchers._asdict())
-    ended(progress, report)
-    out.print(index_summary(report))
+    show_report(report, progress)
     with Searcher.open(COLLECTION, settings=settings) as searcher:
         searcher.warm_up()
         for query in QUERIES:

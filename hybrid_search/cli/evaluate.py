@@ -10,9 +10,10 @@ import typer
 from hybrid_search.cli import completion, options
 from hybrid_search.cli.command import FAILED, given
 from hybrid_search.cli.console import complain, err, note, out
+from hybrid_search.cli.index_view import failures
 from hybrid_search.cli.options import choice, device_of, fusion_of, names, numbers, rerank_of, weights_of
 from hybrid_search.cli.progress import watching
-from hybrid_search.cli.render import failures, report_table
+from hybrid_search.cli.render import report_table
 from hybrid_search.cli.streams import print_json
 from hybrid_search.errors import InvalidArgument
 

@@ -22,6 +22,15 @@ Collection = Annotated[
     str,
     typer.Option("-c", "--collection", metavar="NAME", help="The collection.", autocompletion=completion.collections),
 ]
+CollectionName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The collection.", autocompletion=completion.collections)
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Build anew beside the old one, then swap.")]
+Wait = Annotated[float, typer.Option(metavar="SECONDS", help="Wait for another job on this collection.")]
+Progress = Annotated[
+    str,
+    typer.Option(metavar="auto|bar|json|none", help="Show the work as a bar, as JSON lines on stderr, or not at all."),
+]
 Profile = Annotated[
     str,
     typer.Option(

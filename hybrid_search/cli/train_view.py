@@ -14,8 +14,8 @@ from rich.text import Text
 
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli.console import err, note
+from hybrid_search.cli.index_view import listed
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.render import listed
 from hybrid_search.cli.streams import print_json
 
 if TYPE_CHECKING:

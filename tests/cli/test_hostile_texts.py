@@ -271,9 +271,9 @@ def test_encodings_with_wild_texts(run, wild, tmp_path):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     file = tmp_path / f"{FILE}.parquet"
     for arguments in (
-        ("index", "-c", "wild", "--save-encodings", file),
-        ("index", "--from-encodings", file, "-c", "loaded"),
-        ("index", "--from-encodings", f"{file}x", "-c", "loaded"),
+        ("export", "parquet", file, "-c", "wild"),
+        ("import", "parquet", file, "-c", "loaded"),
+        ("import", "parquet", f"{file}x", "-c", "loaded"),
         ("search", "yaks", "-c", "loaded"),
     ):
         done = run(*arguments)
