@@ -44,9 +44,6 @@ LEVELS = {
 }
 LONG: set[tuple[str, str]] = {
     ("cli", "evaluate"),
-    ("cli", "index"),
-    ("cli", "index_summary"),
-    ("cli", "follow_sources"),
     ("corpus", "_elements_of"),
     ("encoders", "download"),
     ("evaluation", "evaluate"),
