@@ -106,22 +106,8 @@ class Searcher(AbstractContextManager["Searcher"]):
 
         Args:
             query: any text; longer than the models read is cut by them.
-            options: keywords; `request.SearchRequest` says what each means, its unit and its default.
-
-                k: documents wanted (10).
-                mode: `hybrid`, a leg's name, or `a+b` (hybrid).
-                depth: chunks that each leg hands on (100).
-                fusion: `rrf`, `dbsf` or `minmax` (rrf).
-                rrf_k: the constant of reciprocal rank fusion (60).
-                weights: of the legs in the fusion, or `auto`: chosen for each query (1 each).
-                rerank: True, or the name or folder of a cross-encoder, to re-rank with (None).
-                rerank_depth: documents that it reads (50).
-                rerank_budget_ms: milliseconds a query that it may take, loading the model not counted (None: no limit).
-                offset: documents to pass over, for a second page (0).
-                fold: leave out documents that say the same as one before them (False).
-                highlight: mark what matches in the passages, and choose the window to show (True).
-                explain: add the terms that matched and what each gave to the score (False).
-                where: a filter, such as `"year >= 1990 and genres in ('drama', 'war')"`, or its tree (none).
+            options: keywords, such as `k=5`, `mode="sparse"` or `where="year >= 1990"`. They are the fields of
+                `search.request.SearchRequest`, which says what each means, its range and its default.
 
         Returns:
             At most k hits, fewer only where fewer documents match. Hybrid over one leg is that leg alone, and

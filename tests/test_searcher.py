@@ -338,9 +338,9 @@ WRONG = {
 @pytest.mark.parametrize(("option", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_an_option_of_another_type_is_refused_by_name(films, option, value):
     given = {"rerank": True} if option == "rerank_budget_ms" else {}
-    for ask in (films.search, films.why):
+    for ask in (films.search, films.explain):
         with pytest.raises(InvalidArgument) as caught:
-            ask("music", *([next(iter(FILMS))] if ask == films.why else []), **{**given, option: value})
+            ask("music", *([next(iter(FILMS))] if ask == films.explain else []), **{**given, option: value})
         named = {"weights": "weight", "where": "filter"}.get(option, f"{option} is ")
         assert named in str(caught.value)
 

@@ -14,6 +14,9 @@ from hybrid_search.types import Hit, LegHit, Ranking
 RRF_K = 60
 """Cormack's constant, added to a rank that counts from 1."""
 
+MIN_RRF_K = 0.0
+"""The least constant that makes sense: with it a hit's share is 1 / rank."""
+
 Fusion = Literal["rrf", "dbsf", "minmax"]
 """How legs are fused: by rank, or by score once the legs' scores are comparable."""
 
@@ -164,8 +167,10 @@ def check_rrf_k(rrf_k: float) -> None:
     Raises:
         FusionError: it is no number, negative or not finite.
     """
-    if not (is_number(rrf_k) and rrf_k >= 0):
-        raise FusionError(f"rrf_k is {shown(rrf_k)}; it must be a number >= 0 (the usual value is {RRF_K}).")
+    if not (is_number(rrf_k) and rrf_k >= MIN_RRF_K):
+        raise FusionError(
+            f"rrf_k is {shown(rrf_k)}; it must be a number >= {MIN_RRF_K:g} (the usual value is {RRF_K})."
+        )
 
 
 def check_weights(weights: Mapping[str, float] | None, legs: Sequence[str]) -> dict[str, float]:

@@ -1,17 +1,21 @@
-"""What a search may ask for, judged before anything is encoded."""
+"""What a search may ask for: the one place where its options stand, and their checks before anything is encoded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
-from hybrid_search._util.arguments import flags, listed, number, plain, shown, text, whole
+from annotated_types import Interval
+from typing_extensions import Doc
+
+from hybrid_search._util.arguments import listed, plain, shown, text
 from hybrid_search.errors import FusionError, InvalidArgument
 from hybrid_search.filters import Condition
 from hybrid_search.filters.parser import parse
 from hybrid_search.manifest import Manifest
-from hybrid_search.ranking.fusion import FUSIONS, RRF_K, Fusion, check_rrf_k, check_shares
+from hybrid_search.ranking.fusion import MIN_RRF_K, RRF_K, Fusion, check_rrf_k, check_shares
+from hybrid_search.search.options import Notation, Option, read_options
 from hybrid_search.types import LegName, Mode, in_order
 
 DEPTH = 100
@@ -32,7 +36,10 @@ Weights = Mapping[LegName, float] | Literal["auto"] | None
 
 
 class Options(TypedDict, total=False):
-    """The keywords of `Searcher.search`, `asearch` and `search_many`; `SearchRequest` says what each means."""
+    """The keywords of `Searcher.search`, `asearch` and `search_many`, for type checkers: the fields of `SearchRequest`.
+
+    `search_options()` has them as values; a test holds both together.
+    """
 
     k: int
     mode: Mode
@@ -52,27 +59,21 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What is asked of a search besides the query.
+    """What is asked of a search besides the query: each option with its type, default, bounds and help.
 
-    Args:
-        k: documents wanted, 1..10,000.
-        mode: `hybrid` fuses the collection's legs, without those that stand beside; a leg's name searches that one
-            alone, beside or not; `a+b` fuses these legs.
-        depth: chunks that each leg hands on, k..10,000; 100, or k where that is more, when not given.
-        fusion: `rrf`, `dbsf` or `minmax`; see `ranking/fusion.py`.
-        rrf_k: the constant of reciprocal rank fusion, >= 0.
-        weights: of the legs in the fusion, >= 0, 1 where not given; `auto` chooses them for each query, see
-            `ranking/leg_weights.py`.
-        rerank: True, or the name or folder of a cross-encoder: it reads the best chunk of each of the first documents,
-            which then stand in the order of its scores. True takes the setting `reranker`, else the catalogue's first.
-        rerank_depth: documents that it reads, 1..10,000; the others follow in the order they had.
-        rerank_budget_ms: it stops in time to take no more milliseconds a query than this, > 0; no limit when not given.
-        where: a filter, in the language of `filters/parser.py` or as a tree of `filters`; applied inside every leg.
-            Every chunk when not given. A text is parsed here, once; `condition` has the tree.
-        offset: documents to pass over, 0..9,999, fewer than are found: with k = 10 an offset of 10 is the second page.
-        fold: leave out documents that say the same as one before them, and tell their ids there.
-        highlight: mark the words that match in the passages, and choose the window to show of each.
-        explain: add to each hit the terms that matched and what each gave to its score, and the query's expansion.
+    The command line, HTTP, MCP, the terminal and the frameworks' adapters read them from here by `search_options()`.
+    What the help leaves out:
+
+    - `mode`: hybrid leaves out the shadow legs; a leg's name searches that leg alone, a shadow leg too.
+    - `depth`: 100 where not given, or k or `rerank_depth` where that is more.
+    - `weights`: not negative; `ranking/leg_weights.py` says how `auto` chooses them.
+    - `rerank`: the cross-encoder reads the best chunk of each of the first documents, which then stand in the order
+      of its scores; the others follow in the order they had. True takes the setting `reranker`, else the first of the
+      catalogue.
+    - `where`: in the language of `filters/parser.py`, or a tree of `filters`; it holds inside every leg. A text is
+      parsed here, once; `condition` has the tree.
+    - `offset`: of fewer documents than are found.
+    - `fold`: the ids of the documents that were left out stand in the hit that stands for them.
 
     Raises:
         InvalidArgument: an option of another type or out of range, no such fusion, a budget where nothing is re-ranked.
@@ -80,65 +81,66 @@ class SearchRequest:
         FilterError: a filter that cannot be read.
     """
 
-    k: int = 10
-    mode: Mode = HYBRID
-    depth: int | None = None
-    fusion: Fusion = "rrf"
-    rrf_k: float = RRF_K
-    weights: Weights = None
-    rerank: bool | str | None = None
-    rerank_depth: int = RERANK_DEPTH
-    rerank_budget_ms: float | None = None
-    where: str | Condition | None = None
-    offset: int = 0
-    fold: bool = False
-    highlight: bool = True
-    explain: bool = False
+    k: Annotated[int, Interval(ge=1, le=MAX_DEPTH), Doc("Documents wanted.")] = 10
+    mode: Annotated[
+        Mode,
+        Doc("What to search: hybrid for the collection's legs fused, a leg's name for it alone, a+b for these fused."),
+        Notation("hybrid|LEG|A+B"),
+    ] = HYBRID
+    depth: Annotated[
+        int | None,
+        Interval(ge=1, le=MAX_DEPTH),
+        Doc("Chunks that each leg hands on, at least k."),
+        Notation(unset=str(DEPTH)),
+    ] = None
+    fusion: Annotated[Fusion, Doc("How the legs are fused: by rank, or by score.")] = "rrf"
+    rrf_k: Annotated[float, Interval(ge=MIN_RRF_K), Doc("The constant of reciprocal rank fusion.")] = RRF_K
+    weights: Annotated[
+        Weights,
+        Doc("Weights of the legs in the fusion, such as sparse=1,dense=0.5; auto chooses them for each query."),
+        Notation("LEG=W,...|auto", "1 each"),
+    ] = None
+    rerank: Annotated[
+        bool | str | None,
+        Doc("Re-rank with a cross-encoder: a name, a folder, or the usual one where none is named."),
+        Notation("[MODEL]"),
+    ] = None
+    rerank_depth: Annotated[int, Interval(ge=1, le=MAX_DEPTH), Doc("Documents that the re-ranker reads.")] = (
+        RERANK_DEPTH
+    )
+    rerank_budget_ms: Annotated[
+        float | None,
+        Interval(gt=0),
+        Doc("Milliseconds that re-ranking may take for a query, loading the model not counted."),
+        Notation("MS", "no limit", "milliseconds"),
+    ] = None
+    where: Annotated[
+        str | Condition | None,
+        Doc("Only what passes a filter, such as \"year >= 1990 and title ~ 'love'\"."),
+        Notation("EXPR"),
+    ] = None
+    offset: Annotated[
+        int, Interval(ge=0, le=MAX_DEPTH - 1), Doc("Documents to pass over: 10 for the second page of 10.")
+    ] = 0
+    fold: Annotated[bool, Doc("Show one of several documents that say the same.")] = False
+    highlight: Annotated[bool, Doc("Mark the words that match in the passages, and choose the window to show.")] = True
+    explain: Annotated[bool, Doc("Show what each word gave to a hit's score, and the query's expansion.")] = False
     condition: Condition | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self._settle("k", whole("k", self.k, 1, MAX_DEPTH))
-        self._settle("offset", whole("offset", self.offset, 0, MAX_DEPTH - 1))
-        text("mode", self.mode)
-        flags(fold=self.fold, highlight=self.highlight, explain=self.explain)
-        if self.depth is not None:
-            self._settle("depth", whole("depth", self.depth, 1, MAX_DEPTH))
-            if self.depth < self.k:
-                raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
-        self._check_fusion()
-        self._check_rerank()
+        for option in read_options(type(self)):
+            check = _OWN_CHECKS.get(option.name, option.check)
+            self._settle(option.name, check(getattr(self, option.name)))
+        if self.depth is not None and self.depth < self.k:
+            raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
+        budget = self.rerank_budget_ms
+        if budget is not None and not self.rerank:
+            raise InvalidArgument(f"rerank_budget_ms is {budget:g}, but nothing is re-ranked; add rerank (--rerank).")
         if self.where is not None:
             self._settle("condition", self.where if isinstance(self.where, Condition) else parse(self.where))
 
     def _settle(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
-
-    def _check_fusion(self) -> None:
-        if not isinstance(self.fusion, str) or self.fusion not in FUSIONS:
-            raise InvalidArgument(f"fusion is {shown(self.fusion)}; take one of: {', '.join(FUSIONS)}.")
-        check_rrf_k(self.rrf_k)
-        by_leg = isinstance(self.weights, Mapping) and len(self.weights) > 0
-        if not (self.weights is None or by_leg or (isinstance(self.weights, str) and self.weights == AUTO)):
-            raise FusionError(
-                f"weights is {shown(self.weights)}; give a number by leg, such as sparse=1, or 'auto'; None for 1 each."
-            )
-        if isinstance(self.weights, Mapping):
-            check_shares(self.weights)
-            self._settle("weights", {leg: plain(weight) for leg, weight in self.weights.items()})
-        self._settle("rrf_k", plain(self.rrf_k))
-
-    def _check_rerank(self) -> None:
-        if not (self.rerank is None or isinstance(self.rerank, (bool, str))) or self.rerank == "":
-            raise InvalidArgument(
-                f"rerank is {shown(self.rerank)}; give True, or the name or folder of a cross-encoder."
-            )
-        self._settle("rerank_depth", whole("rerank_depth", self.rerank_depth, 1, MAX_DEPTH))
-        budget = self.rerank_budget_ms
-        if budget is None:
-            return
-        number("rerank_budget_ms", budget, "a number of milliseconds > 0", above=True)
-        if not self.rerank:
-            raise InvalidArgument(f"rerank_budget_ms is {budget:g}, but nothing is re-ranked; add rerank (--rerank).")
 
     @property
     def effective_depth(self) -> int:
@@ -155,6 +157,11 @@ class SearchRequest:
     def static_weights(self) -> Mapping[LegName, float] | None:
         """The weights, where they are the same for every query."""
         return self.weights if isinstance(self.weights, Mapping) else None
+
+
+def search_options() -> tuple[Option, ...]:
+    """Return every option of a search: name, type, default, bounds and help, in the order of `SearchRequest`."""
+    return read_options(SearchRequest)
 
 
 def check_queries(queries: Sequence[str]) -> list[str]:
@@ -200,3 +207,30 @@ def available_modes(manifest: Manifest) -> tuple[Mode, ...]:
 
 def _or(names: Sequence[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _rrf_k(value: Any) -> float:
+    check_rrf_k(value)
+    return plain(value)
+
+
+def _weights(value: Any) -> Weights:
+    by_leg = isinstance(value, Mapping) and len(value) > 0
+    if not (value is None or by_leg or (isinstance(value, str) and value == AUTO)):
+        raise FusionError(
+            f"weights is {shown(value)}; give a number by leg, such as sparse=1, or 'auto'; None for 1 each."
+        )
+    if not isinstance(value, Mapping):
+        return AUTO if value == AUTO else None
+    check_shares(value)
+    return {leg: plain(weight) for leg, weight in value.items()}
+
+
+def _rerank(value: Any) -> bool | str | None:
+    if not (value is None or isinstance(value, (bool, str))) or value == "":
+        raise InvalidArgument(f"rerank is {shown(value)}; give True, or the name or folder of a cross-encoder.")
+    return value
+
+
+_OWN_CHECKS: Mapping[str, Callable[[Any], Any]] = {"rrf_k": _rrf_k, "weights": _weights, "rerank": _rerank}
+"""Checks of options whose type says too little, or whose errors are of another class."""
