@@ -43,7 +43,6 @@ LEVELS = {
     if line.strip()
 }
 LONG: set[tuple[str, str]] = {
-    ("cli", "evaluate"),
     ("corpus", "_elements_of"),
     ("encoders", "download"),
     ("evaluation", "evaluate"),

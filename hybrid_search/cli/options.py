@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -10,9 +10,6 @@ from hybrid_search import manifest
 from hybrid_search.cli import completion
 from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
-
-if TYPE_CHECKING:
-    from hybrid_search.ranking.fusion import Fusion
 
 Query = Annotated[
     list[str],
@@ -70,68 +67,6 @@ Layout = Annotated[
         help="Whose Qdrant integration is to read a new collection on a server, too.",
     ),
 ]
-
-FUSIONS = ("rrf", "dbsf", "minmax")
-K = Annotated[int, typer.Option("-k", metavar="N", help="Documents wanted.")]
-Offset = Annotated[int, typer.Option(metavar="N", help="Documents to pass over: 10 for the second page.")]
-Mode = Annotated[
-    str,
-    typer.Option(
-        metavar="hybrid|LEG|A+B",
-        help="The collection's legs fused, one leg alone, or these legs fused.",
-        autocompletion=completion.modes,
-    ),
-]
-Depth = Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")]
-Where = Annotated[
-    str | None,
-    typer.Option(metavar="EXPR", help="Only what passes a filter, such as \"year >= 1990 and title ~ 'love'\"."),
-]
-FusionWay = Annotated[str, typer.Option("--fusion", metavar="|".join(FUSIONS), help="How the legs are fused.")]
-RrfK = Annotated[float, typer.Option(metavar="N", help="The constant of reciprocal rank fusion.")]
-Weights = Annotated[
-    str, typer.Option(metavar="LEG=W,...|auto", help="Of the legs, as in sparse=1,dense=0.5; auto: by the query.")
-]
-Rerank = Annotated[
-    str | None,
-    typer.Option(
-        metavar="[MODEL]",
-        help="Re-rank with a cross-encoder: a name, a folder, or the usual one where none is named.",
-        show_default=False,
-        autocompletion=completion.rerankers,
-    ),
-]
-RerankDepth = Annotated[int, typer.Option(metavar="N", help="Documents that the re-ranker reads.")]
-RerankBudget = Annotated[
-    float | None,
-    typer.Option(metavar="MS", help="Re-rank no longer than this a query; loading the model not counted.  [no limit]"),
-]
-
-
-def rerank_of(value: str | None) -> bool | str | None:
-    """What `--rerank` asks for: nothing, the usual model, or one by name or folder."""
-    return value or (None if value is None else True)
-
-
-def fusion_of(value: str) -> Fusion:
-    """The way to fuse, if it is one.
-
-    Raises:
-        InvalidArgument: it is none.
-    """
-    return cast("Fusion", choice(value, FUSIONS, "--fusion"))
-
-
-def weights_of(value: str) -> dict[str, float] | Literal["auto"] | None:
-    """Read `leg=number,...` or `auto`; None where nothing is given.
-
-    Raises:
-        InvalidArgument: anything else.
-    """
-    if value == "auto":
-        return "auto"
-    return numbers(value, "--weights") if value else None
-
 
 Precision = Annotated[
     str | None,
