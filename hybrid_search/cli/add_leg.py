@@ -7,11 +7,11 @@ from typing import Annotated, cast, get_args
 import typer
 
 from hybrid_search.cli import completion, options
-from hybrid_search.cli.command import given
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note
 from hybrid_search.cli.index_view import show_report
 from hybrid_search.cli.options import choice, device_of, precision_of, sparsity_of
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import progress_display
 from hybrid_search.types import Kind
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -45,7 +45,7 @@ def add_leg(
 
     wanted = None if kind is None else cast("Kind", choice(kind, KINDS, "--kind"))
     try:
-        with watching(progress, collection=name, leg=leg) as watchers:
+        with progress_display(progress, collection=name, leg=leg) as callbacks:
             report = add_leg(
                 name,
                 leg,
@@ -53,9 +53,9 @@ def add_leg(
                 kind=wanted,
                 precision=precision_of(precision),
                 sparsity=sparsity_of(max_active_dims, min_weight),
-                settings=given.settings(device=device_of(device)),
+                settings=global_options.settings(device=device_of(device)),
                 wait_s=wait,
-                **watchers._asdict(),
+                **callbacks._asdict(),
             )
     except KeyboardInterrupt:
         note(f"\nWhat was encoded so far is kept. Run the same command again to finish the leg {leg!r}.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hybrid_search.cli.command import given
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note
 
 Vector = Annotated[
@@ -50,7 +50,7 @@ def adopt(
 
     parts = {"text": text_field, "metadata": metadata_field, "doc_id": doc_id_field}
     parts |= {"title": title_field, "origin": origin_field, "start": start_field}
-    found = adopt(
+    adopted = adopt(
         name,
         dense=dense,
         sparse=sparse,
@@ -59,11 +59,13 @@ def adopt(
         dense_vector=dense_vector,
         sparse_vector=sparse_vector,
         check=check,
-        settings=given.settings(),
+        settings=global_options.settings(),
     )
-    agreed = ", ".join(f"{leg} {cosine:.4f}" for leg, cosine in found.agreement.items())
-    note(f"Adopted {name!r}: {found.points:,} points, layout {found.layout.name}, texts in {found.layout.text!r}.")
+    agreed = ", ".join(f"{leg} {cosine:.4f}" for leg, cosine in adopted.agreement.items())
+    note(
+        f"Adopted {name!r}: {adopted.points:,} points, layout {adopted.layout.name}, texts in {adopted.layout.text!r}."
+    )
     note(f"Lowest cosine of stored vectors and texts encoded again: {agreed or 'nothing could be compared'}.")
-    for line in found.notes:
+    for line in adopted.notes:
         note(line)
     note(f'Search it: hybrid-search search "your question" -c {name}')

@@ -11,13 +11,12 @@ import typer
 from hybrid_search._util.locations import shown_location
 from hybrid_search._util.printable import printable
 from hybrid_search.cli import add_leg, adopt, completion
-from hybrid_search.cli.command import FAILED, INTERRUPTED, given, verb
+from hybrid_search.cli.command import FAILED, INTERRUPTED, command, global_options
 from hybrid_search.cli.console import complain, note, out
 from hybrid_search.cli.options import CollectionName as Name
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.render import collections_table, verification
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.values import Verb
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import in_order
 
@@ -30,8 +29,7 @@ Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.", autocompleti
 Format = Annotated[str, typer.Option(metavar="table|json")]
 
 
-@app.command("list", cls=Verb)
-@verb
+@command(app, "list")
 def list_(format: Format = "table") -> None:
     """List the collections of the store.
 
@@ -41,7 +39,7 @@ def list_(format: Format = "table") -> None:
     from hybrid_search.errors import StoreError
 
     choice(format, ("table", "json"), "--format")
-    store = open_store_for(None, given.settings())
+    store = open_store_for(None, global_options.settings())
     infos = []
     for name in store.names():
         try:
@@ -56,8 +54,7 @@ def list_(format: Format = "table") -> None:
         note(f"No collections in {store.location}. Make one: hybrid-search index SOURCE -c NAME")
 
 
-@app.command("show", cls=Verb)
-@verb
+@command(app, "show")
 def show(name: Name) -> None:
     """Show what a collection holds and what it was built with, as JSON.
 
@@ -65,12 +62,11 @@ def show(name: Name) -> None:
     """
     from hybrid_search.collection.models import open_store_for
 
-    info = open_store_for(None, given.settings()).info(name)
+    info = open_store_for(None, global_options.settings()).info(name)
     print_json({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2)
 
 
-@app.command("verify", cls=Verb)
-@verb
+@command(app, "verify")
 def verify(
     name: Annotated[
         str | None,
@@ -85,7 +81,7 @@ def verify(
     from hybrid_search.diagnostics.verify import verify
 
     choice(format, ("table", "json"), "--format")
-    found = verify(name, settings=given.settings())
+    found = verify(name, settings=global_options.settings())
     if format == "json":
         print_json([one.to_dict() for one in found])
     elif found:
@@ -96,11 +92,10 @@ def verify(
         raise typer.Exit(FAILED)
 
 
-app.command("adopt", cls=Verb)(verb(adopt.adopt))
+command(app, "adopt")(adopt.adopt)
 
 
-@app.command("delete", cls=Verb)
-@verb
+@command(app, "delete")
 def delete(
     name: Name,
     yes: Annotated[
@@ -113,7 +108,7 @@ def delete(
     """
     from hybrid_search.collection.models import open_store_for
 
-    store = open_store_for(None, given.settings())
+    store = open_store_for(None, global_options.settings())
     goes = f"{name!r} from {store.location}: {_held(store, name)}"
     if not yes and not _agreed(goes, name):
         note("Nothing was deleted.")
@@ -147,7 +142,7 @@ def _agreed(goes: str, name: str) -> bool:
         InvalidArgument: there is no terminal.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        where = f"--store {shlex.quote(shown_location(given.store))} " if given.store else ""
+        where = f"--store {shlex.quote(shown_location(global_options.store))} " if global_options.store else ""
         raise InvalidArgument(
             f"To delete {goes}, say so, for there is no terminal to ask on: "
             f"hybrid-search {where}collections delete {shlex.quote(name)} --yes"
@@ -158,11 +153,10 @@ def _agreed(goes: str, name: str) -> bool:
         return False
 
 
-app.command("add-leg", cls=Verb)(verb(add_leg.add_leg))
+command(app, "add-leg")(add_leg.add_leg)
 
 
-@app.command("swap-leg", cls=Verb)
-@verb
+@command(app, "swap-leg")
 def swap_leg(
     name: Name,
     old: Annotated[
@@ -184,12 +178,11 @@ def swap_leg(
     """
     from hybrid_search.collection.legs import swap_legs
 
-    manifest = swap_legs(name, old, new, settings=given.settings())
+    manifest = swap_legs(name, old, new, settings=global_options.settings())
     note(f"{old!r} of {name!r} is {manifest.legs[old].model} now; {new!r} is {manifest.legs[new].model}.")
 
 
-@app.command("join-leg", cls=Verb)
-@verb
+@command(app, "join-leg")
 def promote_leg(name: Name, leg: Leg) -> None:
     """Take a leg that stands beside the others into `hybrid`.
 
@@ -197,12 +190,11 @@ def promote_leg(name: Name, leg: Leg) -> None:
     """
     from hybrid_search.collection.legs import promote_leg
 
-    manifest = promote_leg(name, leg, settings=given.settings())
+    manifest = promote_leg(name, leg, settings=global_options.settings())
     note(f"Hybrid search of {name!r} fuses {', '.join(manifest.fused())} now.")
 
 
-@app.command("drop-leg", cls=Verb)
-@verb
+@command(app, "drop-leg")
 def drop_leg(name: Name, leg: Leg) -> None:
     """Remove a leg of a collection and its vectors.
 
@@ -210,5 +202,5 @@ def drop_leg(name: Name, leg: Leg) -> None:
     """
     from hybrid_search.collection.legs import drop_leg
 
-    manifest = drop_leg(name, leg, settings=given.settings())
+    manifest = drop_leg(name, leg, settings=global_options.settings())
     note(f"Dropped {leg!r} from {name!r}. It has: {', '.join(in_order(manifest.legs))}.")

@@ -16,13 +16,13 @@ from hybrid_search._util.printable import one_line
 Offer = Callable[[typer.Context, str], list[str]]
 
 
-def _offering(given: Callable[[typer.Context], Iterable[str]]) -> Offer:
+def _offering(words: Callable[[typer.Context], Iterable[str]]) -> Offer:
     """Those of some words that begin as what was typed, and that a shell can be given."""
 
-    @wraps(given)
+    @wraps(words)
     def offer(context: typer.Context, incomplete: str) -> list[str]:
         with suppress(Exception):
-            return [word for word in given(context) if word.startswith(incomplete) and one_line(word) == word]
+            return [word for word in words(context) if word.startswith(incomplete) and one_line(word) == word]
         return []
 
     # What typer goes by; `wraps` has put those of the wrapped function there.
@@ -114,9 +114,9 @@ def _store(context: typer.Context) -> tuple[str, str | None]:
     """The place of the store, and the key to it."""
     from hybrid_search._util.config_file import default_store, raw_setting
 
-    def given(name: str) -> str | None:
+    def option(name: str) -> str | None:
         """A global option, behind the verb or before it."""
         return context.params.get(name) or context.find_root().params.get(name)
 
-    config = given("config")
-    return given("store") or raw_setting("store", config) or default_store(), raw_setting("api_key", config)
+    config = option("config")
+    return option("store") or raw_setting("store", config) or default_store(), raw_setting("api_key", config)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.command import given
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.index_view import show_report
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import progress_display
 from hybrid_search.cli.result_view import results_text
 from hybrid_search.errors import CorpusError, ManifestMismatch
 
@@ -41,18 +41,18 @@ def demo(
     from hybrid_search.indexer import Indexer
     from hybrid_search.searcher import Searcher
 
-    settings = given.settings()
+    settings = global_options.settings()
     films = movies_folder()
-    with watching(progress, collection=COLLECTION, sources=[str(films)]) as watchers:
+    with progress_display(progress, collection=COLLECTION, sources=[str(films)]) as callbacks:
         try:
             indexer = Indexer.open(COLLECTION, settings=settings, profile=profile)
-            report = indexer.index(films, **watchers._asdict())
+            report = indexer.index(films, **callbacks._asdict())
         except ManifestMismatch:
             if not _holds_only(films, settings):
                 raise
             note(f"The collection {COLLECTION!r} was built with other models, and holds nothing but films: built anew.")
             indexer = Indexer.open(COLLECTION, settings=settings, profile=profile, replace=True)
-            report = indexer.index(films, **watchers._asdict())
+            report = indexer.index(films, **callbacks._asdict())
     show_report(report, progress)
     with Searcher.open(COLLECTION, settings=settings) as searcher:
         searcher.warm_up()

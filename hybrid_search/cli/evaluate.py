@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
-from hybrid_search.cli.command import FAILED, given
+from hybrid_search.cli.command import FAILED, global_options
 from hybrid_search.cli.console import complain, err, note, out
 from hybrid_search.cli.index_view import failures
 from hybrid_search.cli.options import choice, device_of, names, numbers
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import progress_display
 from hybrid_search.cli.render import report_table
 from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.cli.streams import print_json
@@ -79,13 +79,13 @@ def evaluate(
     from hybrid_search.evaluation.experiment import evaluate as run_experiment
 
     choice(format, ("table", "json"), "--format")
-    settings = given.settings(device=device_of(device))
+    settings = global_options.settings(device=device_of(device))
     if clear:
         return _clear(dataset, settings)
     if dataset is None:
         raise InvalidArgument("There is no DATASET. Name a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.")
     thresholds = numbers(fail_under, "--fail-under") if fail_under else {}
-    with watching(progress) as watchers:
+    with progress_display(progress) as callbacks:
         report = run_experiment(
             dataset,
             settings=settings,
@@ -99,7 +99,7 @@ def evaluate(
             measures=list(dict.fromkeys([*names(measures), *thresholds])),
             runs=runs,
             run_depth=RUN_DEPTH if run_depth is None else run_depth,
-            watch=watchers._asdict(),
+            watch=callbacks._asdict(),
         )
     _tell_built(report, settings)
     if format == "json":

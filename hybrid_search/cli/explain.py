@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
-from hybrid_search.cli.command import given
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import out
 from hybrid_search.cli.options import choice, query_of
-from hybrid_search.cli.result_view import expansion_text, why_text
+from hybrid_search.cli.result_view import expansion_text, explanation_text
 from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.cli.streams import print_json
 from hybrid_search.cli.values import typed
@@ -48,22 +48,22 @@ def explain(
 
     choice(format, ("table", "json"), "--format")
     text = query_of(query)
-    with Searcher.open(collection, settings=given.settings()) as searcher:
+    with Searcher.open(collection, settings=global_options.settings()) as searcher:
         if doc is None:
             _expansion(searcher, text, leg, format)
             return
-        why = searcher.explain(text, typed(doc), **search)
+        explanation = searcher.explain(text, typed(doc), **search)
     if format == "json":
-        print_json(why.to_dict())
+        print_json(explanation.to_dict())
     else:
-        out.print(why_text(why))
+        out.print(explanation_text(explanation))
 
 
 def _expansion(searcher: Searcher, query: str, leg: str, format: str) -> None:
     terms = searcher.expansion(query, leg)
     model = searcher.manifest.legs[leg].model
     if format == "json":
-        found = Expansion(query, searcher.collection, leg, model, terms)
-        print_json(found.to_dict())
+        expansion = Expansion(query, searcher.collection, leg, model, terms)
+        print_json(expansion.to_dict())
     else:
         out.print(expansion_text(query, model, terms, out.width))

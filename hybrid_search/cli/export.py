@@ -9,14 +9,14 @@ import typer
 
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli import options
-from hybrid_search.cli.command import given, verb
+from hybrid_search.cli.command import command, global_options
 from hybrid_search.cli.console import out
-from hybrid_search.cli.progress import watching
-from hybrid_search.cli.values import Verb
+from hybrid_search.cli.progress import progress_display
 
 app = typer.Typer(no_args_is_help=True, help="Write a collection to a file, for another store or program.")
 
 
+@command(app, "parquet")
 def parquet(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; one of that name is replaced.")],
     collection: options.Collection,
@@ -30,11 +30,8 @@ def parquet(
     """
     from hybrid_search.interop.encodings import save_encodings
 
-    with watching(progress) as watchers:
-        saved = save_encodings(collection, file, settings=given.settings(), on_progress=watchers.on_progress)
+    with progress_display(progress) as callbacks:
+        saved = save_encodings(collection, file, settings=global_options.settings(), on_progress=callbacks.on_progress)
     counts = f"{saved.documents:,} documents in {saved.chunks:,} chunks"
     line = f"saved {counts}: {one_line(str(saved.file))}, {saved.bytes / 1e6:,.1f} MB"
     out.print(line, soft_wrap=True, markup=False)
-
-
-app.command("parquet", cls=Verb)(verb(parquet))

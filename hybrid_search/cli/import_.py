@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from hybrid_search.cli import options
-from hybrid_search.cli.command import OK, SOME_FAILED, given, verb
+from hybrid_search.cli.command import OK, SOME_FAILED, command, global_options
 from hybrid_search.cli.console import note
 from hybrid_search.cli.index_view import show_report
-from hybrid_search.cli.progress import watching
-from hybrid_search.cli.values import Verb
+from hybrid_search.cli.progress import progress_display
 
 app = typer.Typer(no_args_is_help=True, help="Fill a collection from a file, without encoding anything.")
 
 
+@command(app, "parquet")
 def parquet(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `export parquet` wrote.")],
     collection: options.Collection,
@@ -33,9 +33,9 @@ def parquet(
     """
     from hybrid_search.interop.encodings import load_encodings
 
-    settings = given.settings()
+    settings = global_options.settings()
     try:
-        with watching(progress) as watchers:
+        with progress_display(progress) as callbacks:
             report = load_encodings(
                 collection,
                 file,
@@ -43,7 +43,7 @@ def parquet(
                 replace=replace,
                 prune=prune,
                 wait_s=wait,
-                on_progress=watchers.on_progress,
+                on_progress=callbacks.on_progress,
             )
     except KeyboardInterrupt:
         less = " (leave out --replace, which would start over)" if replace else ""
@@ -51,6 +51,3 @@ def parquet(
         raise
     show_report(report, progress, pruning=prune)
     raise typer.Exit(SOME_FAILED if report.failed else OK)
-
-
-app.command("parquet", cls=Verb)(verb(parquet))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from hybrid_search.cli import old_flags, options
-from hybrid_search.cli.command import OK, SOME_FAILED, given
+from hybrid_search.cli.command import OK, SOME_FAILED, global_options
 from hybrid_search.cli.console import note
 from hybrid_search.cli.index_job import IndexJob, run_here, run_on_ray, run_once
 from hybrid_search.cli.index_view import show_report
@@ -95,7 +95,7 @@ def index(
         return
     local = bool(dry_run or watch or workers != 1 or max_memory)
     sources = _checked(sources, watch=watch, rebuild=replace or dry_run, local=local, ray=ray)
-    settings = given.settings(device=device_of(device))
+    settings = global_options.settings(device=device_of(device))
     build: dict[str, Any] = {"profile": profile, "sparse": sparse, "dense": dense, "layout": layout}
     build |= {"legs": None if legs is None else names(legs), "precision": precision_of(precision)}
     build |= {"sparsity": sparsity_of(max_active_dims, min_weight), "replace": replace}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import progress_display
 
 if TYPE_CHECKING:
     from hybrid_search.indexing.progress import IndexReport
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class Run(Protocol):
-    """Index the sources once; `watchers` are the callbacks of `progress.Watchers`."""
+    """Index the sources once; `callbacks` are the callbacks of `progress.JobCallbacks`."""
 
-    def __call__(self, *, prune: bool, **watchers: Any) -> IndexReport: ...
+    def __call__(self, *, prune: bool, **callbacks: Any) -> IndexReport: ...
 
 
 class IndexJob(NamedTuple):
@@ -32,8 +32,8 @@ class IndexJob(NamedTuple):
 
 def run_once(job: IndexJob, *, prune: bool) -> IndexReport:
     """Run a job to its end and show its progress."""
-    with watching(job.progress, collection=job.collection, sources=job.sources) as watchers:
-        return job.run(prune=prune, **watchers._asdict())
+    with progress_display(job.progress, collection=job.collection, sources=job.sources) as callbacks:
+        return job.run(prune=prune, **callbacks._asdict())
 
 
 def run_here(

@@ -12,7 +12,7 @@ from rich.text import Text
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.origins import seen_from_here
-from hybrid_search.cli.progress import ended
+from hybrid_search.cli.progress import print_end
 from hybrid_search.cli.progress_bar import spoken
 from hybrid_search.indexing.progress import Estimate, IndexReport
 
@@ -34,7 +34,7 @@ def show_report(report: IndexReport, progress: str, *, pruning: bool = False) ->
         progress: the value of `--progress`; with `json`, stderr has the event `end` instead.
         pruning: whether `--prune` was asked for, which a failure prevents.
     """
-    ended(progress, report)
+    print_end(progress, report)
     out.print(index_summary(report))
     show_problems(report, progress)
     if pruning and report.failed and progress != "json":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from hybrid_search.cli import completion
-from hybrid_search.cli.command import INTERRUPTED, given
+from hybrid_search.cli.command import INTERRUPTED, global_options
 from hybrid_search.cli.console import note
 from hybrid_search.errors import InvalidArgument, MissingExtra
 
@@ -61,7 +61,7 @@ def mcp(
     with _stdout_aside() as wire:
         from hybrid_search.integrations.searcher_pool import SearcherPool
 
-        settings = given.settings()
+        settings = global_options.settings()
         with SearcherPool(settings=settings, only=collection or None) as collections:
             for name in collections.only or ():
                 collections.store.info(name)  # one that is not there is said now, with its neighbours

@@ -10,13 +10,12 @@ import typer
 
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli import completion
-from hybrid_search.cli.command import FAILED, given, verb
+from hybrid_search.cli.command import FAILED, command, global_options
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import PRECISIONS, choice, device_of
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import progress_display
 from hybrid_search.cli.render import comparison_table, models_table
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.values import Verb
 
 if TYPE_CHECKING:
     from hybrid_search.manifest import Precision
@@ -45,8 +44,7 @@ def _cards(name: str) -> list[ModelCard]:
     return found
 
 
-@app.command("list", cls=Verb)
-@verb
+@command(app, "list")
 def list_(
     kind: Annotated[str | None, typer.Option(metavar="|".join(KINDS))] = None,
     format: Annotated[str, typer.Option(metavar="table|json")] = "table",
@@ -61,7 +59,7 @@ def list_(
     choice(format, ("table", "json"), "--format")
     if kind is not None:
         choice(kind, KINDS, "--kind")
-    cache_dir = given.settings().cache_dir
+    cache_dir = global_options.settings().cache_dir
     rows = [(one, hub.is_here(one, cache_dir)) for one in cards(cast("Kind | None", kind))]
     if format == "json":
         print_json([{**asdict(one), "here": here} for one, here in rows])
@@ -69,8 +67,7 @@ def list_(
         out.print(models_table(rows), soft_wrap=True)
 
 
-@app.command("show", cls=Verb)
-@verb
+@command(app, "show")
 def show(name: Annotated[str, typer.Argument(help="A model or a profile.", autocompletion=completion.models)]) -> None:
     """Show a model's card, as JSON.
 
@@ -79,8 +76,7 @@ def show(name: Annotated[str, typer.Argument(help="A model or a profile.", autoc
     print_json([asdict(one) for one in _cards(name)], indent=2)
 
 
-@app.command("download", cls=Verb)
-@verb
+@command(app, "download")
 def download(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Models or profiles.", autocompletion=completion.models)
@@ -92,18 +88,17 @@ def download(
     """
     from hybrid_search.encoders import hub
 
-    cache_dir = given.settings().cache_dir
+    cache_dir = global_options.settings().cache_dir
     for one in [card for name in names for card in _cards(name)]:
         if one.source:
-            with watching("auto") as watchers:
-                folder = hub.repaired(one, cache_dir, on_progress=partial(watchers.on_download, one.name))
+            with progress_display("auto") as callbacks:
+                folder = hub.repaired(one, cache_dir, on_progress=partial(callbacks.on_download, one.name))
             _say(f"{one.name}: {folder}")
         else:
             _say(f"{one.name}: nothing to download")
 
 
-@app.command("verify", cls=Verb)
-@verb
+@command(app, "verify")
 def verify(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Models or profiles.", autocompletion=completion.models)
@@ -128,8 +123,10 @@ def verify(
 
     choice(format, ("table", "json"), "--format")
     if precision is not None or datasets:
-        return _compare(names, precision or "", datasets or [], given.settings(device=device_of(device)), format)
-    cache_dir = given.settings().cache_dir
+        return _compare(
+            names, precision or "", datasets or [], global_options.settings(device=device_of(device)), format
+        )
+    cache_dir = global_options.settings().cache_dir
     broken = False
     for one in [card for name in names for card in _cards(name)]:
         for check in hub.verify(one, cache_dir):
@@ -145,8 +142,8 @@ def _compare(names: list[str], precision: str, datasets: list[str], settings: Se
     from hybrid_search.evaluation.precision import compare
 
     asked = cast("Precision", choice(precision, PRECISIONS[1:], "--precision"))
-    with watching("auto") as watchers:
-        found = [compare(one, asked, datasets, settings, watchers._asdict()) for name in names for one in _cards(name)]
+    with progress_display("auto") as callbacks:
+        found = [compare(one, asked, datasets, settings, callbacks._asdict()) for name in names for one in _cards(name)]
     if format == "json":
         print_json([comparison.to_dict() for comparison in found])
     else:

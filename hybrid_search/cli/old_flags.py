@@ -70,9 +70,9 @@ def _import(context: typer.Context, file: Path) -> None:
 def _export(context: typer.Context, file: Path) -> bool:
     values = context.params
     command = f"export parquet {_quoted(file)} -c {_quoted(values['collection'])}"
-    given = _others(context, (*_ANYWHERE, "wait", "save_encodings"))
-    alone = "SOURCE" not in given
-    if wrong := given if alone else [name for name in given if name in ("--dry-run", "--watch", "--add-leg")]:
+    others = _others(context, (*_ANYWHERE, "wait", "save_encodings"))
+    alone = "SOURCE" not in others
+    if wrong := others if alone else [name for name in others if name in ("--dry-run", "--watch", "--add-leg")]:
         raise InvalidArgument(
             f"--save-encodings{' without SOURCE' if alone else ''} does not go with {', '.join(wrong)}: it writes what "
             f"a collection holds. Write: hybrid-search {command}, or name a SOURCE to index first."

@@ -1,4 +1,4 @@
-"""Options that more than one verb takes, and the reading of their small languages."""
+"""Options that more than one command takes, and the reading of their small languages."""
 
 from __future__ import annotations
 

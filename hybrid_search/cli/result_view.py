@@ -64,26 +64,40 @@ def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) ->
     return Group(head, Text(), grid, Text(), foot)
 
 
-def why_text(why: DocumentExplanation) -> RenderableType:
-    """The stages that a document went through, and where it ended."""
-    head = _head(why.query, f"{why.doc_id} · {why.collection}")
-    verdict = Text(one_line(why.reason), style="green" if why.verdict == "shown" else "yellow")
+def explanation_text(explanation: DocumentExplanation) -> RenderableType:
+    """Return the stages that a document went through, and where it ended."""
+    head = _head(explanation.query, f"{explanation.doc_id} · {explanation.collection}")
+    verdict = Text(one_line(explanation.reason), style="green" if explanation.verdict == "shown" else "yellow")
     grid = Table.grid(padding=(0, 2))
-    if why.chunks:
-        grid.add_row(Text("indexed", style="dim"), "1 chunk" if why.chunks == 1 else f"{why.chunks:,} chunks")
-        for clause in why.clauses:
-            grid.add_row(Text("filter", style="dim"), Text(f"{one_line(clause)} does not hold", style="yellow"))
-        if not why.clauses and why.passing < why.chunks:
-            grid.add_row(Text("filter", style="dim"), f"{why.passing:,} chunks pass")
-    for leg, place in (why.legs or {}).items():
-        grid.add_row(Text(leg, style=LEG_STYLES.get(leg, "")), _place(place))
-    if why.fused_rank is not None:
-        grid.add_row(Text("fused", style="dim"), f"rank {why.fused_rank:,}")
-    if why.rerank_score is not None:
-        grid.add_row(Text("re-ranked", style="dim"), f"rank {why.rank:,}, score {why.rerank_score:.3f}")
-    if why.rank is not None and why.verdict != "shown":
-        grid.add_row(Text("shown", style="dim"), f"ranks {why.shown[0]:,} to {why.shown[1]:,}")
+    for name, value in (*_filter_rows(explanation), *_rank_rows(explanation)):
+        grid.add_row(name, value)
     return Group(head, verdict, Text(), grid) if grid.row_count else Group(head, verdict)
+
+
+def _filter_rows(explanation: DocumentExplanation) -> Iterable[tuple[Text, Text]]:
+    """Yield how many chunks of the document there are, and what the filter makes of them."""
+    if not explanation.chunks:
+        return
+    chunks = "1 chunk" if explanation.chunks == 1 else f"{explanation.chunks:,} chunks"
+    yield Text("indexed", style="dim"), Text(chunks)
+    for clause in explanation.clauses:
+        yield Text("filter", style="dim"), Text(f"{one_line(clause)} does not hold", style="yellow")
+    if not explanation.clauses and explanation.passing < explanation.chunks:
+        yield Text("filter", style="dim"), Text(f"{explanation.passing:,} chunks pass")
+
+
+def _rank_rows(explanation: DocumentExplanation) -> Iterable[tuple[Text, Text]]:
+    """Yield the document's place in each leg, after the fusion and after re-ranking."""
+    for leg, place in (explanation.legs or {}).items():
+        yield Text(leg, style=LEG_STYLES.get(leg, "")), _place(place)
+    if explanation.fused_rank is not None:
+        yield Text("fused", style="dim"), Text(f"rank {explanation.fused_rank:,}")
+    if explanation.rerank_score is not None:
+        reranked = f"rank {explanation.rank:,}, score {explanation.rerank_score:.3f}"
+        yield Text("re-ranked", style="dim"), Text(reranked)
+    if explanation.rank is not None and explanation.verdict != "shown":
+        first, last = explanation.shown
+        yield Text("shown", style="dim"), Text(f"ranks {first:,} to {last:,}")
 
 
 def _head(query: str, about: str) -> Text:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
-from hybrid_search.cli.command import NOTHING_FOUND, OK, given
+from hybrid_search.cli.command import NOTHING_FOUND, OK, global_options
 from hybrid_search.cli.console import note, out, paging
 from hybrid_search.cli.options import choice, device_of, query_of
 from hybrid_search.cli.result_view import results_text
@@ -63,7 +63,7 @@ def search(
     search.setdefault("fold", format == "table")
     search["highlight"] = format != "trec"
     queries = _queries(query)
-    settings = given.settings(device=device_of(device))
+    settings = global_options.settings(device=device_of(device))
     with Searcher.open(collection, settings=settings, profile=profile, sparse=sparse, dense=dense) as searcher:
         searcher.warm_up(search["mode"])
         answers = searcher.search_many(queries, **search)

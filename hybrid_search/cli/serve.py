@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion
-from hybrid_search.cli.command import given
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note
 from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.errors import InvalidArgument
@@ -54,7 +54,7 @@ def serve(
     from hybrid_search.integrations.http import Limits, create_app  # says what to install where something is missing
     from hybrid_search.integrations.http.middleware import LOOPBACK
 
-    settings = given.settings()
+    settings = global_options.settings()
     key = settings.serve_api_key
     if not key and not is_loopback(host):
         raise InvalidArgument(

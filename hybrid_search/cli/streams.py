@@ -120,8 +120,8 @@ class _Stream(io.TextIOWrapper):
     @classmethod
     def over(cls, stream: TextIO) -> _Stream:
         """The same stream; what is written to either goes the same way."""
-        given = getattr(stream, "errors", "strict")
-        errors = LEGIBLE if given in ("strict", "surrogateescape", "backslashreplace") else given
+        handler = getattr(stream, "errors", "strict")
+        errors = LEGIBLE if handler in ("strict", "surrogateescape", "backslashreplace") else handler
         by_line = getattr(stream, "line_buffering", False)
         made = cls(stream.buffer, encoding=stream.encoding, errors=errors, line_buffering=by_line)
         made._same = stream  # the end of either would close the file
@@ -137,9 +137,9 @@ class _Checked(_Stream):
     def flush(self) -> None:
         self._tried(super().flush)
 
-    def _tried(self, act: Any, *given: Any) -> Any:
+    def _tried(self, act: Any, *arguments: Any) -> Any:
         try:
-            return act(*given)
+            return act(*arguments)
         except BrokenPipeError:
             raise ReaderGone from None
         except OSError as error:

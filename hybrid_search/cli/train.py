@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from hybrid_search.cli.command import SOME_FAILED, given
+from hybrid_search.cli.command import SOME_FAILED, global_options
 from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.train_view import left_out, summary, watching
+from hybrid_search.cli.train_view import left_out, summary, training_display
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -75,18 +75,19 @@ def train(
     from hybrid_search.training.recipe import Recipe
 
     choice(format, ("table", "json"), "--format")
-    settings = {name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__}
-    asked = {name: value for name, value in settings.items() if value is not None}
-    asked.update({"teachers": tuple(teacher)} if teacher else {})
-    asked.update({"held_out": _held_out(held_out)} if held_out is not None else {})
+    values = {name: value for name, value in locals().items() if name in Recipe.__dataclass_fields__}
+    chosen = {name: value for name, value in values.items() if value is not None}
+    chosen.update({"teachers": tuple(teacher)} if teacher else {})
+    chosen.update({"held_out": _held_out(held_out)} if held_out is not None else {})
+    settings = global_options.settings()
     failures: list[Failure] = []
-    with watching(progress) as (tell, fetch), _resumable(out_folder):
+    with training_display(progress) as (tell, fetch), _resumable(out_folder):
         watch: dict[str, Any] = {"on_progress": tell, "on_download": fetch, "on_failure": failures.append}
         if resume:
-            report = training.resume(out_folder, given=asked, sources=sources or (), settings=given.settings(), **watch)
+            report = training.resume(out_folder, given=chosen, sources=sources or (), settings=settings, **watch)
         else:
-            recipe = Recipe().with_given(asked)
-            report = training.train(_named(sources), out_folder, recipe, settings=given.settings(), **watch)
+            recipe = Recipe().with_given(chosen)
+            report = training.train(_named(sources), out_folder, recipe, settings=settings, **watch)
     if format == "json":
         print_json(report.to_dict())
     else:

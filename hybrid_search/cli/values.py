@@ -14,7 +14,7 @@ from hybrid_search.corpus.decoding import without_surrogates
 RERANK = "--rerank"
 
 
-class Verb(TyperCommand):
+class Command(TyperCommand):
     """A command that refuses an option with two values, of which it would take the last without a word."""
 
     OPTIONAL: ClassVar[tuple[str, ...]] = ()
@@ -28,19 +28,19 @@ class Verb(TyperCommand):
             return super().parse_args(ctx, args)
 
 
-class WithRerank(Verb):
-    """A verb with `--rerank [MODEL]`."""
+class RerankCommand(Command):
+    """A command with `--rerank [MODEL]`."""
 
     OPTIONAL = (RERANK,)
 
 
-class WithHttp(Verb):
-    """A verb with `--http [HOST:PORT]`."""
+class HttpCommand(Command):
+    """A command with `--http [HOST:PORT]`."""
 
     OPTIONAL = ("--http",)
 
 
-class Verbs(TyperGroup):
+class CommandGroup(TyperGroup):
     """The program, whose own options are refused like those of its verbs."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -78,9 +78,9 @@ def refuse_repeated(ctx: Any, args: Sequence[str]) -> None:
         if option.action in ("store", "store_const"):
             option.action = option.action.replace("store", "append")
             single.add(option.dest)
-    given, _, _ = parser.parse_args(list(args))
+    typed_values, _, _ = parser.parse_args(list(args))
     for parameter in ctx.command.get_params(ctx):
-        values = list(dict.fromkeys(given.get(parameter.name) or ())) if parameter.name in single else []
+        values = list(dict.fromkeys(typed_values.get(parameter.name) or ())) if parameter.name in single else []
         if len(values) > 1:
             told = " and ".join(str(value) if isinstance(value, bool) else repr(value) for value in values)
             ctx.fail(f"{' / '.join(parameter.opts)} is given {len(values)} values, {told}. Give it one.")

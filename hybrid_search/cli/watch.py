@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hybrid_search.cli.console import complain, note, out
 from hybrid_search.cli.index_job import IndexJob, run_once
 from hybrid_search.cli.index_view import show_problems, show_report
-from hybrid_search.cli.progress import ended
+from hybrid_search.cli.progress import print_end
 from hybrid_search.errors import StoreError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class _Rounds:
             show_report(report, self._job.progress)
             self._begin(report)
         else:
-            ended(self._job.progress, report)
+            print_end(self._job.progress, report)
             if report.documents or report.removed or report.failures != self._failures:
                 out.print(_line(report))
             show_problems(report, self._job.progress, failed=report.failures != self._failures)

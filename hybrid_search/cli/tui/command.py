@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion
-from hybrid_search.cli.command import FAILED, given
+from hybrid_search.cli.command import FAILED, global_options
 from hybrid_search.cli.search import Built, BuiltDense, BuiltSparse
 from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.errors import InvalidArgument, MissingExtra, StoreError
@@ -55,7 +55,7 @@ def tui(
     from hybrid_search.collection.models import open_store_for
     from hybrid_search.searcher import Searcher
 
-    settings = given.settings()
+    settings = global_options.settings()
 
     def opened(name: str) -> Searcher:
         return Searcher.open(name, settings=settings, profile=profile, sparse=sparse, dense=dense)

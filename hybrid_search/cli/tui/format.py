@@ -10,7 +10,7 @@ from textual.content import Content
 from hybrid_search._util.printable import one_line, printable
 from hybrid_search.cli.origins import seen_from_here
 from hybrid_search.cli.snippets import TAB
-from hybrid_search.cli.tui.state import Asked
+from hybrid_search.cli.tui.state import SearchState
 from hybrid_search.results import DocumentHit, MatchedTerm, Passage, Results
 from hybrid_search.search.request import HYBRID
 from hybrid_search.types import Mode
@@ -92,12 +92,12 @@ def _evidence_line(hit: DocumentHit) -> list[Part]:
             parts += [(f"{leg} ", MUTED), (f"{place.rank}  ", leg_style(list(hit.legs), leg))]
     if hit.folded:
         parts.append((f"+{len(hit.folded)} alike  ", MUTED))
-    for word, in_query in told_words(hit.matched_terms or ())[:WORDS_SHOWN]:
+    for word, in_query in matched_words(hit.matched_terms or ())[:WORDS_SHOWN]:
         parts += [(one_line(word), style_of(in_query)), " "]
     return parts
 
 
-def told_words(terms: Sequence[MatchedTerm]) -> list[tuple[str, bool]]:
+def matched_words(terms: Sequence[MatchedTerm]) -> list[tuple[str, bool]]:
     """The terms to name in one line, each once, word pieces left out; and whether the query has them."""
     found: dict[str, bool] = {}
     for term in terms:
@@ -168,15 +168,15 @@ def path_line(hit: DocumentHit, results: Results) -> Content:
     return Content.assemble(*parts)
 
 
-def controls(asked: Asked, modes: Sequence[Mode], *, brief: bool = False) -> Content:
+def controls(state: SearchState, modes: Sequence[Mode], *, brief: bool = False) -> Content:
     """What the keys have set; in few words where there is little room."""
-    legs = " + ".join(mode for mode in modes if mode != HYBRID) if asked.mode == HYBRID and not brief else ""
-    fusion = asked.fusion if asked.mode == HYBRID else "none"
-    parts: list[Part] = [("" if brief else "legs ", MUTED), (asked.mode, SET), (f" ({legs})" if legs else "", FAINT)]
+    legs = " + ".join(mode for mode in modes if mode != HYBRID) if state.mode == HYBRID and not brief else ""
+    fusion = state.fusion if state.mode == HYBRID else "none"
+    parts: list[Part] = [("" if brief else "legs ", MUTED), (state.mode, SET), (f" ({legs})" if legs else "", FAINT)]
     for name, value, is_set in (
         ("" if brief else "fusion ", fusion, fusion != "none"),
-        ("re-rank ", "on" if asked.rerank else "off", asked.rerank),
-        ("filter ", "on" if asked.where.strip() else "none", bool(asked.where.strip())),
+        ("re-rank ", "on" if state.rerank else "off", state.rerank),
+        ("filter ", "on" if state.where.strip() else "none", bool(state.where.strip())),
     ):
         if not brief or is_set or name:
             parts += [("  " if brief else "   "), (name, MUTED), (value, SET if is_set else FAINT)]

@@ -29,7 +29,7 @@ async def pictured(app: SearchApp, query: str, size: tuple[int, int] = SIZE, key
     async with app.run_test(size=size) as pilot:
         for pressed in (tuple(query), *((key,) for key in keys)):
             await pilot.press(*pressed)
-            while app.shown is None or app.shown.asked != app.asked:
+            while app.shown is None or app.shown.state != app.state:
                 await pilot.pause(0.05)
         await pilot.pause(0.1)
         svg = app.export_screenshot(title=f"hybrid-search tui -c {COLLECTION}")

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchState:
     """A search as the screen's controls have it; the fields are those of `request.SearchRequest`."""
 
     query: str = ""
@@ -38,22 +38,22 @@ class Asked:
             options["where"] = self.where
         return options
 
-    def typed(self, query: str) -> Asked:
+    def typed(self, query: str) -> SearchState:
         return replace(self, query=query, offset=0)
 
-    def filtered(self, where: str) -> Asked:
+    def filtered(self, where: str) -> SearchState:
         return replace(self, where=where, offset=0)
 
-    def next_mode(self, modes: Sequence[Mode]) -> Asked:
+    def next_mode(self, modes: Sequence[Mode]) -> SearchState:
         return replace(self, mode=after(modes, self.mode), offset=0)
 
-    def next_fusion(self) -> Asked:
+    def next_fusion(self) -> SearchState:
         return replace(self, fusion=after(FUSIONS, self.fusion), offset=0)
 
-    def reranked(self, rerank: bool) -> Asked:
+    def reranked(self, rerank: bool) -> SearchState:
         return replace(self, rerank=rerank, offset=0)
 
-    def page(self, by: int) -> Asked:
+    def page(self, by: int) -> SearchState:
         """So many pages further, or back where negative; never before the first."""
         offset = max(0, self.offset + by * self.k)
         return replace(self, offset=offset) if offset < MAX_DEPTH else self
