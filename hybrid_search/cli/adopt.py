@@ -10,7 +10,7 @@ from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note
 
 Vector = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Of several such vectors those to search; '' for the one unnamed.")
+    str | None, typer.Option(metavar="NAME", help="Which of several such vectors to search; '' for the unnamed one.")
 ]
 
 
@@ -19,22 +19,30 @@ def adopt(
     dense: Annotated[str | None, typer.Option(metavar="MODEL", help="The model of its dense vectors.")] = None,
     sparse: Annotated[str | None, typer.Option(metavar="MODEL", help="The model of its sparse vectors.")] = None,
     layout: Annotated[
-        str | None, typer.Option(metavar="langchain|llamaindex|haystack|mcp", help="Who wrote it.  [found out]")
+        str | None,
+        typer.Option(metavar="langchain|llamaindex|haystack|mcp", help="The framework that wrote it.  [detected]"),
     ] = None,
-    text_field: Annotated[str | None, typer.Option(metavar="NAME", help="What holds the texts.  [found out]")] = None,
+    text_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field that holds the texts.  [detected]")
+    ] = None,
     metadata_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What holds the metadata; '' for the payload itself.")
+        str | None, typer.Option(metavar="NAME", help="The field that holds the metadata; '' for the payload itself.")
     ] = None,
     doc_id_field: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Which document a point is a chunk of, such as metadata.source.  [the point]"
+            metavar="NAME",
+            help="The field that names a chunk's document, such as metadata.source.  [each point is one]",
         ),
     ] = None,
-    title_field: Annotated[str | None, typer.Option(metavar="NAME", help="The document's title.")] = None,
-    origin_field: Annotated[str | None, typer.Option(metavar="NAME", help="Where the document was read.")] = None,
+    title_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field that holds the document's title.")
+    ] = None,
+    origin_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field that says where the document was read.")
+    ] = None,
     start_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where in the document a chunk begins.")
+        str | None, typer.Option(metavar="NAME", help="The field that says where in its document a chunk begins.")
     ] = None,
     dense_vector: Vector = None,
     sparse_vector: Vector = None,
@@ -42,7 +50,9 @@ def adopt(
         bool, typer.Option("--check/--no-check", help="Encode stored texts again, and refuse models that disagree.")
     ] = True,
 ) -> None:
-    """Search a collection that LangChain, LlamaIndex, Haystack, an MCP server or a script wrote on a server, as it is.
+    """Adopt a collection that another program wrote on a Qdrant server, to search it as it is.
+
+    That may be LangChain, LlamaIndex, Haystack, an MCP server or a script.
 
     Example: `hybrid-search collections adopt notes --dense BAAI/bge-small-en-v1.5`
     """

@@ -76,7 +76,7 @@ app.add_typer(models.app, name="models")
 
 
 def main() -> None:
-    """The console script."""
+    """Run the program; the console script `hybrid-search`."""
     streams.prepare()
     try:
         app(prog_name="hybrid-search")

@@ -10,7 +10,7 @@ import typer
 
 from hybrid_search._util.locations import shown_location
 from hybrid_search._util.printable import printable
-from hybrid_search.cli import add_leg, adopt, completion
+from hybrid_search.cli import add_leg, adopt, completion, options
 from hybrid_search.cli.command import FAILED, INTERRUPTED, command, global_options
 from hybrid_search.cli.console import complain, note, out
 from hybrid_search.cli.options import CollectionName as Name
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, show, verify and delete collections, and change their legs.")
 
 Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.", autocompletion=completion.legs)]
-Format = Annotated[str, typer.Option(metavar="table|json")]
 
 
 @command(app, "list")
-def list_(format: Format = "table") -> None:
+def list_(format: options.Format = "table") -> None:
     """List the collections of the store.
 
     Example: `hybrid-search collections list`
@@ -72,9 +71,9 @@ def verify(
         str | None,
         typer.Argument(help="The collection; all of them where none is named.", autocompletion=completion.collections),
     ] = None,
-    format: Format = "table",
+    format: options.Format = "table",
 ) -> None:
-    """Compare all that a collection holds with what was written: every file, every byte, every point.
+    """Check every file, every byte and every point of a collection against what was written.
 
     Example: `hybrid-search collections verify movies`
     """
@@ -99,7 +98,7 @@ command(app, "adopt")(adopt.adopt)
 def delete(
     name: Name,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask. Where there is no terminal, nobody is.")
+        bool, typer.Option("--yes", "-y", help="Delete without asking; needed where there is no terminal to ask on.")
     ] = False,
 ) -> None:
     """Delete a collection and everything in it, after a question.
@@ -118,7 +117,7 @@ def delete(
 
 
 def _held(store: Store, name: str) -> str:
-    """What goes with a collection, in words.
+    """Return in words what goes with a collection.
 
     Raises:
         CollectionNotFound: there is none.
@@ -136,7 +135,7 @@ def _held(store: Store, name: str) -> str:
 
 
 def _agreed(goes: str, name: str) -> bool:
-    """Whether the person at the terminal wants it gone.
+    """Ask the person at the terminal, and return whether they want it gone.
 
     Raises:
         InvalidArgument: there is no terminal.
@@ -172,7 +171,7 @@ def swap_leg(
         ),
     ],
 ) -> None:
-    """Let two legs of a collection change names and places: one step, which the same command takes back.
+    """Swap the names and places of two legs of a collection. The same command takes it back.
 
     Example: `hybrid-search collections swap-leg movies sparse new`
     """
@@ -184,7 +183,7 @@ def swap_leg(
 
 @command(app, "join-leg")
 def promote_leg(name: Name, leg: Leg) -> None:
-    """Take a leg that stands beside the others into `hybrid`.
+    """Include a leg that stands beside the others in `hybrid`.
 
     Example: `hybrid-search collections join-leg movies bm25`
     """

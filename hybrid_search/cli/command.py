@@ -133,7 +133,7 @@ def _run(function: Callable[[], None]) -> None:
 
 
 def _show_trace() -> None:
-    """With --debug where the error at hand came from."""
+    """Print, with `--debug`, where the current error came from."""
     if global_options.debug:
         sys.stderr.write(printable(traceback.format_exc()))
 

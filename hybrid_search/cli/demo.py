@@ -7,9 +7,7 @@ import shutil
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from hybrid_search.cli import options
 from hybrid_search.cli.command import global_options
@@ -32,7 +30,7 @@ QUERIES = (
 
 def demo(
     profile: options.Profile = "auto",
-    progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
+    progress: options.Progress = "auto",
 ) -> None:
     """Index a small collection of films, run three searches, and show where each hit came from.
 
@@ -65,7 +63,7 @@ def demo(
 
 
 def _holds_only(films: Path, settings: Settings) -> bool:
-    """Whether the collection has no other documents: an earlier demo, which may be built anew."""
+    """Return whether the collection has no documents but the films: an earlier demo, which may be built anew."""
     from hybrid_search.collection.models import open_store_for
 
     with (films / "corpus.jsonl").open(encoding="utf-8") as lines:
@@ -82,12 +80,12 @@ def _holds_only(films: Path, settings: Settings) -> bool:
 
 
 def _program() -> str:
-    """What to type for this program: its name where the shell finds it, else the path it was started by."""
+    """Return what to type for this program: its name where the shell finds it, else the path it was started by."""
     return "hybrid-search" if shutil.which("hybrid-search") else sys.argv[0]
 
 
 def movies_folder() -> Path:
-    """The demo collection: inside the installed package, or beside it in a checkout.
+    """Return the folder of the demo collection: inside the installed package, or beside it in a checkout.
 
     Raises:
         CorpusError: it is in neither place.

@@ -37,7 +37,7 @@ def evaluate(
             "-c",
             "--collection",
             metavar="NAME",
-            help="Judge this one, instead of building one.",
+            help="Judge this collection, instead of building one.",
             autocompletion=completion.collections,
         ),
     ] = None,
@@ -50,24 +50,28 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Of bm25, each leg, hybrid, sparse+dense; re-ranked: hybrid+rerank; hybrid+auto.  [usual]",
+            help="Modes to judge: bm25, a leg, hybrid, sparse+dense; re-ranked: hybrid+rerank; hybrid+auto.  [usual]",
         ),
     ] = None,
     search: Options,
-    measures: Annotated[str, typer.Option(metavar="A,B", help="As ir_measures writes them.")] = "nDCG@10,R@100,RR@10",
-    runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a TREC run a mode into this folder.")] = None,
+    measures: Annotated[
+        str, typer.Option(metavar="A,B", help="Measures to compute, as ir_measures writes them.")
+    ] = "nDCG@10,R@100,RR@10",
+    runs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a TREC run for each mode into this folder.")
+    ] = None,
     run_depth: Annotated[
         int | None,
-        typer.Option(metavar="N", help="At least so many documents a query in those runs, which are measured.  [1000]"),
+        typer.Option(metavar="N", help="Documents for each query in the runs, which are what is measured.  [1000]"),
     ] = None,
     clear: Annotated[
         bool, typer.Option("--clear", help="Take no DATASET: remove what evaluations have built, and say how much.")
     ] = False,
     fail_under: Annotated[
-        str, typer.Option(metavar="MEASURE=VALUE", help="Exit with 3 where the hybrid (or else the best) is below.")
+        str, typer.Option(metavar="MEASURE=VALUE", help="Exit with 3 if hybrid, or else the best mode, is below.")
     ] = "",
-    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
-    progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
+    format: options.Format = "table",
+    progress: options.Progress = "auto",
 ) -> None:
     """Judge sparse, dense, hybrid and BM25 on a dataset with known answers.
 

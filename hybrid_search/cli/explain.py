@@ -36,7 +36,7 @@ def explain(
         str, typer.Option(metavar="LEG", help="The sparse leg whose model is asked.", autocompletion=completion.legs)
     ] = "sparse",
     search: Options,
-    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
+    format: options.Format = "table",
 ) -> None:
     """Show what a collection's sparse model makes of a query; with --doc why a document is, or is not, in the list.
 

@@ -35,7 +35,9 @@ def index(
         int | None,
         typer.Option(metavar="N", help="Tokens a chunk may take; 0: one chunk a document.  [all the models read]"),
     ] = None,
-    overlap_tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens that neighbours share.  [0]")] = None,
+    overlap_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens that neighbouring chunks share.  [0]")
+    ] = None,
     layout: options.Layout = None,
     id_field: Annotated[str | None, typer.Option(metavar="NAME", help="The field that holds the id.")] = None,
     text_fields: Annotated[
@@ -44,15 +46,16 @@ def index(
     encoding: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="The encoding of text files that are no UTF-8, such as cp1252.  [guessed, each file]"
+            metavar="NAME", help="The encoding of text files that are not UTF-8, such as cp1252.  [guessed, each file]"
         ),
     ] = None,
     glob: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Of a folder only these, e.g. '*.md'.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Read only these files of a folder, such as '*.md'; may be repeated."),
     ] = None,
     follow_links: Annotated[
         bool,
-        typer.Option("--follow-links", help="Read what links in a folder lead to outside of it, too."),
+        typer.Option("--follow-links", help="Read also what links in a folder lead to outside of it."),
     ] = False,
     replace: options.Replace = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the sources no longer hold.")] = False,
@@ -66,10 +69,13 @@ def index(
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what would be done, and its time, memory and disk.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Write nothing; tell what would be done, and the time, memory and disk it would take."
+        ),
     ] = False,
     wait: options.Wait = 0.0,
-    workers: Annotated[int, typer.Option(metavar="N", help="Processes that encode.")] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", help="The number of processes that encode.")] = 1,
     max_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory that the job may hold, such as 2GB (Linux).  [no cap]")
     ] = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hybrid_search._util.printable import one_line
-from hybrid_search.cli import completion
+from hybrid_search.cli import completion, options
 from hybrid_search.cli.command import FAILED, command, global_options
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import PRECISIONS, choice, device_of
@@ -28,7 +28,7 @@ KINDS = ("sparse", "dense", "hybrid", "reranker")
 
 
 def _cards(name: str) -> list[ModelCard]:
-    """Every card of this name; a profile names two, or one for both legs."""
+    """Return every card of this name; a profile names two, or one for both legs."""
     from hybrid_search.encoders.catalog import PROFILES, card, cards, kind_of
     from hybrid_search.errors import UnknownModel
 
@@ -47,7 +47,7 @@ def _cards(name: str) -> list[ModelCard]:
 @command(app, "list")
 def list_(
     kind: Annotated[str | None, typer.Option(metavar="|".join(KINDS))] = None,
-    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
+    format: options.Format = "table",
 ) -> None:
     """List the models that are known by name, and which of them are on this machine.
 
@@ -105,15 +105,19 @@ def verify(
     ],
     precision: Annotated[
         str | None,
-        typer.Option(metavar="int8|bf16|fp16", help="Measure instead what it costs against fp32, in nDCG@10."),
+        typer.Option(
+            metavar="int8|bf16|fp16", help="Measure instead what this precision costs against fp32, in nDCG@10."
+        ),
     ] = None,
     datasets: Annotated[
-        list[str] | None, typer.Option("--dataset", metavar="FOLDER", help="To measure on; may be given again.")
+        list[str] | None,
+        typer.Option("--dataset", metavar="FOLDER", help="A BEIR folder to measure on; may be repeated."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="auto|cpu|cuda", help="Where that runs; auto: on a GPU where there is one.")
+        str | None,
+        typer.Option(metavar="auto|cpu|cuda", help="The device to measure on; auto takes a GPU where there is one."),
     ] = None,
-    format: Annotated[str, typer.Option(metavar="table|json", help="Of what was measured.")] = "table",
+    format: options.Format = "table",
 ) -> None:
     """Check the files of models against their checksums, or measure what a precision costs.
 
@@ -152,5 +156,5 @@ def _compare(names: list[str], precision: str, datasets: list[str], settings: Se
 
 
 def _say(line: str) -> None:
-    """A line of names, in which brackets are no markup."""
+    """Print a line of names, in which brackets are not markup."""
     out.print(one_line(line), soft_wrap=True, markup=False)

@@ -69,7 +69,7 @@ def print_end(kind: str, report: IndexReport) -> None:
 
 
 def _telling_models(on_progress: Callable[[JobProgress], None]) -> Callable[[JobProgress], None]:
-    """The same callback, which first says which models were chosen and why."""
+    """Return the same callback, which first tells which models were chosen and why."""
     said: list[str] = []
 
     def announce(now: JobProgress) -> None:

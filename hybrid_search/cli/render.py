@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def verification(found: Sequence[Verification]) -> RenderableType:
-    """What is whole of collections and what is not, a line a part."""
+    """Return what is whole of collections and what is not, a line for each part."""
     colours = {"whole": "green", "damaged": "red", "unchecked": "yellow"}
     lines = []
     for one in found:
@@ -34,7 +34,7 @@ def verification(found: Sequence[Verification]) -> RenderableType:
 
 
 def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
-    """A row a collection; the legs beyond the usual two share a column, which is there where one has any."""
+    """Return a row for each collection; legs beyond the usual two share a column, if there are any."""
     others = any(set(info.manifest.legs) - set(LEGS) for info in infos)
     columns = (*LEGS, "other legs") if others else LEGS
     table = _table("collection", ("documents", True), ("chunks", True), ("MB", True), *columns)
@@ -49,7 +49,7 @@ def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
 
 
 def models_table(rows: Sequence[tuple[ModelCard, bool]]) -> Text:
-    """One model a line, its name last and never broken, so that it can be copied."""
+    """Return one model a line, its name last and never broken, so that it can be copied."""
     head = f"{'here':5}{'kind':9}{'dim':>4}{'reads':>7}{'MB':>6}  {'languages':9}  model"
     lines = [Text(head, style="bold")]
     for card, here in rows:
@@ -60,12 +60,12 @@ def models_table(rows: Sequence[tuple[ModelCard, bool]]) -> Text:
 
 
 def languages(card: ModelCard) -> str:
-    """The languages of a model in short."""
+    """Return the languages of a model in short."""
     return "many" if card.languages == ("mul",) else " ".join(card.languages) or "unknown"
 
 
 def report_table(report: Report) -> RenderableType:
-    """Modes down, measures across; the best value of each measure stands out."""
+    """Return a table with modes down and measures across; the best value of each measure stands out."""
     head = Text.assemble(
         (one_line(report.dataset), "bold"),
         (f"  {report.documents:,} documents, {report.queries:,} queries, profile {one_line(report.profile)}", "dim"),
@@ -80,7 +80,7 @@ def report_table(report: Report) -> RenderableType:
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """Datasets down; what the precision costs stands last."""
+    """Return a table with a dataset in each row; what the precision costs stands last."""
     name = comparison.precision
     head = Text.assemble((one_line(comparison.model), "bold"), (f"  nDCG@10 in fp32 and in {name}", "dim"))
     table = _table("dataset", ("queries", True), ("fp32", True), (name, True), ("loss", True))
@@ -94,7 +94,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
 
 
 def _name(name: str) -> Text:
-    """A name in a cell of a table, where brackets in a string would be markup."""
+    """Return a name as a cell of a table, where brackets in a string would be markup."""
     return Text(one_line(name))
 
 

@@ -27,7 +27,7 @@ _TITLE_LINES = 2
 
 
 def results_text(results: Results, width: int, *, full: bool = False) -> RenderableType:
-    """The hits of one query, a compact block each: title, passage, and where each leg placed it.
+    """Return the hits of one query, a compact block each: title, passage, and where each leg placed it.
 
     Args:
         results: of the query; with their terms where they were explained.
@@ -49,7 +49,7 @@ def results_text(results: Results, width: int, *, full: bool = False) -> Rendera
 
 
 def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) -> RenderableType:
-    """A bar a word; the query's own words and those that the model adds in different colours."""
+    """Return a bar for each word; the query's own words and those that the model adds have different colours."""
     head = _head(query, model)
     if not terms:
         return Group(head, Text("no term has a weight", style="yellow"))
@@ -130,13 +130,13 @@ def _hit(hit: DocumentHit, width: int, results: Results, full: bool) -> Renderab
 
 
 def _place_of(hit: DocumentHit, passage: Passage, number: int) -> str:
-    """Page, headings and line of a passage; the line of the best one stands behind the origin."""
+    """Return page, headings and line of a passage; the line of the best one stands behind the origin."""
     line = f"line {passage.line:,}" if passage.line and number else ""
     return " · ".join(filter(None, (line, hit.place(passage))))
 
 
 def _evidence(hit: DocumentHit, legs: Sequence[str], columns: int) -> Text:
-    """The rank path, from the legs' places to the fused score and the re-ranker's: one line, or one for each leg."""
+    """Return the path from the legs' ranks to the fused score and the re-ranker's: one line, or one for each leg."""
     line = Text()
     if hit.fused_rank is not None:
         read = "not re-ranked" if hit.rerank_score is None else f"re-ranked {hit.rerank_score:.3f}"
@@ -156,7 +156,7 @@ def _evidence(hit: DocumentHit, legs: Sequence[str], columns: int) -> Text:
 
 
 def _terms(hit: DocumentHit, results: Results) -> Iterable[RenderableType]:
-    """For each leg of words a bar a word: what it gave to the leg's score."""
+    """Yield for each lexical leg its words with bars: what each gave to the leg's score."""
     by_leg: dict[str, list[MatchedTerm]] = {}
     for term in hit.matched_terms or ():
         by_leg.setdefault(term.leg, []).append(term)
@@ -174,7 +174,7 @@ def _terms(hit: DocumentHit, results: Results) -> Iterable[RenderableType]:
 
 
 def _joined(terms: Sequence[MatchedTerm], expansion: Sequence[Term]) -> list[tuple[str, float, bool, str]]:
-    """Word, contribution, whether the query has it, and the product that it is; pieces of one word taken together."""
+    """Return word, contribution, whether the query has it, and the product behind it; a word's pieces are added up."""
     words = {term.term: term.word or term.term for term in expansion}
     found: dict[str, list[MatchedTerm]] = {}
     for term in terms:
@@ -188,7 +188,7 @@ def _joined(terms: Sequence[MatchedTerm], expansion: Sequence[Term]) -> list[tup
 
 
 def _words(terms: Sequence[Term]) -> list[tuple[str, float, bool]]:
-    """Word, weight, and whether the query has it; the weights of a word's pieces together."""
+    """Return word, weight, and whether the query has it; the weights of a word's pieces are added up."""
     found: dict[str, tuple[float, bool]] = {}
     for term in terms:
         weight, own = found.get(term.word or term.term, (0.0, False))
@@ -197,7 +197,7 @@ def _words(terms: Sequence[Term]) -> list[tuple[str, float, bool]]:
 
 
 def _expansion_line(leg: str, terms: Sequence[Term], width: int) -> Text:
-    """The query as a leg reads it, its heaviest words with their weights; no line ends between the two."""
+    """Return the query as a leg reads it, the heaviest words with their weights; no line ends between the two."""
     words = _words(terms)
     told = [
         Text().append_text(_word(word, MARKS["literal" if own else "expansion"])).append(f" {weight:.1f}", style="dim")
@@ -236,7 +236,7 @@ def _how_far(results: Results) -> str:
 
 
 def _origin(origin: str) -> Text:
-    """`path` or `path:line`, to be clicked where the terminal can."""
+    """Return `path` or `path:line` as a link that the terminal may open."""
     return Text(one_line(seen_from_here(origin)), style=Style(dim=True, link=link_to(origin)), overflow="fold")
 
 
@@ -253,7 +253,7 @@ def _word(word: str, style: str) -> Text:
 
 
 def _facts(hit: DocumentHit) -> str:
-    """The first few short metadata values, as words; not those that the origin says already."""
+    """Return the first few short metadata values as words, without those that the origin has already."""
     shown = []
     for key, value in hit.metadata.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -51,7 +51,12 @@ def search(
     sparse: BuiltSparse = None,
     dense: BuiltDense = None,
     device: options.Device = None,
-    format: Annotated[str, typer.Option(metavar="table|json|jsonl|trec")] = "table",
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="table|json|jsonl|trec", help="Print a table, an object for each query or hit, or a TREC run."
+        ),
+    ] = "table",
 ) -> None:
     """Search a collection, and see which leg found each hit, at which rank.
 
@@ -104,7 +109,7 @@ def _print(results: Results, format: str, full: bool) -> None:
 
 
 def _print_run(answers: Sequence[Results]) -> None:
-    """A TREC run as `evaluate --runs` writes it; queries are numbered from 1."""
+    """Print a TREC run as `evaluate --runs` writes it; queries are numbered from 1."""
     from hybrid_search.corpus.trec import ScoredDoc, run_lines
 
     rows = [

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from hybrid_search._util.printable import one_line
-from hybrid_search.cli import completion
+from hybrid_search.cli import completion, options
 from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
@@ -32,11 +32,11 @@ def status(
             "-c",
             "--collection",
             metavar="NAME",
-            help="Only the jobs of this one, all kept.",
+            help="Show only the jobs of this collection, all that are kept.",
             autocompletion=completion.collections,
         ),
     ] = None,
-    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
+    format: options.Format = "table",
 ) -> None:
     """Show how far jobs are, and how the last ones ended: of each collection the last one.
 
@@ -58,7 +58,7 @@ def status(
 
 
 def _job_text(job: Job) -> Text:
-    """A few lines on one job."""
+    """Return a few lines on one job."""
     done = job.documents + job.unchanged + job.failed
     of = "" if job.total is None else f" of {job.total:,} ({min(1.0, done / max(1, job.total)):.0%})"
     lines = [

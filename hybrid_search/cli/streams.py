@@ -86,7 +86,7 @@ def print_json(value: Any, stream: TextIO | None = None, *, indent: int | None =
 
 
 def _json_escape(match: re.Match[str]) -> str:
-    """Of a sign inside a string; line breaks are those of the indented layout."""
+    """Return the JSON escape of a sign inside a string; line breaks are those of the indented layout and stay."""
     sign = match[0]
     # The standard library takes this one for ASCII like any other.
     return sign if sign == "\n" else "\\u007f" if sign == "\x7f" else json.dumps(sign)[1:-1]
@@ -119,7 +119,7 @@ class _Stream(io.TextIOWrapper):
 
     @classmethod
     def over(cls, stream: TextIO) -> _Stream:
-        """The same stream; what is written to either goes the same way."""
+        """Wrap a stream; what is written to either goes the same way."""
         handler = getattr(stream, "errors", "strict")
         errors = LEGIBLE if handler in ("strict", "surrogateescape", "backslashreplace") else handler
         by_line = getattr(stream, "line_buffering", False)

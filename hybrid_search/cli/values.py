@@ -50,7 +50,7 @@ class CommandGroup(TyperGroup):
 
 
 def valued(arguments: Sequence[str], option: str = RERANK) -> list[str]:
-    """The arguments, with an empty value given to an option that has none.
+    """Return the arguments, with an empty value put behind an option that has none.
 
     >>> valued(["music", "--rerank", "-c", "films"])
     ['music', '--rerank', '', '-c', 'films']
@@ -87,7 +87,7 @@ def refuse_repeated(ctx: Any, args: Sequence[str]) -> None:
 
 
 def typed(argument: str) -> str:
-    """What was typed, as text: bytes are taken for UTF-8, whatever the locale says; those that are none are U+FFFD."""
+    """Return what was typed as text: bytes are read as UTF-8, whatever the locale says; invalid ones become U+FFFD."""
     try:
         return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:
@@ -96,7 +96,7 @@ def typed(argument: str) -> str:
 
 @contextmanager
 def _legible_errors() -> Iterator[None]:
-    """What is wrong with a command line quotes it, and whatever signs stand in it."""
+    """Make usage errors printable: they quote the command line, whatever signs stand in it."""
     try:
         yield
     except Exception as error:

@@ -161,7 +161,7 @@ class SearchApp(App[None]):
             self._leave_filter()
 
     def _pause(self) -> float:
-        """How long to wait for another key, in seconds."""
+        """Return how long to wait for another key, in seconds."""
         before, self._last_key = self._last_key, monotonic()
         return DEBOUNCE_S if self._last_key - before < AT_ONCE_S else 0.0
 
@@ -275,7 +275,7 @@ class SearchApp(App[None]):
         self.status.controls.say(format.controls(self.state, self.search_modes, brief=brief))
 
     def _blank(self, why: str) -> None:
-        """No hits, and why."""
+        """Show that there are no hits, and why."""
         self.hits.blank(why)
         self.sight.display = False
 

@@ -75,13 +75,13 @@ def tui(
 
 
 def on_terminal() -> bool:
-    """Whether a person sees what is drawn and can press keys."""
+    """Return whether a person sees what is drawn and can press keys."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No log lines meanwhile: they would be written across the screen."""
+    """Suppress log lines meanwhile: they would be written across the screen."""
     logging.disable(logging.CRITICAL)
     try:
         yield

@@ -33,7 +33,7 @@ class FilePosition(NamedTuple):
 
 
 def position_of(origin: str) -> FilePosition:
-    """The file and the line of an origin, `path` or `path:line`.
+    """Return the file and the line of an origin, `path` or `path:line`.
 
     Raises:
         InvalidArgument: it names no file, or one that is not there.
@@ -52,7 +52,7 @@ def command(
     environment: Mapping[str, str] = os.environ,
     which: Callable[[str], str | None] = shutil.which,
 ) -> list[str]:
-    """The command line that opens a position: VISUAL, else EDITOR, else a usual editor.
+    """Return the command line that opens a file at a line: VISUAL, else EDITOR, else a usual editor.
 
     >>> command(FilePosition(Path("a b.md"), 7), {"EDITOR": "vim -R"})
     ['vim', '-R', '+7', 'a b.md']

@@ -29,7 +29,7 @@ Part = str | Content | tuple[str, str]
 
 
 def squeezed(text: str) -> str:
-    """The text in one line, with single blanks."""
+    """Return a text in one line, with single blanks."""
     return " ".join(one_line(text).split())
 
 
@@ -42,7 +42,7 @@ def leg_style(legs: Sequence[str], leg: str) -> str:
 
 
 def hit_lines(hit: DocumentHit, moved: int | None, with_moves: bool) -> Content:
-    """A hit in the list: rank, where it came from in the list, title; below, one line of evidence.
+    """Return a hit of the list: rank, how far it moved, title; below, one line of evidence.
 
     Args:
         hit: the document.
@@ -59,7 +59,7 @@ def hit_lines(hit: DocumentHit, moved: int | None, with_moves: bool) -> Content:
 
 
 def move(moved: int | None) -> tuple[str, str]:
-    """The sign for a move, and its style.
+    """Return the sign for a move, and its style.
 
     >>> move(3), move(-2), move(0), move(None)
     (('▲3', '$success'), ('▼2', '$error'), ('·', '$foreground 40%'), ('new', '$secondary'))
@@ -72,7 +72,7 @@ def move(moved: int | None) -> tuple[str, str]:
 
 
 def moves(results: Results, before: Mapping[str, int]) -> dict[str, int | None]:
-    """How far each hit moved: by re-ranking where there was one, else against the ranks it had before.
+    """Return how far each hit moved: by re-ranking where there was one, else against the ranks it had before.
 
     Args:
         results: the answer.
@@ -98,7 +98,7 @@ def _evidence_line(hit: DocumentHit) -> list[Part]:
 
 
 def matched_words(terms: Sequence[MatchedTerm]) -> list[tuple[str, bool]]:
-    """The terms to name in one line, each once, word pieces left out; and whether the query has them."""
+    """Return the terms to name in one line, each once, without word pieces; and whether the query has them."""
     found: dict[str, bool] = {}
     for term in terms:
         if len(term.term) > 1 and term.term.isalnum():
@@ -107,7 +107,7 @@ def matched_words(terms: Sequence[MatchedTerm]) -> list[tuple[str, bool]]:
 
 
 def preview(hit: DocumentHit) -> Content:
-    """The document: title, where it is from, its metadata, and the full text of what was found, with its matches."""
+    """Return the document: title, origin, metadata, and the full text of what was found, with its matches."""
     title = squeezed(hit.title) or one_line(hit.doc_id)
     parts: list[Part] = [(title, "bold $text-primary"), "\n", (one_line(hit.doc_id), MUTED)]
     if hit.origin:
@@ -130,7 +130,7 @@ def preview(hit: DocumentHit) -> Content:
 
 
 def marked(passage: Passage) -> Content:
-    """The text of a passage, with what matches in two styles."""
+    """Return the text of a passage, with what matches in two styles."""
     text = Content(printable(passage.text, keep="\n\t"), strip_control_codes=False)
     for start, end, kind in passage.highlight.marks if passage.highlight else ():
         text = text.stylize(style_of(kind == "literal"), start, end)
@@ -138,7 +138,7 @@ def marked(passage: Passage) -> Content:
 
 
 def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Metadata as names and values in words, the empty ones left out.
+    """Return metadata as names and values in words, without the empty ones.
 
     >>> facts({"year": 1984, "genres": ["comedy", "music"], "note": None})
     [('year', '1984'), ('genres', 'comedy, music')]
@@ -152,7 +152,7 @@ def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def path_line(hit: DocumentHit, results: Results) -> Content:
-    """The way of a hit: its rank and score in each leg, after fusion, after re-ranking."""
+    """Return the path of a hit: its rank and score in each leg, after fusion, after re-ranking."""
     parts: list[Part] = []
     for leg in results.legs:
         place = hit.legs.get(leg)
@@ -169,7 +169,7 @@ def path_line(hit: DocumentHit, results: Results) -> Content:
 
 
 def controls(state: SearchState, modes: Sequence[Mode], *, brief: bool = False) -> Content:
-    """What the keys have set; in few words where there is little room."""
+    """Return what the keys have set; in few words where there is little room."""
     legs = " + ".join(mode for mode in modes if mode != HYBRID) if state.mode == HYBRID and not brief else ""
     fusion = state.fusion if state.mode == HYBRID else "none"
     parts: list[Part] = [("" if brief else "legs ", MUTED), (state.mode, SET), (f" ({legs})" if legs else "", FAINT)]
@@ -184,7 +184,7 @@ def controls(state: SearchState, modes: Sequence[Mode], *, brief: bool = False) 
 
 
 def outcome(results: Results) -> Content:
-    """What came of it: hits and milliseconds."""
+    """Return what came of a search: hits and milliseconds."""
     first, last = results.offset + 1, results.offset + len(results)
     hits = f"hits {first}–{last}" if results.offset else f"{last} hit{'' if last == 1 else 's'}"
     parts: list[Part] = [(hits, "bold") if len(results) else ("no hits", "bold $warning")]
@@ -196,13 +196,13 @@ def outcome(results: Results) -> Content:
 
 
 def citation(hit: DocumentHit) -> str:
-    """A document in plain words, to be quoted: title, doc_id, origin, and its best passage."""
+    """Return a citation of a document in plain text: title, doc_id, origin, and its best passage."""
     head = [squeezed(hit.title), one_line(hit.doc_id), one_line(hit.location()), squeezed(hit.place(hit.passages[0]))]
     return f"{'. '.join(part for part in dict.fromkeys(head) if part)}.\n“{squeezed(hit.passages[0].text)}”\n"
 
 
 def legend() -> Content:
-    """How to read the marks and the plot."""
+    """Return how to read the marks and the plot."""
     return Content.assemble(
         ("in the query", LITERAL),
         "   a word of the query itself\n",

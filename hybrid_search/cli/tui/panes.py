@@ -53,7 +53,7 @@ class Filter(Vertical):
         yield self._fault
 
     def say(self, reason: str, column: int | None = None) -> None:
-        """What is wrong, below the column where it is, from 1; nothing where there is no reason."""
+        """Show what is wrong below the column where it is, from 1; nothing where there is no reason."""
         reason = printable(reason)
         if column is None:
             self._fault.say(reason)
@@ -85,7 +85,7 @@ class Status(Vertical):
         self._message.set_class(bad, "bad")
 
     def tell(self, outcome: Content | str) -> None:
-        """What came of it; its room stays the same, so nothing is laid out again."""
+        """Show what came of a search; its room stays the same, so nothing is laid out again."""
         self.outcome.update(outcome, layout=False)
 
     def busy(self, what: str) -> None:
@@ -175,6 +175,6 @@ class HitDetail(VerticalScroll, can_focus=False):
         self.scroll_home(animate=False)
 
     def scroll_text(self, by: int) -> None:
-        """So many lines; whichever of the two has more to show than fits."""
+        """Scroll by so many lines, whichever of the two has more to show than fits."""
         self._preview.scroll_relative(y=by, animate=False)
         self.scroll_relative(y=by, animate=False)

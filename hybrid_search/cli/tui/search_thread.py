@@ -108,7 +108,7 @@ def _answer(searcher: Searcher, state: SearchState) -> SearchEvent:
 
 
 def error_text(error: Exception) -> str:
-    """What to show of an error: ours as they are, others as faults of ours."""
+    """Return what to show of an error: ours as they are, others as faults of ours."""
     if isinstance(error, HybridSearchError):
         return str(error)
     return f"{type(error).__name__}: {error}. This is a fault of ours; `hybrid-search search --debug` shows more."

@@ -29,7 +29,7 @@ class SearchState:
     offset: int = 0
 
     def options(self) -> Options:
-        """The keywords of `Searcher.search`."""
+        """Return the keywords of `Searcher.search`."""
         options: Options = {"k": self.k, "mode": self.mode, "fusion": self.fusion, "offset": self.offset}
         options["explain"] = True
         if self.rerank:
@@ -54,13 +54,13 @@ class SearchState:
         return replace(self, rerank=rerank, offset=0)
 
     def page(self, by: int) -> SearchState:
-        """So many pages further, or back where negative; never before the first."""
+        """Return the state so many pages further, or back where negative; never before the first."""
         offset = max(0, self.offset + by * self.k)
         return replace(self, offset=offset) if offset < MAX_DEPTH else self
 
 
 def after(items: Sequence[Item], item: Item) -> Item:
-    """The item behind one, the first behind the last.
+    """Return the item behind one, the first behind the last.
 
     >>> after("abc", "c")
     'a'
