@@ -15,7 +15,7 @@ from hybrid_search.cli.command import FAILED, INTERRUPTED, command, global_optio
 from hybrid_search.cli.console import complain, note, out
 from hybrid_search.cli.options import CollectionName as Name
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.render import collections_table, verification
+from hybrid_search.cli.render import collections_table, verification_text
 from hybrid_search.cli.streams import print_json
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import in_order
@@ -80,12 +80,12 @@ def verify(
     from hybrid_search.diagnostics.verify import verify
 
     choice(format, ("table", "json"), "--format")
-    found = verify(name, settings=global_options.settings())
+    verifications = verify(name, settings=global_options.settings())
     if format == "json":
-        print_json([one.to_dict() for one in found])
-    elif found:
-        out.print(verification(found), soft_wrap=True)
-    damaged = [one.collection for one in found if not one.whole]
+        print_json([verification.to_dict() for verification in verifications])
+    elif verifications:
+        out.print(verification_text(verifications), soft_wrap=True)
+    damaged = [verification.collection for verification in verifications if not verification.whole]
     if damaged:
         complain(f"Damaged: {', '.join(damaged)}.")
         raise typer.Exit(FAILED)

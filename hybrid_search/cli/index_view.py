@@ -144,13 +144,13 @@ def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{kind} {count:,}" for kind, count in largest[:SHOWN_KINDS]) + more
 
 
-def _estimate(told: Estimate) -> list[Row]:
-    if not told.sampled:
+def _estimate(estimate: Estimate) -> list[Row]:
+    if not estimate.sampled:
         return [("to encode", "nothing: all of it is there already")]
-    memory = "" if told.memory_bytes is None else f"about {told.memory_bytes / 1e6:,.0f} MB"
+    memory = "" if estimate.memory_bytes is None else f"about {estimate.memory_bytes / 1e6:,.0f} MB"
     return [
-        ("to encode", f"{told.tokens:,} tokens"),
-        ("would take", f"about {spoken(told.seconds)} (judged by {told.sampled:,} chunks)"),
+        ("to encode", f"{estimate.tokens:,} tokens"),
+        ("would take", f"about {spoken(estimate.seconds)} (judged by {estimate.sampled:,} chunks)"),
         ("memory", memory or "cannot be told on this system"),
-        ("disk", f"about {told.disk_bytes / 1e6:,.0f} MB more"),
+        ("disk", f"about {estimate.disk_bytes / 1e6:,.0f} MB more"),
     ]

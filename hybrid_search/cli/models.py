@@ -34,14 +34,14 @@ def _cards(name: str) -> list[ModelCard]:
 
     if name in PROFILES:
         return list(dict.fromkeys([card(PROFILES[name].sparse, "sparse"), card(PROFILES[name].dense, "dense")]))
-    found = [one for one in cards() if one.name.lower() == name.lower()]
-    if not found:
+    found_cards = [one for one in cards() if one.name.lower() == name.lower()]
+    if not found_cards:
         from pathlib import Path
 
         if Path(name).is_dir():
             return [card(name, kind_of(name))]
         raise UnknownModel(name, [*PROFILES, *(one.name for one in cards())])
-    return found
+    return found_cards
 
 
 @command(app, "list")
@@ -145,13 +145,15 @@ def verify(
 def _compare(names: list[str], precision: str, datasets: list[str], settings: Settings, format: str) -> None:
     from hybrid_search.evaluation.precision import compare
 
-    asked = cast("Precision", choice(precision, PRECISIONS[1:], "--precision"))
+    other = cast("Precision", choice(precision, PRECISIONS[1:], "--precision"))
     with progress_display("auto") as callbacks:
-        found = [compare(one, asked, datasets, settings, callbacks._asdict()) for name in names for one in _cards(name)]
+        comparisons = [
+            compare(one, other, datasets, settings, callbacks._asdict()) for name in names for one in _cards(name)
+        ]
     if format == "json":
-        print_json([comparison.to_dict() for comparison in found])
+        print_json([comparison.to_dict() for comparison in comparisons])
     else:
-        for comparison in found:
+        for comparison in comparisons:
             out.print(comparison_table(comparison))
 
 

@@ -64,17 +64,17 @@ def print_end(kind: str, report: IndexReport) -> None:
     if kind == "json":
         listed = [{"path": failure.origin, "reason": failure.reason} for failure in report.failures]
         replaced = [each._asdict() for each in report.replacements]
-        told = {"seconds": round(report.seconds, 3), "failures": listed, "replacements": replaced}
-        _print_event("end", **{**asdict(report), **told})
+        readable = {"seconds": round(report.seconds, 3), "failures": listed, "replacements": replaced}
+        _print_event("end", **{**asdict(report), **readable})
 
 
 def _telling_models(on_progress: Callable[[JobProgress], None]) -> Callable[[JobProgress], None]:
     """Return the same callback, which first tells which models were chosen and why."""
-    said: list[str] = []
+    announced: list[str] = []
 
     def announce(now: JobProgress) -> None:
-        if now.profile_reason and not said:
-            said.append(now.profile)
+        if now.profile_reason and not announced:
+            announced.append(now.profile)
             note(now.profile_reason)
         on_progress(now)
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from hybrid_search.types import ModelCard
 
 
-def verification(found: Sequence[Verification]) -> RenderableType:
+def verification_text(verifications: Sequence[Verification]) -> RenderableType:
     """Return what is whole of collections and what is not, a line for each part."""
     colours = {"whole": "green", "damaged": "red", "unchecked": "yellow"}
     lines = []
-    for one in found:
+    for one in verifications:
         lines.append(
             Text.assemble((one_line(one.collection), "bold"), "  whole" if one.whole else ("  damaged", "red"))
         )

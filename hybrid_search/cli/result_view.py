@@ -145,9 +145,9 @@ def _evidence(hit: DocumentHit, legs: Sequence[str], columns: int) -> Text:
     line.append(f"{hit.score:.4f}", style="bold").append("  =  ", style="dim")
     places = []
     for leg in legs:
-        found = hit.legs[leg]
-        told = f" rank {found.rank} ({found.score:.3f})" if found else " not found"
-        places.append(Text().append(leg, style=LEG_STYLES.get(leg, "")).append(told))
+        leg_hit = hit.legs[leg]
+        place = f" rank {leg_hit.rank} ({leg_hit.score:.3f})" if leg_hit else " not found"
+        places.append(Text().append(leg, style=LEG_STYLES.get(leg, "")).append(place))
     in_one = line.copy().append_text(Text(" + ", style="dim").join(places))
     if in_one.cell_len <= columns:
         return in_one
@@ -176,11 +176,11 @@ def _terms(hit: DocumentHit, results: Results) -> Iterable[RenderableType]:
 def _joined(terms: Sequence[MatchedTerm], expansion: Sequence[Term]) -> list[tuple[str, float, bool, str]]:
     """Return word, contribution, whether the query has it, and the product behind it; a word's pieces are added up."""
     words = {term.term: term.word or term.term for term in expansion}
-    found: dict[str, list[MatchedTerm]] = {}
+    by_word: dict[str, list[MatchedTerm]] = {}
     for term in terms:
-        found.setdefault(words.get(term.term, term.term), []).append(term)
+        by_word.setdefault(words.get(term.term, term.term), []).append(term)
     rows = []
-    for word, pieces in found.items():
+    for word, pieces in by_word.items():
         products = " + ".join(f"{piece.query_weight:.2f} × {piece.document_weight:.2f}" for piece in pieces)
         share = sum(piece.contribution for piece in pieces)
         rows.append((word, share, any(piece.in_query for piece in pieces), products))
@@ -189,38 +189,38 @@ def _joined(terms: Sequence[MatchedTerm], expansion: Sequence[Term]) -> list[tup
 
 def _words(terms: Sequence[Term]) -> list[tuple[str, float, bool]]:
     """Return word, weight, and whether the query has it; the weights of a word's pieces are added up."""
-    found: dict[str, tuple[float, bool]] = {}
+    by_word: dict[str, tuple[float, bool]] = {}
     for term in terms:
-        weight, own = found.get(term.word or term.term, (0.0, False))
-        found[term.word or term.term] = (weight + term.weight, own or term.in_query)
-    return sorted(((word, *rest) for word, rest in found.items()), key=lambda row: (-row[1], row[0]))
+        weight, own = by_word.get(term.word or term.term, (0.0, False))
+        by_word[term.word or term.term] = (weight + term.weight, own or term.in_query)
+    return sorted(((word, *rest) for word, rest in by_word.items()), key=lambda row: (-row[1], row[0]))
 
 
 def _expansion_line(leg: str, terms: Sequence[Term], width: int) -> Text:
     """Return the query as a leg reads it, the heaviest words with their weights; no line ends between the two."""
     words = _words(terms)
-    told = [
+    parts = [
         Text().append_text(_word(word, MARKS["literal" if own else "expansion"])).append(f" {weight:.1f}", style="dim")
         for word, weight, own in words[:16]
     ]
-    told += [Text(f"and {len(words) - 16} more", style="dim")] if len(words) > 16 else []
+    parts += [Text(f"and {len(words) - 16} more", style="dim")] if len(words) > 16 else []
     shown, at = Text().append(f"{leg} reads", style="dim"), len(f"{leg} reads")
-    for each in told:
-        fits = at + 2 + each.cell_len <= width
-        shown.append("  " if fits else "\n").append_text(each)
-        at = each.cell_len + (at + 2 if fits else 0)
+    for part in parts:
+        fits = at + 2 + part.cell_len <= width
+        shown.append("  " if fits else "\n").append_text(part)
+        at = part.cell_len + (at + 2 if fits else 0)
     return shown
 
 
 def _place(place: LegPlace) -> Text:
     if place.rank is None or place.score is None:
-        found = Text("not found: it is not among the first 10,000, or shares no term with the query")
+        text = Text("not found: it is not among the first 10,000, or shares no term with the query")
     else:
-        found = Text(f"rank {place.rank:,} ({place.score:.3f})")
-        found.append("" if place.handed_on else f", below the depth of {place.depth:,}", style="yellow")
+        text = Text(f"rank {place.rank:,} ({place.score:.3f})")
+        text.append("" if place.handed_on else f", below the depth of {place.depth:,}", style="yellow")
     if place.cut_tokens:
-        found.append(f"; {place.cut_tokens:,} tokens too many for its model were not read", style="yellow")
-    return found
+        text.append(f"; {place.cut_tokens:,} tokens too many for its model were not read", style="yellow")
+    return text
 
 
 def _weights(results: Results) -> str:
@@ -257,7 +257,7 @@ def _facts(hit: DocumentHit) -> str:
     shown = []
     for key, value in hit.metadata.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        said = key in ("path", "suffix") and hit.origin.endswith(text)
-        if not isinstance(value, dict) and 0 < len(text) <= 60 and not said:
+        repeated = key in ("path", "suffix") and hit.origin.endswith(text)
+        if not isinstance(value, dict) and 0 < len(text) <= 60 and not repeated:
             shown.append(text if isinstance(value, (str, list)) else f"{key} {text}")
     return one_line(" · ".join(shown[:5]))

@@ -34,7 +34,7 @@ BuiltSparse = Annotated[
 BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE, autocompletion=completion.dense_models)]
 
 
-@takes_search_options(without=["highlight"], fold={"default": None, "found": "in tables"})
+@takes_search_options(without=["highlight"], fold={"default": None, "unset": "in tables"})
 def search(
     *,
     query: Annotated[

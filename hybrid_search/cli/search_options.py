@@ -50,7 +50,7 @@ class Spelling:
         completion: offers values to a shell.
         help: instead of the request's sentence.
         default: instead of the request's; `...` for the same, None where the command finds it.
-        found: what the command finds then, in words.
+        unset: what the command finds then, in words.
     """
 
     flags: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Spelling:
     completion: Callable[..., Any] | None = None
     help: str = ""
     default: Any = ...
-    found: str = ""
+    unset: str = ""
 
 
 SPELLINGS: Mapping[str, Spelling] = {
@@ -131,7 +131,7 @@ def _parameter(option: Option, spelling: Spelling) -> inspect.Parameter:
     flags = spelling.flags or (name,)
     if option.scalar is bool and not spelling.flags and default is not False:
         flags = (f"{name}/--no-{option.name.replace('_', '-')}",)
-    unset = (spelling.found or option.unset) if default is None else ""
+    unset = (spelling.unset or option.unset) if default is None else ""
     declared = typer.Option(
         *flags,
         metavar=None if option.scalar is bool else option.metavar,

@@ -147,14 +147,14 @@ def _is_code(metadata: Mapping[str, Any]) -> bool:
 def _blocks(text: str) -> list[Span]:
     """Return the blocks of Markdown whose lines stay as they are, without the fences around them."""
     starts = [0, *(match.end() for match in re.finditer("\n", text)), len(text)]
-    found = []
+    blocks = []
     for token in _markdown().parse(text):
         if token.type in ("fence", "code_block") and token.map:
             first, last = token.map
             if token.type == "fence":
                 first, last = first + 1, first + 1 + token.content.count("\n")
-            found.append(Span(starts[min(first, len(starts) - 1)], starts[min(last, len(starts) - 1)]))
-    return found
+            blocks.append(Span(starts[min(first, len(starts) - 1)], starts[min(last, len(starts) - 1)]))
+    return blocks
 
 
 @lru_cache(maxsize=1)
@@ -197,11 +197,11 @@ def _with_first_indent(lines: list[Text]) -> list[Text]:
 
 def _lines(text: str, span: Span) -> list[Span]:
     """Return the lines of a part of a text, without their ends."""
-    found, at = [], span.start
+    lines, at = [], span.start
     for end in _NEWLINE.finditer(text, span.start, span.end):
-        found.append(Span(at, end.start()))
+        lines.append(Span(at, end.start()))
         at = end.end()
-    return [*found, Span(at, span.end)] if at < span.end else found
+    return [*lines, Span(at, span.end)] if at < span.end else lines
 
 
 def _first_line(lines: Sequence[Span], text: str, marks: Sequence[Mark]) -> int:

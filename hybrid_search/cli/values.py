@@ -57,15 +57,15 @@ def valued(arguments: Sequence[str], option: str = RERANK) -> list[str]:
     >>> valued(["--rerank", "a/b", "--", "--rerank"])
     ['--rerank', 'a/b', '--', '--rerank']
     """
-    found: list[str] = []
+    completed: list[str] = []
     for place, argument in enumerate(arguments):
         if argument == "--":
-            return found + list(arguments[place:])
-        found.append(argument)
+            return completed + list(arguments[place:])
+        completed.append(argument)
         following = arguments[place + 1 : place + 2]
         if argument == option and (not following or following[0].startswith("-")):
-            found.append("")
-    return found
+            completed.append("")
+    return completed
 
 
 def refuse_repeated(ctx: Any, args: Sequence[str]) -> None:
@@ -82,8 +82,8 @@ def refuse_repeated(ctx: Any, args: Sequence[str]) -> None:
     for parameter in ctx.command.get_params(ctx):
         values = list(dict.fromkeys(typed_values.get(parameter.name) or ())) if parameter.name in single else []
         if len(values) > 1:
-            told = " and ".join(str(value) if isinstance(value, bool) else repr(value) for value in values)
-            ctx.fail(f"{' / '.join(parameter.opts)} is given {len(values)} values, {told}. Give it one.")
+            quoted = " and ".join(str(value) if isinstance(value, bool) else repr(value) for value in values)
+            ctx.fail(f"{' / '.join(parameter.opts)} is given {len(values)} values, {quoted}. Give it one.")
 
 
 def typed(argument: str) -> str:

@@ -54,9 +54,9 @@ NO_MORE = "There are no more hits."
 class Notice(Message):
     """The worker said something."""
 
-    def __init__(self, told: SearchEvent) -> None:
+    def __init__(self, search_event: SearchEvent) -> None:
         super().__init__()
-        self.told = told
+        self.search_event = search_event
 
 
 class SearchApp(App[None]):
@@ -138,9 +138,9 @@ class SearchApp(App[None]):
         self._worker.start()
         self._ask(self.state)
 
-    def _tell(self, told: SearchEvent) -> None:
+    def _tell(self, search_event: SearchEvent) -> None:
         with suppress(RuntimeError):  # the screen is gone
-            self.post_message(Notice(told))
+            self.post_message(Notice(search_event))
 
     # ------------------------------------------------------------ asking
 
@@ -199,7 +199,7 @@ class SearchApp(App[None]):
 
     @on(Notice)
     def _heard(self, event: Notice) -> None:
-        match event.told:
+        match event.search_event:
             case Ready(modes):
                 self._loaded(modes)
             case Broken(error):

@@ -62,8 +62,8 @@ def command(
     Raises:
         InvalidArgument: no editor is set, and none of the usual ones is here.
     """
-    wanted = environment.get("VISUAL", "").strip() or environment.get("EDITOR", "").strip()
-    words = shlex.split(wanted, posix=os.name != "nt") or [name for name in USUAL if which(name)][:1]
+    editor = environment.get("VISUAL", "").strip() or environment.get("EDITOR", "").strip()
+    words = shlex.split(editor, posix=os.name != "nt") or [name for name in USUAL if which(name)][:1]
     if not words:
         raise InvalidArgument("No editor is set. Set one before you start: export EDITOR=vim")
     name = Path(words[0]).stem.lower()

@@ -78,11 +78,11 @@ def moves(results: Results, before: Mapping[str, int]) -> dict[str, int | None]:
         results: the answer.
         before: ranks by doc_id of an answer to the same query that was asked in another way; may be empty.
     """
-    found: dict[str, int | None] = {}
+    by_doc_id: dict[str, int | None] = {}
     for hit in results:
         old = hit.fused_rank if hit.fused_rank is not None else before.get(hit.doc_id)
-        found[hit.doc_id] = None if old is None else old - hit.rank
-    return found if before or any(hit.fused_rank is not None for hit in results) else {}
+        by_doc_id[hit.doc_id] = None if old is None else old - hit.rank
+    return by_doc_id if before or any(hit.fused_rank is not None for hit in results) else {}
 
 
 def _evidence_line(hit: DocumentHit) -> list[Part]:
@@ -99,11 +99,11 @@ def _evidence_line(hit: DocumentHit) -> list[Part]:
 
 def matched_words(terms: Sequence[MatchedTerm]) -> list[tuple[str, bool]]:
     """Return the terms to name in one line, each once, without word pieces; and whether the query has them."""
-    found: dict[str, bool] = {}
+    in_query_by_word: dict[str, bool] = {}
     for term in terms:
         if len(term.term) > 1 and term.term.isalnum():
-            found.setdefault(term.term, term.in_query)
-    return list(found.items())
+            in_query_by_word.setdefault(term.term, term.in_query)
+    return list(in_query_by_word.items())
 
 
 def preview(hit: DocumentHit) -> Content:

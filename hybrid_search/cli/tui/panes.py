@@ -30,10 +30,10 @@ class OptionalText(Static):
         set_shown(self, bool(what))
 
 
-def set_shown(part: Widget, there: bool) -> None:
+def set_shown(part: Widget, shown: bool) -> None:
     """Show a part, or take it away."""
-    if part.display != there:
-        part.display = there
+    if part.display != shown:
+        part.display = shown
 
 
 class Filter(Vertical):

@@ -50,7 +50,7 @@ SearchEvent = Ready | Answered | Refused | Broken
 class Report(Protocol):
     """Takes what the thread has to say; called in that thread."""
 
-    def __call__(self, told: SearchEvent, /) -> None: ...
+    def __call__(self, event: SearchEvent, /) -> None: ...
 
 
 class SearchThread:
