@@ -43,10 +43,6 @@ LEVELS = {
     if line.strip()
 }
 LONG: set[tuple[str, str]] = {
-    ("cli", "evaluate"),
-    ("cli", "index"),
-    ("cli", "index_summary"),
-    ("cli", "follow_sources"),
     ("corpus", "_elements_of"),
     ("encoders", "download"),
     ("evaluation", "evaluate"),

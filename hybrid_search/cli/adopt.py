@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from hybrid_search.cli.command import given
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note
 
 Vector = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Of several such vectors those to search; '' for the one unnamed.")
+    str | None, typer.Option(metavar="NAME", help="Which of several such vectors to search; '' for the unnamed one.")
 ]
 
 
@@ -19,22 +19,30 @@ def adopt(
     dense: Annotated[str | None, typer.Option(metavar="MODEL", help="The model of its dense vectors.")] = None,
     sparse: Annotated[str | None, typer.Option(metavar="MODEL", help="The model of its sparse vectors.")] = None,
     layout: Annotated[
-        str | None, typer.Option(metavar="langchain|llamaindex|haystack|mcp", help="Who wrote it.  [found out]")
+        str | None,
+        typer.Option(metavar="langchain|llamaindex|haystack|mcp", help="The framework that wrote it.  [detected]"),
     ] = None,
-    text_field: Annotated[str | None, typer.Option(metavar="NAME", help="What holds the texts.  [found out]")] = None,
+    text_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field that holds the texts.  [detected]")
+    ] = None,
     metadata_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What holds the metadata; '' for the payload itself.")
+        str | None, typer.Option(metavar="NAME", help="The field that holds the metadata; '' for the payload itself.")
     ] = None,
     doc_id_field: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Which document a point is a chunk of, such as metadata.source.  [the point]"
+            metavar="NAME",
+            help="The field that names a chunk's document, such as metadata.source.  [each point is one]",
         ),
     ] = None,
-    title_field: Annotated[str | None, typer.Option(metavar="NAME", help="The document's title.")] = None,
-    origin_field: Annotated[str | None, typer.Option(metavar="NAME", help="Where the document was read.")] = None,
+    title_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field that holds the document's title.")
+    ] = None,
+    origin_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The field that says where the document was read.")
+    ] = None,
     start_field: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where in the document a chunk begins.")
+        str | None, typer.Option(metavar="NAME", help="The field that says where in its document a chunk begins.")
     ] = None,
     dense_vector: Vector = None,
     sparse_vector: Vector = None,
@@ -42,7 +50,9 @@ def adopt(
         bool, typer.Option("--check/--no-check", help="Encode stored texts again, and refuse models that disagree.")
     ] = True,
 ) -> None:
-    """Search a collection that LangChain, LlamaIndex, Haystack, an MCP server or a script wrote on a server, as it is.
+    """Adopt a collection that another program wrote on a Qdrant server, to search it as it is.
+
+    That may be LangChain, LlamaIndex, Haystack, an MCP server or a script.
 
     Example: `hybrid-search collections adopt notes --dense BAAI/bge-small-en-v1.5`
     """
@@ -50,7 +60,7 @@ def adopt(
 
     parts = {"text": text_field, "metadata": metadata_field, "doc_id": doc_id_field}
     parts |= {"title": title_field, "origin": origin_field, "start": start_field}
-    found = adopt(
+    adopted = adopt(
         name,
         dense=dense,
         sparse=sparse,
@@ -59,11 +69,13 @@ def adopt(
         dense_vector=dense_vector,
         sparse_vector=sparse_vector,
         check=check,
-        settings=given.settings(),
+        settings=global_options.settings(),
     )
-    agreed = ", ".join(f"{leg} {cosine:.4f}" for leg, cosine in found.agreement.items())
-    note(f"Adopted {name!r}: {found.points:,} points, layout {found.layout.name}, texts in {found.layout.text!r}.")
+    agreed = ", ".join(f"{leg} {cosine:.4f}" for leg, cosine in adopted.agreement.items())
+    note(
+        f"Adopted {name!r}: {adopted.points:,} points, layout {adopted.layout.name}, texts in {adopted.layout.text!r}."
+    )
     note(f"Lowest cosine of stored vectors and texts encoded again: {agreed or 'nothing could be compared'}.")
-    for line in found.notes:
+    for line in adopted.notes:
         note(line)
     note(f'Search it: hybrid-search search "your question" -c {name}')

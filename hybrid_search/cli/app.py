@@ -13,7 +13,9 @@ from hybrid_search.cli import (
     demo,
     evaluate,
     explain,
+    export,
     guide,
+    import_,
     index,
     mcp,
     models,
@@ -23,13 +25,13 @@ from hybrid_search.cli import (
     streams,
     train,
 )
-from hybrid_search.cli.command import FAILED, OK, Config, Debug, Store, given, verb
+from hybrid_search.cli.command import FAILED, OK, Config, Debug, Store, command, global_options
 from hybrid_search.cli.console import complain
 from hybrid_search.cli.tui import command as tui
-from hybrid_search.cli.values import Verb, Verbs, WithHttp, WithRerank
+from hybrid_search.cli.values import CommandGroup, HttpCommand, RerankCommand
 
 app = typer.Typer(
-    cls=Verbs,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -55,26 +57,28 @@ def _main(
     config: Config = None,
     debug: Debug = False,
 ) -> None:
-    given.take(store, config, debug)
+    global_options.take(store, config, debug)
 
 
-app.command("demo", cls=Verb)(verb(demo.demo))
-app.command("guide", cls=Verb)(verb(guide.guide))
-app.command("index", cls=Verb)(verb(index.index))
-app.command("status", cls=Verb)(verb(status.status))
-app.command("search", cls=WithRerank)(verb(search.search))
-app.command("explain", cls=WithRerank)(verb(explain.explain))
-app.command("evaluate", cls=WithRerank)(verb(evaluate.evaluate))
-app.command("train", cls=Verb)(verb(train.train))
-app.command("tui", cls=Verb)(verb(tui.tui))
-app.command("mcp", cls=WithHttp)(verb(mcp.mcp))
-app.command("serve", cls=WithRerank)(verb(serve.serve))
+command(app, "demo")(demo.demo)
+command(app, "guide")(guide.guide)
+command(app, "index")(index.index)
+command(app, "status")(status.status)
+command(app, "search", RerankCommand)(search.search)
+command(app, "explain", RerankCommand)(explain.explain)
+command(app, "evaluate", RerankCommand)(evaluate.evaluate)
+command(app, "train")(train.train)
+command(app, "tui")(tui.tui)
+command(app, "mcp", HttpCommand)(mcp.mcp)
+command(app, "serve", RerankCommand)(serve.serve)
+app.add_typer(export.app, name="export")
+app.add_typer(import_.app, name="import")
 app.add_typer(collections.app, name="collections")
 app.add_typer(models.app, name="models")
 
 
 def main() -> None:
-    """The console script."""
+    """Run the program; the console script `hybrid-search`."""
     streams.prepare()
     try:
         app(prog_name="hybrid-search")

@@ -10,13 +10,13 @@ import typer
 
 from hybrid_search._util.locations import shown_location
 from hybrid_search._util.printable import printable
-from hybrid_search.cli import adopt, completion
-from hybrid_search.cli.command import FAILED, INTERRUPTED, given, verb
+from hybrid_search.cli import add_leg, adopt, completion, options
+from hybrid_search.cli.command import FAILED, INTERRUPTED, command, global_options
 from hybrid_search.cli.console import complain, note, out
+from hybrid_search.cli.options import CollectionName as Name
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.render import collections_table, verification
+from hybrid_search.cli.render import collections_table, verification_text
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.values import Verb
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import in_order
 
@@ -25,16 +25,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, show, verify and delete collections, and change their legs.")
 
-app.command("adopt", cls=Verb)(verb(adopt.adopt))
-
-Name = Annotated[str, typer.Argument(help="The collection.", autocompletion=completion.collections)]
 Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.", autocompletion=completion.legs)]
-Format = Annotated[str, typer.Option(metavar="table|json")]
 
 
-@app.command("list", cls=Verb)
-@verb
-def list_(format: Format = "table") -> None:
+@command(app, "list")
+def list_(format: options.Format = "table") -> None:
     """List the collections of the store.
 
     Example: `hybrid-search collections list`
@@ -43,7 +38,7 @@ def list_(format: Format = "table") -> None:
     from hybrid_search.errors import StoreError
 
     choice(format, ("table", "json"), "--format")
-    store = open_store_for(None, given.settings())
+    store = open_store_for(None, global_options.settings())
     infos = []
     for name in store.names():
         try:
@@ -58,8 +53,7 @@ def list_(format: Format = "table") -> None:
         note(f"No collections in {store.location}. Make one: hybrid-search index SOURCE -c NAME")
 
 
-@app.command("show", cls=Verb)
-@verb
+@command(app, "show")
 def show(name: Name) -> None:
     """Show what a collection holds and what it was built with, as JSON.
 
@@ -67,43 +61,44 @@ def show(name: Name) -> None:
     """
     from hybrid_search.collection.models import open_store_for
 
-    info = open_store_for(None, given.settings()).info(name)
+    info = open_store_for(None, global_options.settings()).info(name)
     print_json({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2)
 
 
-@app.command("verify", cls=Verb)
-@verb
+@command(app, "verify")
 def verify(
     name: Annotated[
         str | None,
         typer.Argument(help="The collection; all of them where none is named.", autocompletion=completion.collections),
     ] = None,
-    format: Format = "table",
+    format: options.Format = "table",
 ) -> None:
-    """Compare all that a collection holds with what was written: every file, every byte, every point.
+    """Check every file, every byte and every point of a collection against what was written.
 
     Example: `hybrid-search collections verify movies`
     """
     from hybrid_search.diagnostics.verify import verify
 
     choice(format, ("table", "json"), "--format")
-    found = verify(name, settings=given.settings())
+    verifications = verify(name, settings=global_options.settings())
     if format == "json":
-        print_json([one.to_dict() for one in found])
-    elif found:
-        out.print(verification(found), soft_wrap=True)
-    damaged = [one.collection for one in found if not one.whole]
+        print_json([verification.to_dict() for verification in verifications])
+    elif verifications:
+        out.print(verification_text(verifications), soft_wrap=True)
+    damaged = [verification.collection for verification in verifications if not verification.whole]
     if damaged:
         complain(f"Damaged: {', '.join(damaged)}.")
         raise typer.Exit(FAILED)
 
 
-@app.command("delete", cls=Verb)
-@verb
+command(app, "adopt")(adopt.adopt)
+
+
+@command(app, "delete")
 def delete(
     name: Name,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask. Where there is no terminal, nobody is.")
+        bool, typer.Option("--yes", "-y", help="Delete without asking; needed where there is no terminal to ask on.")
     ] = False,
 ) -> None:
     """Delete a collection and everything in it, after a question.
@@ -112,7 +107,7 @@ def delete(
     """
     from hybrid_search.collection.models import open_store_for
 
-    store = open_store_for(None, given.settings())
+    store = open_store_for(None, global_options.settings())
     goes = f"{name!r} from {store.location}: {_held(store, name)}"
     if not yes and not _agreed(goes, name):
         note("Nothing was deleted.")
@@ -122,7 +117,7 @@ def delete(
 
 
 def _held(store: Store, name: str) -> str:
-    """What goes with a collection, in words.
+    """Return in words what goes with a collection.
 
     Raises:
         CollectionNotFound: there is none.
@@ -140,13 +135,13 @@ def _held(store: Store, name: str) -> str:
 
 
 def _agreed(goes: str, name: str) -> bool:
-    """Whether the person at the terminal wants it gone.
+    """Ask the person at the terminal, and return whether they want it gone.
 
     Raises:
         InvalidArgument: there is no terminal.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        where = f"--store {shlex.quote(shown_location(given.store))} " if given.store else ""
+        where = f"--store {shlex.quote(shown_location(global_options.store))} " if global_options.store else ""
         raise InvalidArgument(
             f"To delete {goes}, say so, for there is no terminal to ask on: "
             f"hybrid-search {where}collections delete {shlex.quote(name)} --yes"
@@ -157,8 +152,10 @@ def _agreed(goes: str, name: str) -> bool:
         return False
 
 
-@app.command("swap-leg", cls=Verb)
-@verb
+command(app, "add-leg")(add_leg.add_leg)
+
+
+@command(app, "swap-leg")
 def swap_leg(
     name: Name,
     old: Annotated[
@@ -174,31 +171,29 @@ def swap_leg(
         ),
     ],
 ) -> None:
-    """Let two legs of a collection change names and places: one step, which the same command takes back.
+    """Swap the names and places of two legs of a collection. The same command takes it back.
 
     Example: `hybrid-search collections swap-leg movies sparse new`
     """
     from hybrid_search.collection.legs import swap_legs
 
-    manifest = swap_legs(name, old, new, settings=given.settings())
+    manifest = swap_legs(name, old, new, settings=global_options.settings())
     note(f"{old!r} of {name!r} is {manifest.legs[old].model} now; {new!r} is {manifest.legs[new].model}.")
 
 
-@app.command("join-leg", cls=Verb)
-@verb
+@command(app, "join-leg")
 def promote_leg(name: Name, leg: Leg) -> None:
-    """Take a leg that stands beside the others into `hybrid`.
+    """Include a leg that stands beside the others in `hybrid`.
 
     Example: `hybrid-search collections join-leg movies bm25`
     """
     from hybrid_search.collection.legs import promote_leg
 
-    manifest = promote_leg(name, leg, settings=given.settings())
+    manifest = promote_leg(name, leg, settings=global_options.settings())
     note(f"Hybrid search of {name!r} fuses {', '.join(manifest.fused())} now.")
 
 
-@app.command("drop-leg", cls=Verb)
-@verb
+@command(app, "drop-leg")
 def drop_leg(name: Name, leg: Leg) -> None:
     """Remove a leg of a collection and its vectors.
 
@@ -206,5 +201,5 @@ def drop_leg(name: Name, leg: Leg) -> None:
     """
     from hybrid_search.collection.legs import drop_leg
 
-    manifest = drop_leg(name, leg, settings=given.settings())
+    manifest = drop_leg(name, leg, settings=global_options.settings())
     note(f"Dropped {leg!r} from {name!r}. It has: {', '.join(in_order(manifest.legs))}.")

@@ -1,4 +1,4 @@
-"""What every verb shares: the global options, and the one place where an error becomes a message and an exit code."""
+"""What all commands share: the global options, and the one place where an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import typer
 from hybrid_search._util.printable import printable
 from hybrid_search.cli import streams
 from hybrid_search.cli.console import complain, err, warn
+from hybrid_search.cli.values import Command
 from hybrid_search.errors import HybridSearchError, InvalidArgument
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 @dataclass
-class Given:
+class GlobalOptions:
     """The global options, wherever on the line they stood."""
 
     store: str | None = None
@@ -56,22 +57,38 @@ class Given:
                 )
             setattr(self, name, value or before)
 
+    def reset(self) -> None:
+        """Forget what an earlier command line of this process has set."""
+        self.store, self.config, self.debug = None, None, False
+
     def settings(self, *, device: str | None = None) -> Settings:
         from hybrid_search.settings import load_settings
 
         return load_settings(self.config, store=self.store, device=device)
 
 
-given = Given()
+global_options = GlobalOptions()
 
 
-def verb(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a command: it takes the global options as well, and its errors end as messages with an exit code."""
+def command(
+    app: typer.Typer, name: str, cls: type[Command] = Command
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as a command of a program or group, under a name. The function itself stays as it is."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        app.command(name, cls=cls)(_with_global_options(function))
+        return function
+
+    return register
+
+
+def _with_global_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes the global options as well, and whose errors end as messages with an exit code."""
 
     @functools.wraps(function)
     def command(*, store: str | None, config: str | None, debug: bool, **options: Any) -> None:
         def take_and_do() -> None:
-            given.take(store, config, debug)
+            global_options.take(store, config, debug)
             _log_to_stderr()
             function(**options)
 
@@ -116,8 +133,8 @@ def _run(function: Callable[[], None]) -> None:
 
 
 def _show_trace() -> None:
-    """With --debug where the error at hand came from."""
-    if given.debug:
+    """Print, with `--debug`, where the current error came from."""
+    if global_options.debug:
         sys.stderr.write(printable(traceback.format_exc()))
 
 
@@ -133,7 +150,7 @@ def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    if given.debug:
+    if global_options.debug:
         warnings.showwarning = warn
     else:
         warnings.simplefilter("ignore")

@@ -16,13 +16,13 @@ from hybrid_search._util.printable import one_line
 Offer = Callable[[typer.Context, str], list[str]]
 
 
-def _offering(given: Callable[[typer.Context], Iterable[str]]) -> Offer:
-    """Those of some words that begin as what was typed, and that a shell can be given."""
+def _offering(words: Callable[[typer.Context], Iterable[str]]) -> Offer:
+    """Return a function that offers those words which begin as what was typed and which a shell can be given."""
 
-    @wraps(given)
+    @wraps(words)
     def offer(context: typer.Context, incomplete: str) -> list[str]:
         with suppress(Exception):
-            return [word for word in given(context) if word.startswith(incomplete) and one_line(word) == word]
+            return [word for word in words(context) if word.startswith(incomplete) and one_line(word) == word]
         return []
 
     # What typer goes by; `wraps` has put those of the wrapped function there.
@@ -33,7 +33,7 @@ def _offering(given: Callable[[typer.Context], Iterable[str]]) -> Offer:
 
 @_offering
 def collections(context: typer.Context) -> Iterable[str]:
-    """The collections of the store that the line names so far."""
+    """Return the collections of the store that the line names so far."""
     from hybrid_search.store.names import names
 
     return names(*_store(context))
@@ -41,13 +41,13 @@ def collections(context: typer.Context) -> Iterable[str]:
 
 @_offering
 def modes(context: typer.Context) -> Iterable[str]:
-    """What a collection can be searched with: `hybrid`, and each leg; the usual two where none is named yet."""
+    """Return the modes of a collection: `hybrid` and each leg; the usual two legs where no collection is named yet."""
     return ("hybrid", *_legs(context))
 
 
 @_offering
 def legs(context: typer.Context) -> Iterable[str]:
-    """The legs of the collection."""
+    """Return the legs of the collection."""
     return _legs(context)
 
 
@@ -61,7 +61,7 @@ def topics(context: typer.Context) -> Iterable[str]:
 
 @_offering
 def profiles(context: typer.Context) -> Iterable[str]:
-    """The profiles by name."""
+    """Return the names of the profiles."""
     from hybrid_search.encoders.catalog import PROFILES
 
     return ("auto", *PROFILES)
@@ -69,27 +69,35 @@ def profiles(context: typer.Context) -> Iterable[str]:
 
 @_offering
 def models(context: typer.Context) -> Iterable[str]:
-    """The models by name, and the profiles."""
+    """Return the names of the models and of the profiles."""
     from hybrid_search.encoders.catalog import PROFILES, cards
 
     return (*PROFILES, *(card.name for card in cards()))
 
 
 @_offering
+def encoders(context: typer.Context) -> Iterable[str]:
+    """Return the models that serve a leg of either kind."""
+    from hybrid_search.encoders.catalog import cards
+
+    return list(dict.fromkeys(card.name for card in (*cards("sparse"), *cards("dense"))))
+
+
+@_offering
 def sparse_models(context: typer.Context) -> Iterable[str]:
-    """The models that serve a sparse leg, and the word for none."""
+    """Return the models that serve a sparse leg, and the word for none."""
     return _models("sparse")
 
 
 @_offering
 def dense_models(context: typer.Context) -> Iterable[str]:
-    """The models that serve a dense leg, and the word for none."""
+    """Return the models that serve a dense leg, and the word for none."""
     return _models("dense")
 
 
 @_offering
 def rerankers(context: typer.Context) -> Iterable[str]:
-    """The models that re-rank."""
+    """Return the models that re-rank."""
     from hybrid_search.encoders.catalog import cards
 
     return [card.name for card in cards("reranker")]
@@ -111,12 +119,12 @@ def _legs(context: typer.Context) -> list[str]:
 
 
 def _store(context: typer.Context) -> tuple[str, str | None]:
-    """The place of the store, and the key to it."""
+    """Return the location of the store and its API key."""
     from hybrid_search._util.config_file import default_store, raw_setting
 
-    def given(name: str) -> str | None:
-        """A global option, behind the verb or before it."""
+    def option(name: str) -> str | None:
+        """Return the value of a global option, after the command or before it."""
         return context.params.get(name) or context.find_root().params.get(name)
 
-    config = given("config")
-    return given("store") or raw_setting("store", config) or default_store(), raw_setting("api_key", config)
+    config = option("config")
+    return option("store") or raw_setting("store", config) or default_store(), raw_setting("api_key", config)

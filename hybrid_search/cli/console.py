@@ -37,7 +37,7 @@ err = _Console(stderr=True, highlight=False)
 
 @contextlib.contextmanager
 def paging() -> Iterator[None]:
-    """What is printed in here goes through the pager where it is longer than the terminal is high."""
+    """Send what is printed inside through the pager where it is longer than the terminal is high."""
     if not (out.is_terminal and sys.stdin.isatty() and shutil.which((os.environ.get("PAGER") or "less").split()[0])):
         yield
         return
@@ -55,12 +55,12 @@ def paging() -> Iterator[None]:
 
 
 def complain(message: str) -> None:
-    """Say an error."""
+    """Print an error on stderr."""
     err.print(Text.assemble(("error:", "bold red"), f" {_indented(message)}"), soft_wrap=True)
 
 
 def note(message: str) -> None:
-    """Say something by the way."""
+    """Print a remark on stderr."""
     err.print(Text(_indented(message), style="dim"), soft_wrap=True)
 
 
@@ -77,7 +77,7 @@ def warn(
 
 
 def _indented(message: str) -> str:
-    """A message of several lines, of which the first alone begins at the margin: none can pass for another message."""
+    """Indent all lines of a message but the first, so that none can pass for another message."""
     begin = len(message) - len(message.lstrip("\n"))
     first, *others = message[begin:].split("\n")
     return message[:begin] + "\n".join([first, *(line if line.startswith(" ") else f"  {line}" for line in others)])

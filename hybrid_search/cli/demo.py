@@ -7,15 +7,13 @@ import shutil
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from hybrid_search.cli import options
-from hybrid_search.cli.command import given
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note, out
-from hybrid_search.cli.progress import ended, watching
-from hybrid_search.cli.render import index_summary
+from hybrid_search.cli.index_view import show_report
+from hybrid_search.cli.progress import progress_display
 from hybrid_search.cli.result_view import results_text
 from hybrid_search.errors import CorpusError, ManifestMismatch
 
@@ -32,7 +30,7 @@ QUERIES = (
 
 def demo(
     profile: options.Profile = "auto",
-    progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
+    progress: options.Progress = "auto",
 ) -> None:
     """Index a small collection of films, run three searches, and show where each hit came from.
 
@@ -41,20 +39,19 @@ def demo(
     from hybrid_search.indexer import Indexer
     from hybrid_search.searcher import Searcher
 
-    settings = given.settings()
+    settings = global_options.settings()
     films = movies_folder()
-    with watching(progress, collection=COLLECTION, sources=[str(films)]) as watchers:
+    with progress_display(progress, collection=COLLECTION, sources=[str(films)]) as callbacks:
         try:
             indexer = Indexer.open(COLLECTION, settings=settings, profile=profile)
-            report = indexer.index(films, **watchers._asdict())
+            report = indexer.index(films, **callbacks._asdict())
         except ManifestMismatch:
             if not _holds_only(films, settings):
                 raise
             note(f"The collection {COLLECTION!r} was built with other models, and holds nothing but films: built anew.")
             indexer = Indexer.open(COLLECTION, settings=settings, profile=profile, replace=True)
-            report = indexer.index(films, **watchers._asdict())
-    ended(progress, report)
-    out.print(index_summary(report))
+            report = indexer.index(films, **callbacks._asdict())
+    show_report(report, progress)
     with Searcher.open(COLLECTION, settings=settings) as searcher:
         searcher.warm_up()
         for query in QUERIES:
@@ -66,7 +63,7 @@ def demo(
 
 
 def _holds_only(films: Path, settings: Settings) -> bool:
-    """Whether the collection has no other documents: an earlier demo, which may be built anew."""
+    """Return whether the collection has no documents but the films: an earlier demo, which may be built anew."""
     from hybrid_search.collection.models import open_store_for
 
     with (films / "corpus.jsonl").open(encoding="utf-8") as lines:
@@ -83,12 +80,12 @@ def _holds_only(films: Path, settings: Settings) -> bool:
 
 
 def _program() -> str:
-    """What to type for this program: its name where the shell finds it, else the path it was started by."""
+    """Return what to type for this program: its name where the shell finds it, else the path it was started by."""
     return "hybrid-search" if shutil.which("hybrid-search") else sys.argv[0]
 
 
 def movies_folder() -> Path:
-    """The demo collection: inside the installed package, or beside it in a checkout.
+    """Return the folder of the demo collection: inside the installed package, or beside it in a checkout.
 
     Raises:
         CorpusError: it is in neither place.

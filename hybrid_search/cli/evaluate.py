@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
-from hybrid_search.cli.command import FAILED, given
+from hybrid_search.cli.command import FAILED, global_options
 from hybrid_search.cli.console import complain, err, note, out
-from hybrid_search.cli.options import choice, device_of, fusion_of, names, numbers, rerank_of, weights_of
-from hybrid_search.cli.progress import watching
-from hybrid_search.cli.render import failures, report_table
+from hybrid_search.cli.index_view import failures
+from hybrid_search.cli.options import choice, device_of, names, numbers
+from hybrid_search.cli.progress import progress_display
+from hybrid_search.cli.render import report_table
+from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.cli.streams import print_json
 from hybrid_search.errors import InvalidArgument
 
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from hybrid_search.settings import Settings
 
 
+@takes_search_options("fusion", "rrf_k", "weights", "rerank", "rerank_depth")
 def evaluate(
+    *,
     dataset: Annotated[
         str | None, typer.Argument(help="A BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.")
     ] = None,
@@ -33,7 +37,7 @@ def evaluate(
             "-c",
             "--collection",
             metavar="NAME",
-            help="Judge this one, instead of building one.",
+            help="Judge this collection, instead of building one.",
             autocompletion=completion.collections,
         ),
     ] = None,
@@ -46,28 +50,28 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Of bm25, each leg, hybrid, sparse+dense; re-ranked: hybrid+rerank; hybrid+auto.  [usual]",
+            help="Modes to judge: bm25, a leg, hybrid, sparse+dense; re-ranked: hybrid+rerank; hybrid+auto.  [usual]",
         ),
     ] = None,
-    fusion: options.FusionWay = "rrf",
-    rrf_k: options.RrfK = 60,
-    weights: options.Weights = "",
-    rerank: options.Rerank = None,
-    rerank_depth: options.RerankDepth = 50,
-    measures: Annotated[str, typer.Option(metavar="A,B", help="As ir_measures writes them.")] = "nDCG@10,R@100,RR@10",
-    runs: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a TREC run a mode into this folder.")] = None,
+    search: Options,
+    measures: Annotated[
+        str, typer.Option(metavar="A,B", help="Measures to compute, as ir_measures writes them.")
+    ] = "nDCG@10,R@100,RR@10",
+    runs: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a TREC run for each mode into this folder.")
+    ] = None,
     run_depth: Annotated[
         int | None,
-        typer.Option(metavar="N", help="At least so many documents a query in those runs, which are measured.  [1000]"),
+        typer.Option(metavar="N", help="Documents for each query in the runs, which are what is measured.  [1000]"),
     ] = None,
     clear: Annotated[
         bool, typer.Option("--clear", help="Take no DATASET: remove what evaluations have built, and say how much.")
     ] = False,
     fail_under: Annotated[
-        str, typer.Option(metavar="MEASURE=VALUE", help="Exit with 3 where the hybrid (or else the best) is below.")
+        str, typer.Option(metavar="MEASURE=VALUE", help="Exit with 3 if hybrid, or else the best mode, is below.")
     ] = "",
-    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
-    progress: Annotated[str, typer.Option(metavar="auto|bar|json|none")] = "auto",
+    format: options.Format = "table",
+    progress: options.Progress = "auto",
 ) -> None:
     """Judge sparse, dense, hybrid and BM25 on a dataset with known answers.
 
@@ -75,21 +79,17 @@ def evaluate(
 
     Example: `hybrid-search evaluate datasets/movies --profile bundled`
     """
-    from hybrid_search.evaluation.cached_collections import kept
     from hybrid_search.evaluation.experiment import RUN_DEPTH
     from hybrid_search.evaluation.experiment import evaluate as run_experiment
 
     choice(format, ("table", "json"), "--format")
-    settings = given.settings(device=device_of(device))
+    settings = global_options.settings(device=device_of(device))
     if clear:
         return _clear(dataset, settings)
     if dataset is None:
         raise InvalidArgument("There is no DATASET. Name a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.")
     thresholds = numbers(fail_under, "--fail-under") if fail_under else {}
-    search: Options = {"fusion": fusion_of(fusion), "rrf_k": rrf_k, "weights": weights_of(weights)}
-    search.update({"rerank": rerank_of(rerank), "rerank_depth": rerank_depth})
-    asked = list(dict.fromkeys([*names(measures), *thresholds]))
-    with watching(progress) as watchers:
+    with progress_display(progress) as callbacks:
         report = run_experiment(
             dataset,
             settings=settings,
@@ -100,28 +100,35 @@ def evaluate(
             legs=None if legs is None else names(legs),
             modes=None if modes is None else names(modes),
             search=search,
-            measures=asked,
+            measures=list(dict.fromkeys([*names(measures), *thresholds])),
             runs=runs,
             run_depth=RUN_DEPTH if run_depth is None else run_depth,
-            watch=watchers._asdict(),
+            watch=callbacks._asdict(),
         )
-    if report.profile_reason:
-        note(report.profile_reason)
-    for job in report.indexed:
-        if job.failed:
-            err.print(failures(job), soft_wrap=True)
-    if report.indexed:
-        there = kept(settings)
-        note(
-            f"What was built for this is kept in {there.folder} ({_told(there)} by now) for the next time with the "
-            "same data and models. To remove it: hybrid-search evaluate --clear"
-        )
+    _tell_built(report, settings)
     if format == "json":
         print_json(report.to_dict())
     else:
         out.print(report_table(report))
     if _below(report, thresholds):
         raise typer.Exit(FAILED)
+
+
+def _tell_built(report: Report, settings: Settings) -> None:
+    """Say on stderr why which models were chosen, what could not be indexed, and where the collections lie."""
+    from hybrid_search.evaluation.cached_collections import kept
+
+    if report.profile_reason:
+        note(report.profile_reason)
+    for job in report.indexed:
+        if job.failed:
+            err.print(failures(job), soft_wrap=True)
+    if report.indexed:
+        cached = kept(settings)
+        note(
+            f"What was built for this is kept in {cached.folder} ({_size(cached)} by now) for the next time with the "
+            "same data and models. To remove it: hybrid-search evaluate --clear"
+        )
 
 
 def _clear(dataset: str | None, settings: Settings) -> None:
@@ -132,12 +139,12 @@ def _clear(dataset: str | None, settings: Settings) -> None:
             f"--clear takes no DATASET, and {dataset!r} is given. It removes what all of them needed."
         )
     gone = clear(settings)
-    note(f"Removed {_told(gone)} from {gone.folder}.")
+    note(f"Removed {_size(gone)} from {gone.folder}.")
 
 
-def _told(there: Kept) -> str:
-    count = "1 collection" if there.collections == 1 else f"{there.collections:,} collections"
-    return f"{count} of {there.bytes / 1e6:,.1f} MB"
+def _size(cached: Kept) -> str:
+    count = "1 collection" if cached.collections == 1 else f"{cached.collections:,} collections"
+    return f"{count} of {cached.bytes / 1e6:,.1f} MB"
 
 
 def _below(report: Report, thresholds: dict[str, float]) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from hybrid_search.cli import completion
-from hybrid_search.cli.command import INTERRUPTED, given
+from hybrid_search.cli.command import INTERRUPTED, global_options
 from hybrid_search.cli.console import note
 from hybrid_search.errors import InvalidArgument, MissingExtra
 
@@ -61,7 +61,7 @@ def mcp(
     with _stdout_aside() as wire:
         from hybrid_search.integrations.searcher_pool import SearcherPool
 
-        settings = given.settings()
+        settings = global_options.settings()
         with SearcherPool(settings=settings, only=collection or None) as collections:
             for name in collections.only or ():
                 collections.store.info(name)  # one that is not there is said now, with its neighbours
@@ -110,7 +110,7 @@ def _over_http(collections: SearcherPool, where: str, hosts: list[str], origins:
 
 @contextlib.contextmanager
 def _stdout_aside() -> Iterator[int]:
-    """From here to the end of the process all that is printed goes to stderr; gives the real stdout."""
+    """Send all that is printed from here to the end of the process to stderr; yield the real stdout."""
     sys.stdout.flush()
     wire = os.dup(1)
     os.dup2(2, 1)
@@ -128,7 +128,7 @@ def _aside() -> None:
 
 @contextlib.contextmanager
 def _stoppable_stdin() -> Iterator[tuple[BinaryIO, list[int]]]:
-    """What comes from stdin, through a pipe that SIGINT and SIGTERM close; and those that came.
+    """Yield a pipe with what comes from stdin, which SIGINT and SIGTERM close, and the list of the signals that came.
 
     For a read of stdin itself cannot be ended from inside. Nobody else can read it meanwhile.
     """

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hybrid_search._util.printable import one_line
-from hybrid_search.cli import completion
-from hybrid_search.cli.command import FAILED, given, verb
+from hybrid_search.cli import completion, options
+from hybrid_search.cli.command import FAILED, command, global_options
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import PRECISIONS, choice, device_of
-from hybrid_search.cli.progress import watching
+from hybrid_search.cli.progress import progress_display
 from hybrid_search.cli.render import comparison_table, models_table
 from hybrid_search.cli.streams import print_json
-from hybrid_search.cli.values import Verb
 
 if TYPE_CHECKING:
     from hybrid_search.manifest import Precision
@@ -29,27 +28,26 @@ KINDS = ("sparse", "dense", "hybrid", "reranker")
 
 
 def _cards(name: str) -> list[ModelCard]:
-    """Every card of this name; a profile names two, or one for both legs."""
+    """Return every card of this name; a profile names two, or one for both legs."""
     from hybrid_search.encoders.catalog import PROFILES, card, cards, kind_of
     from hybrid_search.errors import UnknownModel
 
     if name in PROFILES:
         return list(dict.fromkeys([card(PROFILES[name].sparse, "sparse"), card(PROFILES[name].dense, "dense")]))
-    found = [one for one in cards() if one.name.lower() == name.lower()]
-    if not found:
+    found_cards = [one for one in cards() if one.name.lower() == name.lower()]
+    if not found_cards:
         from pathlib import Path
 
         if Path(name).is_dir():
             return [card(name, kind_of(name))]
         raise UnknownModel(name, [*PROFILES, *(one.name for one in cards())])
-    return found
+    return found_cards
 
 
-@app.command("list", cls=Verb)
-@verb
+@command(app, "list")
 def list_(
     kind: Annotated[str | None, typer.Option(metavar="|".join(KINDS))] = None,
-    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
+    format: options.Format = "table",
 ) -> None:
     """List the models that are known by name, and which of them are on this machine.
 
@@ -61,7 +59,7 @@ def list_(
     choice(format, ("table", "json"), "--format")
     if kind is not None:
         choice(kind, KINDS, "--kind")
-    cache_dir = given.settings().cache_dir
+    cache_dir = global_options.settings().cache_dir
     rows = [(one, hub.is_here(one, cache_dir)) for one in cards(cast("Kind | None", kind))]
     if format == "json":
         print_json([{**asdict(one), "here": here} for one, here in rows])
@@ -69,8 +67,7 @@ def list_(
         out.print(models_table(rows), soft_wrap=True)
 
 
-@app.command("show", cls=Verb)
-@verb
+@command(app, "show")
 def show(name: Annotated[str, typer.Argument(help="A model or a profile.", autocompletion=completion.models)]) -> None:
     """Show a model's card, as JSON.
 
@@ -79,8 +76,7 @@ def show(name: Annotated[str, typer.Argument(help="A model or a profile.", autoc
     print_json([asdict(one) for one in _cards(name)], indent=2)
 
 
-@app.command("download", cls=Verb)
-@verb
+@command(app, "download")
 def download(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Models or profiles.", autocompletion=completion.models)
@@ -92,33 +88,36 @@ def download(
     """
     from hybrid_search.encoders import hub
 
-    cache_dir = given.settings().cache_dir
+    cache_dir = global_options.settings().cache_dir
     for one in [card for name in names for card in _cards(name)]:
         if one.source:
-            with watching("auto") as watchers:
-                folder = hub.repaired(one, cache_dir, on_progress=partial(watchers.on_download, one.name))
+            with progress_display("auto") as callbacks:
+                folder = hub.repaired(one, cache_dir, on_progress=partial(callbacks.on_download, one.name))
             _say(f"{one.name}: {folder}")
         else:
             _say(f"{one.name}: nothing to download")
 
 
-@app.command("verify", cls=Verb)
-@verb
+@command(app, "verify")
 def verify(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Models or profiles.", autocompletion=completion.models)
     ],
     precision: Annotated[
         str | None,
-        typer.Option(metavar="int8|bf16|fp16", help="Measure instead what it costs against fp32, in nDCG@10."),
+        typer.Option(
+            metavar="int8|bf16|fp16", help="Measure instead what this precision costs against fp32, in nDCG@10."
+        ),
     ] = None,
     datasets: Annotated[
-        list[str] | None, typer.Option("--dataset", metavar="FOLDER", help="To measure on; may be given again.")
+        list[str] | None,
+        typer.Option("--dataset", metavar="FOLDER", help="A BEIR folder to measure on; may be repeated."),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="auto|cpu|cuda", help="Where that runs; auto: on a GPU where there is one.")
+        str | None,
+        typer.Option(metavar="auto|cpu|cuda", help="The device to measure on; auto takes a GPU where there is one."),
     ] = None,
-    format: Annotated[str, typer.Option(metavar="table|json", help="Of what was measured.")] = "table",
+    format: options.Format = "table",
 ) -> None:
     """Check the files of models against their checksums, or measure what a precision costs.
 
@@ -128,8 +127,10 @@ def verify(
 
     choice(format, ("table", "json"), "--format")
     if precision is not None or datasets:
-        return _compare(names, precision or "", datasets or [], given.settings(device=device_of(device)), format)
-    cache_dir = given.settings().cache_dir
+        return _compare(
+            names, precision or "", datasets or [], global_options.settings(device=device_of(device)), format
+        )
+    cache_dir = global_options.settings().cache_dir
     broken = False
     for one in [card for name in names for card in _cards(name)]:
         for check in hub.verify(one, cache_dir):
@@ -144,16 +145,18 @@ def verify(
 def _compare(names: list[str], precision: str, datasets: list[str], settings: Settings, format: str) -> None:
     from hybrid_search.evaluation.precision import compare
 
-    asked = cast("Precision", choice(precision, PRECISIONS[1:], "--precision"))
-    with watching("auto") as watchers:
-        found = [compare(one, asked, datasets, settings, watchers._asdict()) for name in names for one in _cards(name)]
+    other = cast("Precision", choice(precision, PRECISIONS[1:], "--precision"))
+    with progress_display("auto") as callbacks:
+        comparisons = [
+            compare(one, other, datasets, settings, callbacks._asdict()) for name in names for one in _cards(name)
+        ]
     if format == "json":
-        print_json([comparison.to_dict() for comparison in found])
+        print_json([comparison.to_dict() for comparison in comparisons])
     else:
-        for comparison in found:
+        for comparison in comparisons:
             out.print(comparison_table(comparison))
 
 
 def _say(line: str) -> None:
-    """A line of names, in which brackets are no markup."""
+    """Print a line of names, in which brackets are not markup."""
     out.print(one_line(line), soft_wrap=True, markup=False)

@@ -1,8 +1,8 @@
-"""Options that more than one verb takes, and the reading of their small languages."""
+"""Options that more than one command takes, and the reading of their small languages."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -10,9 +10,6 @@ from hybrid_search import manifest
 from hybrid_search.cli import completion
 from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
-
-if TYPE_CHECKING:
-    from hybrid_search.ranking.fusion import Fusion
 
 Query = Annotated[
     list[str],
@@ -22,6 +19,16 @@ Collection = Annotated[
     str,
     typer.Option("-c", "--collection", metavar="NAME", help="The collection.", autocompletion=completion.collections),
 ]
+CollectionName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The collection.", autocompletion=completion.collections)
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Build the collection anew beside the old one, then swap.")]
+Wait = Annotated[float, typer.Option(metavar="SECONDS", help="Seconds to wait for another job on this collection.")]
+Progress = Annotated[
+    str,
+    typer.Option(metavar="auto|bar|json|none", help="Show the work as a bar, as JSON lines on stderr, or not at all."),
+]
+Format = Annotated[str, typer.Option(metavar="table|json", help="Print a table for people or JSON for programs.")]
 Profile = Annotated[
     str,
     typer.Option(
@@ -50,7 +57,8 @@ Dense = Annotated[
 Legs = Annotated[
     str | None,
     typer.Option(
-        metavar="A,B", help="Of a new collection: sparse, dense, bm25 (Qdrant's own, no model).  [sparse,dense]"
+        metavar="A,B",
+        help="The legs of a new collection: sparse, dense, bm25 (Qdrant's own, no model).  [sparse,dense]",
     ),
 ]
 
@@ -58,118 +66,61 @@ Layout = Annotated[
     str | None,
     typer.Option(
         metavar="langchain|llamaindex|haystack|mcp",
-        help="Whose Qdrant integration is to read a new collection on a server, too.",
+        help="Make a new collection on a server readable for this framework's Qdrant integration, too.",
     ),
 ]
-
-FUSIONS = ("rrf", "dbsf", "minmax")
-K = Annotated[int, typer.Option("-k", metavar="N", help="Documents wanted.")]
-Offset = Annotated[int, typer.Option(metavar="N", help="Documents to pass over: 10 for the second page.")]
-Mode = Annotated[
-    str,
-    typer.Option(
-        metavar="hybrid|LEG|A+B",
-        help="The collection's legs fused, one leg alone, or these legs fused.",
-        autocompletion=completion.modes,
-    ),
-]
-Depth = Annotated[int | None, typer.Option(metavar="N", help="Chunks each leg hands on.  [100]")]
-Where = Annotated[
-    str | None,
-    typer.Option(metavar="EXPR", help="Only what passes a filter, such as \"year >= 1990 and title ~ 'love'\"."),
-]
-FusionWay = Annotated[str, typer.Option("--fusion", metavar="|".join(FUSIONS), help="How the legs are fused.")]
-RrfK = Annotated[float, typer.Option(metavar="N", help="The constant of reciprocal rank fusion.")]
-Weights = Annotated[
-    str, typer.Option(metavar="LEG=W,...|auto", help="Of the legs, as in sparse=1,dense=0.5; auto: by the query.")
-]
-Rerank = Annotated[
-    str | None,
-    typer.Option(
-        metavar="[MODEL]",
-        help="Re-rank with a cross-encoder: a name, a folder, or the usual one where none is named.",
-        show_default=False,
-        autocompletion=completion.rerankers,
-    ),
-]
-RerankDepth = Annotated[int, typer.Option(metavar="N", help="Documents that the re-ranker reads.")]
-RerankBudget = Annotated[
-    float | None,
-    typer.Option(metavar="MS", help="Re-rank no longer than this a query; loading the model not counted.  [no limit]"),
-]
-
-
-def rerank_of(value: str | None) -> bool | str | None:
-    """What `--rerank` asks for: nothing, the usual model, or one by name or folder."""
-    return value or (None if value is None else True)
-
-
-def fusion_of(value: str) -> Fusion:
-    """The way to fuse, if it is one.
-
-    Raises:
-        InvalidArgument: it is none.
-    """
-    return cast("Fusion", choice(value, FUSIONS, "--fusion"))
-
-
-def weights_of(value: str) -> dict[str, float] | Literal["auto"] | None:
-    """Read `leg=number,...` or `auto`; None where nothing is given.
-
-    Raises:
-        InvalidArgument: anything else.
-    """
-    if value == "auto":
-        return "auto"
-    return numbers(value, "--weights") if value else None
-
 
 Precision = Annotated[
     str | None,
     typer.Option(
         metavar="fp32|int8|bf16|fp16",
-        help="Of the models' products: exact, fast, fast on processors that have it, fast on GPUs.  "
-        "[fp32, or as it was built]",
+        help="The number format that models compute in: fp32 is exact, int8 faster, bf16 faster on processors that "
+        "have it, fp16 faster on GPUs.  [fp32, or as it was built]",
     ),
 ]
 MaxActiveDims = Annotated[
     str,
-    typer.Option(metavar="SIDE=N,...", help="Keep the heaviest N of each sparse vector: queries=60,documents=250."),
+    typer.Option(
+        metavar="SIDE=N,...",
+        help="Keep only the heaviest N weights of each sparse vector, such as queries=60,documents=250.",
+    ),
 ]
 MinWeight = Annotated[
-    str, typer.Option(metavar="SIDE=W,...", help="Keep no lighter weights in sparse vectors: documents=0.1.")
+    str, typer.Option(metavar="SIDE=W,...", help="Drop weights of sparse vectors below W, such as documents=0.1.")
 ]
 PRECISIONS = ("fp32", "int8", "bf16", "fp16")
 Device = Annotated[
     str | None,
-    typer.Option(metavar="auto|cpu|cuda", help="Where models run; auto: on a GPU where there is one.  [auto]"),
+    typer.Option(
+        metavar="auto|cpu|cuda", help="The device that models run on; auto takes a GPU where there is one.  [auto]"
+    ),
 ]
 DEVICES = ("auto", "cpu", "cuda")
 
 
 def device_of(value: str | None) -> str | None:
-    """The device, if it is one.
+    """Validate and return a device; None stays None.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is invalid.
     """
     return None if value is None else choice(value, DEVICES, "--device")
 
 
 def precision_of(value: str | None) -> manifest.Precision | None:
-    """The precision, if it is one.
+    """Validate and return a precision; None stays None.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is invalid.
     """
     return None if value is None else cast("manifest.Precision", choice(value, PRECISIONS, "--precision"))
 
 
 def sparsity_of(max_active_dims: str, min_weight: str) -> manifest.Sparsity | None:
-    """The limits of sparse vectors, by side; None where none is given.
+    """Return the limits of sparse vectors by side; None where both texts are empty.
 
     Raises:
-        InvalidArgument: they cannot be meant.
+        InvalidArgument: one of them is invalid.
     """
     example = "queries=60,documents=250"
     dims = numbers(max_active_dims, "--max-active-dims", example) if max_active_dims else {}
@@ -199,7 +150,7 @@ def numbers(text: str, option: str, example: str = "sparse=1,dense=0.5") -> dict
 
 
 def choice(value: str, allowed: tuple[str, ...], option: str) -> str:
-    """The value, if it is one of those allowed.
+    """Return the value, if it is one of those allowed.
 
     Raises:
         InvalidArgument: it is not.
@@ -219,7 +170,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def query_of(words: list[str]) -> str:
-    """The query that words make up which the shell has taken apart.
+    """Join the words of a query, which the shell has taken apart.
 
     >>> query_of(["what", "did we", "decide"])
     'what did we decide'

@@ -10,7 +10,7 @@ _LINE = re.compile(r"(?P<path>.+):(?P<line>\d+)\Z", re.DOTALL)
 
 
 def parted(origin: str) -> tuple[str, int]:
-    """The path of an origin, `path` or `path:line`, and the line, 0 where it names none.
+    """Split an origin, `path` or `path:line`, into its path and its line, 0 where it names none.
 
     >>> parted("notes/a.md:7"), parted("notes/a.md")
     (('notes/a.md', 7), ('notes/a.md', 0))
@@ -22,7 +22,7 @@ def parted(origin: str) -> tuple[str, int]:
 
 
 def seen_from_here(origin: str) -> str:
-    """The origin with a path that lies below the working folder told from there."""
+    """Return an origin whose path is relative to the working folder, if it lies below it."""
     path, line = parted(origin)
     with suppress(ValueError, OSError):
         path = str(Path(path).relative_to(Path.cwd()))
@@ -30,7 +30,7 @@ def seen_from_here(origin: str) -> str:
 
 
 def link_to(origin: str) -> str | None:
-    """An address of the file that terminals open; None where there is no such file.
+    """Return an address of the file that terminals open; None where there is no such file.
 
     Whatever signs stand in its name are percent-encoded, so that none ends the link.
     """

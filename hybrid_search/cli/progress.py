@@ -30,7 +30,7 @@ LINE_EVERY_S = 30.0
 """Off a terminal: what takes less says nothing, so that a log holds what matters."""
 
 
-class Watchers(NamedTuple):
+class JobCallbacks(NamedTuple):
     """The two callbacks that an index job takes."""
 
     on_progress: Callable[[JobProgress], None]
@@ -38,7 +38,7 @@ class Watchers(NamedTuple):
 
 
 @contextmanager
-def watching(kind: str, **about: Any) -> Iterator[Watchers]:
+def progress_display(kind: str, **about: Any) -> Iterator[JobCallbacks]:
     """Show a job's progress while it runs.
 
     Args:
@@ -47,34 +47,34 @@ def watching(kind: str, **about: Any) -> Iterator[Watchers]:
     """
     kind = choice(kind, ("auto", "bar", "json", "none"), "--progress")
     if kind == "json":
-        with _events(about) as watchers:
-            yield watchers
+        with _events(about) as callbacks:
+            yield callbacks
     elif kind == "none":
-        yield Watchers(_announcing(lambda _: None), lambda *_: None)
+        yield JobCallbacks(_telling_models(lambda _: None), lambda *_: None)
     elif kind == "auto" and not err.is_terminal:
         lines = _Lines()
-        yield Watchers(_announcing(lines.on_progress), lines.on_download)
+        yield JobCallbacks(_telling_models(lines.on_progress), lines.on_download)
     else:
-        with _bars() as watchers:
-            yield Watchers(_announcing(watchers.on_progress), watchers.on_download)
+        with _bars() as callbacks:
+            yield JobCallbacks(_telling_models(callbacks.on_progress), callbacks.on_download)
 
 
-def ended(kind: str, report: IndexReport) -> None:
+def print_end(kind: str, report: IndexReport) -> None:
     """Tell machines the end: with `json` the event `end`, else nothing."""
     if kind == "json":
         listed = [{"path": failure.origin, "reason": failure.reason} for failure in report.failures]
         replaced = [each._asdict() for each in report.replacements]
-        told = {"seconds": round(report.seconds, 3), "failures": listed, "replacements": replaced}
-        _print_event("end", **{**asdict(report), **told})
+        readable = {"seconds": round(report.seconds, 3), "failures": listed, "replacements": replaced}
+        _print_event("end", **{**asdict(report), **readable})
 
 
-def _announcing(on_progress: Callable[[JobProgress], None]) -> Callable[[JobProgress], None]:
-    """The same callback, which first says which models were chosen and why."""
-    said: list[str] = []
+def _telling_models(on_progress: Callable[[JobProgress], None]) -> Callable[[JobProgress], None]:
+    """Return the same callback, which first tells which models were chosen and why."""
+    announced: list[str] = []
 
     def announce(now: JobProgress) -> None:
-        if now.profile_reason and not said:
-            said.append(now.profile)
+        if now.profile_reason and not announced:
+            announced.append(now.profile)
             note(now.profile_reason)
         on_progress(now)
 
@@ -82,7 +82,7 @@ def _announcing(on_progress: Callable[[JobProgress], None]) -> Callable[[JobProg
 
 
 @contextmanager
-def _bars() -> Iterator[Watchers]:
+def _bars() -> Iterator[JobCallbacks]:
     bar = JobBar()
     job = Live(bar, console=err, transient=True, refresh_per_second=4)
     downloads = Progress(
@@ -108,7 +108,7 @@ def _bars() -> Iterator[Watchers]:
         downloads.update(fetches[name], completed=done, total=total or None)
 
     try:
-        yield Watchers(on_progress, on_download)
+        yield JobCallbacks(on_progress, on_download)
     finally:
         downloads.stop()
         job.stop()
@@ -136,7 +136,7 @@ class _Lines:
 
 
 @contextmanager
-def _events(about: dict[str, Any]) -> Iterator[Watchers]:
+def _events(about: dict[str, Any]) -> Iterator[JobCallbacks]:
     printer = _Events()
     over = Event()
 
@@ -150,7 +150,7 @@ def _events(about: dict[str, Any]) -> Iterator[Watchers]:
     ticking = Thread(target=tick, name="progress", daemon=True)
     ticking.start()
     try:
-        yield Watchers(printer.on_progress, printer.on_download)
+        yield JobCallbacks(printer.on_progress, printer.on_download)
     except Exception as error:
         printer.catch_up()
         _print_event("error", type=type(error).__name__, message=str(error))

@@ -87,7 +87,7 @@ class JobBar:
 
 
 def spoken(seconds: float) -> str:
-    """A time in at most two units, the smaller one left out where it tells little.
+    """Return a time in at most two units, without the smaller one where it tells little.
 
     >>> [spoken(s) for s in (7.4, 89, 600, 5000, 200_000)]
     ['7 s', '1 min 29 s', '10 min', '1 h 23 min', '2 d 7 h']
@@ -105,7 +105,7 @@ def spoken(seconds: float) -> str:
 
 
 def shortened(path: str, width: int) -> str:
-    """The path in so many terminal cells: its end, from a folder on where that fits.
+    """Return the end of a path that fits into so many terminal cells, from a folder on where possible.
 
     >>> shortened("notes/2024/january/minutes.md", 24)
     '…/january/minutes.md'

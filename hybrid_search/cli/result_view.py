@@ -27,7 +27,7 @@ _TITLE_LINES = 2
 
 
 def results_text(results: Results, width: int, *, full: bool = False) -> RenderableType:
-    """The hits of one query, a compact block each: title, passage, and where each leg placed it.
+    """Return the hits of one query, a compact block each: title, passage, and where each leg placed it.
 
     Args:
         results: of the query; with their terms where they were explained.
@@ -49,7 +49,7 @@ def results_text(results: Results, width: int, *, full: bool = False) -> Rendera
 
 
 def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) -> RenderableType:
-    """A bar a word; the query's own words and those that the model adds in different colours."""
+    """Return a bar for each word; the query's own words and those that the model adds have different colours."""
     head = _head(query, model)
     if not terms:
         return Group(head, Text("no term has a weight", style="yellow"))
@@ -64,26 +64,40 @@ def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) ->
     return Group(head, Text(), grid, Text(), foot)
 
 
-def why_text(why: DocumentExplanation) -> RenderableType:
-    """The stages that a document went through, and where it ended."""
-    head = _head(why.query, f"{why.doc_id} · {why.collection}")
-    verdict = Text(one_line(why.reason), style="green" if why.verdict == "shown" else "yellow")
+def explanation_text(explanation: DocumentExplanation) -> RenderableType:
+    """Return the stages that a document went through, and where it ended."""
+    head = _head(explanation.query, f"{explanation.doc_id} · {explanation.collection}")
+    verdict = Text(one_line(explanation.reason), style="green" if explanation.verdict == "shown" else "yellow")
     grid = Table.grid(padding=(0, 2))
-    if why.chunks:
-        grid.add_row(Text("indexed", style="dim"), "1 chunk" if why.chunks == 1 else f"{why.chunks:,} chunks")
-        for clause in why.clauses:
-            grid.add_row(Text("filter", style="dim"), Text(f"{one_line(clause)} does not hold", style="yellow"))
-        if not why.clauses and why.passing < why.chunks:
-            grid.add_row(Text("filter", style="dim"), f"{why.passing:,} chunks pass")
-    for leg, place in (why.legs or {}).items():
-        grid.add_row(Text(leg, style=LEG_STYLES.get(leg, "")), _place(place))
-    if why.fused_rank is not None:
-        grid.add_row(Text("fused", style="dim"), f"rank {why.fused_rank:,}")
-    if why.rerank_score is not None:
-        grid.add_row(Text("re-ranked", style="dim"), f"rank {why.rank:,}, score {why.rerank_score:.3f}")
-    if why.rank is not None and why.verdict != "shown":
-        grid.add_row(Text("shown", style="dim"), f"ranks {why.shown[0]:,} to {why.shown[1]:,}")
+    for name, value in (*_filter_rows(explanation), *_rank_rows(explanation)):
+        grid.add_row(name, value)
     return Group(head, verdict, Text(), grid) if grid.row_count else Group(head, verdict)
+
+
+def _filter_rows(explanation: DocumentExplanation) -> Iterable[tuple[Text, Text]]:
+    """Yield how many chunks of the document there are, and what the filter makes of them."""
+    if not explanation.chunks:
+        return
+    chunks = "1 chunk" if explanation.chunks == 1 else f"{explanation.chunks:,} chunks"
+    yield Text("indexed", style="dim"), Text(chunks)
+    for clause in explanation.clauses:
+        yield Text("filter", style="dim"), Text(f"{one_line(clause)} does not hold", style="yellow")
+    if not explanation.clauses and explanation.passing < explanation.chunks:
+        yield Text("filter", style="dim"), Text(f"{explanation.passing:,} chunks pass")
+
+
+def _rank_rows(explanation: DocumentExplanation) -> Iterable[tuple[Text, Text]]:
+    """Yield the document's place in each leg, after the fusion and after re-ranking."""
+    for leg, place in (explanation.legs or {}).items():
+        yield Text(leg, style=LEG_STYLES.get(leg, "")), _place(place)
+    if explanation.fused_rank is not None:
+        yield Text("fused", style="dim"), Text(f"rank {explanation.fused_rank:,}")
+    if explanation.rerank_score is not None:
+        reranked = f"rank {explanation.rank:,}, score {explanation.rerank_score:.3f}"
+        yield Text("re-ranked", style="dim"), Text(reranked)
+    if explanation.rank is not None and explanation.verdict != "shown":
+        first, last = explanation.shown
+        yield Text("shown", style="dim"), Text(f"ranks {first:,} to {last:,}")
 
 
 def _head(query: str, about: str) -> Text:
@@ -116,13 +130,13 @@ def _hit(hit: DocumentHit, width: int, results: Results, full: bool) -> Renderab
 
 
 def _place_of(hit: DocumentHit, passage: Passage, number: int) -> str:
-    """Page, headings and line of a passage; the line of the best one stands behind the origin."""
+    """Return page, headings and line of a passage; the line of the best one stands behind the origin."""
     line = f"line {passage.line:,}" if passage.line and number else ""
     return " · ".join(filter(None, (line, hit.place(passage))))
 
 
 def _evidence(hit: DocumentHit, legs: Sequence[str], columns: int) -> Text:
-    """The rank path, from the legs' places to the fused score and the re-ranker's: one line, or one for each leg."""
+    """Return the path from the legs' ranks to the fused score and the re-ranker's: one line, or one for each leg."""
     line = Text()
     if hit.fused_rank is not None:
         read = "not re-ranked" if hit.rerank_score is None else f"re-ranked {hit.rerank_score:.3f}"
@@ -131,9 +145,9 @@ def _evidence(hit: DocumentHit, legs: Sequence[str], columns: int) -> Text:
     line.append(f"{hit.score:.4f}", style="bold").append("  =  ", style="dim")
     places = []
     for leg in legs:
-        found = hit.legs[leg]
-        told = f" rank {found.rank} ({found.score:.3f})" if found else " not found"
-        places.append(Text().append(leg, style=LEG_STYLES.get(leg, "")).append(told))
+        leg_hit = hit.legs[leg]
+        place = f" rank {leg_hit.rank} ({leg_hit.score:.3f})" if leg_hit else " not found"
+        places.append(Text().append(leg, style=LEG_STYLES.get(leg, "")).append(place))
     in_one = line.copy().append_text(Text(" + ", style="dim").join(places))
     if in_one.cell_len <= columns:
         return in_one
@@ -142,7 +156,7 @@ def _evidence(hit: DocumentHit, legs: Sequence[str], columns: int) -> Text:
 
 
 def _terms(hit: DocumentHit, results: Results) -> Iterable[RenderableType]:
-    """For each leg of words a bar a word: what it gave to the leg's score."""
+    """Yield for each lexical leg its words with bars: what each gave to the leg's score."""
     by_leg: dict[str, list[MatchedTerm]] = {}
     for term in hit.matched_terms or ():
         by_leg.setdefault(term.leg, []).append(term)
@@ -160,13 +174,13 @@ def _terms(hit: DocumentHit, results: Results) -> Iterable[RenderableType]:
 
 
 def _joined(terms: Sequence[MatchedTerm], expansion: Sequence[Term]) -> list[tuple[str, float, bool, str]]:
-    """Word, contribution, whether the query has it, and the product that it is; pieces of one word taken together."""
+    """Return word, contribution, whether the query has it, and the product behind it; a word's pieces are added up."""
     words = {term.term: term.word or term.term for term in expansion}
-    found: dict[str, list[MatchedTerm]] = {}
+    by_word: dict[str, list[MatchedTerm]] = {}
     for term in terms:
-        found.setdefault(words.get(term.term, term.term), []).append(term)
+        by_word.setdefault(words.get(term.term, term.term), []).append(term)
     rows = []
-    for word, pieces in found.items():
+    for word, pieces in by_word.items():
         products = " + ".join(f"{piece.query_weight:.2f} × {piece.document_weight:.2f}" for piece in pieces)
         share = sum(piece.contribution for piece in pieces)
         rows.append((word, share, any(piece.in_query for piece in pieces), products))
@@ -174,39 +188,39 @@ def _joined(terms: Sequence[MatchedTerm], expansion: Sequence[Term]) -> list[tup
 
 
 def _words(terms: Sequence[Term]) -> list[tuple[str, float, bool]]:
-    """Word, weight, and whether the query has it; the weights of a word's pieces together."""
-    found: dict[str, tuple[float, bool]] = {}
+    """Return word, weight, and whether the query has it; the weights of a word's pieces are added up."""
+    by_word: dict[str, tuple[float, bool]] = {}
     for term in terms:
-        weight, own = found.get(term.word or term.term, (0.0, False))
-        found[term.word or term.term] = (weight + term.weight, own or term.in_query)
-    return sorted(((word, *rest) for word, rest in found.items()), key=lambda row: (-row[1], row[0]))
+        weight, own = by_word.get(term.word or term.term, (0.0, False))
+        by_word[term.word or term.term] = (weight + term.weight, own or term.in_query)
+    return sorted(((word, *rest) for word, rest in by_word.items()), key=lambda row: (-row[1], row[0]))
 
 
 def _expansion_line(leg: str, terms: Sequence[Term], width: int) -> Text:
-    """The query as a leg reads it, its heaviest words with their weights; no line ends between the two."""
+    """Return the query as a leg reads it, the heaviest words with their weights; no line ends between the two."""
     words = _words(terms)
-    told = [
+    parts = [
         Text().append_text(_word(word, MARKS["literal" if own else "expansion"])).append(f" {weight:.1f}", style="dim")
         for word, weight, own in words[:16]
     ]
-    told += [Text(f"and {len(words) - 16} more", style="dim")] if len(words) > 16 else []
+    parts += [Text(f"and {len(words) - 16} more", style="dim")] if len(words) > 16 else []
     shown, at = Text().append(f"{leg} reads", style="dim"), len(f"{leg} reads")
-    for each in told:
-        fits = at + 2 + each.cell_len <= width
-        shown.append("  " if fits else "\n").append_text(each)
-        at = each.cell_len + (at + 2 if fits else 0)
+    for part in parts:
+        fits = at + 2 + part.cell_len <= width
+        shown.append("  " if fits else "\n").append_text(part)
+        at = part.cell_len + (at + 2 if fits else 0)
     return shown
 
 
 def _place(place: LegPlace) -> Text:
     if place.rank is None or place.score is None:
-        found = Text("not found: it is not among the first 10,000, or shares no term with the query")
+        text = Text("not found: it is not among the first 10,000, or shares no term with the query")
     else:
-        found = Text(f"rank {place.rank:,} ({place.score:.3f})")
-        found.append("" if place.handed_on else f", below the depth of {place.depth:,}", style="yellow")
+        text = Text(f"rank {place.rank:,} ({place.score:.3f})")
+        text.append("" if place.handed_on else f", below the depth of {place.depth:,}", style="yellow")
     if place.cut_tokens:
-        found.append(f"; {place.cut_tokens:,} tokens too many for its model were not read", style="yellow")
-    return found
+        text.append(f"; {place.cut_tokens:,} tokens too many for its model were not read", style="yellow")
+    return text
 
 
 def _weights(results: Results) -> str:
@@ -222,7 +236,7 @@ def _how_far(results: Results) -> str:
 
 
 def _origin(origin: str) -> Text:
-    """`path` or `path:line`, to be clicked where the terminal can."""
+    """Return `path` or `path:line` as a link that the terminal may open."""
     return Text(one_line(seen_from_here(origin)), style=Style(dim=True, link=link_to(origin)), overflow="fold")
 
 
@@ -239,11 +253,11 @@ def _word(word: str, style: str) -> Text:
 
 
 def _facts(hit: DocumentHit) -> str:
-    """The first few short metadata values, as words; not those that the origin says already."""
+    """Return the first few short metadata values as words, without those that the origin has already."""
     shown = []
     for key, value in hit.metadata.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        said = key in ("path", "suffix") and hit.origin.endswith(text)
-        if not isinstance(value, dict) and 0 < len(text) <= 60 and not said:
+        repeated = key in ("path", "suffix") and hit.origin.endswith(text)
+        if not isinstance(value, dict) and 0 < len(text) <= 60 and not repeated:
             shown.append(text if isinstance(value, (str, list)) else f"{key} {text}")
     return one_line(" · ".join(shown[:5]))

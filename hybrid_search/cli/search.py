@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
-from hybrid_search.cli.command import NOTHING_FOUND, OK, given
+from hybrid_search.cli.command import NOTHING_FOUND, OK, global_options
 from hybrid_search.cli.console import note, out, paging
-from hybrid_search.cli.options import choice, device_of, fusion_of, query_of, rerank_of, weights_of
+from hybrid_search.cli.options import choice, device_of, query_of
 from hybrid_search.cli.result_view import results_text
+from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.cli.streams import print_json, print_line
 from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
@@ -33,7 +34,9 @@ BuiltSparse = Annotated[
 BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE, autocompletion=completion.dense_models)]
 
 
+@takes_search_options(without=["highlight"], fold={"default": None, "unset": "in tables"})
 def search(
+    *,
     query: Annotated[
         list[str],
         typer.Argument(
@@ -42,64 +45,33 @@ def search(
         ),
     ],
     collection: options.Collection,
-    k: options.K = 10,
-    offset: options.Offset = 0,
-    mode: options.Mode = "hybrid",
-    fusion: options.FusionWay = "rrf",
-    rrf_k: options.RrfK = 60,
-    weights: options.Weights = "",
-    depth: options.Depth = None,
-    rerank: options.Rerank = None,
-    rerank_depth: options.RerankDepth = 50,
-    rerank_budget_ms: options.RerankBudget = None,
-    where: options.Where = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Show what each word gave to a hit's score, and the query's expansion.")
-    ] = False,
-    fold: Annotated[
-        bool | None,
-        typer.Option("--fold/--no-fold", help="Show one of several documents that say the same.  [in tables]"),
-    ] = None,
+    search: Options,
     full: Annotated[bool, typer.Option("--full", help="Show whole chunks, not only the window that matches.")] = False,
     profile: Built = "auto",
     sparse: BuiltSparse = None,
     dense: BuiltDense = None,
     device: options.Device = None,
-    format: Annotated[str, typer.Option(metavar="table|json|jsonl|trec")] = "table",
+    format: Annotated[
+        str,
+        typer.Option(
+            metavar="table|json|jsonl|trec", help="Print a table, an object for each query or hit, or a TREC run."
+        ),
+    ] = "table",
 ) -> None:
     """Search a collection, and see which leg found each hit, at which rank.
 
     Example: `hybrid-search search "a film about music" -c movies`
     """
-    from hybrid_search.search.request import SearchRequest
     from hybrid_search.searcher import Searcher
 
     choice(format, FORMATS, "--format")
-    lines = [line.strip() for line in sys.stdin if line.strip()] if query == ["-"] else [query_of(query)]
-    queries = [typed(line) for line in lines]
-    if not queries:
-        raise InvalidArgument("No query came in on stdin. Give one a line.")
-    asked: Options = {
-        "k": k,
-        "offset": offset,
-        "mode": mode,
-        "depth": depth,
-        "fusion": fusion_of(fusion),
-        "rrf_k": rrf_k,
-        "weights": weights_of(weights),
-        "rerank": rerank_of(rerank),
-        "rerank_depth": rerank_depth,
-        "rerank_budget_ms": rerank_budget_ms,
-        "where": None if where is None else typed(where),
-        "fold": format == "table" if fold is None else fold,
-        "highlight": format != "trec",
-        "explain": explain,
-    }
-    SearchRequest(**asked)  # what is wrong with it is said before any model is loaded
-    settings = given.settings(device=device_of(device))
+    search.setdefault("fold", format == "table")
+    search["highlight"] = format != "trec"
+    queries = _queries(query)
+    settings = global_options.settings(device=device_of(device))
     with Searcher.open(collection, settings=settings, profile=profile, sparse=sparse, dense=dense) as searcher:
-        searcher.warm_up(mode)
-        answers = searcher.search_many(queries, **asked)
+        searcher.warm_up(search["mode"])
+        answers = searcher.search_many(queries, **search)
         if format == "trec":
             _print_run(answers)
         else:
@@ -110,6 +82,20 @@ def search(
         for remark in results.remarks():
             note(f"{results.query}: {remark}" if len(answers) > 1 else remark)
     raise typer.Exit(OK if any(len(results) for results in answers) else NOTHING_FOUND)
+
+
+def _queries(words: list[str]) -> list[str]:
+    """Return the queries of the command line, or of stdin where it says `-`.
+
+    Raises:
+        InvalidArgument: stdin has none.
+    """
+    if words != ["-"]:
+        return [query_of(words)]
+    queries = [typed(line.strip()) for line in sys.stdin if line.strip()]
+    if not queries:
+        raise InvalidArgument("No query came in on stdin. Give one a line.")
+    return queries
 
 
 def _print(results: Results, format: str, full: bool) -> None:
@@ -123,7 +109,7 @@ def _print(results: Results, format: str, full: bool) -> None:
 
 
 def _print_run(answers: Sequence[Results]) -> None:
-    """A TREC run as `evaluate --runs` writes it; queries are numbered from 1."""
+    """Print a TREC run as `evaluate --runs` writes it; queries are numbered from 1."""
     from hybrid_search.corpus.trec import ScoredDoc, run_lines
 
     rows = [

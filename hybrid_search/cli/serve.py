@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import signal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import completion, options
-from hybrid_search.cli.command import given
+from hybrid_search.cli import completion
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note
-from hybrid_search.cli.options import rerank_of
+from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.errors import InvalidArgument
 
+if TYPE_CHECKING:
+    from hybrid_search.search.request import Options
 
+
+@takes_search_options("rerank")
 def serve(
+    *,
     collection: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,7 +36,7 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="A name by which callers may call this machine; may be repeated."),
     ] = None,
-    rerank: options.Rerank = None,
+    search: Options,
     max_k: Annotated[int, typer.Option(metavar="N", help="Documents that a caller may ask for.")] = 100,
     max_depth: Annotated[int, typer.Option(metavar="N", help="Chunks that a caller may have a leg hand on.")] = 1000,
     at_once: Annotated[int, typer.Option(metavar="N", help="Requests at a time; more are told to come again.")] = 64,
@@ -49,7 +54,7 @@ def serve(
     from hybrid_search.integrations.http import Limits, create_app  # says what to install where something is missing
     from hybrid_search.integrations.http.middleware import LOOPBACK
 
-    settings = given.settings()
+    settings = global_options.settings()
     key = settings.serve_api_key
     if not key and not is_loopback(host):
         raise InvalidArgument(
@@ -63,7 +68,7 @@ def serve(
     app = create_app(
         settings=settings,
         collections=collection,
-        rerank=rerank_of(rerank),
+        rerank=search["rerank"],
         limits=limits,
         allowed_hosts=None if anything else [*LOOPBACK, own, *(allow_host or [])],
     )
@@ -71,7 +76,7 @@ def serve(
     names = searchers.names()
     for name in collection or []:
         with searchers.use(name) as searcher:  # what is wrong with it is said now
-            searcher.warm_up(rerank=rerank_of(rerank))
+            searcher.warm_up(rerank=search["rerank"])
     listening = listen(host, port, "Take another --port (0: a free one) or --host.")
     shown = f"http://{own}:{listening.getsockname()[1]}/"
     note(f"Serving {', '.join(names) or 'no collection yet'} at {shown} (API: {shown}docs). Ctrl+C stops it.")

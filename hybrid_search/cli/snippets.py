@@ -42,7 +42,7 @@ class Span(NamedTuple):
 
 
 def snippet(passage: Passage, metadata: Mapping[str, Any], columns: int) -> Text:
-    """The part of a passage that matches best, in the few lines that it may take.
+    """Return the part of a passage that matches best, in the few lines that it may take.
 
     Args:
         passage: with its highlight; without one, its beginning is shown.
@@ -55,7 +55,7 @@ def snippet(passage: Passage, metadata: Mapping[str, Any], columns: int) -> Text
 
 
 def whole(passage: Passage, metadata: Mapping[str, Any]) -> Text:
-    """All of a passage, in its own lines."""
+    """Return all of a passage, in its own lines."""
     text, marks = passage.text, passage.highlight.marks if passage.highlight else ()
     lines = [_line(text, span, marks) for span in _lines(text, Span(0, len(text)))]
     if _is_code(metadata):
@@ -81,7 +81,7 @@ def _marks(passage: Passage) -> Sequence[Mark]:
 
 
 def _prose(text: str, marks: Sequence[Mark], columns: int) -> Text:
-    """The densest window that two lines hold, line breaks shown as blanks."""
+    """Return the densest window that two lines hold, line breaks shown as blanks."""
 
     def shown(size: int) -> Text:
         return _window(text, marks, Span(*densest(text, marks, size)))
@@ -98,7 +98,7 @@ def _prose(text: str, marks: Sequence[Mark], columns: int) -> Text:
 
 
 def _window(text: str, marks: Sequence[Mark], window: Span) -> Text:
-    """A window in one line, with signs where it was cut: close to a word that was cut too."""
+    """Return a window in one line, with signs where it was cut: close to a word that was cut too."""
     start, end = window
     while start < end and text[start].isspace():
         start += 1
@@ -130,7 +130,7 @@ def _append(shown: Text, text: str, span: Span, marks: Sequence[Mark], clean: An
 
 
 def _code_around(text: str, metadata: Mapping[str, Any], marks: Sequence[Mark]) -> Span | None:
-    """The preformatted part of a text that holds its best match; None where that stands in prose."""
+    """Return the preformatted part of a text that holds its best match; None where that stands in prose."""
     if _is_code(metadata):
         return Span(0, len(text))
     if not marks or len(text) > _LONGEST or not _BLOCK.search(text):
@@ -145,16 +145,16 @@ def _is_code(metadata: Mapping[str, Any]) -> bool:
 
 
 def _blocks(text: str) -> list[Span]:
-    """The blocks of Markdown whose lines stay as they are, the fences around them left out."""
+    """Return the blocks of Markdown whose lines stay as they are, without the fences around them."""
     starts = [0, *(match.end() for match in re.finditer("\n", text)), len(text)]
-    found = []
+    blocks = []
     for token in _markdown().parse(text):
         if token.type in ("fence", "code_block") and token.map:
             first, last = token.map
             if token.type == "fence":
                 first, last = first + 1, first + 1 + token.content.count("\n")
-            found.append(Span(starts[min(first, len(starts) - 1)], starts[min(last, len(starts) - 1)]))
-    return found
+            blocks.append(Span(starts[min(first, len(starts) - 1)], starts[min(last, len(starts) - 1)]))
+    return blocks
 
 
 @lru_cache(maxsize=1)
@@ -166,7 +166,7 @@ def _markdown() -> Any:
 
 
 def _code(text: str, code: Span, marks: Sequence[Mark], columns: int) -> Text:
-    """Some lines around the matches, without the indentation that they share, each cut to the room."""
+    """Return some lines around the matches, without the indentation that they share, each cut to the room."""
     lines = [span for span in _lines(text, code) if text[span.start : span.end].strip()] or [code]
     first = _first_line(lines, text, marks)
     shown = [_line(text, span, marks) for span in lines[first : first + CODE_LINES]]
@@ -181,7 +181,7 @@ def _indent(line: Text) -> int:
 
 
 def _with_first_indent(lines: list[Text]) -> list[Text]:
-    """The lines of a chunk, whose first one has lost its indentation where the chunk began behind it.
+    """Restore the indentation of a chunk's first line, which it has lost where the chunk began behind it.
 
     How far it was indented is told by the others: as the one that closes its block, less by a step than a block that it
     opens, else as they are.
@@ -196,16 +196,16 @@ def _with_first_indent(lines: list[Text]) -> list[Text]:
 
 
 def _lines(text: str, span: Span) -> list[Span]:
-    """The lines of a part of a text, without their ends."""
-    found, at = [], span.start
+    """Return the lines of a part of a text, without their ends."""
+    lines, at = [], span.start
     for end in _NEWLINE.finditer(text, span.start, span.end):
-        found.append(Span(at, end.start()))
+        lines.append(Span(at, end.start()))
         at = end.end()
-    return [*found, Span(at, span.end)] if at < span.end else found
+    return [*lines, Span(at, span.end)] if at < span.end else lines
 
 
 def _first_line(lines: Sequence[Span], text: str, marks: Sequence[Mark]) -> int:
-    """Where the lines begin that hold the most matches, each word once; one line before the first where that fits."""
+    """Return where the lines begin that hold the most matches, each word once; one line earlier where that fits."""
     words: list[dict[str, float]] = [{} for _ in lines]
     starts = [line.start for line in lines]
     for mark in marks:
@@ -223,7 +223,7 @@ def _first_line(lines: Sequence[Span], text: str, marks: Sequence[Mark]) -> int:
 
 
 def _line(text: str, span: Span, marks: Sequence[Mark]) -> Text:
-    """One line of code with its marks, tabs as blanks."""
+    """Return one line of code with its marks, tabs as blanks."""
     shown = Text()
     _append(shown, text, span, marks, lambda piece: printable(piece, keep="\t"))
     shown.expand_tabs(TAB)
@@ -232,7 +232,7 @@ def _line(text: str, span: Span, marks: Sequence[Mark]) -> Text:
 
 
 def _cut(line: Text, columns: int) -> Text:
-    """A line cut to the room, such that the matches in it are seen."""
+    """Cut a line to the room, such that the matches in it are seen."""
     if cell_len(line.plain) <= columns:
         return line
     marks = [Mark(span.start, span.end, "literal") for span in line.spans]
@@ -249,5 +249,5 @@ def _cut(line: Text, columns: int) -> Text:
 
 
 def _room(line: Text, columns: int) -> int:
-    """Characters of a line that fit beside the signs of a cut, however wide they are."""
+    """Return how many characters of a line fit beside the signs of a cut, however wide they are."""
     return max(1, columns - 2 if line.plain.isascii() else columns // 2 - 1)

@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from hybrid_search._util.printable import one_line
-from hybrid_search.cli import completion
-from hybrid_search.cli.command import given
+from hybrid_search.cli import completion, options
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
 from hybrid_search.cli.origins import seen_from_here
@@ -32,11 +32,11 @@ def status(
             "-c",
             "--collection",
             metavar="NAME",
-            help="Only the jobs of this one, all kept.",
+            help="Show only the jobs of this collection, all that are kept.",
             autocompletion=completion.collections,
         ),
     ] = None,
-    format: Annotated[str, typer.Option(metavar="table|json")] = "table",
+    format: options.Format = "table",
 ) -> None:
     """Show how far jobs are, and how the last ones ended: of each collection the last one.
 
@@ -46,19 +46,19 @@ def status(
     from hybrid_search.indexing.journal import recent_jobs
 
     choice(format, ("table", "json"), "--format")
-    location = open_store_for(None, given.settings()).location
+    location = open_store_for(None, global_options.settings()).location
     jobs = recent_jobs(location, collection)
     if format == "json":
         print_json([asdict(job) for job in jobs])
     for job in jobs if format == "table" else ():
-        out.print(_told(job), soft_wrap=True)
+        out.print(_job_text(job), soft_wrap=True)
     if not jobs:
         of = f" of {collection!r}" if collection else ""
         note(f"No job{of} has been recorded in {location}.")
 
 
-def _told(job: Job) -> Text:
-    """A few lines on one job."""
+def _job_text(job: Job) -> Text:
+    """Return a few lines on one job."""
     done = job.documents + job.unchanged + job.failed
     of = "" if job.total is None else f" of {job.total:,} ({min(1.0, done / max(1, job.total)):.0%})"
     lines = [

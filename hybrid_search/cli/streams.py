@@ -86,7 +86,7 @@ def print_json(value: Any, stream: TextIO | None = None, *, indent: int | None =
 
 
 def _json_escape(match: re.Match[str]) -> str:
-    """Of a sign inside a string; line breaks are those of the indented layout."""
+    """Return the JSON escape of a sign inside a string; line breaks are those of the indented layout and stay."""
     sign = match[0]
     # The standard library takes this one for ASCII like any other.
     return sign if sign == "\n" else "\\u007f" if sign == "\x7f" else json.dumps(sign)[1:-1]
@@ -119,9 +119,9 @@ class _Stream(io.TextIOWrapper):
 
     @classmethod
     def over(cls, stream: TextIO) -> _Stream:
-        """The same stream; what is written to either goes the same way."""
-        given = getattr(stream, "errors", "strict")
-        errors = LEGIBLE if given in ("strict", "surrogateescape", "backslashreplace") else given
+        """Wrap a stream; what is written to either goes the same way."""
+        handler = getattr(stream, "errors", "strict")
+        errors = LEGIBLE if handler in ("strict", "surrogateescape", "backslashreplace") else handler
         by_line = getattr(stream, "line_buffering", False)
         made = cls(stream.buffer, encoding=stream.encoding, errors=errors, line_buffering=by_line)
         made._same = stream  # the end of either would close the file
@@ -137,9 +137,9 @@ class _Checked(_Stream):
     def flush(self) -> None:
         self._tried(super().flush)
 
-    def _tried(self, act: Any, *given: Any) -> Any:
+    def _tried(self, act: Any, *arguments: Any) -> Any:
         try:
-            return act(*given)
+            return act(*arguments)
         except BrokenPipeError:
             raise ReaderGone from None
         except OSError as error:

@@ -14,12 +14,12 @@ from rich.text import Text
 
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli.console import err, note
+from hybrid_search.cli.index_view import listed
 from hybrid_search.cli.options import choice
-from hybrid_search.cli.render import listed
 from hybrid_search.cli.streams import print_json
 
 if TYPE_CHECKING:
-    from hybrid_search.training.callbacks import Progress as Told
+    from hybrid_search.training.callbacks import Progress as TrainingProgress
     from hybrid_search.training.report import Report
     from hybrid_search.types import Failure
 
@@ -35,7 +35,7 @@ _STAGES = {
 
 
 @contextmanager
-def watching(kind: str) -> Iterator[tuple[Callable[[Told], None], Callable[[str, int, int], None]]]:
+def training_display(kind: str) -> Iterator[tuple[Callable[[TrainingProgress], None], Callable[[str, int, int], None]]]:
     kind = choice(kind, ("auto", "bar", "json", "none"), "--progress")
     if kind == "json":
         yield _print_event, _print_download
@@ -52,7 +52,7 @@ def watching(kind: str) -> Iterator[tuple[Callable[[Told], None], Callable[[str,
             yield _bars(bars)
 
 
-def _bars(bars: Progress) -> tuple[Callable[[Told], None], Callable[[str, int, int], None]]:
+def _bars(bars: Progress) -> tuple[Callable[[TrainingProgress], None], Callable[[str, int, int], None]]:
     tasks: dict[str, TaskID] = {}
 
     def show(name: str, done: int, total: int, more: str = "") -> None:
@@ -60,7 +60,7 @@ def _bars(bars: Progress) -> tuple[Callable[[Told], None], Callable[[str, int, i
             tasks[name] = bars.add_task(name, total=None, more="")
         bars.update(tasks[name], completed=done, total=total or None, more=more)
 
-    def tell(now: Told) -> None:
+    def tell(now: TrainingProgress) -> None:
         # One stage follows another; the training alone stays in sight, for it is the one that is waited for.
         for name, task in tasks.items():
             bars.update(task, visible=name in (_STAGES[now.stage], _STAGES["train"]))
@@ -70,7 +70,7 @@ def _bars(bars: Progress) -> tuple[Callable[[Told], None], Callable[[str, int, i
     return tell, lambda name, done, total: show(f"fetching {name}", done, total)
 
 
-def _print_evaluation(now: Told) -> None:
+def _print_evaluation(now: TrainingProgress) -> None:
     if now.evaluation is not None:
         one = now.evaluation
         note(
@@ -81,7 +81,7 @@ def _print_evaluation(now: Told) -> None:
         note(now.note)
 
 
-def _print_event(now: Told) -> None:
+def _print_event(now: TrainingProgress) -> None:
     event = {**now._asdict(), "event": "progress", "evaluation": now.evaluation and now.evaluation._asdict()}
     print_json({name: value for name, value in event.items() if value not in (None, "")}, sys.stderr)
 

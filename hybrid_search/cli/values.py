@@ -14,7 +14,7 @@ from hybrid_search.corpus.decoding import without_surrogates
 RERANK = "--rerank"
 
 
-class Verb(TyperCommand):
+class Command(TyperCommand):
     """A command that refuses an option with two values, of which it would take the last without a word."""
 
     OPTIONAL: ClassVar[tuple[str, ...]] = ()
@@ -28,19 +28,19 @@ class Verb(TyperCommand):
             return super().parse_args(ctx, args)
 
 
-class WithRerank(Verb):
-    """A verb with `--rerank [MODEL]`."""
+class RerankCommand(Command):
+    """A command with `--rerank [MODEL]`."""
 
     OPTIONAL = (RERANK,)
 
 
-class WithHttp(Verb):
-    """A verb with `--http [HOST:PORT]`."""
+class HttpCommand(Command):
+    """A command with `--http [HOST:PORT]`."""
 
     OPTIONAL = ("--http",)
 
 
-class Verbs(TyperGroup):
+class CommandGroup(TyperGroup):
     """The program, whose own options are refused like those of its verbs."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -50,22 +50,22 @@ class Verbs(TyperGroup):
 
 
 def valued(arguments: Sequence[str], option: str = RERANK) -> list[str]:
-    """The arguments, with an empty value given to an option that has none.
+    """Return the arguments, with an empty value put behind an option that has none.
 
     >>> valued(["music", "--rerank", "-c", "films"])
     ['music', '--rerank', '', '-c', 'films']
     >>> valued(["--rerank", "a/b", "--", "--rerank"])
     ['--rerank', 'a/b', '--', '--rerank']
     """
-    found: list[str] = []
+    completed: list[str] = []
     for place, argument in enumerate(arguments):
         if argument == "--":
-            return found + list(arguments[place:])
-        found.append(argument)
+            return completed + list(arguments[place:])
+        completed.append(argument)
         following = arguments[place + 1 : place + 2]
         if argument == option and (not following or following[0].startswith("-")):
-            found.append("")
-    return found
+            completed.append("")
+    return completed
 
 
 def refuse_repeated(ctx: Any, args: Sequence[str]) -> None:
@@ -78,16 +78,16 @@ def refuse_repeated(ctx: Any, args: Sequence[str]) -> None:
         if option.action in ("store", "store_const"):
             option.action = option.action.replace("store", "append")
             single.add(option.dest)
-    given, _, _ = parser.parse_args(list(args))
+    typed_values, _, _ = parser.parse_args(list(args))
     for parameter in ctx.command.get_params(ctx):
-        values = list(dict.fromkeys(given.get(parameter.name) or ())) if parameter.name in single else []
+        values = list(dict.fromkeys(typed_values.get(parameter.name) or ())) if parameter.name in single else []
         if len(values) > 1:
-            told = " and ".join(str(value) if isinstance(value, bool) else repr(value) for value in values)
-            ctx.fail(f"{' / '.join(parameter.opts)} is given {len(values)} values, {told}. Give it one.")
+            quoted = " and ".join(str(value) if isinstance(value, bool) else repr(value) for value in values)
+            ctx.fail(f"{' / '.join(parameter.opts)} is given {len(values)} values, {quoted}. Give it one.")
 
 
 def typed(argument: str) -> str:
-    """What was typed, as text: bytes are taken for UTF-8, whatever the locale says; those that are none are U+FFFD."""
+    """Return what was typed as text: bytes are read as UTF-8, whatever the locale says; invalid ones become U+FFFD."""
     try:
         return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:
@@ -96,7 +96,7 @@ def typed(argument: str) -> str:
 
 @contextmanager
 def _legible_errors() -> Iterator[None]:
-    """What is wrong with a command line quotes it, and whatever signs stand in it."""
+    """Make usage errors printable: they quote the command line, whatever signs stand in it."""
     try:
         yield
     except Exception as error:

@@ -44,7 +44,7 @@ def legs_wanted(legs: Sequence[LegName] | None, given: Mapping[LegName, str]) ->
         raise InvalidArgument(
             f"The legs of a new collection are {', '.join(KINDS)}, or some of these; "
             f"{', '.join(map(repr, unknown)) or 'none'} cannot be one. "
-            "Others are put beside them later: hybrid-search index --add-leg NAME=MODEL -c COLLECTION"
+            "Others are put beside them later: hybrid-search collections add-leg NAME LEG MODEL"
         )
     for leg, name in given.items():
         if leg not in legs and name != NO_LEG:

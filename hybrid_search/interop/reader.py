@@ -102,7 +102,7 @@ class EncodedFile:
         self.path = path
         self._pa, pq = pyarrow()
         if not path.is_file():
-            raise CorpusError(f"There is no file {path}. `hybrid-search index --save-encodings` writes one.")
+            raise CorpusError(f"There is no file {path}. `hybrid-search export parquet` writes one.")
         self._file = self._read(lambda: pq.ParquetFile(path, page_checksum_verification=True))
         try:
             self.manifest = self._manifest()
@@ -122,7 +122,7 @@ class EncodedFile:
 
         def wrong(what: str) -> CorpusError:
             return CorpusError(
-                f"{self.path} holds no whole documents: {what}. Save the collection again with --save-encodings, or "
+                f"{self.path} holds no whole documents: {what}. Export the collection again (export parquet), or "
                 "keep the chunks of each document together and in order. Nothing was written."
             )
 
@@ -196,14 +196,14 @@ class EncodedFile:
         except (self._pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise CorpusError(
                 f"{self.path} cannot be read: it is no Parquet file, cut short or damaged ({str(error)[:200]}). "
-                "Save it again with --save-encodings, or get another copy."
+                "Export it again (hybrid-search export parquet), or get another copy."
             ) from error
 
     def _manifest(self) -> Manifest:
         told: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
         if FORMAT_KEY not in told or MANIFEST_KEY not in told:
             raise CorpusError(
-                f"{self.path} holds no encodings: it has no {MANIFEST_KEY.decode()}. Write one with --save-encodings; "
+                f"{self.path} holds no encodings: it has no {MANIFEST_KEY.decode()}. `export parquet` writes one; "
                 "documents without encodings are indexed with: hybrid-search index SOURCE -c NAME"
             )
         version = told[FORMAT_KEY].decode("utf-8", "replace")
@@ -230,7 +230,7 @@ class EncodedFile:
         if lacking:
             raise CorpusError(
                 f"{self.path} lacks the columns {', '.join(lacking)}; it has {', '.join(there.names)}. "
-                "Save it again with --save-encodings."
+                "Export it again (hybrid-search export parquet)."
             )
         dims = {f"vector_{leg}": spec.dim for leg, spec in self.manifest.legs.items() if spec.dim}
         for field in self._schema:

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from hybrid_search.cli import command
 from hybrid_search.cli.app import app
+from hybrid_search.cli.command import global_options
 
 BM25 = ("--sparse", "qdrant/bm25-engine", "--dense", "none")
 FRUIT = [
@@ -46,10 +46,7 @@ def run(environment, monkeypatch):
     """Run a command in this process: `run("search", "apples", "-c", "c")` gives code, out and err."""
 
     def call(*arguments, stdin=None):
-        monkeypatch.setattr(command, "given", command.Given())
-        for module in [module for name, module in sys.modules.items() if name.startswith("hybrid_search.cli.")]:
-            if hasattr(module, "given"):
-                monkeypatch.setattr(module, "given", command.given)
+        global_options.reset()
         handlers = logging.getLogger().handlers[:]
         try:
             result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)

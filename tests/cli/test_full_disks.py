@@ -132,8 +132,8 @@ def published(command, small_disk, jsonl):
 
 ADDED = [
     ("a document", ["index", "{new}", "-c", "c"]),
-    ("a leg", ["index", "--add-leg", "more=bundled/minilm-splade", "-c", "c"]),
-    ("encodings", ["index", "--from-encodings", "{file}", "-c", "other"]),
+    ("a leg", ["collections", "add-leg", "c", "more", "bundled/minilm-splade"]),
+    ("encodings", ["import", "parquet", "{file}", "-c", "other"]),
     ("a replacement", ["index", "{new}", "-c", "c", "--replace", *BM25]),
 ]
 
@@ -144,7 +144,7 @@ ADDED = [
 def test_whatever_is_added_on_a_full_disk(command, small_disk, jsonl, tmp_path, published, what, words, free):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     file = tmp_path / "saved.parquet"
-    assert command("index", "-c", "c", "--save-encodings", file)[0] == 0
+    assert command("export", "parquet", file, "-c", "c")[0] == 0
     new = jsonl([{"_id": f"new{n}", "text": f"plum {n} " + "stone " * 30_000} for n in range(60)], "new.jsonl")
     job = [word.format(new=new, file=file) for word in words]
     published(free)

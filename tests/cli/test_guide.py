@@ -55,7 +55,7 @@ REASONS = {
 MODULES = {"parquet": "pyarrow", "langchain": "langchain_core", "llamaindex": "llama_index", "haystack": "haystack"}
 """What an example needs that an extra brings: it is run where that is installed."""
 
-NOT_YET = {"collections add-leg", "export parquet", "import parquet"}
+NOT_YET: set[str] = set()
 """Verbs and options that the pages name before they are there."""
 
 ids = {"ids": lambda value: getattr(value, "id", None) or value.stem}

@@ -175,11 +175,11 @@ def test_evaluation_and_models_with_wild_names(run, wild, tmp_path, fakes, monke
 
 TERMINAL = """
     import json, sys
-    from hybrid_search.cli import verb
+    from hybrid_search.cli.command import global_options
     from hybrid_search.cli.app import app, streams
     streams.prepare()
     for arguments in json.loads(sys.argv[1]):
-        verb.given.__init__()
+        global_options.reset()
         try:
             app(arguments, prog_name="hybrid-search")
         except SystemExit as ended:
@@ -271,9 +271,9 @@ def test_encodings_with_wild_texts(run, wild, tmp_path):
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     file = tmp_path / f"{FILE}.parquet"
     for arguments in (
-        ("index", "-c", "wild", "--save-encodings", file),
-        ("index", "--from-encodings", file, "-c", "loaded"),
-        ("index", "--from-encodings", f"{file}x", "-c", "loaded"),
+        ("export", "parquet", file, "-c", "wild"),
+        ("import", "parquet", file, "-c", "loaded"),
+        ("import", "parquet", f"{file}x", "-c", "loaded"),
         ("search", "yaks", "-c", "loaded"),
     ):
         done = run(*arguments)
@@ -299,7 +299,7 @@ def test_the_full_screen(wild, environment):
     async def play():
         async with app.run_test(size=(140, 50)) as pilot:
             await pilot.press(*"yaks")
-            while app.shown is None or app.shown.asked != app.asked or not app.search_modes:
+            while app.shown is None or app.shown.state != app.state or not app.search_modes:
                 await pilot.pause(0.05)
             for _ in range(len(app.shown.results)):
                 await pilot.pause(0.05)

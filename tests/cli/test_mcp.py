@@ -103,7 +103,7 @@ def test_every_line_of_stdout_is_of_the_protocol_whatever_is_printed(environment
     (tmp_path / "noisy.py").write_text(
         """
 import atexit, os, sys
-from hybrid_search.cli import mcp as verb
+from hybrid_search.cli import mcp as command
 from hybrid_search.searcher import Searcher
 
 def noise(where):
@@ -113,7 +113,7 @@ def noise(where):
     os.write(1, b"by the descriptor\\n")
     os.system("echo from a child")
 
-serve, search = verb._over_stdio, Searcher.search
+serve, search = command._over_stdio, Searcher.search
 def noisy_serve(*given):
     import hybrid_search.integrations.mcp
     noise("at import")
@@ -122,7 +122,7 @@ def noisy_serve(*given):
 def noisy_search(self, *given, **options):
     noise("in a search")
     return search(self, *given, **options)
-verb._over_stdio, Searcher.search = noisy_serve, noisy_search
+command._over_stdio, Searcher.search = noisy_serve, noisy_search
 atexit.register(noise, "at the end")
 from hybrid_search.cli.app import main
 main()

@@ -147,7 +147,7 @@ def test_a_damaged_collection_does_not_hide_the_others(run, fruit, tmp_path):
 
 
 def test_a_leg_is_put_beside_swapped_joined_and_dropped(run, fruit, fakes):
-    added = run("index", "-c", "fruit", "--add-leg", "new=fake/sparse")
+    added = run("collections", "add-leg", "fruit", "new", "fake/sparse")
     assert added.code == 0
     assert re.search(r"documents indexed +3 in 3 chunks", added.out)
     for words in ("'new' stands beside", "--mode new", "evaluate DATASET -c fruit", "swap-leg fruit OLD new"):
@@ -177,10 +177,20 @@ def test_a_leg_is_put_beside_swapped_joined_and_dropped(run, fruit, fakes):
 
 
 def test_either_half_of_a_hybrid_model_can_be_a_leg(run, fruit, fakes):
-    assert run("index", "-c", "fruit", "--add-leg", "one=fake/both").code == 0
-    assert run("index", "-c", "fruit", "--add-leg", "two=fake/both:dense").code == 0
+    assert run("collections", "add-leg", "fruit", "one", "fake/both").code == 0
+    assert run("collections", "add-leg", "fruit", "two", "fake/both", "--kind", "dense").code == 0
     legs = json.loads(run("collections", "show", "fruit").out)["manifest"]["legs"]
     assert (legs["one"]["dim"], legs["two"]["dim"] > 0) == (0, True)
+
+
+def test_the_old_flag_adds_a_leg_and_says_what_to_type_instead(run, fruit, fakes):
+    done = run("index", "-c", "fruit", "--add-leg", "two=fake/both:dense", "--wait", "1")
+    assert done.code == 0
+    first, second, *_ = done.err.splitlines()
+    assert first.endswith("hybrid-search collections add-leg fruit two fake/both --kind dense --wait 1.0")
+    assert second.startswith("The leg 'two' stands beside the others.")
+    legs = json.loads(run("collections", "show", "fruit").out)["manifest"]["legs"]
+    assert legs["two"]["dim"] > 0
 
 
 @pytest.mark.parametrize(
@@ -191,9 +201,11 @@ def test_either_half_of_a_hybrid_model_can_be_a_leg(run, fruit, fakes):
         (["index", "-c", "fruit", "--add-leg", "=fake/sparse"], 2, ["NAME=MODEL"]),
         (["index", "x.jsonl", "-c", "fruit", "--add-leg", "new=fake/sparse"], 2, ["reads the texts that are stored"]),
         (["index", "-c", "fruit", "--add-leg", "new=fake/sparse", "--replace"], 2, ["--add-leg takes"]),
-        (["index", "-c", "fruit", "--add-leg", "New=fake/sparse"], 2, ["cannot be called 'New'"]),
-        (["index", "-c", "fruit", "--add-leg", "new=fake/spars"], 3, ["fake/sparse", "models list"]),
-        (["index", "-c", "friut", "--add-leg", "new=fake/sparse"], 3, ["Did you mean 'fruit'?"]),
+        (["collections", "add-leg", "fruit", "New", "fake/sparse"], 2, ["cannot be called 'New'"]),
+        (["collections", "add-leg", "fruit", "new", "fake/spars"], 3, ["fake/sparse", "models list"]),
+        (["collections", "add-leg", "friut", "new", "fake/sparse"], 3, ["Did you mean 'fruit'?"]),
+        (["collections", "add-leg", "fruit", "new", "fake/sparse", "--kind", "both"], 2, ["sparse, dense"]),
+        (["collections", "add-leg", "fruit", "new"], 2, ["Missing argument"]),
         (["collections", "swap-leg", "fruit", "sparse", "new"], 2, ["no 'new' leg", "It has: sparse"]),
         (["collections", "drop-leg", "fruit", "sparse"], 2, ["cannot be dropped", "swap-leg fruit sparse OTHER"]),
         (["collections", "join-leg", "fruit", "new"], 2, ["no 'new' leg"]),
@@ -361,7 +373,7 @@ def test_a_folder_that_is_no_dataset(run, tmp_path):
 def test_evaluate_shows_an_added_leg_beside_the_old_one(run, tiny, fakes):
     options = ("-c", "t", "--sparse", "fake/sparse", "--dense", "fake/dense", "--chunk-tokens", 0)
     assert run("index", tiny, *options).code == 4  # one document has no text
-    assert run("index", "-c", "t", "--add-leg", "new=fake/sparse-2").code == 0
+    assert run("collections", "add-leg", "t", "new", "fake/sparse-2").code == 0
     done = run("evaluate", tiny, "-c", "t", "--format", "json")
     modes = [result["mode"] for result in json.loads(done.out)["results"]]
     assert modes == ["bm25", "sparse", "dense", "new", "hybrid", "new+dense"]

@@ -69,7 +69,7 @@ def test_options_that_cannot_be_meant(run, folder, source, options, message):
 
 def test_a_leg_is_added_in_eight_bits(run, folder, source):
     assert run("index", source, "-c", "c", "--sparse", folder, "--dense", "none").code == 0
-    done = run("index", "-c", "c", "--add-leg", f"small={folder}", "--precision", "int8")
+    done = run("collections", "add-leg", "c", "small", folder, "--precision", "int8")
     assert done.code == 0, done.err
 
 
@@ -118,7 +118,7 @@ def test_cuda_where_there_is_none_is_an_error_by_name(run, folder, source, datas
     assert run("index", source, "-c", "c", *given, "--device", "cpu").code == 0
     asked = [
         ["index", source, "-c", "new", *given],
-        ["index", "-c", "c", "--add-leg", f"more={folder}"],
+        ["collections", "add-leg", "c", "more", folder],
         ["search", "music", "-c", "c"],
         ["evaluate", dataset, *given],
         ["models", "verify", folder, "--precision", "int8", "--dataset", dataset],
@@ -147,5 +147,5 @@ def test_fp16_is_built_on_gpus_and_searched_everywhere(run, folder, source, no_g
     assert leg["precision"] == "fp16"
     assert run("search", "music", "-c", "c").code == 0
     assert run("index", source, "-c", "c").code == 0
-    added = run("index", "-c", "c", "--add-leg", f"more={folder}", "--precision", "fp16")
+    added = run("collections", "add-leg", "c", "more", folder, "--precision", "fp16")
     assert (added.code, "not built in fp16" in added.err) == (3, True)

@@ -181,14 +181,14 @@ def lines_of(stream):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a Windows process cannot be sent Ctrl-C alone")
-def test_watch_follows_a_folder_until_ctrl_c(start, environment, tmp_path):
+def test_watch_keeps_up_with_a_folder_until_ctrl_c(start, environment, tmp_path):
     pytest.importorskip("watchfiles", reason="needs the extra watch")
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "a.md").write_text("red apples")
     process = start("index", notes, "-c", "c", *BM25, "--watch")
     out, err = lines_of(process.stdout), lines_of(process.stderr)
-    wait_for(lambda: any("Following" in line for line in err))
+    wait_for(lambda: any("Watching" in line for line in err))
     (notes / "b.md").write_text("green pears")
     wait_for(lambda: any("1 indexed, 1 unchanged" in line for line in out))
     (notes / "b.md").write_bytes(bytes(100))

@@ -82,17 +82,17 @@ def test_a_path_is_shortened_to_its_end(path, width):
 
 
 def test_a_log_gets_a_line_every_thirty_seconds_and_none_before(clock, capsys):
-    with progress.watching("auto") as watchers:
+    with progress.progress_display("auto") as callbacks:
         for _ in range(29):
-            watchers.on_progress(state(documents=1))
-            watchers.on_download("acme/model", 1_000_000, 9_000_000)
+            callbacks.on_progress(state(documents=1))
+            callbacks.on_download("acme/model", 1_000_000, 9_000_000)
             clock[0] += 1
         assert capsys.readouterr().err == ""
         for _ in range(31):
             clock[0] += 1
-            watchers.on_progress(state(documents=2, chunks=7, failed=1, eta_s=90.0))
+            callbacks.on_progress(state(documents=2, chunks=7, failed=1, eta_s=90.0))
         clock[0] += 30
-        watchers.on_download("acme/model", 2_000_000, 9_000_000)
+        callbacks.on_download("acme/model", 2_000_000, 9_000_000)
     out, err = capsys.readouterr()
     first = "indexing: 3 of 28,731 documents, 7 chunks, 1 failed, 1 min 30 s left"
     assert err.splitlines() == [first, first, "fetching acme/model: 2 of 9 MB"]
@@ -106,11 +106,11 @@ def events(capsys):
 
 def test_events_come_at_most_twice_a_second_and_the_last_one_always(monkeypatch, clock, capsys):
     monkeypatch.setattr(progress, "EVENT_EVERY_S", 1_000.0)
-    with progress.watching("json", collection="c") as watchers:
+    with progress.progress_display("json", collection="c") as callbacks:
         for n in range(5):
             failures = (Failure("a.md", "no text"),) if n == 2 else ()
-            watchers.on_progress(state(documents=n, failures=failures))
-            watchers.on_download("acme/model", n, 4)
+            callbacks.on_progress(state(documents=n, failures=failures))
+            callbacks.on_download("acme/model", n, 4)
     found = [(event["event"], event.get("documents", event.get("bytes"))) for event in events(capsys)]
     assert found == [
         ("start", None),
@@ -125,9 +125,9 @@ def test_events_come_at_most_twice_a_second_and_the_last_one_always(monkeypatch,
 def test_what_came_too_soon_is_printed_a_moment_later(capfd):
     from time import sleep
 
-    with progress.watching("json") as watchers:
-        watchers.on_progress(state(documents=1))
-        watchers.on_progress(state(documents=2))
+    with progress.progress_display("json") as callbacks:
+        callbacks.on_progress(state(documents=1))
+        callbacks.on_progress(state(documents=2))
         for _ in range(100):
             sleep(0.05)
             shown = [json.loads(line) for line in capfd.readouterr().err.splitlines()]

@@ -16,11 +16,11 @@ ROWS = [
 ]
 DRIVER = """
     import json, os, sys
-    from hybrid_search.cli import verb
+    from hybrid_search.cli.command import global_options
     from hybrid_search.cli.app import app, streams
     streams.prepare()
     for arguments in json.loads(sys.argv[1]):
-        verb.given.__init__()
+        global_options.reset()
         try:
             given = [os.fsdecode(argument.encode("utf-8", "surrogateescape")) for argument in arguments]
             app(given, prog_name="hybrid-search")

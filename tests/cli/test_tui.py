@@ -84,7 +84,7 @@ async def until(pilot, holds, seconds=60):
 
 async def settled(pilot):
     """Wait for the answer to what the screen asks now."""
-    await until(pilot, lambda: pilot.app.shown is not None and pilot.app.shown.asked == pilot.app.asked)
+    await until(pilot, lambda: pilot.app.shown is not None and pilot.app.shown.state == pilot.app.state)
     await pilot.pause()
 
 
@@ -389,17 +389,17 @@ def test_hits_come_in_pages(orchard):
         first = ids(pilot.app)
         await pilot.press("pagedown")
         await settled(pilot)
-        assert pilot.app.shown.asked.offset == 2
+        assert pilot.app.shown.state.offset == 2
         assert [hit.rank for hit in pilot.app.shown.results] == [3, 4]
         assert "hits 3–4" in words(pilot.app, "#outcome")
         await pilot.press("pagedown")
         await until(pilot, lambda: "no more hits" in words(pilot.app, "#message"))
-        assert (pilot.app.asked.offset, len(pilot.app.shown.results)) == (2, 2)
+        assert (pilot.app.state.offset, len(pilot.app.shown.results)) == (2, 2)
         await pilot.press("pageup")
         await settled(pilot)
         assert ids(pilot.app) == first
         await pilot.press("pageup")
-        assert pilot.app.asked.offset == 0
+        assert pilot.app.state.offset == 0
         await pilot.press("pagedown")
         await settled(pilot)
         await pilot.press("ctrl+l")
@@ -577,7 +577,7 @@ def screens(monkeypatch):
     """A terminal that is there, and an app that only remembers how it was called."""
     made = []
     monkeypatch.setattr(command, "on_terminal", lambda: True)
-    monkeypatch.setattr(SearchApp, "run", lambda self: made.append((self._names, self.asked.k)))
+    monkeypatch.setattr(SearchApp, "run", lambda self: made.append((self._names, self.state.k)))
     return made
 
 

@@ -142,7 +142,7 @@ def test_bm25_stands_for_itself_whatever_the_profile(settings, fakes):
 @pytest.mark.parametrize(
     ("names", "legs", "message"),
     [
-        ({}, ["sparse", "colbert"], r"sparse, dense, bm25, or some of these; 'colbert'.*--add-leg"),
+        ({}, ["sparse", "colbert"], r"sparse, dense, bm25, or some of these; 'colbert'.*collections add-leg"),
         ({}, [], "none cannot be one"),
         ({"dense": "fake/dense"}, ["sparse"], r"model for the leg 'dense' \(fake/dense\), but the legs are sparse"),
         ({"sparse": "none"}, ["sparse"], "keep at least one"),

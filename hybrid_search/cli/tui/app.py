@@ -22,9 +22,9 @@ from textual.widgets import Footer, Input, OptionList
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli.tui import editor, format
 from hybrid_search.cli.tui.dialogs import Choose, Help
-from hybrid_search.cli.tui.panes import Filter, Hits, Sight, Status
-from hybrid_search.cli.tui.search_thread import Answered, Broken, Ready, Refused, Told, Worker, said
-from hybrid_search.cli.tui.state import Asked
+from hybrid_search.cli.tui.panes import Filter, HitDetail, Hits, Status
+from hybrid_search.cli.tui.search_thread import Answered, Broken, Ready, Refused, SearchEvent, SearchThread, error_text
+from hybrid_search.cli.tui.state import SearchState
 from hybrid_search.errors import FilterError, HybridSearchError, ModelError, PastTheEnd
 from hybrid_search.results import DocumentHit
 from hybrid_search.search.request import HYBRID
@@ -51,12 +51,12 @@ HINT = "Type to search, in any words.\n\nF1 shows all keys."
 NO_MORE = "There are no more hits."
 
 
-class Heard(Message):
+class Notice(Message):
     """The worker said something."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, search_event: SearchEvent) -> None:
         super().__init__()
-        self.told = told
+        self.search_event = search_event
 
 
 class SearchApp(App[None]):
@@ -92,14 +92,14 @@ class SearchApp(App[None]):
 
     def __init__(self, names: Sequence[str], open_searcher: Callable[[str], Searcher], *, k: int = 20) -> None:
         super().__init__()
-        self.asked = Asked(k=k)
+        self.state = SearchState(k=k)
         self.shown: Answered | None = None
         self.search_modes: tuple[Mode, ...] = ()
         self.field = Input(placeholder="What are you looking for?", id="query")
         self.field.border_title = self.TITLE
-        self.filter, self.status, self.hits, self.sight = Filter(), Status(), Hits(), Sight()
+        self.filter, self.status, self.hits, self.sight = Filter(), Status(), Hits(), HitDetail()
         self._names, self._open = tuple(names), open_searcher
-        self._worker: Worker | None = None
+        self._worker: SearchThread | None = None
         self._good_filter = ""
         self._last_key = float("-inf")
         self._waiting: Timer | None = None
@@ -134,44 +134,44 @@ class SearchApp(App[None]):
     def _begin(self, name: str) -> None:
         self.field.border_title = Content(f"{self.TITLE} · {one_line(name)}")
         self.status.busy("loading the models")
-        self._worker = Worker(lambda: self._open(name), self._tell)
+        self._worker = SearchThread(lambda: self._open(name), self._tell)
         self._worker.start()
-        self._ask(self.asked)
+        self._ask(self.state)
 
-    def _tell(self, told: Told) -> None:
+    def _tell(self, search_event: SearchEvent) -> None:
         with suppress(RuntimeError):  # the screen is gone
-            self.post_message(Heard(told))
+            self.post_message(Notice(search_event))
 
     # ------------------------------------------------------------ asking
 
     @on(Input.Changed, "#query")
     def _typed(self, event: Input.Changed) -> None:
-        if event.value != self.asked.query:
-            self._ask(self.asked.typed(event.value), self._pause())
+        if event.value != self.state.query:
+            self._ask(self.state.typed(event.value), self._pause())
 
     @on(Input.Changed, "#filter-field")
     def _filtered(self, event: Input.Changed) -> None:
-        if event.value != self.asked.where:
-            self._ask(self.asked.filtered(event.value), self._pause())
+        if event.value != self.state.where:
+            self._ask(self.state.filtered(event.value), self._pause())
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
-        self._ask(self.asked)
+        self._ask(self.state)
         if event.input is self.filter.field:
             self._leave_filter()
 
     def _pause(self) -> float:
-        """How long to wait for another key, in seconds."""
+        """Return how long to wait for another key, in seconds."""
         before, self._last_key = self._last_key, monotonic()
         return DEBOUNCE_S if self._last_key - before < AT_ONCE_S else 0.0
 
-    def _ask(self, asked: Asked, wait_s: float = 0.0) -> None:
+    def _ask(self, state: SearchState, wait_s: float = 0.0) -> None:
         """Have it answered, once no other key has followed for a moment."""
-        self.asked = asked
+        self.state = state
         self.status.say("")
         self._draw_controls()
         self._stop_clocks()
-        if not asked.query.strip():
+        if not state.query.strip():
             self.shown = None
             self._blank(HINT if self.search_modes else LOADING)
             if self.search_modes:
@@ -183,11 +183,11 @@ class SearchApp(App[None]):
 
     def _send(self) -> None:
         if self._worker is not None:
-            self._worker.ask(self.asked)
+            self._worker.ask(self.state)
             self._slow = self.set_timer(SLOW_S, self._still_running)
 
     def _still_running(self) -> None:
-        what = "re-ranking" if self.asked.rerank else "searching"
+        what = "re-ranking" if self.state.rerank else "searching"
         self.status.busy(what if self.search_modes else "loading the models")
 
     def _stop_clocks(self) -> None:
@@ -197,9 +197,9 @@ class SearchApp(App[None]):
 
     # ------------------------------------------------------------ hearing
 
-    @on(Heard)
-    def _heard(self, event: Heard) -> None:
-        match event.told:
+    @on(Notice)
+    def _heard(self, event: Notice) -> None:
+        match event.search_event:
             case Ready(modes):
                 self._loaded(modes)
             case Broken(error):
@@ -207,54 +207,54 @@ class SearchApp(App[None]):
                 self._stop_clocks()
                 self.status.tell("")
                 self._blank("There is nothing to search. Ctrl+Q leaves.")
-                self.status.say(said(error), bad=True)
-            case Answered() as answered if answered.asked == self.asked:
+                self.status.say(error_text(error), bad=True)
+            case Answered() as answered if answered.state == self.state:
                 self._stop_clocks()
                 self._answered(answered)
-            case Refused(asked, error) if asked == self.asked:
+            case Refused(state, error) if state == self.state:
                 self._stop_clocks()
-                self._refused(asked, error)
+                self._refused(state, error)
             case _:
                 pass  # an answer to what is no longer asked
 
     def _loaded(self, modes: tuple[Mode, ...]) -> None:
         self.search_modes = modes
-        if self.asked.mode not in modes or not self.asked.query.strip():
-            self._ask(self.asked if self.asked.mode in modes else self.asked.next_mode(modes))
+        if self.state.mode not in modes or not self.state.query.strip():
+            self._ask(self.state if self.state.mode in modes else self.state.next_mode(modes))
         self._draw_controls()
 
     def _answered(self, answered: Answered) -> None:
-        asked, results, last = answered.asked, answered.results, self.shown
-        same_query = last is not None and last.asked.query == asked.query
+        state, results, last = answered.state, answered.results, self.shown
+        same_query = last is not None and last.state.query == state.query
         before: Mapping[str, int] = {}
-        if last is not None and same_query and asked != last.asked and asked.offset == last.asked.offset == 0:
+        if last is not None and same_query and state != last.state and state.offset == last.state.offset == 0:
             before = {hit.doc_id: hit.rank for hit in last.results}
         chosen = self.selected.doc_id if same_query and self.selected is not None else ""
         self.shown = answered
-        self._good_filter = asked.where
+        self._good_filter = state.where
         self.filter.say("")
         self.status.tell(format.outcome(results))
         if not len(results):
-            narrow = f"\n\nThe filter may leave too little: {asked.where}" if asked.where.strip() else ""
+            narrow = f"\n\nThe filter may leave too little: {state.where}" if state.where.strip() else ""
             why = "".join(f"\n\n{remark}" for remark in results.remarks())
-            self._blank(f"Nothing was found for “{asked.query.strip()}”.{why}{narrow}")
+            self._blank(f"Nothing was found for “{state.query.strip()}”.{why}{narrow}")
             return
         ids = [hit.doc_id for hit in results]
         at = ids.index(chosen) if chosen in ids else 0
-        self.hits.show(results, format.moves(results, before), at, "PgDn for more" if len(results) == asked.k else "")
+        self.hits.show(results, format.moves(results, before), at, "PgDn for more" if len(results) == state.k else "")
 
-    def _refused(self, asked: Asked, error: Exception) -> None:
+    def _refused(self, state: SearchState, error: Exception) -> None:
         self.status.tell(format.outcome(self.shown.results) if self.shown else "")
         if isinstance(error, FilterError):
             self.filter.say(error.reason, error.column)
             return
         if isinstance(error, PastTheEnd) and self.shown is not None:
-            self.asked = self.shown.asked
+            self.state = self.shown.state
             self.status.say(NO_MORE)
             return
-        if asked.rerank and isinstance(error, ModelError):
-            self._ask(asked.reranked(False))
-        self.status.say(said(error), bad=True)
+        if state.rerank and isinstance(error, ModelError):
+            self._ask(state.reranked(False))
+        self.status.say(error_text(error), bad=True)
 
     @property
     def selected(self) -> DocumentHit | None:
@@ -272,10 +272,10 @@ class SearchApp(App[None]):
 
     def _draw_controls(self) -> None:
         brief = self.size.width < WIDE
-        self.status.controls.say(format.controls(self.asked, self.search_modes, brief=brief))
+        self.status.controls.say(format.controls(self.state, self.search_modes, brief=brief))
 
     def _blank(self, why: str) -> None:
-        """No hits, and why."""
+        """Show that there are no hits, and why."""
         self.hits.blank(why)
         self.sight.display = False
 
@@ -283,25 +283,25 @@ class SearchApp(App[None]):
 
     def action_legs(self) -> None:
         if len(self.search_modes) > 1:
-            self._ask(self.asked.next_mode(self.search_modes))
+            self._ask(self.state.next_mode(self.search_modes))
         elif self.search_modes:
             self.status.say(f"This collection has one leg: {self.search_modes[0]}.")
 
     def action_fusion(self) -> None:
-        if self.asked.mode == HYBRID:
-            self._ask(self.asked.next_fusion())
+        if self.state.mode == HYBRID:
+            self._ask(self.state.next_fusion())
         else:
-            self.status.say(f"Only the {self.asked.mode} leg is searched, so nothing is fused.")
+            self.status.say(f"Only the {self.state.mode} leg is searched, so nothing is fused.")
 
     def action_rerank(self) -> None:
-        self._ask(self.asked.reranked(not self.asked.rerank))
+        self._ask(self.state.reranked(not self.state.rerank))
 
     def action_filter(self) -> None:
         self.filter.add_class("open")
         self.filter.field.focus()
 
     def _leave_filter(self) -> None:
-        self.filter.set_class(bool(self.asked.where.strip()), "open")
+        self.filter.set_class(bool(self.state.where.strip()), "open")
         self.field.focus()
 
     def action_escape(self) -> None:
@@ -310,19 +310,19 @@ class SearchApp(App[None]):
             return
         self.filter.field.value = self._good_filter
         self.filter.say("")
-        self._ask(self.asked.filtered(self._good_filter))
+        self._ask(self.state.filtered(self._good_filter))
         self._leave_filter()
 
     def action_select(self, by: int) -> None:
         self.hits.move(by)
 
     def action_page(self, by: int) -> None:
-        if self.shown is None or self.shown.asked != self.asked:
+        if self.shown is None or self.shown.state != self.state:
             return
-        if by > 0 and len(self.shown.results) < self.asked.k:
+        if by > 0 and len(self.shown.results) < self.state.k:
             self.status.say(NO_MORE)
-        elif (asked := self.asked.page(by)) != self.asked:
-            self._ask(asked)
+        elif (state := self.state.page(by)) != self.state:
+            self._ask(state)
 
     def action_scroll_text(self, by: int) -> None:
         self.sight.scroll_text(by)
@@ -331,7 +331,7 @@ class SearchApp(App[None]):
         if (hit := self.selected) is None:
             return
         try:
-            command = editor.command(editor.place_of(hit.location()))
+            command = editor.command(editor.position_of(hit.location()))
             with self.suspend():
                 subprocess.run(command, check=False)
         except HybridSearchError as error:

@@ -21,7 +21,7 @@ TERM = 14
 
 
 def bar(share: float, width: int) -> str:
-    """A bar of a share of `width` cells, in halves of a cell; never quite nothing.
+    """Return a bar of a share of `width` cells, in halves of a cell; never quite nothing.
 
     >>> bar(0.5, 4), bar(0.375, 4), bar(0.0, 4)
     ('━━', '━╸', '╸')
@@ -31,7 +31,7 @@ def bar(share: float, width: int) -> str:
 
 
 def bars(terms: Sequence[MatchedTerm], width: int, height: int) -> Content:
-    """One line a term, the greatest contribution first: its bar, and query weight × document weight.
+    """Return a line for each term, the greatest contribution first: its bar, and query weight × document weight.
 
     Args:
         terms: what a hit shares with the query.
@@ -74,13 +74,13 @@ class Dot(NamedTuple):
 
 
 def dots_of(results: Results, legs: tuple[LegName, LegName]) -> list[Dot]:
-    """A dot for every hit."""
+    """Return a dot for every hit."""
     places = [(hit.legs.get(legs[0]), hit.legs.get(legs[1])) for hit in results]
     return [Dot(a.rank if a else None, b.rank if b else None) for a, b in places]
 
 
 def scaled(rank: int | None, top: int, cells: int) -> int:
-    """The cell of a rank on a logarithmic scale from 1 to `top`; the last of the cells is for what has no rank.
+    """Return the cell of a rank on a logarithmic scale from 1 to `top`; the last cell is for what has no rank.
 
     >>> [scaled(rank, 100, 9) for rank in (1, 10, 100, None)]
     [0, 4, 7, 8]
@@ -91,7 +91,7 @@ def scaled(rank: int | None, top: int, cells: int) -> int:
 
 
 def grid(dots: Sequence[Dot], selected: int, legs: tuple[LegName, LegName], width: int, height: int) -> Content:
-    """Ranks against ranks, the best at the top left, on logarithmic scales; the selected hit stands out.
+    """Plot ranks against ranks, the best at the top left, on logarithmic scales; the selected hit stands out.
 
     Args:
         dots: one a hit.
@@ -127,7 +127,7 @@ def grid(dots: Sequence[Dot], selected: int, legs: tuple[LegName, LegName], widt
 
 
 def runs(signs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Signs with their styles, those beside each other that look alike in one: the fewer parts, the sooner drawn.
+    """Join neighbouring signs of the same style: the fewer parts, the sooner they are drawn.
 
     >>> runs([("a", "x"), ("b", "x"), ("c", "")])
     [('ab', 'x'), ('c', '')]
@@ -136,7 +136,7 @@ def runs(signs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _ruler(top: int, columns: int, margin: int, at: int, chosen: int | None) -> Content:
-    """The scale across, with the rank of the selected hit at its place, instead of what would stand too near."""
+    """Return the scale across, with the rank of the selected hit at its place, instead of what would stand too near."""
     label = str(chosen or "–")
     first = min(at, columns - len(label))
     line = [" "] * columns
@@ -150,7 +150,7 @@ def _ruler(top: int, columns: int, margin: int, at: int, chosen: int | None) -> 
 
 
 def ticked(top: int) -> list[int]:
-    """1, the powers of ten, and the end of the scale.
+    """Return 1, the powers of ten, and the end of the scale.
 
     >>> ticked(100), ticked(37)
     ([1, 10, 100], [1, 10, 37])
@@ -160,7 +160,7 @@ def ticked(top: int) -> list[int]:
 
 
 def curve(scores: Sequence[float], selected: int, leg: LegName, width: int, height: int) -> Content:
-    """Of one leg alone: the score of each hit, as columns by rank; the selected one stands out."""
+    """Plot the scores of one leg's hits as columns by rank; the selected one stands out."""
     rows = max(1, height - 1)
     top, low = max(scores), min(0.0, *scores)
     wide = max(1, min(3, width // max(1, len(scores))))
@@ -178,7 +178,7 @@ def curve(scores: Sequence[float], selected: int, leg: LegName, width: int, heig
 
 
 def legs_plot(results: Results, selected: int, width: int, height: int) -> Content:
-    """The first two legs of an answer against each other, or the scores of the only one."""
+    """Plot the first two legs of an answer against each other, or the scores of the only one."""
     if not len(results) or width < 12 or height < 3:
         return Content("")
     if len(results.legs) == 1:

@@ -7,17 +7,24 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hybrid_search.cli import completion
-from hybrid_search.cli.command import FAILED, given
+from hybrid_search.cli.command import FAILED, global_options
 from hybrid_search.cli.search import Built, BuiltDense, BuiltSparse
+from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.errors import InvalidArgument, MissingExtra, StoreError
 
+if TYPE_CHECKING:
+    from hybrid_search.search.request import Options
+    from hybrid_search.searcher import Searcher
 
+
+@takes_search_options("k", k={"default": 20, "help": "Documents a page."})
 def tui(
+    *,
     collection: Annotated[
         str | None,
         typer.Option(
@@ -28,7 +35,7 @@ def tui(
             autocompletion=completion.collections,
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", metavar="N", help="Documents a page.")] = 20,
+    search: Options,
     profile: Built = "auto",
     sparse: BuiltSparse = None,
     dense: BuiltDense = None,
@@ -46,11 +53,9 @@ def tui(
         )
     from hybrid_search.cli.tui.app import SearchApp
     from hybrid_search.collection.models import open_store_for
-    from hybrid_search.search.request import SearchRequest
     from hybrid_search.searcher import Searcher
 
-    SearchRequest(k=k)  # refuses what cannot be meant, before the screen is taken
-    settings = given.settings()
+    settings = global_options.settings()
 
     def opened(name: str) -> Searcher:
         return Searcher.open(name, settings=settings, profile=profile, sparse=sparse, dense=dense)
@@ -60,9 +65,9 @@ def tui(
         raise StoreError("There is no collection to search yet. Build one: hybrid-search index SOURCE -c NAME")
     if len(names) == 1:
         searcher = opened(names[0])  # its errors end as those of `search` do, with a message and an exit code
-        app = SearchApp(names, lambda name: searcher, k=k)
+        app = SearchApp(names, lambda name: searcher, k=search["k"])
     else:
-        app = SearchApp(names, opened, k=k)
+        app = SearchApp(names, opened, k=search["k"])
     with _quiet():
         app.run()
     if app.return_code:
@@ -70,13 +75,13 @@ def tui(
 
 
 def on_terminal() -> bool:
-    """Whether a person sees what is drawn and can press keys."""
+    """Return whether a person sees what is drawn and can press keys."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No log lines meanwhile: they would be written across the screen."""
+    """Suppress log lines meanwhile: they would be written across the screen."""
     logging.disable(logging.CRITICAL)
     try:
         yield

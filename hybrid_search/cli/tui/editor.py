@@ -25,15 +25,15 @@ _AT_COLON: dict[str, tuple[str, ...]] = {
 _NO_LINE = {"notepad"}
 
 
-class Place(NamedTuple):
+class FilePosition(NamedTuple):
     """A file, and a line of it from 1."""
 
     path: Path
     line: int = 1
 
 
-def place_of(origin: str) -> Place:
-    """The file and the line of an origin, `path` or `path:line`.
+def position_of(origin: str) -> FilePosition:
+    """Return the file and the line of an origin, `path` or `path:line`.
 
     Raises:
         InvalidArgument: it names no file, or one that is not there.
@@ -44,30 +44,30 @@ def place_of(origin: str) -> Place:
     path = Path(written)
     if not path.is_file():
         raise InvalidArgument(f"{path} cannot be opened: no such file, seen from {Path.cwd()}.")
-    return Place(path, max(1, line))
+    return FilePosition(path, max(1, line))
 
 
 def command(
-    place: Place,
+    position: FilePosition,
     environment: Mapping[str, str] = os.environ,
     which: Callable[[str], str | None] = shutil.which,
 ) -> list[str]:
-    """The command line that opens a place: VISUAL, else EDITOR, else a usual editor.
+    """Return the command line that opens a file at a line: VISUAL, else EDITOR, else a usual editor.
 
-    >>> command(Place(Path("a b.md"), 7), {"EDITOR": "vim -R"})
+    >>> command(FilePosition(Path("a b.md"), 7), {"EDITOR": "vim -R"})
     ['vim', '-R', '+7', 'a b.md']
-    >>> command(Place(Path("a.md"), 7), {"VISUAL": "code", "EDITOR": "vim"})
+    >>> command(FilePosition(Path("a.md"), 7), {"VISUAL": "code", "EDITOR": "vim"})
     ['code', '--wait', '--goto', 'a.md:7']
 
     Raises:
         InvalidArgument: no editor is set, and none of the usual ones is here.
     """
-    wanted = environment.get("VISUAL", "").strip() or environment.get("EDITOR", "").strip()
-    words = shlex.split(wanted, posix=os.name != "nt") or [name for name in USUAL if which(name)][:1]
+    editor = environment.get("VISUAL", "").strip() or environment.get("EDITOR", "").strip()
+    words = shlex.split(editor, posix=os.name != "nt") or [name for name in USUAL if which(name)][:1]
     if not words:
         raise InvalidArgument("No editor is set. Set one before you start: export EDITOR=vim")
     name = Path(words[0]).stem.lower()
     if name in _AT_COLON:
         missing = [flag for flag in _AT_COLON[name] if flag not in words]
-        return [*words, *missing, f"{place.path}:{place.line}"]
-    return [*words, str(place.path)] if name in _NO_LINE else [*words, f"+{place.line}", str(place.path)]
+        return [*words, *missing, f"{position.path}:{position.line}"]
+    return [*words, str(position.path)] if name in _NO_LINE else [*words, f"+{position.line}", str(position.path)]

@@ -10,7 +10,7 @@ from textual.content import Content
 from hybrid_search._util.printable import one_line, printable
 from hybrid_search.cli.origins import seen_from_here
 from hybrid_search.cli.snippets import TAB
-from hybrid_search.cli.tui.state import Asked
+from hybrid_search.cli.tui.state import SearchState
 from hybrid_search.results import DocumentHit, MatchedTerm, Passage, Results
 from hybrid_search.search.request import HYBRID
 from hybrid_search.types import Mode
@@ -29,7 +29,7 @@ Part = str | Content | tuple[str, str]
 
 
 def squeezed(text: str) -> str:
-    """The text in one line, with single blanks."""
+    """Return a text in one line, with single blanks."""
     return " ".join(one_line(text).split())
 
 
@@ -42,7 +42,7 @@ def leg_style(legs: Sequence[str], leg: str) -> str:
 
 
 def hit_lines(hit: DocumentHit, moved: int | None, with_moves: bool) -> Content:
-    """A hit in the list: rank, where it came from in the list, title; below, one line of evidence.
+    """Return a hit of the list: rank, how far it moved, title; below, one line of evidence.
 
     Args:
         hit: the document.
@@ -59,7 +59,7 @@ def hit_lines(hit: DocumentHit, moved: int | None, with_moves: bool) -> Content:
 
 
 def move(moved: int | None) -> tuple[str, str]:
-    """The sign for a move, and its style.
+    """Return the sign for a move, and its style.
 
     >>> move(3), move(-2), move(0), move(None)
     (('▲3', '$success'), ('▼2', '$error'), ('·', '$foreground 40%'), ('new', '$secondary'))
@@ -72,17 +72,17 @@ def move(moved: int | None) -> tuple[str, str]:
 
 
 def moves(results: Results, before: Mapping[str, int]) -> dict[str, int | None]:
-    """How far each hit moved: by re-ranking where there was one, else against the ranks it had before.
+    """Return how far each hit moved: by re-ranking where there was one, else against the ranks it had before.
 
     Args:
         results: the answer.
         before: ranks by doc_id of an answer to the same query that was asked in another way; may be empty.
     """
-    found: dict[str, int | None] = {}
+    by_doc_id: dict[str, int | None] = {}
     for hit in results:
         old = hit.fused_rank if hit.fused_rank is not None else before.get(hit.doc_id)
-        found[hit.doc_id] = None if old is None else old - hit.rank
-    return found if before or any(hit.fused_rank is not None for hit in results) else {}
+        by_doc_id[hit.doc_id] = None if old is None else old - hit.rank
+    return by_doc_id if before or any(hit.fused_rank is not None for hit in results) else {}
 
 
 def _evidence_line(hit: DocumentHit) -> list[Part]:
@@ -92,22 +92,22 @@ def _evidence_line(hit: DocumentHit) -> list[Part]:
             parts += [(f"{leg} ", MUTED), (f"{place.rank}  ", leg_style(list(hit.legs), leg))]
     if hit.folded:
         parts.append((f"+{len(hit.folded)} alike  ", MUTED))
-    for word, in_query in told_words(hit.matched_terms or ())[:WORDS_SHOWN]:
+    for word, in_query in matched_words(hit.matched_terms or ())[:WORDS_SHOWN]:
         parts += [(one_line(word), style_of(in_query)), " "]
     return parts
 
 
-def told_words(terms: Sequence[MatchedTerm]) -> list[tuple[str, bool]]:
-    """The terms to name in one line, each once, word pieces left out; and whether the query has them."""
-    found: dict[str, bool] = {}
+def matched_words(terms: Sequence[MatchedTerm]) -> list[tuple[str, bool]]:
+    """Return the terms to name in one line, each once, without word pieces; and whether the query has them."""
+    in_query_by_word: dict[str, bool] = {}
     for term in terms:
         if len(term.term) > 1 and term.term.isalnum():
-            found.setdefault(term.term, term.in_query)
-    return list(found.items())
+            in_query_by_word.setdefault(term.term, term.in_query)
+    return list(in_query_by_word.items())
 
 
 def preview(hit: DocumentHit) -> Content:
-    """The document: title, where it is from, its metadata, and the full text of what was found, with its matches."""
+    """Return the document: title, origin, metadata, and the full text of what was found, with its matches."""
     title = squeezed(hit.title) or one_line(hit.doc_id)
     parts: list[Part] = [(title, "bold $text-primary"), "\n", (one_line(hit.doc_id), MUTED)]
     if hit.origin:
@@ -130,7 +130,7 @@ def preview(hit: DocumentHit) -> Content:
 
 
 def marked(passage: Passage) -> Content:
-    """The text of a passage, with what matches in two styles."""
+    """Return the text of a passage, with what matches in two styles."""
     text = Content(printable(passage.text, keep="\n\t"), strip_control_codes=False)
     for start, end, kind in passage.highlight.marks if passage.highlight else ():
         text = text.stylize(style_of(kind == "literal"), start, end)
@@ -138,7 +138,7 @@ def marked(passage: Passage) -> Content:
 
 
 def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Metadata as names and values in words, the empty ones left out.
+    """Return metadata as names and values in words, without the empty ones.
 
     >>> facts({"year": 1984, "genres": ["comedy", "music"], "note": None})
     [('year', '1984'), ('genres', 'comedy, music')]
@@ -152,7 +152,7 @@ def facts(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def path_line(hit: DocumentHit, results: Results) -> Content:
-    """The way of a hit: its rank and score in each leg, after fusion, after re-ranking."""
+    """Return the path of a hit: its rank and score in each leg, after fusion, after re-ranking."""
     parts: list[Part] = []
     for leg in results.legs:
         place = hit.legs.get(leg)
@@ -168,15 +168,15 @@ def path_line(hit: DocumentHit, results: Results) -> Content:
     return Content.assemble(*parts)
 
 
-def controls(asked: Asked, modes: Sequence[Mode], *, brief: bool = False) -> Content:
-    """What the keys have set; in few words where there is little room."""
-    legs = " + ".join(mode for mode in modes if mode != HYBRID) if asked.mode == HYBRID and not brief else ""
-    fusion = asked.fusion if asked.mode == HYBRID else "none"
-    parts: list[Part] = [("" if brief else "legs ", MUTED), (asked.mode, SET), (f" ({legs})" if legs else "", FAINT)]
+def controls(state: SearchState, modes: Sequence[Mode], *, brief: bool = False) -> Content:
+    """Return what the keys have set; in few words where there is little room."""
+    legs = " + ".join(mode for mode in modes if mode != HYBRID) if state.mode == HYBRID and not brief else ""
+    fusion = state.fusion if state.mode == HYBRID else "none"
+    parts: list[Part] = [("" if brief else "legs ", MUTED), (state.mode, SET), (f" ({legs})" if legs else "", FAINT)]
     for name, value, is_set in (
         ("" if brief else "fusion ", fusion, fusion != "none"),
-        ("re-rank ", "on" if asked.rerank else "off", asked.rerank),
-        ("filter ", "on" if asked.where.strip() else "none", bool(asked.where.strip())),
+        ("re-rank ", "on" if state.rerank else "off", state.rerank),
+        ("filter ", "on" if state.where.strip() else "none", bool(state.where.strip())),
     ):
         if not brief or is_set or name:
             parts += [("  " if brief else "   "), (name, MUTED), (value, SET if is_set else FAINT)]
@@ -184,7 +184,7 @@ def controls(asked: Asked, modes: Sequence[Mode], *, brief: bool = False) -> Con
 
 
 def outcome(results: Results) -> Content:
-    """What came of it: hits and milliseconds."""
+    """Return what came of a search: hits and milliseconds."""
     first, last = results.offset + 1, results.offset + len(results)
     hits = f"hits {first}–{last}" if results.offset else f"{last} hit{'' if last == 1 else 's'}"
     parts: list[Part] = [(hits, "bold") if len(results) else ("no hits", "bold $warning")]
@@ -196,13 +196,13 @@ def outcome(results: Results) -> Content:
 
 
 def citation(hit: DocumentHit) -> str:
-    """A document in plain words, to be quoted: title, doc_id, origin, and its best passage."""
+    """Return a citation of a document in plain text: title, doc_id, origin, and its best passage."""
     head = [squeezed(hit.title), one_line(hit.doc_id), one_line(hit.location()), squeezed(hit.place(hit.passages[0]))]
     return f"{'. '.join(part for part in dict.fromkeys(head) if part)}.\n“{squeezed(hit.passages[0].text)}”\n"
 
 
 def legend() -> Content:
-    """How to read the marks and the plot."""
+    """Return how to read the marks and the plot."""
     return Content.assemble(
         ("in the query", LITERAL),
         "   a word of the query itself\n",

@@ -16,7 +16,7 @@ from hybrid_search.cli.tui import charts, format
 from hybrid_search.results import Results
 
 
-class Line(Static):
+class OptionalText(Static):
     """Words that are there or not. Only what has changed is laid out again, for that draws the whole screen anew."""
 
     def __init__(self, id: str) -> None:
@@ -27,13 +27,13 @@ class Line(Static):
         if what != self._said:
             self._said = what
             self.update(what)
-        put(self, bool(what))
+        set_shown(self, bool(what))
 
 
-def put(part: Widget, there: bool) -> None:
+def set_shown(part: Widget, shown: bool) -> None:
     """Show a part, or take it away."""
-    if part.display != there:
-        part.display = there
+    if part.display != shown:
+        part.display = shown
 
 
 class Filter(Vertical):
@@ -44,7 +44,7 @@ class Filter(Vertical):
     def __init__(self) -> None:
         super().__init__(id="filter")
         self.field = Input(placeholder="year >= 1990 and title ~ 'love'", id="filter-field", compact=True)
-        self._fault = Line("fault")
+        self._fault = OptionalText("fault")
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="filter-row"):
@@ -53,7 +53,7 @@ class Filter(Vertical):
         yield self._fault
 
     def say(self, reason: str, column: int | None = None) -> None:
-        """What is wrong, below the column where it is, from 1; nothing where there is no reason."""
+        """Show what is wrong below the column where it is, from 1; nothing where there is no reason."""
         reason = printable(reason)
         if column is None:
             self._fault.say(reason)
@@ -68,7 +68,11 @@ class Status(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="status")
-        self.controls, self.outcome, self._message = Line("controls"), Static(id="outcome"), Line("message")
+        self.controls, self.outcome, self._message = (
+            OptionalText("controls"),
+            Static(id="outcome"),
+            OptionalText("message"),
+        )
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="status-row"):
@@ -81,7 +85,7 @@ class Status(Vertical):
         self._message.set_class(bad, "bad")
 
     def tell(self, outcome: Content | str) -> None:
-        """What came of it; its room stays the same, so nothing is laid out again."""
+        """Show what came of a search; its room stays the same, so nothing is laid out again."""
         self.outcome.update(outcome, layout=False)
 
     def busy(self, what: str) -> None:
@@ -96,7 +100,7 @@ class Hits(Vertical):
         self._list = OptionList(id="hits", markup=False)
         self._list.can_focus = False  # the keys go to the query; up and down reach the list from there
         self._list.border_title = "hits"
-        self._nothing = Line("nothing")
+        self._nothing = OptionalText("nothing")
 
     def compose(self) -> ComposeResult:
         yield self._list
@@ -109,14 +113,14 @@ class Hits(Vertical):
 
     def show(self, results: Results, moved: Mapping[str, int | None], at: int, more: str) -> None:
         self._nothing.say("")
-        put(self._list, True)
+        set_shown(self._list, True)
         self._list.set_options([format.hit_lines(hit, moved.get(hit.doc_id), bool(moved)) for hit in results])
         self._list.border_subtitle = more
         self._list.highlighted = at
 
     def blank(self, why: str) -> None:
         self._list.clear_options()
-        put(self._list, False)
+        set_shown(self._list, False)
         self._nothing.say(printable(why))
 
     def move(self, by: int) -> None:
@@ -139,7 +143,7 @@ class Drawing(Widget):
         return self._draw(self.content_size.width, self.content_size.height)
 
 
-class Sight(VerticalScroll, can_focus=False):
+class HitDetail(VerticalScroll, can_focus=False):
     """The selected hit: its document, and the evidence for it."""
 
     def __init__(self) -> None:
@@ -147,7 +151,7 @@ class Sight(VerticalScroll, can_focus=False):
         self._preview = VerticalScroll(id="preview", classes="pane", can_focus=False)
         self._preview.border_title = "document"
         self._preview.border_subtitle = f"[{format.LITERAL}]in the query[/]  [{format.EXPANSION}]by expansion[/]"
-        self._text, self._path = Line("text"), Line("path")
+        self._text, self._path = OptionalText("text"), OptionalText("path")
         self._bars, self._plot = Drawing("bars"), Drawing("plot")
 
     def compose(self) -> ComposeResult:
@@ -162,7 +166,7 @@ class Sight(VerticalScroll, can_focus=False):
 
     def show(self, results: Results, at: int) -> None:
         hit = results[at]
-        put(self, True)
+        set_shown(self, True)
         self._text.say(format.preview(hit))
         self._path.say(format.path_line(hit, results))
         self._bars.show(lambda width, height: charts.bars(hit.matched_terms or (), width, height))
@@ -171,6 +175,6 @@ class Sight(VerticalScroll, can_focus=False):
         self.scroll_home(animate=False)
 
     def scroll_text(self, by: int) -> None:
-        """So many lines; whichever of the two has more to show than fits."""
+        """Scroll by so many lines, whichever of the two has more to show than fits."""
         self._preview.scroll_relative(y=by, animate=False)
         self.scroll_relative(y=by, animate=False)

@@ -25,11 +25,11 @@ SIZE = (132, 38)
 
 
 async def pictured(app: SearchApp, query: str, size: tuple[int, int] = SIZE, keys: Sequence[str] = ()) -> str:
-    """The screen as SVG, after a query was typed and keys were pressed; each is answered before the next."""
+    """Return the screen as SVG, after a query was typed and keys were pressed; each is answered before the next."""
     async with app.run_test(size=size) as pilot:
         for pressed in (tuple(query), *((key,) for key in keys)):
             await pilot.press(*pressed)
-            while app.shown is None or app.shown.asked != app.asked:
+            while app.shown is None or app.shown.state != app.state:
                 await pilot.pause(0.05)
         await pilot.pause(0.1)
         svg = app.export_screenshot(title=f"hybrid-search tui -c {COLLECTION}")

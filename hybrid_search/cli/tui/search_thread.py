@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from hybrid_search.cli.tui.state import Asked
+from hybrid_search.cli.tui.state import SearchState
 from hybrid_search.errors import HybridSearchError
 from hybrid_search.results import Results
 from hybrid_search.search.request import available_modes
@@ -25,7 +25,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Answered:
-    asked: Asked
+    state: SearchState
     results: Results
 
 
@@ -33,7 +33,7 @@ class Answered:
 class Refused:
     """What was asked cannot be answered, and why."""
 
-    asked: Asked
+    state: SearchState
     error: Exception
 
 
@@ -44,22 +44,22 @@ class Broken:
     error: Exception
 
 
-Told = Ready | Answered | Refused | Broken
+SearchEvent = Ready | Answered | Refused | Broken
 
 
-class Tell(Protocol):
+class Report(Protocol):
     """Takes what the thread has to say; called in that thread."""
 
-    def __call__(self, told: Told, /) -> None: ...
+    def __call__(self, event: SearchEvent, /) -> None: ...
 
 
-class Worker:
+class SearchThread:
     """Opens a searcher, loads its models, then answers. The searcher is closed by the thread that used it."""
 
-    def __init__(self, open_searcher: Callable[[], Searcher], tell: Tell) -> None:
+    def __init__(self, open_searcher: Callable[[], Searcher], tell: Report) -> None:
         self._open, self._tell = open_searcher, tell
         self._changed = threading.Condition()
-        self._last: Asked | None = None
+        self._last: SearchState | None = None
         self._closing = False
         # A daemon: leaving never waits for a model that is being fetched, or a server that does not answer.
         self._thread = threading.Thread(target=self._run, name="search", daemon=True)
@@ -67,10 +67,10 @@ class Worker:
     def start(self) -> None:
         self._thread.start()
 
-    def ask(self, asked: Asked) -> None:
+    def ask(self, state: SearchState) -> None:
         """Have this answered next, instead of whatever was asked before and has not begun."""
         with self._changed:
-            self._last = asked
+            self._last = state
             self._changed.notify()
 
     def close(self, timeout_s: float = 3.0) -> bool:
@@ -88,27 +88,27 @@ class Worker:
                 with suppress(HybridSearchError):  # the first search and its evidence load things of their own
                     searcher.search("warm", k=1, explain=True)
                 self._tell(Ready(available_modes(searcher.manifest)))
-                while (asked := self._next()) is not None:
-                    self._tell(_answer(searcher, asked))
+                while (state := self._next()) is not None:
+                    self._tell(_answer(searcher, state))
         except Exception as error:
             self._tell(Broken(error))
 
-    def _next(self) -> Asked | None:
+    def _next(self) -> SearchState | None:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or self._last is not None)
-            asked, self._last = self._last, None
-            return None if self._closing else asked
+            state, self._last = self._last, None
+            return None if self._closing else state
 
 
-def _answer(searcher: Searcher, asked: Asked) -> Told:
+def _answer(searcher: Searcher, state: SearchState) -> SearchEvent:
     try:
-        return Answered(asked, searcher.search(asked.query, **asked.options()))
+        return Answered(state, searcher.search(state.query, **state.options()))
     except Exception as error:  # a fault is told, and the next search is another one
-        return Refused(asked, error)
+        return Refused(state, error)
 
 
-def said(error: Exception) -> str:
-    """What to show of an error: ours as they are, others as faults of ours."""
+def error_text(error: Exception) -> str:
+    """Return what to show of an error: ours as they are, others as faults of ours."""
     if isinstance(error, HybridSearchError):
         return str(error)
     return f"{type(error).__name__}: {error}. This is a fault of ours; `hybrid-search search --debug` shows more."

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchState:
     """A search as the screen's controls have it; the fields are those of `request.SearchRequest`."""
 
     query: str = ""
@@ -29,7 +29,7 @@ class Asked:
     offset: int = 0
 
     def options(self) -> Options:
-        """The keywords of `Searcher.search`."""
+        """Return the keywords of `Searcher.search`."""
         options: Options = {"k": self.k, "mode": self.mode, "fusion": self.fusion, "offset": self.offset}
         options["explain"] = True
         if self.rerank:
@@ -38,29 +38,29 @@ class Asked:
             options["where"] = self.where
         return options
 
-    def typed(self, query: str) -> Asked:
+    def typed(self, query: str) -> SearchState:
         return replace(self, query=query, offset=0)
 
-    def filtered(self, where: str) -> Asked:
+    def filtered(self, where: str) -> SearchState:
         return replace(self, where=where, offset=0)
 
-    def next_mode(self, modes: Sequence[Mode]) -> Asked:
+    def next_mode(self, modes: Sequence[Mode]) -> SearchState:
         return replace(self, mode=after(modes, self.mode), offset=0)
 
-    def next_fusion(self) -> Asked:
+    def next_fusion(self) -> SearchState:
         return replace(self, fusion=after(FUSIONS, self.fusion), offset=0)
 
-    def reranked(self, rerank: bool) -> Asked:
+    def reranked(self, rerank: bool) -> SearchState:
         return replace(self, rerank=rerank, offset=0)
 
-    def page(self, by: int) -> Asked:
-        """So many pages further, or back where negative; never before the first."""
+    def page(self, by: int) -> SearchState:
+        """Return the state so many pages further, or back where negative; never before the first."""
         offset = max(0, self.offset + by * self.k)
         return replace(self, offset=offset) if offset < MAX_DEPTH else self
 
 
 def after(items: Sequence[Item], item: Item) -> Item:
-    """The item behind one, the first behind the last.
+    """Return the item behind one, the first behind the last.
 
     >>> after("abc", "c")
     'a'
