@@ -10,12 +10,10 @@ every error goes through one place, so no status is sent that the document does 
 fetches nothing from elsewhere.
 """
 
-from importlib.util import find_spec
+from hybrid_search._util.extras import importing_extra
 
-from hybrid_search.errors import MissingExtra
-
-if find_spec("starlette") is None:
-    raise MissingExtra("serve", "The HTTP server")
+with importing_extra("serve", "The HTTP server"):
+    import starlette  # noqa: F401
 
 from hybrid_search.integrations.http.app import create_app
 from hybrid_search.integrations.http.limits import Limits
