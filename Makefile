@@ -1,10 +1,11 @@
 # Two commands do everything on a machine with Python and make: `make demo` and `make test`.
+# `make release-check` looks at what would be uploaded; with EXTRAS=1, or EXTRAS='eval tui', it installs extras too.
 PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 DEMO := .venv/.demo
 READY := .venv/.ready
 
-.PHONY: demo test check clean
+.PHONY: demo test check release-check clean
 
 demo: $(DEMO)
 	$(BIN)/hybrid-search demo
@@ -16,6 +17,10 @@ check: $(READY)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+release-check: $(READY)
+	$(BIN)/python -m pip install --quiet --group release
+	$(BIN)/python .ci/release_check.py $(EXTRAS)
 
 $(DEMO): pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -15,6 +15,14 @@ from tests.fake_models import FAKE_CARDS, Fakes
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one process, for what they share is made once; a test may name another group."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
+
+
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory):
     """One model cache for the whole run: what is hashed or made of a model is so once."""
