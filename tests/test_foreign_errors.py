@@ -38,12 +38,8 @@ def exceptions_of(module: object, package: str) -> dict[str, type[Exception]]:
 
 def bare(kind: type[Exception]) -> Exception:
     """An exception of a class whose arguments nobody knows, so it says what any does."""
-    values = {
-        "__module__": kind.__module__,
-        "__str__": lambda self: "the reason",
-        "code": lambda self: None,
-        "details": lambda self: "",
-    }
+    values = {name: lambda self: None for name in ("code", "details", "__del__")}
+    values |= {"__module__": kind.__module__, "__str__": lambda self: "the reason"}
     silent = type(kind.__name__, (kind,), values)
     return silent.__new__(silent)
 
