@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybrid_search.collection.adopt import Adoption, adopt
-    from hybrid_search.collection.legs import drop_leg, join_leg, swap_legs
+    from hybrid_search.collection.legs import drop_leg, promote_leg, swap_legs
     from hybrid_search.errors import HybridSearchError
     from hybrid_search.indexer import Indexer
     from hybrid_search.indexing.add_leg import add_leg
-    from hybrid_search.indexing.deletion import remove_documents
+    from hybrid_search.indexing.deletion import delete_documents
     from hybrid_search.indexing.progress import IndexReport
-    from hybrid_search.indexing.watch import follow
+    from hybrid_search.indexing.watch import watch
     from hybrid_search.interop.encodings import load_encodings, save_encodings
     from hybrid_search.manifest import Sparsity
     from hybrid_search.results import DocumentHit, Results
@@ -46,14 +46,17 @@ _HOME = {
     "Sparsity": "manifest",
     "add_leg": "indexing.add_leg",
     "adopt": "collection.adopt",
+    "delete_documents": "indexing.deletion",
     "drop_leg": "collection.legs",
-    "follow": "indexing.watch",
-    "join_leg": "collection.legs",
     "load_encodings": "interop.encodings",
-    "remove_documents": "indexing.deletion",
+    "promote_leg": "collection.legs",
     "save_encodings": "interop.encodings",
     "swap_legs": "collection.legs",
+    "watch": "indexing.watch",
 }
+
+_DEPRECATED = {"follow": "watch", "join_leg": "promote_leg", "remove_documents": "delete_documents"}
+"""Earlier names, which stay for one release."""
 
 __all__ = [
     "Adoption",
@@ -70,17 +73,23 @@ __all__ = [
     "Sparsity",
     "add_leg",
     "adopt",
+    "delete_documents",
     "drop_leg",
-    "follow",
-    "join_leg",
     "load_encodings",
-    "remove_documents",
+    "promote_leg",
     "save_encodings",
     "swap_legs",
+    "watch",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _DEPRECATED:
+        import warnings
+
+        new = _DEPRECATED[name]
+        warnings.warn(f"hybrid_search.{name} is called {new} now.", DeprecationWarning, stacklevel=2)
+        name = new
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -10,18 +10,18 @@ from pathlib import Path
 from time import perf_counter
 
 from hybrid_search._util.arguments import flags, number, texts
-from hybrid_search.collection.models import Asked, Models, OnDownload, models_for, open_place
+from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, models_for, open_store_for
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.indexing import pipeline
-from hybrid_search.indexing.chunker import cutter, searchable_texts
+from hybrid_search.indexing.chunker import chunker_for, searchable_texts
 from hybrid_search.indexing.deletion import conclude
-from hybrid_search.indexing.dry_run import Remembered, known_ids, rehearse, remembered
-from hybrid_search.indexing.journal import recorded
-from hybrid_search.indexing.memory import Cap
+from hybrid_search.indexing.dry_run import ExistingHeads, dry_run_report, known_ids, remembered
+from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.memory import MemoryLimit
 from hybrid_search.indexing.prefetch import JobThreads
-from hybrid_search.indexing.progress import IndexReport, Progress, Tally
-from hybrid_search.indexing.sources import Source, accepted, beginning, open_source
+from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
+from hybrid_search.indexing.sources import Source, open_source, peek, validated
 from hybrid_search.indexing.workers import check_workers, encoded_by_workers
 from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.protocols import CollectionWriter, Store
@@ -40,11 +40,11 @@ class Indexer:
         self.collection = check_name(collection)
         self._store, self._settings = store, settings
         self._wait_s = number("wait_s", wait_s, "a number of seconds >= 0")
-        self._asked = Asked()
+        self._asked = ModelRequest()
         self._chunk_tokens: int | None = None
         self._overlap_tokens: int | None = None
         self._replace = False
-        self._models: Models | None = None
+        self._models: ModelSet | None = None
 
     @classmethod
     def open(
@@ -64,7 +64,7 @@ class Indexer:
         layout: str | None = None,
         replace: bool = False,
         wait_s: float = 0.0,
-        models: Models | None = None,
+        models: ModelSet | None = None,
     ) -> Indexer:
         """Name a collection to fill; nothing is read, loaded or written yet.
 
@@ -93,8 +93,8 @@ class Indexer:
         flags(replace=replace)
         legs = None if legs is None else texts("legs", legs)
         settings = settings or load_settings()
-        indexer = cls(collection, open_place(store, settings), settings, wait_s=wait_s)
-        indexer._asked = Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity, layout)
+        indexer = cls(collection, open_store_for(store, settings), settings, wait_s=wait_s)
+        indexer._asked = ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity, layout)
         indexer._chunk_tokens, indexer._overlap_tokens, indexer._replace = chunk_tokens, overlap_tokens, replace
         indexer._models = models
         return indexer
@@ -138,7 +138,7 @@ class Indexer:
             StoreBusy, StoreFull, StoreUnavailable: see there. What was written before is kept; run it again to go on.
         """
         flags(prune=prune, dry_run=dry_run)
-        cap = Cap(max_memory)
+        cap = MemoryLimit(max_memory)
         check_workers(workers)
         found = None if self._replace else self._store.manifest(self.collection)
         have = partial(known_ids, self._store, self.collection)
@@ -146,26 +146,26 @@ class Indexer:
         with ExitStack() as using:
             items, total, roots = using.enter_context(closing(opened))
             models = models_for(self.collection, found, self._asked, self._settings, on_download, self._models)
-            cut = cutter(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
+            cut = chunker_for(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
             using.enter_context(closing(cut))
-            tally = Tally(self.collection, models.profile, models.reason, total, on_progress)
-            tally.tell()
+            tally = JobProgress(self.collection, models.profile, models.reason, total, on_progress)
+            tally.emit()
             ledger = using.enter_context(Ledger())
-            documents = accepted(items, ledger, tally)
-            first = beginning(documents, tally, sample=found is None and models.measuring)
+            documents = validated(items, ledger, tally)
+            first = peek(documents, tally, sample=found is None and models.measuring)
             documents = chain(first, documents)
             if found is None:
                 models = models.fitted(searchable_texts(first, cut))
             if dry_run:
                 with remembered(self._store, self.collection, replace=self._replace) as there:
                     base = found.stamp_base() if found else ""
-                    return rehearse(documents, cut, base, models.encoders, there, tally, roots)
+                    return dry_run_report(documents, cut, base, models.encoders, there, tally, roots)
             manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens, roots.prefixes)
             writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
             using.enter_context(closing(writer))
-            using.enter_context(recorded(self._store.location, self.collection, tally))
+            using.enter_context(journaled(self._store.location, self.collection, tally))
             # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
-            known: pipeline.Known = writer if any(True for _ in writer.doc_ids()) else Remembered(None)
+            known: pipeline.ExistingDocuments = writer if any(True for _ in writer.doc_ids()) else ExistingHeads(None)
             with JobThreads() as threads:
                 groups = threads.gathered(documents)
                 changed = pipeline.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
@@ -177,10 +177,10 @@ class Indexer:
     def _fill(
         self,
         batches: Generator[pipeline.Batch, None, None],
-        models: Models,
+        models: ModelSet,
         writer: CollectionWriter,
-        tally: Tally,
-        cap: Cap,
+        tally: JobProgress,
+        cap: MemoryLimit,
         workers: int,
         threads: JobThreads,
     ) -> None:
@@ -192,7 +192,7 @@ class Indexer:
         else:
             encoded = encoded_by_workers(read, workers, self.collection, manifest, self._settings)
         saved = perf_counter()
-        for batch in threads.ahead(encoded, "encoding", tally.tell):
+        for batch in threads.ahead(encoded, "encoding", tally.emit):
             pipeline.write(batch, writer, tally)
             cap.check()
             if perf_counter() - saved >= SAVE_EVERY_S:

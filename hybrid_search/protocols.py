@@ -130,7 +130,7 @@ HEAD_FIELDS = ["doc_id", "stamp", "chunks", "origin"]
 """Of the payload of a document's first chunk: all that a `Head` needs, and whose it is."""
 
 
-class Head(NamedTuple):
+class DocumentHead(NamedTuple):
     """What the store remembers of a document.
 
     Args:
@@ -144,7 +144,7 @@ class Head(NamedTuple):
     origin: str = ""
 
     @classmethod
-    def of(cls, payload: Mapping[str, Any]) -> Head:
+    def of(cls, payload: Mapping[str, Any]) -> DocumentHead:
         """What the payload of a document's first chunk says."""
         return cls(payload["stamp"], payload["chunks"], payload.get("origin", ""))
 
@@ -209,11 +209,11 @@ class CollectionReader(Protocol):
     def manifest(self) -> Manifest: ...
 
     @property
-    def lanes(self) -> int:
+    def max_concurrency(self) -> int:
         """Searches that are worth running side by side, beside an event loop that has to go on."""
         ...
 
-    def outdated(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether a reader that is opened now would read something else; False where it reads what is there by itself.
 
         It is asked before every search, so it takes microseconds; where looking takes longer, it looks now and then.
@@ -265,7 +265,7 @@ class CollectionWriter(Protocol):
         """Whether it goes on with a building that an earlier job began and did not publish."""
         ...
 
-    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]:
         """What is remembered of each document that is there completely."""
         ...
 
@@ -298,11 +298,11 @@ class CollectionWriter(Protocol):
         """
         ...
 
-    def stored(self, without: str = "") -> Iterator[dict[str, Any]]:
+    def iter_payloads(self, without: str = "") -> Iterator[dict[str, Any]]:
         """The payload of every chunk, or of every chunk without a vector of this name, which may be set meanwhile."""
         ...
 
-    def extend(self, spec: LegSpec) -> None:
+    def add_vector(self, spec: LegSpec) -> None:
         """Make room for one more vector a chunk, called `spec.vector`; room that is there stays as it is, and filled.
 
         Only what an earlier attempt with another model left behind is dropped. Readers see nothing of it before
@@ -314,14 +314,14 @@ class CollectionWriter(Protocol):
         """Give chunks, by chunk_id, the vector that `extend` made room for. Checks all before the first is written."""
         ...
 
-    def relabel(self, manifest: Manifest) -> None:
+    def replace_manifest(self, manifest: Manifest) -> None:
         """Go on under a manifest with other legs over the vectors that are there. One step, seen by later readers.
 
         Raises StoreError where the collection is not the one that readers have.
         """
         ...
 
-    def tidy(self) -> None:
+    def drop_unused_vectors(self) -> None:
         """Drop vectors that no leg of the manifest uses."""
         ...
 

@@ -10,17 +10,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from hybrid_search.collection.models import Models, open_place
+from typing_extensions import deprecated
+
+from hybrid_search.collection.models import ModelSet, open_store_for
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionReader, Reranker, Store
 from hybrid_search.ranking.fusion import check_weights
 from hybrid_search.results import Results, Term
-from hybrid_search.search.explain_document import Why, follow
-from hybrid_search.search.pipeline import Opened, answer
-from hybrid_search.search.reader_manager import Latest, Source, T, beside, opened
-from hybrid_search.search.request import HYBRID, Options, Request, check_queries, legs_of
-from hybrid_search.search.rerank import Rerankers
-from hybrid_search.search.retrieval import Retrieved, expanded, retrieved, weighed
+from hybrid_search.search.explain_document import DocumentExplanation, explain_document
+from hybrid_search.search.pipeline import OpenCollection, build_results
+from hybrid_search.search.reader_manager import CollectionOpener, ReaderManager, T, open_collection, run_in_pool
+from hybrid_search.search.request import HYBRID, Options, SearchRequest, check_queries, resolve_mode
+from hybrid_search.search.rerank import RerankerCache
+from hybrid_search.search.retrieval import RetrievedQuery, expand_query, retrieve_batches, with_query_weights
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LegName, Mode
 
@@ -38,17 +40,17 @@ class Searcher(AbstractContextManager["Searcher"]):
         self,
         collection: str,
         reader: CollectionReader,
-        models: Models,
+        models: ModelSet,
         settings: Settings | None = None,
-        renew: Callable[[Opened], Opened] | None = None,
+        renew: Callable[[OpenCollection], OpenCollection] | None = None,
     ) -> None:
         self.collection = collection
-        self._rerankers = Rerankers(settings)
+        self._rerankers = RerankerCache(settings)
         self._threads = ThreadPoolExecutor(max_workers=max(2, len(models.encoders)), thread_name_prefix="encode")
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead")
-        self._beside = ThreadPoolExecutor(max_workers=reader.lanes, thread_name_prefix="asearch")
+        self._beside = ThreadPoolExecutor(max_workers=reader.max_concurrency, thread_name_prefix="asearch")
         pools = (self._threads, self._ahead, self._beside)
-        self._latest = Latest(opened(collection, reader, models.encoders), renew, pools)
+        self._latest = ReaderManager(open_collection(collection, reader, models.encoders), renew, pools)
 
     @classmethod
     def open(
@@ -80,9 +82,11 @@ class Searcher(AbstractContextManager["Searcher"]):
             StoreUnavailable: the server does not answer.
         """
         settings = settings or load_settings()
-        source = Source(collection, open_place(store, settings), settings, profile, {"sparse": sparse, "dense": dense})
+        source = CollectionOpener(
+            collection, open_store_for(store, settings), settings, profile, {"sparse": sparse, "dense": dense}
+        )
         first = source.open()
-        models = Models(first.reader.manifest.profile, first.encoders)
+        models = ModelSet(first.reader.manifest.profile, first.encoders)
         return cls(collection, first.reader, models, settings, source.open if follow else None)
 
     @property
@@ -94,7 +98,7 @@ class Searcher(AbstractContextManager["Searcher"]):
         """Load the models of a mode, and a re-ranker, now instead of on the first search."""
         opened = self._latest.run(lambda opened: opened)
         self._rerankers.get(rerank)
-        for leg in legs_of(mode, opened.reader.manifest, self.collection)[1]:
+        for leg in resolve_mode(mode, opened.reader.manifest, self.collection)[1]:
             opened.encoders[leg].warm_up()
 
     def search(self, query: str, **options: Unpack[Options]) -> Results:
@@ -102,7 +106,7 @@ class Searcher(AbstractContextManager["Searcher"]):
 
         Args:
             query: any text; longer than the models read is cut by them.
-            options: keywords; `asking.Request` says what each means, its unit and its default.
+            options: keywords; `request.SearchRequest` says what each means, its unit and its default.
 
                 k: documents wanted (10).
                 mode: `hybrid`, a leg's name, or `a+b` (hybrid).
@@ -147,48 +151,59 @@ class Searcher(AbstractContextManager["Searcher"]):
 
     async def asearch_many(self, queries: Sequence[str], **options: Unpack[Options]) -> list[Results]:
         """`search_many` beside the event loop."""
-        return await beside(self._latest, self._beside, partial(self.answers, queries, options))
+        return await run_in_pool(self._latest, self._beside, partial(self.answers, queries, options))
 
-    def why(self, query: str, doc_id: str, **options: Unpack[Options]) -> Why:
-        """Why a document is, or is not, in the list that `search` gives with the same options."""
-        return self._latest.run(partial(self._why, query, doc_id, options))
+    def explain(self, query: str, doc_id: str, **options: Unpack[Options]) -> DocumentExplanation:
+        """Explain why a document is, or is not, in the list that `search` gives with the same options."""
+        return self._latest.run(partial(self._explain, query, doc_id, options))
 
-    async def awhy(self, query: str, doc_id: str, **options: Unpack[Options]) -> Why:
-        """`why` beside the event loop."""
-        return await beside(self._latest, self._beside, partial(self._why, query, doc_id, options))
+    async def aexplain(self, query: str, doc_id: str, **options: Unpack[Options]) -> DocumentExplanation:
+        """Explain as `explain` does, beside the event loop."""
+        return await run_in_pool(self._latest, self._beside, partial(self._explain, query, doc_id, options))
+
+    @deprecated("Searcher.why is called explain now.")
+    def why(self, query: str, doc_id: str, **options: Unpack[Options]) -> DocumentExplanation:
+        """Do what `explain` does, under its earlier name."""
+        return self.explain(query, doc_id, **options)
 
     def expansion(self, query: str, leg: LegName = "sparse") -> tuple[Term, ...]:
         """What a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
-        return self._latest.run(lambda opened: expanded(query, leg, opened.encoders, self.collection))
+        return self._latest.run(
+            lambda open_collection: expand_query(query, leg, open_collection.encoders, self.collection)
+        )
 
-    def answers(self, queries: Sequence[str], options: Options, opened: Opened) -> list[Results]:
+    def answers(self, queries: Sequence[str], options: Options, opened: OpenCollection) -> list[Results]:
         """`search_many` in the state that `within` gave to its work."""
         request, reranker, found = self._found(queries, options, opened)
-        return [answer(one, request, opened, reranker) for one in found]
+        return [build_results(one, request, opened, reranker) for one in found]
 
-    def _why(self, query: str, doc_id: str, options: Options, opened: Opened) -> Why:
+    def _explain(self, query: str, doc_id: str, options: Options, opened: OpenCollection) -> DocumentExplanation:
         request, reranker, [found] = self._found([query], options, opened)
-        request = weighed(request, query, found.rankings, found.vectors, opened.encoders)
-        return follow(doc_id, found, request, opened, reranker)
+        request = with_query_weights(request, query, found.rankings, found.vectors, opened.encoders)
+        return explain_document(doc_id, found, request, opened, reranker)
 
     def _found(
-        self, queries: Sequence[str], options: Options, opened: Opened
-    ) -> tuple[Request, Reranker | None, Iterator[Retrieved]]:
+        self, queries: Sequence[str], options: Options, opened: OpenCollection
+    ) -> tuple[SearchRequest, Reranker | None, Iterator[RetrievedQuery]]:
         """What is asked, checked before anything is encoded, the re-ranker for it, and the queries after retrieval."""
-        request, queries = Request(**options), check_queries(queries)
-        mode, legs = legs_of(request.mode, opened.reader.manifest, self.collection)
-        check_weights(request.fixed_weights, legs if len(legs) > 1 else opened.shown)
+        request, queries = SearchRequest(**options), check_queries(queries)
+        mode, legs = resolve_mode(request.mode, opened.reader.manifest, self.collection)
+        check_weights(request.static_weights, legs if len(legs) > 1 else opened.shown)
         reranker = self._rerankers.get(request.rerank) if queries else None
         encoders = {leg: opened.encoders[leg] for leg in legs}
-        return request, reranker, retrieved(queries, request, mode, opened.reader, encoders, self._threads, self._ahead)
+        return (
+            request,
+            reranker,
+            retrieve_batches(queries, request, mode, opened.reader, encoders, self._threads, self._ahead),
+        )
 
-    def within(self, work: Callable[[Opened], T]) -> T:
+    def within(self, work: Callable[[OpenCollection], T]) -> T:
         """Do something with what is open, its reader and its encoders, all of one state; nothing of it may be kept."""
         return self._latest.run(work)
 
-    async def awithin(self, work: Callable[[Opened], T]) -> T:
+    async def awithin(self, work: Callable[[OpenCollection], T]) -> T:
         """`within` beside the event loop."""
-        return await beside(self._latest, self._beside, work)
+        return await run_in_pool(self._latest, self._beside, work)
 
     def close(self) -> None:
         """Let no search in any more; those that have begun end as ever."""

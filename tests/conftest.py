@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from hybrid_search.collection import models
@@ -13,6 +14,10 @@ from hybrid_search.store.edge.store import EdgeStore
 from tests.fake_models import FAKE_CARDS, Fakes
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Other tests run at the same time, so an example may take long without being slow.
+hypothesis.settings.register_profile("beside-others", deadline=None)
+hypothesis.settings.load_profile("beside-others")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -43,7 +43,7 @@ def install():
 def main(options):
     import ray
 
-    from hybrid_search.collection.models import Asked
+    from hybrid_search.collection.models import ModelRequest
     from hybrid_search.indexing.ray_driver import index_on_ray
     from hybrid_search.settings import Settings
 
@@ -61,7 +61,7 @@ def main(options):
     try:
         for job in options["jobs"]:
             settings = Settings(store=options["url"], cache_dir=options["cache"])
-            asked = Asked(names=job.pop("names")) if "names" in job else None
+            asked = ModelRequest(names=job.pop("names")) if "names" in job else None
             try:
                 report = index_on_ray(**job, address="auto", settings=settings, asked=asked)
                 found = {name: getattr(report, name) for name in COUNTS} | {"failures": list(report.failures)}

@@ -53,11 +53,11 @@ def test_64_at_once_and_8_threads_get_the_answers_of_one_by_one(films):
 
 def test_many_and_why_are_there_beside_the_loop_too(films):
     async def both():
-        return await asyncio.gather(films.asearch_many(QUERIES, k=3), films.awhy("music", "amadeus-1984", k=3))
+        return await asyncio.gather(films.asearch_many(QUERIES, k=3), films.aexplain("music", "amadeus-1984", k=3))
 
     many, why = asyncio.run(both())
     assert [told(one) for one in many] == [told(one) for one in films.search_many(QUERIES, k=3)]
-    assert why.to_dict() == films.why("music", "amadeus-1984", k=3).to_dict()
+    assert why.to_dict() == films.explain("music", "amadeus-1984", k=3).to_dict()
 
 
 def test_errors_come_through_and_one_that_is_cancelled_harms_no_other(films):

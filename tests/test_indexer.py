@@ -325,7 +325,7 @@ def test_a_document_too_long_for_a_batch_is_gone_on_with_in_its_middle(settings,
         indexer(settings, chunk_tokens=16).index(document, on_progress=stop_after(6))
     store = EdgeStore(settings.store)
     with closing(store.writer("c", store.manifest("c"))) as writer:
-        written, first = len(list(writer.stored())), len(encoded)
+        written, first = len(list(writer.iter_payloads())), len(encoded)
     assert written >= 20
     encoded.clear()
     report = indexer(settings).index(document)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hybrid_search import Document, Indexer, Searcher
-from hybrid_search.collection.models import reopen
+from hybrid_search.collection.models import load_models
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.catalog import card
 from hybrid_search.settings import load_settings
@@ -58,7 +58,7 @@ def test_splade_from_the_hub_cache_walks_both_roads(tmp_path: Path, monkeypatch:
         assert searcher.manifest.legs["sparse"].model == SPLADE
         assert not searcher.manifest.legs["sparse"].needs_idf
         results = searcher.search("music movies", k=5, mode="sparse")
-        encoder = reopen("tiny", searcher.manifest, settings).encoders["sparse"]
+        encoder = load_models("tiny", searcher.manifest, settings).encoders["sparse"]
     (query,) = encoder.encode_queries(["music movies"])  # type: ignore[attr-defined]
     weights = encoder.encode_documents([document.text for document in documents])  # type: ignore[attr-defined]
     scores = np.array([query.dot(vector) for vector in weights])

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hybrid_search.collection.models import Models
+from hybrid_search.collection.models import ModelSet
 from hybrid_search.errors import (
     CollectionNotFound,
     FilterError,
@@ -18,7 +18,7 @@ from hybrid_search.errors import (
 )
 from hybrid_search.filters import And, Compare, Match, Not
 from hybrid_search.indexer import Indexer
-from hybrid_search.search.retrieval import TIE_ROOM
+from hybrid_search.search.retrieval import TIE_MARGIN
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
@@ -338,9 +338,9 @@ WRONG = {
 @pytest.mark.parametrize(("option", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_an_option_of_another_type_is_refused_by_name(films, option, value):
     given = {"rerank": True} if option == "rerank_budget_ms" else {}
-    for ask in (films.search, films.why):
+    for ask in (films.search, films.explain):
         with pytest.raises(InvalidArgument) as caught:
-            ask("music", *([next(iter(FILMS))] if ask == films.why else []), **{**given, option: value})
+            ask("music", *([next(iter(FILMS))] if ask == films.explain else []), **{**given, option: value})
         named = {"weights": "weight", "where": "filter"}.get(option, f"{option} is ")
         assert named in str(caught.value)
 
@@ -357,7 +357,7 @@ def test_a_query_that_is_no_text_is_refused(films, query):
     for ask in (
         lambda: films.search(query),
         lambda: films.search_many(["music", query]),
-        lambda: films.why(query, "jaws"),
+        lambda: films.explain(query, "jaws"),
         lambda: films.expansion(query, "sparse"),
         lambda: asyncio.run(films.asearch(query)),
     ):
@@ -380,7 +380,7 @@ def test_several_queries_are_a_list(films, queries):
 def test_a_document_s_id_and_a_leg_are_texts(films):
     for doc_id in (None, 3, b"x", ["x"]):
         with pytest.raises(InvalidArgument, match="doc_id is "):
-            films.why("music", doc_id)
+            films.explain("music", doc_id)
     for leg in (None, 3, ["sparse"]):
         with pytest.raises(InvalidArgument, match="leg is "):
             films.expansion("music", leg)
@@ -493,10 +493,10 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
             def __getattr__(self, name):
                 return getattr(reader, name)
 
-        watched = Searcher("one", Counting(), Models("custom", opened.encoders))
+        watched = Searcher("one", Counting(), ModelSet("custom", opened.encoders))
         assert len(watched.search("drummer", k=10, depth=10)) == 1
-    assert limits[0] == 10 + TIE_ROOM
-    assert 40 + TIE_ROOM not in limits  # four times the depth, for more documents
+    assert limits[0] == 10 + TIE_MARGIN
+    assert 40 + TIE_MARGIN not in limits  # four times the depth, for more documents
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,11 @@ def list_(format: Format = "table") -> None:
 
     Example: `hybrid-search collections list`
     """
-    from hybrid_search.collection.models import open_place
+    from hybrid_search.collection.models import open_store_for
     from hybrid_search.errors import StoreError
 
     choice(format, ("table", "json"), "--format")
-    store = open_place(None, given.settings())
+    store = open_store_for(None, given.settings())
     infos = []
     for name in store.names():
         try:
@@ -65,9 +65,9 @@ def show(name: Name) -> None:
 
     Example: `hybrid-search collections show movies`
     """
-    from hybrid_search.collection.models import open_place
+    from hybrid_search.collection.models import open_store_for
 
-    info = open_place(None, given.settings()).info(name)
+    info = open_store_for(None, given.settings()).info(name)
     print_json({**info.counts(), "manifest": info.manifest.to_dict()}, indent=2)
 
 
@@ -110,9 +110,9 @@ def delete(
 
     Example: `hybrid-search collections delete movies`
     """
-    from hybrid_search.collection.models import open_place
+    from hybrid_search.collection.models import open_store_for
 
-    store = open_place(None, given.settings())
+    store = open_store_for(None, given.settings())
     goes = f"{name!r} from {store.location}: {_held(store, name)}"
     if not yes and not _agreed(goes, name):
         note("Nothing was deleted.")
@@ -186,14 +186,14 @@ def swap_leg(
 
 @app.command("join-leg", cls=Verb)
 @verb
-def join_leg(name: Name, leg: Leg) -> None:
+def promote_leg(name: Name, leg: Leg) -> None:
     """Take a leg that stands beside the others into `hybrid`.
 
     Example: `hybrid-search collections join-leg movies bm25`
     """
-    from hybrid_search.collection.legs import join_leg
+    from hybrid_search.collection.legs import promote_leg
 
-    manifest = join_leg(name, leg, settings=given.settings())
+    manifest = promote_leg(name, leg, settings=given.settings())
     note(f"Hybrid search of {name!r} fuses {', '.join(manifest.fused())} now.")
 
 

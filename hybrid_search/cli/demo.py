@@ -67,11 +67,11 @@ def demo(
 
 def _holds_only(films: Path, settings: Settings) -> bool:
     """Whether the collection has no other documents: an earlier demo, which may be built anew."""
-    from hybrid_search.collection.models import open_place
+    from hybrid_search.collection.models import open_store_for
 
     with (films / "corpus.jsonl").open(encoding="utf-8") as lines:
         doc_ids = {json.loads(line)["_id"] for line in lines}
-    store = open_place(None, settings)
+    store = open_store_for(None, settings)
     found = store.manifest(COLLECTION)
     if found is None:
         return True

@@ -73,7 +73,7 @@ def explain(
         if doc is None:
             _expansion(searcher, text, leg, format)
             return
-        why = searcher.why(text, typed(doc), **asked)
+        why = searcher.explain(text, typed(doc), **asked)
     if format == "json":
         print_json(why.to_dict())
     else:

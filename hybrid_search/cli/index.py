@@ -102,7 +102,7 @@ def index(
 
     Example: `hybrid-search index notes/ report.md -c notes`
     """
-    from hybrid_search.collection.models import Asked
+    from hybrid_search.collection.models import ModelRequest
     from hybrid_search.corpus.fields import FieldMap
     from hybrid_search.indexer import Indexer
     from hybrid_search.indexing.memory import parse_size
@@ -169,7 +169,9 @@ def index(
                     collection,
                     sources,
                     ray,
-                    asked=Asked(profile, {"sparse": sparse, "dense": dense}, wanted_legs, chosen, sparsity, layout),
+                    asked=ModelRequest(
+                        profile, {"sparse": sparse, "dense": dense}, wanted_legs, chosen, sparsity, layout
+                    ),
                     chunk_tokens=chunk_tokens,
                     overlap_tokens=overlap_tokens,
                     replace=replace,

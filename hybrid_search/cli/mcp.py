@@ -19,7 +19,7 @@ from hybrid_search.cli.console import note
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from hybrid_search.integrations.searcher_pool import Searchers
+    from hybrid_search.integrations.searcher_pool import SearcherPool
 
 
 def mcp(
@@ -58,10 +58,10 @@ def mcp(
     if http is None and (allow_host or allow_origin):
         raise InvalidArgument("--allow-host and --allow-origin are for --http; there is no other machine on stdin.")
     with _stdout_aside() as wire:
-        from hybrid_search.integrations.searcher_pool import Searchers
+        from hybrid_search.integrations.searcher_pool import SearcherPool
 
         settings = given.settings()
-        with Searchers(settings=settings, only=collection or None) as collections:
+        with SearcherPool(settings=settings, only=collection or None) as collections:
             for name in collections.only or ():
                 collections.store.info(name)  # one that is not there is said now, with its neighbours
             if http is None:
@@ -71,7 +71,7 @@ def mcp(
                 _over_http(collections, http, allow_host or [], allow_origin or [], token)
 
 
-def _over_stdio(collections: Searchers, wire: int) -> None:
+def _over_stdio(collections: SearcherPool, wire: int) -> None:
     import anyio
 
     from hybrid_search.integrations.mcp import server_of, stdio
@@ -89,7 +89,7 @@ def _over_stdio(collections: Searchers, wire: int) -> None:
         raise typer.Exit(INTERRUPTED)
 
 
-def _over_http(collections: Searchers, where: str, hosts: list[str], origins: list[str], token: str) -> None:
+def _over_http(collections: SearcherPool, where: str, hosts: list[str], origins: list[str], token: str) -> None:
     from hybrid_search.integrations.gateway.address import listen
     from hybrid_search.integrations.mcp import http, server_of
 

@@ -17,7 +17,7 @@ from hybrid_search.cli.snippets import MARKS, snippet, whole
 from hybrid_search.results import DocumentHit, MatchedTerm, Passage, Results, Term
 
 if TYPE_CHECKING:
-    from hybrid_search.search.explain_document import LegPlace, Why
+    from hybrid_search.search.explain_document import DocumentExplanation, LegPlace
 
 LEG_STYLES = {"sparse": "cyan", "dense": "magenta"}
 _TERMS = 8
@@ -64,7 +64,7 @@ def expansion_text(query: str, model: str, terms: Sequence[Term], width: int) ->
     return Group(head, Text(), grid, Text(), foot)
 
 
-def why_text(why: Why) -> RenderableType:
+def why_text(why: DocumentExplanation) -> RenderableType:
     """The stages that a document went through, and where it ended."""
     head = _head(why.query, f"{why.doc_id} · {why.collection}")
     verdict = Text(one_line(why.reason), style="green" if why.verdict == "shown" else "yellow")

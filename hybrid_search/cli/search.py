@@ -71,7 +71,7 @@ def search(
 
     Example: `hybrid-search search "a film about music" -c movies`
     """
-    from hybrid_search.search.request import Request
+    from hybrid_search.search.request import SearchRequest
     from hybrid_search.searcher import Searcher
 
     choice(format, FORMATS, "--format")
@@ -95,7 +95,7 @@ def search(
         "highlight": format != "trec",
         "explain": explain,
     }
-    Request(**asked)  # what is wrong with it is said before any model is loaded
+    SearchRequest(**asked)  # what is wrong with it is said before any model is loaded
     settings = given.settings(device=device_of(device))
     with Searcher.open(collection, settings=settings, profile=profile, sparse=sparse, dense=dense) as searcher:
         searcher.warm_up(mode)

@@ -42,12 +42,12 @@ def status(
 
     Example: `hybrid-search status -c notes`
     """
-    from hybrid_search.collection.models import open_place
-    from hybrid_search.indexing.journal import recent
+    from hybrid_search.collection.models import open_store_for
+    from hybrid_search.indexing.journal import recent_jobs
 
     choice(format, ("table", "json"), "--format")
-    location = open_place(None, given.settings()).location
-    jobs = recent(location, collection)
+    location = open_store_for(None, given.settings()).location
+    jobs = recent_jobs(location, collection)
     if format == "json":
         print_json([asdict(job) for job in jobs])
     for job in jobs if format == "table" else ():

@@ -26,7 +26,7 @@ def follow_sources(
     What vanishes from the sources is removed where the collection held nothing but theirs after a round, or where
     `prune` says so: documents of other sources must not go because these do not have them.
     """
-    from hybrid_search.indexing.watch import follow
+    from hybrid_search.indexing.watch import watch
 
     shown: list[tuple[Failure, ...]] = []
 
@@ -63,7 +63,7 @@ def follow_sources(
             complain(f"{error} It is tried again in a while, or at the next change.")
 
     try:
-        follow(once, sources, globs=how.get("globs", ()), on_report=tell, on_trouble=trouble)
+        watch(once, sources, globs=how.get("globs", ()), on_report=tell, on_trouble=trouble)
     except KeyboardInterrupt:
         note(f"\nWhat was indexed so far is kept. Run the same command again to go on following {sources[0]!r}.")
         raise
@@ -77,9 +77,9 @@ def _line(report: IndexReport) -> str:
 
 def _others(report: IndexReport, settings: Settings) -> int | None:
     """How many documents the collection holds that a round did not see; None where the store cannot tell."""
-    from hybrid_search.collection.models import open_place
+    from hybrid_search.collection.models import open_store_for
 
     with suppress(StoreError):
-        held = open_place(None, settings).info(report.collection).documents
+        held = open_store_for(None, settings).info(report.collection).documents
         return max(0, held - report.documents - report.unchanged)
     return None

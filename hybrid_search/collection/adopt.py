@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from hybrid_search.collection.models import Models, OnDownload, choose, fetch, open_place, spec_of
+from hybrid_search.collection.models import ModelSet, OnDownload, fetch, open_store_for, select_models, spec_of
 from hybrid_search.collection.profiles import NO_LEG
 from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument, StoreError
@@ -105,7 +105,7 @@ def adopt(
             another length or do not agree with those stored, or it is not known where the texts lie.
     """
     settings = settings or load_settings()
-    place = open_place(store, settings)
+    place = open_store_for(store, settings)
     if not isinstance(place, ServerStore):
         raise InvalidArgument(
             f"The store is {place.location}, and all its collections are ours. Name the server that has "
@@ -115,7 +115,7 @@ def adopt(
     asked = {leg: name for leg, name in (("dense", dense), ("sparse", sparse)) if name and name != NO_LEG}
     _check_foreign(collection, foreign, asked)
     found = layout_of(foreign.payloads, layout, _checked(fields))
-    models = choose("auto", asked, settings, sorted(asked), precision)
+    models = select_models("auto", asked, settings, sorted(asked), precision)
     vectors = {
         leg: _vector(collection, foreign, leg, encoder, {"dense": dense_vector, "sparse": sparse_vector}[leg])
         for leg, encoder in models.encoders.items()
@@ -247,7 +247,7 @@ def _spec(encoder: Encoder, vector: str, foreign: Foreign) -> LegSpec:
 
 
 def _notes(
-    models: Models, foreign: Foreign, names: Mapping[LegName, str], agreement: Mapping[LegName, float]
+    models: ModelSet, foreign: Foreign, names: Mapping[LegName, str], agreement: Mapping[LegName, float]
 ) -> tuple[str, ...]:
     notes = []
     for leg, encoder in models.encoders.items():

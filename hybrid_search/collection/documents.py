@@ -57,7 +57,7 @@ def stored_as(reader: CollectionReader, doc_ids: Sequence[str]) -> tuple[list[st
     return named, heads
 
 
-def stored_document(reader: CollectionReader, doc_id: str, collection: str) -> Document:
+def fetch_document(reader: CollectionReader, doc_id: str, collection: str) -> Document:
     """A document, from its chunks: overlaps once, offsets as in the document that was indexed.
 
     White space between two chunks, and before the first, is not stored. One letter of it comes back as a blank, more as
@@ -110,10 +110,10 @@ def document_from(payloads: Sequence[Mapping[str, Any]]) -> Document:
     head = payloads[0]
     own = own_metadata(head)
     metadata = {name: value for name, value in head["metadata"].items() if name not in own}
-    return Document(head["doc_id"], whole_text(payloads), head["title"], metadata, head["origin"])
+    return Document(head["doc_id"], reassemble_text(payloads), head["title"], metadata, head["origin"])
 
 
-def whole_text(payloads: Sequence[Mapping[str, Any]]) -> str:
+def reassemble_text(payloads: Sequence[Mapping[str, Any]]) -> str:
     """The text of a document, from the payloads of its chunks in their order.
 
     >>> whole_text([{"start": 0, "text": "one two"}, {"start": 4, "text": "two three"}, {"start": 14, "text": "four"}])

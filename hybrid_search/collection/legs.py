@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from hybrid_search.collection.models import open_place
+from hybrid_search.collection.models import open_store_for
 from hybrid_search.collection.profiles import profile_of
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import LegSpec, Manifest
@@ -54,11 +54,11 @@ def swap_legs(
             old: replace(becomes, vector=called[new], beside=was.beside),
             new: replace(was, vector=called[old], beside=becomes.beside),
         }
-        writer.relabel(with_legs(writer.manifest, {**writer.manifest.legs, **changed}))
+        writer.replace_manifest(with_legs(writer.manifest, {**writer.manifest.legs, **changed}))
         return writer.manifest
 
 
-def join_leg(
+def promote_leg(
     collection: str,
     leg: LegName,
     *,
@@ -73,7 +73,7 @@ def join_leg(
     """
     with writing(collection, store, settings or load_settings(), wait_s) as writer:
         joined = replace(_require_leg(collection, writer.manifest, leg), beside=False)
-        writer.relabel(with_legs(writer.manifest, {**writer.manifest.legs, leg: joined}))
+        writer.replace_manifest(with_legs(writer.manifest, {**writer.manifest.legs, leg: joined}))
         return writer.manifest
 
 
@@ -102,8 +102,8 @@ def drop_leg(
                 f"{leg!r} is all that `hybrid` searches in {collection!r}, so it cannot be dropped. Swap another leg "
                 f"into its place first: hybrid-search collections swap-leg {collection} {leg} OTHER"
             )
-        writer.relabel(with_legs(writer.manifest, left))
-        writer.tidy()
+        writer.replace_manifest(with_legs(writer.manifest, left))
+        writer.drop_unused_vectors()
         writer.publish()
         return writer.manifest
 
@@ -113,7 +113,7 @@ def writing(
     collection: str, store: str | Path | Store | None, settings: Settings, wait_s: float
 ) -> Iterator[CollectionWriter]:
     """A writer of a collection that is there; what it refuses is refused before anything is changed."""
-    place = open_place(store, settings)
+    place = open_store_for(store, settings)
     found = place.info(collection).manifest
     writer = place.writer(collection, place.manifest(collection) or found, wait_s=wait_s)
     try:

@@ -24,8 +24,8 @@ from hybrid_search.collection.profiles import (
 from hybrid_search.encoders import hub, load, precision_of
 from hybrid_search.encoders.catalog import BM25_ENGINE, card
 from hybrid_search.encoders.devices import check_building
-from hybrid_search.encoders.hybrid import half, whole_of
-from hybrid_search.encoders.pruning import Capped, capped
+from hybrid_search.encoders.hybrid import unwrap, view_for
+from hybrid_search.encoders.pruning import PrunedEncoder, prune
 from hybrid_search.errors import InvalidArgument, ManifestMismatch, ModelError, UnknownModel
 from hybrid_search.manifest import LAID_OUT, SCHEMA, SIDES, LegSpec, Manifest, Precision, Sparsity
 from hybrid_search.protocols import Encoder, HybridEncoder, Store
@@ -40,7 +40,7 @@ OnDownload = Callable[[str, int, int], None]
 """Told (model, bytes done, bytes in all) while a model is fetched."""
 
 
-class Asked(NamedTuple):
+class ModelRequest(NamedTuple):
     """What is asked of a collection's models. One that exists refuses what it has not; None and `auto` ask nothing.
 
     Args:
@@ -60,7 +60,7 @@ class Asked(NamedTuple):
     layout: str | None = None
 
 
-class Models(NamedTuple):
+class ModelSet(NamedTuple):
     """The encoders of a collection by leg, the profile they make up, and why that one where it was chosen.
 
     `layout` is that of a new collection with them.
@@ -84,7 +84,7 @@ class Models(NamedTuple):
         """Whether one of them has to measure the corpus first, as BM25 does its mean length."""
         return any(isinstance(encoder, Bm25Encoder) for encoder in self.encoders.values())
 
-    def fitted(self, texts: Iterable[str]) -> Models:
+    def fitted(self, texts: Iterable[str]) -> ModelSet:
         """The same models, those that measure the corpus having measured these texts, which are read only for them."""
         measured = list(texts) if self.measuring else []
         fitted = {
@@ -94,7 +94,7 @@ class Models(NamedTuple):
         return self._replace(encoders=fitted)
 
 
-def open_place(store: str | Path | Store | None, settings: Settings) -> Store:
+def open_store_for(store: str | Path | Store | None, settings: Settings) -> Store:
     """The store itself, the one that a folder or URL names, or the settings'.
 
     Raises:
@@ -111,11 +111,11 @@ def open_place(store: str | Path | Store | None, settings: Settings) -> Store:
 def models_for(
     collection: str,
     found: Manifest | None,
-    asked: Asked,
+    asked: ModelRequest,
     settings: Settings,
     on_download: OnDownload | None,
-    opened: Models | None = None,
-) -> Models:
+    opened: ModelSet | None = None,
+) -> ModelSet:
     """The models of an existing collection, which are those asked for or none is; or those for a new one. All are here.
 
     Args:
@@ -135,23 +135,23 @@ def models_for(
     if found is not None:
         if found.adopted:
             raise read_only(collection, found)
-        check_same(collection, found, *asked)
-        if opened is not None and serves(opened, found):
+        check_request(collection, found, *asked)
+        if opened is not None and matches_manifest(opened, found):
             return opened
-        return reopen(collection, found, settings, on_download)
-    models = choose(asked.profile, asked.names, settings, asked.legs, asked.precision, asked.sparsity)
+        return load_models(collection, found, settings, on_download)
+    models = select_models(asked.profile, asked.names, settings, asked.legs, asked.precision, asked.sparsity)
     fetch(models, settings, on_download)
     return models._replace(layout=layout)
 
 
-def choose(
+def select_models(
     profile: str,
     names: Mapping[LegName, str | None],
     settings: Settings,
     legs: Sequence[LegName] | None = None,
     precision: Precision | None = None,
     sparsity: Sparsity | None = None,
-) -> Models:
+) -> ModelSet:
     """The models for a new collection.
 
     Args:
@@ -191,19 +191,21 @@ def choose(
         model = card(name, kind)
         check_building(model, precision_of(model, precision or settings.precision), settings.device)
         encoders[leg] = encoder_of(model, kind, settings, loaded, precision, sparsity)
-    if sparsity not in (None, Sparsity()) and not any(isinstance(encoder, Capped) for encoder in encoders.values()):
+    if sparsity not in (None, Sparsity()) and not any(
+        isinstance(encoder, PrunedEncoder) for encoder in encoders.values()
+    ):
         raise InvalidArgument("Limits of sparse vectors are given, but no leg has a learned sparse model to keep them.")
-    return Models(profile_of(chosen), encoders, reason)
+    return ModelSet(profile_of(chosen), encoders, reason)
 
 
-def reopen(
+def load_models(
     collection: str,
     manifest: Manifest,
     settings: Settings,
     on_download: OnDownload | None = None,
     *,
     known: Iterable[Encoder] = (),
-) -> Models:
+) -> ModelSet:
     """The models that a collection was built with.
 
     Args:
@@ -219,7 +221,7 @@ def reopen(
         ManifestMismatch: the files of a model have changed since.
     """
     encoders: dict[LegName, Encoder] = {}
-    wholes = [whole_of(encoder) for encoder in known]
+    wholes = [unwrap(encoder) for encoder in known]
     loaded = {_key(whole.card, getattr(whole, "precision", "fp32")): whole for whole in wholes}
     for leg in in_order(manifest.legs):
         spec = manifest.legs[leg]
@@ -239,7 +241,7 @@ def reopen(
         if isinstance(encoder, Bm25Encoder):
             encoder = replace(encoder, average_tokens=spec.average_tokens)
         encoders[leg] = encoder
-    models = Models(manifest.profile, encoders)
+    models = ModelSet(manifest.profile, encoders)
     fetch(models, settings, on_download)
     for leg, spec in manifest.legs.items():
         if (found := encoders[leg].fingerprint()) != spec.fingerprint:
@@ -253,13 +255,13 @@ def reopen(
     return models
 
 
-def serves(models: Models, manifest: Manifest) -> bool:
+def matches_manifest(models: ModelSet, manifest: Manifest) -> bool:
     """Whether a collection was built with these models, as `reopen` would open them."""
     opened = {leg: spec_of(encoder) for leg, encoder in models.encoders.items()}
     return opened == {leg: replace(spec, vector="", beside=False) for leg, spec in manifest.legs.items()}
 
 
-def check_same(
+def check_request(
     collection: str,
     manifest: Manifest,
     profile: str,
@@ -298,7 +300,7 @@ def check_same(
             raise ManifestMismatch(collection, f"the {leg} leg's limits", _told(spec.sparsity), _told(sparsity))
 
 
-def fetch(models: Models, settings: Settings, on_download: OnDownload | None = None) -> None:
+def fetch(models: ModelSet, settings: Settings, on_download: OnDownload | None = None) -> None:
     """Get the files of models that are not on this machine yet; `on_download(name, bytes done, bytes in all)`.
 
     Raises:
@@ -341,8 +343,8 @@ def encoder_of(
         found = load(model, cache_dir=cache, threads=threads, precision=chosen, device=device)
         loaded[key] = cast(Encoder, found)
     whole = loaded[key]
-    encoder = half(cast(HybridEncoder, whole), kind) if model.kind == "hybrid" else whole
-    return capped(encoder, sparsity) if sparsity and _learned(model, kind) else encoder
+    encoder = view_for(cast(HybridEncoder, whole), kind) if model.kind == "hybrid" else whole
+    return prune(encoder, sparsity) if sparsity and _learned(model, kind) else encoder
 
 
 def _key(model: ModelCard, precision: Precision) -> str:
@@ -358,8 +360,8 @@ def spec_of(encoder: Encoder) -> LegSpec:
         needs_idf=encoder.card.needs_idf,
         max_tokens=encoder.card.max_tokens,
         average_tokens=encoder.average_tokens if isinstance(encoder, Bm25Encoder) else 0.0,
-        precision=getattr(whole_of(encoder), "precision", "fp32"),
-        sparsity=encoder.sparsity if isinstance(encoder, Capped) else Sparsity(),
+        precision=getattr(unwrap(encoder), "precision", "fp32"),
+        sparsity=encoder.sparsity if isinstance(encoder, PrunedEncoder) else Sparsity(),
     )
 
 

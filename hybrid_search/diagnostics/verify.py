@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hybrid_search.collection.models import open_place
+from hybrid_search.collection.models import open_store_for
 from hybrid_search.indexing.journal import journal_problem
 from hybrid_search.protocols import Finding, Store, Verification
 from hybrid_search.settings import Settings, load_settings
@@ -32,7 +32,7 @@ def verify(
     Raises:
         CollectionNotFound, StoreUnavailable: see there.
     """
-    place = open_place(store, settings or load_settings())
+    place = open_store_for(store, settings or load_settings())
     found = place.verify(collection)
     problem = journal_problem(place.location)
     if problem or collection is None:

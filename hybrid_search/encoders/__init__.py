@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hybrid_search.encoders.devices import Device, place_of
+from hybrid_search.encoders.devices import Device, resolve_device
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.protocols import DenseEncoder, HybridEncoder, Reranker, SparseEncoder
@@ -51,7 +51,7 @@ def load(
             and extras are reported on first use.)
     """
     if device == "cuda":
-        place_of(card, precision, device)
+        resolve_device(card, precision, device)
     if precision == "bf16":
         from hybrid_search.encoders import openvino
 

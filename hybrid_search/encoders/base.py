@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid_search.encoders import hub
-from hybrid_search.encoders.batching import Places, Result, Room, in_batches, out_of_memory, readable
+from hybrid_search.encoders.batching import BatchLimit, Places, Result, in_batches, out_of_memory, readable
 from hybrid_search.encoders.devices import Device
 from hybrid_search.encoders.token_counter import Counter, TokenCount
 from hybrid_search.encoders.unknown_tokens import Unread
@@ -54,7 +54,7 @@ class FileModel(ABC):
         self._threads = threads
         self.precision = precision
         self._device: Device = device
-        self._room = Room()
+        self._room = BatchLimit()
         self._lock = threading.RLock()
         self._found: Path | None = None
         self._model: Any = None

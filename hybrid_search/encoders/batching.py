@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.devices import let_go
+from hybrid_search.encoders.devices import release_memory
 
 Places = NDArray[np.intp]
 Result = TypeVar("Result")
@@ -39,17 +39,23 @@ def batches(lengths: Sequence[int], *, budget: int, limit: int) -> Iterator[Plac
     >>> [batch.tolist() for batch in batches([5, 1, 9, 2], budget=8, limit=4)]
     [[1, 3], [0], [2]]
     """
-    return (batch for batch, _ in in_batches(lengths, lambda batch: None, Room(), budget=budget, limit=limit))
+    return (batch for batch, _ in in_batches(lengths, lambda batch: None, BatchLimit(), budget=budget, limit=limit))
 
 
-class Room:
+class BatchLimit:
     """What a model has learned of its memory: the tokens that a batch may have; None where it was never too small."""
 
     tokens: int | None = None
 
 
 def in_batches(
-    lengths: Sequence[int], run: Callable[[Places], Result], room: Room, *, budget: int, limit: int, lanes: int = 1
+    lengths: Sequence[int],
+    run: Callable[[Places], Result],
+    room: BatchLimit,
+    *,
+    budget: int,
+    limit: int,
+    lanes: int = 1,
 ) -> Iterator[tuple[Places, Result]]:
     """Run batch after batch, as `batches` cuts them; yields the places of each, and what came of it.
 
@@ -84,14 +90,14 @@ def in_batches(
             start += len(batch)
             continue
         # Here the fault is gone, and what it held of the batch with it.
-        let_go()
+        release_memory()
 
 
 def _side_by_side(
     order: Places,
     lengths: Sequence[int],
     run: Callable[[Places], Result],
-    room: Room,
+    room: BatchLimit,
     budget: int,
     limit: int,
     lanes: int,
@@ -116,7 +122,7 @@ def _side_by_side(
                     yield batch, result
                     continue
                 del job
-                let_go()
+                release_memory()
                 # What did not fit beside others is run again here, alone.
                 again = [lengths[place] for place in batch]
                 for part, result in in_batches(again, _within(run, batch), room, budget=budget, limit=limit):
@@ -138,7 +144,7 @@ def _cut(order: Places, start: int, lengths: Sequence[int], allowed: int, limit:
     return order[start:end]
 
 
-def _learn(room: Room, fault: Exception, batch: Places, lengths: Sequence[int]) -> None:
+def _learn(room: BatchLimit, fault: Exception, batch: Places, lengths: Sequence[int]) -> None:
     """Note how much less memory there is than a batch took.
 
     Raises:

@@ -40,7 +40,7 @@ class NoCuda(ModelError):
     """A model was asked onto a GPU, and cannot run there."""
 
 
-def place_of(card: ModelCard, precision: Precision, device: Device) -> Place:
+def resolve_device(card: ModelCard, precision: Precision, device: Device) -> Place:
     """Where a model runs.
 
     Args:
@@ -74,7 +74,7 @@ def check_building(card: ModelCard, precision: Precision, device: Device) -> Non
     Raises:
         ModelError: so it is; or as `place_of` raises.
     """
-    if precision == "fp16" and place_of(card, precision, device) != "cuda":
+    if precision == "fp16" and resolve_device(card, precision, device) != "cuda":
         why = "the device is cpu." if device == "cpu" else _lacking(card)
         raise ModelError(
             f"{card.name} is not built in fp16 here: fp16 is for GPUs, and {why} Take int8, which processors are "
@@ -82,7 +82,7 @@ def check_building(card: ModelCard, precision: Precision, device: Device) -> Non
         )
 
 
-def let_go() -> None:
+def release_memory() -> None:
     """Give back what torch keeps of a GPU's memory, after it ran out."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.pruning import Capped
+from hybrid_search.encoders.pruning import PrunedEncoder
 from hybrid_search.protocols import DenseEncoder, Encoder, HybridEncoder, SparseEncoder
 from hybrid_search.types import DenseVector, Kind, LegName, ModelCard, SparseVector, Vector
 
@@ -74,23 +74,23 @@ class DenseHalf(_Half):
         return found
 
 
-def half(whole: HybridEncoder, kind: Kind) -> SparseEncoder | DenseEncoder:
+def view_for(whole: HybridEncoder, kind: Kind) -> SparseEncoder | DenseEncoder:
     """The half of a hybrid model that fills a leg of this kind."""
     return SparseHalf(whole) if kind == "sparse" else DenseHalf(whole)
 
 
-def whole_of(encoder: Encoder) -> Encoder:
+def unwrap(encoder: Encoder) -> Encoder:
     """The model that runs when this encoder does: what it is a half of, or itself."""
-    if isinstance(encoder, Capped):
-        return whole_of(encoder.inner)
+    if isinstance(encoder, PrunedEncoder):
+        return unwrap(encoder.inner)
     return encoder.whole if isinstance(encoder, _Half) else encoder
 
 
-def groups(encoders: Mapping[LegName, Encoder]) -> list[dict[LegName, Encoder]]:
+def group_by_model(encoders: Mapping[LegName, Encoder]) -> list[dict[LegName, Encoder]]:
     """The legs by the model that runs for them, in their order."""
     found: dict[int, dict[LegName, Encoder]] = {}
     for leg, encoder in encoders.items():
-        found.setdefault(id(whole_of(encoder)), {})[leg] = encoder
+        found.setdefault(id(unwrap(encoder)), {})[leg] = encoder
     return list(found.values())
 
 
@@ -99,8 +99,8 @@ def encode(
 ) -> dict[LegName, Sequence[Vector]]:
     """The vectors of texts by leg; every model runs once, however many of the legs are its."""
     found: dict[LegName, Sequence[Vector]] = {}
-    for group in groups(encoders):
-        whole: Any = whole_of(next(iter(group.values())))
+    for group in group_by_model(encoders):
+        whole: Any = unwrap(next(iter(group.values())))
         vectors = (whole.encode_queries if queries else whole.encode_documents)(texts)
         for leg, encoder in group.items():
             found[leg] = _taken(encoder, vectors, queries)
@@ -109,7 +109,7 @@ def encode(
 
 def _taken(encoder: Encoder, vectors: Any, queries: bool) -> Sequence[Vector]:
     """An encoder's own part of what its model gave."""
-    if isinstance(encoder, Capped):
+    if isinstance(encoder, PrunedEncoder):
         return encoder.cut(_taken(encoder.inner, vectors, queries), queries=queries)  # type: ignore[arg-type]
     if isinstance(encoder, _Half):
         return [pair[0 if isinstance(encoder, SparseHalf) else 1] for pair in vectors]

@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Places
-from hybrid_search.encoders.devices import Device, NoCuda, Place, Sizes, place_of
+from hybrid_search.encoders.devices import Device, NoCuda, Place, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.local_card import cut_side
 from hybrid_search.encoders.onnx_graphs.artifacts import Derived, Source
-from hybrid_search.encoders.onnx_graphs.cache import derived
-from hybrid_search.encoders.onnx_graphs.pooling import OUTPUT, NoPooling, Wanted
+from hybrid_search.encoders.onnx_graphs.cache import get_or_build
+from hybrid_search.encoders.onnx_graphs.pooling import OUTPUT, NoPooling, OutputSpec
 from hybrid_search.encoders.onnx_graphs.shared_weights import is_worth_sharing, shared
 from hybrid_search.encoders.onnx_session import open_where_it_runs, sharing_weights
 from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.pruning import sparse_rows
-from hybrid_search.encoders.query_table import Table
+from hybrid_search.encoders.query_table import QueryWeightTable
 from hybrid_search.encoders.threads import lanes_of
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import Pair, Reader, attention, filled
+from hybrid_search.encoders.tokenizer import Pair, TruncatingTokenizer, attention, filled
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -132,7 +132,7 @@ class Network:
 class _Onnx(FileModel):
     """What the three seats share: the fingerprint, the network, the reading, and their faults."""
 
-    _reader: Reader | None = None
+    _reader: TruncatingTokenizer | None = None
     _narrow: Network | None = None
 
     def fingerprint(self) -> str:
@@ -157,7 +157,7 @@ class _Onnx(FileModel):
             if found is None:
                 threads = self._lanes()[1] if narrow else self._threads
                 with self._faults():
-                    place = place_of(self._card, self.precision, self._device)
+                    place = resolve_device(self._card, self.precision, self._device)
                     graph, strict = self._derived(), self._device == "cuda"
                     found = Network(graph, threads, self.precision, place, quick=quick, strict=strict)
                 if narrow:
@@ -168,7 +168,7 @@ class _Onnx(FileModel):
 
     def _lanes(self) -> tuple[int, int | None]:
         """How many batches run at once, and on how many threads each."""
-        alone = self.precision == "bf16" or place_of(self._card, self.precision, self._device) != "cpu"
+        alone = self.precision == "bf16" or resolve_device(self._card, self.precision, self._device) != "cpu"
         return (1, self._threads) if alone else lanes_of(self._threads)
 
     def _network(self, count: int, side: str) -> Network:
@@ -176,23 +176,25 @@ class _Onnx(FileModel):
         return self._loaded(quick=side == "queries", narrow=side == "documents" or count > 1)
 
     def _derived(self) -> Derived:
-        return derived(self._source(), self._wanted(), self.precision, self._cache_dir)
+        return get_or_build(self._source(), self._wanted(), self.precision, self._cache_dir)
 
     def _source(self) -> Source:
         files = [name for name in self._card.files if name != "idf.json"]
         return Source(self._folder(), files[0], self._hashes(files))
 
-    def _wanted(self) -> Wanted:
-        return Wanted(self._card.family, self._card.pooling, self._card.dim or self._card.vocab_size)
+    def _wanted(self) -> OutputSpec:
+        return OutputSpec(self._card.family, self._card.pooling, self._card.dim or self._card.vocab_size)
 
     def _hashes(self, names: Sequence[str]) -> dict[str, str]:
         folder = self._folder()
         return {name: file_hash(folder / name, self._cache_dir) for name in names if (folder / name).is_file()}
 
-    def _reading(self) -> Reader:
+    def _reading(self) -> TruncatingTokenizer:
         with self._lock:
             if self._reader is None:
-                self._reader = Reader(self._own_tokenizer(), self._card.max_tokens, cut_side(self._folder()))
+                self._reader = TruncatingTokenizer(
+                    self._own_tokenizer(), self._card.max_tokens, cut_side(self._folder())
+                )
             return self._reader
 
     def _rows(
@@ -229,7 +231,7 @@ class _Onnx(FileModel):
 class OnnxSparse(_Onnx):
     """A SPLADE model. Of an inference-free one the queries are looked up in a table, and no network is loaded."""
 
-    _table: Table | None = None
+    _table: QueryWeightTable | None = None
 
     def warm_up(self) -> None:
         """What a query needs."""
@@ -254,11 +256,11 @@ class OnnxSparse(_Onnx):
     def _looked_up(self) -> bool:
         return self._card.family == "inference_free_splade"
 
-    def _tabled(self) -> Table:
+    def _tabled(self) -> QueryWeightTable:
         with self._lock:
             if self._table is None:
                 with self._faults():
-                    self._table = Table.read(self._folder(), self._own_tokenizer())
+                    self._table = QueryWeightTable.read(self._folder(), self._own_tokenizer())
             return self._table
 
     def _encode(self, ids: Sequence[Ids], side: str) -> list[SparseVector]:

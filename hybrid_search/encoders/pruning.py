@@ -50,7 +50,7 @@ def kept(vector: SparseVector, max_active_dims: int, min_weight: float) -> Spars
     return SparseVector(vector.indices[chosen], vector.values[chosen], vector.signed)
 
 
-class Capped:
+class PrunedEncoder:
     """A sparse encoder whose vectors keep their heaviest weights only.
 
     Args:
@@ -91,8 +91,8 @@ class Capped:
         return [kept(vector, dims, weight) for vector in vectors]
 
 
-def capped(encoder: Encoder, sparsity: Sparsity) -> Encoder:
+def prune(encoder: Encoder, sparsity: Sparsity) -> Encoder:
     """The encoder, cut where something is to be cut of its vectors."""
     if sparsity == Sparsity() or not isinstance(encoder, SparseEncoder):
         return encoder
-    return Capped(encoder, sparsity)
+    return PrunedEncoder(encoder, sparsity)

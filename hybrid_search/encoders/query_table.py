@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hybrid_search.encoders.bundled.graph import read_safetensors
 from hybrid_search.encoders.local_card import as_json, cut_side, length_limit
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import Reader
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer
 from hybrid_search.errors import ModelError
 from hybrid_search.types import SparseVector
 
@@ -24,7 +24,7 @@ FILE = "idf.json"
 _WEIGHTS = "model.safetensors"
 
 
-class Table(NamedTuple):
+class QueryWeightTable(NamedTuple):
     """The query side of an inference-free SPLADE model.
 
     Args:
@@ -38,7 +38,7 @@ class Table(NamedTuple):
     special: NDArray[np.int64]
 
     @classmethod
-    def read(cls, folder: Path, tokenizer: Tokenizer) -> Table:
+    def read(cls, folder: Path, tokenizer: Tokenizer) -> QueryWeightTable:
         """Read `idf.json`: token -> weight.
 
         Raises:
@@ -73,7 +73,7 @@ class StaticTable(NamedTuple):
     """
 
     weights: NDArray[np.float32]
-    reader: Reader
+    reader: TruncatingTokenizer
     limit: int
 
     @classmethod
@@ -95,7 +95,7 @@ class StaticTable(NamedTuple):
         if weights is None or weights.shape != (tokenizer.get_vocab_size(),):
             return None
         limit = length_limit(found) or 0
-        return cls(weights.astype(np.float32), Reader(tokenizer, limit, cut_side(found)), limit)
+        return cls(weights.astype(np.float32), TruncatingTokenizer(tokenizer, limit, cut_side(found)), limit)
 
     def vectors(self, texts: Sequence[str]) -> list[SparseVector]:
         """How often a token stands in a query does not count."""

@@ -37,7 +37,7 @@ class _Piece(NamedTuple):
     whole: bool
 
 
-class Lately:
+class TokenCache:
     """The pieces of the texts that were read last. Safe to use from many threads."""
 
     def __init__(self) -> None:
@@ -56,15 +56,15 @@ class Lately:
             return [found[text].ids for text in texts]
 
 
-def lately(tokenizer: Tokenizer, cut: str) -> Lately:
+def token_cache_for(tokenizer: Tokenizer, cut: str) -> TokenCache:
     """The last batch of every tokenizer that splits like this one and cuts on this side."""
     parts = json.loads(tokenizer.to_str())
     parts = {name: part for name, part in parts.items() if name not in _AROUND}
     key = hashlib.blake2b(json.dumps([cut, parts], sort_keys=True).encode(), digest_size=16).hexdigest()
-    return _VOCABULARIES.setdefault(key, Lately())
+    return _VOCABULARIES.setdefault(key, TokenCache())
 
 
-_VOCABULARIES: dict[str, Lately] = {}
+_VOCABULARIES: dict[str, TokenCache] = {}
 
 
 def _piece(ids: Ids, room: int) -> _Piece:

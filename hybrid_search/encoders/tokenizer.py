@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.token_cache import MARGIN, Ids, Lately, lately
+from hybrid_search.encoders.token_cache import MARGIN, Ids, TokenCache, token_cache_for
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
     types: Ids
 
 
-class Reader:
+class TruncatingTokenizer:
     """A tokenizer with a limit.
 
     Args:
@@ -50,7 +50,7 @@ class Reader:
         self._limit = limit
         self._cut = cut
         self._head, self._tail = _around(tokenizer)
-        self._lately: Lately | None = None
+        self._lately: TokenCache | None = None
 
     def texts(self, texts: Sequence[str], *, shared: bool = False) -> list[Ids]:
         """The ids of each text, with special tokens, at most the limit.
@@ -62,7 +62,7 @@ class Reader:
         room = self._limit - len(self._head) - len(self._tail) if self._limit else 0
         head, tail = self._head, self._tail
         if shared:
-            self._lately = self._lately or lately(self._tokenizer, self._cut)
+            self._lately = self._lately or token_cache_for(self._tokenizer, self._cut)
             found = self._lately.pieces(self.pieces, texts, room)
         else:
             found = self.pieces(texts, room)

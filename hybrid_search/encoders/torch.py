@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hybrid_search._util.extras import check_extra
 from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Places
-from hybrid_search.encoders.devices import Device, Place, Sizes, place_of
+from hybrid_search.encoders.devices import Device, Place, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.query_table import StaticTable
 from hybrid_search.errors import ModelError, ModelUnavailable
@@ -78,7 +78,7 @@ class _Torch(FileModel):
 
                     torch.set_num_threads(self._threads)
                 try:
-                    self._place = place_of(self._card, self.precision, self._device)
+                    self._place = resolve_device(self._card, self.precision, self._device)
                     with _quiet() as said:
                         model = self._open(str(folder))
                 except (ModelError, MemoryError):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search._util import batched
-from hybrid_search.collection.models import Asked, Models, choose, fetch, open_place
+from hybrid_search.collection.models import ModelRequest, ModelSet, fetch, open_store_for, select_models
 from hybrid_search.collection.profiles import DEFAULT_LEGS, NO_LEG
 from hybrid_search.corpus.trec import Dataset, ScoredDoc, read_beir, write_run
 from hybrid_search.encoders.catalog import BM25_ENGINE
@@ -27,7 +27,7 @@ from hybrid_search.indexer import Indexer
 from hybrid_search.indexing.progress import IndexReport
 from hybrid_search.manifest import Manifest, Precision, Sparsity
 from hybrid_search.protocols import Store
-from hybrid_search.search.request import AUTO, DEPTH, HYBRID, MAX_DEPTH, RERANK_DEPTH, Options, Request
+from hybrid_search.search.request import AUTO, DEPTH, HYBRID, MAX_DEPTH, RERANK_DEPTH, Options, SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import LEGS, LegName, Mode, in_order
@@ -124,7 +124,7 @@ def evaluate(
         ModelError: the re-ranker is unknown, or cannot be loaded here.
     """
     search = search or {}
-    Request(**search)
+    SearchRequest(**search)
     if not 1 <= run_depth <= MAX_DEPTH:
         raise InvalidArgument(f"run_depth is {run_depth}; it must lie in 1..{MAX_DEPTH:,}.")
     if collection is None:
@@ -134,11 +134,11 @@ def evaluate(
     name = Path(folder).resolve().name
     job = _Job(settings, data, name, watch or {}, search)
     if collection is None:
-        models = job.choose(Asked(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity))
+        models = job.choose(ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity))
         modes = _check_modes(modes, in_order(models.encoders), usual_modes(models.encoders))
         main = job.built(models, precision, sparsity)
     else:
-        main = _Built(open_place(None, settings), collection)
+        main = _Built(open_store_for(None, settings), collection)
         found = main.store.info(collection).manifest
         _check_words(modes, tuple(found.legs))
         modes = _check_modes(modes, in_order(found.legs), usual_modes(found.fused(), _beside(found)))
@@ -189,14 +189,14 @@ class _Job:
             while block := stream.read(1 << 20):
                 self._corpus_hash.update(block)
 
-    def choose(self, asked: Asked) -> Models:
+    def choose(self, asked: ModelRequest) -> ModelSet:
         """The models asked for, fetched first where they are not on this machine."""
-        models = choose(asked.profile, asked.names, self._settings, asked.legs, asked.precision, asked.sparsity)
+        models = select_models(asked.profile, asked.names, self._settings, asked.legs, asked.precision, asked.sparsity)
         self.reason = self.reason or models.reason
         fetch(models, self._settings, self._watch.get("on_download"))
         return models
 
-    def built(self, models: Models, precision: Precision | None = None, sparsity: Sparsity | None = None) -> _Built:
+    def built(self, models: ModelSet, precision: Precision | None = None, sparsity: Sparsity | None = None) -> _Built:
         """A collection with these models over this corpus, built first where none of the same content is there."""
         key = self._corpus_hash.copy()
         for leg, encoder in sorted(models.encoders.items()):
@@ -255,7 +255,9 @@ class _Job:
             return main, BASELINE
         if "sparse" in legs and legs["sparse"].model == BM25_ENGINE:
             return main, "sparse"
-        return self.built(self.choose(Asked("bundled", {"sparse": BM25_ENGINE, "dense": NO_LEG}, LEGS))), "sparse"
+        return self.built(
+            self.choose(ModelRequest("bundled", {"sparse": BM25_ENGINE, "dense": NO_LEG}, LEGS))
+        ), "sparse"
 
     def _searcher(self, collection: _Built) -> Searcher:
         """One for all modes of a collection, so that its models are loaded once; closed with `open`."""

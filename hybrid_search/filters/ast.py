@@ -23,7 +23,15 @@ from typing import Literal, NamedTuple
 
 from hybrid_search._util.unicode_text import words_of
 from hybrid_search.errors import FilterError
-from hybrid_search.filters.syntax import Value, check_value, field_name, moment, ordered_as, path_of, written
+from hybrid_search.filters.syntax import (
+    Value,
+    check_value,
+    field_name,
+    format_value,
+    ordered_as,
+    parse_timestamp,
+    path_of,
+)
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -34,7 +42,7 @@ OWN_FIELDS = ("title", "text", "doc_id", "origin")
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
 
-class Place(NamedTuple):
+class SourcePosition(NamedTuple):
     """Where in a filter's text a condition begins; columns count from 1."""
 
     text: str
@@ -63,7 +71,7 @@ class Compare(Leaf):
 
     op: Operator
     value: Value
-    place: Place | None = field(default=None, compare=False, repr=False)
+    place: SourcePosition | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _settle(self)
@@ -74,7 +82,7 @@ class Compare(Leaf):
             _check_ordered(self.value, self.op)
 
     def __str__(self) -> str:
-        return f"{self.field} {self.op} {written(self.value)}"
+        return f"{self.field} {self.op} {format_value(self.value)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ class OneOf(Leaf):
     """A value of the field is equal to one of yours."""
 
     values: tuple[Value, ...]
-    place: Place | None = field(default=None, compare=False, repr=False)
+    place: SourcePosition | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _settle(self)
@@ -93,7 +101,7 @@ class OneOf(Leaf):
             check_value(value)
 
     def __str__(self) -> str:
-        return f"{self.field} in ({', '.join(map(written, self.values))})"
+        return f"{self.field} in ({', '.join(map(format_value, self.values))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ class Between(Leaf):
 
     low: Value
     high: Value
-    place: Place | None = field(default=None, compare=False, repr=False)
+    place: SourcePosition | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _settle(self)
@@ -114,11 +122,11 @@ class Between(Leaf):
             raise FilterError("between takes two numbers or two dates, not one of each")
         if low > high:
             raise FilterError(
-                f"nothing lies between {written(self.low)} and {written(self.high)}; the lower comes first"
+                f"nothing lies between {format_value(self.low)} and {format_value(self.high)}; the lower comes first"
             )
 
     def __str__(self) -> str:
-        return f"{self.field} between {written(self.low)} and {written(self.high)}"
+        return f"{self.field} between {format_value(self.low)} and {format_value(self.high)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,7 @@ class Match(Leaf):
 
     op: Literal["~", "^="]
     text: str
-    place: Place | None = field(default=None, compare=False, repr=False)
+    place: SourcePosition | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _settle(self)
@@ -140,17 +148,17 @@ class Match(Leaf):
             raise FilterError(f"{self.op} takes a text, not {self.text!r}")
         check_value(self.text)
         if not (words_of(self.text) if self.op == "~" else self.text):
-            raise FilterError(f"{written(self.text)} has no {'word' if self.op == '~' else 'letter'} to look for")
+            raise FilterError(f"{format_value(self.text)} has no {'word' if self.op == '~' else 'letter'} to look for")
 
     def __str__(self) -> str:
-        return f"{self.field} {self.op} {written(self.text)}"
+        return f"{self.field} {self.op} {format_value(self.text)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Exists(Leaf):
     """The field has a value: it is there, and neither null nor an empty list."""
 
-    place: Place | None = field(default=None, compare=False, repr=False)
+    place: SourcePosition | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _settle(self)
@@ -166,14 +174,14 @@ class Geo(Leaf):
     lat: float
     lon: float
     metres: float
-    place: Place | None = field(default=None, compare=False, repr=False)
+    place: SourcePosition | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _settle(self)
         for value in (self.lat, self.lon, self.metres):
             check_value(value)
             if isinstance(value, (bool, str)):
-                raise FilterError(f"{written(value)} is no number")
+                raise FilterError(f"{format_value(value)} is no number")
         if not -90 <= self.lat <= 90 or not -180 <= self.lon <= 180:
             raise FilterError(
                 f"({self.lat}, {self.lon}) is no place: latitude -90..90 comes first, then longitude -180..180"
@@ -182,7 +190,9 @@ class Geo(Leaf):
             raise FilterError(f"nothing is nearer than {self.metres:g} m; take a distance above 0")
 
     def __str__(self) -> str:
-        return f"{self.field} within {written(self.metres)} m of ({written(self.lat)}, {written(self.lon)})"
+        return (
+            f"{self.field} within {format_value(self.metres)} m of ({format_value(self.lat)}, {format_value(self.lon)})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,13 +260,13 @@ def placed(condition: Condition, text: str) -> Condition:
         return Or(tuple(placed(inner, text) for inner in condition.conditions))
     if isinstance(condition, Not):
         return Not(placed(condition.condition, text))
-    return replace(condition, place=condition.place and Place(text, condition.place.column))
+    return replace(condition, place=condition.place and SourcePosition(text, condition.place.column))
 
 
 def _check_ordered(value: Value, op: str) -> None:
-    if isinstance(value, bool) or (isinstance(value, str) and moment(value) is None):
+    if isinstance(value, bool) or (isinstance(value, str) and parse_timestamp(value) is None):
         raise FilterError(
-            f"{op} takes a number or a date such as '2026-11-21', not {written(value)}. "
+            f"{op} takes a number or a date such as '2026-11-21', not {format_value(value)}. "
             "Texts can be compared with =, ~ (words) and ^= (beginning)"
         )
 

@@ -30,20 +30,20 @@ from hybrid_search.filters.ast import (
     Or,
     Test,
 )
-from hybrid_search.filters.syntax import Value, moment, ordered_as
+from hybrid_search.filters.syntax import Value, ordered_as, parse_timestamp
 
 EARTH_RADIUS_M = 6_371_008.8
 """Mean radius of the Earth. Source: Moritz, Geodetic Reference System 1980, Journal of Geodesy 74, 2000."""
 
 
-def holds(condition: Condition, payload: Mapping[str, Any]) -> bool:
+def matches(condition: Condition, payload: Mapping[str, Any]) -> bool:
     """Whether a chunk with this payload (`store.schema.payload_of`) passes."""
     if isinstance(condition, And):
-        return all(holds(inner, payload) for inner in condition.conditions)
+        return all(matches(inner, payload) for inner in condition.conditions)
     if isinstance(condition, Or):
-        return any(holds(inner, payload) for inner in condition.conditions)
+        return any(matches(inner, payload) for inner in condition.conditions)
     if isinstance(condition, Not):
-        return not holds(condition.condition, payload)
+        return not matches(condition.condition, payload)
     found = [value for path in same_paths(payload_path(condition.path)) for value in found_at(payload, path)]
     if isinstance(condition, Exists):
         return any(value is not None and value != [] for value in found)
@@ -52,10 +52,10 @@ def holds(condition: Condition, payload: Mapping[str, Any]) -> bool:
     return any(_satisfies(value, condition) for value in _each(found))
 
 
-def failing(condition: Condition, payload: Mapping[str, Any]) -> tuple[Condition, ...]:
+def failing_clauses(condition: Condition, payload: Mapping[str, Any]) -> tuple[Condition, ...]:
     """Why a chunk does not pass: the clauses, joined by `and` at the top, that do not hold; empty where it passes."""
     clauses = condition.conditions if isinstance(condition, And) else (condition,)
-    return tuple(clause for clause in clauses if not holds(clause, payload))
+    return tuple(clause for clause in clauses if not matches(clause, payload))
 
 
 def payload_path(path: tuple[str, ...]) -> tuple[str, ...]:
@@ -110,14 +110,14 @@ def _equal(value: Any, wanted: Value) -> bool:
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
     if isinstance(value, str) and isinstance(wanted, str):
-        when = moment(wanted)
-        return value in spellings(wanted) or (when is not None and moment(value) == when)
+        when = parse_timestamp(wanted)
+        return value in spellings(wanted) or (when is not None and parse_timestamp(value) == when)
     return isinstance(value, (int, float)) and isinstance(wanted, (int, float)) and value == wanted
 
 
 def _in_order(value: Any, op: str, bound: Value) -> bool:
     if isinstance(bound, str):
-        value = moment(value) if isinstance(value, str) else None
+        value = parse_timestamp(value) if isinstance(value, str) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     limit = ordered_as(bound)

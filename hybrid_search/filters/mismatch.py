@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hybrid_search.filters.ast import Between, Compare, Condition, OneOf, Test, leaves
-from hybrid_search.filters.syntax import Value, written
+from hybrid_search.filters.syntax import Value, format_value
 
 _KINDS = {
     "integer": "numbers",
@@ -38,7 +38,7 @@ def mismatches(condition: Condition, fields: Mapping[str, str]) -> tuple[str, ..
         kind = _KINDS.get(fields.get(leaf.field, ""), "")
         others = [value for value in _values(leaf) if _kind(value) != kind]
         if kind and others and leaf.field not in said:
-            told = " or ".join(map(written, others[:3]))
+            told = " or ".join(map(format_value, others[:3]))
             said[leaf.field] = f"{leaf.field} holds {kind}, which {told} never equals: {_ADVICE[kind]}."
     return tuple(said.values())
 

@@ -29,7 +29,7 @@ from hybrid_search.filters.ast import (
     Not,
     OneOf,
     Or,
-    Place,
+    SourcePosition,
     placed,
 )
 from hybrid_search.filters.syntax import Value, check_value, field_name, unescaped
@@ -220,7 +220,7 @@ def _match(found: Sequence[Any]) -> Condition:
 
 
 def _exists(field: _Field) -> Condition:
-    return Exists(field, place=Place("", field.column))
+    return Exists(field, place=SourcePosition("", field.column))
 
 
 def _near(found: Sequence[Any]) -> Condition:
@@ -232,7 +232,7 @@ def _near(found: Sequence[Any]) -> Condition:
 
 def _made(kind: Any, field: _Field, read: _Read, *values: Any) -> Condition:
     """A condition on a field; what is wrong with it is its value."""
-    made: Condition = _at(read.column, kind, field, *values, place=Place("", field.column))
+    made: Condition = _at(read.column, kind, field, *values, place=SourcePosition("", field.column))
     return made
 
 

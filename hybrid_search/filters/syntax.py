@@ -50,7 +50,7 @@ def field_name(path: tuple[str, ...]) -> str:
     return ".".join(key if bare else _quoted(key, '"') for key, bare in zip(path, plain, strict=True))
 
 
-def written(value: Value) -> str:
+def format_value(value: Value) -> str:
     """How a value is written.
 
     >>> written("it's"), written(True), written(2.5)
@@ -80,7 +80,7 @@ def unescaped(text: str) -> str:
     return _ESCAPE.sub(meant, text)
 
 
-def moment(text: str) -> int | None:
+def parse_timestamp(text: str) -> int | None:
     """A date, or a date and time, as microseconds since 1970 in UTC; None for any other text.
 
     These are the forms that Qdrant takes: `2026-11-21`, `2026-11-21 10:00`, `2026-11-21T10:00:00.5+02:00`. Without a
@@ -109,7 +109,7 @@ def moment(text: str) -> int | None:
 def ordered_as(value: Value) -> float:
     """What `<` and `between` compare: a number, or a date's microseconds."""
     if isinstance(value, str):
-        found = moment(value)
+        found = parse_timestamp(value)
         assert found is not None, "checked when the condition was made"
         return found
     return value

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from hybrid_search._util import batched
 from hybrid_search.collection.legs import with_legs, writing
-from hybrid_search.collection.models import Models, OnDownload, encoder_of, fetch, open_place, spec_of
+from hybrid_search.collection.models import ModelSet, OnDownload, encoder_of, fetch, open_store_for, spec_of
 from hybrid_search.encoders import precision_of
 from hybrid_search.encoders.catalog import card, kind_of
 from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.indexing.chunker import cut_off, unread
-from hybrid_search.indexing.journal import recorded
-from hybrid_search.indexing.progress import IndexReport, Progress, Tally
+from hybrid_search.indexing.chunker import count_truncated, unread
+from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.indexing.sources import SAMPLE_DOCUMENTS
 from hybrid_search.manifest import LegSpec, Manifest, Precision, Sparsity, check_leg_name
 from hybrid_search.protocols import CollectionWriter, Encoder, Store
@@ -78,8 +78,8 @@ def add_leg(
     found = card(model, kind)
     check_building(found, precision_of(found, precision or settings.precision), settings.device)
     encoder = encoder_of(found, kind, settings, {}, precision, sparsity)
-    fetch(Models("custom", {leg: encoder}), settings, on_download)
-    opened = open_place(store, settings)
+    fetch(ModelSet("custom", {leg: encoder}), settings, on_download)
+    opened = open_store_for(store, settings)
     with writing(collection, opened, settings, wait_s) as writer, ExitStack() as journal:
         encoder = _fitted(encoder, leg, writer)
         spec = _spec(collection, leg, encoder, writer.manifest)
@@ -87,16 +87,16 @@ def add_leg(
         if leg not in manifest.legs:
             manifest = with_legs(manifest, {**manifest.legs, leg: spec})
         documents = writer.info().documents
-        tally = Tally(collection, manifest.profile, "", documents, on_progress)
-        tally.tell()
-        journal.enter_context(recorded(opened.location, collection, tally, "add-leg"))
-        writer.extend(spec)
-        for payloads in batched(writer.stored(without=spec.vector), ENCODE_BATCH):
+        tally = JobProgress(collection, manifest.profile, "", documents, on_progress)
+        tally.emit()
+        journal.enter_context(journaled(opened.location, collection, tally, "add-leg"))
+        writer.add_vector(spec)
+        for payloads in batched(writer.iter_payloads(without=spec.vector), ENCODE_BATCH):
             chunks = [chunk_of(payload) for payload in payloads]
             texts = [chunk.searchable for chunk in chunks]
             vectors = encode({leg: encoder}, texts)[leg]
             writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
-            tally.cut_off(cut_off({leg: encoder}, manifest.chunk_tokens, texts))
+            tally.cut_off(count_truncated({leg: encoder}, manifest.chunk_tokens, texts))
             places = unread({leg: encoder}, texts, {leg: vectors})[leg]
             tally.leave_unread({leg: [payloads[place]["origin"] or chunks[place].doc_id for place in places]})
             tally.add(sum(chunk.number == 0 for chunk in chunks), len(chunks))
@@ -111,7 +111,9 @@ def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder
         return encoder
     if leg in writer.manifest.legs and writer.manifest.legs[leg].average_tokens:
         return replace(encoder, average_tokens=writer.manifest.legs[leg].average_tokens)
-    return encoder.fitted([chunk_of(payload).searchable for payload in islice(writer.stored(), SAMPLE_DOCUMENTS)])
+    return encoder.fitted(
+        [chunk_of(payload).searchable for payload in islice(writer.iter_payloads(), SAMPLE_DOCUMENTS)]
+    )
 
 
 def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -> LegSpec:

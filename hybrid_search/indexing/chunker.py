@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import TypeVar
 
 from hybrid_search._util.arguments import whole
-from hybrid_search.collection.models import Models
+from hybrid_search.collection.models import ModelSet
 from hybrid_search.corpus.bounded import Exceeded
 from hybrid_search.corpus.chunking import chunk
-from hybrid_search.encoders.hybrid import groups, whole_of
+from hybrid_search.encoders.hybrid import group_by_model, unwrap
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
-from hybrid_search.indexing.chunker_process import Chunker, Recipe, is_short, most_tokens
+from hybrid_search.indexing.chunker_process import ChunkerProcess, Recipe, is_short, most_tokens
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import Encoder, KnowsWords
 from hybrid_search.types import Chunk, Document, LegName, Vector, is_empty
@@ -25,7 +25,7 @@ UNLIMITED_CHUNK = 256
 """Tokens of a chunk where no model has a limit, as for BM25 alone, and none was asked for."""
 
 
-class Cutter:
+class Chunker:
     """Documents to chunks, for one set of models. To be closed.
 
     Args:
@@ -34,9 +34,9 @@ class Cutter:
         overlap_tokens: tokens that neighbouring chunks share at most.
     """
 
-    def __init__(self, models: Models, size_tokens: int, overlap_tokens: int) -> None:
+    def __init__(self, models: ModelSet, size_tokens: int, overlap_tokens: int) -> None:
         self.size_tokens, self.overlap_tokens = size_tokens, overlap_tokens
-        readers = (next(iter(group.values())) for group in groups(models.encoders))
+        readers = (next(iter(group.values())) for group in group_by_model(models.encoders))
         self._limited = [encoder for encoder in readers if encoder.card.max_tokens]
 
     def __call__(self, document: Document) -> list[Chunk]:
@@ -68,16 +68,18 @@ class Cutter:
         )
 
     @cached_property
-    def _chunker(self) -> Chunker | None:
+    def _chunker(self) -> ChunkerProcess | None:
         """The process that cuts; None where a model counts tokens in a way that cannot be told to another process."""
-        told = [getattr(whole_of(encoder), "token_count", lambda: None)() for encoder in self._limited]
+        told = [getattr(unwrap(encoder), "token_count", lambda: None)() for encoder in self._limited]
         counts = tuple(count for count in told if count is not None)
-        return Chunker(Recipe(counts, self.size_tokens, self.overlap_tokens)) if len(counts) == len(told) else None
+        return (
+            ChunkerProcess(Recipe(counts, self.size_tokens, self.overlap_tokens)) if len(counts) == len(told) else None
+        )
 
 
-def cutter(
-    collection: str, models: Models, found: Manifest | None, size_tokens: int | None, overlap_tokens: int | None
-) -> Cutter:
+def chunker_for(
+    collection: str, models: ModelSet, found: Manifest | None, size_tokens: int | None, overlap_tokens: int | None
+) -> Chunker:
     """The cutter of an existing collection, or of a new one as asked for.
 
     Raises:
@@ -93,11 +95,11 @@ def cutter(
         ):
             if want is not None and want != have:
                 raise ManifestMismatch(collection, what, have, want)
-        return Cutter(models, found.chunk_tokens, found.overlap_tokens)
-    return Cutter(models, chunk_size(models, size_tokens), overlap_tokens or 0)
+        return Chunker(models, found.chunk_tokens, found.overlap_tokens)
+    return Chunker(models, chunk_size(models, size_tokens), overlap_tokens or 0)
 
 
-def chunk_size(models: Models, asked: int | None) -> int:
+def chunk_size(models: ModelSet, asked: int | None) -> int:
     """Tokens a chunk of a new collection may take: what was asked for, else what all its models read.
 
     Raises:
@@ -112,17 +114,17 @@ def chunk_size(models: Models, asked: int | None) -> int:
     return size
 
 
-def searchable_texts(documents: Iterable[Document], cut: Cutter) -> Iterator[str]:
+def searchable_texts(documents: Iterable[Document], cut: Chunker) -> Iterator[str]:
     """What the encoders will read of documents; without those that cannot be cut in time."""
     for document in documents:
         with suppress(Exceeded):
             yield from (part.searchable for part in cut(document))
 
 
-def cut_off(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Sequence[str]) -> dict[LegName, int]:
+def count_truncated(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Sequence[str]) -> dict[LegName, int]:
     """How many texts a leg's model does not read to the end, by leg; not counted where no chunk can be that long."""
     found: dict[LegName, int] = {}
-    for group in groups(encoders):
+    for group in group_by_model(encoders):
         encoder = next(iter(group.values()))
         limit = encoder.card.max_tokens
         if limit and not 0 < chunk_tokens <= limit:
@@ -138,8 +140,8 @@ def unread(
     Its model knows less than half of their tokens, or made a sparse vector without a term of them.
     """
     found: dict[LegName, list[int]] = {}
-    for group in groups(encoders):
-        whole = whole_of(next(iter(group.values())))
+    for group in group_by_model(encoders):
+        whole = unwrap(next(iter(group.values())))
         little = (
             [each.little for each in whole.readings(texts)] if isinstance(whole, KnowsWords) else [False] * len(texts)
         )

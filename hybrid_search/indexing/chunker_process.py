@@ -42,7 +42,7 @@ def most_tokens(counters: Sequence[Callable[[Sequence[str]], list[int]]], texts:
     return [max(each) for each in zip(*(count(texts) for count in counters), strict=True)]
 
 
-class Chunker:
+class ChunkerProcess:
     """The process that cuts by a recipe; started with the first document, ended by `close`."""
 
     def __init__(self, recipe: Recipe) -> None:

@@ -9,20 +9,20 @@ from pathlib import Path
 
 from hybrid_search._util import batched
 from hybrid_search._util.arguments import texts
-from hybrid_search.collection.models import open_place
+from hybrid_search.collection.models import open_store_for
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.roots import Roots
 from hybrid_search.errors import CollectionNotFound, CorpusError
 from hybrid_search.indexing import pipeline
 from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
-from hybrid_search.indexing.progress import IndexReport, Tally
+from hybrid_search.indexing.progress import IndexReport, JobProgress
 from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import chunk_id_of
 
 
-def remove_documents(
+def delete_documents(
     collection: str,
     doc_ids: Iterable[str] | None,
     *,
@@ -48,17 +48,17 @@ def remove_documents(
         CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
     """
     asked = None if doc_ids is None else texts("doc_ids", doc_ids)  # all of them, before the first is removed
-    place = open_place(store, settings or load_settings())
+    place = open_store_for(store, settings or load_settings())
     manifest = place.manifest(check_name(collection))
     if manifest is None:
         raise CollectionNotFound(collection, place.names(), place.location)
     with closing(place.writer(collection, manifest, wait_s=wait_s)) as writer:
-        count = removed(writer, list(writer.doc_ids()) if asked is None else asked)
+        count = delete_ids(writer, list(writer.doc_ids()) if asked is None else asked)
         writer.publish()
     return count
 
 
-def removed(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
+def delete_ids(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
     """Remove documents with all their chunks, to be published by the caller; how many there were."""
     count = 0
     for some in batched(doc_ids, LOOKUP_DOCUMENTS):
@@ -74,7 +74,7 @@ def conclude(
     store: Store,
     writer: CollectionWriter,
     ledger: Ledger,
-    tally: Tally,
+    tally: JobProgress,
     *,
     prune: bool,
     replace: bool,
@@ -96,7 +96,7 @@ def conclude(
         )
     if (prune and not tally.failed) or (replace and writer.resumed):
         gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
-        tally.removed += removed(writer, gone)
+        tally.removed += delete_ids(writer, gone)
     new = roots is not None and roots.prefixes != (writer.manifest.roots or {})
     writer.publish(with_values(writer.manifest, roots=roots.prefixes) if roots and new else None)
     tally.saved = tally.documents + tally.unchanged

@@ -13,12 +13,12 @@ from time import perf_counter
 from hybrid_search.corpus.roots import Roots
 from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import StoreError
-from hybrid_search.indexing.chunker import Cutter
-from hybrid_search.indexing.memory import held
-from hybrid_search.indexing.pipeline import Part, changes, parts_of
+from hybrid_search.indexing.chunker import Chunker
+from hybrid_search.indexing.memory import resident_bytes
+from hybrid_search.indexing.pipeline import PendingChunk, changes, parts_of
 from hybrid_search.indexing.prefetch import JobThreads
-from hybrid_search.indexing.progress import Estimate, IndexReport, Tally
-from hybrid_search.protocols import CollectionReader, Encoder, Head, Store
+from hybrid_search.indexing.progress import Estimate, IndexReport, JobProgress
+from hybrid_search.protocols import CollectionReader, DocumentHead, Encoder, Store
 from hybrid_search.store.schema import present_bytes
 from hybrid_search.types import Document, LegName, chunk_id_of
 
@@ -36,16 +36,16 @@ OPTIMIZING = 3
 
 
 @dataclass(slots=True)
-class Remembered:
+class ExistingHeads:
     """What a collection that can be read remembers of documents; of one that is not there, nothing."""
 
     reader: CollectionReader | None
 
-    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]:
         if self.reader is None:
             return {}
         found = self.reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
-        return {payload["doc_id"]: Head.of(payload) for payload in found.values()}
+        return {payload["doc_id"]: DocumentHead.of(payload) for payload in found.values()}
 
 
 def known_ids(store: Store, collection: str, doc_ids: Sequence[str]) -> int:
@@ -54,20 +54,20 @@ def known_ids(store: Store, collection: str, doc_ids: Sequence[str]) -> int:
         return len(there.heads(doc_ids))
 
 
-def rehearse(
+def dry_run_report(
     documents: Iterable[Document],
-    cut: Cutter,
+    cut: Chunker,
     base: str,
     encoders: Mapping[LegName, Encoder],
-    known: Remembered,
-    tally: Tally,
+    known: ExistingHeads,
+    tally: JobProgress,
     roots: Roots,
 ) -> IndexReport:
     """Read and cut everything, write nothing, and encode only a sample of the chunks, to judge the others by.
 
     The sample is drawn evenly from what is new or has changed, always the same from the same sources.
     """
-    sample: list[Part] = []
+    sample: list[PendingChunk] = []
     random, tokens = Random(0), 0
     with JobThreads() as threads:
         for change in changes(threads.gathered(documents), cut, base, known, tally, roots):
@@ -90,20 +90,20 @@ def rehearse(
 
 
 @contextmanager
-def remembered(store: Store, collection: str, *, replace: bool) -> Iterator[Remembered]:
+def remembered(store: Store, collection: str, *, replace: bool) -> Iterator[ExistingHeads]:
     """What a job on the collection would find there; a rebuild finds nothing."""
     reader = None
     if not replace:
         with suppress(StoreError):
             reader = store.reader(collection)
     try:
-        yield Remembered(reader)
+        yield ExistingHeads(reader)
     finally:
         if reader is not None:
             reader.close()
 
 
-def _estimate(sample: list[Part], tokens: int, chunks: int, encoders: Mapping[LegName, Encoder]) -> Estimate:
+def _estimate(sample: list[PendingChunk], tokens: int, chunks: int, encoders: Mapping[LegName, Encoder]) -> Estimate:
     if not sample:
         return Estimate(tokens, 0, 0.0, None, 0)
     texts = [part.chunk.searchable for part in sample]
@@ -114,7 +114,7 @@ def _estimate(sample: list[Part], tokens: int, chunks: int, encoders: Mapping[Le
     size = sum(len(json.dumps(part.payload, ensure_ascii=False).encode()) for part in sample)
     size += sum(present_bytes(vector) for some in vectors.values() for vector in islice(some, len(sample)))
     each = size / len(sample)
-    now = held()
+    now = resident_bytes()
     return Estimate(
         tokens=tokens,
         sampled=len(sample),

@@ -27,7 +27,7 @@ from platformdirs import user_data_path
 from hybrid_search._util.locations import is_server, shown_command, without_secrets
 from hybrid_search._util.printable import storable
 from hybrid_search.errors import StoreError
-from hybrid_search.indexing.progress import Progress, Tally
+from hybrid_search.indexing.progress import JobProgress, Progress
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def journal_file(location: str) -> Path | None:
     return folder / "jobs.sqlite" if folder.is_dir() else None
 
 
-def recent(location: str, collection: str | None = None) -> list[Job]:
+def recent_jobs(location: str, collection: str | None = None) -> list[Job]:
     """The last job of each collection of a store, or the last ones of one collection; newest first."""
     file = journal_file(location)
     if file is None or not file.is_file():
@@ -149,7 +149,7 @@ def journal_problem(location: str) -> str:
 
 
 @contextmanager
-def recorded(location: str, collection: str, tally: Tally, kind: Kind = "index") -> Iterator[None]:
+def journaled(location: str, collection: str, tally: JobProgress, kind: Kind = "index") -> Iterator[None]:
     """Keep a journal of a job while it runs. What cannot be written does not stop it."""
     file = journal_file(location)
     entry = None if file is None else _begun(file, location, collection, kind)
@@ -177,7 +177,7 @@ class _Entry:
         self._db, self._number, self._facts, self._lock = db, number, facts, lock
         self._written = -TELL_EVERY_S
 
-    def follow(self, tally: Tally) -> None:
+    def follow(self, tally: JobProgress) -> None:
         """Write what the job tells, and hand it on."""
         others = tally.on_progress
 
@@ -190,7 +190,7 @@ class _Entry:
         tally.on_progress = on_progress
         self._take(tally.now())
 
-    def end(self, state: State, tally: Tally, message: str = "") -> None:
+    def end(self, state: State, tally: JobProgress, message: str = "") -> None:
         self._facts |= {"state": state, "message": message[:2_000]}
         self._take(tally.now())
 

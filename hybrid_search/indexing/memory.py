@@ -10,7 +10,7 @@ import psutil
 
 from hybrid_search._util.arguments import whole
 from hybrid_search.errors import InvalidArgument, MemoryExceeded
-from hybrid_search.indexing.pipeline import Budget
+from hybrid_search.indexing.pipeline import BatchBudget
 
 LEAST_TOKENS = 512
 """A batch is not made smaller than this."""
@@ -34,7 +34,7 @@ def parse_size(text: str) -> int:
     return round(float(found[1]) * _UNITS[found[2].upper()])
 
 
-def held() -> int | None:
+def resident_bytes() -> int | None:
     """Bytes of memory that this process and its children hold for themselves, mapped files not counted.
 
     None where the system does not tell.
@@ -46,7 +46,7 @@ def held() -> int | None:
         return None
 
 
-class Cap:
+class MemoryLimit:
     """Keeps a job below a number of bytes by making its batches smaller, and ends it where that is not enough.
 
     Args:
@@ -59,12 +59,12 @@ class Cap:
     def __init__(self, max_bytes: int | None) -> None:
         if max_bytes is not None:
             whole("max_memory", max_bytes, 1)
-        if max_bytes is not None and held() is None:
+        if max_bytes is not None and resident_bytes() is None:
             raise InvalidArgument(
                 "max_memory cannot be kept on this system: it does not tell how much a process holds."
             )
         self.max_bytes = max_bytes
-        self.budget = Budget()
+        self.budget = BatchBudget()
 
     def check(self) -> None:
         """To be called after every batch.
@@ -72,14 +72,14 @@ class Cap:
         Raises:
             MemoryExceeded: more is held than allowed with the smallest batches.
         """
-        if self.max_bytes is None or (now := held() or 0) <= 0.9 * self.max_bytes:
+        if self.max_bytes is None or (now := resident_bytes() or 0) <= 0.9 * self.max_bytes:
             return
         gc.collect()
         _trim()
         if self.budget.tokens > LEAST_TOKENS:
             self.budget.tokens = max(LEAST_TOKENS, self.budget.tokens // 2)
             return
-        if (now := held() or 0) > self.max_bytes:
+        if (now := resident_bytes() or 0) > self.max_bytes:
             raise MemoryExceeded(now, self.max_bytes)
 
 

@@ -18,10 +18,10 @@ from hybrid_search.corpus.bounded import Exceeded
 from hybrid_search.corpus.contexts import is_affected
 from hybrid_search.corpus.roots import NO_ROOTS, Roots, is_same_place
 from hybrid_search.encoders.hybrid import encode
-from hybrid_search.indexing.chunker import Cutter, cut_off, unread
+from hybrid_search.indexing.chunker import Chunker, count_truncated, unread
 from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
-from hybrid_search.indexing.progress import Replaced, Tally
-from hybrid_search.protocols import CollectionWriter, Encoder, Head
+from hybrid_search.indexing.progress import JobProgress, Replaced
+from hybrid_search.protocols import CollectionWriter, DocumentHead, Encoder
 from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, Document, Failure, LegName, Moved, Point, Vector, chunk_id_of
 
@@ -29,7 +29,7 @@ BATCH_TOKENS = 8_192
 """Of a batch, which is encoded and written at once. Two are under way, and as much is encoded again after a kill."""
 
 BATCH_CHUNKS = 1_024
-BEGUN = ""
+INCOMPLETE = ""
 """The stamp of a document's head while its chunks are not all there yet; no content has it."""
 
 IN_MEMORY = "item "
@@ -52,11 +52,11 @@ class Change(NamedTuple):
     document: Document
     stamp: str
     chunks: list[Chunk]
-    old: Head | None
-    former: tuple[tuple[str, Head], ...] = ()
+    old: DocumentHead | None
+    former: tuple[tuple[str, DocumentHead], ...] = ()
 
 
-class Part(NamedTuple):
+class PendingChunk(NamedTuple):
     """One chunk on its way to the store, with the tokens that its models read."""
 
     chunk: Chunk
@@ -73,7 +73,7 @@ class Batch(NamedTuple):
         moved: documents that stand elsewhere now.
     """
 
-    parts: list[Part]
+    parts: list[PendingChunk]
     gone: list[str]
     moved: Sequence[Moved] = ()
 
@@ -101,7 +101,7 @@ class Encoded(NamedTuple):
         ]
 
 
-class Budget:
+class BatchBudget:
     """Tokens that a batch may have; may be lowered while a job runs."""
 
     def __init__(self, tokens: int | None = None) -> None:
@@ -117,14 +117,19 @@ def stamp_of(document: Document, base: str) -> str:
     return blake2b(f"{document.content_hash()} {base}{way}".encode(), digest_size=16).hexdigest()
 
 
-class Known(Protocol):
+class ExistingDocuments(Protocol):
     """Whatever knows which documents are there: a writer, or a collection that is only read."""
 
-    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]: ...
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]: ...
 
 
 def changes(
-    groups: Iterable[list[Document]], cut: Cutter, base: str, known: Known, tally: Tally, roots: Roots = NO_ROOTS
+    groups: Iterable[list[Document]],
+    cut: Chunker,
+    base: str,
+    known: ExistingDocuments,
+    tally: JobProgress,
+    roots: Roots = NO_ROOTS,
 ) -> Iterator[Change | list[Moved] | None]:
     """The documents that are new or have changed, and those that have moved; the others are counted.
 
@@ -152,12 +157,12 @@ def changes(
             yield None
 
 
-def is_elsewhere(document: Document, old: Head) -> bool:
+def is_elsewhere(document: Document, old: DocumentHead) -> bool:
     """Whether an unchanged document stands at another origin now; those made in memory stand nowhere."""
     return document.origin not in ("", old.origin) and not document.origin.startswith(IN_MEMORY)
 
 
-def replacement(document: Document, old: Head | None, roots: Roots) -> Replaced | None:
+def replacement(document: Document, old: DocumentHead | None, roots: Roots) -> Replaced | None:
     """What a document replaces that is not an older version of itself: it has its id, and was read elsewhere."""
     if old is None or not old.origin or not document.origin or document.origin.startswith(IN_MEMORY):
         return None
@@ -165,7 +170,7 @@ def replacement(document: Document, old: Head | None, roots: Roots) -> Replaced 
     return None if is_same_place(before, document.origin) else Replaced(document.doc_id, before, document.origin)
 
 
-def cut_or_failed(document: Document, cut: Cutter, tally: Tally) -> list[Chunk]:
+def cut_or_failed(document: Document, cut: Chunker, tally: JobProgress) -> list[Chunk]:
     """Cut a document, as plain text where its syntax takes too long, which is counted.
 
     Where that takes too long as well it is a failure, and there are no chunks.
@@ -182,7 +187,7 @@ def cut_or_failed(document: Document, cut: Cutter, tally: Tally) -> list[Chunk]:
     return []
 
 
-def former_heads(known: Known, doc_ids: Iterable[str]) -> dict[str, tuple[tuple[str, Head], ...]]:
+def former_heads(known: ExistingDocuments, doc_ids: Iterable[str]) -> dict[str, tuple[tuple[str, DocumentHead], ...]]:
     """What is remembered of documents under other spellings of their ids, by the id that was asked for."""
     others = {doc_id: id_forms(doc_id)[1:] for doc_id in doc_ids if not doc_id.isascii()}
     heads = known.heads([form for forms in others.values() for form in forms]) if others else {}
@@ -190,7 +195,7 @@ def former_heads(known: Known, doc_ids: Iterable[str]) -> dict[str, tuple[tuple[
 
 
 def batches(
-    changed: Iterable[Change | list[Moved] | None], cut: Cutter, writer: CollectionWriter, budget: Budget
+    changed: Iterable[Change | list[Moved] | None], cut: Chunker, writer: CollectionWriter, budget: BatchBudget
 ) -> Generator[Batch, None, None]:
     """What is written at once: whole documents, the head of each last; or a part of a document too long for that.
 
@@ -212,17 +217,17 @@ def batches(
         if not batch.parts:
             begun = monotonic()
         order = parts_of(change, cut)
-        some, size = _taken(order, budget.tokens)
+        some, size = _take_tokens(order, budget.tokens)
         if batch.parts and (tokens + size > budget.tokens or len(batch.parts) + len(some) > BATCH_CHUNKS):
             yield batch
             batch, tokens = Batch([], []), 0
-        batch.gone.extend(_outlived(change))
+        batch.gone.extend(_stale_chunks(change))
         rest = next(order, None)
         if rest is None:
             batch.parts.extend(some)
             tokens += size
             continue
-        yield from _long(change, cut, writer, budget, batch.gone)
+        yield from _stream_long(change, cut, writer, budget, batch.gone)
         batch, tokens = Batch([], []), 0
     if batch.parts:
         yield batch
@@ -241,29 +246,29 @@ def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens
         return Encoded(batch, {}, {}, {})
     texts = [part.chunk.searchable for part in batch.parts]
     vectors = encode(encoders, texts)
-    counted = [place for place, part in enumerate(batch.parts) if part.payload.get("stamp") != BEGUN]
+    counted = [place for place, part in enumerate(batch.parts) if part.payload.get("stamp") != INCOMPLETE]
     shown = [texts[place] for place in counted]
     places = unread(encoders, shown, {leg: [some[place] for place in counted] for leg, some in vectors.items()})
     origins = [batch.parts[place].payload["origin"] or batch.parts[place].chunk.doc_id for place in counted]
     lost = {leg: [origins[place] for place in some] for leg, some in places.items()}
-    return Encoded(batch, vectors, cut_off(encoders, chunk_tokens, shown), lost)
+    return Encoded(batch, vectors, count_truncated(encoders, chunk_tokens, shown), lost)
 
 
-def write(ready: Encoded, writer: CollectionWriter, tally: Tally) -> None:
+def write(ready: Encoded, writer: CollectionWriter, tally: JobProgress) -> None:
     """Write one batch, and count it."""
     writer.delete(ready.batch.gone)
     writer.set_origins(ready.batch.moved)
     tally.moved += len(ready.batch.moved)
     if ready.batch.parts:
         writer.upsert(ready.points())
-    counted = [part for part in ready.batch.parts if part.payload.get("stamp") != BEGUN]
+    counted = [part for part in ready.batch.parts if part.payload.get("stamp") != INCOMPLETE]
     tally.cut_off(ready.truncated)
     tally.leave_unread(ready.unread)
     tally.tokens += sum(part.tokens for part in ready.batch.parts)
     tally.add(sum(part.chunk.number == 0 for part in counted), len(counted))
 
 
-def parts_of(change: Change, cut: Cutter) -> Iterator[Part]:
+def parts_of(change: Change, cut: Chunker) -> Iterator[PendingChunk]:
     """The parts of a document that is written at once: the head last."""
     first, *others = change.chunks
     for chunk in others:
@@ -271,16 +276,18 @@ def parts_of(change: Change, cut: Cutter) -> Iterator[Part]:
     yield _part(change, first, cut, change.stamp)
 
 
-def _long(change: Change, cut: Cutter, writer: CollectionWriter, budget: Budget, gone: list[str]) -> Iterator[Batch]:
+def _stream_long(
+    change: Change, cut: Chunker, writer: CollectionWriter, budget: BatchBudget, gone: list[str]
+) -> Iterator[Batch]:
     first, *others = change.chunks
-    begun = _part(change, first, cut, BEGUN)
+    begun = _part(change, first, cut, INCOMPLETE)
     yield Batch([begun], gone)
     # Chunks of this very version are there where an earlier run was cut short. What it did not reach has other stamps.
-    resumed = change.old is not None and change.old.stamp == BEGUN
+    resumed = change.old is not None and change.old.stamp == INCOMPLETE
     missing = _missing(change, others, writer) if resumed else iter(others)
     parts = (_part(change, chunk, cut, change.stamp) for chunk in missing)
     while True:
-        some, _ = _taken(parts, budget.tokens)
+        some, _ = _take_tokens(parts, budget.tokens)
         if not some:
             break
         yield Batch(some, [])
@@ -294,7 +301,7 @@ def _missing(change: Change, chunks: Sequence[Chunk], writer: CollectionWriter) 
         yield from (chunk for chunk in some if stamps.get(chunk.chunk_id) != change.stamp)
 
 
-def _outlived(change: Change) -> list[str]:
+def _stale_chunks(change: Change) -> list[str]:
     """Chunks that the new version does not overwrite: of a version that had more of them, all; and of other spellings.
 
     Not only those too many: the head of the old version must not outlive its chunks.
@@ -305,9 +312,9 @@ def _outlived(change: Change) -> list[str]:
     return [chunk_id_of(doc_id, number) for doc_id, head in gone.items() for number in range(head.chunks)]
 
 
-def _taken(parts: Iterator[Part], tokens: int) -> tuple[list[Part], int]:
+def _take_tokens(parts: Iterator[PendingChunk], tokens: int) -> tuple[list[PendingChunk], int]:
     """The next parts until they have so many tokens, one at least; and how many they have."""
-    some: list[Part] = []
+    some: list[PendingChunk] = []
     size = 0
     for part in parts:
         some.append(part)
@@ -317,9 +324,9 @@ def _taken(parts: Iterator[Part], tokens: int) -> tuple[list[Part], int]:
     return some, size
 
 
-def _part(change: Change, chunk: Chunk, cut: Cutter, stamp: str | None = None) -> Part:
+def _part(change: Change, chunk: Chunk, cut: Chunker, stamp: str | None = None) -> PendingChunk:
     head = None if stamp is None or chunk.number else (stamp, len(change.chunks))
     payload = payload_of(chunk, change.document.metadata, change.document.origin, head)
     if stamp is not None:
         payload["stamp"] = stamp
-    return Part(chunk, payload, cut.count([chunk.searchable])[0])
+    return PendingChunk(chunk, payload, cut.count([chunk.searchable])[0])

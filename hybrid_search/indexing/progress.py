@@ -140,7 +140,7 @@ class IndexReport:
 
 
 @dataclass(slots=True)
-class Pace:
+class EwmaRate:
     """How long a document takes at the moment: a mean over stretches of time, of which older ones fade.
 
     Over stretches, not over documents: a thousand that were found unchanged in a moment count as that moment.
@@ -171,7 +171,7 @@ class Pace:
 
 
 @dataclass(slots=True)
-class Tally:
+class JobProgress:
     """Counts while a job runs. May be filled and told from several threads.
 
     `origin` is where the last document was read, `tokens` and `saved` are as in `Progress`; the job keeps them.
@@ -203,7 +203,7 @@ class Tally:
     tokens: int = 0
     saved: int = 0
     origin: str = ""
-    pace: Pace = field(default_factory=Pace)
+    pace: EwmaRate = field(default_factory=EwmaRate)
     told_failures: int = 0
     told_at: float = 0.0
     lock: RLock = field(default_factory=RLock)
@@ -216,7 +216,7 @@ class Tally:
         if isinstance(failure, BrokeOff):
             self.broke_off = self.broke_off or failure
         if perf_counter() - self.told_at > TELL_FAILURES_AFTER_S:
-            self.tell()
+            self.emit()
 
     def passed_over(self, kind: str, count: int = 1) -> None:
         """Count what of the sources is not indexed, or not as what it is, and is no failure."""
@@ -233,7 +233,7 @@ class Tally:
         """Count what has been written, and tell."""
         self.documents += documents
         self.chunks += chunks
-        self.tell()
+        self.emit()
 
     def cut_off(self, more: Mapping[str, int]) -> None:
         """Count, by leg, chunks that its model reads only in part."""
@@ -262,7 +262,7 @@ class Tally:
         with self.lock:
             return self._now(perf_counter() - self.started, ())
 
-    def tell(self) -> None:
+    def emit(self) -> None:
         if self.on_progress is None:
             return
         with self.lock:
@@ -297,7 +297,7 @@ class Tally:
     def report(self, **more: Any) -> IndexReport:
         """The end of the job; what has not been told yet is told first."""
         if self.told_failures < len(self.failures):
-            self.tell()
+            self.emit()
         return IndexReport(
             self.collection,
             self.profile,

@@ -24,29 +24,29 @@ from typing import TYPE_CHECKING, Any, cast
 from hybrid_search import errors
 from hybrid_search._util.extras import importing_extra
 from hybrid_search._util.locations import is_server
-from hybrid_search.collection.models import Asked, OnDownload, models_for, open_place
+from hybrid_search.collection.models import ModelRequest, OnDownload, models_for, open_store_for
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, StoreError
-from hybrid_search.indexing.chunker import cutter, searchable_texts
+from hybrid_search.indexing.chunker import chunker_for, searchable_texts
 from hybrid_search.indexing.deletion import conclude
 from hybrid_search.indexing.dry_run import known_ids
-from hybrid_search.indexing.journal import recorded
-from hybrid_search.indexing.progress import IndexReport, Progress, Tally
+from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.indexing.ray_worker import (
     Encoding,
-    Fault,
     Job,
-    Seen,
+    RemoteError,
     Shard,
-    cut,
+    ShardSummary,
+    chunk_shard,
     may_use_gpu,
-    meet,
+    scan_shard,
     table_of,
     values_of,
 )
-from hybrid_search.indexing.sources import accepted, beginning, conflict, count, open_source
+from hybrid_search.indexing.sources import count, duplicate_reason, open_source, peek, validated
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import FieldType, check_name
 from hybrid_search.types import BrokeOff, Document, Failure, PassedOver, SourceItem
@@ -68,7 +68,7 @@ def index_on_ray(
     sources: Sequence[str | Path],
     address: str,
     *,
-    asked: Asked | None = None,
+    asked: ModelRequest | None = None,
     chunk_tokens: int | None = None,
     overlap_tokens: int | None = None,
     replace: bool = False,
@@ -120,17 +120,17 @@ def index_on_ray(
     if any(str(source) == STDIN for source in sources):
         raise InvalidArgument("Stdin (-) can be read by one process only. Write it to a file, or leave --ray out.")
     check_name(collection)
-    fields, asked = fields or FieldMap(), asked or Asked()
-    store = cast("ServerStore", open_place(None, settings))
+    fields, asked = fields or FieldMap(), asked or ModelRequest()
+    store = cast("ServerStore", open_store_for(None, settings))
     with _cluster(address), Ledger() as ledger, ExitStack() as opened:
         found = None if replace else store.manifest(collection)
         models = models_for(collection, found, asked, settings, on_download)
-        cutting = opened.enter_context(closing(cutter(collection, models, found, chunk_tokens, overlap_tokens)))
+        cutting = opened.enter_context(closing(chunker_for(collection, models, found, chunk_tokens, overlap_tokens)))
         have = partial(known_ids, store, collection)
         source = open_source(sources, fields, globs, found, have, follow_links=follow_links)
         items, total, roots = opened.enter_context(closing(source))
-        tally = Tally(collection, models.profile, models.reason, total, on_progress)
-        tally.tell()
+        tally = JobProgress(collection, models.profile, models.reason, total, on_progress)
+        tally.emit()
         first = _beginning(items, tally, sample=found is None and models.measuring)
         source.close()
         if found is None:
@@ -138,7 +138,7 @@ def index_on_ray(
         manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)
         writer = store.writer(collection, manifest, replace=replace)
         try:
-            opened.enter_context(recorded(store.location, collection, tally, "ray"))
+            opened.enter_context(journaled(store.location, collection, tally, "ray"))
             job = Job(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
             left, wanted = _meet(job, find(sources, globs, follow_links=follow_links), ledger, writer, tally)
             done = _index(job, left, tally)
@@ -151,15 +151,19 @@ def index_on_ray(
             store.close()
 
 
-def _beginning(items: Iterable[SourceItem], tally: Tally, *, sample: bool) -> list[Document]:
+def _beginning(items: Iterable[SourceItem], tally: JobProgress, *, sample: bool) -> list[Document]:
     """The first documents, read by the driver for their own sake: what fails among them is counted by the workers."""
-    aside = Tally(tally.collection, "", "", None, None)
+    aside = JobProgress(tally.collection, "", "", None, None)
     with Ledger() as ledger:
-        return beginning(accepted(items, ledger, aside), aside, sample=sample)
+        return peek(validated(items, ledger, aside), aside, sample=sample)
 
 
 def _meet(
-    job: Job, files: Iterable[FoundFile | Failure | PassedOver], ledger: Ledger, writer: ServerWriter, tally: Tally
+    job: Job,
+    files: Iterable[FoundFile | Failure | PassedOver],
+    ledger: Ledger,
+    writer: ServerWriter,
+    tally: JobProgress,
 ) -> tuple[list[Shard], int]:
     """The first pass: the files with something to index, and how many documents that is.
 
@@ -175,10 +179,10 @@ def _meet(
     taken = [0] * len(shards)
     fields: dict[str, FieldType] = {}
     dataset = _rows(list(enumerate(shards))).map_batches(
-        meet, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF
+        scan_shard, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF
     )
     for place, met in _results(dataset):
-        if isinstance(met, Seen):
+        if isinstance(met, ShardSummary):
             _take_in(met, tally)
             fields.update(_wanted(met.fields, fields))
             continue
@@ -193,8 +197,8 @@ def _meet(
             elif earlier[0] == document.content_hash:
                 tally.repeated += 1
             else:
-                tally.fail(Failure(document.origin, conflict(document.doc_id, earlier[1])))
-        tally.tell()
+                tally.fail(Failure(document.origin, duplicate_reason(document.doc_id, earlier[1])))
+        tally.emit()
     if sum(taken):
         # Here and once: workers that meet a field as integer here and as float there would undo each other's index.
         writer.index(fields)
@@ -202,7 +206,7 @@ def _meet(
     return left, sum(taken)
 
 
-def _take_in(seen: Seen, tally: Tally) -> None:
+def _take_in(seen: ShardSummary, tally: JobProgress) -> None:
     """Count what a worker counted."""
     for failure in seen.failures:
         tally.fail(failure)
@@ -215,7 +219,7 @@ def _take_in(seen: Seen, tally: Tally) -> None:
         tally.guess(encoding, number)
 
 
-def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
+def _index(job: Job, shards: list[Shard], tally: JobProgress) -> int:
     """The second pass; the documents that were written, or told as failures."""
     if not shards:
         return 0
@@ -224,7 +228,7 @@ def _index(job: Job, shards: list[Shard], tally: Tally) -> int:
     size, share = _pool(job)
     dataset = (
         _rows(list(enumerate(shards)))
-        .map_batches(cut, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF)
+        .map_batches(chunk_shard, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF)
         .map_batches(
             Encoding,
             batch_size=1,
@@ -320,7 +324,7 @@ def _results(dataset: Any) -> Iterator[tuple[int, Any]]:
     """
     for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for place, value in values_of(table):
-            if isinstance(value, Fault):
+            if isinstance(value, RemoteError):
                 kinds = (errors.StoreUnavailable, errors.StoreError, errors.CorpusError, errors.ModelError, ConfigError)
                 met = getattr(errors, value.kind, StoreError)
                 raise next((kind for kind in kinds if issubclass(met, kind)), HybridSearchError)(value.message)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybrid_search._util import batched
 from hybrid_search._util.locations import shown_location
-from hybrid_search.collection.models import Models, open_place, reopen
+from hybrid_search.collection.models import ModelSet, load_models, open_store_for
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import Reader
 from hybrid_search.corpus.roots import Roots
 from hybrid_search.corpus.walk import FoundFile
 from hybrid_search.errors import CorpusError, HybridSearchError
-from hybrid_search.indexing.chunker import Cutter
+from hybrid_search.indexing.chunker import Chunker
 from hybrid_search.indexing.pipeline import (
-    Budget,
+    BatchBudget,
     Change,
     batches,
     cut_or_failed,
@@ -32,13 +32,13 @@ from hybrid_search.indexing.pipeline import (
     write,
 )
 from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
-from hybrid_search.indexing.progress import Replaced, Tally
-from hybrid_search.indexing.sources import accepted
+from hybrid_search.indexing.progress import JobProgress, Replaced
+from hybrid_search.indexing.sources import validated
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionWriter
 from hybrid_search.settings import Settings
 from hybrid_search.store.schema import FieldType, new_fields
-from hybrid_search.store.server.connection import Line, Patience
+from hybrid_search.store.server.connection import RetryingClient, RetryPolicy
 from hybrid_search.types import Document, Failure, LegName, Moved, Point
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Shard(NamedTuple):
     skip: frozenset[str] = frozenset()
 
 
-class Met(NamedTuple):
+class ScannedDocument(NamedTuple):
     """A document as the first pass meets it."""
 
     doc_id: str
@@ -88,7 +88,7 @@ class Met(NamedTuple):
     unchanged: bool
 
 
-class Seen(NamedTuple):
+class ShardSummary(NamedTuple):
     """What is left of a shard at the end of the first pass.
 
     What failed, stood twice or has moved, which fields there are, what the reader left out, which encodings it guessed.
@@ -125,20 +125,20 @@ class Written(NamedTuple):
     unread_origins: dict[LegName, tuple[str, ...]]
 
 
-class Fault(NamedTuple):
+class RemoteError(NamedTuple):
     """An error of ours in a worker. As a value it reaches the driver whole, whatever its arguments were."""
 
     kind: str
     message: str
 
 
-def meet(table: pa.Table, job: Job) -> Iterator[pa.Table]:
+def scan_shard(table: pa.Table, job: Job) -> Iterator[pa.Table]:
     """The documents of a shard, told in the order in which they stand there, and at last what is left to say."""
     yield from _guarded(table, lambda shard: _meet_shard(shard, job))
 
 
 def _meet_shard(shard: Shard, job: Job) -> Iterator[Any]:
-    tally = Tally(job.collection, "", "", None, None)
+    tally = JobProgress(job.collection, "", "", None, None)
     writer, base = _writer(job), job.manifest.stamp_base()
     fields: dict[str, FieldType] = {}
     moved: list[Moved] = []
@@ -150,14 +150,16 @@ def _meet_shard(shard: Shard, job: Job) -> Iterator[Any]:
             unchanged = old is not None and old.stamp == stamp
             if old is not None and unchanged and is_elsewhere(document, old):
                 moved.append(Moved(document.doc_id, old.chunks, document.origin))
-            met.append(Met(document.doc_id, document.content_hash(), document.origin or document.doc_id, unchanged))
+            met.append(
+                ScannedDocument(document.doc_id, document.content_hash(), document.origin or document.doc_id, unchanged)
+            )
             fields.update(new_fields([Point(document.doc_id, {}, {"metadata": document.metadata})], fields))
         yield met
     writer.set_origins(moved)
-    yield Seen(tally.failed, tally.failures, tally.repeated, len(moved), fields, tally.passed, tally.guessed)
+    yield ShardSummary(tally.failed, tally.failures, tally.repeated, len(moved), fields, tally.passed, tally.guessed)
 
 
-def cut(table: pa.Table, job: Job) -> Iterator[pa.Table]:
+def chunk_shard(table: pa.Table, job: Job) -> Iterator[pa.Table]:
     """The documents of a shard that are to be indexed, in chunks: as many together as are encoded at once."""
     yield from _guarded(table, lambda shard: _cut_shard(shard, job))
 
@@ -165,14 +167,14 @@ def cut(table: pa.Table, job: Job) -> Iterator[pa.Table]:
 def _cut_shard(shard: Shard, job: Job) -> Iterator[Cuts]:
     cutter, base = _cutter(pickle.dumps(job)), job.manifest.stamp_base()
     together: list[Change] = []
-    told = Tally(job.collection, "", "", None, None)
-    for document in _documents(shard, job, Tally(job.collection, "", "", None, None)):
+    told = JobProgress(job.collection, "", "", None, None)
+    for document in _documents(shard, job, JobProgress(job.collection, "", "", None, None)):
         if document.doc_id in shard.skip:
             continue
         chunks = cut_or_failed(document, cutter, told)
         if together and sum(len(each.chunks) for each in together) + len(chunks) > TOGETHER_CHUNKS:
             yield Cuts(together, told.failures, told.passed)
-            together, told = [], Tally(job.collection, "", "", None, None)
+            together, told = [], JobProgress(job.collection, "", "", None, None)
         if chunks:
             together.append(Change(replace(document, text=""), stamp_of(document, base), chunks, None))
     yield Cuts(together, told.failures, told.passed)
@@ -187,7 +189,7 @@ class Encoding:
     def _write(self, cuts: Cuts, job: Job) -> Iterator[Written]:
         together = cuts.changes
         models, writer, cutter = _models(pickle.dumps(job)), _writer(job), _cutter(pickle.dumps(job))
-        tally = Tally(job.collection, "", "", None, None)
+        tally = JobProgress(job.collection, "", "", None, None)
         doc_ids = [each.document.doc_id for each in together]
         heads = writer.heads(doc_ids)
         former = former_heads(writer, [doc_id for doc_id in doc_ids if doc_id not in heads])
@@ -198,14 +200,14 @@ class Encoding:
         # What has its stamp already was written by an earlier attempt of Ray's.
         wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
         replaced = [other for each in wanted if (other := replacement(each.document, each.old, job.roots))]
-        for batch in batches(wanted, cutter, writer, Budget()):
+        for batch in batches(wanted, cutter, writer, BatchBudget()):
             write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
         chunks = sum(len(each.chunks) for each in together)
         told = (tally.truncated, cuts.failures, cuts.passed, replaced, tally.unread, tally.unread_origins)
         yield Written(len(together), chunks, tally.tokens, *told)
 
 
-def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:
+def _documents(shard: Shard, job: Job, tally: JobProgress) -> Iterator[Document]:
     """What of a file can be indexed, each id once.
 
     Raises:
@@ -214,7 +216,7 @@ def _documents(shard: Shard, job: Job, tally: Tally) -> Iterator[Document]:
     if not shard.file.path.exists():
         raise CorpusError(f"A worker on {platform.node()} finds no file {shard.file.path}. {CANNOT_SEE}")
     with Ledger() as ledger:
-        yield from accepted(_reader(job.fields)(shard.file), ledger, tally)
+        yield from validated(_reader(job.fields)(shard.file), ledger, tally)
 
 
 @lru_cache(maxsize=1)
@@ -232,38 +234,38 @@ def _writer_of(job: bytes) -> CollectionWriter:
     """A writer, one a process, of the version that the driver has made: the live one, or the one that it begins."""
     told: Job = pickle.loads(job)
     settings = Settings(**told.settings)
-    line: Any = Line(None, shown_location(settings.store), Patience(settings.retry_s))  # type: ignore[arg-type]
-    store = line.ask(lambda _: open_place(None, settings))
+    line: Any = RetryingClient(None, shown_location(settings.store), RetryPolicy(settings.retry_s))  # type: ignore[arg-type]
+    store = line.ask(lambda _: open_store_for(None, settings))
     writer: CollectionWriter = store.writer(told.collection, told.manifest, replace=told.replace)
     return writer
 
 
 @lru_cache(maxsize=1)
-def _models(job: bytes) -> Models:
+def _models(job: bytes) -> ModelSet:
     told: Job = pickle.loads(job)
     settings = Settings(**told.settings)
     if settings.threads is None and not may_use_gpu(told):
         settings = settings.model_copy(update={"threads": 1})  # a worker has one processor
-    return reopen(told.collection, told.manifest, settings)
+    return load_models(told.collection, told.manifest, settings)
 
 
 @lru_cache(maxsize=1)
-def _cutter(job: bytes) -> Cutter:
+def _cutter(job: bytes) -> Chunker:
     told: Job = pickle.loads(job)
-    return Cutter(_models(job), told.manifest.chunk_tokens, told.manifest.overlap_tokens)
+    return Chunker(_models(job), told.manifest.chunk_tokens, told.manifest.overlap_tokens)
 
 
 def _guarded(table: pa.Table, work: Callable[[Any], Iterator[Any]]) -> Iterator[pa.Table]:
     """Do some work on the value in a row, and give what comes of it as rows; an error of ours as a `Fault`."""
     for place, value in values_of(table):
-        if isinstance(value, Fault):
+        if isinstance(value, RemoteError):
             yield table_of([(place, value)])
             continue
         try:
             for result in work(value):
                 yield table_of([(place, result)])
         except HybridSearchError as error:
-            yield table_of([(place, Fault(type(error).__name__, str(error)))])
+            yield table_of([(place, RemoteError(type(error).__name__, str(error)))])
 
 
 def may_use_gpu(job: Job) -> bool:

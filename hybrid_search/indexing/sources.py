@@ -17,7 +17,7 @@ from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import count_documents, read_all
 from hybrid_search.corpus.roots import Have, Roots, resolve
 from hybrid_search.errors import CorpusError, InvalidArgument
-from hybrid_search.indexing.progress import Tally
+from hybrid_search.indexing.progress import JobProgress
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.schema import clean_metadata
 from hybrid_search.types import Document, Failure, Guessed, PassedOver, Place, SourceItem
@@ -112,7 +112,7 @@ def _as_document(row: object, place: int, fields: FieldMap) -> SourceItem:
     return document_of(row, fields, origin=f"item {place}", fallback_id=f"item-{place}")
 
 
-def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Iterator[Document]:
+def validated(items: Iterable[SourceItem], ledger: Ledger, tally: JobProgress) -> Iterator[Document]:
     """Documents that can be indexed, each id once; all others are counted with the reason."""
     for item in items:
         tally.origin = str(item.origin or "")
@@ -131,10 +131,10 @@ def accepted(items: Iterable[SourceItem], ledger: Ledger, tally: Tally) -> Itera
         elif earlier[0] == document.content_hash():
             tally.repeated += 1
         else:
-            tally.fail(Failure(origin, conflict(document.doc_id, earlier[1])))
+            tally.fail(Failure(origin, duplicate_reason(document.doc_id, earlier[1])))
 
 
-def count(item: Failure | PassedOver | Guessed, tally: Tally) -> None:
+def count(item: Failure | PassedOver | Guessed, tally: JobProgress) -> None:
     """Count what comes of a source and is no document."""
     if isinstance(item, Failure):
         tally.fail(item)
@@ -144,12 +144,12 @@ def count(item: Failure | PassedOver | Guessed, tally: Tally) -> None:
         tally.guess(item.encoding)
 
 
-def conflict(doc_id: str, elsewhere: str) -> str:
+def duplicate_reason(doc_id: str, elsewhere: str) -> str:
     """Why the second document with an id fails."""
     return f"doc_id {doc_id!r} stands at {elsewhere} too, with other content"
 
 
-def beginning(documents: Iterator[Document], tally: Tally, *, sample: bool) -> list[Document]:
+def peek(documents: Iterator[Document], tally: JobProgress, *, sample: bool) -> list[Document]:
     """The first document, or with `sample` as many as tell the mean length.
 
     Raises:

@@ -22,7 +22,7 @@ _POLL_S = 0.2
 _IGNORE_FILE = ".gitignore"
 
 
-def follow(
+def watch(
     index_once: Callable[[], IndexReport],
     sources: Sequence[str | Path],
     *,

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from hybrid_search._util.arguments import shown
-from hybrid_search.collection.models import reopen
+from hybrid_search.collection.models import load_models
 from hybrid_search.encoders.onnx_session import share_weights
 from hybrid_search.errors import InvalidArgument, ModelError
 from hybrid_search.indexing.pipeline import Batch, Encoded, encode_batch
@@ -126,7 +126,7 @@ def _open(collection: str, manifest: Mapping[str, Any], settings: Mapping[str, A
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_weights()
     found = Manifest.from_dict(manifest)
-    _models["encoders"] = reopen(collection, found, Settings(**settings)).encoders
+    _models["encoders"] = load_models(collection, found, Settings(**settings)).encoders
     _models["chunk_tokens"] = found.chunk_tokens
 
 

@@ -18,19 +18,19 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from hybrid_search._util.arguments import distinct, shown
-from hybrid_search.collection.models import Models, open_place, reopen, serves
+from hybrid_search.collection.models import ModelSet, load_models, matches_manifest, open_store_for
 from hybrid_search.errors import CollectionNotFound, CorpusError, FilterError, InvalidArgument
 from hybrid_search.indexer import Indexer
-from hybrid_search.indexing.deletion import remove_documents
+from hybrid_search.indexing.deletion import delete_documents
 from hybrid_search.indexing.progress import IndexReport
 from hybrid_search.indexing.sources import clean
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import Store
 from hybrid_search.results import DocumentHit, Results
-from hybrid_search.search.pipeline import Opened, answer
-from hybrid_search.search.reader_manager import Source
-from hybrid_search.search.request import Options, Request
-from hybrid_search.search.retrieval import Retrieved, retrieve
+from hybrid_search.search.pipeline import OpenCollection, build_results
+from hybrid_search.search.reader_manager import CollectionOpener
+from hybrid_search.search.request import Options, SearchRequest
+from hybrid_search.search.retrieval import RetrievedQuery, retrieve
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
@@ -38,7 +38,7 @@ from hybrid_search.types import Document, LegName, in_order
 
 T = TypeVar("T")
 
-Work = Callable[[Searcher, Opened], T]
+Work = Callable[[Searcher, OpenCollection], T]
 """Something that is done with a searcher, in one state of its collection."""
 
 Place = str | Path | Store | None
@@ -58,7 +58,7 @@ class LiveCollection:
         self.settings = Settings(**settings.model_dump())  # of a class that can be pickled
         self._place = store
         self._store: Store | None = None
-        self._models: Models | None = None
+        self._models: ModelSet | None = None
         self._searcher: Searcher | None = None
         self._users, self._closing = 0, False
         self._lock = threading.Lock()  # held for moments
@@ -95,7 +95,7 @@ class LiveCollection:
         with self._writing:
             name, store = self._writable(), self.store
             try:
-                return remove_documents(name, doc_ids, store=store, settings=self.settings, wait_s=wait_s)
+                return delete_documents(name, doc_ids, store=store, settings=self.settings, wait_s=wait_s)
             except CollectionNotFound:
                 return 0
 
@@ -160,7 +160,7 @@ class LiveCollection:
         """The store, opened when first asked for. Raises StoreUnavailable where the server does not answer."""
         with self._opening:
             if self._store is None:
-                self._store = open_place(self._place, self.settings)
+                self._store = open_store_for(self._place, self.settings)
             return self._store
 
     def __del__(self) -> None:
@@ -173,15 +173,15 @@ class LiveCollection:
     def __reduce__(self) -> Any:
         if not (self._place is None or isinstance(self._place, (str, Path))):
             raise TypeError(f"{self.name!r} lies in an open store, which cannot be pickled; name its folder or URL.")
-        return live, (self.name, self._place, self.settings)
+        return shared_handle, (self.name, self._place, self.settings)
 
     def _writable(self) -> str:
         return self.name
 
-    def _models_of(self, manifest: Manifest) -> Models:
+    def _models_of(self, manifest: Manifest) -> ModelSet:
         with self._opening:
-            if self._models is None or not serves(self._models, manifest):
-                self._models = reopen(self.name, manifest, self.settings)
+            if self._models is None or not matches_manifest(self._models, manifest):
+                self._models = load_models(self.name, manifest, self.settings)
             return self._models
 
     def _entered(self) -> Searcher:
@@ -206,7 +206,7 @@ class LiveCollection:
         except BaseException:
             reader.close()
             raise
-        source = Source(self.name, self.store, self.settings, "auto", {})
+        source = CollectionOpener(self.name, self.store, self.settings, "auto", {})
         return Searcher(self.name, reader, models, self.settings, source.open)
 
     def _close(self) -> None:
@@ -219,7 +219,7 @@ class LiveCollection:
                 searcher.close()
 
 
-class Borrowed(LiveCollection):
+class ReadOnlyHandle(LiveCollection):
     """A collection by a searcher that somebody else has opened, and closes: nothing is written through it."""
 
     def __init__(self, searcher: Searcher) -> None:
@@ -261,7 +261,7 @@ def _all_fit(documents: Iterable[Document]) -> list[Document]:
     return found
 
 
-def live(name: str, store: Place = None, settings: Settings | None = None) -> LiveCollection:
+def shared_handle(name: str, store: Place = None, settings: Settings | None = None) -> LiveCollection:
     """The collection of this name in this place: the same one for all who ask while somebody has it."""
     settings = settings or load_settings()
     place = settings.store if store is None else str(store) if isinstance(store, (str, Path)) else id(store)
@@ -273,7 +273,7 @@ def live(name: str, store: Place = None, settings: Settings | None = None) -> Li
         return found
 
 
-def chosen(
+def resolve_handle(
     collection: str | None, searcher: Searcher | None, store: Place = None, settings: Settings | None = None
 ) -> LiveCollection:
     """The collection that an adapter was given: by name, or by an open Searcher.
@@ -282,23 +282,23 @@ def chosen(
         InvalidArgument: neither or both; a store or settings beside a Searcher, which has its own.
     """
     if searcher is None and collection:
-        return live(collection, store, settings)
+        return shared_handle(collection, store, settings)
     if searcher is not None and collection is None and store is None and settings is None:
-        return Borrowed(searcher)
+        return ReadOnlyHandle(searcher)
     raise InvalidArgument(
         f"Give either a collection's name, with its store and settings if need be, or an open Searcher alone; "
         f"found collection={collection!r}, searcher={searcher!r}."
     )
 
 
-def nearest(opened: Opened, leg: LegName, vector: Sequence[float], options: Options) -> Results:
+def nearest(opened: OpenCollection, leg: LegName, vector: Sequence[float], options: Options) -> Results:
     """The documents whose chunks are nearest to a vector in a dense leg, as a search of this leg alone gives them.
 
     Raises:
         InvalidArgument: the vector does not fit the leg, or an option needs the text of a query.
     """
     asked: Options = {**options, "mode": leg, "highlight": False}
-    request = Request(**asked)
+    request = SearchRequest(**asked)
     if request.rerank or request.explain:
         raise InvalidArgument("Nothing can be re-ranked or explained for a vector: that takes the text of a query.")
     try:
@@ -306,9 +306,9 @@ def nearest(opened: Opened, leg: LegName, vector: Sequence[float], options: Opti
     except (TypeError, ValueError):
         raise InvalidArgument(f"The vector is {shown(vector)}; it must be a list of numbers.") from None
     began = perf_counter()
-    [rankings] = retrieve(opened.reader, {leg: [query]}, request.deep, request.condition)
+    [rankings] = retrieve(opened.reader, {leg: [query]}, request.effective_depth, request.condition)
     spent = {"encode": 0.0, "retrieve": (perf_counter() - began) * 1e3}
-    return answer(Retrieved("", leg, {leg: query}, rankings, spent), request, opened, None)
+    return build_results(RetrievedQuery("", leg, {leg: query}, rankings, spent), request, opened, None)
 
 
 def dense_leg(manifest: Manifest, collection: str) -> LegName:
@@ -323,12 +323,12 @@ def dense_leg(manifest: Manifest, collection: str) -> LegName:
     raise InvalidArgument(f"Collection {collection!r} has no dense leg, only {', '.join(in_order(manifest.legs))}.")
 
 
-def hits(query: str, options: Options, searcher: Searcher, opened: Opened) -> list[DocumentHit]:
+def hits(query: str, options: Options, searcher: Searcher, opened: OpenCollection) -> list[DocumentHit]:
     """The hits of a search in what is open; see `unless_empty`."""
     return unless_empty(opened, lambda: searcher.answers([query], options, opened)[0].hits)
 
 
-def unless_empty(opened: Opened, found: Callable[[], Iterable[T]]) -> list[T]:
+def unless_empty(opened: OpenCollection, found: Callable[[], Iterable[T]]) -> list[T]:
     """What is found; nothing where there is no document, and so none that has the fields of a filter."""
     try:
         return list(found())

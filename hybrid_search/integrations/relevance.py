@@ -19,7 +19,7 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
 from hybrid_search.results import Results
 from hybrid_search.search.explain_terms import inverse_frequencies
-from hybrid_search.search.pipeline import Opened
+from hybrid_search.search.pipeline import OpenCollection
 from hybrid_search.search.retrieval import read
 from hybrid_search.types import DenseVector, LegName, SparseVector, Vector
 
@@ -32,7 +32,7 @@ MOST_FLOOR = 0.95
 """Of a model to which all texts are nearly alike something is left above it."""
 
 
-def relevances(query: str, results: Results, opened: Opened) -> list[float]:
+def relevances(query: str, results: Results, opened: OpenCollection) -> list[float]:
     """The relevance of each hit, 0..1: the mean over the legs that were searched, by their weights, of
 
     - dense: the cosine of the query's and the best chunk's vectors;
@@ -62,7 +62,7 @@ def relevances(query: str, results: Results, opened: Opened) -> list[float]:
     return list(accumulate(reversed(each), max))[::-1]
 
 
-def _floor(leg: LegName, opened: Opened) -> float:
+def _floor(leg: LegName, opened: OpenCollection) -> float:
     """What nonsense finds in a leg, 0..1; measured once for each state of a collection."""
     known = _FLOORS.setdefault(opened.reader, {})
     if leg not in known:
@@ -88,7 +88,9 @@ def _require_dense(legs: Sequence[LegName], manifest: Manifest) -> None:
         )
 
 
-def _raw(leg: LegName, query: str, vector: Vector, stored: Sequence[Vector | None], opened: Opened) -> list[float]:
+def _raw(
+    leg: LegName, query: str, vector: Vector, stored: Sequence[Vector | None], opened: OpenCollection
+) -> list[float]:
     """What a leg says of each chunk, before its floor is taken off; 0 of one that has no vector there."""
     if not isinstance(vector, SparseVector):
         return [0.0 if one is None else _cosine(vector, cast(DenseVector, one)) for one in stored]
@@ -108,7 +110,7 @@ def _cosine(one: DenseVector, other: DenseVector) -> float:
     return min(1.0, max(0.0, float(first @ second) / lengths)) if lengths else 0.0
 
 
-def _weighted(leg: LegName, vector: SparseVector, opened: Opened) -> SparseVector:
+def _weighted(leg: LegName, vector: SparseVector, opened: OpenCollection) -> SparseVector:
     """The query's vector with the frequencies that the store multiplies in; a term that no chunk has is the rarest."""
     if not opened.reader.manifest.legs[leg].needs_idf:
         return vector

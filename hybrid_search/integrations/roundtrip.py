@@ -21,16 +21,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from hybrid_search.collection.documents import all_payloads, document_from, whole_text
+from hybrid_search.collection.documents import all_payloads, document_from, reassemble_text
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.filters import Condition, leaves
-from hybrid_search.filters.matcher import holds
+from hybrid_search.filters.matcher import matches
 from hybrid_search.integrations.collection_handle import hits
 from hybrid_search.integrations.hit_documents import EVIDENCE
 from hybrid_search.integrations.hit_documents import own_metadata as without_evidence
 from hybrid_search.protocols import CollectionReader
 from hybrid_search.results import DocumentHit
-from hybrid_search.search.pipeline import Opened
+from hybrid_search.search.pipeline import OpenCollection
 from hybrid_search.search.request import Options
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document, Place, own_metadata
@@ -45,7 +45,7 @@ _LONG = 2**63
 _RUN = re.compile(r"\s+")
 
 
-class Kept(NamedTuple):
+class FrameworkDocument(NamedTuple):
     """A document as it was given.
 
     Args:
@@ -96,18 +96,18 @@ def document_of(doc_id: str, text: str, metadata: Mapping[str, Any], more: Mappi
     return Document(doc_id, text, title if isinstance(title, str) else "", plain, places=_places(text))
 
 
-def kept_of(payloads: Sequence[Mapping[str, Any]]) -> Kept:
+def from_payloads(payloads: Sequence[Mapping[str, Any]]) -> FrameworkDocument:
     """The document whose chunks have these payloads, in the order of their numbers."""
     document = document_from(payloads)
     metadata, more = apart(document.metadata)
     if document.title:
         metadata.setdefault("title", document.title)
-    return Kept(document.doc_id, _whole(payloads), metadata, more, document.origin)
+    return FrameworkDocument(document.doc_id, _whole(payloads), metadata, more, document.origin)
 
 
 def kept_documents(
     reader: CollectionReader, doc_ids: Iterable[str] | None = None, condition: Condition | None = None
-) -> Iterator[Kept]:
+) -> Iterator[FrameworkDocument]:
     """Documents by their ids, in the order asked for; those that are not there are passed over.
 
     Args:
@@ -117,14 +117,16 @@ def kept_documents(
             so a field that none has is no error: no value of it satisfies anything.
     """
     of_text = condition is not None and any(leaf.path == ("text",) for leaf in leaves(condition))
-    passes = None if of_text or condition is None else partial(holds, condition)
+    passes = None if of_text or condition is None else partial(matches, condition)
     for chunks in all_payloads(reader, reader.doc_ids() if doc_ids is None else doc_ids, passes):
-        kept = kept_of(chunks)
-        if not of_text or condition is None or holds(condition, {**chunks[0], "text": kept.text}):
+        kept = from_payloads(chunks)
+        if not of_text or condition is None or matches(condition, {**chunks[0], "text": kept.text}):
             yield kept
 
 
-def kept_hits(query: str, options: Options, searcher: Searcher, opened: Opened) -> list[tuple[DocumentHit, Kept]]:
+def kept_hits(
+    query: str, options: Options, searcher: Searcher, opened: OpenCollection
+) -> list[tuple[DocumentHit, FrameworkDocument]]:
     """The hits of a search, each with its document as it was given; one that is being written is left out."""
     found = [plain_hit(hit) for hit in hits(query, options, searcher, opened)]
     whole = {kept.id: kept for kept in kept_documents(opened.reader, [hit.doc_id for hit in found])}
@@ -197,7 +199,7 @@ def _places(text: str) -> tuple[Place, ...]:
 
 
 def _whole(payloads: Sequence[Mapping[str, Any]]) -> str:
-    text = whole_text(payloads)
+    text = reassemble_text(payloads)
     parts, at = [], 0
     for start, run in json.loads(own_metadata(payloads[0]).get(SPACES, "[]")) if len(payloads) > 1 else ():
         parts += [text[at:start], run]

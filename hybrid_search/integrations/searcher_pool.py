@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from hybrid_search.collection.models import open_place
+from hybrid_search.collection.models import open_store_for
 from hybrid_search.errors import CollectionNotFound, StoreError
 from hybrid_search.protocols import CollectionInfo, Store
 from hybrid_search.results import Expansion
-from hybrid_search.search.pipeline import Opened
-from hybrid_search.search.retrieval import expanded
+from hybrid_search.search.pipeline import OpenCollection
+from hybrid_search.search.retrieval import expand_query
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LegName
@@ -33,8 +33,8 @@ class _Entry:
     door: threading.Lock = field(default_factory=threading.Lock)  # held by whoever opens it
 
 
-class Searchers:
-    """Searchers by collection, for many threads: opened when first asked for, closed when too many are open.
+class SearcherPool:
+    """SearcherPool by collection, for many threads: opened when first asked for, closed when too many are open.
 
     A searcher follows its collection by itself, so what is published later is found; one that is deleted is forgotten.
 
@@ -64,7 +64,7 @@ class Searchers:
         """The store, opened when first asked for. Raises StoreUnavailable where the server does not answer."""
         with self._opening:
             if self._store is None:
-                self._store = open_place(self._place, self.settings)
+                self._store = open_store_for(self._place, self.settings)
             return self._store
 
     def names(self) -> list[str]:
@@ -111,7 +111,7 @@ class Searchers:
             idle = [entry for entry in entries if not entry.users]
         _close(idle)
 
-    def __enter__(self) -> Searchers:
+    def __enter__(self) -> SearcherPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -161,8 +161,8 @@ class Searchers:
 def expansion(searcher: Searcher, query: str, leg: LegName) -> Expansion:
     """What a sparse leg's model makes of a query, and which model that is; InvalidArgument for other legs."""
 
-    def told(opened: Opened) -> Expansion:
-        terms = expanded(query, leg, opened.encoders, opened.collection)
+    def told(opened: OpenCollection) -> Expansion:
+        terms = expand_query(query, leg, opened.encoders, opened.collection)
         return Expansion(query, opened.collection, leg, opened.reader.manifest.legs[leg].model, terms)
 
     return searcher.within(told)

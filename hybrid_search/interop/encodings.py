@@ -18,18 +18,18 @@ from time import perf_counter
 from typing import NamedTuple
 
 from hybrid_search._util import batched
-from hybrid_search.collection.models import open_place
+from hybrid_search.collection.models import open_store_for
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
 from hybrid_search.indexing.deletion import conclude
-from hybrid_search.indexing.journal import recorded
-from hybrid_search.indexing.pipeline import BEGUN
+from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.pipeline import INCOMPLETE
 from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
-from hybrid_search.indexing.progress import IndexReport, Progress, Tally
+from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.interop.reader import EncodedFile, Row
 from hybrid_search.interop.writer import EncodedRows, writing
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.protocols import CollectionReader, CollectionWriter, Head, Store
+from hybrid_search.protocols import CollectionReader, CollectionWriter, DocumentHead, Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import Failure, Point, chunk_id_of, in_order
@@ -76,7 +76,7 @@ def save_encodings(
             adopted.
     """
     begun, path = perf_counter(), Path(file).expanduser()
-    reader = open_place(store, settings or load_settings()).reader(collection)
+    reader = open_store_for(store, settings or load_settings()).reader(collection)
     try:
         manifest = reader.manifest
         if manifest.adopted:
@@ -84,8 +84,8 @@ def save_encodings(
                 f"Collection {collection!r} was adopted: its points are somebody else's, and cannot be saved. Index "
                 "its documents into a collection of your own, and save that."
             )
-        tally = Tally(collection, manifest.profile, "", reader.info().documents, on_progress)
-        tally.tell()
+        tally = JobProgress(collection, manifest.profile, "", reader.info().documents, on_progress)
+        tally.emit()
         with writing(path, manifest) as write:
             for chunk_ids in batched(_chunk_ids(collection, reader), READ_BATCH):
                 payloads = reader.payloads(chunk_ids)
@@ -134,21 +134,21 @@ def load_encodings(
         StoreBusy, StoreFull, StoreUnavailable: see there. What was written before is kept; run it again to go on.
     """
     check_name(collection)
-    place = open_place(store, settings or load_settings())
+    place = open_store_for(store, settings or load_settings())
     encoded = EncodedFile(Path(file).expanduser())
     try:
         found = None if replace else place.manifest(collection)
         if found is not None:
             _check_same(collection, found, encoded.manifest)
-        tally = Tally(collection, encoded.manifest.profile, "", None, on_progress)
+        tally = JobProgress(collection, encoded.manifest.profile, "", None, on_progress)
         with Ledger() as ledger, ExitStack() as journal:
             tally.total = encoded.outline(ledger)
             if not tally.total:
                 raise CorpusError(f"{file} holds no document. Nothing was written.")
-            tally.tell()
+            tally.emit()
             writer = place.writer(collection, found or encoded.manifest, replace=replace, wait_s=wait_s)
             try:
-                journal.enter_context(recorded(place.location, collection, tally, "load"))
+                journal.enter_context(journaled(place.location, collection, tally, "load"))
                 _fill(writer, encoded, tally)
                 return conclude(place, writer, ledger, tally, prune=prune, replace=replace)
             finally:
@@ -163,7 +163,7 @@ def _chunk_ids(collection: str, reader: CollectionReader) -> Iterator[str]:
         heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
         for doc_id in doc_ids:
             first = chunk_id_of(doc_id, 0)
-            if first not in heads or heads[first]["stamp"] == BEGUN:
+            if first not in heads or heads[first]["stamp"] == INCOMPLETE:
                 raise _unfinished(collection, first)
             yield from (chunk_id_of(doc_id, number) for number in range(heads[first]["chunks"]))
 
@@ -175,7 +175,7 @@ def _unfinished(collection: str, chunk_id: str) -> StoreError:
     )
 
 
-def _fill(writer: CollectionWriter, encoded: EncodedFile, tally: Tally) -> None:
+def _fill(writer: CollectionWriter, encoded: EncodedFile, tally: JobProgress) -> None:
     """Write what is new or has changed; of each document the head comes last, as `indexer` has it."""
     held: list[Point] = []
 
@@ -214,7 +214,7 @@ def _fill(writer: CollectionWriter, encoded: EncodedFile, tally: Tally) -> None:
         else:
             tally.add(1, head.chunks)
     flush()
-    tally.tell()
+    tally.emit()
 
 
 class _BadRow(Exception):
@@ -228,7 +228,7 @@ def _write_long(writer: CollectionWriter, first: Sequence[Point], rows: Iterable
         _BadRow: see there.
     """
     head = first[0]
-    begun = Point(head.chunk_id, head.vectors, {**head.payload, "stamp": BEGUN})
+    begun = Point(head.chunk_id, head.vectors, {**head.payload, "stamp": INCOMPLETE})
     writer.upsert([begun, *first[1:]])
     for some in batched(rows, WRITE_BATCH):
         try:
@@ -239,13 +239,15 @@ def _write_long(writer: CollectionWriter, first: Sequence[Point], rows: Iterable
     writer.upsert([head])
 
 
-def _arriving(writer: CollectionWriter, encoded: EncodedFile, tally: Tally) -> Iterator[tuple[Row, Head | None]]:
+def _arriving(
+    writer: CollectionWriter, encoded: EncodedFile, tally: JobProgress
+) -> Iterator[tuple[Row, DocumentHead | None]]:
     """Each row, that of a document's first chunk with what the collection remembers of the document."""
     for rows in encoded.rows():
         heads = writer.heads([row.doc_id for row in rows if row.number == 0])
         for row in rows:
             yield row, None if row.number else heads.get(row.doc_id)
-        tally.tell()
+        tally.emit()
 
 
 def _check_same(collection: str, found: Manifest, given: Manifest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hybrid_search.ranking.rerank import Placed
+from hybrid_search.ranking.rerank import RankedDocument
 from hybrid_search.results import DocumentHit, Passage
 from hybrid_search.types import Hit, Ranking, own_metadata
 
@@ -29,7 +29,7 @@ def collapse(ranking: Ranking) -> list[tuple[Hit, ...]]:
 
 
 def document_hits(
-    documents: Sequence[Placed],
+    documents: Sequence[RankedDocument],
     payloads: Mapping[str, Mapping[str, Any]],
     legs: Sequence[str],
     *,
@@ -56,7 +56,7 @@ def document_hits(
 
 def _document_hit(
     place: int,
-    placed: Placed,
+    placed: RankedDocument,
     payloads: Mapping[str, Mapping[str, Any]],
     legs: Sequence[str],
     folded: tuple[str, ...],

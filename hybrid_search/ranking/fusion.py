@@ -32,7 +32,7 @@ def rank(leg: str, scored: Sequence[tuple[str, float]], depth: int) -> Ranking:
     >>> [(hit.chunk_id, hit.rank) for hit in rank("sparse", [("b#0", 2.0), ("a#0", 2.0), ("c#0", 3.0)], 2)]
     [('c#0', 1), ('a#0', 2)]
     """
-    ordered = sorted([(-settled(score), chunk_id, score) for chunk_id, score in scored])[:depth]
+    ordered = sorted([(-round_score(score), chunk_id, score) for chunk_id, score in scored])[:depth]
     scores = accumulate([score for _, _, score in ordered], min)
     return Ranking(
         tuple(
@@ -42,7 +42,7 @@ def rank(leg: str, scored: Sequence[tuple[str, float]], depth: int) -> Ranking:
     )
 
 
-def settled(score: float) -> float:
+def round_score(score: float) -> float:
     """A leg's score for comparing, rounded to what 32-bit sums agree on in any order: six digits, or four decimals.
 
     Engines add up a score's parts in an order that depends on their segments, so its last bits are chance.
@@ -219,7 +219,7 @@ def _summed(legs: Mapping[str, Ranking], shares: Shares, weights: Mapping[str, f
 
 def _spread(ranking: Ranking) -> list[float]:
     # Settled, so that the last bits, which differ from engine to engine, decide nothing.
-    scores = [settled(hit.score) for hit in ranking.hits]
+    scores = [round_score(hit.score) for hit in ranking.hits]
     if not scores or scores[0] == scores[-1]:
         return [0.5] * len(scores)
     mean = math.fsum(scores) / len(scores)
@@ -229,7 +229,7 @@ def _spread(ranking: Ranking) -> list[float]:
 
 
 def _scaled(ranking: Ranking) -> list[float]:
-    scores = [settled(hit.score) for hit in ranking.hits]
+    scores = [round_score(hit.score) for hit in ranking.hits]
     if not scores or scores[0] == scores[-1]:
         return [1.0] * len(scores)
     most, least = scores[0], scores[-1]

@@ -25,14 +25,14 @@ when where which who whom whose why will with would you your
 _SMALL = frozenset(_SMALL_WORDS.split())
 
 
-class Sought(NamedTuple):
+class Target(NamedTuple):
     """How a word counts that is looked for."""
 
     kind: Kind
     weight: float
 
 
-def sought(query: str, terms: Iterable[Term] = ()) -> dict[str, Sought]:
+def target_stems(query: str, terms: Iterable[Term] = ()) -> dict[str, Target]:
     """What to look for in texts, by stem: the query's words, and the heaviest words that its expansion adds.
 
     Of scripts without blanks it is the words themselves, which are looked for as parts of a text.
@@ -52,14 +52,14 @@ def sought(query: str, terms: Iterable[Term] = ()) -> dict[str, Sought]:
         weights[_root(term.term)] = max(weights.get(_root(term.term), 0.0), term.weight)
     top = max(weights.values(), default=1.0)
     told += [term.term for term in terms if term.in_query and is_run(term.term)]
-    found = {_root(word): Sought("literal", max(weights.get(_root(word), 0.0), top / 2)) for word in told}
+    found = {_root(word): Target("literal", max(weights.get(_root(word), 0.0), top / 2)) for word in told}
     added = [term for term in terms if not term.in_query and term.term.isalnum() and term.term not in _SMALL]
     for term in added[:EXPANSIONS]:
-        found.setdefault(_root(term.term), Sought("expansion", term.weight))
+        found.setdefault(_root(term.term), Target("expansion", term.weight))
     return found
 
 
-def highlight(text: str, wanted: Mapping[str, Sought], window: int = WINDOW) -> Highlight:
+def highlight(text: str, wanted: Mapping[str, Target], window: int = WINDOW) -> Highlight:
     """The marks in a text, and the window of at most `window` characters that holds the most of what is wanted.
 
     A window counts each stem once, by its weight, and a little for every repetition; of equal ones the first is taken.
@@ -76,7 +76,7 @@ def _root(word: str) -> str:
     return nfc(word) if is_run(word) else stem(word)
 
 
-def _matches(text: str, wanted: Mapping[str, Sought]) -> list[tuple[int, int, str]]:
+def _matches(text: str, wanted: Mapping[str, Target]) -> list[tuple[int, int, str]]:
     """Where a text has what is looked for: start, end and root, by place, none inside another."""
     if text.isascii():
         # Each word is looked at once, and then only those that match are looked for.

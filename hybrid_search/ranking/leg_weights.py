@@ -66,7 +66,7 @@ def agreement(rankings: Mapping[str, Ranking], head: int = HEAD) -> float:
     return sum(len(one & other) / max(len(one), len(other), 1) for one, other in pairs) / len(pairs)
 
 
-def weigh(found: Features, kinds: Mapping[str, str]) -> dict[str, float]:
+def leg_weights(found: Features, kinds: Mapping[str, str]) -> dict[str, float]:
     """The weights of the legs for a query with these features: 0.2..1.8, and 1 for all where nothing speaks against it.
 
     A sparse leg that adds most of its words to a short query goes by its guesses; where the dense leg finds other

@@ -12,9 +12,7 @@ from hybrid_search._util.arguments import is_number, shown
 from hybrid_search.errors import InvalidArgument
 
 
-def marginally_relevant(
-    query: NDArray[np.float32], documents: NDArray[np.float32], k: int, relevance: float = 0.5
-) -> list[int]:
+def mmr(query: NDArray[np.float32], documents: NDArray[np.float32], k: int, relevance: float = 0.5) -> list[int]:
     """Choose k documents by maximal marginal relevance: the next one is the one with the greatest
 
         relevance * cos(query, document) - (1 - relevance) * max over those chosen of cos(chosen, document)
@@ -37,10 +35,12 @@ def marginally_relevant(
     [1, 2]
     """
     lengths = np.linalg.norm(documents, axis=1) * np.linalg.norm(query)
-    return diverse(documents @ query / lengths if len(documents) else [], documents, k, relevance)
+    return mmr_by_similarity(documents @ query / lengths if len(documents) else [], documents, k, relevance)
 
 
-def diverse(near: Sequence[float] | NDArray[Any], documents: NDArray[Any], k: int, relevance: float = 0.5) -> list[int]:
+def mmr_by_similarity(
+    near: Sequence[float] | NDArray[Any], documents: NDArray[Any], k: int, relevance: float = 0.5
+) -> list[int]:
     """`marginally_relevant` where the nearness to the query is known: `near` is the cosine of each document to it.
 
     >>> diverse([0.9, 0.89, 0.5], np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2, 0.5)

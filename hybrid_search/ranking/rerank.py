@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hybrid_search.ranking.fusion import settled
+from hybrid_search.ranking.fusion import round_score
 from hybrid_search.types import Hit
 
 
-class Placed(NamedTuple):
+class RankedDocument(NamedTuple):
     """A document in its last place: its chunks, best first, its rank before, and its score where it was read."""
 
     hits: tuple[Hit, ...]
@@ -17,7 +17,7 @@ class Placed(NamedTuple):
     score: float | None = None
 
 
-def rerank(documents: Sequence[tuple[Hit, ...]], scores: Sequence[float]) -> list[Placed]:
+def rerank(documents: Sequence[tuple[Hit, ...]], scores: Sequence[float]) -> list[RankedDocument]:
     """Put the documents that were scored first, by score descending, ties by the best chunk's id.
 
     Those that were not scored follow, in the order they had: nothing is known of them that would move them.
@@ -39,8 +39,9 @@ def rerank(documents: Sequence[tuple[Hit, ...]], scores: Sequence[float]) -> lis
     if any(score != score for score in scores):
         raise ValueError("a score is not a number")
     read = [
-        Placed(hits, rank, float(score)) for rank, (hits, score) in enumerate(zip(documents, scores, strict=False), 1)
+        RankedDocument(hits, rank, float(score))
+        for rank, (hits, score) in enumerate(zip(documents, scores, strict=False), 1)
     ]
-    read.sort(key=lambda placed: (-settled(placed.score or 0.0), placed.hits[0].chunk_id))
-    rest = [Placed(hits, rank) for rank, hits in enumerate(documents[len(scores) :], len(scores) + 1)]
+    read.sort(key=lambda placed: (-round_score(placed.score or 0.0), placed.hits[0].chunk_id))
+    rest = [RankedDocument(hits, rank) for rank, hits in enumerate(documents[len(scores) :], len(scores) + 1)]
     return read + rest

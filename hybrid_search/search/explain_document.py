@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from hybrid_search._util.arguments import text
 from hybrid_search.collection.documents import payloads_of
-from hybrid_search.encoders.hybrid import whole_of
-from hybrid_search.filters.matcher import failing
+from hybrid_search.encoders.hybrid import unwrap
+from hybrid_search.filters.matcher import failing_clauses
 from hybrid_search.protocols import Reranker
 from hybrid_search.results import abstention
-from hybrid_search.search.pipeline import Opened, choose, documents, present
-from hybrid_search.search.request import MAX_DEPTH, Request
+from hybrid_search.search.pipeline import OpenCollection, group_documents, load_payloads, paginate
+from hybrid_search.search.request import MAX_DEPTH, SearchRequest
 from hybrid_search.search.rerank import rerank_documents
-from hybrid_search.search.retrieval import Retrieved, retrieve
+from hybrid_search.search.retrieval import RetrievedQuery, retrieve
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.types import LegName
 
@@ -55,7 +55,7 @@ class LegPlace:
 
 
 @dataclass(frozen=True)
-class Why:
+class DocumentExplanation:
     """What became of a document in one search.
 
     Args:
@@ -105,7 +105,9 @@ class Why:
         }
 
 
-def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, reranker: Reranker | None) -> Why:
+def explain_document(
+    doc_id: str, found: RetrievedQuery, request: SearchRequest, opened: OpenCollection, reranker: Reranker | None
+) -> DocumentExplanation:
     """Follow a document through a search.
 
     Args:
@@ -117,22 +119,22 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     """
     shown = (request.offset + 1, request.offset + request.k)
 
-    def end(verdict: Verdict, reason: str, **facts: Any) -> Why:
-        return Why(found.query, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
+    def end(verdict: Verdict, reason: str, **facts: Any) -> DocumentExplanation:
+        return DocumentExplanation(found.query, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
 
     payloads = payloads_of(opened.reader, text("doc_id", doc_id))
     if not payloads:
         return end("not indexed", f"The collection {opened.collection!r} has no document {doc_id!r}.")
     doc_id = payloads[0]["doc_id"]  # as it is stored
     where = request.condition
-    passing = [payload for payload in payloads if where is None or not failing(where, payload)]
+    passing = [payload for payload in payloads if where is None or not failing_clauses(where, payload)]
     if where is not None and not passing:
-        clauses = tuple(map(str, failing(where, payloads[0])))
+        clauses = tuple(map(str, failing_clauses(where, payloads[0])))
         reason = f"The filter keeps it out: {' and '.join(clauses)} does not hold."
         return end("filtered out", reason, chunks=len(payloads), clauses=clauses)
     facts: dict[str, Any] = {"chunks": len(payloads), "passing": len(passing)}
     facts["legs"] = places = _places({payload["chunk_id"] for payload in passing}, payloads, found, request, opened)
-    groups = documents(found, request, opened.reader)
+    groups = group_documents(found, request, opened.reader)
     fused = next((rank for rank, group in enumerate(groups, 1) if group[0].doc_id == doc_id), None)
     if fused is None:
         near = [f"{leg} {place.rank:,}" for leg, place in places.items() if place.rank is not None]
@@ -141,11 +143,11 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
         depth = next(iter(places.values())).depth
         reason = f"Every leg has it below the depth of {depth:,}: {', '.join(near)}. A greater --depth hands it on."
         return end("below depth", reason, **facts)
-    read = partial(present, opened)
+    read = partial(load_payloads, opened)
     last = rerank_documents(found.query, groups, read, reranker, request)
     rank, placed = next((r, p) for r, p in enumerate(last.documents, 1) if p.hits[0].doc_id == doc_id)
     facts.update(fused_rank=fused, rerank_score=placed.score, rank=rank)
-    chosen, folded = choose(last.documents, request, read)
+    chosen, folded = paginate(last.documents, request, read)
     twin = next((first for first, ids in folded.items() if doc_id in ids), "")
     if twin:
         return end("folded", f"It says the same as {twin!r}, which stands for it.", folded_into=twin, **facts)
@@ -156,7 +158,7 @@ def follow(doc_id: str, found: Retrieved, request: Request, opened: Opened, rera
     return end("outranked", reason, **facts)
 
 
-def _no_leg(found: Retrieved) -> str:
+def _no_leg(found: RetrievedQuery) -> str:
     """Why no leg finds a document, in a sentence or two."""
     abstain = [leg for leg, vector in found.vectors.items() if vector is None]
     said = [] if len(abstain) == len(found.vectors) else ["No leg finds it: it shares nothing with the query."]
@@ -166,9 +168,9 @@ def _no_leg(found: Retrieved) -> str:
 def _places(
     chunk_ids: set[str],
     payloads: Sequence[Mapping[str, Any]],
-    found: Retrieved,
-    request: Request,
-    opened: Opened,
+    found: RetrievedQuery,
+    request: SearchRequest,
+    opened: OpenCollection,
 ) -> dict[LegName, LegPlace]:
     """Where each leg has the best of these chunks, looking as deep as it can."""
     vectors = {leg: [vector] for leg, vector in found.vectors.items()}
@@ -178,8 +180,8 @@ def _places(
     for leg, ranking in deep.items():
         best = next((hit for hit in ranking if hit.chunk_id in chunk_ids), None)
         limit = opened.encoders[leg].card.max_tokens
-        counts = whole_of(opened.encoders[leg]).count_tokens(texts) if limit else []
+        counts = unwrap(opened.encoders[leg]).count_tokens(texts) if limit else []
         cut = sum(max(0, count - limit) for count in counts)
         rank, score = (None, None) if best is None else (best.rank, best.score)
-        places[leg] = LegPlace(rank, score, request.deep, cut)
+        places[leg] = LegPlace(rank, score, request.effective_depth, cut)
     return places

@@ -12,10 +12,10 @@ from hybrid_search._util.unicode_text import word_list
 from hybrid_search.errors import CollectionChanged
 from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
 from hybrid_search.ranking.expansion import expansion
-from hybrid_search.ranking.highlight import highlight, sought
+from hybrid_search.ranking.highlight import highlight, target_stems
 from hybrid_search.ranking.term_scores import contributions
 from hybrid_search.results import DocumentHit, MatchedTerm, Term
-from hybrid_search.search.request import Request
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.types import LegHit, LegName, SparseVector, Vector
 
 _CLOSE = 1e-4
@@ -25,11 +25,11 @@ Terms = Mapping[int, Term]
 """A query's terms by dimension."""
 
 
-def evident(
+def annotate_hits(
     query: str,
     vectors: Mapping[LegName, Vector | None],
     hits: Sequence[DocumentHit],
-    request: Request,
+    request: SearchRequest,
     reader: CollectionReader,
     encoders: Mapping[LegName, Encoder],
     idf: dict[LegName, dict[int, float]],
@@ -53,7 +53,7 @@ def evident(
         for leg, vector in sparse.items()
     }
     by_weight = sorted({t for some in terms.values() for t in some.values()}, key=lambda term: (-term.weight, term))
-    wanted = sought(query, by_weight)
+    wanted = target_stems(query, by_weight)
     lit = [
         replace(hit, passages=tuple(p._replace(highlight=highlight(p.text, wanted)) for p in hit.passages))
         for hit in hits

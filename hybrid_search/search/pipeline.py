@@ -12,19 +12,19 @@ from hybrid_search.filters.mismatch import mismatches
 from hybrid_search.near_duplicates import Shingles, alike, shingles
 from hybrid_search.protocols import CollectionReader, Encoder, Reranker
 from hybrid_search.ranking.collapse import collapse, document_hits
-from hybrid_search.ranking.rerank import Placed
+from hybrid_search.ranking.rerank import RankedDocument
 from hybrid_search.results import ABSTAINS, Results
-from hybrid_search.search.explain_terms import evident
-from hybrid_search.search.request import MAX_DEPTH, Request
+from hybrid_search.search.explain_terms import annotate_hits
+from hybrid_search.search.request import MAX_DEPTH, SearchRequest
 from hybrid_search.search.rerank import Payloads, rerank_documents
-from hybrid_search.search.retrieval import Retrieved, fuse, retrieve, weighed
+from hybrid_search.search.retrieval import RetrievedQuery, fuse, retrieve, with_query_weights
 from hybrid_search.types import Hit, LegName
 
 PASSAGES = 3
 """Chunks of a document that its hit shows, at most."""
 
 
-class Opened(NamedTuple):
+class OpenCollection(NamedTuple):
     """What a searcher has open.
 
     Args:
@@ -42,23 +42,25 @@ class Opened(NamedTuple):
     idf: dict[LegName, dict[int, float]]
 
 
-def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranker | None) -> Results:
+def build_results(
+    found: RetrievedQuery, request: SearchRequest, opened: OpenCollection, reranker: Reranker | None
+) -> Results:
     """The results of one query."""
     began = perf_counter()
-    asked = weighed(request, found.query, found.rankings, found.vectors, opened.encoders)
-    groups = documents(found, asked, opened.reader)
-    read = partial(present, opened)
+    asked = with_query_weights(request, found.query, found.rankings, found.vectors, opened.encoders)
+    groups = group_documents(found, asked, opened.reader)
+    read = partial(load_payloads, opened)
     fuse_ms = (perf_counter() - began) * 1e3
     last = rerank_documents(found.query, groups, read, reranker, request)
     rerank_ms = (perf_counter() - began) * 1e3 - fuse_ms if reranker else 0.0
-    chosen, folded = choose(last.documents, request, read)
+    chosen, folded = paginate(last.documents, request, read)
     if not chosen and last.documents:
         count = len(last.documents) - sum(map(len, folded.values()))
         raise PastTheEnd(request.offset, count, found.query)
     shown = [placed._replace(hits=placed.hits[:PASSAGES]) for placed in chosen]
     payloads = read([hit.chunk_id for placed in shown for hit in placed.hits])
     hits = document_hits(shown, payloads, opened.shown, first=request.offset + 1, folded=folded, reranked=last.model)
-    terms, hits = evident(found.query, found.vectors, hits, request, opened.reader, opened.encoders, opened.idf)
+    terms, hits = annotate_hits(found.query, found.vectors, hits, request, opened.reader, opened.encoders, opened.idf)
     total = sum(found.spent_ms.values()) + (perf_counter() - began) * 1e3
     return Results(
         query=found.query,
@@ -71,7 +73,7 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
         reranker=last.model,
         reranked=last.scored,
         rerank_depth=last.candidates,
-        weights=asked.fixed_weights or {},
+        weights=asked.static_weights or {},
         expansion=terms,
         offset=request.offset,
         abstained={leg: ABSTAINS for leg, vector in found.vectors.items() if vector is None},
@@ -80,7 +82,7 @@ def answer(found: Retrieved, request: Request, opened: Opened, reranker: Reranke
     )
 
 
-def present(opened: Opened, chunk_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+def load_payloads(opened: OpenCollection, chunk_ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
     """The payloads of chunks that were found just now.
 
     Raises:
@@ -95,15 +97,15 @@ def present(opened: Opened, chunk_ids: Sequence[str]) -> Mapping[str, Mapping[st
     return payloads
 
 
-def documents(found: Retrieved, request: Request, reader: CollectionReader) -> list[tuple[Hit, ...]]:
+def group_documents(found: RetrievedQuery, request: SearchRequest, reader: CollectionReader) -> list[tuple[Hit, ...]]:
     """The documents of one query in fused order, each its chunks, best first.
 
     k counts them, so where chunks of a few fill the legs, it looks deeper. What is found there comes behind what was
     found before, so that a page of results does not depend on how far another one had to look.
     """
-    depth, rankings = request.deep, found.rankings
+    depth, rankings = request.effective_depth, found.rankings
     groups = collapse(fuse(rankings, request))
-    while len(groups) < request.wanted and depth < MAX_DEPTH:
+    while len(groups) < request.candidates_needed and depth < MAX_DEPTH:
         if all(len(ranking) < depth for ranking in rankings.values()):
             break
         if len(groups) == reader.info().documents:
@@ -116,13 +118,13 @@ def documents(found: Retrieved, request: Request, reader: CollectionReader) -> l
     return groups
 
 
-def choose(
-    ranked: Sequence[Placed], request: Request, payloads: Payloads
-) -> tuple[list[Placed], dict[str, tuple[str, ...]]]:
+def paginate(
+    ranked: Sequence[RankedDocument], request: SearchRequest, payloads: Payloads
+) -> tuple[list[RankedDocument], dict[str, tuple[str, ...]]]:
     """The documents of the page that is asked for; and by document the ids of those folded into it."""
     if not request.fold:
         return list(ranked[request.offset : request.offset + request.k]), {}
-    kept: list[Placed] = []
+    kept: list[RankedDocument] = []
     looks: list[Shingles] = []
     folded: dict[str, tuple[str, ...]] = {}
     end = request.offset + request.k

@@ -14,10 +14,10 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
-from hybrid_search.collection.models import check_same, reopen
+from hybrid_search.collection.models import check_request, load_models
 from hybrid_search.errors import CollectionChanged, StoreError
 from hybrid_search.protocols import CollectionReader, Encoder, Store
-from hybrid_search.search.pipeline import Opened
+from hybrid_search.search.pipeline import OpenCollection
 from hybrid_search.settings import Settings
 from hybrid_search.types import LEGS, LegName, in_order
 
@@ -30,12 +30,12 @@ PAUSE_S = 20e-6
 """Long enough for a waiting thread to take the interpreter; a search pauses some five times."""
 
 
-def opened(collection: str, reader: CollectionReader, encoders: Mapping[LegName, Encoder]) -> Opened:
+def open_collection(collection: str, reader: CollectionReader, encoders: Mapping[LegName, Encoder]) -> OpenCollection:
     """An open collection with its encoders, of which nothing else is known yet."""
-    return Opened(collection, reader, encoders, in_order({*LEGS, *encoders}), {})
+    return OpenCollection(collection, reader, encoders, in_order({*LEGS, *encoders}), {})
 
 
-class Source(NamedTuple):
+class CollectionOpener(NamedTuple):
     """Where a searcher's collection is opened, and opened again.
 
     Args:
@@ -52,7 +52,7 @@ class Source(NamedTuple):
     profile: str
     names: Mapping[LegName, str | None]
 
-    def open(self, before: Opened | None = None) -> Opened:
+    def open(self, before: OpenCollection | None = None) -> OpenCollection:
         """The collection as it is now; models that were open before and are the same are taken over.
 
         Raises:
@@ -60,18 +60,18 @@ class Source(NamedTuple):
         """
         reader = self.store.reader(self.collection)
         try:
-            check_same(self.collection, reader.manifest, self.profile, self.names)
+            check_request(self.collection, reader.manifest, self.profile, self.names)
             if before is not None and reader.manifest.legs == before.reader.manifest.legs:
-                return opened(self.collection, reader, before.encoders)
+                return open_collection(self.collection, reader, before.encoders)
             known = [] if before is None else _same(before, {leg.fingerprint for leg in reader.manifest.legs.values()})
-            models = reopen(self.collection, reader.manifest, self.settings, known=known)
-            return opened(self.collection, reader, models.encoders)
+            models = load_models(self.collection, reader.manifest, self.settings, known=known)
+            return open_collection(self.collection, reader, models.encoders)
         except BaseException:
             reader.close()
             raise
 
 
-def _same(before: Opened, fingerprints: set[str]) -> list[Encoder]:
+def _same(before: OpenCollection, fingerprints: set[str]) -> list[Encoder]:
     """Encoders that were open, of which a collection still has the vectors."""
     legs = before.reader.manifest.legs
     return [encoder for leg, encoder in before.encoders.items() if legs[leg].fingerprint in fingerprints]
@@ -80,14 +80,14 @@ def _same(before: Opened, fingerprints: set[str]) -> list[Encoder]:
 class _State:
     """One state of a collection, and how many searches are in it."""
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: OpenCollection) -> None:
         self.opened = opened
         self.searches = 0
         self.over = False  # no search enters any more
         self.stale = False
 
 
-class Latest:
+class ReaderManager:
     """The latest state of a collection. Safe to use from many threads; refuses a fork, before anything else.
 
     Args:
@@ -97,7 +97,10 @@ class Latest:
     """
 
     def __init__(
-        self, first: Opened, renew: Callable[[Opened], Opened] | None = None, pools: Sequence[Executor] = ()
+        self,
+        first: OpenCollection,
+        renew: Callable[[OpenCollection], OpenCollection] | None = None,
+        pools: Sequence[Executor] = (),
     ) -> None:
         self._state, self._renew, self._pools = _State(first), renew, pools
         self._lock, self._renewing = threading.Lock(), threading.Lock()
@@ -106,7 +109,7 @@ class Latest:
         self._pid = os.getpid()
 
     @property
-    def opened(self) -> Opened:
+    def opened(self) -> OpenCollection:
         """The state that the last search was in."""
         return self._state.opened
 
@@ -126,7 +129,7 @@ class Latest:
         if self._closed:
             raise StoreError(f"The searcher of {collection!r} has been closed. Open one here: Searcher.open(...).")
 
-    def run(self, job: Callable[[Opened], T]) -> T:
+    def run(self, job: Callable[[OpenCollection], T]) -> T:
         """Do something with the state that is there now, kept open meanwhile.
 
         A job that finds the collection changed under it is begun anew, in the state after that. Only on a server can
@@ -134,7 +137,7 @@ class Latest:
         """
         tries = TRIES
         while True:
-            state = self._enter()
+            state = self.acquire()
             try:
                 return job(state.opened)
             except CollectionChanged:
@@ -143,7 +146,7 @@ class Latest:
                     raise
                 state.stale = True
             finally:
-                self._leave(state)
+                self.release(state)
 
     def close(self) -> None:
         """Let no search in any more. Those that are in it end as ever; then everything is closed."""
@@ -163,9 +166,9 @@ class Latest:
         for pool in self._pools:
             pool.shutdown(wait=False)
 
-    def _enter(self) -> _State:
+    def acquire(self) -> _State:
         self.check()
-        self._catch_up()
+        self.maybe_refresh()
         with self._lock:
             if not self._closed:
                 self._state.searches += 1
@@ -174,7 +177,7 @@ class Latest:
         self.check()
         raise AssertionError("closed, and check says nothing")
 
-    def _leave(self, state: _State) -> None:
+    def release(self, state: _State) -> None:
         with self._lock:
             state.searches -= 1
             self._searches -= 1
@@ -185,11 +188,11 @@ class Latest:
         if last:
             self._finish()
 
-    def _catch_up(self) -> None:
+    def maybe_refresh(self) -> None:
         """Open the state that is there now, if it is another one: by one thread, the others wait for it."""
         while self._renew is not None:
             state = self._state
-            if not (state.stale or state.opened.reader.outdated()):
+            if not (state.stale or state.opened.reader.is_stale()):
                 return
             with self._renewing:
                 if self._state is state:
@@ -208,26 +211,26 @@ class Latest:
             old.opened.reader.close()
 
 
-async def beside(latest: Latest, pool: Executor, job: Callable[[Opened], T]) -> T:
+async def run_in_pool(latest: ReaderManager, pool: Executor, job: Callable[[OpenCollection], T]) -> T:
     """`latest.run` in a thread beside the event loop, with the caller's context variables."""
     import asyncio  # a fifth of what a searcher takes to import, and no use to most
     from contextvars import copy_context
 
     latest.check()  # a fork has none of the pool's threads, and would wait for ever
-    run = partial(copy_context().run, latest.run, lambda opened: job(considerate(opened)))
+    run = partial(copy_context().run, latest.run, lambda open_collection: job(yielding_gil(open_collection)))
     return await asyncio.get_running_loop().run_in_executor(pool, run)
 
 
-def considerate(opened: Opened) -> Opened:
+def yielding_gil(opened: OpenCollection) -> OpenCollection:
     """The same, open for a thread beside an event loop: between two steps of a search the loop has its turn.
 
     The engine holds the interpreter while it works, and Python hands it over only after 5 ms of its own
     (`sys.getswitchinterval`), or when a thread lets go of it.
     """
-    return opened._replace(reader=cast(CollectionReader, _Pausing(opened.reader)))
+    return opened._replace(reader=cast(CollectionReader, _GilYieldingReader(opened.reader)))
 
 
-class _Pausing:
+class _GilYieldingReader:
     """A reader that lets go of the interpreter after each call."""
 
     def __init__(self, reader: CollectionReader) -> None:

@@ -32,7 +32,7 @@ Weights = Mapping[LegName, float] | Literal["auto"] | None
 
 
 class Options(TypedDict, total=False):
-    """The keywords of `Searcher.search`, `asearch` and `search_many`; `Request` says what each means."""
+    """The keywords of `Searcher.search`, `asearch` and `search_many`; `SearchRequest` says what each means."""
 
     k: int
     mode: Mode
@@ -51,7 +51,7 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Request:
+class SearchRequest:
     """What is asked of a search besides the query.
 
     Args:
@@ -141,18 +141,18 @@ class Request:
             raise InvalidArgument(f"rerank_budget_ms is {budget:g}, but nothing is re-ranked; add rerank (--rerank).")
 
     @property
-    def deep(self) -> int:
+    def effective_depth(self) -> int:
         """The depth to search at."""
         return self.depth if self.depth is not None else max(DEPTH, self.k, self.rerank_depth if self.rerank else 0)
 
     @property
-    def wanted(self) -> int:
+    def candidates_needed(self) -> int:
         """The documents that are needed: those to show and those to re-rank, as far as the depth asked for goes."""
         shown = self.offset + (2 if self.fold else 1) * self.k
-        return max(shown, min(self.rerank_depth, self.deep)) if self.rerank else shown
+        return max(shown, min(self.rerank_depth, self.effective_depth)) if self.rerank else shown
 
     @property
-    def fixed_weights(self) -> Mapping[LegName, float] | None:
+    def static_weights(self) -> Mapping[LegName, float] | None:
         """The weights, where they are the same for every query."""
         return self.weights if isinstance(self.weights, Mapping) else None
 
@@ -172,7 +172,7 @@ def check_queries(queries: Sequence[str]) -> list[str]:
     return found
 
 
-def legs_of(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode, tuple[LegName, ...]]:
+def resolve_mode(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode, tuple[LegName, ...]]:
     """The mode that is searched in, and its legs: hybrid with one leg is that leg alone.
 
     Raises:
@@ -185,14 +185,14 @@ def legs_of(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode, tupl
     for leg in named:
         if leg not in manifest.legs:
             raise InvalidArgument(
-                f"Collection {collection!r} has no {leg!r} leg. Search it with --mode {_or(modes(manifest))}."
+                f"Collection {collection!r} has no {leg!r} leg. Search it with --mode {_or(available_modes(manifest))}."
             )
     if len(set(named)) < len(named):
         raise InvalidArgument(f"The mode {mode!r} names a leg twice; name each leg once.")
     return mode, in_order(named)
 
 
-def modes(manifest: Manifest) -> tuple[Mode, ...]:
+def available_modes(manifest: Manifest) -> tuple[Mode, ...]:
     """The ways to search a collection, `a+b` left out: `hybrid` where several legs are fused, then each leg."""
     hybrid = (HYBRID,) if len(manifest.fused()) > 1 else ()
     return (*hybrid, *in_order(manifest.legs))

@@ -11,8 +11,8 @@ from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.catalog import card, cards
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.protocols import Reranker
-from hybrid_search.ranking.rerank import Placed, rerank
-from hybrid_search.search.request import Request
+from hybrid_search.ranking.rerank import RankedDocument, rerank
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.types import Hit
@@ -20,14 +20,14 @@ from hybrid_search.types import Hit
 Payloads = Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
 """What the store has of chunks, by their ids."""
 
-SURE = 0.75
+TIME_SAFETY = 0.75
 """Share of the time left that the next batch is planned to take: other work on the machine may slow it down."""
 
 BATCH = 8
 """Texts read at once, at most, where the time is limited: the clock is looked at between batches."""
 
 
-class Reranked(NamedTuple):
+class RerankOutcome(NamedTuple):
     """The documents in their last order.
 
     Args:
@@ -37,13 +37,13 @@ class Reranked(NamedTuple):
         candidates: how many it was to read; more than `scored` where the time ran out.
     """
 
-    documents: Sequence[Placed]
+    documents: Sequence[RankedDocument]
     model: str = ""
     scored: int = 0
     candidates: int = 0
 
 
-class Rerankers:
+class RerankerCache:
     """The cross-encoders of one searcher: each found, fetched and loaded once, when it is first asked for."""
 
     def __init__(self, settings: Settings | None) -> None:
@@ -104,9 +104,9 @@ def rerank_documents(
     documents: Sequence[tuple[Hit, ...]],
     payloads: Payloads,
     reranker: Reranker | None,
-    request: Request,
+    request: SearchRequest,
     clock: Callable[[], float] = perf_counter,
-) -> Reranked:
+) -> RerankOutcome:
     """Score the best chunk of each of the first `rerank_depth` documents, and put these in the order of the scores.
 
     Args:
@@ -121,7 +121,7 @@ def rerank_documents(
         ModelError: the model gave a score that is not a number.
     """
     if reranker is None:
-        return Reranked([Placed(hits, place) for place, hits in enumerate(documents, 1)])
+        return RerankOutcome([RankedDocument(hits, place) for place, hits in enumerate(documents, 1)])
     deadline = None if request.rerank_budget_ms is None else clock() + request.rerank_budget_ms / 1e3
     heads = [hits[0] for hits in documents[: request.rerank_depth]]
     found = payloads([hit.chunk_id for hit in heads])
@@ -131,7 +131,7 @@ def rerank_documents(
     )
     if any(score != score for score in scores):
         raise ModelError(f"{reranker.card.name} gave a score that is not a number for the query {query!r}.")
-    return Reranked(rerank(documents, scores), reranker.card.name, len(scores), len(heads))
+    return RerankOutcome(rerank(documents, scores), reranker.card.name, len(scores), len(heads))
 
 
 def score_all(reranker: Reranker, query: str, texts: Sequence[str]) -> list[float]:
@@ -159,7 +159,7 @@ def score_until(
         scores += score_all(reranker, query, some)
         now = clock()
         paces.append((now - start) / _size(query, some))
-        batch = _fitting(query, texts[len(scores) :][:BATCH], SURE * (deadline - now) / max(*paces[-2:], 1e-12))
+        batch = _fitting(query, texts[len(scores) :][:BATCH], TIME_SAFETY * (deadline - now) / max(*paces[-2:], 1e-12))
     return scores
 
 

@@ -16,16 +16,16 @@ from hybrid_search.filters import Condition
 from hybrid_search.protocols import CollectionReader, Encoder, KnowsWords, Reading, SparseEncoder
 from hybrid_search.ranking import fusion
 from hybrid_search.ranking.expansion import expansion
-from hybrid_search.ranking.fusion import rank, settled
-from hybrid_search.ranking.leg_weights import features, weigh
+from hybrid_search.ranking.fusion import rank, round_score
+from hybrid_search.ranking.leg_weights import features, leg_weights
 from hybrid_search.results import Term
-from hybrid_search.search.request import AUTO, MAX_DEPTH, Request, check_queries
+from hybrid_search.search.request import AUTO, MAX_DEPTH, SearchRequest, check_queries
 from hybrid_search.types import LegName, Mode, Ranking, SparseVector, Vector, is_empty
 
 # Models whose sparse vectors have terms that the text lacks.
 _EXPANDING = ("splade", "inference_free_splade")
 
-TIE_ROOM = 4
+TIE_MARGIN = 4
 """Asked beyond the depth, to see whether the last score goes on: ties at the edge must not depend on the engine."""
 
 
@@ -33,7 +33,7 @@ QUERY_BATCH = 32
 """Queries that are encoded and retrieved together."""
 
 
-class Retrieved(NamedTuple):
+class RetrievedQuery(NamedTuple):
     """One query after retrieval.
 
     Args:
@@ -53,15 +53,15 @@ class Retrieved(NamedTuple):
     unread: Mapping[LegName, tuple[str, ...]] = MappingProxyType({})
 
 
-def retrieved(
+def retrieve_batches(
     queries: Sequence[str],
-    request: Request,
+    request: SearchRequest,
     mode: Mode,
     reader: CollectionReader,
     encoders: Mapping[LegName, Encoder],
     threads: ThreadPoolExecutor,
     ahead: ThreadPoolExecutor,
-) -> Iterator[Retrieved]:
+) -> Iterator[RetrievedQuery]:
     """Each query with its vectors and the legs' rankings; one batch is encoded while another's answers are made.
 
     Args:
@@ -80,18 +80,18 @@ def retrieved(
         if place + 1 < len(batches):
             waiting = ahead.submit(_timed, batches[place + 1], encoders, threads)
         start = perf_counter()
-        found = retrieve(reader, encoded, request.deep, request.condition)
+        found = retrieve(reader, encoded, request.effective_depth, request.condition)
         spent = {"encode": encode_ms / len(batch), "retrieve": (perf_counter() - start) * 1e3 / len(batch)}
         for row, (query, rankings) in enumerate(zip(batch, found, strict=True)):
             unread = {leg: words for leg in encoders if (words := strange[leg][row])}
-            yield Retrieved(query, mode, {leg: encoded[leg][row] for leg in encoders}, rankings, spent, unread)
+            yield RetrievedQuery(query, mode, {leg: encoded[leg][row] for leg in encoders}, rankings, spent, unread)
 
 
 def encode(
     queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor
 ) -> dict[LegName, Sequence[Vector]]:
     """The queries' vectors by leg, all models at once: they let go of the interpreter while they compute."""
-    first, *others = hybrid.groups(encoders)
+    first, *others = hybrid.group_by_model(encoders)
     jobs = [threads.submit(hybrid.encode, group, queries, queries=True) for group in others]
     found = hybrid.encode(first, queries, queries=True)
     for job in jobs:
@@ -109,8 +109,8 @@ def read(
     encoded = encode(queries, encoders, threads) if threads else hybrid.encode(encoders, queries, queries=True)
     found: dict[LegName, list[Vector | None]] = {}
     strange: dict[LegName, list[tuple[str, ...]]] = {}
-    for group in hybrid.groups(encoders):
-        whole = hybrid.whole_of(next(iter(group.values())))
+    for group in hybrid.group_by_model(encoders):
+        whole = hybrid.unwrap(next(iter(group.values())))
         tell = whole.reading_of_query if isinstance(whole, KnowsWords) else _all_read
         readings = [tell(query) for query in queries]
         for leg in group:
@@ -131,9 +131,9 @@ def retrieve(
     Where a leg has no vector its ranking is empty.
     """
     requests = [(leg, vector) for leg, vectors in encoded.items() for vector in vectors if vector is not None]
-    limit = depth + TIE_ROOM
+    limit = depth + TIE_MARGIN
     answers = reader.retrieve(requests, limit, where)
-    while limit < MAX_DEPTH and any(_goes_on(answer, depth, limit) for answer in answers):
+    while limit < MAX_DEPTH and any(_tie_at_limit(answer, depth, limit) for answer in answers):
         limit = min(limit * 4, MAX_DEPTH)
         answers = reader.retrieve(requests, limit, where)
     ranked = iter(answers)
@@ -144,20 +144,20 @@ def retrieve(
     return [dict(zip(by_leg, rankings, strict=True)) for rankings in zip(*by_leg.values(), strict=True)]
 
 
-def fuse(rankings: Mapping[LegName, Ranking], request: Request) -> Ranking:
+def fuse(rankings: Mapping[LegName, Ranking], request: SearchRequest) -> Ranking:
     """One leg keeps its own scores; several are fused."""
     if len(rankings) == 1:
         return next(iter(rankings.values()))
-    return fusion.fuse(rankings, request.fusion, rrf_k=request.rrf_k, weights=request.fixed_weights)
+    return fusion.fuse(rankings, request.fusion, rrf_k=request.rrf_k, weights=request.static_weights)
 
 
-def weighed(
-    request: Request,
+def with_query_weights(
+    request: SearchRequest,
     query: str,
     rankings: Mapping[LegName, Ranking],
     vectors: Mapping[LegName, Vector | None],
     encoders: Mapping[LegName, Encoder],
-) -> Request:
+) -> SearchRequest:
     """The request with the weights of this query, where they are to be chosen for each one.
 
     Args:
@@ -176,10 +176,10 @@ def weighed(
     learned = (leg for leg, card in cards.items() if kinds[leg] == "sparse" and card.family in _EXPANDING)
     read = ((leg, vector) for leg in learned if (vector := vectors[leg]) is not None)
     terms = next((_terms(query, encoders[leg], vector) for leg, vector in read), ())
-    return replace(request, weights=weigh(features(query, terms, rankings), kinds))
+    return replace(request, weights=leg_weights(features(query, terms, rankings), kinds))
 
 
-def expanded(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], collection: str) -> tuple[Term, ...]:
+def expand_query(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], collection: str) -> tuple[Term, ...]:
     """What the model of a leg makes of a query.
 
     Raises:
@@ -204,9 +204,9 @@ def _terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:
     return expansion(query, names, found.values.tolist())
 
 
-def _goes_on(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> bool:
+def _tie_at_limit(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> bool:
     """Whether chunks with the score at `depth` may have been left out of an answer."""
-    return len(answer) == limit and settled(answer[-1][1]) == settled(answer[depth - 1][1])
+    return len(answer) == limit and round_score(answer[-1][1]) == round_score(answer[depth - 1][1])
 
 
 def _all_read(query: str) -> tuple[Reading, tuple[str, ...]]:

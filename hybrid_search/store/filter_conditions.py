@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hybrid_search._util.unicode_text import spellings
 from hybrid_search.filters import Between, Compare, Exists, Geo, Match, OneOf, Test
 from hybrid_search.filters.matcher import payload_path, same_paths
-from hybrid_search.filters.syntax import Value, moment
+from hybrid_search.filters.syntax import Value, parse_timestamp
 from hybrid_search.store.schema import field_path
 
 PRECISE = 2**53
@@ -107,7 +107,7 @@ def _equals(value: Value, key: str, kind: str, engine: Engine, *, texts: bool) -
     elif isinstance(value, str):
         if texts:
             yield q.FieldCondition(key=key, match=q.MatchAny(any=list(spellings(value))))
-        if moment(value) is not None:
+        if parse_timestamp(value) is not None:
             yield _range(key, kind, engine, gte=value, lte=value)
     elif abs(value) >= PRECISE:
         yield q.FieldCondition(key=key, match=q.MatchValue(value=value))
@@ -131,7 +131,7 @@ def _range(key: str, kind: str, engine: Engine, **bounds: Value) -> Any:
 
 def as_time(text: str) -> str:
     """A date as both engines read it; before the year 1 and after 9999 the nearest that they do."""
-    found = moment(text) or 0
+    found = parse_timestamp(text) or 0
     first, last = (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999))
     micros = [(when - datetime(1970, 1, 1)) // timedelta(microseconds=1) for when in (first, last)]
     when = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=min(max(found, micros[0]), micros[1]))

@@ -36,8 +36,8 @@ from hybrid_search.filters import (
     Test,
     leaves,
 )
-from hybrid_search.filters.matcher import holds, payload_path, same_paths
-from hybrid_search.filters.syntax import Value, field_name, moment
+from hybrid_search.filters.matcher import matches, payload_path, same_paths
+from hybrid_search.filters.syntax import Value, field_name, parse_timestamp
 from hybrid_search.store.filter_conditions import (
     PRECISE,
     Engine,
@@ -62,7 +62,7 @@ MAX_KEYS = 4
 """Of nested fields: each key may be a list's or not, so their forms double with each."""
 
 _EARLY = "1001-01-01"
-_EARLIEST = moment(_EARLY) or 0
+_EARLIEST = parse_timestamp(_EARLY) or 0
 _LONG = 2**63
 
 Scan = Callable[[list[str], Any], Iterable[tuple[Any, Mapping[str, Any]]]]
@@ -96,7 +96,7 @@ def engine_filter(condition: Condition, engine: Engine, kinds: Kinds, scan: Scan
         narrowed = _narrowed(condition, engine, kinds, read)
         for point, payload in scan(_read_for([tests[key] for key in read]), narrowed):
             for key, found in read.items():
-                if holds(tests[key], payload):
+                if matches(tests[key], payload):
                     found.passing.add(point)
                 elif found.doubt is not None:
                     found.failing.add(point)
@@ -117,7 +117,7 @@ def _narrowed(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[
 def resolved(condition: Condition, engine: Engine, scan: Scan) -> Any:
     """The filter as the ids of the chunks that pass, for a server that refuses the other form."""
     read = _read_for(list(leaves(condition)))
-    return all_of(engine, [engine.ids({point for point, payload in scan(read, None) if holds(condition, payload)})])
+    return all_of(engine, [engine.ids({point for point, payload in scan(read, None) if matches(condition, payload)})])
 
 
 def require_fields(
@@ -234,7 +234,7 @@ def _reaches_early(leaf: Test) -> bool:
     if isinstance(leaf, Compare) and leaf.op in ("<", "<="):
         return isinstance(leaf.value, str)
     bounds = (leaf.low,) if isinstance(leaf, Between) else _values(leaf)
-    moments = (moment(value) for value in bounds if isinstance(value, str))
+    moments = (parse_timestamp(value) for value in bounds if isinstance(value, str))
     return any(found is not None and found < _EARLIEST for found in moments)
 
 
@@ -250,7 +250,7 @@ def _misread(value: Value, kind: str, *, ordered: bool) -> bool:
     if isinstance(value, bool):
         return False
     if isinstance(value, str):
-        return moment(value) is not None and kind in ("integer", "float")
+        return parse_timestamp(value) is not None and kind in ("integer", "float")
     if abs(value) >= PRECISE:
         return ordered or isinstance(value, float) or not -_LONG <= value < _LONG or kind != "integer"
     return kind == "datetime"

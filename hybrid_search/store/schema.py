@@ -20,7 +20,7 @@ import numpy as np
 
 from hybrid_search._util.arguments import shown
 from hybrid_search.errors import InvalidArgument, StoreError
-from hybrid_search.filters.syntax import moment
+from hybrid_search.filters.syntax import parse_timestamp
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, is_empty, own_metadata
 
@@ -310,7 +310,7 @@ def _field_type(value: Any) -> FieldType | None:
     if isinstance(value, float):
         return "float"
     if isinstance(value, str) and 0 < len(value) <= MAX_KEYWORD_LENGTH:
-        return "keyword" if moment(value) is None else "datetime"
+        return "keyword" if parse_timestamp(value) is None else "datetime"
     return None
 
 

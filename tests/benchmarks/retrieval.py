@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_search.collection.models import Models
+from hybrid_search.collection.models import ModelSet
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.search.request import DEPTH
 from hybrid_search.searcher import Searcher
@@ -89,7 +89,7 @@ def main() -> None:
             "dense": RandomVectors("dense", [query[1] for query in queries]),
         }
         reader = store.reader("bench")
-        searcher = Searcher("bench", reader, Models("custom", encoders))
+        searcher = Searcher("bench", reader, ModelSet("custom", encoders))
         names = ("retrieve", "fuse", "both", "explained", "engine")
         stages: dict[str, list[float]] = {name: [] for name in names}
         for place, (one, two) in enumerate(queries):

@@ -254,7 +254,7 @@ def test_log_lines_and_warnings_are_made_fit(run, wild, monkeypatch):
         warnings.warn(f"odd {WILD}", UserWarning, stacklevel=1)
         raise ValueError(WILD)
 
-    monkeypatch.setattr("hybrid_search.collection.models.open_place", noisy)
+    monkeypatch.setattr("hybrid_search.collection.models.open_store_for", noisy)
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     for options in ((), ("--debug",)):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hybrid_search.cli import progress, progress_bar
 from hybrid_search.cli.progress_bar import JobBar, shortened
-from hybrid_search.indexing.progress import Progress, Tally
+from hybrid_search.indexing.progress import JobProgress, Progress
 from hybrid_search.types import Failure
 
 LONG = "/home/anna/notes/projects/search/meetings/2024/january/minutes-of-the-first-meeting.md"
@@ -142,7 +142,7 @@ def job(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("hybrid_search.indexing.progress.perf_counter", lambda: now[0])
     told = []
-    tally = Tally("c", "custom", "", 10_000, told.append, started=0.0)
+    tally = JobProgress("c", "custom", "", 10_000, told.append, started=0.0)
 
     def go(after, unchanged=0, documents=0):
         now[0] += after

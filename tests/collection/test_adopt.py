@@ -9,7 +9,7 @@ from qdrant_client import QdrantClient, models  # noqa: TID253
 from hybrid_search import Indexer, Searcher, adopt, save_encodings
 from hybrid_search.collection.adopt import cosine
 from hybrid_search.errors import CollectionNotFound, InvalidArgument, StoreError, UnknownModel
-from hybrid_search.filters.matcher import holds
+from hybrid_search.filters.matcher import matches
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.server.store import ServerStore
 from hybrid_search.types import SparseVector
@@ -93,10 +93,10 @@ def test_points_are_documents_or_chunks_of_some(client, store, settings):
         assert {hit.doc_id for hit in hits} == {"moby", "crusoe", "31"}
         assert {p.chunk_id for p in hits[0].passages} == {"moby#p11", "moby#p12", "moby#p13"}
         assert {p.start for p in hits[0].passages} == {0, 40, 80}
-        why = searcher.why("the whale", "moby", where="year > 1800")
+        why = searcher.explain("the whale", "moby", where="year > 1800")
         assert (why.verdict, why.chunks, why.passing) == ("shown", 3, 3)
-        assert searcher.why("the whale", "moby", where="year < 1800").verdict == "filtered out"
-        assert searcher.why("the whale", "nobody").verdict == "not indexed"
+        assert searcher.explain("the whale", "moby", where="year < 1800").verdict == "filtered out"
+        assert searcher.explain("the whale", "nobody").verdict == "not indexed"
 
 
 def test_chunks_are_known_by_point_and_by_number(client, store, settings):
@@ -291,7 +291,7 @@ def test_filters_mean_there_what_they_say(client, store, settings, metadata):
         except InvalidArgument:
             continue  # no document has the field
         answered += 1
-        assert {name for name, _ in found} == {name for name, one in payloads.items() if holds(condition, one)}, (
+        assert {name for name, _ in found} == {name for name, one in payloads.items() if matches(condition, one)}, (
             condition
         )
     assert answered > 100

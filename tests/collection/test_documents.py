@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_search.collection.documents import payloads_of, stored_document, whole_text
-from hybrid_search.collection.models import open_place
+from hybrid_search.collection.documents import fetch_document, payloads_of, reassemble_text
+from hybrid_search.collection.models import open_store_for
 from hybrid_search.corpus.chunking import chunk
 from hybrid_search.errors import DocumentNotFound, StoreError
 from hybrid_search.indexer import Indexer
@@ -28,7 +28,7 @@ def reader(settings):
 
     def index(documents, **options):
         Indexer.open("c", settings=settings, **BM25, **options).index(documents)
-        opened.append(open_place(None, settings).reader("c"))
+        opened.append(open_store_for(None, settings).reader("c"))
         return opened[-1]
 
     yield index
@@ -44,7 +44,7 @@ def test_a_long_document_comes_back_but_for_white_space_between_chunks(reader, o
     given = Document("a", text, "A title", {"year": 1999, "tags": ["x"]}, "a.txt", markup, places)
     opened = reader([given], chunk_tokens=32, overlap_tokens=overlap)
     assert len(payloads_of(opened, "a")) > 10
-    found = stored_document(opened, "a", "c")
+    found = fetch_document(opened, "a", "c")
     assert (found.doc_id, found.title, found.metadata, found.origin) == (
         "a",
         "A title",
@@ -59,7 +59,7 @@ def test_a_long_document_comes_back_but_for_white_space_between_chunks(reader, o
 
 def test_a_document_of_one_chunk_is_as_it_was(reader):
     text = "  Two blanks,\n\na paragraph\tand a tab.\n"
-    assert stored_document(reader([Document("a", text)]), "a", "c").text == text
+    assert fetch_document(reader([Document("a", text)]), "a", "c").text == text
 
 
 @given(st.text(alphabet="ab \n.é\u200d", max_size=600), st.integers(0, 6))
@@ -68,7 +68,7 @@ def test_offsets_stay_those_of_the_document(text, overlap):
         return
     count = lambda texts: [len(one) + 2 for one in texts]  # noqa: E731
     chunks = chunk(Document("a", text), size_tokens=24, overlap_tokens=overlap, count_tokens=count)
-    whole = whole_text([payload_of(one, {}, "", None) for one in chunks])
+    whole = reassemble_text([payload_of(one, {}, "", None) for one in chunks])
     assert all(whole[one.start : one.end] == one.text for one in chunks)
     assert [letter for letter in whole if not letter.isspace()] == [letter for letter in text if not letter.isspace()]
 
@@ -77,7 +77,7 @@ def test_a_document_that_is_not_there_is_named(reader):
     opened = reader([Document("a", "Apples.")])
     assert payloads_of(opened, "b") == []
     with pytest.raises(DocumentNotFound, match="'c' has no document 'b'") as caught:
-        stored_document(opened, "b", "c")
+        fetch_document(opened, "b", "c")
     assert (caught.value.doc_id, caught.value.collection) == ("b", "c")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hybrid_search.collection.legs import drop_leg, join_leg, swap_legs
+from hybrid_search.collection.legs import drop_leg, promote_leg, swap_legs
 from hybrid_search.errors import (
     CollectionNotFound,
     InvalidArgument,
@@ -293,7 +293,7 @@ def test_a_leg_is_taken_into_hybrid(filled):
     add_leg("c", "bm25", "qdrant/bm25-engine", **filled)
     three = top(filled, "sparse+dense+bm25")
     assert top(filled, "hybrid") != three
-    assert join_leg("c", "bm25", **filled).fused() == ("sparse", "dense", "bm25")
+    assert promote_leg("c", "bm25", **filled).fused() == ("sparse", "dense", "bm25")
     assert top(filled, "hybrid") == three
     assert drop_leg("c", "bm25", **filled).fused() == ("sparse", "dense")
 
@@ -301,7 +301,7 @@ def test_a_leg_is_taken_into_hybrid(filled):
 def test_changes_that_cannot_be(filled):
     for change in (
         lambda: swap_legs("c", "sparse", "new", **filled),
-        lambda: join_leg("c", "new", **filled),
+        lambda: promote_leg("c", "new", **filled),
         lambda: drop_leg("c", "new", **filled),
     ):
         with pytest.raises(InvalidArgument, match=r"has no 'new' leg. It has: sparse, dense"):

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from hybrid_search.collection.models import choose, reopen
+from hybrid_search.collection.models import load_models, select_models
 from hybrid_search.errors import FusionError, InvalidArgument, ManifestMismatch
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing import pipeline
 from hybrid_search.manifest import LegSpec, Manifest, check_leg_name
-from hybrid_search.search.request import legs_of, modes
+from hybrid_search.search.request import available_modes, resolve_mode
 from hybrid_search.searcher import Searcher
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Document
@@ -61,7 +61,7 @@ def test_its_legs_are_recorded_each_with_its_kind(settings, fakes):
     assert (sparse.model, sparse.kind, sparse.dim, sparse.needs_idf) == ("fake/both-idf", "sparse", 0, True)
     assert (dense.model, dense.kind, dense.dim, dense.needs_idf) == ("fake/both-idf", "dense", DIM, False)
     assert sparse.fingerprint == dense.fingerprint
-    again = reopen("c", manifest, settings).encoders
+    again = load_models("c", manifest, settings).encoders
     assert again["sparse"].whole is again["dense"].whole
 
 
@@ -129,10 +129,10 @@ def test_modes_of_several_legs_fuse_these(settings, fakes):
 
 
 def test_bm25_stands_for_itself_whatever_the_profile(settings, fakes):
-    models = choose("auto", {}, settings, ["bm25"])
+    models = select_models("auto", {}, settings, ["bm25"])
     assert {leg: encoder.card.name for leg, encoder in models.encoders.items()} == {"bm25": "qdrant/bm25-engine"}
     assert (models.profile, models.reason, models.measuring) == ("custom", "", True)
-    both = choose("auto", BOTH, settings, ["bm25", "dense", "sparse", "dense"])
+    both = select_models("auto", BOTH, settings, ["bm25", "dense", "sparse", "dense"])
     assert list(both.encoders) == ["sparse", "dense", "bm25"]
     fitted = both.fitted(["one two three", "four"])
     assert fitted.encoders["bm25"].average_tokens == 2.0
@@ -150,7 +150,7 @@ def test_bm25_stands_for_itself_whatever_the_profile(settings, fakes):
 )
 def test_legs_that_cannot_be(settings, fakes, names, legs, message):
     with pytest.raises(InvalidArgument, match=message):
-        choose("bundled", names, settings, legs)
+        select_models("bundled", names, settings, legs)
 
 
 def test_other_legs_than_a_collection_has_are_refused(settings, fakes):
@@ -179,16 +179,16 @@ SPARSE, DENSE = LegSpec("m", "f"), LegSpec("n", "g", dim=4)
 def test_a_leg_that_stands_beside_is_no_part_of_hybrid_until_it_is_named():
     manifest = Manifest("custom", {"dense": DENSE, "new": LegSpec("o", "h", beside=True), "sparse": SPARSE}, 0)
     assert manifest.fused() == ("sparse", "dense")
-    assert modes(manifest) == ("hybrid", "sparse", "dense", "new")
-    assert legs_of("hybrid", manifest, "c") == ("hybrid", ("sparse", "dense"))
-    assert legs_of("new", manifest, "c") == ("new", ("new",))
-    assert legs_of("dense+new", manifest, "c") == ("dense+new", ("dense", "new"))
+    assert available_modes(manifest) == ("hybrid", "sparse", "dense", "new")
+    assert resolve_mode("hybrid", manifest, "c") == ("hybrid", ("sparse", "dense"))
+    assert resolve_mode("new", manifest, "c") == ("new", ("new",))
+    assert resolve_mode("dense+new", manifest, "c") == ("dense+new", ("dense", "new"))
 
 
 def test_hybrid_over_one_leg_is_that_leg_though_another_stands_beside():
     manifest = Manifest("custom", {"sparse": SPARSE, "new": LegSpec("o", "h", beside=True)}, 0)
-    assert legs_of("hybrid", manifest, "c") == ("sparse", ("sparse",))
-    assert modes(manifest) == ("sparse", "new")
+    assert resolve_mode("hybrid", manifest, "c") == ("sparse", ("sparse",))
+    assert available_modes(manifest) == ("sparse", "new")
 
 
 # ---------------------------------------------------------------- manifests of early versions

@@ -105,7 +105,7 @@ def test_documents_titles_and_places_are_theirs(other, store, settings):
     assert sorted(reader.doc_ids()) == sorted(hit.doc_id for hit in hits.values())
     # A chunk is known by its number, too, and says how many there are.
     assert reader.payloads([f"{crew.doc_id}#0", "nobody#0", "nobody#7"])[f"{crew.doc_id}#0"]["text"] == TEXTS["crew"]
-    why = searcher.why("lost at sea", crew.doc_id)
+    why = searcher.explain("lost at sea", crew.doc_id)
     assert why.verdict == "shown"
     assert why.chunks == 1
     searcher.close()

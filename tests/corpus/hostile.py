@@ -21,13 +21,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from hybrid_search.collection.models import Models
+from hybrid_search.collection.models import ModelSet
 from hybrid_search.corpus.readers import Reader
 from hybrid_search.corpus.walk import KNOWN_SUFFIXES, FoundFile
 from hybrid_search.encoders.token_counter import TokenCount
-from hybrid_search.indexing.chunker import Cutter
+from hybrid_search.indexing.chunker import Chunker
 from hybrid_search.indexing.pipeline import cut_or_failed
-from hybrid_search.indexing.progress import Tally
+from hybrid_search.indexing.progress import JobProgress
 from hybrid_search.types import Document, Failure, Guessed, PassedOver
 from tests.corpus.made_documents import form, notebook, pdf, pdf_of, word
 
@@ -252,7 +252,7 @@ class Spent(NamedTuple):
     failures: list[str]
 
 
-def read_and_cut(file: Path, reader: Reader, cut: Cutter) -> Spent:
+def read_and_cut(file: Path, reader: Reader, cut: Chunker) -> Spent:
     """Read a file and cut what comes of it, each under its bound, as a job does.
 
     Raises:
@@ -261,7 +261,7 @@ def read_and_cut(file: Path, reader: Reader, cut: Cutter) -> Spent:
     began = time.perf_counter()
     items = list(reader(FoundFile(file, str(file), file.name)))
     read_s = time.perf_counter() - began
-    tally = Tally("hostile", "", "", None, None)
+    tally = JobProgress("hostile", "", "", None, None)
     chunks, documents = 0, 0
     began = time.perf_counter()
     for item in items:
@@ -302,10 +302,10 @@ class Letters:
         return self._count
 
 
-def cutter() -> Cutter:
+def cutter() -> Chunker:
     """What cuts as a job does."""
     encoder: Any = Letters()
-    return Cutter(Models("hostile", {"sparse": encoder}), 256, 0)
+    return Chunker(ModelSet("hostile", {"sparse": encoder}), 256, 0)
 
 
 def _filled(head: str, unit: str, size: int) -> str:

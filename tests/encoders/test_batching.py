@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_search.encoders.batching import Room, batches, in_batches, readable
+from hybrid_search.encoders.batching import BatchLimit, batches, in_batches, readable
 
 
 @given(st.lists(st.integers(0, 600), max_size=60), st.integers(1, 2000), st.integers(1, 16))
@@ -39,7 +39,7 @@ def test_good_text_stays_itself():
 @given(st.lists(st.integers(0, 90), max_size=40), st.integers(2, 4))
 def test_lanes_give_every_text_once_in_its_place(lengths, lanes):
     found = dict.fromkeys(range(len(lengths)), -1)
-    for places, result in in_batches(lengths, lambda b: b * 2, Room(), budget=200, limit=8, lanes=lanes):
+    for places, result in in_batches(lengths, lambda b: b * 2, BatchLimit(), budget=200, limit=8, lanes=lanes):
         assert np.array_equal(result, places * 2)
         for place in places:
             found[int(place)] += 1
@@ -48,7 +48,7 @@ def test_lanes_give_every_text_once_in_its_place(lengths, lanes):
 
 def test_batches_run_side_by_side_and_few_texts_are_shared_out():
     both = threading.Barrier(2, timeout=10)
-    found = list(in_batches([50] * 4, lambda batch: both.wait(), Room(), budget=1000, limit=64, lanes=2))
+    found = list(in_batches([50] * 4, lambda batch: both.wait(), BatchLimit(), budget=1000, limit=64, lanes=2))
     assert [len(batch) for batch, _ in found] == [2, 2]
 
 
@@ -59,4 +59,4 @@ def test_a_fault_in_one_lane_is_raised_and_ends_the_others():
         return len(batch)
 
     with pytest.raises(ValueError, match="broken"):
-        list(in_batches([100] * 8, run, Room(), budget=100, limit=64, lanes=2))
+        list(in_batches([100] * 8, run, BatchLimit(), budget=100, limit=64, lanes=2))

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from hybrid_search.collection.models import choose
+from hybrid_search.collection.models import select_models
 from hybrid_search.encoders import devices, load
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.devices import NoCuda, check_building, place_of
+from hybrid_search.encoders.devices import NoCuda, check_building, resolve_device
 from hybrid_search.errors import ModelError
 from hybrid_search.settings import Settings
 from tests import hub_models
@@ -88,8 +88,8 @@ def test_auto_takes_a_gpu_where_one_is_and_the_model_can(monkeypatch, name, kind
     for has, wanted in ((True, there), (False, absent)):
         monkeypatch.setattr(devices, "onnx_has_cuda", lambda has=has: has)
         monkeypatch.setattr(devices, "torch_has_cuda", lambda has=has: has)
-        assert place_of(card(name, kind), precision, "auto") == wanted
-        assert place_of(card(name, kind), precision, "cpu") == "cpu"
+        assert resolve_device(card(name, kind), precision, "auto") == wanted
+        assert resolve_device(card(name, kind), precision, "cpu") == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -119,19 +119,19 @@ def test_a_torch_without_a_gpu_says_what_it_needs(none, tmp_path):
 
 def test_networks_mix_with_bm25_and_tables(claimed, tmp_path):
     settings = Settings(store=str(tmp_path), cache_dir=tmp_path, device="cuda")
-    found = choose("splade", {}, settings, ("sparse", "dense", "bm25"))
+    found = select_models("splade", {}, settings, ("sparse", "dense", "bm25"))
     assert set(found.encoders) == {"sparse", "dense", "bm25"}
-    assert choose("splade", {"sparse": "Qdrant/bm25", "dense": "minishlab/potion-base-8M"}, settings)
+    assert select_models("splade", {"sparse": "Qdrant/bm25", "dense": "minishlab/potion-base-8M"}, settings)
     with pytest.raises(NoCuda, match="minilm-splade"):
-        choose("bundled", {}, settings)
+        select_models("bundled", {}, settings)
 
 
 def test_fp16_is_not_built_on_a_processor(none, tmp_path):
     settings = Settings(store=str(tmp_path), cache_dir=tmp_path)
     with pytest.raises(ModelError, match=r"not built in fp16 here: fp16 is for GPUs, and this onnxruntime .*Take int8"):
-        choose("splade", {}, settings, precision="fp16")
+        select_models("splade", {}, settings, precision="fp16")
     # The bundled model is in eight bits whatever is asked, so nothing is refused.
-    assert choose("bundled", {}, settings, precision="fp16")
+    assert select_models("bundled", {}, settings, precision="fp16")
 
 
 def test_fp16_is_built_on_a_gpu_and_not_beside_it(claimed):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hybrid_search.encoders.hybrid import DenseHalf, SparseHalf, encode, groups, half, whole_of
+from hybrid_search.encoders.hybrid import DenseHalf, SparseHalf, encode, group_by_model, unwrap, view_for
 from hybrid_search.protocols import DenseEncoder, HybridEncoder, SparseEncoder
 from tests.fake_models import DIM, FAKE_CARDS, FakeDense, FakeHybrid, FakeSparse
 
@@ -17,7 +17,7 @@ def whole():
 
 
 def test_each_half_is_an_ordinary_encoder(whole):
-    sparse, dense = half(whole, "sparse"), half(whole, "dense")
+    sparse, dense = view_for(whole, "sparse"), view_for(whole, "dense")
     assert isinstance(whole, HybridEncoder)
     assert isinstance(sparse, SparseEncoder)
     assert isinstance(dense, DenseEncoder)
@@ -41,16 +41,18 @@ def test_a_half_has_the_card_of_its_leg(whole):
 
 def test_legs_of_one_model_are_one_group_in_the_order_of_the_legs(whole):
     other = FakeSparse(CARDS["fake/sparse"])
-    legs = {"sparse": half(whole, "sparse"), "bm": other, "dense": half(whole, "dense"), "again": other}
-    assert [list(group) for group in groups(legs)] == [["sparse", "dense"], ["bm", "again"]]
-    assert [whole_of(encoder) for encoder in legs.values()] == [whole, other, whole, other]
+    legs = {"sparse": view_for(whole, "sparse"), "bm": other, "dense": view_for(whole, "dense"), "again": other}
+    assert [list(group) for group in group_by_model(legs)] == [["sparse", "dense"], ["bm", "again"]]
+    assert [unwrap(encoder) for encoder in legs.values()] == [whole, other, whole, other]
 
 
 @pytest.mark.parametrize("queries", [False, True])
 def test_two_legs_of_one_model_take_one_pass(whole, queries):
     verb = "queries" if queries else "documents"
     other = FakeDense(CARDS["fake/dense"])
-    found = encode({"dense": half(whole, "dense"), "sparse": half(whole, "sparse"), "x": other}, TEXTS, queries=queries)
+    found = encode(
+        {"dense": view_for(whole, "dense"), "sparse": view_for(whole, "sparse"), "x": other}, TEXTS, queries=queries
+    )
     assert list(found) == ["dense", "sparse", "x"]
     assert (whole.calls, other.calls) == ([(verb, 3)], [(verb, 3)])
     assert found["sparse"] == [whole.sparse(text) for text in TEXTS]
@@ -60,5 +62,5 @@ def test_two_legs_of_one_model_take_one_pass(whole, queries):
 
 def test_two_models_with_one_card_are_two_models(whole):
     twin = FakeHybrid(whole.card)
-    encode({"sparse": half(whole, "sparse"), "dense": half(twin, "dense")}, TEXTS)
+    encode({"sparse": view_for(whole, "sparse"), "dense": view_for(twin, "dense")}, TEXTS)
     assert (len(whole.calls), len(twin.calls)) == (1, 1)

@@ -14,7 +14,7 @@ import pytest
 from hybrid_search.encoders import load
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.onnx_graphs import cache as keeping
-from hybrid_search.encoders.onnx_graphs.weights import Maps, skeleton
+from hybrid_search.encoders.onnx_graphs.weights import WeightFiles, strip_weights
 from hybrid_search.encoders.pruning import sparse_rows
 from hybrid_search.errors import ModelError, ModelUnavailable
 from tests import hub_models
@@ -291,12 +291,12 @@ def test_every_truncation_of_a_graph_is_noticed(splade, tmp_path):
     for part in range(1, 20):
         (tmp_path / "model.onnx").write_bytes(content[: len(content) * part // 20])
         with pytest.raises(ModelError):
-            skeleton(tmp_path, "model.onnx")
+            strip_weights(tmp_path, "model.onnx")
 
 
 def test_a_skeleton_names_every_large_weight(splade):
-    lean, weights = skeleton(splade, "model.onnx")
-    maps, whole = Maps(splade), onnx.load(splade / "model.onnx")
+    lean, weights = strip_weights(splade, "model.onnx")
+    maps, whole = WeightFiles(splade), onnx.load(splade / "model.onnx")
     large = {tensor.name for tensor in whole.graph.initializer if len(tensor.raw_data) >= 4096}
     assert set(weights) == large
     assert large

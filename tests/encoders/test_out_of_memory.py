@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.encoders import batching, load
-from hybrid_search.encoders.batching import Room, in_batches, out_of_memory
+from hybrid_search.encoders.batching import BatchLimit, in_batches, out_of_memory
 from hybrid_search.encoders.catalog import BUNDLED_HYBRID, card
 from hybrid_search.encoders.threads import LANES
 from hybrid_search.errors import ModelError
@@ -45,7 +45,7 @@ class Small:
 @pytest.mark.parametrize("lanes", [1, 2, 3])
 @given(st.lists(st.integers(0, 600), max_size=60), st.integers(1, 9))
 def test_every_place_once_whatever_fits(lanes, lengths, most):
-    small, room, seen = Small(most), Room(), []
+    small, room, seen = Small(most), BatchLimit(), []
 
     def run(batch):
         small.take(len(batch))
@@ -58,7 +58,7 @@ def test_every_place_once_whatever_fits(lanes, lengths, most):
 
 
 def test_the_batch_is_halved_and_the_smaller_size_is_kept():
-    small, room = Small(3), Room()
+    small, room = Small(3), BatchLimit()
     sizes = [len(batch) for batch, _ in in_batches([10] * 20, lambda b: small.take(len(b)), room, budget=160, limit=64)]
     assert small.tries[:4] == [16, 8, 4, 2]
     assert sizes == [2] * 10
@@ -71,14 +71,14 @@ def test_the_batch_is_halved_and_the_smaller_size_is_kept():
 def test_memory_is_given_back_before_the_next_try(monkeypatch):
     given_back, small = [], Small(1)
     monkeypatch.setattr(batching, "let_go", lambda: given_back.append(small.tries[-1]))
-    assert len(list(in_batches([3, 3, 3, 3], lambda b: small.take(len(b)), Room(), budget=100, limit=9))) == 4
+    assert len(list(in_batches([3, 3, 3, 3], lambda b: small.take(len(b)), BatchLimit(), budget=100, limit=9))) == 4
     assert given_back == [4, 2]
 
 
 def test_other_faults_are_not_tried_again():
     small = Small(1, RuntimeError("the graph asks for more inputs"))
     with pytest.raises(RuntimeError, match="more inputs"):
-        list(in_batches([3, 3], lambda b: small.take(len(b)), Room(), budget=100, limit=9))
+        list(in_batches([3, 3], lambda b: small.take(len(b)), BatchLimit(), budget=100, limit=9))
     assert small.tries == [2]
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hybrid_search import Indexer, Searcher
-from hybrid_search.collection.models import choose, reopen, spec_of
+from hybrid_search.collection.models import load_models, select_models, spec_of
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.hybrid import SparseHalf, encode, groups
-from hybrid_search.encoders.pruning import Capped, capped, kept
+from hybrid_search.encoders.hybrid import SparseHalf, encode, group_by_model
+from hybrid_search.encoders.pruning import PrunedEncoder, kept, prune
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
 from hybrid_search.indexing.add_leg import add_leg
 from hybrid_search.manifest import LegSpec, Manifest, Sparsity
@@ -55,8 +55,8 @@ SPARSITY = Sparsity((3, 8), (0.0, 0.2))
 
 
 def test_each_side_has_its_own_limit(folder, settings):
-    encoder = choose("auto", {"sparse": folder, "dense": "none"}, settings, sparsity=SPARSITY).encoders["sparse"]
-    assert isinstance(encoder, Capped)
+    encoder = select_models("auto", {"sparse": folder, "dense": "none"}, settings, sparsity=SPARSITY).encoders["sparse"]
+    assert isinstance(encoder, PrunedEncoder)
     assert isinstance(encoder, SparseEncoder)
     [query] = encoder.encode_queries(["a movie about music"])
     [document] = encoder.encode_documents(["a movie about music"])
@@ -70,10 +70,10 @@ def test_each_side_has_its_own_limit(folder, settings):
 
 def test_halves_of_one_model_still_share_its_pass(settings):
     model = card("bundled/minilm-splade", "hybrid").name
-    encoders = choose("auto", {"sparse": model, "dense": model}, settings, sparsity=Sparsity((2, 1))).encoders
-    assert isinstance(encoders["sparse"], Capped)
+    encoders = select_models("auto", {"sparse": model, "dense": model}, settings, sparsity=Sparsity((2, 1))).encoders
+    assert isinstance(encoders["sparse"], PrunedEncoder)
     assert isinstance(encoders["sparse"].inner, SparseHalf)
-    assert [sorted(group) for group in groups(encoders)] == [["dense", "sparse"]]
+    assert [sorted(group) for group in group_by_model(encoders)] == [["dense", "sparse"]]
     found = encode(encoders, ["a film about music"])
     assert len(found["sparse"][0]) == 1
     assert len(encode(encoders, ["a film about music"], queries=True)["sparse"][0]) == 2
@@ -83,18 +83,18 @@ def test_halves_of_one_model_still_share_its_pass(settings):
 def test_the_limits_are_part_of_the_fingerprint(folder, settings):
     prints = set()
     for limits in (None, Sparsity(), Sparsity((3, 8)), Sparsity((3, 9)), Sparsity((3, 8), (0.0, 0.2))):
-        models = choose("auto", {"sparse": folder, "dense": "none"}, settings, sparsity=limits)
+        models = select_models("auto", {"sparse": folder, "dense": "none"}, settings, sparsity=limits)
         prints.add(models.encoders["sparse"].fingerprint())
     assert len(prints) == 4
 
 
 def test_a_manifest_knows_them_and_old_ones_read_as_none(folder, settings):
-    models = choose("auto", {"sparse": folder, "dense": "none"}, settings, precision="int8", sparsity=SPARSITY)
+    models = select_models("auto", {"sparse": folder, "dense": "none"}, settings, precision="int8", sparsity=SPARSITY)
     manifest = models.manifest(256, 0)
     assert (manifest.legs["sparse"].sparsity, manifest.legs["sparse"].precision) == (SPARSITY, "int8")
     read = Manifest.from_dict(json.loads(json.dumps(manifest.to_dict())))
     assert read == manifest
-    again = reopen("c", read, settings).encoders["sparse"]
+    again = load_models("c", read, settings).encoders["sparse"]
     assert spec_of(again) == manifest.legs["sparse"]
     plain = Manifest("custom", {"sparse": LegSpec("m", "f")}, 256)
     assert set(plain.to_dict()["legs"]["sparse"]) == {
@@ -106,9 +106,9 @@ def test_a_manifest_knows_them_and_old_ones_read_as_none(folder, settings):
 def test_what_learned_nothing_is_not_cut(settings):
     bm25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
     with pytest.raises(InvalidArgument, match="no leg has a learned sparse model"):
-        choose("auto", bm25, settings, sparsity=SPARSITY)
-    encoder = choose("auto", bm25, settings).encoders["sparse"]
-    assert capped(encoder, Sparsity()) is encoder
+        select_models("auto", bm25, settings, sparsity=SPARSITY)
+    encoder = select_models("auto", bm25, settings).encoders["sparse"]
+    assert prune(encoder, Sparsity()) is encoder
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_search.encoders import token_cache
-from hybrid_search.encoders.tokenizer import Reader
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer
 from tests import hub_models
 from tests.encoders.test_tokenizer import TEXTS, as_roberta, tokenizer
 
@@ -23,7 +23,7 @@ def forgotten(monkeypatch):
     monkeypatch.setattr(token_cache, "_VOCABULARIES", {})
 
 
-class Counting(Reader):
+class Counting(TruncatingTokenizer):
     """A reader that says how many texts it has read itself."""
 
     read = 0
@@ -49,7 +49,7 @@ def test_the_second_model_with_the_vocabulary_reads_nothing(folder):
 @pytest.mark.parametrize("limits", [(8, 40), (40, 8), (16, 16), (0, 16), (16, 0)])
 def test_each_gets_what_it_would_have_read_alone(folder, limits):
     for limit in limits * 2:
-        reader = Reader(tokenizer(folder), limit)
+        reader = TruncatingTokenizer(tokenizer(folder), limit)
         assert same(reader.texts(TEXTS, shared=True), reader.texts(TEXTS))
 
 
@@ -62,7 +62,7 @@ def test_each_gets_what_it_would_have_read_alone(folder, limits):
 )
 def test_whatever_was_read_before_changes_nothing(folder, calls):
     for texts, limit, left in calls:
-        reader = Reader(tokenizer(folder), limit, "left" if left else "right")
+        reader = TruncatingTokenizer(tokenizer(folder), limit, "left" if left else "right")
         assert same(reader.texts(texts, shared=True), reader.texts(texts))
 
 

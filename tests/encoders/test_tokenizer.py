@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hybrid_search.encoders import load
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.tokenizer import Reader, counted, grouped
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer, counted, grouped
 from tests import hub_models
 
 WORDS = hub_models.WORDS
@@ -74,7 +74,7 @@ FORMS = pytest.mark.parametrize("form", [as_bert, as_roberta, as_qwen], ids=lamb
 @FORMS
 @pytest.mark.parametrize("limit", [8, 16, 64])
 def test_texts_are_cut_as_the_library_cuts_them(folder, form, limit):
-    ours = Reader(form(tokenizer(folder)), limit).texts(TEXTS)
+    ours = TruncatingTokenizer(form(tokenizer(folder)), limit).texts(TEXTS)
     theirs = form(tokenizer(folder, limit)).encode_batch(TEXTS)
     for mine, expected, text in zip(ours, theirs, TEXTS, strict=True):
         assert mine.tolist() == expected.ids, text[:40]
@@ -83,7 +83,7 @@ def test_texts_are_cut_as_the_library_cuts_them(folder, form, limit):
 @FORMS
 @pytest.mark.parametrize("query", ["music", " ".join(WORDS[:30]), ""])
 def test_pairs_are_cut_as_the_library_cuts_them(folder, form, query):
-    ours = Reader(form(tokenizer(folder)), 24).pairs(query, TEXTS)
+    ours = TruncatingTokenizer(form(tokenizer(folder)), 24).pairs(query, TEXTS)
     theirs = form(tokenizer(folder, 24)).encode_batch([(query, text) for text in TEXTS])
     for mine, expected, text in zip(ours, theirs, TEXTS, strict=True):
         assert mine.ids.tolist() == expected.ids, text[:40]
@@ -95,7 +95,7 @@ def test_pairs_are_cut_as_the_library_cuts_them(folder, form, query):
 def test_any_texts_are_cut_as_the_library_cuts_them(texts, limit):
     found = test_any_texts_are_cut_as_the_library_cuts_them.folder
     texts = [text.encode("utf-8", "ignore").decode() for text in texts]
-    ours = Reader(tokenizer(found), limit).texts(texts)
+    ours = TruncatingTokenizer(tokenizer(found), limit).texts(texts)
     assert [each.tolist() for each in ours] == [each.ids for each in tokenizer(found, limit).encode_batch(texts)]
 
 
@@ -105,7 +105,7 @@ def _folder_for_hypothesis(folder):
 
 
 def test_no_limit_reads_everything(folder):
-    [found] = Reader(tokenizer(folder), 0).texts(["music " * 5000])
+    [found] = TruncatingTokenizer(tokenizer(folder), 0).texts(["music " * 5000])
     assert len(found) == 5002
 
 
@@ -124,7 +124,7 @@ def test_groups_hold_every_text_once():
 
 def test_of_a_long_text_only_a_beginning_is_kept(folder):
     texts = ["music " * 100_000] * 20
-    reader = Reader(tokenizer(folder), 512)
+    reader = TruncatingTokenizer(tokenizer(folder), 512)
     tracemalloc.start()
     found = reader.texts(texts)
     peak = tracemalloc.get_traced_memory()[1]
@@ -164,7 +164,7 @@ def test_texts_are_cut_on_the_left_as_the_library_cuts_them(folder, form, limit)
     theirs = form(tokenizer(folder))
     theirs.enable_truncation(limit, direction="left")
     long = [*TEXTS, "sea " + "music movie " * 20_000, "x" * 9000 + " music"]
-    ours = Reader(form(tokenizer(folder)), limit, "left").texts(long)
+    ours = TruncatingTokenizer(form(tokenizer(folder)), limit, "left").texts(long)
     for mine, expected, text in zip(ours, theirs.encode_batch(long), long, strict=True):
         assert mine.tolist() == expected.ids, text[:40]
 
@@ -174,7 +174,7 @@ def test_texts_are_cut_on_the_left_as_the_library_cuts_them(folder, form, limit)
 def test_pairs_are_cut_on_the_left_as_the_library_cuts_them(folder, form, query):
     theirs = form(tokenizer(folder))
     theirs.enable_truncation(24, direction="left")
-    ours = Reader(form(tokenizer(folder)), 24, "left").pairs(query, TEXTS)
+    ours = TruncatingTokenizer(form(tokenizer(folder)), 24, "left").pairs(query, TEXTS)
     for mine, expected, text in zip(ours, theirs.encode_batch([(query, text) for text in TEXTS]), TEXTS, strict=True):
         assert mine.ids.tolist() == expected.ids, text[:40]
         assert mine.types.tolist() == expected.type_ids, text[:40]

@@ -13,13 +13,13 @@ import pytest
 from hybrid_search.errors import InvalidArgument, MemoryExceeded, ModelError
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing import memory, pipeline
-from hybrid_search.indexing.memory import held, parse_size
+from hybrid_search.indexing.memory import parse_size, resident_bytes
 from hybrid_search.settings import Settings
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Document
 
 MOVIES = Path(__file__).parent.parent / "datasets" / "movies"
-linux = pytest.mark.skipif(held() is None, reason="this system does not tell how much memory a process holds")
+linux = pytest.mark.skipif(resident_bytes() is None, reason="this system does not tell how much memory a process holds")
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def test_a_size_that_cannot_be_read_is_refused(text):
 
 @linux
 def test_what_is_held_grows_with_what_is_taken():
-    before = held()
+    before = resident_bytes()
     with mmap.mmap(-1, 50_000_000, flags=mmap.MAP_PRIVATE) as taken:  # new to the process, not freed by another test
         taken.write(b"1" * len(taken))
-        assert held() - before > 40_000_000
+        assert resident_bytes() - before > 40_000_000
 
 
 @linux
@@ -103,7 +103,7 @@ def test_a_job_that_cannot_be_kept_small_ends_and_keeps_what_it_wrote(settings, 
 def test_batches_become_smaller_where_memory_is_short(monkeypatch):
     amounts = iter([95, 96, 96, 97, 97, 80, 80, 99, 99, 120, 120, 120])
     monkeypatch.setattr(memory, "held", lambda: next(amounts))
-    cap = memory.Cap(100)
+    cap = memory.MemoryLimit(100)
     seen = []
 
     def batches():
@@ -125,7 +125,7 @@ def test_a_cap_that_cannot_be_kept_is_refused(monkeypatch):
 
     monkeypatch.setattr(memory.psutil, "Process", denied)
     with pytest.raises(InvalidArgument, match="does not tell"):
-        memory.Cap(10**9)
+        memory.MemoryLimit(10**9)
 
 
 # ---------------------------------------------------------------- several processes

@@ -12,12 +12,12 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from hybrid_search import Indexer, add_leg, follow, load_encodings, save_encodings
+from hybrid_search import Indexer, add_leg, load_encodings, save_encodings, watch
 from hybrid_search.corpus import readers
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.errors import CorpusError, StoreError
 from hybrid_search.indexing import pipeline, sources
-from hybrid_search.indexing.chunker import Cutter
+from hybrid_search.indexing.chunker import Chunker
 from hybrid_search.indexing.prefetch import JobThreads
 from hybrid_search.interop import reader
 from hybrid_search.interop.reader import EncodedFile
@@ -126,7 +126,7 @@ def test_whatever_a_source_raises_comes_out(filled, error, after):
 
 STAGES = {
     "ledger": lambda patch, error, call: patch.setattr(Ledger, "seen", raising_at(call, Ledger.seen, error)),
-    "chunker": lambda patch, error, call: patch.setattr(Cutter, "__call__", raising_at(call, Cutter.__call__, error)),
+    "chunker": lambda patch, error, call: patch.setattr(Chunker, "__call__", raising_at(call, Chunker.__call__, error)),
     "payloads": lambda patch, error, call: patch.setattr(
         pipeline, "payload_of", raising_at(call, pipeline.payload_of, error)
     ),
@@ -269,7 +269,7 @@ def test_a_round_of_watching_that_fails_removes_nothing(filled, monkeypatch, tmp
         (folder / "t1.txt").write_text("changed")
 
     with pytest.raises(Broken):
-        follow(lambda: job(store, settings, prune=True)([folder]), [folder], on_report=on_report, quiet_s=0.05)
+        watch(lambda: job(store, settings, prune=True)([folder]), [folder], on_report=on_report, quiet_s=0.05)
     assert len(rounds) == 1
     assert held(store) == before[0]
 
@@ -290,7 +290,7 @@ def test_a_file_of_encodings_that_breaks_off(filled, monkeypatch, tmp_path, mode
 
 def test_a_model_whose_tokenizer_is_damaged_publishes_nothing(settings, tmp_path, monkeypatch):
     store = EdgeStore(tmp_path / "store")
-    monkeypatch.setattr(Cutter, "count", raising_at(3, Cutter.count, Broken("tokenizer")))
+    monkeypatch.setattr(Chunker, "count", raising_at(3, Chunker.count, Broken("tokenizer")))
     indexer = Indexer.open("c", store=store, settings=settings, legs=["bm25"])
     with pytest.raises(Broken):
         indexer.index(documents(9))

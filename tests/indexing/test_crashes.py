@@ -109,7 +109,7 @@ def contents(settings: Settings, name: str) -> dict[str, tuple[dict, dict]]:
     reader = store.reader(name)
     writer = store.writer(name, store.manifest(name))
     try:
-        payloads = list(writer.stored())
+        payloads = list(writer.iter_payloads())
         ids = [payload["chunk_id"] for payload in payloads]
         assert len(set(ids)) == len(ids)
         seen = reader.payloads(ids)

@@ -4,7 +4,7 @@ import pytest
 
 from hybrid_search.errors import CollectionNotFound
 from hybrid_search.indexer import Indexer
-from hybrid_search.indexing.deletion import remove_documents
+from hybrid_search.indexing.deletion import delete_documents
 from hybrid_search.searcher import Searcher
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.server.store import ServerStore
@@ -40,19 +40,19 @@ def found(store, settings):
 def test_a_document_goes_with_all_its_chunks(store, settings):
     index(store, settings)
     assert found(store, settings)[1] > 5
-    assert remove_documents("c", ["long", "nobody", "long"], store=store, settings=settings) == 1
+    assert delete_documents("c", ["long", "nobody", "long"], store=store, settings=settings) == 1
     assert found(store, settings) == (["a", "b"], 2)
 
 
 def test_all_go_and_the_collection_stays_and_can_be_filled_again(store, settings):
     index(store, settings)
-    assert remove_documents("c", None, store=store, settings=settings) == 3
+    assert delete_documents("c", None, store=store, settings=settings) == 3
     assert found(store, settings) == ([], 0)
-    assert remove_documents("c", None, store=store, settings=settings) == 0
+    assert delete_documents("c", None, store=store, settings=settings) == 0
     index(store, settings)
     assert found(store, settings)[0] == ["a", "b", "long"]
 
 
 def test_a_collection_that_is_not_there(store, settings):
     with pytest.raises(CollectionNotFound, match="'c'"):
-        remove_documents("c", ["a"], store=store, settings=settings)
+        delete_documents("c", ["a"], store=store, settings=settings)

@@ -5,10 +5,10 @@ from unicodedata import normalize
 
 import pytest
 
-from hybrid_search import Indexer, Searcher, remove_documents
+from hybrid_search import Indexer, Searcher, delete_documents
 from hybrid_search._util.unicode_text import id_forms
-from hybrid_search.collection.documents import all_payloads, payloads_of, stored_document
-from hybrid_search.collection.models import open_place
+from hybrid_search.collection.documents import all_payloads, fetch_document, payloads_of
+from hybrid_search.collection.models import open_store_for
 from hybrid_search.corpus.trec import Qrel, ScoredDoc
 from hybrid_search.errors import DocumentNotFound
 from hybrid_search.store.schema import payload_of
@@ -28,7 +28,7 @@ def old_collection(settings, texts):
     """One whose ids were stored as they came."""
     made = indexer(settings)
     made.index([{"_id": "plain", "text": "a plain one"}])
-    with closing(open_place(None, settings).writer("c", open_place(None, settings).manifest("c"))) as writer:
+    with closing(open_store_for(None, settings).writer("c", open_store_for(None, settings).manifest("c"))) as writer:
         [head] = writer.heads(["plain"]).values()
         with closing(Searcher.open("c", settings=settings)) as searcher:
             vectors = searcher.within(
@@ -53,16 +53,16 @@ def test_a_document_is_found_by_its_id_in_any_form(settings, given, asked):
     with closing(Searcher.open("c", settings=settings)) as searcher:
         for number, doc_id in enumerate(IDS):
             wanted, stored = normalize(asked, doc_id), normalize("NFC", doc_id)
-            document = searcher.within(lambda opened, wanted=wanted: stored_document(opened.reader, wanted, "c"))
+            document = searcher.within(lambda opened, wanted=wanted: fetch_document(opened.reader, wanted, "c"))
             assert (document.doc_id, document.text) == (stored, f"text of {number}")
-            why = searcher.why(f"text {number}", wanted)
+            why = searcher.explain(f"text {number}", wanted)
             assert (why.verdict, why.doc_id) == ("shown", stored)
             [hit] = searcher.search("text", where=f"doc_id = '{wanted}'")
             assert hit.doc_id == stored
         some = [normalize(asked, doc_id) for doc_id in IDS]
         found = searcher.within(lambda opened: [p[0]["doc_id"] for p in all_payloads(opened.reader, some)])
         assert found == [normalize("NFC", doc_id) for doc_id in IDS]
-    assert remove_documents("c", [normalize(asked, doc_id) for doc_id in IDS], settings=settings) == len(IDS)
+    assert delete_documents("c", [normalize(asked, doc_id) for doc_id in IDS], settings=settings) == len(IDS)
     assert ids_in(settings) == []
 
 
@@ -85,9 +85,9 @@ def test_a_collection_with_ids_as_they_came_is_read_by_either_form(settings, ask
             wanted = normalize(asked, stored)
             [payload] = searcher.within(lambda opened, wanted=wanted: payloads_of(opened.reader, wanted))
             assert (payload["doc_id"], payload["text"]) == (stored, text)
-            assert searcher.why("plain", wanted).doc_id == stored
+            assert searcher.explain("plain", wanted).doc_id == stored
             assert len(searcher.search("plain", where=f"doc_id in ('{wanted}', 'x')")) == 1
-    assert remove_documents("c", [normalize(asked, IDS[0]), IDS[0]], settings=settings) == 1
+    assert delete_documents("c", [normalize(asked, IDS[0]), IDS[0]], settings=settings) == 1
 
 
 def test_a_new_run_puts_the_composed_id_in_the_place_of_the_old_one(settings):
@@ -103,7 +103,7 @@ def test_a_new_run_puts_the_composed_id_in_the_place_of_the_old_one(settings):
 def test_an_id_that_is_not_there_is_told_as_it_was_given(settings):
     indexer(settings).index([{"_id": "Zurich", "text": "one"}])
     with closing(Searcher.open("c", settings=settings)) as searcher, pytest.raises(DocumentNotFound, match="Zürich"):
-        searcher.within(lambda opened: stored_document(opened.reader, "Zürich", "c"))
+        searcher.within(lambda opened: fetch_document(opened.reader, "Zürich", "c"))
 
 
 def test_an_id_of_a_thousand_accents_has_few_forms():

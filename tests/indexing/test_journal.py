@@ -13,8 +13,8 @@ from hybrid_search.errors import CorpusError, StoreError
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing import journal
 from hybrid_search.indexing.add_leg import add_leg
-from hybrid_search.indexing.journal import Job, journal_file, journal_problem, recent
-from hybrid_search.indexing.progress import Tally
+from hybrid_search.indexing.journal import Job, journal_file, journal_problem, recent_jobs
+from hybrid_search.indexing.progress import JobProgress
 from hybrid_search.interop.encodings import load_encodings, save_encodings
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
@@ -33,7 +33,7 @@ def documents(count):
 
 def test_a_finished_job_is_told_with_its_counts(settings):
     Indexer.open("c", settings=settings, **BM25).index([*documents(5), Document("bad", " ")])
-    (job,) = recent(settings.store)
+    (job,) = recent_jobs(settings.store)
     assert isinstance(job, Job)
     assert (job.collection, job.state, job.documents, job.failed, job.total) == ("c", "finished", 5, 1, 6)
     assert (job.pid, job.saved, job.message) == (os.getpid(), 5, "")
@@ -45,13 +45,13 @@ def test_a_job_at_work_is_running_and_an_interrupted_one_says_so(settings):
 
     def stop(progress):
         if progress.documents:
-            seen.extend(recent(settings.store))
+            seen.extend(recent_jobs(settings.store))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         Indexer.open("c", settings=settings, **BM25).index(documents(5), on_progress=stop)
     assert [job.state for job in seen] == ["running"]
-    (job,) = recent(settings.store)
+    (job,) = recent_jobs(settings.store)
     assert (job.state, job.documents) == ("interrupted", 5)
 
 
@@ -62,38 +62,40 @@ def test_a_failure_is_told_with_its_reason(settings, monkeypatch):
     monkeypatch.setattr("hybrid_search.indexing.pipeline.write", broken)
     with pytest.raises(CorpusError):
         Indexer.open("c", settings=settings, **BM25).index(documents(5))
-    (job,) = recent(settings.store)
+    (job,) = recent_jobs(settings.store)
     assert (job.state, job.message) == ("failed", "CorpusError: the tape tore")
 
 
 def test_every_kind_of_job_is_known(settings, fakes, tmp_path):
     Indexer.open("c", settings=settings, **BM25).index(documents(5))
     seen = []
-    add_leg("c", "new", "fake/sparse", settings=settings, on_progress=lambda now: seen.extend(recent(settings.store)))
+    add_leg(
+        "c", "new", "fake/sparse", settings=settings, on_progress=lambda now: seen.extend(recent_jobs(settings.store))
+    )
     assert ("add-leg", "running") in {(job.kind, job.state) for job in seen}
-    (job,) = recent(settings.store)
+    (job,) = recent_jobs(settings.store)
     assert (job.kind, job.state, job.documents, job.chunks) == ("add-leg", "finished", 5, 5)
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     save_encodings("c", tmp_path / "c.parquet", settings=settings)
     load_encodings("loaded", tmp_path / "c.parquet", settings=settings)
-    assert [(job.collection, job.kind, job.state, job.documents) for job in recent(settings.store)] == [
+    assert [(job.collection, job.kind, job.state, job.documents) for job in recent_jobs(settings.store)] == [
         ("loaded", "load", "finished", 5),
         ("c", "add-leg", "finished", 5),
     ]
-    assert [job.kind for job in recent(settings.store, "c")] == ["add-leg", "index"]
+    assert [job.kind for job in recent_jobs(settings.store, "c")] == ["add-leg", "index"]
 
 
 def test_what_ends_them_is_known(settings, fakes, tmp_path):
     Indexer.open("c", settings=settings, **BM25).index(documents(5))
     with pytest.raises(KeyboardInterrupt):
         add_leg("c", "new", "fake/sparse", settings=settings, on_progress=interrupted)
-    (job,) = recent(settings.store)
+    (job,) = recent_jobs(settings.store)
     assert (job.kind, job.state) == ("add-leg", "interrupted")
     pytest.importorskip("pyarrow", reason="needs the extra parquet")
     save_encodings("c", tmp_path / "c.parquet", settings=settings)
     with pytest.raises(KeyboardInterrupt):
         load_encodings("loaded", tmp_path / "c.parquet", settings=settings, on_progress=interrupted)
-    assert [(job.kind, job.state) for job in recent(settings.store, "loaded")] == [("load", "interrupted")]
+    assert [(job.kind, job.state) for job in recent_jobs(settings.store, "loaded")] == [("load", "interrupted")]
 
 
 def interrupted(progress):
@@ -124,7 +126,7 @@ def test_a_killed_job_is_interrupted_and_nothing_else_is(settings):
     try:
         child.stdout.readline()
         deadline = time.monotonic() + 30
-        while not (told := recent(settings.store)) and time.monotonic() < deadline:
+        while not (told := recent_jobs(settings.store)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert [(job.state, job.pid) for job in told] == [("running", child.pid)]
         child.send_signal(signal.SIGKILL)
@@ -132,10 +134,10 @@ def test_a_killed_job_is_interrupted_and_nothing_else_is(settings):
         child.kill()
         child.wait()
         child.stdout.close()
-    assert [job.state for job in recent(settings.store)] == ["interrupted"]
+    assert [job.state for job in recent_jobs(settings.store)] == ["interrupted"]
     assert Indexer.open("c", settings=settings, **BM25).index(documents(5)).documents + 0 <= 5
-    assert [job.state for job in recent(settings.store)] == ["finished"]
-    assert [job.state for job in recent(settings.store, "c")] == ["finished", "interrupted"]
+    assert [job.state for job in recent_jobs(settings.store)] == ["finished"]
+    assert [job.state for job in recent_jobs(settings.store, "c")] == ["finished", "interrupted"]
 
 
 def test_of_each_collection_the_last_job_is_told_and_old_ones_are_forgotten(settings, monkeypatch):
@@ -143,8 +145,8 @@ def test_of_each_collection_the_last_job_is_told_and_old_ones_are_forgotten(sett
     for _ in range(5):
         Indexer.open("c", settings=settings, **BM25).index(documents(2))
     Indexer.open("e", settings=settings, **BM25).index(documents(1))
-    assert [(job.collection, job.number) for job in recent(settings.store)] == [("e", 6), ("c", 5)]
-    assert [job.number for job in recent(settings.store, "c")] == [5, 4, 3]
+    assert [(job.collection, job.number) for job in recent_jobs(settings.store)] == [("e", 6), ("c", 5)]
+    assert [job.number for job in recent_jobs(settings.store, "c")] == [5, 4, 3]
 
 
 def test_what_cannot_be_written_stops_no_job(settings, tmp_path):
@@ -154,13 +156,13 @@ def test_what_cannot_be_written_stops_no_job(settings, tmp_path):
 
 
 def test_nothing_is_known_of_a_place_that_is_not_there(tmp_path):
-    assert recent(str(tmp_path / "nowhere")) == []
+    assert recent_jobs(str(tmp_path / "nowhere")) == []
     assert journal_file("the Qdrant client") is None
     assert str(journal_file("http://127.0.0.1:6333")).endswith("jobs.sqlite")
 
 
 def test_a_tally_tells_where_it_stands_without_being_watched():
-    tally = Tally("c", "custom", "", 3, None)
+    tally = JobProgress("c", "custom", "", 3, None)
     tally.add(1, 2)
     assert (tally.now().documents, tally.now().chunks, tally.now().total) == (1, 2, 3)
 
@@ -192,14 +194,14 @@ def test_a_damaged_journal_is_told_of_and_stops_no_job(settings, how, caplog):
     assert str(file) in journal_problem(settings.store)
     if how in ("garbage", "zeroed", "cut"):
         with pytest.raises(StoreError, match="the next job begins a new one"):
-            recent(settings.store)
+            recent_jobs(settings.store)
     else:
-        assert recent(settings.store) == []
+        assert recent_jobs(settings.store) == []
     report = Indexer.open("c", settings=settings, **BM25).index(documents(4))
     assert report.documents == 1
     if how == "a folder":
         return
-    assert [job.documents for job in recent(settings.store)][:1] == [1]
+    assert [job.documents for job in recent_jobs(settings.store)][:1] == [1]
     if how in ("garbage", "zeroed", "cut"):
         assert "was damaged" in caplog.text
         assert (file.parent / "jobs.sqlite.damaged").is_file()
@@ -218,4 +220,4 @@ def test_a_journal_that_another_process_has_locked_is_not_set_aside(settings, mo
     finally:
         other.close()
     assert not (file.parent / "jobs.sqlite.damaged").exists()
-    assert len(recent(settings.store)) == 1
+    assert len(recent_jobs(settings.store)) == 1

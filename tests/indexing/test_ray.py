@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from hybrid_search import Indexer
-from hybrid_search.collection.models import Asked
+from hybrid_search.collection.models import ModelRequest
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import read_file
 from hybrid_search.corpus.walk import find
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexing import journal, ray_driver
-from hybrid_search.indexing.progress import Tally
+from hybrid_search.indexing.progress import JobProgress
 from hybrid_search.indexing.ray_driver import _take_in, index_on_ray
-from hybrid_search.indexing.ray_worker import Seen
-from hybrid_search.indexing.sources import accepted, count
+from hybrid_search.indexing.ray_worker import ShardSummary
+from hybrid_search.indexing.sources import count, validated
 from hybrid_search.settings import Settings
 from hybrid_search.store.server.store import ServerStore
 from hybrid_search.types import PassedOver
@@ -55,21 +55,21 @@ def test_the_journal_knows_the_job(settings, jsonl, monkeypatch, tmp_path):
     seen = []
 
     def met(job, files, ledger, writer, tally):
-        tally.tell()
-        seen.extend(journal.recent(url))
+        tally.emit()
+        seen.extend(journal.recent_jobs(url))
         return [], 0
 
     monkeypatch.setattr(ray_driver, "_meet", met)
     with child() as url:
         server = settings.model_copy(update={"store": url})
         source = jsonl([{"_id": "a", "text": "x"}])
-        index_on_ray("c", [source], "auto", asked=Asked(legs=["bm25"]), settings=server)
+        index_on_ray("c", [source], "auto", asked=ModelRequest(legs=["bm25"]), settings=server)
         assert [(job.kind, job.state) for job in seen] == [("ray", "running")]
-        assert [(job.kind, job.state, job.collection) for job in journal.recent(url)] == [("ray", "finished", "c")]
+        assert [(job.kind, job.state, job.collection) for job in journal.recent_jobs(url)] == [("ray", "finished", "c")]
         monkeypatch.setattr(ray_driver, "_index", lambda *_: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             index_on_ray("c", [source], "auto", settings=server)
-        assert [(job.kind, job.state) for job in journal.recent(url)] == [("ray", "failed")]
+        assert [(job.kind, job.state) for job in journal.recent_jobs(url)] == [("ray", "failed")]
 
 
 def test_what_the_readers_of_all_workers_left_out_is_summed(settings, tmp_path):
@@ -78,15 +78,15 @@ def test_what_the_readers_of_all_workers_left_out_is_summed(settings, tmp_path):
     (table / "a.txt").write_bytes("Вчера вечером мы долго гуляли".encode("koi8-r"))
     (table / "b.md").write_text("![a cat](data:image/png;base64,AAAA)")
     (table / "c.png").write_bytes(b"x")
-    shards, whole = [], Tally("c", "", "", None, None)
+    shards, whole = [], JobProgress("c", "", "", None, None)
     for found in find([str(table)]):
         if isinstance(found, PassedOver):
             count(found, whole)
             continue
-        tally = Tally("c", "", "", None, None)
+        tally = JobProgress("c", "", "", None, None)
         with Ledger() as ledger:
-            list(accepted(read_file(found), ledger, tally))
-        shards.append(Seen(tally.failed, tally.failures, tally.repeated, 0, {}, tally.passed, tally.guessed))
+            list(validated(read_file(found), ledger, tally))
+        shards.append(ShardSummary(tally.failed, tally.failures, tally.repeated, 0, {}, tally.passed, tally.guessed))
     for seen in pickle.loads(pickle.dumps(shards)):
         _take_in(seen, whole)
     report = whole.report()

@@ -96,10 +96,10 @@ def test_fusion_weights_filters_and_depth_go_with_a_leg_that_abstains(mixed):
 
 def test_it_is_the_reason_that_is_given(mixed):
     searcher, _ = mixed
-    why = searcher.why("🎉", "emoji", mode="dense")
+    why = searcher.explain("🎉", "emoji", mode="dense")
     assert why.verdict == "not found"
     assert why.reason == "The leg dense abstains: its model reads nothing of the query."
-    why = searcher.why("고양이", "en")
+    why = searcher.explain("고양이", "en")
     assert why.reason.startswith("No leg finds it: it shares nothing with the query. The legs sparse and dense abstain")
     assert searcher.expansion("猫") == ()
     assert searcher.expansion("cat") != ()

@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from hybrid_search import Indexer, follow
+from hybrid_search import Indexer, watch
 from hybrid_search.errors import CorpusError, InvalidArgument, ManifestMismatch, MissingExtra, StoreBusy
 from hybrid_search.store.edge.store import EdgeStore
 
@@ -46,7 +46,7 @@ class Following:
 
     def _run(self, sources, options):
         try:
-            follow(self.once, sources, **options)
+            watch(self.once, sources, **options)
         except Exception as error:
             self.ended = error
 
@@ -164,7 +164,7 @@ def test_what_is_wrong_from_the_start_ends_it(notes, error):
         raise error
 
     with pytest.raises(type(error)):
-        follow(once, [notes], **NOW)
+        watch(once, [notes], **NOW)
 
 
 def test_a_busy_store_at_the_start_is_waited_for(notes):
@@ -175,14 +175,14 @@ def test_a_busy_store_at_the_start_is_waited_for(notes):
             raise errors.pop()
         stop.set()
 
-    follow(once, [notes], stop=stop, pause_s=0.05)
+    watch(once, [notes], stop=stop, pause_s=0.05)
 
 
 def test_sources_that_cannot_be_followed(notes, monkeypatch):
     with pytest.raises(InvalidArgument, match="Stdin"):
-        follow(lambda: None, ["-"])
+        watch(lambda: None, ["-"])
     with pytest.raises(CorpusError, match="nowhere"):
-        follow(lambda: None, [notes / "nowhere"])
+        watch(lambda: None, [notes / "nowhere"])
     real = builtins.__import__
 
     def without(name, *arguments, **options):
@@ -192,7 +192,7 @@ def test_sources_that_cannot_be_followed(notes, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search-qdrant\[watch\]'"):
-        follow(lambda: None, [notes])
+        watch(lambda: None, [notes])
 
 
 def test_watching_that_fails_is_an_error(notes, monkeypatch):
@@ -202,7 +202,7 @@ def test_watching_that_fails_is_an_error(notes, monkeypatch):
 
     monkeypatch.setattr("watchfiles.watch", broken)
     with pytest.raises(CorpusError, match="too many watches"):
-        follow(lambda: None, [notes])
+        watch(lambda: None, [notes])
 
 
 def test_a_collection_stays_in_step(notes, settings):
@@ -211,7 +211,7 @@ def test_a_collection_stays_in_step(notes, settings):
     stop = Event()
 
     def run():
-        follow(lambda: indexer.index([notes], prune=True), [notes], on_report=reports.append, stop=stop, quiet_s=0.05)
+        watch(lambda: indexer.index([notes], prune=True), [notes], on_report=reports.append, stop=stop, quiet_s=0.05)
 
     thread = Thread(target=run)
     thread.start()

@@ -89,7 +89,7 @@ def test_it_answers_as_the_library_does(server, films, options):
 
 def test_a_document_and_a_query_are_explained(server, films):
     with Searcher.open("films", settings=films) as searcher:
-        why = json.loads(json.dumps(searcher.why("music", "jaws", k=1).to_dict()))
+        why = json.loads(json.dumps(searcher.explain("music", "jaws", k=1).to_dict()))
         terms = [term.to_dict() for term in searcher.expansion("music")]
     found = server.ask(get("/explain", query="music", collection="films", doc="jaws", k=1))
     assert found.json == why
@@ -282,9 +282,9 @@ def test_signs_that_a_terminal_obeys_are_sent_as_numbers(films):
             assert odd in hit["metadata"].values()
             assert not set(found.text) & set("\x1b\x07\x9b\x7f\u202e\u2066\U000e0041")
             assert {"é", "漢", "🎬"} <= set(found.text)
-    from hybrid_search.collection.models import open_place
+    from hybrid_search.collection.models import open_store_for
 
-    open_place(None, films).delete("signs")
+    open_store_for(None, films).delete("signs")
 
 
 def test_a_store_that_is_away_is_503_with_a_time_to_come_again(films, monkeypatch):
@@ -530,9 +530,9 @@ def test_what_is_indexed_later_is_found(films, models):
         after = len(models.loaded)
         assert [hit["doc_id"] for hit in server.ask("/search", asked).json["hits"]] == ["b"]
         assert len(models.loaded) == after > loaded  # the server's own models are kept
-        from hybrid_search.collection.models import open_place
+        from hybrid_search.collection.models import open_store_for
 
-        open_place(None, films).delete("growing")
+        open_store_for(None, films).delete("growing")
         assert server.ask("/search", asked).status == 404
 
 

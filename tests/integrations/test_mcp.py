@@ -23,7 +23,7 @@ from hybrid_search.corpus.trec import read_beir
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.mcp import bounds, schemas, server_of
 from hybrid_search.integrations.mcp.tools import uri_of
-from hybrid_search.integrations.searcher_pool import Searchers
+from hybrid_search.integrations.searcher_pool import SearcherPool
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 
@@ -62,7 +62,7 @@ def ask(fruit):
 
     def calls(*asked, names=("fruit",), mode="auto"):
         async def all_of_them():
-            with Searchers(settings=fruit, only=names or None) as collections:
+            with SearcherPool(settings=fruit, only=names or None) as collections:
                 async with Client(server_of(collections), mode=mode) as client:
                     return [await client.call_tool(*one) for one in asked]
 
@@ -74,7 +74,7 @@ def ask(fruit):
 
 def with_client(fruit, use, names=("fruit",), mode="auto"):
     async def run():
-        with Searchers(settings=fruit, only=names or None) as collections:
+        with SearcherPool(settings=fruit, only=names or None) as collections:
             async with Client(server_of(collections), mode=mode) as client:
                 return await use(client)
 
@@ -430,7 +430,7 @@ NAMES = [
 
 def test_odd_arguments_are_answered_or_refused(fruit):
     """Whatever comes in, an answer comes out: never a crash of ours, and what is structured fits its schema."""
-    with Searchers(settings=fruit) as collections:
+    with SearcherPool(settings=fruit) as collections:
         server = server_of(collections)
         calls = SimpleNamespace(fine=0, refused=0)
 

@@ -13,7 +13,7 @@ from mcp import Client
 
 from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.mcp import bounds, quoting, schemas, server_of
-from hybrid_search.integrations.searcher_pool import Searchers
+from hybrid_search.integrations.searcher_pool import SearcherPool
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
 
@@ -71,8 +71,8 @@ def settings(tmp_path_factory, model_cache):
 @pytest.fixture(scope="module")
 def servers(settings):
     """A server over each collection, and one over all."""
-    opened = {name: Searchers(settings=settings, only=(name,)) for name in ("huge", "hostile", "signs")}
-    opened[""] = Searchers(settings=settings)
+    opened = {name: SearcherPool(settings=settings, only=(name,)) for name in ("huge", "hostile", "signs")}
+    opened[""] = SearcherPool(settings=settings)
     yield {name: server_of(collections) for name, collections in opened.items()}
     for collections in opened.values():
         collections.close()

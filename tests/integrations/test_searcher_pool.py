@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from hybrid_search.collection.legs import swap_legs
-from hybrid_search.collection.models import open_place
+from hybrid_search.collection.models import open_store_for
 from hybrid_search.errors import CollectionNotFound, InvalidArgument, StoreError
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing.add_leg import add_leg
 from hybrid_search.integrations import searcher_pool as module
-from hybrid_search.integrations.searcher_pool import Searchers, expansion
+from hybrid_search.integrations.searcher_pool import SearcherPool, expansion
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 
@@ -34,7 +34,7 @@ def opened(monkeypatch):
 
 @pytest.fixture
 def shared(settings, fakes):
-    with Searchers(settings=settings) as found:
+    with SearcherPool(settings=settings) as found:
         yield found
 
 
@@ -109,7 +109,7 @@ def test_legs_that_change_names_are_seen(settings, shared):
 def test_one_that_is_deleted_is_not_found_and_can_come_again(settings, shared, opened):
     put(settings, "c", "apples")
     first(shared, "c", "apples")
-    open_place(None, settings).delete("c")
+    open_store_for(None, settings).delete("c")
     for _ in range(2):
         with pytest.raises(CollectionNotFound, match="'c'"):
             first(shared, "c", "apples")
@@ -123,7 +123,7 @@ def test_one_that_is_deleted_is_not_found_and_can_come_again(settings, shared, o
 def test_one_that_is_deleted_is_closed_behind_its_last_user(settings, shared, opened):
     put(settings, "c", "apples")
     with shared.use("c") as searcher:
-        open_place(None, settings).delete("c")
+        open_store_for(None, settings).delete("c")
         with pytest.raises(CollectionNotFound):
             first(shared, "c", "apples")
         put(settings, "c", "pears")
@@ -135,7 +135,7 @@ def test_one_that_is_deleted_is_closed_behind_its_last_user(settings, shared, op
 def test_only_some_may_be_asked_for(settings, fakes):
     put(settings, "a", "apples")
     put(settings, "b", "bananas")
-    with Searchers(settings=settings, only=["a", "a"]) as shared:
+    with SearcherPool(settings=settings, only=["a", "a"]) as shared:
         assert shared.only == ("a",)
         assert shared.names() == ["a"]
         found, problems = shared.infos()

@@ -23,7 +23,7 @@ from hybrid_search.errors import (
 )
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing.add_leg import add_leg
-from hybrid_search.indexing.pipeline import BEGUN
+from hybrid_search.indexing.pipeline import INCOMPLETE
 from hybrid_search.interop import encodings, reader, writer
 from hybrid_search.interop.reader import EncodedFile
 from hybrid_search.searcher import Searcher
@@ -594,7 +594,7 @@ def test_a_collection_that_is_being_written_on_a_server_is_not_saved_in_part(set
     job = server.writer("c", server.manifest("c"))
     [payload] = server.reader("c").payloads(["d3#0"]).values()
     vectors = {leg: server.reader("c").vectors(leg, ["d3#0"])["d3#0"] for leg in ("sparse", "dense")}
-    job.upsert([Point("d3#0", vectors, {**payload, "stamp": BEGUN})])
+    job.upsert([Point("d3#0", vectors, {**payload, "stamp": INCOMPLETE})])
     with pytest.raises(StoreError, match=r"'d3#0'.*running it again"):
         save_encodings("c", file, store=server, settings=settings)
     job.upsert([Point("d3#0", vectors, {**payload, "chunks": payload["chunks"] + 1})])

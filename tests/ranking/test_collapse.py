@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hybrid_search.ranking.collapse import collapse, document_hits
 from hybrid_search.ranking.fusion import rank
-from hybrid_search.ranking.rerank import Placed
+from hybrid_search.ranking.rerank import RankedDocument
 from hybrid_search.types import Hit, LegHit
 
 CHUNKS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), unique=True)
@@ -26,7 +26,10 @@ def test_every_chunk_once_and_documents_in_the_order_of_their_best(chunks: list[
 
 def test_a_document_speaks_through_its_best_chunk() -> None:
     legs = {"dense": LegHit("dense", 4, 0.7)}
-    groups = [Placed((Hit("b#4", 1, 0.9, legs), Hit("b#1", 3, 0.7)), 1), Placed((Hit("a#0", 2, 0.8),), 2)]
+    groups = [
+        RankedDocument((Hit("b#4", 1, 0.9, legs), Hit("b#1", 3, 0.7)), 1),
+        RankedDocument((Hit("a#0", 2, 0.8),), 2),
+    ]
     payloads = {
         chunk_id: {"doc_id": chunk_id[0], "title": chunk_id[0].upper(), "metadata": {"n": 1}, "origin": "x:1"}
         | {"start": 5, "end": 9, "text": f"text of {chunk_id}"}

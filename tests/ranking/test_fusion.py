@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.errors import FusionError
-from hybrid_search.ranking.fusion import check_weights, rank, rrf, settled
+from hybrid_search.ranking.fusion import check_weights, rank, round_score, rrf
 from hybrid_search.types import LegHit, Ranking
 
 IDS = [f"d{number}#0" for number in range(12)]
@@ -155,8 +155,8 @@ def test_congruent_with_the_engines_own_fusion(tmp_path: Path) -> None:
 
 @given(st.floats(2**-10, 300, width=32))
 def test_settled_hides_the_last_bits_and_little_else(score: float) -> None:
-    assert abs(settled(score) - score) <= 5.1e-5
-    assert abs(settled(score) - score) <= max(5.1e-6 * score, 5.1e-7)
+    assert abs(round_score(score) - score) <= 5.1e-5
+    assert abs(round_score(score) - score) <= max(5.1e-6 * score, 5.1e-7)
 
 
 @pytest.mark.parametrize("score", [0.4392717, 8.902601, 57.25013])

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from hybrid_search._util.unicode_text import extends, whole_character
 from hybrid_search.ranking.expansion import expansion
-from hybrid_search.ranking.highlight import WINDOW, highlight, sought
+from hybrid_search.ranking.highlight import WINDOW, highlight, target_stems
 from hybrid_search.results import Term
 
 MUSIC = (Term("music", 2.0, True), Term("song", 1.5, False), Term("##ing", 1.0, False), Term("the", 0.9, False))
 
 
 def shown(text, query, terms=(), **options):
-    found = highlight(text, sought(query, terms), **options)
+    found = highlight(text, target_stems(query, terms), **options)
     return text[found.start : found.end], [(text[m.start : m.end], m.kind) for m in found.marks]
 
 
@@ -50,13 +50,13 @@ def test_at_the_end_of_a_text_the_window_is_filled_from_before():
 
 @pytest.mark.parametrize("text", ["", "   ", "\n", "🎵🎵", "a" * 5_000, "音楽" * 400])
 def test_odd_texts_have_a_window_inside_of_them(text):
-    found = highlight(text, sought("music 音楽", MUSIC))
+    found = highlight(text, target_stems("music 音楽", MUSIC))
     assert 0 <= found.start <= found.end <= len(text)
 
 
 @given(st.text(alphabet="ab cd.\nmusic song é", max_size=900), st.integers(20, 300))
 def test_marks_are_in_order_and_windows_fit(text, window):
-    found = highlight(text, sought("music song", MUSIC), window)
+    found = highlight(text, target_stems("music song", MUSIC), window)
     assert 0 <= found.start <= found.end <= len(text)
     assert found.end - found.start <= max(window, 0)
     assert all(one.end <= two.start for one, two in zip(found.marks, found.marks[1:], strict=False))
@@ -104,7 +104,7 @@ def test_a_window_is_of_whole_characters(filler):
     for before in range(7):
         text = "x" * before + filler * 120 + "猫" + filler * 120
         for window in (117, 198, 280):
-            found = highlight(text, sought("猫"), window)
+            found = highlight(text, target_stems("猫"), window)
             assert found.start <= text.index("猫") < found.end
             assert found.end - found.start <= window + 12
             for place in (found.start, found.end):
@@ -121,7 +121,7 @@ def test_a_match_at_the_end_of_a_text_without_blanks_is_shown():
 
 @given(st.text(alphabet="猫坐ก\u0e31 e\u0301か\u3099क\u094d\u200dष👩🇩🇪\nab", max_size=400))
 def test_marks_begin_and_end_with_characters(text):
-    found = highlight(text, sought("猫 eé が क् ab ก"), 50)
+    found = highlight(text, target_stems("猫 eé が क् ab ก"), 50)
     assert 0 <= found.start <= found.end <= len(text)
     assert all(one.end <= two.start for one, two in zip(found.marks, found.marks[1:], strict=False))
     for mark in found.marks:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.ranking.fusion import rank
-from hybrid_search.ranking.leg_weights import Features, agreement, features, weigh
+from hybrid_search.ranking.leg_weights import Features, agreement, features, leg_weights
 from hybrid_search.results import Term
 
 KINDS = {"sparse": "sparse", "dense": "dense"}
@@ -47,23 +47,23 @@ def test_features_of_a_query() -> None:
 
 def test_by_hand() -> None:
     """short (8 - 1) / 7 = 1, guessed 0.3 / 0.6 = 1 / 2, apart 1 / 4: the mean is 1 / 2, the dense share 0.7."""
-    assert weigh(Features(1, 0.3, 0.75), KINDS) == pytest.approx({"sparse": 0.6, "dense": 1.4})
+    assert leg_weights(Features(1, 0.3, 0.75), KINDS) == pytest.approx({"sparse": 0.6, "dense": 1.4})
 
 
 @pytest.mark.parametrize("neutral", [Features(8, 1, 0), Features(1, 0, 0), Features(1, 1, 1)])
 def test_each_sign_has_to_speak_for_it(neutral: Features) -> None:
-    assert weigh(neutral, KINDS) == {"sparse": 1.0, "dense": 1.0}
+    assert leg_weights(neutral, KINDS) == {"sparse": 1.0, "dense": 1.0}
 
 
 @given(FEATURES)
 def test_weights_stay_in_bounds_and_add_up(found: Features) -> None:
-    weights = weigh(found, KINDS)
+    weights = leg_weights(found, KINDS)
     assert 0.2 <= weights["sparse"] <= 1.0 <= weights["dense"] <= 1.8
     assert sum(weights.values()) == pytest.approx(2)
 
 
 @given(FEATURES)
 def test_legs_of_one_kind_weigh_the_same(found: Features) -> None:
-    assert weigh(found, {"sparse": "sparse", "bm25": "sparse"}) == {"sparse": 1.0, "bm25": 1.0}
-    three = weigh(found, {**KINDS, "bm25": "sparse"})
+    assert leg_weights(found, {"sparse": "sparse", "bm25": "sparse"}) == {"sparse": 1.0, "bm25": 1.0}
+    three = leg_weights(found, {**KINDS, "bm25": "sparse"})
     assert three["bm25"] == three["sparse"]

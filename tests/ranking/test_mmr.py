@@ -4,28 +4,26 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.ranking.mmr import marginally_relevant
+from hybrid_search.ranking.mmr import mmr
 
 QUERY = np.array([1.0, 0.0, 0.0])
 DOCUMENTS = np.array([[0.9, 0.1, 0.0], [0.9, 0.11, 0.0], [0.6, 0.0, 0.8], [0.0, 0.0, 5.0]])
 
 
 def test_relevance_alone_is_the_order_of_the_cosines():
-    assert marginally_relevant(QUERY, DOCUMENTS, 4, 1.0) == [0, 1, 2, 3]
+    assert mmr(QUERY, DOCUMENTS, 4, 1.0) == [0, 1, 2, 3]
 
 
 def test_the_second_one_is_another_than_the_first_one_said_again():
-    assert marginally_relevant(QUERY, DOCUMENTS, 2, 0.5) == [0, 2]
+    assert mmr(QUERY, DOCUMENTS, 2, 0.5) == [0, 2]
 
 
 def test_difference_alone_still_begins_with_the_nearest():
-    assert marginally_relevant(QUERY, DOCUMENTS, 2, 0.0) == [0, 3]
+    assert mmr(QUERY, DOCUMENTS, 2, 0.0) == [0, 3]
 
 
 def test_lengths_do_not_count():
-    assert marginally_relevant(7 * QUERY, DOCUMENTS * [[1], [9], [2], [3]], 3, 0.4) == marginally_relevant(
-        QUERY, DOCUMENTS, 3, 0.4
-    )
+    assert mmr(7 * QUERY, DOCUMENTS * [[1], [9], [2], [3]], 3, 0.4) == mmr(QUERY, DOCUMENTS, 3, 0.4)
 
 
 def test_by_the_formula_worked_step_by_step():
@@ -41,11 +39,11 @@ def test_by_the_formula_worked_step_by_step():
         }
         chosen.append(max(gains, key=gains.get))
         left.remove(chosen[-1])
-    assert marginally_relevant(query, documents, 5, 0.6) == chosen
+    assert mmr(query, documents, 5, 0.6) == chosen
 
 
 def test_fewer_documents_none_and_a_weight_that_cannot_be_meant():
-    assert sorted(marginally_relevant(QUERY, DOCUMENTS, 9)) == [0, 1, 2, 3]
-    assert marginally_relevant(QUERY, np.zeros((0, 3)), 9) == []
+    assert sorted(mmr(QUERY, DOCUMENTS, 9)) == [0, 1, 2, 3]
+    assert mmr(QUERY, np.zeros((0, 3)), 9) == []
     with pytest.raises(InvalidArgument, match=r"1\.5"):
-        marginally_relevant(QUERY, DOCUMENTS, 2, 1.5)
+        mmr(QUERY, DOCUMENTS, 2, 1.5)

@@ -165,7 +165,7 @@ def test_documents_that_say_the_same_are_folded_into_the_first(films):
 def test_a_document_in_the_list_is_shown(films):
     results = films.search("music", k=3)
     for hit in results:
-        why = films.why("music", hit.doc_id, k=3)
+        why = films.explain("music", hit.doc_id, k=3)
         assert (why.verdict, why.rank, why.fused_rank) == ("shown", hit.rank, hit.rank)
         for leg, found in hit.legs.items():
             assert (why.legs[leg].rank, why.legs[leg].handed_on) == (found and found.rank, found is not None)
@@ -173,38 +173,38 @@ def test_a_document_in_the_list_is_shown(films):
 
 def test_a_document_further_down_is_outranked(films):
     last = films.search("music", k=8)[-1].doc_id
-    why = films.why("music", last, k=3)
+    why = films.explain("music", last, k=3)
     assert (why.verdict, why.rank) == ("outranked", 8)
     assert why.reason == "It has rank 8 after fusion; ranks 1 to 3 are shown."
 
 
 def test_a_document_that_is_not_there(films):
-    why = films.why("music", "casablanca")
+    why = films.explain("music", "casablanca")
     assert (why.verdict, why.chunks, why.legs) == ("not indexed", 0, None)
 
 
 def test_a_filter_keeps_a_document_out_and_its_clause_is_named(films):
-    why = films.why("music", "amadeus", where="number >= 0 and number < 2 and text ~ 'music'")
+    why = films.explain("music", "amadeus", where="number >= 0 and number < 2 and text ~ 'music'")
     assert (why.verdict, why.clauses) == ("filtered out", ("number < 2",))
-    assert films.why("music", "amadeus", where="number < 3").verdict == "shown"
+    assert films.explain("music", "amadeus", where="number < 3").verdict == "shown"
 
 
 def test_a_document_below_the_depth_of_every_leg(films):
     order = [hit.doc_id for hit in films.search("music", mode="dense", k=8)]
-    why = films.why("music", order[5], mode="dense", k=2, depth=2)
+    why = films.explain("music", order[5], mode="dense", k=2, depth=2)
     assert (why.verdict, why.rank) == ("below depth", None)
     assert (why.legs["dense"].rank, why.legs["dense"].handed_on) == (6, False)
     assert "dense 6" in why.reason
 
 
 def test_a_document_that_shares_no_word_is_not_found(films):
-    why = films.why("Mozart", "rat", mode="bm25")
+    why = films.explain("Mozart", "rat", mode="bm25")
     assert (why.verdict, why.legs["bm25"].rank) == ("not found", None)
 
 
 def test_a_folded_document_names_the_one_that_stands_for_it(films):
     first = films.search("shark", fold=True)[0]
-    why = films.why("shark", first.folded[0], fold=True)
+    why = films.explain("shark", first.folded[0], fold=True)
     assert (why.verdict, why.folded_into) == ("folded", first.doc_id)
 
 
@@ -213,8 +213,8 @@ def test_tokens_that_a_model_did_not_read_are_counted(settings):
     indexer = Indexer.open("long", settings=settings, profile="bundled", chunk_tokens=0)
     indexer.index([Document("long", long), Document("short", "An island.")])
     with Searcher.open("long", settings=settings) as searcher:
-        why = searcher.why("island", "long")
+        why = searcher.explain("island", "long")
         limit = searcher._latest.opened.encoders["dense"].card.max_tokens
         assert why.legs["dense"].cut_tokens == 902 - limit
-        assert searcher.why("island", "short").legs["dense"].cut_tokens == 0
+        assert searcher.explain("island", "short").legs["dense"].cut_tokens == 0
     assert why.to_dict()["legs"]["dense"]["cut_tokens"] == 902 - limit

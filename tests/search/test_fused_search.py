@@ -7,7 +7,7 @@ import pytest
 from hybrid_search.errors import FusionError, InvalidArgument
 from hybrid_search.indexer import Indexer
 from hybrid_search.ranking.fusion import fuse, rank
-from hybrid_search.search.request import legs_of
+from hybrid_search.search.request import resolve_mode
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document
@@ -34,7 +34,7 @@ def films(tmp_path_factory, model_cache):
 
 def alone(films, query, mode):
     """What each leg of a mode says, from searches in it alone."""
-    legs = legs_of(mode, films.manifest, films.collection)[1]
+    legs = resolve_mode(mode, films.manifest, films.collection)[1]
     found = {leg: films.search(query, mode=leg, k=100) for leg in legs}
     return {leg: rank(leg, [(f"{hit.doc_id}#0", hit.score) for hit in hits], 100) for leg, hits in found.items()}
 

@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from hybrid_search.collection.legs import join_leg, swap_legs
+from hybrid_search.collection.legs import promote_leg, swap_legs
 from hybrid_search.errors import CollectionChanged, CollectionNotFound, ManifestMismatch, StoreError
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing.add_leg import add_leg
-from hybrid_search.search.pipeline import Opened
-from hybrid_search.search.reader_manager import TRIES, Latest
+from hybrid_search.search.pipeline import OpenCollection
+from hybrid_search.search.reader_manager import TRIES, ReaderManager
 from hybrid_search.searcher import Searcher
 from hybrid_search.store import open_store
 from hybrid_search.types import Document
@@ -98,7 +98,7 @@ def test_a_leg_that_is_added_and_swapped_is_searched(opened, settings):
     searcher = opened()
     add_leg("c", "new", "fake/dense-2", settings=settings)
     assert searcher.search("apples", mode="new").mode == "new"
-    join_leg("c", "new", settings=settings)
+    promote_leg("c", "new", settings=settings)
     assert set(searcher.search("apples").legs) == {"sparse", "dense", "new"}
     swap_legs("c", "dense", "new", settings=settings)
     searcher.search("apples")
@@ -161,7 +161,7 @@ def test_searches_in_other_threads_end_in_the_state_they_began_in(opened, settin
         ids_of(first)
 
 
-def ids_of(state: Opened):
+def ids_of(state: OpenCollection):
     return list(state.reader.doc_ids())
 
 
@@ -216,7 +216,7 @@ def test_looking_for_a_later_state_costs_microseconds(opened):
     reader = opened()._latest.opened.reader
     began = time.thread_time()
     for _ in range(1_000):
-        assert not reader.outdated()
+        assert not reader.is_stale()
     assert time.thread_time() - began < 0.2  # s, so 200 µs each; it takes about 5
 
 
@@ -282,12 +282,12 @@ def test_a_search_never_fails_while_a_collection_on_a_server_is_replaced_again_a
 class Reader:
     """A reader that says what it is told to say."""
 
-    lanes = 1
+    max_concurrency = 1
 
     def __init__(self):
         self.old, self.closed = False, 0
 
-    def outdated(self):
+    def is_stale(self):
         return self.old
 
     def close(self):
@@ -295,12 +295,12 @@ class Reader:
 
 
 def state():
-    return Opened("c", Reader(), {}, (), {})
+    return OpenCollection("c", Reader(), {}, (), {})
 
 
 def test_a_change_halfway_begins_the_search_anew_in_the_state_after_it():
     first, second = state(), state()
-    latest = Latest(first, lambda before: second)
+    latest = ReaderManager(first, lambda before: second)
     seen = []
 
     def job(opened):
@@ -326,7 +326,7 @@ def test_a_collection_that_changes_without_end_is_an_error_in_the_end(renew):
         raise CollectionChanged("gone")
 
     with pytest.raises(CollectionChanged):
-        Latest(state(), renew).run(job)
+        ReaderManager(state(), renew).run(job)
     assert len(tries) == TRIES
 
 
@@ -338,7 +338,7 @@ def test_where_the_new_state_cannot_be_opened_the_error_is_said_and_the_next_sea
             raise StoreError("not now")
         return second
 
-    latest = Latest(first, renew)
+    latest = ReaderManager(first, renew)
     first.reader.old = True
     with pytest.raises(StoreError, match="not now"):
         latest.run(lambda opened: opened)
@@ -356,7 +356,7 @@ def test_many_threads_open_a_new_state_once_and_every_state_is_closed_once():
         made.append(state())
         return made[-1]
 
-    latest = Latest(made[0], renew)
+    latest = ReaderManager(made[0], renew)
 
     def search():
         for _ in range(200):
@@ -381,7 +381,7 @@ def test_many_threads_open_a_new_state_once_and_every_state_is_closed_once():
 
 def test_closing_waits_for_nobody_and_what_has_begun_ends_as_ever():
     only = state()
-    latest = Latest(only)
+    latest = ReaderManager(only)
 
     def job(opened):
         latest.close()
@@ -410,8 +410,8 @@ FORK = """
         lambda: searcher.search_many(["apples"]),
         lambda: asyncio.run(searcher.asearch("apples")),
         lambda: asyncio.run(searcher.asearch_many(["apples"])),
-        lambda: asyncio.run(searcher.awhy("apples", "a")),
-        lambda: searcher.why("apples", "a"),
+        lambda: asyncio.run(searcher.aexplain("apples", "a")),
+        lambda: searcher.explain("apples", "a"),
         lambda: searcher.expansion("apples"),
         lambda: searcher.warm_up(),
     ]

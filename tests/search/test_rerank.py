@@ -11,7 +11,7 @@ from hybrid_search.encoders import catalog
 from hybrid_search.errors import InvalidArgument, MissingExtra, ModelError, ModelUnavailable, UnknownModel
 from hybrid_search.indexer import Indexer
 from hybrid_search.search import rerank
-from hybrid_search.search.request import Request
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import Document, Hit, ModelCard
@@ -148,8 +148,8 @@ def test_a_depth_that_was_asked_for_bounds_what_is_read(rivers, reader):
     ],
 )
 def test_how_deep_it_looks(options, deep, wanted):
-    request = Request(**options)
-    assert (request.deep, request.wanted) == (deep, wanted)
+    request = SearchRequest(**options)
+    assert (request.effective_depth, request.candidates_needed) == (deep, wanted)
 
 
 def test_one_loading_serves_many_queries_and_its_time_is_told(rivers, reader):
@@ -194,7 +194,7 @@ def payloads(chunk_ids):
 
 def within(budget_ms, seconds_a_text, count=40):
     reader = Reader(seconds_a_text)
-    request = Request(rerank=True, rerank_budget_ms=budget_ms, rerank_depth=30)
+    request = SearchRequest(rerank=True, rerank_budget_ms=budget_ms, rerank_depth=30)
     start = reader.now
     found = rerank.rerank_documents("q", documents(count), payloads, reader, request, reader.clock)
     return found, (reader.now - start) * 1e3, reader

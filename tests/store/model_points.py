@@ -118,18 +118,18 @@ def act(writer: Any, what: str, **how: Any) -> Any:
     if what == "delete":
         return writer.delete(how["chunk_ids"])
     if what == "extend":
-        return writer.extend(NEW)
+        return writer.add_vector(NEW)
     if what == "set":
         vectors = {c: vector_of(c, NEW.vector, how["version"], 0) for c in how["chunk_ids"]}
         return writer.set_vectors(NEW, vectors)
     if what == "publish":
         return writer.publish(with_new(writer.manifest) if how["new"] else None)
     if what == "swap":
-        return writer.relabel(swapped(writer.manifest))
+        return writer.replace_manifest(swapped(writer.manifest))
     if what == "drop":
         legs = {leg: spec for leg, spec in writer.manifest.legs.items() if leg != "new"}
-        writer.relabel(writer.manifest.with_legs(legs, "custom"))
-        return writer.tidy()
+        writer.replace_manifest(writer.manifest.with_legs(legs, "custom"))
+        return writer.drop_unused_vectors()
     if what == "versions":
-        return sorted([payload["chunk_id"], payload["metadata"]["version"]] for payload in writer.stored())
+        return sorted([payload["chunk_id"], payload["metadata"]["version"]] for payload in writer.iter_payloads())
     return getattr(writer, what)()

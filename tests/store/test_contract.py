@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import CollectionNotFound, InvalidArgument, ManifestMismatch, StoreError
-from hybrid_search.protocols import Head
+from hybrid_search.protocols import DocumentHead
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Moved, SparseVector
 from tests.store.conftest import in_memory
@@ -51,15 +51,15 @@ def test_a_reader_knows_whether_something_newer_is_there(store, name, monkeypatc
     monkeypatch.setattr("hybrid_search.store.server.reader.LOOK_EVERY_S", 0.0)
     build(store, name, [point("a")], manifest_of())
     reader = store.reader(name)
-    assert not reader.outdated()
+    assert not reader.is_stale()
     with closing(store.writer(name, manifest_of(), replace=True)) as writer:
         writer.upsert([point("b")])
-        assert not reader.outdated()
+        assert not reader.is_stale()
         writer.publish()
-    assert reader.outdated()
-    assert not store.reader(name).outdated()
+    assert reader.is_stale()
+    assert not store.reader(name).is_stale()
     store.delete(name)
-    assert reader.outdated()
+    assert reader.is_stale()
 
 
 def test_what_is_indexed_can_be_opened_named_described_and_deleted(store, name):
@@ -181,8 +181,8 @@ def test_heads_and_doc_ids_know_complete_documents_only(store, name):
     writer = store.writer(name, manifest_of())
     writer.upsert([point("whole", 1), point("whole", chunks=2, stamp="s1"), point("half", 1), point("other")])
     assert writer.heads(["whole", "half", "missing", "other"]) == {
-        "whole": Head("s1", 2, "whole.txt"),
-        "other": Head("stamp", 1, "other.txt"),
+        "whole": DocumentHead("s1", 2, "whole.txt"),
+        "other": DocumentHead("stamp", 1, "other.txt"),
     }
     assert sorted(writer.doc_ids()) == ["other", "whole"]
     assert (writer.info().documents, writer.info().points) == (2, 4)
@@ -197,7 +197,7 @@ def test_documents_can_stand_elsewhere_from_now_on(store, name):
     writer.set_origins(
         [Moved("long", 2, "/new/long.txt"), *(Moved(f"d{n}", 1, f"/new/d{n}.txt:3") for n in range(300))]
     )
-    assert writer.heads(["long"]) == {"long": Head("stamp", 2, "/new/long.txt")}
+    assert writer.heads(["long"]) == {"long": DocumentHead("stamp", 2, "/new/long.txt")}
     writer.publish()
     writer.close()
     after = store.reader(name)
@@ -223,7 +223,7 @@ def test_upserting_twice_is_the_same_as_once(store, name):
         writer.upsert(points(4, stamp=stamp))
     writer.publish()
     assert writer.info().points == 4
-    assert writer.heads(["d1"]) == {"d1": Head("new", 1, "d1.txt")}
+    assert writer.heads(["d1"]) == {"d1": DocumentHead("new", 1, "d1.txt")}
     writer.close()
     reader = store.reader(name)
     assert len(reader.retrieve([("dense", np.ones(DIM, np.float32))], 100)[0]) == 4
@@ -518,7 +518,7 @@ def test_any_string_can_be_a_doc_id(store, name):
     assert found(reader) == chunk_ids
     assert {c: p["doc_id"] for c, p in reader.payloads(list(chunk_ids)).items()} == {c: c[:-2] for c in chunk_ids}
     writer = store.writer(name, manifest_of())
-    assert writer.heads(doc_ids) == {doc_id: Head("stamp", 2, f"{doc_id}.txt") for doc_id in doc_ids}
+    assert writer.heads(doc_ids) == {doc_id: DocumentHead("stamp", 2, f"{doc_id}.txt") for doc_id in doc_ids}
     assert sorted(writer.doc_ids()) == sorted(doc_ids)
     writer.close()
 

@@ -26,7 +26,7 @@ def sparse_vectors(chunk_ids, seed=1):
 def add(store, name, leg, spec, vectors, **more):
     """Put a leg beside the others, as the composer does."""
     writer = store.writer(name, store.manifest(name))
-    writer.extend(spec)
+    writer.add_vector(spec)
     writer.set_vectors(spec, vectors)
     writer.publish(with_leg(writer.manifest, leg, spec))
     writer.close()
@@ -50,7 +50,7 @@ def test_stored_gives_every_payload_as_it_is(store, name):
     batch = [point("a", metadata={"year": 1984}), point("a", 1, text="ünï"), point("b")]
     build(store, name, batch)
     writer = store.writer(name, manifest_of())
-    assert {p["chunk_id"]: p for p in writer.stored()} == {p.chunk_id: dict(p.payload) for p in batch}
+    assert {p["chunk_id"]: p for p in writer.iter_payloads()} == {p.chunk_id: dict(p.payload) for p in batch}
     writer.close()
 
 
@@ -90,18 +90,18 @@ def test_a_new_leg_may_ask_for_the_inverse_document_frequency(store, name, fille
 def test_nothing_of_it_is_seen_before_it_is_published_and_it_is_gone_on_with(store, name, filled):
     early = store.reader(name)
     writer = store.writer(name, manifest_of())
-    writer.extend(NEW)
+    writer.add_vector(NEW)
     writer.set_vectors(NEW, sparse_vectors(filled[:12]))
     writer.close()
     assert set(store.info(name).manifest.legs) == set(store.manifest(name).legs) == {"sparse", "dense"}
     assert found(store.reader(name)) == found(early) == set(filled)
 
     writer = store.writer(name, manifest_of())
-    writer.extend(NEW)
-    lacking = [payload["chunk_id"] for payload in writer.stored(without=NEW.vector)]
+    writer.add_vector(NEW)
+    lacking = [payload["chunk_id"] for payload in writer.iter_payloads(without=NEW.vector)]
     assert sorted(lacking) == sorted(filled[12:])
     writer.set_vectors(NEW, sparse_vectors(lacking))
-    assert list(writer.stored(without=NEW.vector)) == []
+    assert list(writer.iter_payloads(without=NEW.vector)) == []
     writer.publish(with_leg(writer.manifest, "new", NEW))
     writer.close()
     reader = store.reader(name)
@@ -112,25 +112,25 @@ def test_nothing_of_it_is_seen_before_it_is_published_and_it_is_gone_on_with(sto
 def test_vectors_may_be_set_while_what_lacks_them_is_read(store, name):
     build(store, name, points(2_300, legs=["sparse"]), manifest_of(["sparse"]))
     writer = store.writer(name, manifest_of(["sparse"]))
-    writer.extend(NEW)
+    writer.add_vector(NEW)
     seen = []
-    for payload in writer.stored(without=NEW.vector):
+    for payload in writer.iter_payloads(without=NEW.vector):
         seen.append(payload["chunk_id"])
         if len(seen) % 100 == 0:
             writer.set_vectors(NEW, sparse_vectors(seen[-100:]))
     assert sorted(seen) == sorted(f"d{n}#0" for n in range(2_300))
-    assert list(writer.stored(without=NEW.vector)) == []
+    assert list(writer.iter_payloads(without=NEW.vector)) == []
     writer.close()
 
 
 def test_what_another_model_left_behind_is_not_gone_on_with(store, name, filled):
     writer = store.writer(name, manifest_of())
-    writer.extend(NEW)
+    writer.add_vector(NEW)
     writer.set_vectors(NEW, sparse_vectors(filled[:12]))
-    writer.extend(IDF)
-    assert len(list(writer.stored(without=IDF.vector))) == 30
-    writer.extend(NEW)
-    assert len(list(writer.stored(without=NEW.vector))) == 30
+    writer.add_vector(IDF)
+    assert len(list(writer.iter_payloads(without=IDF.vector))) == 30
+    writer.add_vector(NEW)
+    assert len(list(writer.iter_payloads(without=NEW.vector))) == 30
     writer.close()
 
 
@@ -145,13 +145,13 @@ def test_an_empty_vector_is_none(store, name, filled):
 
 def test_a_bad_vector_is_refused_before_one_is_written(store, name, filled):
     writer = store.writer(name, manifest_of())
-    writer.extend(DENSE)
+    writer.add_vector(DENSE)
     good = np.ones(3, np.float32)
     bad = {"has shape": np.ones(4, np.float32), "not finite": good * np.nan, "is sparse": SparseVector.of([1], [1.0])}
     for words, vector in bad.items():
         with pytest.raises(StoreError, match=rf"vector of 'd1#0' from dense-model .*{words}"):
             writer.set_vectors(DENSE, {filled[0]: good, filled[1]: vector})
-    assert len(list(writer.stored(without=DENSE.vector))) == 30
+    assert len(list(writer.iter_payloads(without=DENSE.vector))) == 30
     writer.close()
 
 
@@ -187,7 +187,7 @@ def test_legs_change_names_in_one_step_for_those_who_open_later(store, name, fil
     before = {leg: dict(searched(store, name, leg, query, 100)) for leg in ("sparse", "new")}
     early = store.reader(name)
     writer = store.writer(name, store.manifest(name))
-    writer.relabel(swapped(writer.manifest))
+    writer.replace_manifest(swapped(writer.manifest))
     assert writer.manifest.legs["sparse"].model == "new-model"
     writer.close()
     assert dict(searched(store, name, "sparse", query, 100)) == before["new"]
@@ -205,16 +205,16 @@ def test_a_dropped_leg_takes_its_vectors_with_it(store, name, filled):
     add(store, name, "new", NEW, sparse_vectors(filled))
     writer = store.writer(name, store.manifest(name))
     left = {leg: spec for leg, spec in writer.manifest.legs.items() if leg != "sparse"}
-    writer.relabel(writer.manifest.with_legs(left, "custom"))
-    writer.tidy()
+    writer.replace_manifest(writer.manifest.with_legs(left, "custom"))
+    writer.drop_unused_vectors()
     writer.publish()
     assert sorted(store.info(name).manifest.legs) == ["dense", "new"]
     with pytest.raises(StoreError, match="has a 'sparse' vector"):
         writer.upsert([point("x")])
     # Its name is free, and nothing of the old one is under it.
     again = LegSpec("m-3", "f-3", vector="sparse")
-    writer.extend(again)
-    assert len(list(writer.stored(without="sparse"))) == 30
+    writer.add_vector(again)
+    assert len(list(writer.iter_payloads(without="sparse"))) == 30
     writer.close()
     assert len(searched(store, name, "new", SparseVector.of(range(60), np.ones(60)), 100)) == 30
 
@@ -225,7 +225,7 @@ def test_the_legs_of_what_is_being_built_are_not_changed(store, name, filled):
     again = store.writer(name, manifest_of(), replace=True)
     again.upsert(points(2, "new"))
     for writer in (first, again):
-        for change in (lambda w: w.extend(NEW), lambda w: w.relabel(with_leg(w.manifest, "new", NEW))):
+        for change in (lambda w: w.add_vector(NEW), lambda w: w.replace_manifest(with_leg(w.manifest, "new", NEW))):
             with pytest.raises(StoreError, match="is being built and has not been finished yet, so its legs"):
                 change(writer)
     first.close()
@@ -233,5 +233,5 @@ def test_the_legs_of_what_is_being_built_are_not_changed(store, name, filled):
     assert found(store.reader(name)) == set(filled)
     writer = store.writer(name, manifest_of())
     writer.publish()
-    writer.extend(NEW)
+    writer.add_vector(NEW)
     writer.close()

@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_search.errors import FilterError, StoreError
 from hybrid_search.filters import And, Compare, Exists, Match, OneOf
-from hybrid_search.filters.matcher import holds
+from hybrid_search.filters.matcher import matches
 from hybrid_search.filters.parser import parse
 from hybrid_search.ranking.fusion import rank
 from hybrid_search.search.retrieval import retrieve
@@ -49,7 +49,7 @@ def test_an_engine_lets_pass_what_holds(store, name, odd):
     met, rounds = 0, 150 if isinstance(store, EdgeStore) else 60
     for _ in range(rounds):
         condition = random_test(rng) if rng.random() < 0.5 else random_condition(rng)
-        expected = {p.chunk_id for p in odd if holds(condition, p.payload)}
+        expected = {p.chunk_id for p in odd if matches(condition, p.payload)}
         assert passing(reader, condition) == expected, str(condition)
         met += 0 < len(expected) < len(odd)
     assert met > rounds / 4
@@ -62,7 +62,7 @@ def test_a_collection_without_indexes_gives_the_same_answers(tmp_path, odd, monk
     reader = store.reader("old")
     for _ in range(50):
         condition = random_test(rng)
-        assert passing(reader, condition) == {p.chunk_id for p in odd if holds(condition, p.payload)}, str(condition)
+        assert passing(reader, condition) == {p.chunk_id for p in odd if matches(condition, p.payload)}, str(condition)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_field_of_many_kinds_is_found_by_each(store, name, first):
     for text in KIND_TESTS.replace("\n", ";").split(";"):
         if text.strip():
             condition = parse(text.strip())
-            expected = {p.chunk_id for batch in batches for p in batch if holds(condition, p.payload)}
+            expected = {p.chunk_id for batch in batches for p in batch if matches(condition, p.payload)}
             assert passing(reader, condition) == expected, text
 
 
@@ -173,7 +173,9 @@ def test_many_part_numbers_are_read_once_and_no_more_than_those(tmp_path, monkey
     parts = [point(f"p{n}", metadata={"day": f"12-3-{n + 1}"}) for n in range(3)]
     build(store, "c", [*dates, *parts])
     reader, seen = store.reader("c"), []
-    monkeypatch.setattr(filter_translation, "holds", lambda test, payload: seen.append(payload) or holds(test, payload))
+    monkeypatch.setattr(
+        filter_translation, "holds", lambda test, payload: seen.append(payload) or matches(test, payload)
+    )
     assert len(passing(reader, parse("day < '2024-01-11'"))) == 10
     assert len(seen) == 3
     assert len(passing(reader, parse("day >= '2024-01-11'"))) == 20
@@ -245,7 +247,7 @@ def test_fifty_filters_over_the_films_find_what_brute_force_finds(store, name):
     for _ in range(50):
         text = film_filter(rng, batch)
         condition = parse(text)
-        kept = [p for p in batch if holds(condition, p.payload)]
+        kept = [p for p in batch if matches(condition, p.payload)]
         some += 10 < len(kept) < len(batch)
         query = {"sparse": random_sparse(numbers, active=12), "dense": numbers.normal(size=DIM).astype(np.float32)}
         found = retrieve(reader, {leg: [vector] for leg, vector in query.items()}, 10, condition)[0]
@@ -343,7 +345,7 @@ def test_what_the_engine_decides_narrows_what_is_read_and_is_read_once(tmp_path,
     store = EdgeStore(tmp_path)
     build(store, "c", [point(f"d{n}", metadata={"year": n}) for n in range(50)])
     reader, seen = store.reader("c"), []
-    monkeypatch.setattr(filter_translation, "holds", lambda test, payload: seen.append(test) or holds(test, payload))
+    monkeypatch.setattr(filter_translation, "holds", lambda test, payload: seen.append(test) or matches(test, payload))
     condition = And((Compare("year", "<", 5), Match("title", "~", "title")))
     for _ in range(2):
         assert len(passing(reader, condition)) == 5

@@ -8,7 +8,7 @@ import pytest
 from hybrid_search.errors import CollectionDamaged
 from hybrid_search.store.edge import generations, working_shard
 from hybrid_search.store.edge import writer as edge_writer
-from hybrid_search.store.edge.manifest_file import going_on, read_record
+from hybrid_search.store.edge.manifest_file import read_record, resume_record
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.edge.writer import EdgeWriter
 from tests.store.store_points import build, found, manifest_of, output_of, points, python, random_sparse
@@ -55,7 +55,7 @@ def test_a_swap_that_ends_between_its_two_files_has_been_done(two, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(EdgeWriter, "_keep", killed)
         with pytest.raises(Killed):
-            writer.relabel(swapped(writer.manifest))
+            writer.replace_manifest(swapped(writer.manifest))
     writer.close()
     root = two.folder / "c"
     assert read_record(root / "work").manifest.legs["sparse"].model == "m-sparse"
@@ -71,7 +71,7 @@ def test_a_swap_that_ends_before_it_is_written_has_not_been_done(two, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(edge_writer, "write_checked", killed)
         with pytest.raises(Killed):
-            writer.relabel(swapped(writer.manifest))
+            writer.replace_manifest(swapped(writer.manifest))
     writer.close()
     assert two.manifest("c") == two.info("c").manifest
     assert two.manifest("c").legs["sparse"].model == "m-sparse"
@@ -80,7 +80,7 @@ def test_a_swap_that_ends_before_it_is_written_has_not_been_done(two, monkeypatc
 @pytest.mark.parametrize("step", ["publish", "write_checked"])
 def test_a_publication_of_a_new_leg_that_ends_in_the_middle(store, monkeypatch, step):
     writer = store.writer("c", manifest_of())
-    writer.extend(NEW)
+    writer.add_vector(NEW)
     writer.set_vectors(NEW, sparse_vectors(IDS))
     with monkeypatch.context() as patch:
         patch.setattr(generations if step == "publish" else working_shard, step, killed)
@@ -93,8 +93,8 @@ def test_a_publication_of_a_new_leg_that_ends_in_the_middle(store, monkeypatch, 
     assert found(store.reader("c")) == set(IDS)
     # Once more does the rest, and encodes nothing.
     writer = store.writer("c", store.manifest("c"))
-    writer.extend(NEW)
-    assert list(writer.stored(without=NEW.vector)) == []
+    writer.add_vector(NEW)
+    assert list(writer.iter_payloads(without=NEW.vector)) == []
     writer.publish(with_leg(writer.manifest, "new", NEW))
     writer.close()
     assert len(searched(store, "c", "new", QUERY, 50)) > 0
@@ -103,13 +103,13 @@ def test_a_publication_of_a_new_leg_that_ends_in_the_middle(store, monkeypatch, 
 def test_a_drop_that_ends_after_its_first_step_has_been_done(two, monkeypatch):
     writer = two.writer("c", two.manifest("c"))
     left = {leg: spec for leg, spec in writer.manifest.legs.items() if leg != "new"}
-    writer.relabel(writer.manifest.with_legs(left, "custom"))
+    writer.replace_manifest(writer.manifest.with_legs(left, "custom"))
     writer.close()  # and nothing is tidied
     assert set(two.info("c").manifest.legs) == {"sparse", "dense"}
     build(two, "c", points(1, "late"), two.manifest("c"))
     assert len(found(two.reader("c"))) == 21
     writer = two.writer("c", two.manifest("c"))
-    writer.tidy()
+    writer.drop_unused_vectors()
     assert writer._shard.vectors() == {"sparse", "dense"}
     writer.publish()
     writer.close()
@@ -122,17 +122,17 @@ def test_collections_of_early_versions_change_their_legs_like_others(store):
     add(store, "c", "new", NEW, sparse_vectors(IDS))
     without_build(store)
     writer = store.writer("c", store.manifest("c"))
-    writer.relabel(swapped(writer.manifest))
+    writer.replace_manifest(swapped(writer.manifest))
     writer.close()
     assert store.manifest("c") == store.info("c").manifest
     assert store.info("c").manifest.legs["sparse"].model == "new-model"
     root = store.folder / "c"
-    assert read_record(root / "work").build == going_on(root, root / "work").build != ""
+    assert read_record(root / "work").build == resume_record(root, root / "work").build != ""
 
 
 def test_damage_is_still_found_after_names_have_changed_hands(two):
     writer = two.writer("c", two.manifest("c"))
-    writer.relabel(swapped(writer.manifest))
+    writer.replace_manifest(swapped(writer.manifest))
     writer.close()
     generation = generations.current(two.folder / "c")
     biggest = max((f for f in (generation / "shard").rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
@@ -148,7 +148,7 @@ from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import manifest_of
 from tests.store.test_contract_legs import NEW, sparse_vectors
 writer = EdgeStore(sys.argv[1]).writer("c", manifest_of())
-writer.extend(NEW)
+writer.add_vector(NEW)
 for n in range(12):
     writer.set_vectors(NEW, sparse_vectors([f"d{n}#0"], seed=n))
 print("set", flush=True)
@@ -160,8 +160,8 @@ time.sleep(60)
     output_of(process)
     assert set(store.info("c").manifest.legs) == {"sparse", "dense"}
     writer = store.writer("c", manifest_of())
-    writer.extend(NEW)
-    lacking = [payload["chunk_id"] for payload in writer.stored(without=NEW.vector)]
+    writer.add_vector(NEW)
+    lacking = [payload["chunk_id"] for payload in writer.iter_payloads(without=NEW.vector)]
     assert sorted(lacking) == sorted(f"d{n}#0" for n in range(12, 20))
     writer.set_vectors(NEW, sparse_vectors(lacking))
     writer.publish(with_leg(writer.manifest, "new", NEW))

@@ -22,7 +22,7 @@ from hybrid_search.errors import (
 from hybrid_search.store import open_store
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.server import store as server_store
-from hybrid_search.store.server.connection import Line, Patience, is_open
+from hybrid_search.store.server.connection import RetryingClient, RetryPolicy, is_open
 from hybrid_search.store.server.reader import MANIFEST_KEY
 from hybrid_search.store.server.store import ServerStore
 from hybrid_search.store.server.writer import create
@@ -432,7 +432,7 @@ def test_only_collections_of_ours_are_listed(store, foreign):
 
 def test_a_collection_of_ours_under_a_plain_name_is_used_but_not_replaced(store, client):
     """A restored snapshot, say: there is no alias that could be moved."""
-    create(Line(client, "the Qdrant client", Patience(0)), "restored", manifest_of())
+    create(RetryingClient(client, "the Qdrant client", RetryPolicy(0)), "restored", manifest_of())
     build(store, "restored", points(2))
     assert len(found(store.reader("restored"))) == 2
     with pytest.raises(StoreError, match="stands for 'restored', which a new version cannot replace"):

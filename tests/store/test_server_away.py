@@ -8,7 +8,13 @@ import pytest
 
 from hybrid_search import Indexer, Searcher
 from hybrid_search.errors import StoreError, StoreUnavailable
-from hybrid_search.store.server.connection import LONGEST_WAIT_S, Gone, Line, Patience, brief
+from hybrid_search.store.server.connection import (
+    LONGEST_WAIT_S,
+    CollectionGone,
+    RetryingClient,
+    RetryPolicy,
+    interactive,
+)
 from hybrid_search.store.server.store import ServerStore
 from tests.qdrant_over_http import QdrantOverHttp
 from tests.store.store_points import DIM, build, found, manifest_of, point, points
@@ -65,8 +71,8 @@ def line_with(patience, errors, clock):
             raise error
         return "answer"
 
-    line = Line(None, "http://qdrant.test", patience, clock, clock.rest)
-    return lambda: line.ask(call)
+    line = RetryingClient(None, "http://qdrant.test", patience, clock, clock.rest)
+    return lambda: line.call(call)
 
 
 # ---------------------------------------------------------------- the schedule
@@ -75,12 +81,12 @@ def line_with(patience, errors, clock):
 def test_waits_grow_up_to_a_limit_and_a_random_part_of_each_is_waited(monkeypatch):
     monkeypatch.setattr("hybrid_search.store.server.connection.random.uniform", lambda low, high: high)
     clock = Clock()
-    assert line_with(Patience(60), [unavailable() for _ in range(9)], clock)() == "answer"
+    assert line_with(RetryPolicy(60), [unavailable() for _ in range(9)], clock)() == "answer"
     assert clock.waits == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_WAIT_S, LONGEST_WAIT_S, LONGEST_WAIT_S])
 
     monkeypatch.undo()
     clock = Clock()
-    line_with(Patience(600), [unavailable() for _ in range(60)], clock)()
+    line_with(RetryPolicy(600), [unavailable() for _ in range(60)], clock)()
     limits = [min(LONGEST_WAIT_S, 0.2 * 2**n) for n in range(60)]
     assert all(0 <= wait <= limit for wait, limit in zip(clock.waits, limits, strict=True))
     assert len(set(clock.waits)) == 60
@@ -89,49 +95,51 @@ def test_waits_grow_up_to_a_limit_and_a_random_part_of_each_is_waited(monkeypatc
 def test_patience_ends_and_the_last_attempt_is_made_at_its_end():
     clock = Clock()
     with pytest.raises(StoreUnavailable, match=r"asked again for 60 seconds .*run the same command again") as caught:
-        line_with(Patience(60), (unavailable() for _ in iter(int, 1)), clock)()
+        line_with(RetryPolicy(60), (unavailable() for _ in iter(int, 1)), clock)()
     assert clock.now == pytest.approx(60)
     assert "refused" in str(caught.value)
 
 
 def test_as_long_as_the_server_says_is_waited_at_least():
     clock = Clock()
-    line_with(Patience(60), [unavailable(7), unavailable(30)], clock)()
+    line_with(RetryPolicy(60), [unavailable(7), unavailable(30)], clock)()
     assert clock.waits == [7, 30]
     clock = Clock()
     with pytest.raises(StoreUnavailable):
-        line_with(Patience(60), [unavailable(7), unavailable(54)], clock)()
+        line_with(RetryPolicy(60), [unavailable(7), unavailable(54)], clock)()
     assert clock.waits == [7]
 
 
 def test_a_search_tries_three_times_within_a_second(caplog):
     clock = Clock()
     with pytest.raises(StoreUnavailable) as caught:
-        line_with(brief(60), (unavailable() for _ in iter(int, 1)), clock)()
+        line_with(interactive(60), (unavailable() for _ in iter(int, 1)), clock)()
     assert len(clock.waits) == 2
     assert clock.now <= 1
     assert "asked again" not in str(caught.value)
     clock = Clock()
     with pytest.raises(StoreUnavailable):
-        line_with(brief(60), [unavailable(2)], clock)()
+        line_with(interactive(60), [unavailable(2)], clock)()
     with pytest.raises(StoreUnavailable):
-        line_with(brief(0), [unavailable()], clock)()
+        line_with(interactive(0), [unavailable()], clock)()
     assert (clock.waits, caplog.messages) == ([], [])
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, StoreError), (404, Gone), (409, StoreError), (422, StoreError)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, StoreError), (404, CollectionGone), (409, StoreError), (422, StoreError)]
+)
 def test_a_refusal_is_not_tried_again(status, kind):
     from httpx import Headers
     from qdrant_client.http.exceptions import UnexpectedResponse
 
     clock = Clock()
     with pytest.raises(kind, match=str(status)):
-        line_with(Patience(60), [UnexpectedResponse(status, "no", b"no", Headers())], clock)()
+        line_with(RetryPolicy(60), [UnexpectedResponse(status, "no", b"no", Headers())], clock)()
     assert clock.waits == []
 
 
 def test_one_line_is_said_when_waiting_begins_and_one_when_it_is_over(caplog):
-    call = line_with(Patience(60), [unavailable() for _ in range(5)], Clock())
+    call = line_with(RetryPolicy(60), [unavailable() for _ in range(5)], Clock())
     call()
     call()
     assert caplog.messages == [
@@ -141,9 +149,9 @@ def test_one_line_is_said_when_waiting_begins_and_one_when_it_is_over(caplog):
 
 
 def test_many_threads_that_wait_say_one_line(http, caplog):
-    line = Line(ServerStore.connect(http.url)._client, http.url, Patience(30))
+    line = RetryingClient(ServerStore.connect(http.url)._client, http.url, RetryPolicy(30))
     http.away(1.0)
-    threads = [threading.Thread(target=line.ask, args=(lambda c: c.get_collections(),)) for _ in range(6)]
+    threads = [threading.Thread(target=line.call, args=(lambda c: c.get_collections(),)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -159,9 +167,9 @@ def test_an_interrupt_ends_the_waiting_at_once():
     def interrupted(_):
         raise KeyboardInterrupt
 
-    line = Line(None, "x", Patience(60), time.monotonic, interrupted)
+    line = RetryingClient(None, "x", RetryPolicy(60), time.monotonic, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        line.ask(lambda _: (_ for _ in ()).throw(unavailable()))
+        line.call(lambda _: (_ for _ in ()).throw(unavailable()))
 
 
 def test_closing_a_writer_ends_its_waiting_in_another_thread(http, store):
@@ -342,7 +350,7 @@ def test_an_open_reader_of_a_deleted_collection_says_so(store):
     build(store, "c", points(3))
     reader = store.reader("c")
     store.delete("c")
-    with pytest.raises(Gone, match="replaced or deleted meanwhile"):
+    with pytest.raises(CollectionGone, match="replaced or deleted meanwhile"):
         found(reader)
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_search import Indexer, Searcher, Sparsity, add_leg, remove_documents
+from hybrid_search import Indexer, Searcher, Sparsity, add_leg, delete_documents
 from hybrid_search._util import arguments
-from hybrid_search.collection.models import open_place
+from hybrid_search.collection.models import open_store_for
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.readers import read
 from hybrid_search.errors import FusionError, HybridSearchError, InvalidArgument
@@ -25,7 +25,7 @@ def fruit(settings):
 
 
 def documents(settings):
-    return open_place(None, settings).info("fruit").documents
+    return open_store_for(None, settings).info("fruit").documents
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def documents(settings):
 def test_options_of_a_collection_to_fill(settings, option, value, message):
     with pytest.raises(InvalidArgument, match=message):
         Indexer.open("fruit", settings=settings, **{**BOTH, option: value}).index(ROWS)
-    assert open_place(None, settings).names() == []
+    assert open_store_for(None, settings).names() == []
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_fields_are_named_by_texts(given):
 @pytest.mark.parametrize("doc_ids", ["abc", b"abc", [1], ["a", None], {"a": 1}, 3])
 def test_ids_to_remove_are_a_list_and_nothing_is_removed_where_they_are_not(fruit, doc_ids):
     with pytest.raises(InvalidArgument, match="doc_ids"):
-        remove_documents("fruit", doc_ids, settings=fruit)
+        delete_documents("fruit", doc_ids, settings=fruit)
     assert documents(fruit) == 3
-    assert remove_documents("fruit", (doc_id for doc_id in ["a", "nobody"]), settings=fruit) == 1
-    assert remove_documents("fruit", {"b"}, settings=fruit) == 1
+    assert delete_documents("fruit", (doc_id for doc_id in ["a", "nobody"]), settings=fruit) == 1
+    assert delete_documents("fruit", {"b"}, settings=fruit) == 1
 
 
 @pytest.mark.parametrize("name", [None, 3, b"fruit", ["fruit"], "", "a b", "x" * 121])
@@ -129,7 +129,7 @@ def test_names_of_collections(settings, name):
     for call in (
         lambda: Indexer.open(name, settings=settings),
         lambda: Searcher.open(name, settings=settings),
-        lambda: remove_documents(name, ["a"], settings=settings),
+        lambda: delete_documents(name, ["a"], settings=settings),
     ):
         with pytest.raises(InvalidArgument, match="Collection name"):
             call()

@@ -17,8 +17,8 @@ import pytest
 
 from hybrid_search._util.locations import is_server, server_url, shown_command, shown_location, without_secrets
 from hybrid_search.errors import ConfigError, HybridSearchError
-from hybrid_search.indexing.journal import journal_file, recent, recorded
-from hybrid_search.indexing.progress import Tally
+from hybrid_search.indexing.journal import journal_file, journaled, recent_jobs
+from hybrid_search.indexing.progress import JobProgress
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store import open_store
 from hybrid_search.store.server.store import ServerStore
@@ -139,9 +139,9 @@ def test_the_journal_does_not_keep_it(tmp_path, monkeypatch):
     monkeypatch.setattr("hybrid_search.indexing.journal.user_data_path", lambda *_, **__: tmp_path)
     monkeypatch.setattr(sys, "argv", ["hybrid-search", "index", "a", f"--store={url}", "--store", url])
     place = shown_location(url)
-    with pytest.raises(ValueError, match=SECRET), recorded(place, "notes", Tally("notes", "", "", None, None)):
+    with pytest.raises(ValueError, match=SECRET), journaled(place, "notes", JobProgress("notes", "", "", None, None)):
         raise ValueError(f"nothing at {url}")
-    [job] = recent(place)
+    [job] = recent_jobs(place)
     assert (job.place, job.state) == ("http://localhost:6333", "failed")
     assert job.command.endswith("--store=http://localhost:6333 --store http://localhost:6333")
     assert SECRET not in str(sqlite3.connect(journal_file(place)).execute("SELECT * FROM jobs").fetchall())

@@ -44,17 +44,17 @@ def tui(
             "hybrid-search search QUERY -c NAME"
         )
     from hybrid_search.cli.tui.app import SearchApp
-    from hybrid_search.collection.models import open_place
-    from hybrid_search.search.request import Request
+    from hybrid_search.collection.models import open_store_for
+    from hybrid_search.search.request import SearchRequest
     from hybrid_search.searcher import Searcher
 
-    Request(k=k)  # refuses what cannot be meant, before the screen is taken
+    SearchRequest(k=k)  # refuses what cannot be meant, before the screen is taken
     settings = given.settings()
 
     def opened(name: str) -> Searcher:
         return Searcher.open(name, settings=settings, profile=profile, sparse=sparse, dense=dense)
 
-    names = [collection] if collection else open_place(None, settings).names()
+    names = [collection] if collection else open_store_for(None, settings).names()
     if not names:
         raise StoreError("There is no collection to search yet. Build one: hybrid-search index SOURCE -c NAME")
     if len(names) == 1:

@@ -11,7 +11,7 @@ from typing import Protocol
 from hybrid_search.cli.tui.state import Asked
 from hybrid_search.errors import HybridSearchError
 from hybrid_search.results import Results
-from hybrid_search.search.request import modes
+from hybrid_search.search.request import available_modes
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Mode
 
@@ -87,7 +87,7 @@ class Worker:
                 searcher.warm_up()
                 with suppress(HybridSearchError):  # the first search and its evidence load things of their own
                     searcher.search("warm", k=1, explain=True)
-                self._tell(Ready(modes(searcher.manifest)))
+                self._tell(Ready(available_modes(searcher.manifest)))
                 while (asked := self._next()) is not None:
                     self._tell(_answer(searcher, asked))
         except Exception as error:

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Asked:
-    """A search as the screen's controls have it; the fields are those of `asking.Request`."""
+    """A search as the screen's controls have it; the fields are those of `request.SearchRequest`."""
 
     query: str = ""
     mode: Mode = HYBRID

@@ -20,7 +20,7 @@ from hybrid_search.encoders.onnx_session import open_session
 from hybrid_search.encoders.pruning import kept, sparse_rows
 from hybrid_search.encoders.threads import lanes_of
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import Reader, attention, filled
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention, filled
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.types import DenseVector, ModelCard, SparseVector
 
@@ -68,7 +68,7 @@ class BundledHybrid(FileModel):
         return [vocabulary.id_to_token(int(index)) or f"#{index}" for index in indices]
 
     def _encode(self, texts: Sequence[str], side: int) -> list[tuple[SparseVector, DenseVector]]:
-        ids = Reader(self._own_tokenizer(), self._card.max_tokens).texts(texts)
+        ids = TruncatingTokenizer(self._own_tokenizer(), self._card.max_tokens).texts(texts)
         encoded: list[Any] = [None] * len(ids)
         lengths = [len(each) for each in ids]
 

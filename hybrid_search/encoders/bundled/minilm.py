@@ -10,7 +10,7 @@ from hybrid_search.encoders.devices import Device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.onnx import OnnxDense
 from hybrid_search.encoders.onnx_graphs.artifacts import Source
-from hybrid_search.encoders.onnx_graphs.pooling import Wanted
+from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
 
@@ -53,8 +53,8 @@ class BundledDense(OnnxDense):
         hashes = {**self._hashes(FILES[:1]), "graph.py": str(GRAPH_VERSION)}
         return Source(self._folder(), "model.onnx", hashes, self._build)
 
-    def _wanted(self) -> Wanted:
-        return Wanted("dense", "none", self._card.dim)
+    def _wanted(self) -> OutputSpec:
+        return OutputSpec("dense", "none", self._card.dim)
 
     def _build(self, into: Path) -> None:
         from hybrid_search.encoders.bundled.graph import read_safetensors, sentence_encoder

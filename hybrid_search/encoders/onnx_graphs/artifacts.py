@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.onnx_graphs.weights import TYPES, Maps, Weight, skeleton
+from hybrid_search.encoders.onnx_graphs.weights import TYPES, Weight, WeightFiles, strip_weights
 from hybrid_search.errors import ModelError
 
 OWN = "weights.bin"
@@ -50,7 +50,7 @@ class Derived(NamedTuple):
 
     graph: bytes
     weights: Mapping[str, Weight]
-    maps: Maps
+    maps: WeightFiles
     inputs: Mapping[str, int]
     pooled: bool
     file: Path | None = None
@@ -59,7 +59,7 @@ class Derived(NamedTuple):
         return {name: self.maps.array(weight) for name, weight in self.weights.items()}
 
 
-class Made(NamedTuple):
+class GraphDraft(NamedTuple):
     """A derived graph that was just made: new weights are values, old ones places."""
 
     graph: bytes
@@ -94,7 +94,7 @@ def original(source: Source, folder: Path) -> tuple[Any, dict[str, Weight]]:
     """
     import onnx
 
-    lean, weights = skeleton(folder, source.file)
+    lean, weights = strip_weights(folder, source.file)
     try:
         model = onnx.ModelProto.FromString(lean)
     except Exception as fault:  # protobuf's own error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Made, Source, original, placed
+from hybrid_search.encoders.onnx_graphs.artifacts import OWN, GraphDraft, Source, original, placed
 from hybrid_search.encoders.onnx_graphs.edit import Edit
-from hybrid_search.encoders.onnx_graphs.pooling import Wanted, facts, fold
-from hybrid_search.encoders.onnx_graphs.weights import Maps
+from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec, facts, fuse_pooling
+from hybrid_search.encoders.onnx_graphs.weights import WeightFiles
 
 
-def make(source: Source, wanted: Wanted, precision: str) -> Made:
+def make(source: Source, wanted: OutputSpec, precision: str) -> GraphDraft:
     """Derive a graph from a model's own.
 
     Raises:
@@ -23,31 +23,31 @@ def make(source: Source, wanted: Wanted, precision: str) -> Made:
         source.make(Path(folder))
         made = _from(source, Path(folder), wanted, precision)
         # The folder goes, and what lies in it must stay.
-        maps = Maps(Path(folder))
+        maps = WeightFiles(Path(folder))
         kept = {name: maps.array(weight).copy() for name, weight in made.old.items()}
         return made._replace(old={}, new={**made.new, **kept})
 
 
-def _from(source: Source, folder: Path, wanted: Wanted, precision: str) -> Made:
+def _from(source: Source, folder: Path, wanted: OutputSpec, precision: str) -> GraphDraft:
     model, weights = original(source, folder)
-    maps = Maps(folder)
+    maps = WeightFiles(folder)
     edit = Edit(model, {name: maps.array(weight) for name, weight in weights.items()})
-    pooled = fold(edit, wanted)
+    pooled = fuse_pooling(edit, wanted)
     used = {tensor.name for tensor in model.graph.initializer}
     old = {name: weight for name, weight in weights.items() if name in used}
-    made = Made(model.SerializeToString(), old, {}, facts(model), pooled)
+    made = GraphDraft(model.SerializeToString(), old, {}, facts(model), pooled)
     if precision == "int8":
-        from hybrid_search.encoders.onnx_graphs.int8 import in_eight_bits
+        from hybrid_search.encoders.onnx_graphs.int8 import quantize_int8
 
-        return in_eight_bits(made, maps)
+        return quantize_int8(made, maps)
     if precision == "fp16":
-        from hybrid_search.encoders.onnx_graphs.fp16 import in_sixteen_bits
+        from hybrid_search.encoders.onnx_graphs.fp16 import convert_to_fp16
 
-        return in_sixteen_bits(made, maps)
+        return convert_to_fp16(made, maps)
     return _whole(made, maps) if precision == "bf16" else made
 
 
-def _whole(made: Made, maps: Maps) -> Made:
+def _whole(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
     """The same graph with all its weights in the file beside it, so that any runtime reads it."""
     import onnx
 

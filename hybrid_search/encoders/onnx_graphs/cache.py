@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hybrid_search.encoders.hashing import file_hash, write_atomically
-from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Derived, Made, Source, placed
-from hybrid_search.encoders.onnx_graphs.pooling import Wanted
-from hybrid_search.encoders.onnx_graphs.weights import Maps, Weight
+from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Derived, GraphDraft, Source, placed
+from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec
+from hybrid_search.encoders.onnx_graphs.weights import Weight, WeightFiles
 
 VERSION = 1
 """Goes into the name of the folder: raise it, by one, whenever other graphs are made."""
@@ -25,7 +25,7 @@ VERSION = 1
 _GRAPH, _INDEX = "graph.onnx", "index.json"
 
 
-def derived(source: Source, wanted: Wanted, precision: str, cache_dir: Path) -> Derived:
+def get_or_build(source: Source, wanted: OutputSpec, precision: str, cache_dir: Path) -> Derived:
     """The graph that gives what is wanted: the kept one, or a new one.
 
     Raises:
@@ -48,10 +48,12 @@ def derived(source: Source, wanted: Wanted, precision: str, cache_dir: Path) -> 
         return found
     except OSError:  # a read-only or full cache; another process may hold the file open (Windows)
         content = b"".join(own)
-        return Derived(made.graph, {**made.old, **places}, Maps(source.folder, content), made.inputs, made.pooled)
+        return Derived(
+            made.graph, {**made.old, **places}, WeightFiles(source.folder, content), made.inputs, made.pooled
+        )
 
 
-def _name(version: int, source: Source, wanted: Wanted, precision: str) -> str:
+def _name(version: int, source: Source, wanted: OutputSpec, precision: str) -> str:
     """The folder of a graph; the same formula in all versions, so that each knows the names its forerunners gave."""
     key = json.dumps([version, wanted, precision, dict(source.hashes)], sort_keys=True)
     return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
@@ -68,14 +70,14 @@ def _kept(folder: Path, source: Source, cache_dir: Path) -> Derived | None:
             return None
         places = index["weights"].items()
         weights = {name: Weight(file, at, kind, tuple(dims)) for name, (file, at, kind, dims) in places}
-        maps = Maps(source.folder, folder / OWN)
+        maps = WeightFiles(source.folder, folder / OWN)
         return Derived(graph, weights, maps, index["inputs"], index["pooled"], folder / _GRAPH)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _keep(
-    folder: Path, made: Made, own: list[bytes], places: Mapping[str, Weight], source: Source, cache_dir: Path
+    folder: Path, made: GraphDraft, own: list[bytes], places: Mapping[str, Weight], source: Source, cache_dir: Path
 ) -> Derived:
     """Write the parts, and last the index that vouches for them."""
     weights = {**made.old, **places}
@@ -90,5 +92,5 @@ def _keep(
         "weights": weights,
     }
     write_atomically(folder / _INDEX, json.dumps(index).encode())
-    maps = Maps(source.folder, folder / OWN)
+    maps = WeightFiles(source.folder, folder / OWN)
     return Derived(made.graph, weights, maps, made.inputs, made.pooled, folder / _GRAPH)

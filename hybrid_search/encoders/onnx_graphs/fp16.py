@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.onnx_graphs.artifacts import Made
+from hybrid_search.encoders.onnx_graphs.artifacts import GraphDraft
 from hybrid_search.encoders.onnx_graphs.edit import FLOAT, FLOAT16, FUSED, Edit, kernel_of
-from hybrid_search.encoders.onnx_graphs.weights import Maps
+from hybrid_search.encoders.onnx_graphs.weights import WeightFiles
 
 Array = NDArray[Any]
 
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-def in_sixteen_bits(made: Made, maps: Maps) -> Made:
+def convert_to_fp16(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
     """The same graph with its products in fp16; what it was given stays as it is, and what comes out is fp32.
 
     Args:

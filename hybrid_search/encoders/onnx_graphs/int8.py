@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.onnx_graphs.artifacts import Made
+from hybrid_search.encoders.onnx_graphs.artifacts import GraphDraft
 from hybrid_search.encoders.onnx_graphs.edit import FUSED, Edit, kernel_of
-from hybrid_search.encoders.onnx_graphs.weights import Maps
+from hybrid_search.encoders.onnx_graphs.weights import WeightFiles
 
 Array = NDArray[Any]
 
@@ -24,7 +24,7 @@ _LEVELS = 63
 _MIDDLE = 128
 
 
-def in_eight_bits(made: Made, maps: Maps) -> Made:
+def quantize_int8(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
     """The same graph with its products in eight bits; what it was given stays as it is.
 
     Args:

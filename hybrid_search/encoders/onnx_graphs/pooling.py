@@ -25,7 +25,7 @@ _FAR_BELOW = -1e4
 _POOLED_NAMES = ("sentence_embedding", "pooled", "pooler_output")
 
 
-class Wanted(NamedTuple):
+class OutputSpec(NamedTuple):
     """What is to come out.
 
     Args:
@@ -43,7 +43,7 @@ class NoPooling(ModelError):
     """A dense graph gives token vectors, and nobody said how they become one."""
 
 
-def fold(edit: Edit, wanted: Wanted) -> bool:
+def fuse_pooling(edit: Edit, wanted: OutputSpec) -> bool:
     """Let the graph give one row a text.
 
     Returns:
@@ -65,7 +65,7 @@ def fold(edit: Edit, wanted: Wanted) -> bool:
     return True
 
 
-def _chosen(model: onnx.ModelProto, wanted: Wanted) -> tuple[str, int]:
+def _chosen(model: onnx.ModelProto, wanted: OutputSpec) -> tuple[str, int]:
     """The output that is meant, and its number of dimensions: the first, or the one that fits what is known of it."""
     outputs = [output.name for output in model.graph.output]
     if not outputs:

@@ -49,7 +49,7 @@ class Weight(NamedTuple):
 Weights = Mapping[str, Weight]
 
 
-def skeleton(folder: Path, file: str) -> tuple[bytes, dict[str, Weight]]:
+def strip_weights(folder: Path, file: str) -> tuple[bytes, dict[str, Weight]]:
     """The graph of an ONNX file without its large weights, and where those are, by name.
 
     In the graph they are marked as external data. Weights that are external already are not touched, nor listed.
@@ -77,7 +77,7 @@ def skeleton(folder: Path, file: str) -> tuple[bytes, dict[str, Weight]]:
     return bytes(model), weights
 
 
-class Maps:
+class WeightFiles:
     """Files as they lie on the disk, mapped into memory when a weight of theirs is asked for."""
 
     def __init__(self, folder: Path, own: Path | bytes | None = None) -> None:

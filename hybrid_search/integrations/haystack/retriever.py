@@ -15,15 +15,15 @@ from haystack.errors import FilterError as HaystackFilterError
 
 from hybrid_search._util.arguments import whole
 from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument
-from hybrid_search.integrations.collection_handle import Borrowed, live, plain_place, settings_of
+from hybrid_search.integrations.collection_handle import ReadOnlyHandle, plain_place, settings_of, shared_handle
 from hybrid_search.integrations.dict_filters import both
 from hybrid_search.integrations.haystack.filters import condition_of
 from hybrid_search.integrations.haystack.store import HybridSearchDocumentStore, haystack_document
 from hybrid_search.integrations.hit_documents import found_one
-from hybrid_search.integrations.roundtrip import Kept, kept_hits, plain_hit
+from hybrid_search.integrations.roundtrip import FrameworkDocument, kept_hits, plain_hit
 from hybrid_search.protocols import Store
 from hybrid_search.results import DocumentHit
-from hybrid_search.search.request import HYBRID, Request
+from hybrid_search.search.request import HYBRID, SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 
@@ -73,7 +73,7 @@ class HybridSearchRetriever:
         if "k" in options:
             raise InvalidArgument("k is called top_k here.")
         asked: Options = {**options, "k": whole("top_k", top_k, 1)}
-        Request(**asked)
+        SearchRequest(**asked)
         condition_of(filters)
         self.collection = collection
         self.filters, self.top_k, self.filter_policy = filters, top_k, FilterPolicy(filter_policy)
@@ -82,7 +82,9 @@ class HybridSearchRetriever:
         if isinstance(collection, HybridSearchDocumentStore):
             self._live = collection.collection
         else:
-            self._live = live(collection, **self._given) if isinstance(collection, str) else Borrowed(collection)
+            self._live = (
+                shared_handle(collection, **self._given) if isinstance(collection, str) else ReadOnlyHandle(collection)
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Raises InvalidArgument for an open searcher or store, which cannot be written down."""
@@ -183,6 +185,6 @@ def _passages(hits: Iterable[DocumentHit]) -> dict[str, list[Document]]:
     return {"documents": [Document(id=f.id, content=f.content, meta=f.metadata, score=f.score) for f in found]}
 
 
-def _documents(found: list[tuple[DocumentHit, Kept]]) -> dict[str, list[Document]]:
+def _documents(found: list[tuple[DocumentHit, FrameworkDocument]]) -> dict[str, list[Document]]:
     answers = ((found_one(hit), kept) for hit, kept in found)
     return {"documents": [haystack_document(kept, {"meta": f.metadata, "score": f.score}) for f, kept in answers]}

@@ -16,9 +16,9 @@ from hybrid_search import types
 from hybrid_search._util.arguments import listed, placed, shown
 from hybrid_search._util.unicode_text import nfc
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
-from hybrid_search.integrations.collection_handle import live, plain_place, settings_of
+from hybrid_search.integrations.collection_handle import plain_place, settings_of, shared_handle
 from hybrid_search.integrations.haystack.filters import condition_of
-from hybrid_search.integrations.roundtrip import Kept, document_of, given_metadata, kept_documents
+from hybrid_search.integrations.roundtrip import FrameworkDocument, document_of, given_metadata, kept_documents
 from hybrid_search.protocols import Store
 from hybrid_search.settings import Settings
 
@@ -63,7 +63,7 @@ class HybridSearchDocumentStore:
     ) -> None:
         self._given: dict[str, Any] = {"store": store, "settings": settings_of(settings)}
         self._wait_s, self._making = wait_s, making
-        self.collection = live(collection, **self._given)
+        self.collection = shared_handle(collection, **self._given)
 
     def to_dict(self) -> dict[str, Any]:
         """Raises InvalidArgument for an open store, which cannot be written down."""
@@ -245,7 +245,7 @@ class HybridSearchDocumentStore:
         """Let go of the collection; it is opened again when it is used again."""
         self.collection.close()
 
-    def _of(self, filters: Mapping[str, Any] | None, work: Callable[[Iterable[Kept]], T]) -> T:
+    def _of(self, filters: Mapping[str, Any] | None, work: Callable[[Iterable[FrameworkDocument]], T]) -> T:
         """What is made of the documents that match."""
         condition = condition_of(filters)
         try:
@@ -270,7 +270,7 @@ class HybridSearchDocumentStore:
         return self.collection.remove(doc_ids, wait_s=self._wait_s)
 
 
-def haystack_document(kept: Kept, found: Mapping[str, Any] | None = None) -> Document:
+def haystack_document(kept: FrameworkDocument, found: Mapping[str, Any] | None = None) -> Document:
     """The document as it was written; with `meta` and `score` of an answer, if given."""
     more = kept.more.get(MORE, {})
     given = {"id": kept.id, "content": kept.text, "meta": kept.metadata, **more, **(found or {})}

@@ -29,9 +29,9 @@ from hybrid_search.integrations.http.openapi import document
 from hybrid_search.integrations.http.pages import docs_page, search_page
 from hybrid_search.integrations.http.requests import ExplainForm, SearchForm, forms_of
 from hybrid_search.integrations.http.service import WORK_PATHS, Service, media_type
-from hybrid_search.integrations.searcher_pool import Searchers, expansion
+from hybrid_search.integrations.searcher_pool import SearcherPool, expansion
 from hybrid_search.results import Results
-from hybrid_search.search.request import modes
+from hybrid_search.search.request import available_modes
 from hybrid_search.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def create_app(
     limits = limits or Limits()
     own = settings.serve_api_key
     service = Service(
-        searchers=Searchers(store, settings, collections),
+        searchers=SearcherPool(store, settings, collections),
         limits=limits,
         forms=forms_of(limits),
         hosts=None if allowed_hosts is None else frozenset(host.lower() for host in allowed_hosts),
@@ -157,7 +157,7 @@ def explained(service: Service, form: ExplainForm) -> bytes:
     options = form.options(service.reranker)
     with service.searchers.use(form.collection) as searcher:
         if form.doc:
-            return dumped(searcher.why(form.query, form.doc, **options).to_dict())
+            return dumped(searcher.explain(form.query, form.doc, **options).to_dict())
         return dumped(expansion(searcher, form.query, form.leg).to_dict())
 
 
@@ -170,7 +170,7 @@ async def listing(request: Request) -> Response:
             log.warning("%s", problem)
         named = service.reranker if isinstance(service.reranker, str) else service.searchers.settings.reranker
         found: dict[str, Any] = {
-            "collections": [{**info.to_dict(), "modes": list(modes(info.manifest))} for info in infos],
+            "collections": [{**info.to_dict(), "modes": list(available_modes(info.manifest))} for info in infos],
             "reranker": (named or "the usual one") if service.reranker else None,
         }
         return dumped(found)

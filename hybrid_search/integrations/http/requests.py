@@ -24,7 +24,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Asked(BaseModel):
-    """What search and explain share; `hybrid_search.search.request.Request` says the same of a library's search."""
+    """What search and explain share; `search.request.SearchRequest` says the same of a library's search."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -16,7 +16,7 @@ from hybrid_search.integrations.gateway.strict_json import read_json
 from hybrid_search.integrations.http.limits import Limits
 from hybrid_search.integrations.http.metrics import Metrics
 from hybrid_search.integrations.http.requests import Form, Forms, from_query, from_value
-from hybrid_search.integrations.searcher_pool import Searchers
+from hybrid_search.integrations.searcher_pool import SearcherPool
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Service:
         reranker: what `rerank` uses; None where that is refused.
     """
 
-    searchers: Searchers
+    searchers: SearcherPool
     limits: Limits
     forms: Forms
     hosts: frozenset[str] | None

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from hybrid_search.errors import InvalidArgument, ModelError
 from hybrid_search.integrations.langchain.rebuild import Remade
-from hybrid_search.ranking.fusion import settled
-from hybrid_search.search.rerank import Rerankers, score_all
+from hybrid_search.ranking.fusion import round_score
+from hybrid_search.search.rerank import RerankerCache, score_all
 from hybrid_search.settings import Settings
 
 
@@ -44,14 +44,14 @@ class CrossEncoderCompressor(Remade, BaseDocumentCompressor):
     k: int | None = None
     settings: Settings | None = Field(default=None, exclude=True, repr=False)
 
-    _rerankers: Rerankers = PrivateAttr()
+    _rerankers: RerankerCache = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Refuse what cannot be meant, before anything is loaded."""
         super().model_post_init(context)
         if self.k is not None and self.k < 1:
             raise InvalidArgument(f"k is {self.k}; it must be 1 or more.")
-        self._rerankers = Rerankers(self.settings)
+        self._rerankers = RerankerCache(self.settings)
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
@@ -64,7 +64,7 @@ class CrossEncoderCompressor(Remade, BaseDocumentCompressor):
         scores = score_all(reranker, query, [_read(document) for document in documents])
         if any(score != score for score in scores):
             raise ModelError(f"{reranker.card.name} gave a score that is not a number for the query {query!r}.")
-        order = sorted(range(len(scores)), key=lambda place: -settled(scores[place]))
+        order = sorted(range(len(scores)), key=lambda place: -round_score(scores[place]))
         return [_scored(documents[place], scores[place]) for place in order[: self.k]]
 
 

@@ -12,7 +12,7 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.dict_filters import condition_of, either_way
 from hybrid_search.integrations.hit_documents import OWN, found_one
 from hybrid_search.results import DocumentHit
-from hybrid_search.search.request import Options, Request
+from hybrid_search.search.request import Options, SearchRequest
 
 OPTIONS = tuple(Options.__annotations__)
 """The options of a search, by name."""
@@ -28,7 +28,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
 
     Raises:
         InvalidArgument: a keyword that is no option, or both `where` and `filter`.
-        HybridSearchError: whatever `asking.Request` raises.
+        HybridSearchError: whatever `request.SearchRequest` raises.
     """
     options: dict[str, Any] = {**QUIET, **given}
     narrowed = options.pop("filter", None)
@@ -42,7 +42,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
     if isinstance(options.get("where"), Mapping):
         condition = condition_of(options["where"])
         options["where"] = None if condition is None else either_way(condition)
-    Request(**options)
+    SearchRequest(**options)
     return cast(Options, options)
 
 

@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
-from hybrid_search.integrations.collection_handle import LiveCollection, chosen
+from hybrid_search.integrations.collection_handle import LiveCollection, resolve_handle
 from hybrid_search.integrations.langchain.documents import OPTIONS, options_of, passage_document
 from hybrid_search.integrations.langchain.rebuild import Remade
 from hybrid_search.ranking.fusion import RRF_K
@@ -79,7 +79,7 @@ class HybridSearchRetriever(Remade, BaseRetriever):
     def model_post_init(self, context: Any, /) -> None:
         """Refuse what cannot be meant, before anything is opened."""
         super().model_post_init(context)
-        self._live = chosen(self.collection, self.searcher, self.store, self.settings)
+        self._live = resolve_handle(self.collection, self.searcher, self.store, self.settings)
         self._asked({})
 
     @classmethod

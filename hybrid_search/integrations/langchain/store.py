@@ -19,7 +19,14 @@ from hybrid_search._util import arguments
 from hybrid_search._util.arguments import listed, same_length, shown, text, whole
 from hybrid_search.collection.documents import all_payloads, document_from
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
-from hybrid_search.integrations.collection_handle import LiveCollection, Place, chosen, dense_leg, nearest, unless_empty
+from hybrid_search.integrations.collection_handle import (
+    LiveCollection,
+    Place,
+    dense_leg,
+    nearest,
+    resolve_handle,
+    unless_empty,
+)
 from hybrid_search.integrations.langchain.documents import (
     options_of,
     passage_document,
@@ -28,9 +35,9 @@ from hybrid_search.integrations.langchain.documents import (
 )
 from hybrid_search.integrations.relevance import relevances
 from hybrid_search.protocols import DenseEncoder
-from hybrid_search.ranking.mmr import marginally_relevant
+from hybrid_search.ranking.mmr import mmr
 from hybrid_search.results import DocumentHit, Results
-from hybrid_search.search.pipeline import Opened
+from hybrid_search.search.pipeline import OpenCollection
 from hybrid_search.search.request import Options
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
@@ -103,7 +110,7 @@ class HybridSearchVectorStore(VectorStore):
         if "k" in options:
             raise InvalidArgument("k is given with each search, or to as_retriever: search_kwargs={'k': 4}.")
         options_of(options)
-        self._live: LiveCollection = chosen(collection, searcher, store, settings)
+        self._live: LiveCollection = resolve_handle(collection, searcher, store, settings)
         self._options: dict[str, Any] = options
         self._passages, self._wait_s = passages, wait_s
         self._asked: dict[str, Any] = {
@@ -218,7 +225,7 @@ class HybridSearchVectorStore(VectorStore):
         """The k documents whose chunks are nearest to a vector in the dense leg; see `embeddings`."""
         wanted, passages = self._wanted(k, options)
 
-        def found(_: Searcher, opened: Opened) -> list[Document]:
+        def found(_: Searcher, opened: OpenCollection) -> list[Document]:
             results = nearest(opened, _dense(opened), embedding, wanted)
             return [document for document, _ in _told(results, opened, passages)]
 
@@ -235,7 +242,7 @@ class HybridSearchVectorStore(VectorStore):
         """
         wanted, passages = self._wanted(max(whole("k", k, 1), whole("fetch_k", fetch_k, 1)), options)
 
-        def found(searcher: Searcher, opened: Opened) -> list[Document]:
+        def found(searcher: Searcher, opened: OpenCollection) -> list[Document]:
             leg = _dense(opened)
             [results] = searcher.answers([query], wanted, opened)
             vector = _encoder(opened).encode_queries([query])[0]
@@ -249,7 +256,7 @@ class HybridSearchVectorStore(VectorStore):
         """The same for the documents that are nearest to a vector in the dense leg."""
         wanted, passages = self._wanted(max(whole("k", k, 1), whole("fetch_k", fetch_k, 1)), options)
 
-        def found(_: Searcher, opened: Opened) -> list[Document]:
+        def found(_: Searcher, opened: OpenCollection) -> list[Document]:
             leg = _dense(opened)
             results = nearest(opened, leg, embedding, wanted)
             return _diverse(results, opened, leg, np.asarray(embedding, np.float32), k, lambda_mult, passages)
@@ -263,7 +270,7 @@ class HybridSearchVectorStore(VectorStore):
         kwargs.pop("score_threshold", None)
         wanted, passages = self._wanted(k, kwargs)
 
-        def found(searcher: Searcher, opened: Opened) -> list[tuple[Document, float]]:
+        def found(searcher: Searcher, opened: OpenCollection) -> list[tuple[Document, float]]:
             [results] = searcher.answers([query], wanted, opened)
             documents = [document for document, _ in _told(results, opened, passages)]
             return list(zip(documents, relevances(query, results, opened), strict=True))
@@ -279,7 +286,7 @@ class HybridSearchVectorStore(VectorStore):
         wanted, passages = self._wanted(k, options)
         return self._ask(lambda searcher, opened: _told(searcher.answers([query], wanted, opened)[0], opened, passages))
 
-    def _ask(self, found: Callable[[Searcher, Opened], list[T]]) -> list[T]:
+    def _ask(self, found: Callable[[Searcher, OpenCollection], list[T]]) -> list[T]:
         """What is found in the collection as it is now: nothing where it is not there, or is empty."""
         try:
             return self._live.ask(lambda searcher, opened: unless_empty(opened, partial(found, searcher, opened)))
@@ -318,7 +325,7 @@ class HybridSearchEmbeddings(Embeddings):
         return cast("list[float]", found[0].tolist())
 
 
-def _told(results: Results, opened: Opened, passages: bool) -> list[tuple[Document, DocumentHit]]:
+def _told(results: Results, opened: OpenCollection, passages: bool) -> list[tuple[Document, DocumentHit]]:
     """The hits as LangChain's documents."""
     if passages:
         return [(passage_document(hit), hit) for hit in results]
@@ -326,7 +333,7 @@ def _told(results: Results, opened: Opened, passages: bool) -> list[tuple[Docume
     return [(written_document(whole.get(hit.doc_id) or _best_of(hit)), hit) for hit in results]
 
 
-def _whole(opened: Opened, doc_ids: Iterable[str]) -> dict[str, Written]:
+def _whole(opened: OpenCollection, doc_ids: Iterable[str]) -> dict[str, Written]:
     documents = map(document_from, all_payloads(opened.reader, doc_ids))
     return {document.doc_id: document for document in documents}
 
@@ -337,21 +344,27 @@ def _best_of(hit: DocumentHit) -> Written:
 
 
 def _diverse(
-    results: Results, opened: Opened, leg: LegName, query: DenseVector, k: int, lambda_mult: float, passages: bool
+    results: Results,
+    opened: OpenCollection,
+    leg: LegName,
+    query: DenseVector,
+    k: int,
+    lambda_mult: float,
+    passages: bool,
 ) -> list[Document]:
     found = opened.reader.vectors(leg, [hit.passages[0].chunk_id for hit in results])
     hits = [hit for hit in results if hit.passages[0].chunk_id in found]
     vectors = [cast(DenseVector, found[hit.passages[0].chunk_id]) for hit in hits]
-    places = marginally_relevant(query, np.array(vectors).reshape(len(hits), -1), k, lambda_mult)
+    places = mmr(query, np.array(vectors).reshape(len(hits), -1), k, lambda_mult)
     chosen_hits = replace(results, hits=tuple(hits[place] for place in places))
     return [document for document, _ in _told(chosen_hits, opened, passages)]
 
 
-def _dense(opened: Opened) -> LegName:
+def _dense(opened: OpenCollection) -> LegName:
     return dense_leg(opened.reader.manifest, opened.collection)
 
 
-def _encoder(opened: Opened) -> DenseEncoder:
+def _encoder(opened: OpenCollection) -> DenseEncoder:
     return cast(DenseEncoder, opened.encoders[_dense(opened)])
 
 

@@ -23,7 +23,7 @@ from hybrid_search import types
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.hit_documents import EVIDENCE, OWN, Found, found_one
 from hybrid_search.integrations.llamaindex.filters import REF_DOC_ID
-from hybrid_search.integrations.roundtrip import Kept, document_of, given_metadata
+from hybrid_search.integrations.roundtrip import FrameworkDocument, document_of, given_metadata
 from hybrid_search.results import DocumentHit
 
 MORE = "llamaindex"
@@ -54,7 +54,7 @@ def document_of_node(node: BaseNode) -> types.Document:
     return document_of(node.node_id, node.get_content(MetadataMode.NONE), metadata, {MORE: besides})
 
 
-def node_of(kept: Kept) -> BaseNode:
+def node_of(kept: FrameworkDocument) -> BaseNode:
     """The node as it was added; of a document that was not a node, a `TextNode`."""
     metadata = {name: value for name, value in kept.metadata.items() if name != REF_DOC_ID}
     more = dict(kept.more.get(MORE, {}))
@@ -64,7 +64,7 @@ def node_of(kept: Kept) -> BaseNode:
     return node
 
 
-def node_with_evidence(hit: DocumentHit, kept: Kept) -> NodeWithScore:
+def node_with_evidence(hit: DocumentHit, kept: FrameworkDocument) -> NodeWithScore:
     """A node of an answer, whole, with where each leg placed it."""
     found = found_one(hit)
     node = node_of(kept)

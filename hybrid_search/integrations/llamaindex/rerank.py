@@ -12,7 +12,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
 from hybrid_search.errors import InvalidArgument, ModelError
 from hybrid_search.integrations.collection_handle import settings_of
-from hybrid_search.search.rerank import Rerankers
+from hybrid_search.search.rerank import RerankerCache
 from hybrid_search.settings import Settings
 
 
@@ -30,7 +30,7 @@ class HybridSearchRerank(BaseNodePostprocessor):
 
     model: str | None = Field(default=None, description="name or folder of a cross-encoder")
     top_n: int | None = Field(default=None, ge=1, description="nodes to keep")
-    _rerankers: Rerankers = PrivateAttr()
+    _rerankers: RerankerCache = PrivateAttr()
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class HybridSearchRerank(BaseNodePostprocessor):
         **given: Any,
     ) -> None:
         super().__init__(model=model, top_n=top_n, **given)
-        self._rerankers = Rerankers(settings_of(settings))
+        self._rerankers = RerankerCache(settings_of(settings))
 
     @classmethod
     def class_name(cls) -> str:

@@ -16,16 +16,16 @@ from llama_index.core.vector_stores.types import MetadataFilters
 
 from hybrid_search._util.arguments import whole
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
-from hybrid_search.integrations.collection_handle import Borrowed, live, settings_of
+from hybrid_search.integrations.collection_handle import ReadOnlyHandle, settings_of, shared_handle
 from hybrid_search.integrations.dict_filters import both
 from hybrid_search.integrations.hit_documents import found_one
 from hybrid_search.integrations.llamaindex.filters import condition_of
 from hybrid_search.integrations.llamaindex.nodes import node_with_evidence, passage_node
 from hybrid_search.integrations.llamaindex.store import HybridSearchVectorStore
-from hybrid_search.integrations.roundtrip import Kept, kept_hits, plain_hit
+from hybrid_search.integrations.roundtrip import FrameworkDocument, kept_hits, plain_hit
 from hybrid_search.protocols import Store
 from hybrid_search.results import DocumentHit
-from hybrid_search.search.request import HYBRID, Request
+from hybrid_search.search.request import HYBRID, SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 
@@ -80,14 +80,14 @@ class HybridSearchRetriever(BaseRetriever):
         whole("similarity_top_k", similarity_top_k, 1)
         where = both(options.get("where"), condition_of(filters))
         self._options: Options = {**options, "k": similarity_top_k, "where": where}
-        Request(**self._options)
+        SearchRequest(**self._options)
         self._whole = isinstance(collection, HybridSearchVectorStore)
         if isinstance(collection, HybridSearchVectorStore):
             self._live = collection.client
         elif isinstance(collection, Searcher):
-            self._live = Borrowed(collection)
+            self._live = ReadOnlyHandle(collection)
         else:
-            self._live = live(collection, store, settings_of(settings))
+            self._live = shared_handle(collection, store, settings_of(settings))
 
     def warm_up(self) -> None:
         """Load the models now instead of on the first search."""
@@ -115,7 +115,7 @@ class HybridSearchRetriever(BaseRetriever):
         return []
 
 
-def _nodes(found: Iterable[tuple[DocumentHit, Kept]]) -> list[NodeWithScore]:
+def _nodes(found: Iterable[tuple[DocumentHit, FrameworkDocument]]) -> list[NodeWithScore]:
     return [node_with_evidence(hit, kept) for hit, kept in found]
 
 

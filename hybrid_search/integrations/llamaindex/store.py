@@ -22,7 +22,7 @@ from llama_index.core.vector_stores.types import (
 from hybrid_search._util.arguments import listed, placed, text, texts
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.filters import Condition
-from hybrid_search.integrations.collection_handle import LiveCollection, Work, live, plain_place, settings_of
+from hybrid_search.integrations.collection_handle import LiveCollection, Work, plain_place, settings_of, shared_handle
 from hybrid_search.integrations.dict_filters import both
 from hybrid_search.integrations.llamaindex.filters import condition_of
 from hybrid_search.integrations.llamaindex.nodes import document_of_node, node_of, node_with_evidence
@@ -30,9 +30,9 @@ from hybrid_search.integrations.llamaindex.query_options import MMR_THRESHOLD, o
 from hybrid_search.integrations.roundtrip import kept_documents, kept_hits
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionReader, Store
-from hybrid_search.ranking.mmr import diverse
-from hybrid_search.search.pipeline import Opened
-from hybrid_search.search.request import Options, Request
+from hybrid_search.ranking.mmr import mmr_by_similarity
+from hybrid_search.search.pipeline import OpenCollection
+from hybrid_search.search.request import Options, SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 
@@ -81,7 +81,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
         making: Mapping[str, Any] | None = None,
         **given: Any,
     ) -> None:
-        Request(**{"k": 1, **(options or {})})
+        SearchRequest(**{"k": 1, **(options or {})})
         place: dict[str, Any] = {"store": store, "settings": settings_of(settings)}
         open_store = store is not None and not isinstance(store, (str, Path))
         super().__init__(
@@ -92,7 +92,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
             making=dict(making or {}),
             **{name: value for name, value in given.items() if name not in ("stores_text", "is_embedding_query")},
         )
-        self._live = live(collection, **place)
+        self._live = shared_handle(collection, **place)
 
     @classmethod
     def class_name(cls) -> str:
@@ -200,7 +200,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
             return []
 
     def _answers(
-        self, query: VectorStoreQuery, more: Mapping[str, Any], searcher: Searcher, opened: Opened
+        self, query: VectorStoreQuery, more: Mapping[str, Any], searcher: Searcher, opened: OpenCollection
     ) -> list[NodeWithScore]:
         options = self._asked(query, opened.reader.manifest, more)
         found = kept_hits(_text(query), options, searcher, opened)
@@ -233,7 +233,7 @@ def _spread(
     rows = np.stack([np.asarray(vectors.get(place["chunk_id"], np.zeros(dim)), np.float32) for place in places])
     threshold = query.mmr_threshold if query.mmr_threshold is not None else more.get("mmr_threshold", MMR_THRESHOLD)
     relevance = [place["legs"][leg]["score"] for place in places]
-    return [answers[place] for place in diverse(relevance, rows, query.similarity_top_k, threshold)]
+    return [answers[place] for place in mmr_by_similarity(relevance, rows, query.similarity_top_k, threshold)]
 
 
 def _text(query: VectorStoreQuery) -> str:

@@ -32,7 +32,7 @@ import hybrid_search
 from hybrid_search.errors import CollectionNotFound, DocumentNotFound, HybridSearchError
 from hybrid_search.integrations.mcp import tools
 from hybrid_search.integrations.mcp.formatting import error_text
-from hybrid_search.integrations.searcher_pool import Searchers
+from hybrid_search.integrations.searcher_pool import SearcherPool
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
@@ -46,7 +46,7 @@ TITLES: dict[str, Callable[..., tuple[Any, str]]] = {
 _IDS_ARE_NO_PATHS = ResourceSecurity(reject_path_traversal=False, reject_absolute_paths=False, reject_null_bytes=False)
 
 
-def server_of(collections: Searchers) -> MCPServer[Any]:
+def server_of(collections: SearcherPool) -> MCPServer[Any]:
     """The server over collections, which stay the caller's to close. `run` it, or serve its app with `http.serve`.
 
     Where it serves one collection only, its tools take no `collection`.
@@ -81,7 +81,7 @@ def server_of(collections: Searchers) -> MCPServer[Any]:
     return server
 
 
-def _tool(function: Callable[..., tuple[Any, str]], collections: Searchers) -> Callable[..., CallToolResult]:
+def _tool(function: Callable[..., tuple[Any, str]], collections: SearcherPool) -> Callable[..., CallToolResult]:
     """A function as the MCP library takes it: runs in a thread, our errors are answers, its schema is its signature."""
 
     def call(**given: Any) -> CallToolResult:
@@ -102,7 +102,7 @@ def _tool(function: Callable[..., tuple[Any, str]], collections: Searchers) -> C
     return call
 
 
-def _instructions(collections: Searchers) -> str:
+def _instructions(collections: SearcherPool) -> str:
     names = collections.names()
     held = f"the collection {names[0]!r}" if len(names) == 1 else f"the collections {', '.join(map(repr, names[:20]))}"
     return (

@@ -22,7 +22,7 @@ from hybrid_search.integrations.mcp.bounds import (
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.results import DocumentHit, Passage, Results
-from hybrid_search.search.request import modes
+from hybrid_search.search.request import available_modes
 
 
 def shown_hits(results: Results) -> list[schemas.HitShown]:
@@ -70,7 +70,7 @@ def shown_collection(info: CollectionInfo) -> schemas.CollectionShown:
         "profile": manifest.profile,
         "created": manifest.created,
         "age_s": _age_s(manifest),
-        "modes": list(modes(manifest)),
+        "modes": list(available_modes(manifest)),
         "legs": legs,
     }
 

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hybrid_search._util.unicode_text import id_forms
-from hybrid_search.collection.documents import stored_document
+from hybrid_search.collection.documents import fetch_document
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.errors import DocumentNotFound, InvalidArgument, near
 from hybrid_search.integrations.mcp import formatting, rendering, schemas
 from hybrid_search.integrations.mcp.bounds import MAX_ERROR, clean, cut, fitting, value_text
-from hybrid_search.integrations.searcher_pool import Searchers, expansion
+from hybrid_search.integrations.searcher_pool import SearcherPool, expansion
 from hybrid_search.search.request import HYBRID
 from hybrid_search.store.schema import chunk_of
 
 if TYPE_CHECKING:
-    from hybrid_search.search.pipeline import Opened
+    from hybrid_search.search.pipeline import OpenCollection
     from hybrid_search.search.request import Options
     from hybrid_search.searcher import Searcher
     from hybrid_search.types import Document
 
 
 def search(
-    collections: Searchers,
+    collections: SearcherPool,
     query: schemas.Query,
     collection: schemas.Collection = "",
     k: schemas.K = 10,
@@ -58,7 +58,7 @@ def search(
 
 
 def explain(
-    collections: Searchers,
+    collections: SearcherPool,
     query: schemas.Query,
     collection: schemas.Collection = "",
     doc_id: schemas.DocId = "",
@@ -90,7 +90,7 @@ def explain(
 
 
 def get(
-    collections: Searchers,
+    collections: SearcherPool,
     doc_id: schemas.DocId = "",
     chunk_id: schemas.ChunkId = "",
     collection: schemas.Collection = "",
@@ -125,7 +125,7 @@ def get(
     return fitting(answer, (max_chars, 1))
 
 
-def status(collections: Searchers, collection: schemas.Collection = "") -> tuple[schemas.Status, str]:
+def status(collections: SearcherPool, collection: schemas.Collection = "") -> tuple[schemas.Status, str]:
     """List the collections with their size, age, models and modes; with `collection` also the fields that a filter of
     `search` may name. Use it to choose a collection, or before writing a filter.
     """
@@ -157,7 +157,7 @@ def status(collections: Searchers, collection: schemas.Collection = "") -> tuple
     return fitting(answers, (max(len(listed), len(problems)), 0))
 
 
-def named(collections: Searchers, name: str = "") -> str:
+def named(collections: SearcherPool, name: str = "") -> str:
     """The collection that is meant; without a name the only one there is.
 
     Raises:
@@ -186,7 +186,7 @@ def uri_of(collection: str, doc_id: str) -> str:
     return f"hybrid-search://{collection}/{quote(doc_id, safe='', errors='replace')}"
 
 
-def document_text(collections: Searchers, collection: str, doc_id: str) -> str:
+def document_text(collections: SearcherPool, collection: str, doc_id: str) -> str:
     """The whole text of a document.
 
     Raises:
@@ -204,7 +204,7 @@ def document_text(collections: Searchers, collection: str, doc_id: str) -> str:
 
 
 def _followed(searcher: Searcher, query: str, doc_id: str, asked: Options) -> schemas.Explained:
-    explained: Any = searcher.why(query, without_surrogates(doc_id), **asked).to_dict()
+    explained: Any = searcher.explain(query, without_surrogates(doc_id), **asked).to_dict()
     answer: schemas.Explained = explained
     return answer
 
@@ -215,11 +215,11 @@ def _expanded(searcher: Searcher, query: str, leg: str) -> schemas.Explained:
     return answer
 
 
-def _stored(opened: Opened, doc_id: str) -> Document:
-    return stored_document(opened.reader, without_surrogates(doc_id), opened.collection)
+def _stored(opened: OpenCollection, doc_id: str) -> Document:
+    return fetch_document(opened.reader, without_surrogates(doc_id), opened.collection)
 
 
-def _document(opened: Opened, doc_id: str, first: int, last: int) -> schemas.Got:
+def _document(opened: OpenCollection, doc_id: str, first: int, last: int) -> schemas.Got:
     document = _stored(opened, doc_id)
     lines = document.text.removesuffix("\n").split("\n")
     if first > len(lines) or 0 < last < first:
@@ -242,7 +242,7 @@ def _document(opened: Opened, doc_id: str, first: int, last: int) -> schemas.Got
     }
 
 
-def _chunk(opened: Opened, chunk_id: str) -> schemas.Got:
+def _chunk(opened: OpenCollection, chunk_id: str) -> schemas.Got:
     found = opened.reader.payloads(id_forms(without_surrogates(chunk_id)))
     payload = next(iter(found.values()), None)
     if payload is None:

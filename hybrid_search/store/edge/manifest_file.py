@@ -62,7 +62,7 @@ def read_record(folder: Path) -> Record:
         raise generations.unreadable(file, error) from error
 
 
-def going_on(root: Path, work: Path) -> Record | None:
+def resume_record(root: Path, work: Path) -> Record | None:
     """What a writer of `work` goes on with; None where there is nothing.
 
     Of one building, what is published knows the legs: they change there first. Where the writer's own record is
@@ -96,7 +96,7 @@ def own_record(work: Path) -> Record | None:
     return None
 
 
-def working(root: Path) -> Path:
+def working_dir(root: Path) -> Path:
     """The folder of the shard that what readers have is filled from: a replacement's, from its publication on."""
     rebuild = root / "rebuild"
     with suppress(CollectionDamaged):
@@ -106,15 +106,15 @@ def working(root: Path) -> Path:
     return root / "work"
 
 
-def settled(root: Path) -> None:
+def promote_rebuild(root: Path) -> None:
     """Let a published replacement be the one that is worked on. Cut short, the next call does the rest."""
-    rebuild = working(root)
+    rebuild = working_dir(root)
     if rebuild != root / "work":
         generations.remove_folder(root / "work")
         rebuild.rename(root / "work")
 
 
-def unfinished(root: Path, work: Path) -> Record | None:
+def pending_record(root: Path, work: Path) -> Record | None:
     """The record of a building that was begun in this folder and that readers do not have; None for none."""
     own = own_record(work)
     with suppress(CollectionDamaged):

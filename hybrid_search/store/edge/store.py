@@ -22,7 +22,7 @@ from hybrid_search.store.edge.chunk_ids import Names
 from hybrid_search.store.edge.disk import network_file_system, real_size, require_space
 from hybrid_search.store.edge.generations import folder_names
 from hybrid_search.store.edge.locks import Lease, behind_links, lock_for_writing
-from hybrid_search.store.edge.manifest_file import going_on, read_record, working
+from hybrid_search.store.edge.manifest_file import read_record, resume_record, working_dir
 from hybrid_search.store.edge.shard import Shard, engine_conditions
 from hybrid_search.store.edge.verify import is_ours, verified
 from hybrid_search.store.edge.writer import EdgeWriter
@@ -67,7 +67,7 @@ class EdgeStore:
 
     def manifest(self, name: str) -> Manifest | None:
         root = self.folder / check_name(name)
-        found = going_on(root, working(root))
+        found = resume_record(root, working_dir(root))
         return None if found is None else found.manifest
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> EdgeWriter:
@@ -137,7 +137,7 @@ class EdgeReader:
         mark: of CURRENT when it named this generation, or before.
     """
 
-    lanes = 1
+    max_concurrency = 1
     """The engine holds the interpreter; more searches at once would only keep an event loop waiting for longer."""
 
     def __init__(self, name: str, root: Path, lease: Lease, mark: tuple[int, int, int]) -> None:
@@ -185,7 +185,7 @@ class EdgeReader:
             f"{generations.rebuilding(self._name)}"
         )
 
-    def outdated(self) -> bool:
+    def is_stale(self) -> bool:
         return any(generations.mark(file) != mark for file, mark in self._marks.items())
 
     def retrieve(

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from hybrid_search.errors import CollectionDamaged, ManifestMismatch, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.protocols import HEAD_FIELDS, CollectionInfo, Head
+from hybrid_search.protocols import HEAD_FIELDS, CollectionInfo, DocumentHead
 from hybrid_search.store.edge import generations
 from hybrid_search.store.edge.chunk_ids import write_names
 from hybrid_search.store.edge.disk import real_size, require_space
@@ -25,12 +25,12 @@ from hybrid_search.store.edge.files import sums_out, write_checked
 from hybrid_search.store.edge.locks import WriterLock
 from hybrid_search.store.edge.manifest_file import (
     Record,
-    going_on,
     own_record,
+    pending_record,
+    promote_rebuild,
     read_record,
+    resume_record,
     same_building,
-    settled,
-    unfinished,
 )
 from hybrid_search.store.edge.shard_process import AnyShard
 from hybrid_search.store.edge.working_shard import WorkingShard
@@ -77,17 +77,17 @@ class EdgeWriter:
         self._name, self._root, self._lock = name, root, lock
         self._pid = os.getpid()
         self.manifest = manifest
-        settled(root)
+        promote_rebuild(root)
         self._beside = replace and (root / "CURRENT").exists()
         self._work = root / ("rebuild" if self._beside else "work")
-        begun = unfinished(root, self._work)
+        begun = pending_record(root, self._work)
         self.resumed = begun is not None and (not replace or begun.manifest.fingerprint() == manifest.fingerprint())
         if replace and not self.resumed:
             # First of all, so that a removal cut short is no collection to go on with.
             (self._work / "manifest.json").unlink(missing_ok=True)
         # One thread looks up what is there while another writes, and the shard is another one after `_optimize`.
         self._turn = threading.RLock()
-        known = None if replace and not self.resumed else going_on(root, self._work)
+        known = None if replace and not self.resumed else resume_record(root, self._work)
         if known is None:
             self._begin(manifest)
         else:
@@ -104,11 +104,11 @@ class EdgeWriter:
         with self._turn:
             return self._working.shard
 
-    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]:
         ids = [point_id_of(chunk_id_of(doc_id, 0)) for doc_id in doc_ids]
         with self._turn:
             found = self._shard.retrieve(ids, HEAD_FIELDS)
-        return {payload["doc_id"]: Head.of(payload) for payload in found.values()}
+        return {payload["doc_id"]: DocumentHead.of(payload) for payload in found.values()}
 
     def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
         with self._turn:
@@ -163,11 +163,11 @@ class EdgeWriter:
             self._take_place()
         generations.sweep(self._root)
 
-    def stored(self, without: str = "") -> Iterator[dict[str, Any]]:
+    def iter_payloads(self, without: str = "") -> Iterator[dict[str, Any]]:
         for _, payload in self._shard.scroll(True, without=without):
             yield payload
 
-    def extend(self, spec: LegSpec) -> None:
+    def add_vector(self, spec: LegSpec) -> None:
         self._require_live()
         self._drop_vectors({*self.manifest.vectors().values(), spec.vector})
         if spec.vector not in self._shard.vectors():
@@ -179,7 +179,7 @@ class EdgeWriter:
         if by_point:
             self._write(SetVectors(spec.vector, by_point))
 
-    def relabel(self, manifest: Manifest) -> None:
+    def replace_manifest(self, manifest: Manifest) -> None:
         folder = self._require_live()
         record = read_record(folder).with_legs(manifest, self._build)
         sums = sums_out(generations.published_sums(folder))
@@ -187,7 +187,7 @@ class EdgeWriter:
         write_checked(folder / "manifest.json", {**record.to_dict(), **sums})
         self._keep(manifest)
 
-    def tidy(self) -> None:
+    def drop_unused_vectors(self) -> None:
         self._drop_vectors(set(self.manifest.vectors().values()))
 
     def info(self) -> CollectionInfo:
@@ -234,7 +234,7 @@ class EdgeWriter:
     def _take_place(self) -> None:
         """After a replacement has been published: its shard is the one that is worked on from here on."""
         if self._beside:
-            settled(self._root)
+            promote_rebuild(self._root)
             self._beside, self._work = False, self._root / "work"
             self._working.moved(self._work)
 

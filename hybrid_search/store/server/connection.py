@@ -24,24 +24,24 @@ _MEANWHILE = " It may have been replaced or deleted meanwhile: open it again."
 _log = logging.getLogger(__name__)
 
 
-class Gone(CollectionChanged):
+class CollectionGone(CollectionChanged):
     """The server has no collection of this name, or not any more."""
 
 
-class Patience(NamedTuple):
+class RetryPolicy(NamedTuple):
     """How long a server that does not answer is asked again: for `seconds`, and `tries` times in all, 0 for any."""
 
     seconds: float
     tries: int = 0
 
 
-def brief(seconds: float) -> Patience:
+def interactive(seconds: float) -> RetryPolicy:
     """The patience of a search, in which somebody waits for the answer; none where writers have none."""
-    return Patience(min(1.0, seconds), 3)
+    return RetryPolicy(min(1.0, seconds), 3)
 
 
 @dataclass(eq=False)
-class Line:
+class RetryingClient:
     """A client, where it leads to, and the patience with which it is asked. Safe to use from many threads.
 
     Between two attempts lies a random part of 0.2 seconds, of 0.4, of 0.8 and so on up to 8, so that many who wait do
@@ -52,14 +52,14 @@ class Line:
 
     client: QdrantClient
     location: str
-    patience: Patience
+    patience: RetryPolicy
     clock: Callable[[], float] = time.monotonic
     rest: Callable[[float], bool] | None = None
     _hung_up: threading.Event = field(default_factory=threading.Event, init=False)
     _away: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def ask(self, call: Callable[[QdrantClient], T]) -> T:
+    def call(self, call: Callable[[QdrantClient], T]) -> T:
         """What a call to the client gives.
 
         Raises:
@@ -87,7 +87,7 @@ class Line:
                     self._tell(away=False)
                 return answer
 
-    def hang_up(self) -> None:
+    def cancel(self) -> None:
         """End all waiting, in whatever thread, with the error that was its reason."""
         self._hung_up.set()
 
@@ -155,7 +155,7 @@ def server_errors(location: str) -> Iterator[None]:
             raise StoreUnavailable(f"{location} answered {status}: {detail}. Try again later.") from error
         refused = f"{location} refused the request ({status}): {detail}"
         if status == 404:
-            raise Gone(refused + _MEANWHILE) from error
+            raise CollectionGone(refused + _MEANWHILE) from error
         raise StoreError(refused) from error
     except ResponseHandlingException as error:
         raise StoreUnavailable(
@@ -179,7 +179,7 @@ def _grpc_error(location: str, error: Any) -> HybridSearchError:
         )
     refused = f"{location} refused the request over gRPC ({name}): {detail}"
     if name == "NOT_FOUND":
-        return Gone(refused + _MEANWHILE)
+        return CollectionGone(refused + _MEANWHILE)
     if name in (
         "INVALID_ARGUMENT",
         "ALREADY_EXISTS",

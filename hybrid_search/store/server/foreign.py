@@ -16,7 +16,7 @@ from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filter_translation
 from hybrid_search.store.filter_conditions import Engine, engine_path
 from hybrid_search.store.schema import vector_name, vector_of
-from hybrid_search.store.server.connection import Line
+from hybrid_search.store.server.connection import RetryingClient
 from hybrid_search.store.server.payload_layouts import (
     PointId,
     chunk_id_in,
@@ -82,14 +82,14 @@ def read_only(name: str, manifest: Manifest) -> StoreError:
     )
 
 
-def described(line: Line, real: str, name: str) -> Foreign:
+def described(line: RetryingClient, real: str, name: str) -> Foreign:
     """What a collection is like."""
-    info = line.ask(lambda client: client.get_collection(real))
+    info = line.call(lambda client: client.get_collection(real))
     params, metadata = info.config.params, info.config.metadata or {}
     dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors} if params.vectors else {}
-    page, _ = line.ask(lambda client: client.scroll(real, limit=SAMPLE, with_payload=True, with_vectors=True))
+    page, _ = line.call(lambda client: client.scroll(real, limit=SAMPLE, with_payload=True, with_vectors=True))
     return Foreign(
-        points=line.ask(lambda client: client.count(real, exact=True)).count,
+        points=line.call(lambda client: client.count(real, exact=True)).count,
         dense={
             called: DenseVectors(
                 one.size, str(getattr(one.distance, "value", one.distance)), bool(one.multivector_config)
@@ -103,7 +103,7 @@ def described(line: Line, real: str, name: str) -> Foreign:
     )
 
 
-def open_reader(line: Line, real: str, name: str, resolve: Callable[[str], str | None]) -> ServerReader:
+def open_reader(line: RetryingClient, real: str, name: str, resolve: Callable[[str], str | None]) -> ServerReader:
     """A version, for searching, whoever wrote it."""
     manifest = manifest_of(line, real, name)
     if manifest.adopted is None:
@@ -116,7 +116,7 @@ class AdoptedReader(ServerReader):
 
     def __init__(
         self,
-        line: Line,
+        line: RetryingClient,
         real: str,
         name: str,
         resolve: Callable[[str], str | None],

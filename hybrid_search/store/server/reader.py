@@ -14,7 +14,7 @@ from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filter_translation
 from hybrid_search.store.filter_conditions import Engine
 from hybrid_search.store.schema import FieldType, check_requests, vector_name, vector_of
-from hybrid_search.store.server.connection import Gone, Line
+from hybrid_search.store.server.connection import CollectionGone, RetryingClient
 from hybrid_search.types import LegName, SparseVector, Vector, point_id_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ LOOK_EVERY_S = 1.0
 
 
 class Ask(Protocol):
-    """How a client is asked: `Line.ask`, or that of a reader."""
+    """How a client is asked: `RetryingClient.call`, or that of a reader."""
 
     def __call__(self, call: Callable[[QdrantClient], T], /) -> T: ...
 
@@ -49,11 +49,11 @@ class ServerReader:
         manifest: of that version.
     """
 
-    lanes = 4
+    max_concurrency = 4
     """They wait for the network more than for the interpreter."""
 
     def __init__(
-        self, line: Line, real: str, name: str, resolve: Callable[[str], str | None], manifest: Manifest
+        self, line: RetryingClient, real: str, name: str, resolve: Callable[[str], str | None], manifest: Manifest
     ) -> None:
         self._line, self._real, self._name, self._resolve = line, real, name, resolve
         self.manifest = manifest
@@ -61,7 +61,7 @@ class ServerReader:
         self._known: set[str] = set()
         self._looked = monotonic()
 
-    def outdated(self) -> bool:
+    def is_stale(self) -> bool:
         if monotonic() - self._looked < LOOK_EVERY_S:
             return False
         self._looked = monotonic()
@@ -154,11 +154,11 @@ class ServerReader:
         """Ask of the version that is there now: once more where this one has gone."""
         real = self._real
         try:
-            return self._line.ask(call)
-        except Gone:
+            return self._line.call(call)
+        except CollectionGone:
             if self._real == real:  # else another thread has been here
                 self._follow()
-            return self._line.ask(call)
+            return self._line.call(call)
 
     def _follow(self) -> None:
         """Take the version that the name stands for now, if it is of the same making; else the caller's error stands.
@@ -204,14 +204,14 @@ class ServerReader:
             yield point_id_of(payload["chunk_id"]), payload
 
 
-def index_field(line: Line, real: str, path: str, kind: FieldType) -> None:
+def index_field(line: RetryingClient, real: str, path: str, kind: FieldType) -> None:
     """Have the server index a field; one that is indexed like that stays."""
     from qdrant_client import models
 
     with warnings.catch_warnings():
         # The client's own in-memory form says that it ignores payload indexes; its answers are the same without.
         warnings.filterwarnings("ignore", message="Payload indexes have no effect")
-        line.ask(lambda client: client.create_payload_index(real, path, models.PayloadSchemaType(kind), wait=True))
+        line.call(lambda client: client.create_payload_index(real, path, models.PayloadSchemaType(kind), wait=True))
 
 
 def field_kind(index: Any) -> FieldType:
@@ -220,14 +220,14 @@ def field_kind(index: Any) -> FieldType:
     return kind
 
 
-def manifest_of(line: Line, real: str, name: str) -> Manifest:
+def manifest_of(line: RetryingClient, real: str, name: str) -> Manifest:
     """What a version was built with.
 
     Raises:
         StoreError: it has no manifest: it is somebody else's.
         CollectionDamaged: the manifest cannot be read.
     """
-    metadata = line.ask(lambda client: client.get_collection(real)).config.metadata or {}
+    metadata = line.call(lambda client: client.get_collection(real)).config.metadata or {}
     if MANIFEST_KEY not in metadata:
         raise StoreError(
             f"Collection {name!r} in {line.location} was not made by hybrid-search: it has no manifest, so its models "

@@ -16,7 +16,14 @@ from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ConfigEr
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo, Verification
 from hybrid_search.store.schema import check_name
-from hybrid_search.store.server.connection import Gone, Line, Patience, brief, is_open, server_errors
+from hybrid_search.store.server.connection import (
+    CollectionGone,
+    RetryingClient,
+    RetryPolicy,
+    interactive,
+    is_open,
+    server_errors,
+)
 from hybrid_search.store.server.foreign import Foreign, described, open_reader, read_only
 from hybrid_search.store.server.reader import MANIFEST_KEY, ServerReader, manifest_of
 from hybrid_search.store.server.verify import verified
@@ -57,8 +64,11 @@ class ServerStore:
     def __init__(self, client: QdrantClient, location: str = "the Qdrant client", *, retry_s: float = RETRY_S) -> None:
         self._client = client
         self._location = location = shown_location(location)
-        self._patience = Patience(retry_s)
-        self._writing, self._reading = Line(client, location, self._patience), Line(client, location, brief(retry_s))
+        self._patience = RetryPolicy(retry_s)
+        self._writing, self._reading = (
+            RetryingClient(client, location, self._patience),
+            RetryingClient(client, location, interactive(retry_s)),
+        )
 
     @classmethod
     def connect(
@@ -102,8 +112,8 @@ class ServerStore:
 
     def names(self) -> list[str]:
         """Aliases of versions of the same name, and what was adopted: what else is there has no manifest to go by."""
-        aliases = self._reading.ask(lambda client: client.get_aliases()).aliases
-        others = self._reading.ask(lambda client: client.get_collections()).collections
+        aliases = self._reading.call(lambda client: client.get_aliases()).aliases
+        others = self._reading.call(lambda client: client.get_collections()).collections
         behind = {one.name: one.name for one in others} | {one.alias_name: one.collection_name for one in aliases}
         return sorted(
             name
@@ -115,7 +125,7 @@ class ServerStore:
         real = self._require(name)
         try:
             return open_reader(self._reading, real, name, self._now)
-        except Gone:  # replaced just now
+        except CollectionGone:  # replaced just now
             return open_reader(self._reading, self._require(name), name, self._now)
 
     def described(self, name: str) -> Foreign:
@@ -157,7 +167,7 @@ class ServerStore:
         if real is None:
             real = f"{name}__v{_version_of(name, live) + 1}"
             create(self._writing, real, manifest)
-        line = Line(self._client, self._location, self._patience)
+        line = RetryingClient(self._client, self._location, self._patience)
         return ServerWriter(line, real, live, name, manifest, older=self._older, resumed=resumed)
 
     def verify(self, name: str | None = None) -> list[Verification]:
@@ -175,7 +185,7 @@ class ServerStore:
             self._drop(real)
 
     def close(self) -> None:
-        self._writing.hang_up()
+        self._writing.cancel()
         self._client.close()
 
     def _require(self, name: str) -> str:
@@ -191,7 +201,7 @@ class ServerStore:
 
     def _versions(self, name: str) -> list[str]:
         """Every version of a name, the live one and unfinished ones."""
-        found = self._writing.ask(lambda client: client.get_collections()).collections
+        found = self._writing.call(lambda client: client.get_collections()).collections
         return [version.name for version in found if _version_of(check_name(name), version.name)]
 
     def _older(self, real: str) -> list[str]:
@@ -202,21 +212,21 @@ class ServerStore:
     def _now(self, name: str) -> str | None:
         return self._live(self._reading, name)
 
-    def _live(self, line: Line, name: str) -> str | None:
+    def _live(self, line: RetryingClient, name: str) -> str | None:
         """The real collection behind a name, or None."""
         check_name(name)
-        for alias in line.ask(lambda client: client.get_aliases()).aliases:
+        for alias in line.call(lambda client: client.get_aliases()).aliases:
             if alias.alias_name == name:
                 return str(alias.collection_name)
-        return name if line.ask(lambda client: client.collection_exists(name)) else None
+        return name if line.call(lambda client: client.collection_exists(name)) else None
 
-    def _unfinished(self, line: Line, name: str, live: str | None) -> str | None:
+    def _unfinished(self, line: RetryingClient, name: str, live: str | None) -> str | None:
         """The version above the live one, which a job began and did not publish."""
         following = f"{name}__v{_version_of(name, live) + 1}"
-        return following if line.ask(lambda client: client.collection_exists(following)) else None
+        return following if line.call(lambda client: client.collection_exists(following)) else None
 
     def _adopted(self, real: str) -> bool:
-        metadata = self._reading.ask(lambda client: client.get_collection(real)).config.metadata or {}
+        metadata = self._reading.call(lambda client: client.get_collection(real)).config.metadata or {}
         return bool((metadata.get(MANIFEST_KEY) or {}).get("adopted"))
 
     def _same(self, real: str, name: str, manifest: Manifest) -> bool:
@@ -227,7 +237,7 @@ class ServerStore:
             return False
 
     def _drop(self, real: str) -> None:
-        self._writing.ask(lambda client: client.delete_collection(real))
+        self._writing.call(lambda client: client.delete_collection(real))
 
 
 def signed(user: tuple[str, str] | None) -> dict[str, str]:

@@ -11,12 +11,12 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import Finding, Verification
 from hybrid_search.store.point_checks import examined
 from hybrid_search.store.schema import legible
-from hybrid_search.store.server.connection import Line
+from hybrid_search.store.server.connection import RetryingClient
 from hybrid_search.store.server.reader import by_name, manifest_of, records
 from hybrid_search.types import Vector
 
 
-def verified(line: Line, real: str, name: str) -> Verification:
+def verified(line: RetryingClient, real: str, name: str) -> Verification:
     """Verify the version that a name stands for: its manifest, and every point of it."""
     try:
         manifest = manifest_of(line, real, name)
@@ -29,8 +29,8 @@ def verified(line: Line, real: str, name: str) -> Verification:
     return Verification(name, [*findings, _points(line, real, manifest)])
 
 
-def _points(line: Line, real: str, manifest: Manifest) -> Finding:
-    count = line.ask(lambda client: client.count(real, exact=True)).count
+def _points(line: RetryingClient, real: str, manifest: Manifest) -> Finding:
+    count = line.call(lambda client: client.count(real, exact=True)).count
     found = examined(_everything(line, real, manifest), manifest)
     problems = list(found.problems)
     if count != found.points:
@@ -42,8 +42,10 @@ def _points(line: Line, real: str, manifest: Manifest) -> Finding:
     return Finding("points", "damaged" if problems else "whole", "; ".join(problems) or text)
 
 
-def _everything(line: Line, real: str, manifest: Manifest) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
+def _everything(
+    line: RetryingClient, real: str, manifest: Manifest
+) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
     names = list(manifest.vectors().values())
-    for record in records(line.ask, lambda: real, None, True, names):
+    for record in records(line.call, lambda: real, None, True, names):
         vectors = {name: legible(raw) for name, raw in by_name(record.vector).items()}
         yield UUID(str(record.id)), record.payload or {}, vectors

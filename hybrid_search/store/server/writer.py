@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid_search.errors import ManifestMismatch, StoreError, StoreUnavailable
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.protocols import HEAD_FIELDS, CollectionInfo, Head
+from hybrid_search.protocols import HEAD_FIELDS, CollectionInfo, DocumentHead
 from hybrid_search.store.schema import (
     FIXED_FIELDS,
     MAX_INDEXED_FIELDS,
@@ -19,7 +19,7 @@ from hybrid_search.store.schema import (
     new_fields,
     present_vectors,
 )
-from hybrid_search.store.server.connection import Line
+from hybrid_search.store.server.connection import RetryingClient
 from hybrid_search.store.server.payload_layouts import widened
 from hybrid_search.store.server.reader import (
     MANIFEST_KEY,
@@ -55,7 +55,7 @@ class ServerWriter:
 
     def __init__(
         self,
-        line: Line,
+        line: RetryingClient,
         real: str,
         live: str | None,
         name: str,
@@ -70,7 +70,7 @@ class ServerWriter:
         if found.fingerprint() != manifest.fingerprint():
             raise ManifestMismatch(name, "the manifest", found.fingerprint(), manifest.fingerprint())
         self.manifest = found
-        schema = line.ask(lambda client: client.get_collection(real)).payload_schema
+        schema = line.call(lambda client: client.get_collection(real)).payload_schema
         self._fields: dict[str, FieldType] = {path: field_kind(index) for path, index in schema.items()}
         self.index(FIXED_FIELDS)
 
@@ -83,13 +83,13 @@ class ServerWriter:
                 index_field(self._line, self._real, path, kind)
                 self._fields[path] = kind
 
-    def heads(self, doc_ids: Sequence[str]) -> dict[str, Head]:
+    def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]:
         wanted = [chunk_id_of(doc_id, 0) for doc_id in doc_ids]
-        found = self._line.ask(lambda client: retrieved(client, self._real, wanted, HEAD_FIELDS))
-        return {payload["doc_id"]: Head.of(payload) for payload in found.values()}
+        found = self._line.call(lambda client: retrieved(client, self._real, wanted, HEAD_FIELDS))
+        return {payload["doc_id"]: DocumentHead.of(payload) for payload in found.values()}
 
     def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
-        found = self._line.ask(lambda client: retrieved(client, self._real, chunk_ids, ["stamp"]))
+        found = self._line.call(lambda client: retrieved(client, self._real, chunk_ids, ["stamp"]))
         return {chunk_id: p["stamp"] for chunk_id, p in found.items() if "stamp" in p}
 
     def doc_ids(self) -> Iterator[str]:
@@ -116,7 +116,7 @@ class ServerWriter:
 
         ids: list[Any] = [str(point_id_of(chunk_id)) for chunk_id in chunk_ids]
         if ids:
-            self._line.ask(lambda client: client.delete(self._real, models.PointIdsList(points=ids), wait=True))
+            self._line.call(lambda client: client.delete(self._real, models.PointIdsList(points=ids), wait=True))
 
     def set_origins(self, moved: Sequence[Moved]) -> None:
         from qdrant_client import models
@@ -144,19 +144,19 @@ class ServerWriter:
         )
         drop = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._name))
         swap: list[Any] = [drop, create] if self._live else [create]
-        self._line.ask(lambda client: client.update_collection_aliases(swap))
+        self._line.call(lambda client: client.update_collection_aliases(swap))
         self._live = self._real
         # Not only the one before: a job may have been cut short just here.
         for real in self._older(self._real):
-            self._line.ask(lambda client, real=real: client.delete_collection(real))  # type: ignore[misc]
+            self._line.call(lambda client, real=real: client.delete_collection(real))  # type: ignore[misc]
 
-    def stored(self, without: str = "") -> Iterator[dict[str, Any]]:
+    def iter_payloads(self, without: str = "") -> Iterator[dict[str, Any]]:
         from qdrant_client import models
 
         lacking = models.Filter(must_not=[models.HasVectorCondition(has_vector=without)]) if without else None
         return self._scroll(lacking, True)
 
-    def extend(self, spec: LegSpec) -> None:
+    def add_vector(self, spec: LegSpec) -> None:
         from qdrant_client import models
 
         self._require_live()
@@ -168,7 +168,7 @@ class ServerWriter:
         if spec.dim:
             config = models.DenseVectorNameConfig(dense=dense)
         try:
-            self._line.ask(lambda client: client.create_vector_name(self._real, spec.vector, config, wait=True))
+            self._line.call(lambda client: client.create_vector_name(self._real, spec.vector, config, wait=True))
         except StoreUnavailable:
             raise
         except StoreError as error:
@@ -185,25 +185,25 @@ class ServerWriter:
         ]
         self._in_batches(lambda client, some: client.update_vectors(self._real, some, wait=True), records)
 
-    def relabel(self, manifest: Manifest) -> None:
+    def replace_manifest(self, manifest: Manifest) -> None:
         self._require_live()
         write_manifest(self._line, self._real, manifest)
         self.manifest = manifest
 
-    def tidy(self) -> None:
+    def drop_unused_vectors(self) -> None:
         self._drop_vectors(set(self.manifest.vectors().values()))
 
     def info(self) -> CollectionInfo:
-        return info_of(self._line.ask, lambda: self._real, self._name, self.manifest)
+        return info_of(self._line.call, lambda: self._real, self._name, self.manifest)
 
     def close(self) -> None:
         """End what still waits for the server. The client belongs to the store."""
-        self._line.hang_up()
+        self._line.cancel()
 
     def _in_batches(self, write: Callable[[QdrantClient, list[Any]], object], records: list[Any]) -> None:
         for start in range(0, len(records), UPSERT_BATCH):
             some = records[start : start + UPSERT_BATCH]
-            self._line.ask(lambda client, some=some: write(client, some))  # type: ignore[misc]
+            self._line.call(lambda client, some=some: write(client, some))  # type: ignore[misc]
 
     def _drop_vectors(self, keep: set[str]) -> None:
         def drop(client: QdrantClient) -> None:
@@ -212,23 +212,23 @@ class ServerWriter:
             for name in sorted({*dense, *(params.sparse_vectors or {})} - keep):
                 client.delete_vector_name(self._real, name, wait=True)
 
-        self._line.ask(drop)
+        self._line.call(drop)
 
     def _scroll(self, wanted: models.Filter | None, fields: bool | list[str]) -> Iterator[dict[str, Any]]:
-        return scrolled(self._line.ask, lambda: self._real, wanted, fields)
+        return scrolled(self._line.call, lambda: self._real, wanted, fields)
 
     def _require_live(self) -> None:
         if self._live != self._real:
             raise StoreError(being_built(self._name))
 
 
-def write_manifest(line: Line, real: str, manifest: Manifest) -> None:
+def write_manifest(line: RetryingClient, real: str, manifest: Manifest) -> None:
     """Put a manifest into a collection's own metadata, beside what others keep there."""
     metadata = {MANIFEST_KEY: manifest.to_dict()}
-    line.ask(lambda client: client.update_collection(real, metadata=metadata))
+    line.call(lambda client: client.update_collection(real, metadata=metadata))
 
 
-def create(line: Line, real: str, manifest: Manifest) -> None:
+def create(line: RetryingClient, real: str, manifest: Manifest) -> None:
     """Make an empty version; one that is there stays."""
     from qdrant_client import models
 
@@ -250,4 +250,4 @@ def create(line: Line, real: str, manifest: Manifest) -> None:
         if not client.collection_exists(real):
             client.create_collection(real, vectors_config=vectors, sparse_vectors_config=sparse, metadata=metadata)
 
-    line.ask(make)
+    line.call(make)

@@ -15,7 +15,7 @@ from hybrid_search.encoders.batching import batches
 from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooled, read_safetensors
 from hybrid_search.encoders.bundled.package import model_folder
 from hybrid_search.encoders.onnx_session import open_session
-from hybrid_search.encoders.tokenizer import Reader, attention, filled
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention, filled
 from hybrid_search.errors import MissingExtra
 from hybrid_search.training.bundled.graph import Builder, transformer
 
@@ -83,7 +83,7 @@ def states_of(
         max_tokens: what is read of a text.
         keep: a folder; it is made, and complete once it holds `dense.npy`.
     """
-    ids = Reader(tokenizer, max_tokens).texts(texts)
+    ids = TruncatingTokenizer(tokenizer, max_tokens).texts(texts)
     flat = np.concatenate(ids)
     offsets = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
     if (keep / "dense.npy").is_file() and np.array_equal(np.load(keep / "ids.npy"), flat):

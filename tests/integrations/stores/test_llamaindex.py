@@ -35,7 +35,7 @@ from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.hit_documents import EVIDENCE, found
 from hybrid_search.integrations.llamaindex import HybridSearchRerank, HybridSearchRetriever, HybridSearchVectorStore
 from hybrid_search.integrations.llamaindex.filters import condition_of
-from hybrid_search.ranking.mmr import diverse
+from hybrid_search.ranking.mmr import mmr_by_similarity
 from hybrid_search.search import rerank
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document as Ours
@@ -302,9 +302,9 @@ def test_mmr_prefers_what_is_unlike_what_is_chosen(store):
     store.add([node("a", "river stone"), node("b", "river stone"), node("c", "river"), node("d", "stone bridge")])
     assert {*asked(store, "mmr", k=2, mmr_threshold=1.0).ids} == {"a", "b"}
     assert {*asked(store, "mmr", k=2, mmr_threshold=0.3).ids} & {"c", "d"}
-    assert diverse([], np.zeros((0, 2), np.float32), 3, 0.5) == []
+    assert mmr_by_similarity([], np.zeros((0, 2), np.float32), 3, 0.5) == []
     with pytest.raises(InvalidArgument, match="mmr_threshold"):
-        diverse([1.0], np.ones((1, 2), np.float32), 3, 2.0)
+        mmr_by_similarity([1.0], np.ones((1, 2), np.float32), 3, 2.0)
 
 
 def test_an_index_over_the_store_needs_no_embedding_model(memory_store, settings, making):
