@@ -20,12 +20,16 @@ hypothesis.settings.register_profile("beside-others", deadline=None)
 hypothesis.settings.load_profile("beside-others")
 
 
+TIMED = {"test_bounded", "test_chunker_process", "test_connections", "test_gateway", "test_hostile", "test_http"}
+"""Files whose tests go by the clock or by processor time; no two of them run at once."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, for what they share is made once; a test may name another group."""
+    """Keep the tests of a file in one process, for what they share is made once, and those of `TIMED` in one too."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
+            item.add_marker(pytest.mark.xdist_group("timed" if item.path.stem in TIMED else item.path.as_posix()))
 
 
 @pytest.fixture(scope="session")
