@@ -34,6 +34,9 @@ from difflib import get_close_matches
 from typing import Any
 from unicodedata import combining, east_asian_width
 
+DISTRIBUTION = "hybrid-search-qdrant"
+"""The name that pip installs; what is imported is `hybrid_search`, and the command is `hybrid-search`."""
+
 
 class HybridSearchError(Exception):
     """The root: `except HybridSearchError` catches everything this library raises on purpose."""
@@ -105,7 +108,7 @@ class MissingExtra(ModelError, ImportError):
 
     def __init__(self, extra: str, purpose: str) -> None:
         self.extra = extra
-        super().__init__(f"{purpose} needs the {extra!r} extra. Install it: pip install 'hybrid-search[{extra}]'")
+        super().__init__(f"{purpose} needs the {extra!r} extra. Install it: {install_line(extra)}")
 
 
 class StoreError(HybridSearchError):
@@ -208,6 +211,11 @@ def _restored(kind: type[HybridSearchError], message: str, values: dict[str, Any
     error.args = (message,)
     error.__dict__.update(values)
     return error
+
+
+def install_line(extra: str) -> str:
+    """Return what to type to install an extra."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def near(name: str, known: Sequence[str]) -> tuple[str, ...]:

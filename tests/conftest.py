@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from hybrid_search.collection import models
@@ -13,6 +14,22 @@ from hybrid_search.store.edge.store import EdgeStore
 from tests.fake_models import FAKE_CARDS, Fakes
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Other tests run at the same time, so an example may take long without being slow.
+hypothesis.settings.register_profile("beside-others", deadline=None)
+hypothesis.settings.load_profile("beside-others")
+
+
+TIMED = {"test_bounded", "test_chunker_process", "test_connections", "test_gateway", "test_hostile", "test_http"}
+"""Files whose tests go by the clock or by processor time; no two of them run at once."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one process, for what they share is made once, and those of `TIMED` in one too."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("timed" if item.path.stem in TIMED else item.path.as_posix()))
 
 
 @pytest.fixture(scope="session")

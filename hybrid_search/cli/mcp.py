@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import signal
 import sys
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from hybrid_search._util.extras import check_extra
 from hybrid_search.cli import completion
 from hybrid_search.cli.command import INTERRUPTED, global_options
 from hybrid_search.cli.console import note
-from hybrid_search.errors import InvalidArgument, MissingExtra
+from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from hybrid_search.integrations.searcher_pool import SearcherPool
@@ -54,8 +54,7 @@ def mcp(
 
     Example: `hybrid-search mcp -c movies`
     """
-    if importlib.util.find_spec("mcp") is None:
-        raise MissingExtra("mcp", "The MCP server")
+    check_extra("mcp", "The MCP server")
     if http is None and (allow_host or allow_origin):
         raise InvalidArgument("--allow-host and --allow-origin are for --http; there is no other machine on stdin.")
     with _stdout_aside() as wire:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybrid_search._util.extras import check_extra
 from hybrid_search.cli import completion
 from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note
@@ -49,9 +50,10 @@ def serve(
 
     Example: `hybrid-search serve -c movies`
     """
+    check_extra("serve", "The HTTP server")
     from hybrid_search.integrations.gateway import server
     from hybrid_search.integrations.gateway.address import is_loopback, listen
-    from hybrid_search.integrations.http import Limits, create_app  # says what to install where something is missing
+    from hybrid_search.integrations.http import Limits, create_app
     from hybrid_search.integrations.http.middleware import LOOPBACK
 
     settings = global_options.settings()

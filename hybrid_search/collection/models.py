@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple, cast
 
 from hybrid_search._util.arguments import text
+from hybrid_search._util.extras import check_extra
 from hybrid_search.collection.profiles import (
     BM25_LEG,
     KINDS,
@@ -304,10 +305,13 @@ def fetch(models: ModelSet, settings: Settings, on_download: OnDownload | None =
 
     Raises:
         ModelUnavailable: a file is missing and the hub does not answer.
+        MissingExtra: the model could not run, were its files here.
     """
     for encoder in models.encoders.values():
         model = encoder.card
         if model.source and not hub.is_here(model, settings.cache_dir):
+            if model.runtime == "torch" and model.family != "inference_free_splade":  # whose queries need no torch
+                check_extra("torch", f"The model {model.name}")
             tell = None if on_download is None else partial(on_download, model.name)
             hub.ensure(model, settings.cache_dir, on_progress=tell)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from hybrid_search._util.extras import are_installed
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.headings import outline
 from hybrid_search.corpus.parts import Unreadable
@@ -73,7 +73,7 @@ def read_document(data: bytes, *, origin: str, name: str, encoding: str = "") ->
     if not data:
         yield Failure(origin, "the file is empty")
         return
-    if not all(find_spec(package) for package in NEEDS.get(suffix, ())):
+    if not are_installed(*NEEDS.get(suffix, ())):
         yield Failure(origin, str(MissingExtra("documents", f"Reading {suffix} files")))
         return
     try:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from itertools import chain
 from typing import IO, Any
 
+from hybrid_search._util.extras import importing_extra
 from hybrid_search.corpus.columns import NoCopy, Reading, column_readings, rewindable, typed
 from hybrid_search.corpus.csv_rows import TAB, Rows
 from hybrid_search.corpus.decoding import Undecodable, numbered_lines
 from hybrid_search.corpus.fields import BadRecord, FieldMap, check_columns, document_of
-from hybrid_search.errors import MissingExtra
 from hybrid_search.types import BrokeOff, Document, Failure
 
 _PARQUET_ROWS = 1024
@@ -163,11 +163,9 @@ def count_parquet(stream: IO[bytes]) -> int:
 
 
 def _pyarrow() -> tuple[Any, Any]:
-    try:
+    with importing_extra("parquet", "Reading Parquet files"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("parquet", "Reading Parquet files") from error
     return pa, pq
 
 

@@ -16,10 +16,10 @@ import sys
 import warnings
 from collections.abc import Mapping
 from functools import cache
-from importlib.util import find_spec
 from typing import Literal
 
-from hybrid_search.errors import MissingExtra, ModelError
+from hybrid_search._util.extras import are_installed, check_extra
+from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
 
@@ -61,8 +61,8 @@ def resolve_device(card: ModelCard, precision: Precision, device: Device) -> Pla
             return "cuda"
     if device == "auto":
         return "cpu"
-    if card.runtime == "torch" and find_spec("torch") is None:
-        raise MissingExtra("torch", f"The model {card.name}")
+    if card.runtime == "torch":
+        check_extra("torch", f"The model {card.name}")
     raise NoCuda(f"{card.name} cannot run on cuda: {why}")
 
 
@@ -104,7 +104,7 @@ def onnx_has_cuda() -> bool:
 
 def torch_has_cuda() -> bool:
     """Whether torch is installed and finds a GPU."""
-    if find_spec("torch") is None:
+    if not are_installed("torch"):
         return False
     import torch
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from hybrid_search.errors import MissingExtra, ModelError
+from hybrid_search._util.extras import check_extra
+from hybrid_search.errors import ModelError
 
 NEEDED = ("amx_bf16", "avx512_bf16")
 _HINT = "bf16"
@@ -36,8 +36,7 @@ def require(name: str) -> None:
             f"{name} cannot run in bf16 here: it needs a processor with AMX or AVX512_BF16, and this one "
             f"({processor}) has neither. Take int8, which every processor runs, or fp32."
         )
-    if find_spec("openvino") is None:
-        raise MissingExtra("openvino", f"{name} in bf16")
+    check_extra("openvino", f"{name} in bf16")
 
 
 class OpenVinoSession:

@@ -12,19 +12,19 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search._util.extras import check_extra
 from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Places
 from hybrid_search.encoders.devices import Device, Place, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.query_table import StaticTable
-from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
+from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
 
@@ -71,8 +71,7 @@ class _Torch(FileModel):
     def _loaded(self) -> Any:
         with self._lock:
             if self._model is None:
-                if find_spec("sentence_transformers") is None or find_spec("torch") is None:
-                    raise MissingExtra("torch", f"The model {self._card.name}")
+                check_extra("torch", f"The model {self._card.name}")
                 folder = self._folder()
                 if self._threads is not None:
                     import torch

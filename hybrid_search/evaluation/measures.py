@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search._util.extras import importing_extra
 from hybrid_search._util.unicode_text import nfc
 from hybrid_search.corpus.trec import Qrel, ScoredDoc
-from hybrid_search.errors import EvaluationError, MissingExtra
+from hybrid_search.errors import EvaluationError
 
 DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10")
 
@@ -69,8 +70,6 @@ def score(run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[An
 
 
 def _library() -> Any:
-    try:
+    with importing_extra("eval", "Evaluation"):
         import ir_measures
-    except ImportError as error:
-        raise MissingExtra("eval", "Evaluation") from error
     return ir_measures

@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hybrid_search import errors
+from hybrid_search._util.extras import importing_extra
 from hybrid_search._util.locations import is_server
 from hybrid_search.collection.models import ModelRequest, OnDownload, models_for, open_store_for
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
-from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
+from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, StoreError
 from hybrid_search.indexing.chunker import chunker_for, searchable_texts
 from hybrid_search.indexing.deletion import conclude
 from hybrid_search.indexing.dry_run import known_ids
@@ -264,11 +265,9 @@ def _cluster(address: str) -> Iterator[None]:
         MissingExtra: Ray is not installed.
         ConfigError: no cluster answers.
     """
-    try:
+    with importing_extra("ray", "Indexing on a Ray cluster"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise MissingExtra("ray", "Indexing on a Ray cluster") from error
     ours = not ray.is_initialized()
     if ours:
         try:

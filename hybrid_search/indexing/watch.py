@@ -9,9 +9,10 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
+from hybrid_search._util.extras import importing_extra
 from hybrid_search.corpus.unknown_files import left_out_by_content, left_out_by_name
 from hybrid_search.corpus.walk import KNOWN_SUFFIXES, STDIN, check_sources, glob_spec
-from hybrid_search.errors import CorpusError, InvalidArgument, MissingExtra, StoreBusy, StoreFull, StoreUnavailable
+from hybrid_search.errors import CorpusError, InvalidArgument, StoreBusy, StoreFull, StoreUnavailable
 from hybrid_search.indexing.progress import IndexReport
 
 PASSING = (StoreBusy, StoreUnavailable)
@@ -207,8 +208,6 @@ def _may_be_read(path: Path) -> bool:
 
 
 def _watchfiles() -> Any:
-    try:
+    with importing_extra("watch", "Following files"):
         from watchfiles import watch
-    except ImportError as error:
-        raise MissingExtra("watch", "Following files") from error
     return watch

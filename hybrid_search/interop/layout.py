@@ -32,7 +32,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hybrid_search.errors import MissingExtra
+from hybrid_search._util.extras import importing_extra
 from hybrid_search.manifest import Manifest
 from hybrid_search.types import in_order
 
@@ -47,11 +47,9 @@ FORMAT_KEY, MANIFEST_KEY = b"hybrid_search.format", b"hybrid_search.manifest"
 
 def pyarrow() -> tuple[Any, Any]:
     """The modules `pyarrow` and `pyarrow.parquet`. Raises MissingExtra where they are not installed."""
-    try:
+    with importing_extra("parquet", "A file of encodings"):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtra("parquet", "A file of encodings") from error
     return pa, pq
 
 

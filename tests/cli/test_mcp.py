@@ -19,6 +19,7 @@ pytest.importorskip("mcp", reason="needs the extra 'mcp'")
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+from hybrid_search._util import extras
 from hybrid_search.errors import ConfigError, InvalidArgument
 from hybrid_search.integrations.mcp.http import Address, address_of, check
 from tests.pages import all_blocks
@@ -278,10 +279,10 @@ def test_the_configuration_of_the_guide_works(environment, fruit, run):
 
 
 def test_the_extra_is_named_where_it_is_missing(run, fruit, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     done = run("mcp", "-c", "fruit")
     assert done.code == 3
-    assert "pip install 'hybrid-search[mcp]'" in done.err
+    assert "pip install 'hybrid-search-qdrant[mcp]'" in done.err
 
 
 def test_options_of_http_are_refused_without_it(run, fruit):

@@ -592,7 +592,7 @@ def test_it_needs_its_extra(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "textual", None)
     ended = run("tui")
     assert ended.code == 3
-    assert "pip install 'hybrid-search[tui]'" in ended.err
+    assert "pip install 'hybrid-search-qdrant[tui]'" in ended.err
 
 
 def test_the_verb_checks_what_search_checks(run, fruit, screens):

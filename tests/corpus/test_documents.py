@@ -9,7 +9,8 @@ import zipfile
 
 import pytest
 
-from hybrid_search.corpus import documents, readers, reading
+from hybrid_search._util import extras
+from hybrid_search.corpus import readers, reading
 from hybrid_search.corpus.documents import NEEDS, read_document
 from hybrid_search.corpus.readers import read
 from hybrid_search.types import Document, Failure, PassedOver, Place
@@ -334,14 +335,14 @@ def test_too_large_a_file_is_not_converted(here, monkeypatch):
 
 def test_without_the_extra_each_such_file_is_a_failure_with_the_way_out(here, monkeypatch):
     monkeypatch.setattr(readers, "BoundedProcess", InThisProcess)
-    monkeypatch.setattr(documents, "find_spec", lambda package: None)
+    monkeypatch.setattr(extras, "find_spec", lambda package: None)
     for suffix in NEEDS:
         (here / f"a{suffix}").write_bytes(b"anything")
     (here / "b.txt").write_text("text")
     *failures, last = read(["."])
     assert last.text == "text"
     assert [failure.reason for failure in failures] == [
-        f"Reading {suffix} files needs the 'documents' extra. Install it: pip install 'hybrid-search[documents]'"
+        f"Reading {suffix} files needs the 'documents' extra. Install it: pip install 'hybrid-search-qdrant[documents]'"
         for suffix in sorted(NEEDS)
     ]
     assert list(read(["a.pdf"])) == [Failure("a.pdf", failures[-1].reason)]

@@ -422,6 +422,6 @@ def test_without_pyarrow_the_install_line_is_given(here, monkeypatch):
     (here / "a.parquet").write_bytes(b"PAR1")
     monkeypatch.setattr(readers, "BoundedProcess", InThisProcess)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search\[parquet\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search-qdrant\[parquet\]'"):
         list(read(["a.parquet"]))
     assert count_documents(["a.parquet"]) == 0

@@ -8,6 +8,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from hybrid_search._util import extras
 from hybrid_search.encoders import load, openvino, precision_of
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
@@ -206,8 +207,8 @@ def test_a_processor_without_bf16_is_refused(folders, cache, monkeypatch):
 @pytest.mark.parametrize("flags", [{"amx_bf16"}, {"avx512_bf16", "avx2"}, None])
 def test_a_processor_with_bf16_asks_for_the_extra(folders, cache, monkeypatch, flags):
     monkeypatch.setattr(openvino, "_processor", lambda: ("Some CPU", flags))
-    monkeypatch.setattr(openvino, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"'hybrid-search\[openvino\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"'hybrid-search-qdrant\[openvino\]'"):
         model(folders, cache, "sparse", "bf16")
 
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from hybrid_search._util import extras
 from hybrid_search.encoders import load
 from hybrid_search.encoders.catalog import card
 from hybrid_search.errors import MissingExtra, ModelUnavailable
@@ -160,8 +161,8 @@ def test_weights_that_would_be_random_are_refused(tmp_path):
         load(card(str(folder), "sparse"), cache_dir=tmp_path).warm_up()
 
 
-@pytest.mark.skipif(find_spec("sentence_transformers") is not None, reason="the torch extra is installed")
-def test_the_missing_extra_is_named(tmp_path):
+def test_the_missing_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     encoder = load(card("naver/splade-v3", "sparse"), cache_dir=tmp_path)
-    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search\[torch\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search-qdrant\[torch\]'"):
         encoder.encode_queries(["music"])

@@ -90,7 +90,7 @@ def test_a_missing_package_is_an_error_with_the_install_line(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "ir_measures", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search\[eval\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search-qdrant\[eval\]'"):
         measures.parse(["nDCG@10"])
 
 

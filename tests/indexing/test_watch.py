@@ -191,7 +191,7 @@ def test_sources_that_cannot_be_followed(notes, monkeypatch):
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search\[watch\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search-qdrant\[watch\]'"):
         watch(lambda: None, [notes])
 
 

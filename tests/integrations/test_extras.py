@@ -36,4 +36,4 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "[]"
-    assert f"pip install 'hybrid-search[{EXTRAS.get(adapter, adapter)}]'" in done.stdout
+    assert f"pip install 'hybrid-search-qdrant[{EXTRAS.get(adapter, adapter)}]'" in done.stdout

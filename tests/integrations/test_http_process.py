@@ -98,7 +98,7 @@ def test_without_the_extra_it_says_what_to_install(missing):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 3
-    assert "pip install 'hybrid-search[serve]'" in " ".join(done.stderr.split())
+    assert "pip install 'hybrid-search-qdrant[serve]'" in " ".join(done.stderr.split())
 
 
 def test_the_example_in_the_guide_runs(run, start, jsonl, capsys):  # noqa: F811

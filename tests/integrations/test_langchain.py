@@ -651,7 +651,7 @@ def test_without_langchain_the_error_prints_the_install_line():
         "try:\n    import hybrid_search.integrations.langchain\nexcept ImportError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "pip install 'hybrid-search[langchain]'" in done.stdout
+    assert "pip install 'hybrid-search-qdrant[langchain]'" in done.stdout
 
 
 @pytest.mark.shared

@@ -43,8 +43,8 @@ class TestVectorStore(VectorStoreIntegrationTests):
     """The suite's embeddings are not given: the models are the collection's own, and an embedding is refused."""
 
     @pytest.fixture
-    def vectorstore(self, settings, bundled):
-        return HybridSearchVectorStore("notes", settings=settings, profile="bundled")
+    def vectorstore(self, settings, fakes):
+        return HybridSearchVectorStore("notes", settings=settings, **FAKES)
 
 
 class TestVectorStoreOnAServer(VectorStoreIntegrationTests):

@@ -295,7 +295,7 @@ def test_a_missing_extra_is_told_with_the_others(rivers, reader, tmp_path, no_hu
     monkeypatch.setattr(reader, "warm_up", lacking)
     hub_models.in_hub_cache(hub_models.reranker_folder(tmp_path / "one"), no_hub, "BAAI/bge-reranker-base")
     with pytest.raises(
-        ModelUnavailable, match=r"pip install 'hybrid-search\[torch\]'.*machine: BAAI/bge-reranker-base\."
+        ModelUnavailable, match=r"pip install 'hybrid-search-qdrant\[torch\]'.*machine: BAAI/bge-reranker-base\."
     ):
         rivers.search("river", rerank=NAME)
 

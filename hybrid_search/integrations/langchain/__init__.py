@@ -10,12 +10,10 @@ the names of `Searcher.search`; the models are those of the collection, the plac
 configured again.
 """
 
-from hybrid_search.errors import MissingExtra
+from hybrid_search._util.extras import importing_extra
 
-try:
+with importing_extra("langchain", "hybrid_search.integrations.langchain"):
     import langchain_core  # noqa: F401
-except ImportError as error:
-    raise MissingExtra("langchain", "LangChain") from error
 
 from hybrid_search.integrations.langchain.compressor import CrossEncoderCompressor
 from hybrid_search.integrations.langchain.retriever import HybridSearchRetriever

@@ -10,12 +10,10 @@ No embedding model is needed. Only a `VectorStoreIndex` asks for one whatever it
 is added through it: give it `embed_model=MockEmbedding(1)`.
 """
 
-from hybrid_search.errors import MissingExtra
+from hybrid_search._util.extras import importing_extra
 
-try:
+with importing_extra("llamaindex", "hybrid_search.integrations.llamaindex"):
     import llama_index.core  # noqa: F401
-except ImportError as error:
-    raise MissingExtra("llamaindex", "hybrid_search.integrations.llamaindex") from error
 
 from hybrid_search.integrations.llamaindex.rerank import HybridSearchRerank
 from hybrid_search.integrations.llamaindex.retriever import HybridSearchRetriever

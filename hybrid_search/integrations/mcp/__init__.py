@@ -18,12 +18,10 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, get_args
 
-from hybrid_search.errors import MissingExtra
+from hybrid_search._util.extras import importing_extra
 
-try:
+with importing_extra("mcp", "The MCP server"):
     import mcp  # noqa: F401
-except ImportError as error:
-    raise MissingExtra("mcp", "The MCP server") from error
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
