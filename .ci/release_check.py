@@ -24,7 +24,11 @@ ROOT = Path(__file__).resolve().parents[1]
 TORCH = "torch==2.13.0"
 """Before an extra that wants any torch: a build for processors where the index has one, and no newer one."""
 
-CHECKOUT_ONLY = ("hybrid_search/training/bundled/", "hybrid_search/cli/tui/screenshot.")
+CHECKOUT_ONLY = (
+    "hybrid_search/training/bundled/",
+    "hybrid_search/cli/tui/screenshot.",
+    "hybrid_search/guide/screenshot.",
+)
 IN_BOTH = ("hybrid_search/py.typed", "hybrid_search/encoders/bundled/model/model.onnx", "LICENSE")
 IN_WHEEL = ("hybrid_search/data/movies/corpus.jsonl",)
 IN_SDIST = (
