@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search._util.locations import shown_location
 from hybrid_search._util.printable import printable
 from hybrid_search.cli import add_leg, adopt, completion, options
 from hybrid_search.cli.command import FAILED, INTERRUPTED, command, global_options
@@ -141,10 +140,9 @@ def _agreed(goes: str, name: str) -> bool:
         InvalidArgument: there is no terminal.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        where = f"--store {shlex.quote(shown_location(global_options.store))} " if global_options.store else ""
         raise InvalidArgument(
             f"To delete {goes}, say so, for there is no terminal to ask on: "
-            f"hybrid-search {where}collections delete {shlex.quote(name)} --yes"
+            f"{global_options.program()} collections delete {shlex.quote(name)} --yes"
         )
     try:
         return typer.confirm(printable(f"Delete {goes}? It cannot be brought back."), err=True)

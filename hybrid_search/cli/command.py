@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import shlex
 import sys
 import traceback
 import warnings
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from hybrid_search._util.locations import shown_location
 from hybrid_search._util.printable import printable
 from hybrid_search.cli import streams
 from hybrid_search.cli.console import complain, err, warn
@@ -60,6 +62,13 @@ class GlobalOptions:
     def reset(self) -> None:
         """Forget what an earlier command line of this process has set."""
         self.store, self.config, self.debug = None, None, False
+
+    def program(self) -> str:
+        """Return the beginning of a command line to be typed: the program, with the store and the config in use."""
+        words = ["hybrid-search"]
+        words += ["--store", shlex.quote(shown_location(self.store))] if self.store else []
+        words += ["--config", shlex.quote(self.config)] if self.config else []
+        return " ".join(words)
 
     def settings(self, *, device: str | None = None) -> Settings:
         from hybrid_search.settings import load_settings

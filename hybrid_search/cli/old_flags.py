@@ -13,6 +13,7 @@ import typer
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli import export, import_
 from hybrid_search.cli.add_leg import KINDS, add_leg
+from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note
 from hybrid_search.cli.streams import print_json
 from hybrid_search.errors import InvalidArgument
@@ -61,7 +62,7 @@ def _import(context: typer.Context, file: Path) -> None:
     if wrong := _others(context, (*_ANYWHERE, *_OF_LOADS, "from_encodings")):
         raise InvalidArgument(
             f"--from-encodings does not go with {', '.join(wrong)}: the file says what is indexed and with which "
-            f"models. Write: hybrid-search {command} [--replace] [--prune]"
+            f"models. Write: {global_options.program()} {command} [--replace] [--prune]"
         )
     _hint("--from-encodings", command + _written(context, _OF_LOADS), values)
     import_.parquet(file, values["collection"], **{name: values[name] for name in (*_OF_LOADS, "progress")})
@@ -75,7 +76,7 @@ def _export(context: typer.Context, file: Path) -> bool:
     if wrong := others if alone else [name for name in others if name in ("--dry-run", "--watch", "--add-leg")]:
         raise InvalidArgument(
             f"--save-encodings{' without SOURCE' if alone else ''} does not go with {', '.join(wrong)}: it writes what "
-            f"a collection holds. Write: hybrid-search {command}, or name a SOURCE to index first."
+            f"a collection holds. Write: {global_options.program()} {command}, or name a SOURCE to index first."
         )
     from hybrid_search.interop.writer import check_target
 
@@ -150,7 +151,7 @@ def _quoted(value: object) -> str:
 
 def _hint(flag: str, command: str, values: Mapping[str, Any]) -> None:
     """Say in one line what to type instead; where stderr is read by a machine, as an event."""
-    text = f"`index {flag}` is going to be removed. Type instead: hybrid-search {command}"
+    text = f"`index {flag}` is going to be removed. Type instead: {global_options.program()} {command}"
     if values["progress"] == "json":
         print_json({"event": "deprecated", "message": text}, sys.stderr)
     else:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_the_old_flags_do_the_same_and_say_what_to_type_instead(run, file, sourc
     assert done.err.endswith(f"Type instead: hybrid-search export parquet {other} -c c\n")
     assert done.err.count("\n") == 1
     assert other.read_bytes() == file.read_bytes()
+
+    store = str(tmp_path / "a store")
+    done = run("index", "--store", store, "--from-encodings", file, "-c", "copy")
+    typed = shlex.split(done.err.partition("Type instead: ")[2])
+    assert typed == [
+        "hybrid-search",
+        "--store",
+        str(tmp_path / "a store"),
+        "import",
+        "parquet",
+        str(file),
+        "-c",
+        "copy",
+    ]
+    assert re.search(r"unchanged +2", run(*typed[1:]).out)
 
     done = run("index", "--from-encodings", file, "-c", "copy", "--prune", "--wait", "2")
     assert re.search(r"documents indexed +2 in 2 chunks", done.out)
