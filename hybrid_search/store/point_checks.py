@@ -1,4 +1,4 @@
-"""Points looked at one by one: whether each is what it says, and every document has all of its chunks."""
+"""Checking every point: whether it is what its id says, and whether every document has all of its chunks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _KEYS = {"chunk_id": str, "doc_id": str, "number": int, "text": str, "metadata":
 
 @dataclass
 class Examined:
-    """What was found.
+    """What the check found.
 
     Args:
-        points: how many there are; `heads` of them are the first chunks of documents.
-        vectors: by leg, how many points have one.
-        unfinished: documents that an index job has begun and not ended.
-        problems: what is wrong, in words; of many alike the first `SHOWN`.
+        points: number of points; `heads` of them are the first chunks of documents.
+        vectors: by leg, the number of points with a vector.
+        unfinished: documents that an index job began and did not finish.
+        problems: what is wrong, in words; of many alike problems the first `SHOWN`.
     """
 
     points: int = 0
@@ -35,7 +35,7 @@ class Examined:
 
 
 def examined(points: Iterable[tuple[UUID, Mapping[str, Any], Mapping[str, Vector]]], manifest: Manifest) -> Examined:
-    """Look at every point of a collection.
+    """Check every point of a collection.
 
     Args:
         points: each with its id, its payload and its vectors by their names in the store.

@@ -1,7 +1,8 @@
-"""What a shard can be made of again: the published generation, or the shard as its writer kept it meanwhile.
+"""Recovery bases: the states from which a writer's shard can be rebuilt.
 
-Each base has a name for the state of the points that it is, and of the one that it was made of (tokens). A log says
-which state its writes were made to, so that it is never applied to what has them already, nor to anything else.
+These are the published generation, and a copy of the shard that its writer saved in between. Each base has a token for
+its state of the points, and the token of the state it was made from. A log names the state that its writes apply to, so
+it is never applied twice, nor to anything else.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from hybrid_search.store.edge.manifest_file import Record, read_record, same_bui
 from hybrid_search.store.edge.seals import BASE, RECORD
 
 _READ_ONLY = re.compile(r"segments/([^/]+)/id_tracker\.i2e")
-"""What only segments have that the engine has built and does not add to."""
+"""A file that only read-only segments have: those that the engine has built and does not append to."""
 
 _NEVER_WRITTEN = re.compile(
     r"page_\d+\.dat|matrix\.dat|inverted_index\.dat|indices_tracker\.json|graph\.bin|links.*\.bin|data\.bin|"
     r"point_to_values\.bin|values_to_points\.bin|id_tracker\.(i2e|e2i)"
 )
-"""Of such a segment. The engine removes these files, and writes others beside them; it never changes them."""
+"""Files of such a segment that the engine never changes. It removes them, and writes others beside them."""
 
 
 class Base(NamedTuple):
-    """What a shard can be made of.
+    """A state from which a shard can be rebuilt.
 
     Args:
-        folder: with its `shard`; None for an empty one.
-        token: the state of the points that it is.
-        after: the state that it was made of.
+        folder: with its `shard`; None for an empty shard.
+        token: of this state of the points.
+        after: of the state that this one was made from.
     """
 
     folder: Path | None
@@ -47,12 +48,12 @@ EMPTY = Base(None, "empty", "")
 
 
 def new_token() -> str:
-    """Return the name of a state of the points that is new."""
+    """Return a new, unique token for a state of the points."""
     return uuid.uuid4().hex
 
 
 def bases(root: Path, work: Path) -> list[Base]:
-    """Return what the shard in `work` can be made of, the newest first.
+    """Return the bases of the shard in `work`, the newest first.
 
     Raises:
         CollectionDamaged: a manifest cannot be read.
@@ -64,9 +65,9 @@ def bases(root: Path, work: Path) -> list[Base]:
 
 
 def published_base(root: Path, work: Path) -> Base | None:
-    """Return the published generation, where it is of the building in `work`.
+    """Return the published generation as a base, if it belongs to the build in `work`.
 
-    Where CURRENT is missing or damaged, that is the last one that was made.
+    Where CURRENT is missing or damaged, the last generation counts as published.
 
     Raises:
         CollectionDamaged: a manifest cannot be read.
@@ -85,19 +86,19 @@ def published_base(root: Path, work: Path) -> Base | None:
 
 
 def keep(work: Path, record: Record, after: str, known: Mapping[str, Sum]) -> tuple[str, dict[str, Sum]]:
-    """Keep a closed shard as it is now.
+    """Save a closed shard as a base.
 
-    Nothing is copied but what has changed since it was kept last: the other files get a second name. A keeping that
-    is cut short leaves what was kept before.
+    Only files that have changed since the last save are copied; the others get a hard link. If it is interrupted, the
+    last base stays.
 
     Args:
         work: the writer's folder.
         record: of what is being built.
-        after: the state that was the base until now.
+        after: the token of the base until now.
         known: checksums of files that cannot have changed.
 
     Returns:
-        The token of the state that is kept, and the checksums of those of its files that will not change.
+        The token of the saved state, and the checksums of those of its files that will not change.
     """
     token = new_token()
     base, building = work / BASE, work / f"{BASE}.building"
@@ -121,7 +122,7 @@ def keep(work: Path, record: Record, after: str, known: Mapping[str, Sum]) -> tu
 
 
 def frozen(names: Iterable[str]) -> list[str]:
-    """Return those files of a shard that nobody writes any more, by their paths from there."""
+    """Return the files of a shard that nobody writes any more, by their paths in it."""
     listed = list(names)
     segments = {found[1] for name in listed if (found := _READ_ONLY.fullmatch(name))}
 
@@ -133,7 +134,7 @@ def frozen(names: Iterable[str]) -> list[str]:
 
 
 def _shared(file: Path, target: Path, known: Sum | None) -> Sum | None:
-    """Give a file that nobody writes a second name; None where the file system knows no such thing."""
+    """Hard-link a file that nobody writes and return its checksum; None where the file system has no hard links."""
     if not linked(file, target):
         return None
     if known is None:
@@ -142,7 +143,7 @@ def _shared(file: Path, target: Path, known: Sum | None) -> Sum | None:
 
 
 def _kept_again(file: Path, target: Path, before: Path, was: Sum | None) -> Sum:
-    """Copy a file, or take the copy that was made of it before."""
+    """Link the earlier copy of a file if it is unchanged; otherwise copy it. Returns its checksum."""
     if was is not None and checksum(file) == was and linked(before, target):
         return was
     made = copy_file(file, target)
@@ -151,7 +152,7 @@ def _kept_again(file: Path, target: Path, before: Path, was: Sum | None) -> Sum:
 
 
 def _kept(work: Path) -> Base | None:
-    """What a writer kept of its shard. A keeping that was cut short is finished, or forgotten."""
+    """Return the base that a writer saved; None for none. Finishes or discards an interrupted save."""
     base, building = work / BASE, work / f"{BASE}.building"
     if not (base / RECORD).is_file() and (building / RECORD).is_file():
         generations.remove_folder(base)
@@ -163,7 +164,7 @@ def _kept(work: Path) -> Base | None:
 
 
 def _sums_of(base: Path) -> dict[str, Sum]:
-    """The checksums of what was kept last; none where there is nothing."""
+    """Return the checksums of the last saved base; none where there is no base."""
     try:
         return {name.removeprefix("shard/"): sum_ for name, sum_ in generations.published_sums(base).items()}
     except CollectionDamaged:

@@ -1,4 +1,4 @@
-"""Every point of a shard looked at, in a process of its own: the engine may end the one that opens damaged files."""
+"""Checking every point of a shard in a child process: the engine may kill the process that opens damaged files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Described = tuple[UUID, dict[str, Any], dict[str, Vector]]
 
 
 def inspected(folder: Path, handles: Sequence[int] = ()) -> Examined:
-    """Return what was found of a generation, or of a writer's folder whose shard nobody has open."""
+    """Check every point of a generation, or of a writer's folder whose shard is closed, in a child process."""
     done = in_child("hybrid_search.store.edge.inspection.inspect", folder, handles=handles)
     if done.returncode:
         return Examined(problems=[f"the engine cannot read it: {last_words(done)}"])
@@ -35,7 +35,7 @@ def inspected(folder: Path, handles: Sequence[int] = ()) -> Examined:
 
 
 def inspect(folder: str) -> None:
-    """What `inspected` runs in a child. It says what was found, as JSON."""
+    """Check every point, and print the result as JSON. Runs in a child of `inspected`."""
     path = Path(folder)
     record = read_record(path)
     try:
@@ -58,7 +58,7 @@ def inspect(folder: str) -> None:
 
 
 def _named(points: Iterator[Described], names: Names) -> Iterator[Described]:
-    """Every point, its payload without a chunk id where its name is another one."""
+    """Yield every point; a payload whose chunk id differs from the stored chunk id map gets None for it."""
     while some := list(islice(points, _NAMES_AT_ONCE)):
         called = names.of([point for point, _, _ in some])
         for (point, payload, vectors), name in zip(some, called, strict=True):

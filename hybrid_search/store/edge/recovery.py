@@ -1,10 +1,10 @@
-"""How the shard that a writer fills is brought back where it was not closed in order, or has been damaged.
+"""Recovery of a writer's shard that was not closed cleanly, or was damaged.
 
-The engine's files cannot be told from damaged ones by looking at them: a kill leaves them half written, and the engine
-has no checksums. So a shard is opened only where its last writer closed it, and every file is as that writer left it
-(see `seals`). Any other is made again of what is known to be whole: a base with checksums (see `bases`), and the log of
-what was written since, each write with one (see `writes`). So nothing is lost by a kill, and nothing damaged becomes
-the base of a next generation.
+Damaged engine files cannot be recognized: a kill leaves them half written, and the engine has no checksums. So a shard
+is opened only if its last writer closed it, and if every file is as that writer left it (see `clean_shutdown`). Any
+other shard is rebuilt from parts that are known to be whole: a base with checksums (see `recovery_bases`), and the log
+of the writes since, each with a checksum (see `write_log`). So a kill loses nothing, and damage never reaches the next
+generation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def made_ready(name: str, root: Path, work: Path, handles: Sequence[int] = ()) -> None:
-    """Leave the shard in `work` closed and whole: as it is where it is so, or else made again.
+    """Bring the shard in `work` into a closed and whole state; recover it where it is not.
 
     Args:
         name: of the collection.
@@ -40,7 +40,7 @@ def made_ready(name: str, root: Path, work: Path, handles: Sequence[int] = ()) -
         handles: of the writer's lock, for children.
 
     Raises:
-        CollectionDamaged: nothing whole is there that it could be made of.
+        CollectionDamaged: there is nothing whole to recover it from.
         StoreError: the folder cannot be written.
     """
     sealed = seal_of(work)
@@ -56,10 +56,17 @@ def made_ready(name: str, root: Path, work: Path, handles: Sequence[int] = ()) -
 
 
 def restore(name: str, root: Path, work: Path, found: Sequence[Damage] = (), handles: Sequence[int] = ()) -> None:
-    """Make a shard again of the newest base that is whole and what was written since; `found` is what was wrong.
+    """Rebuild a shard from the newest whole base and the log of the writes since.
+
+    Args:
+        name: of the collection.
+        root: its folder.
+        work: the writer's folder in it.
+        found: the damage, for the warning.
+        handles: of the writer's lock, for children.
 
     Raises:
-        CollectionDamaged: no base is whole, or what was written cannot be applied.
+        CollectionDamaged: no base is whole, or the log cannot be applied.
         StoreError: the folder cannot be written.
     """
     base, newest = _whole_base(name, root, work)
@@ -85,7 +92,7 @@ def restore(name: str, root: Path, work: Path, found: Sequence[Damage] = (), han
 
 
 def _whole_base(name: str, root: Path, work: Path) -> tuple[Base, bool]:
-    """The newest base that is whole, and whether it is the newest of all."""
+    """Return the newest whole base, and whether it is the newest of all."""
     problems = []
     for place, base in enumerate(bases(root, work)):
         problem = "" if base.folder is None else _problem_of(base.folder)
@@ -98,7 +105,7 @@ def _whole_base(name: str, root: Path, work: Path) -> tuple[Base, bool]:
 
 
 def _problem_of(folder: Path) -> str:
-    """What is wrong with a base, in words; empty for nothing. Early generations have no checksums to tell by."""
+    """Return what is wrong with a base, in words; empty for nothing. Early generations have no checksums."""
     for damage in generations.damages_of(folder):
         return f"{damage.name} in {folder} {damage.reason}"
     if all(sum_.checksum for sum_ in generations.published_sums(folder).values()):
@@ -114,7 +121,7 @@ def _beyond_repair(name: str, why: str) -> CollectionDamaged:
 
 
 def _make(name: str, work: Path, base: Base, known: Found | None, handles: Sequence[int]) -> None:
-    """A shard of a base and the writes of a log. A last write that the engine does not take was never done."""
+    """Copy a base and apply a log to it. A last write that the engine refuses is dropped: it never took effect."""
     while True:
         _begin(work, base, handles)
         if known is None or len(known.ends) < 2:
@@ -139,7 +146,7 @@ def _make(name: str, work: Path, base: Base, known: Found | None, handles: Seque
 
 
 def _begin(work: Path, base: Base, handles: Sequence[int]) -> None:
-    """The shard of a base alone."""
+    """Replace the shard by a copy of a base."""
     unseal(work, logged=(work / LOG).is_file())
     generations.remove_folder(work / "shard")
     if base.folder is None:
@@ -154,7 +161,7 @@ def _begin(work: Path, base: Base, handles: Sequence[int]) -> None:
 
 
 def is_early(work: Path) -> bool:
-    """Whether a shard is one of an early version, which left the log to the engine."""
+    """Say whether an early version made a shard, with the engine's own log on."""
     try:
         config = json.loads((work / "shard" / "edge_config.json").read_text(encoding="utf-8"))
         return config.get("wal_enabled") is not False
@@ -163,10 +170,10 @@ def is_early(work: Path) -> bool:
 
 
 def _take_over(name: str, root: Path, work: Path, handles: Sequence[int]) -> None:
-    """Make a shard of an early version one of ours.
+    """Convert a shard of an early version.
 
-    Nothing tells whether it is whole. So where readers have something it is made of that; else of what is there, if
-    every point of it is what a point must be.
+    It has no checksums, so it may be damaged. Where a published generation exists, the shard is rebuilt from that;
+    otherwise it is used as it is, if every point in it is whole.
     """
     if published_base(root, work) is not None:
         lost = (work / LOG).exists()
@@ -185,7 +192,7 @@ def _take_over(name: str, root: Path, work: Path, handles: Sequence[int]) -> Non
 
 
 def _keep_as_base(root: Path, work: Path) -> None:
-    """Let a shard that is closed and whole be the base of its own log, which begins anew."""
+    """Save a closed and whole shard as the base of a new log."""
     try:
         token, _ = keep(work, read_record(work), "", {})
         WriteLog.begin(work / LOG, token).close()

@@ -1,10 +1,10 @@
-"""The engine in a process of its own, for what may end that process without a word.
+"""The engine in a child process, for operations that may kill the process without an error.
 
-The engine maps files with holes. Where the disk is full when it writes to one, the system ends the process (SIGBUS).
-So where little room is left the shard of a writer is opened in a child, whose end is an error here; and building the
-engine's indexes, which holds the interpreter for minutes, always runs in one.
+The engine maps sparse files. If the disk is full when it writes to a hole, the system kills the process (SIGBUS). So
+where little room is left, a writer's shard is opened in a child, and the child's death becomes an error here. Building
+the engine's indexes, which holds the interpreter lock for minutes, always runs in a child.
 
-A child holds its writer's lock with it: should the writer be killed, nobody else writes before its children have ended.
+A child inherits its writer's lock: if the writer is killed, nobody else writes before its children have ended.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PATIENCE_S = 60.0
 
 
 class ShardApart:
-    """A shard that is open in a child process. It does what `Shard` does for a writer."""
+    """A shard that is open in a child process, with the methods of `Shard` that a writer needs."""
 
     def __init__(self, path: Path, handles: Sequence[int] = ()) -> None:
         self._path, self._pid = path, os.getpid()
@@ -107,7 +107,7 @@ class ShardApart:
         self._ask("reopen")
 
     def close(self) -> None:
-        """Close the shard and end the child. What it says at last is said here."""
+        """Close the shard and end the child. Raises the error with which the child closed."""
         if self._child is None or os.getpid() != self._pid:
             return
         try:
@@ -147,7 +147,7 @@ class ShardApart:
         return answer
 
     def _ended(self) -> StoreError:
-        """The error for a child that is gone."""
+        """Return the error for a child that has died."""
         self.is_lost = True
         code = self._end()
         full = f"What was written so far is kept, and is made whole when it is run again ({self._path})."
@@ -173,24 +173,24 @@ AnyShard = Shard | ShardApart
 
 
 def open_shard(path: Path, handles: Sequence[int] = ()) -> AnyShard:
-    """Open a shard to write to it: in this process, or in one of its own where little room is left."""
+    """Open a shard for writing: in this process, or in a child where little room is left."""
     return ShardApart.load(path, handles) if is_low(path.parent) else Shard.load(path)
 
 
 def create_shard(path: Path, manifest: Manifest, handles: Sequence[int] = ()) -> AnyShard:
-    """Make a shard to write to it (see `open_shard`)."""
+    """Create a shard for writing (see `open_shard`)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return ShardApart.create(path, manifest, handles) if is_low(path.parent) else Shard.create(path, manifest)
 
 
 def optimized(path: Path, handles: Sequence[int] = ()) -> str:
-    """Build the indexes of a shard that nobody has open; returns why that failed, empty where it did not."""
+    """Build the indexes of a closed shard in a child. Returns why that failed, or an empty string."""
     done = in_child("hybrid_search.store.edge.shard_process.optimize", path, os.getpid(), handles=handles)
     return "" if done.returncode == 0 else last_words(done)
 
 
 def in_child(function: str, *arguments: object, handles: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
-    """Call a function by its path in a child process, with arguments that are text to it, and wait for its end."""
+    """Call a function, given by its path, in a child process. The arguments reach it as strings."""
     module, _, name = function.rpartition(".")
     command = [*_python(f"from {module} import {name}; {name}(*sys.argv[1:])"), *map(str, arguments)]
     return subprocess.run(
@@ -205,12 +205,12 @@ def in_child(function: str, *arguments: object, handles: Sequence[int] = ()) -> 
 
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line of what a child said, or how it ended where it said nothing."""
+    """Return the last line that a child wrote to stderr; how it ended where it wrote nothing."""
     return (done.stderr.strip().splitlines() or [ending(done.returncode)])[-1]
 
 
 def optimize(path: str, parent: str) -> None:
-    """What `optimized` runs in a child, which ends with its parent."""
+    """Build the indexes of a shard. Runs in a child of `optimized`, and ends with its parent."""
     if not end_with(int(parent)):
         sys.exit("its parent has ended")
     shard = Shard.load(Path(path))
@@ -219,7 +219,7 @@ def optimize(path: str, parent: str) -> None:
 
 
 def serve() -> None:
-    """What a child of `ShardApart` does: answer, until nobody asks any more."""
+    """Run in a child of `ShardApart`: answer calls until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     asked, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     shard: Any = None
@@ -238,7 +238,7 @@ def serve() -> None:
 
 
 def ending(code: int) -> str:
-    """How a process ended, in words.
+    """Say how a process ended, from its return code.
 
     >>> ending(3), ending(-9)
     ('exit code 3', 'signal SIGKILL')
@@ -251,7 +251,7 @@ def ending(code: int) -> str:
 
 
 def _python(code: str) -> list[str]:
-    """The command that runs this code in another Python, which finds modules where this one does."""
+    """Return a command that runs code in another Python with this process's `sys.path`."""
     return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
 
 

@@ -1,6 +1,6 @@
 """Collections in a folder, searched by the Qdrant engine inside this process (Qdrant Edge). The default store.
 
-One process alone may open a shard that is written to. So readers never open the writer's: they open published
+Only one process may open a shard that is written to. So readers never open the writer's shard: they open published
 generations of it (see `generations`), and any number of processes search while one indexes.
 """
 
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 KNOWN_FILTERS = 32
 KNOWN_NAMES = 500_000
-"""Chunk ids a reader remembers by point id, so that ranking needs no payload (about 150 bytes each)."""
+"""Chunk ids that a reader caches by point id, so that ranking needs no lookup (about 150 bytes each)."""
 
 
 class EdgeStore:
     """Collections under one folder.
 
     Args:
-        folder: made on first write. Not on a network file system: the engine maps its files.
+        folder: created on the first write. It must not be on a network file system: the engine maps its files.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -98,7 +98,7 @@ class EdgeStore:
         generations.remove_folder(root)
 
     def info(self, name: str) -> CollectionInfo:
-        """What `collections list` shows, without opening the engine."""
+        """Describe a collection without opening the engine."""
         root = self.folder / check_name(name)
         folder = generations.current(root)
         if folder is None:
@@ -124,7 +124,7 @@ class EdgeStore:
         return CollectionNotFound(name, self.names(), self.location)
 
     def close(self) -> None:
-        """Nothing to let go of: readers and writers close themselves."""
+        """Do nothing: readers and writers close themselves."""
 
 
 class EdgeReader:
@@ -134,11 +134,11 @@ class EdgeReader:
         name: of the collection.
         root: its folder.
         lease: on the generation.
-        mark: of CURRENT when it named this generation, or before.
+        mark: of CURRENT when it named this generation, or from before.
     """
 
     max_concurrency = 1
-    """The engine holds the interpreter; more searches at once would only keep an event loop waiting for longer."""
+    """qdrant_edge holds the interpreter lock, so parallel searches gain nothing and stall an event loop."""
 
     def __init__(self, name: str, root: Path, lease: Lease, mark: tuple[int, int, int]) -> None:
         self._name, self._root = name, root
@@ -166,7 +166,7 @@ class EdgeReader:
             raise
 
     def _opened(self) -> Shard:
-        """The shard; where its disk is so full that the engine cannot open it, in a folder of links to it."""
+        """Open the shard; where its disk is too full for the engine to open it, through a folder of links."""
         try:
             return Shard.load(self._folder / "shard")
         except StoreFull:
@@ -224,7 +224,7 @@ class EdgeReader:
         return filter_translation.fields_of(self._shard.indexed_fields(), sample)
 
     def _filter(self, where: Condition) -> Any:
-        """The engine's filter; remembered, for a generation never changes."""
+        """Return the engine's filter, cached: a generation never changes."""
         made = self._filters.get(repr(where))
         if made is None:
             engine, kinds = engine_conditions(), self._shard.indexed_fields()

@@ -1,4 +1,4 @@
-"""Verifying an embedded collection: every byte of every file, and every point, compared with what was written."""
+"""Verifying an embedded collection: comparing every byte of every file, and every point, with what was written."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ State = Literal["whole", "damaged", "unchecked"]
 
 
 def is_ours(root: Path) -> bool:
-    """Whether a folder is one of a collection, whatever is left of it."""
+    """Say whether a folder belongs to a collection, whatever is left of it."""
     marks = ("CURRENT", "work/manifest.json", "rebuild/manifest.json", "work/shard", "writer.lock")
     return any((root / mark).exists() for mark in marks) or bool(generations.generations(root))
 
 
 def verified(root: Path) -> Verification:
-    """Verify the collection in a folder. A writer that is at work is let be, and what it has is not looked at."""
+    """Verify the collection in a folder. Files that a writer is working on are not checked."""
     writer = is_written(root)
     beside = list(_around(root, bool(writer)))  # first: to read the rest is to take a lease
     findings = list(_published(root))
@@ -52,7 +52,7 @@ def verified(root: Path) -> Verification:
 
 
 def _published(root: Path) -> Iterator[Finding]:
-    """What was found of the generation that readers have."""
+    """Yield the findings on the published generation."""
     part = "published generation"
     try:
         lease = generations.lease(root)
@@ -91,7 +91,7 @@ def _points(folder: Path) -> Finding:
 
 
 def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
-    """What was found of a writer's folder, that nobody writes to just now."""
+    """Yield the findings on a writer's folder while nobody writes to it."""
     sealed = seal_of(work)
     if sealed is not None:
         yield _files(part, damages_since(work, sealed), len(sealed), 0)
@@ -115,7 +115,7 @@ def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
 
 
 def _kept(root: Path, work: Path, part: str) -> Iterator[Finding]:
-    """What was found of what working files can be made of again."""
+    """Yield the findings on what the working files can be recovered from."""
     tokens: set[str] = set()
     try:
         for base in bases(root, work):
@@ -139,7 +139,7 @@ def _kept(root: Path, work: Path, part: str) -> Iterator[Finding]:
 
 
 def _around(root: Path, is_being_written: bool) -> Iterator[Finding]:
-    """What was found of the small files beside."""
+    """Yield the findings on the small files beside them."""
     if not is_being_written and (root / "writer.json").exists():
         try:
             since = json.loads((root / "writer.json").read_text(encoding="utf-8"))["since"]
@@ -169,5 +169,5 @@ def _files(part: str, found: list[Damage], count: int, unknown: int) -> Finding:
 
 
 def _is_there(root: Path, name: str) -> bool:
-    """Whether a writer's folder has to be there, or is."""
+    """Say whether a writer's folder exists, or should."""
     return (root / name).exists() or (name == "work" and (root / "CURRENT").exists())

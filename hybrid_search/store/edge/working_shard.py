@@ -24,7 +24,7 @@ from hybrid_search.store.edge.write_log import Delete, Write, WriteLog, framed, 
 
 
 class WorkingShard:
-    """The shard in a writer's folder, open when it is used.
+    """The shard in a writer's folder, opened on first use.
 
     Args:
         name: of the collection.
@@ -45,7 +45,7 @@ class WorkingShard:
 
     @classmethod
     def create(cls, name: str, lock: WriterLock, folder: Path, manifest: Manifest) -> WorkingShard:
-        """Make an empty one. It counts as written to: to publish nothing is to publish that there is nothing."""
+        """Create an empty shard. It counts as written to, so that an empty collection can be published."""
         made = cls(name, lock, folder)
         folder.mkdir(parents=True, exist_ok=True)
         made._unseal()
@@ -55,10 +55,10 @@ class WorkingShard:
 
     @classmethod
     def resume(cls, name: str, lock: WriterLock, folder: Path) -> WorkingShard:
-        """Go on with one that is there, made again where it was not closed or is damaged.
+        """Open an existing shard, recovered where it was not closed or is damaged.
 
         Raises:
-            CollectionDamaged: nothing whole is there that it could be made of.
+            CollectionDamaged: there is nothing whole to recover it from.
         """
         found = cls(name, lock, folder)
         made_ready(name, lock.root, folder, lock.inherited())
@@ -67,7 +67,7 @@ class WorkingShard:
 
     @property
     def shard(self) -> AnyShard:
-        """The shard, opened where it is not."""
+        """The open shard; opens it where it is closed."""
         if self._closed:
             raise StoreError(f"The collection in {self._lock.root} has been closed; open it again.")
         if self._shard is None:
@@ -85,15 +85,15 @@ class WorkingShard:
 
     @property
     def logged(self) -> int:
-        """Points in the log, which are written again after a kill."""
+        """Number of points in the log, which are written again after a kill."""
         return 0 if self._log is None else self._log.points
 
     def write(self, write: Write) -> None:
-        """Log a write, and do it.
+        """Log a write and apply it.
 
         Raises:
             StoreFull: there is no room for it; nothing has been written.
-            StoreError: an earlier one failed. Open the collection again, and it will be made whole.
+            StoreError: an earlier write failed. Opening the collection again recovers it.
         """
         frame = framed(write)
         self._require_whole()
@@ -106,22 +106,22 @@ class WorkingShard:
             self._sample.wrote(shard, write)
 
     def sync(self) -> None:
-        """Make what has been written outlast a loss of power."""
+        """Make all writes survive a power loss."""
         self._require_whole()
         if self._log is not None:
             self._log.sync()
 
     def reopen(self) -> None:
-        """Let go of the files that have been read so far."""
+        """Release the files that were read so far."""
         shard = self.shard
         with self._or_give_up():
             shard.reopen()
 
     def optimize(self, record: Record | None) -> str:
-        """Have the engine build its indexes, and keep what is there as a base, unless there is no record to keep it by.
+        """Build the engine's indexes; then save the shard as a recovery base, if a record is given.
 
         Returns:
-            Why it failed; the shard is as it was then.
+            Why it failed, or an empty string. The shard is then as it was.
         """
         self._close_shard()
         self._unseal()
@@ -136,14 +136,14 @@ class WorkingShard:
         return problem
 
     def publish(self, record: Record, describe: Callable[[AnyShard, Path], None]) -> None:
-        """Publish what has been written.
+        """Publish all writes.
 
         Args:
-            record: for the new generation, with what it must hold; the states are filled in here.
-            describe: gets the copied shard, open, and the new generation's folder, and writes what lies beside it.
+            record: of the new generation, with its counts; the tokens are filled in here.
+            describe: is called with the copied shard, open, and the new generation's folder; writes the files beside.
 
         Raises:
-            CollectionDamaged: the shard does not hold what has been written. It is made again when it is opened next.
+            CollectionDamaged: the shard does not hold what was written. It is recovered when it is opened next.
             StoreFull, StoreError: see `generations.publish`. Readers keep what they have.
         """
         record = record._replace(token=new_token(), after=self._token)
@@ -173,9 +173,9 @@ class WorkingShard:
         self._sealed = True
 
     def close(self) -> None:
-        """Close the shard, and seal it where all that was written is in it.
+        """Close the shard, and seal it if it holds all writes.
 
-        Where there is no room for that it stays unsealed, and is made again when it is opened next: the log has it all.
+        Without room for the seal it stays unsealed, and is recovered when it is opened next: the log has all writes.
         """
         if self._closed:
             return
@@ -195,12 +195,12 @@ class WorkingShard:
                 self._log.close()
 
     def describe(self, record: Record) -> None:
-        """Write down what is being built."""
+        """Write the record of what is being built."""
         self._unseal()
         write_checked(self.folder / RECORD, record.to_dict())
 
     def moved(self, folder: Path) -> None:
-        """Go on in a folder that the shard's has become; it is closed."""
+        """Continue in another folder, to which the closed shard was moved."""
         self.folder = folder
 
     def _resume(self) -> None:
@@ -224,7 +224,7 @@ class WorkingShard:
         self._sealed = False
 
     def _lacking(self, shard: AnyShard, record: Record) -> str:
-        """What a shard lacks of what it must hold, in words; empty for nothing."""
+        """Return how a shard differs from what it must hold, in words; empty for nothing."""
         found = shard.counts(record.manifest)
         expected = {key: record.counts.get(key) for key in found}
         if found != expected:
@@ -233,7 +233,7 @@ class WorkingShard:
         return f"differs in {wrong} of the {len(self._sample)} points that were compared" if wrong else ""
 
     def _recheck(self, record: Record, error: StoreError) -> None:
-        """After a publication that failed: nothing more is to become of a shard that is not right itself."""
+        """Check the shard after a failed publication. Nothing more is written to a shard that is damaged itself."""
         if isinstance(error, StoreFull):
             return
         try:
@@ -254,7 +254,7 @@ class WorkingShard:
         self._begin_log()
 
     def _begin_log(self) -> WriteLog:
-        """Begin a log at the state that the shard is made of, in the place of one that may be there, and say so."""
+        """Replace the log by a new one that starts at the current base, and record that in the seal."""
         if self._log is not None:
             self._log.close()
         self._log = WriteLog.begin(self.folder / LOG, self._token)
@@ -270,7 +270,7 @@ class WorkingShard:
         generations.remove_folder(self.folder / BASE)
 
     def _safe(self) -> AnyShard:
-        """The shard, in a process of its own from where little room is left."""
+        """Return the shard, moved to a child process if room has become scarce."""
         shard = self.shard
         if not isinstance(shard, ShardApart) and is_low(self._lock.root):
             self._close_shard()
@@ -288,7 +288,7 @@ class WorkingShard:
 
     @contextmanager
     def _or_give_up(self) -> Iterator[None]:
-        """Where this fails, nothing more is written: what the engine has done, or not, is not known."""
+        """Refuse further writes if the block fails: whether the engine applied its operation is unknown."""
         try:
             yield
         except OSError as error:

@@ -1,12 +1,13 @@
-"""What a writer writes, as values; and the log of it, from which a shard is made again that was not closed in order.
+"""A writer's writes as values, and the write-ahead log of them, from which a shard is recovered.
 
-The engine's own log lies inside its shard, and what is left of a shard after a kill, a full disk or damage cannot be
-told from what was written. So the engine runs without a log, and this one is kept beside it:
+The engine's own log lies inside its shard. What is left of a shard after a kill, a full disk or damage cannot be told
+from what was written. So the engine's log is off, and this one is kept beside the shard:
 
-    a line of JSON       {"format": 1, "after": TOKEN}: the state of the points that the writes were made to
+    a line of JSON       {"format": 1, "after": TOKEN}: the state of the points that the writes apply to
     then for each write  its sizes with a checksum of all and one of these numbers; itself in JSON; its arrays
 
-A write is in the log before the engine gets it. A log that is cut off anywhere, or damaged, holds the writes before.
+A write is in the log before the engine gets it. A log that is truncated anywhere, or damaged, still yields the writes
+before that place.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Array = NDArray[Any]
 
 
 class Writable(Protocol):
-    """What a shard does with writes."""
+    """The operations of a shard that writes apply."""
 
     def upsert(self, points: Sequence[StoredPoint]) -> None: ...
     def set_vectors(self, name: str, vectors: Mapping[UUID, Vector]) -> None: ...
@@ -48,7 +49,7 @@ class Writable(Protocol):
 
 
 class Upsert(NamedTuple):
-    """Points, each of which replaces what was there of it."""
+    """Points to insert, or to replace as a whole."""
 
     points: Sequence[StoredPoint]
 
@@ -60,7 +61,7 @@ class Upsert(NamedTuple):
 
 
 class SetVectors(NamedTuple):
-    """One more vector for points that are there."""
+    """One vector more for existing points."""
 
     name: str
     vectors: Mapping[UUID, Vector]
@@ -73,7 +74,7 @@ class SetVectors(NamedTuple):
 
 
 class SetPayload(NamedTuple):
-    """Some keys over those of the payloads of points that are there."""
+    """Keys to overwrite in the payloads of existing points."""
 
     points: Sequence[UUID]
     payload: Mapping[str, Any]
@@ -86,7 +87,7 @@ class SetPayload(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Points that go."""
+    """Points to delete."""
 
     points: Sequence[UUID]
 
@@ -98,7 +99,7 @@ class Delete(NamedTuple):
 
 
 class IndexField(NamedTuple):
-    """An index of a field of the payload."""
+    """An index on a payload field."""
 
     path: str
     kind: str
@@ -111,7 +112,7 @@ class IndexField(NamedTuple):
 
 
 class AddVector(NamedTuple):
-    """Room for one more vector a point; a dimension of 0 is for a sparse one."""
+    """A vector field to add; a dimension of 0 makes it sparse."""
 
     name: str
     dim: int
@@ -125,7 +126,7 @@ class AddVector(NamedTuple):
 
 
 class DropVector(NamedTuple):
-    """One vector fewer a point."""
+    """A vector field to drop."""
 
     name: str
 
@@ -140,14 +141,14 @@ Write = Upsert | SetVectors | SetPayload | Delete | IndexField | AddVector | Dro
 
 
 class Found(NamedTuple):
-    """What a log holds that can be read.
+    """What a scan of a log found.
 
     Args:
-        after: the state that the writes were made to; empty where not even that can be read.
-        ends: where each write ends in the file; the first number is where the first one begins.
-        points: that they write.
-        damaged: whether more lies behind them than a last write that was cut off.
-        cut_off: whether such a one does.
+        after: the token of the state that the writes apply to; empty where the log's first line is unreadable.
+        ends: the offset behind each whole write; the first number is where the first write begins.
+        points: number of points in those writes.
+        damaged: whether more follows than an incomplete last write.
+        cut_off: whether an incomplete last write follows.
     """
 
     after: str
@@ -158,7 +159,7 @@ class Found(NamedTuple):
 
 
 class WriteLog:
-    """The log of one shard, to be added to."""
+    """The log of one shard, for appending."""
 
     def __init__(self, file: Path, after: str, points: int) -> None:
         self.file, self.after, self.points = file, after, points
@@ -167,7 +168,7 @@ class WriteLog:
 
     @classmethod
     def begin(cls, file: Path, after: str) -> WriteLog:
-        """Make a log in the place of one that may be there. It is durable: without it nothing would be published.
+        """Replace the log by an empty one, durably: after a power loss without it nothing could be published.
 
         Raises:
             StoreFull, StoreError: it cannot be written.
@@ -180,13 +181,13 @@ class WriteLog:
 
     @classmethod
     def resume(cls, file: Path) -> WriteLog:
-        """Go on with a log behind its last whole write."""
+        """Open a log for appending behind its last whole write."""
         found = scan(file)
         os.truncate(file, found.ends[-1])
         return cls(file, found.after, found.points)
 
     def append(self, frame: bytes, points: int) -> None:
-        """Add a write (see `framed`). Where that fails, the log is as it was.
+        """Append a write (see `framed`). If that fails, the log is as it was.
 
         Raises:
             StoreFull, StoreError: it cannot be written.
@@ -204,7 +205,7 @@ class WriteLog:
         self.points += points
 
     def sync(self) -> None:
-        """Make what it holds outlast a loss of power."""
+        """Make its content survive a power loss."""
         try:
             os.fsync(self._handle)
         except OSError as error:
@@ -220,7 +221,7 @@ class WriteLog:
 
 
 def framed(write: Write) -> bytes:
-    """A write as it stands in a log."""
+    """Encode a write for the log."""
     said, arrays = _said(write)
     shapes = [[array.dtype.str, array.shape] for array in arrays]
     text = json.dumps({"write": type(write).__name__, **said, "arrays": shapes}, ensure_ascii=False).encode()
@@ -236,7 +237,7 @@ def framed(write: Write) -> bytes:
 
 
 def scan(file: Path) -> Found:
-    """What a log holds, its checksums compared."""
+    """Find the whole writes in a log, by their checksums."""
     with file.open("rb") as handle:
         after = _after(handle.readline())
         ends, points = [handle.tell()], 0
@@ -258,7 +259,7 @@ def scan(file: Path) -> Found:
 
 
 def writes_in(file: Path, found: Found) -> Iterator[Write]:
-    """The writes that a log holds, in their order."""
+    """Yield the writes of a log in order."""
     with file.open("rb") as handle:
         handle.seek(found.ends[0])
         for _ in found.ends[1:]:
@@ -276,7 +277,7 @@ def _after(line: bytes) -> str:
 
 
 def _said(write: Write) -> tuple[dict[str, Any], list[Array]]:
-    """What a write says in JSON, and its arrays."""
+    """Split a write into what is stored as JSON and its arrays."""
     if isinstance(write, Upsert):
         names = sorted({name for point in write.points for name in point.vectors})
         by_name = [[point.vectors.get(name) for point in write.points] for name in names]
@@ -294,7 +295,7 @@ def _said(write: Write) -> tuple[dict[str, Any], list[Array]]:
 
 
 def _write(said: dict[str, Any], body: memoryview) -> Write:
-    """The inverse of `_said`."""
+    """Rebuild a write; the inverse of `_said`."""
     arrays = _arrays(said.pop("arrays"), body)
     kind = said.pop("write")
     if kind == "Upsert":
@@ -317,7 +318,7 @@ def _write(said: dict[str, Any], body: memoryview) -> Write:
 
 
 def _packed(vectors: Sequence[Vector | None]) -> list[Array]:
-    """Vectors of one name as arrays: how long each is (-1 for none), their indices if they are sparse, their values."""
+    """Pack vectors of one name into arrays: lengths (-1 for no vector), indices if they are sparse, values."""
     lengths = np.array([-1 if vector is None else len(vector) for vector in vectors], np.int64)
     there = [vector for vector in vectors if vector is not None]
     sparse = [vector for vector in there if isinstance(vector, SparseVector)]
@@ -326,7 +327,7 @@ def _packed(vectors: Sequence[Vector | None]) -> list[Array]:
 
 
 def _unpacked(arrays: Iterator[Array]) -> list[Vector | None]:
-    """The inverse of `_packed`; takes its three arrays."""
+    """Unpack vectors, consuming three arrays; the inverse of `_packed`."""
     lengths, indices, values = next(arrays), next(arrays), next(arrays)
     found: list[Vector | None] = []
     end = 0

@@ -1,7 +1,7 @@
-"""The one writer of an embedded collection, on a shard of its own, and what becomes of that shard.
+"""The one writer of an embedded collection.
 
-What readers have is filled from `work`. A replacement is filled in `rebuild` beside it, and takes the place of `work`
-once it has been published; given up, it leaves `work` and what readers have as they were.
+The published generation is filled from `work`. A replacement is filled in `rebuild` beside it, and becomes `work` once
+it has been published. If it is given up, `work` and the published generation stay as they were.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ from hybrid_search.types import Moved, Point, Vector, chunk_id_of, point_id_of
 log = logging.getLogger(__name__)
 
 OPTIMIZE_FROM = 5_000
-"""Points from which the engine has an index to build; below it scans, which is as fast."""
+"""Points from which the engine builds an index; below it scans, which is as fast."""
 
 REOPEN_EVERY = 5_000
-"""Points after which files are let go of: their pages, once touched, count as this process's memory."""
+"""Points after which files are released: their pages, once touched, count as this process's memory."""
 
 OPTIMIZE_EVERY = 20_000
-"""Points after which what was written becomes a segment on the disk, so that memory does not grow with them."""
+"""Points after which the written points become a segment on disk, so that memory stays constant."""
 
 WRITE_BYTES = 4 * 1024 * 1024
-"""Points are written so many bytes at once, one at least: room is needed for no more."""
+"""Largest batch of points in one write, in bytes (but at least one point): the disk needs room for no more."""
 
 
 class EdgeWriter:
-    """Fills `work`, or with `replace` a replacement of what is published."""
+    """Fills `work`, or with `replace` a replacement of the published collection."""
 
     def __init__(self, name: str, root: Path, manifest: Manifest, lock: WriterLock, *, replace: bool = False) -> None:
         self._name, self._root, self._lock = name, root, lock
@@ -204,14 +204,14 @@ class EdgeWriter:
             self._lock.release()
 
     def _begin(self, manifest: Manifest) -> None:
-        """Make what there is nothing of. The manifest is written last, so a creation cut short starts afresh."""
+        """Create an empty shard. The manifest is written last, so that an interrupted creation starts afresh."""
         generations.remove_folder(self._work)
         self._build = uuid.uuid4().hex
         self._working = WorkingShard.create(self._name, self._lock, self._work, manifest)
         self._keep(manifest)
 
     def _go_on(self, known: Record, manifest: Manifest) -> None:
-        """Go on with what is there, if it is of the same making."""
+        """Resume the existing shard, if it was built alike."""
         if known.manifest.fingerprint() != manifest.fingerprint():
             raise ManifestMismatch(self._name, "the manifest", known.manifest.fingerprint(), manifest.fingerprint())
         self.manifest, self._build = known.manifest, known.build
@@ -232,7 +232,7 @@ class EdgeWriter:
             self._working.write(write)
 
     def _take_place(self) -> None:
-        """After a replacement has been published: its shard is the one that is worked on from here on."""
+        """Make a published replacement the working shard."""
         if self._beside:
             promote_rebuild(self._root)
             self._beside, self._work = False, self._root / "work"
@@ -243,7 +243,7 @@ class EdgeWriter:
             self._write(DropVector(name))
 
     def _is_published(self) -> bool:
-        """Whether readers have something, with files of the right lengths."""
+        """Say whether a generation is published whose files have the right lengths."""
         try:
             folder = generations.current(self._root)
             return folder is not None and not generations.damaged_files(folder)
@@ -251,7 +251,7 @@ class EdgeWriter:
             return False
 
     def _require_live(self) -> Path:
-        """The generation that readers have, if it is one of this shard's."""
+        """Return the published generation's folder; refuse if it belongs to another build."""
         folder = generations.current(self._root)
         if folder is None or not same_building(read_record(folder), read_record(self._work)):
             raise StoreError(being_built(self._name))
@@ -263,7 +263,7 @@ class EdgeWriter:
         self._unopened = 0
 
     def _optimize(self, *, keep: bool) -> None:
-        """Build the engine's indexes in a child process: it holds the interpreter lock for seconds to minutes."""
+        """Build the engine's indexes in a child process: that holds the interpreter lock for seconds to minutes."""
         require_space(self._root, 2 * real_size(self._work / "shard"))
         with self._turn:
             problem = self._working.optimize(Record(self.manifest, {}, self._build) if keep else None)
@@ -273,7 +273,7 @@ class EdgeWriter:
 
 
 def _portions(points: Iterable[StoredPoint]) -> Iterator[list[StoredPoint]]:
-    """Points in lists of about `WRITE_BYTES`, one at least."""
+    """Yield points in lists of about `WRITE_BYTES`, at least one in each."""
     some: list[StoredPoint] = []
     size = 0
     for point in points:
@@ -288,7 +288,7 @@ def _portions(points: Iterable[StoredPoint]) -> Iterator[list[StoredPoint]]:
 
 
 def _write_names(copy: AnyShard, folder: Path) -> None:
-    """Write the names of all chunks beside a copy of their shard."""
+    """Write the map of all chunk ids beside a copy of their shard."""
 
     def names() -> Iterator[tuple[UUID, str]]:
         for place, (point, payload) in enumerate(copy.scroll(["chunk_id"])):

@@ -1,7 +1,7 @@
-"""A collection on a Qdrant server that somebody else wrote: what it is like, and searching it as it is.
+"""Collections on a Qdrant server that another program wrote: describing them, and searching them as they are.
 
-Its points keep the ids they have, so a chunk's name here is made of its document's id and of that (`layouts`); `ID#3`
-is taken too, as the fourth chunk of a document. Payloads are read as ours. Nothing is ever written but the manifest.
+Their points keep their ids, so a chunk id here consists of the document's id and the point's (see `payload_layouts`).
+`ID#3` works too, as the fourth chunk of a document. Payloads are read as ours. Nothing is written but the manifest.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
 SAMPLE = 64
-"""Points that are looked into to see how a collection is laid out."""
+"""Points that are read to recognize the layout of a collection."""
 
 _PREFIX = "metadata."
 
 
 class DenseVectors(NamedTuple):
-    """Dense vectors of a collection: their length, how they are compared, and whether a point has many of them."""
+    """Dense vectors of a collection: their length, their distance, and whether a point has several of them."""
 
     dim: int
     distance: str
@@ -53,15 +53,15 @@ class DenseVectors(NamedTuple):
 
 
 class Foreign(NamedTuple):
-    """What a collection is like.
+    """What a collection of another program consists of.
 
     Args:
-        points: how many it has.
-        dense: its dense vectors by name, the empty name for that without one.
-        sparse: whether the store multiplies in the inverse document frequency, by the name of its sparse vectors.
+        points: their number.
+        dense: the dense vectors by name; an unnamed one has the empty name.
+        sparse: by the name of a sparse vector, whether the store multiplies by the inverse document frequency.
         payloads: of some points.
         vectors: of the same points, by name.
-        manifest: it has, where it was adopted before or made by us.
+        manifest: the collection's, if it was adopted before or made by us.
     """
 
     points: int
@@ -73,7 +73,7 @@ class Foreign(NamedTuple):
 
 
 def read_only(name: str, manifest: Manifest) -> StoreError:
-    """Why an adopted collection is not written to."""
+    """Return the error for writing to an adopted collection."""
     whose = manifest.adopted.name if manifest.adopted else "given"
     made = "somebody else" if whose == "given" else whose
     return StoreError(
@@ -83,7 +83,7 @@ def read_only(name: str, manifest: Manifest) -> StoreError:
 
 
 def described(line: RetryingClient, real: str, name: str) -> Foreign:
-    """What a collection is like."""
+    """Describe a collection."""
     info = line.call(lambda client: client.get_collection(real))
     params, metadata = info.config.params, info.config.metadata or {}
     dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors} if params.vectors else {}
@@ -104,7 +104,7 @@ def described(line: RetryingClient, real: str, name: str) -> Foreign:
 
 
 def open_reader(line: RetryingClient, real: str, name: str, resolve: Callable[[str], str | None]) -> ServerReader:
-    """A version, for searching, whoever wrote it."""
+    """Open a version for searching, whoever wrote it."""
     manifest = manifest_of(line, real, name)
     if manifest.adopted is None:
         return ServerReader(line, real, name, resolve, manifest)
@@ -112,7 +112,7 @@ def open_reader(line: RetryingClient, real: str, name: str, resolve: Callable[[s
 
 
 class AdoptedReader(ServerReader):
-    """One collection of somebody else, for searching. It answers from what is there at the moment."""
+    """A collection of another program, for searching. It answers from what is stored at the moment."""
 
     def __init__(
         self,
@@ -174,15 +174,15 @@ class AdoptedReader(ServerReader):
         return client_conditions()._replace(ids=_has_id, key=self._theirs, hidden=self._hidden)
 
     def _theirs(self, path: str) -> str:
-        """What they call a path in the metadata, as the engine writes it."""
+        """Return their path for a path of ours in the metadata, in the engine's notation."""
         return self._prefix + path.removeprefix(_PREFIX)
 
     def _hidden(self, path: tuple[str, ...]) -> bool:
-        """Whether the engine cannot tell: a document's own fields may be missing, in JSON, or of any kind."""
+        """Say whether the engine cannot decide: a document's own fields may be missing, inside JSON, or of any kind."""
         return path[0] != "metadata" or (not self._layout.metadata and path[1] in self._layout.hidden)
 
     def _kinds(self) -> dict[str, str]:
-        """The indexed fields of the metadata, by our paths."""
+        """Return the kinds of the indexed metadata fields, by our paths."""
         kinds = super()._kinds()
         inside = {
             path.removeprefix(self._prefix): kind for path, kind in kinds.items() if path.startswith(self._prefix)
@@ -194,7 +194,10 @@ class AdoptedReader(ServerReader):
             yield record.id, self._read(record)
 
     def _found(self, chunk_ids: Sequence[str], vector: str | None = None) -> dict[str, tuple[models.Record, int, int]]:
-        """The point of each chunk that is there; with its number, and how many there are, if it was asked by that."""
+        """Return (point, number, chunks of the document) of each chunk that exists.
+
+        The number and the count are 0 and 1 unless the chunk was asked for by its number.
+        """
         vectors = None if vector is None else [vector]
         points = {chunk_id: point for chunk_id in chunk_ids if (point := point_in(chunk_id)) is not None}
         by_point = self._retrieved(list(dict.fromkeys(points.values())), vectors)
@@ -219,7 +222,7 @@ class AdoptedReader(ServerReader):
         return {record.id if isinstance(record.id, int) else str(record.id): record for record in found}
 
     def _of_document(self, doc_id: str, vectors: list[str] | None) -> list[models.Record]:
-        """The points of a document in the order of their text."""
+        """Return the points of a document in the order of their text."""
         from qdrant_client import models
 
         key = engine_path(path_of(self._layout.doc_id)) or ""
@@ -237,7 +240,7 @@ def _has_id(points: set[Any]) -> models.HasIdCondition:
 
 
 def _vectors(raw: Any) -> dict[str, Vector]:
-    """A point's vectors by name, without those that are many."""
+    """Return a point's vectors by name, without multi-vectors."""
     return {name: vector_of(one) for name, one in by_name(raw).items() if not _is_many(one)}
 
 

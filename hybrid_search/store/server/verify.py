@@ -1,4 +1,4 @@
-"""Verifying a collection on a server: what can be told of it from outside. Its files are the server's own business."""
+"""Verifying a collection on a server from outside. Its files are the server's responsibility."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hybrid_search.types import Vector
 
 
 def verified(line: RetryingClient, real: str, name: str) -> Verification:
-    """Verify the version that a name stands for: its manifest, and every point of it."""
+    """Verify the version that a name stands for: its manifest and every point."""
     try:
         manifest = manifest_of(line, real, name)
     except CollectionDamaged as error:

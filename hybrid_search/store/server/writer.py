@@ -1,4 +1,4 @@
-"""One collection on a Qdrant server, for indexing."""
+"""Filling one collection on a Qdrant server."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ UPSERT_BATCH = 128
 
 
 class ServerWriter:
-    """One collection, for indexing. Every write is acknowledged by the server before the next.
+    """One collection, for indexing. The server acknowledges every write before the next is sent.
 
     Args:
         line: to the server; of this writer alone.
-        real: the version that is filled.
-        live: what readers have under the name; None where there is nothing yet.
+        real: the version to fill.
+        live: the version that readers have under the name; None where there is none yet.
         name: the collection's.
         manifest: what the caller expects of the version.
-        older: tells the versions of the name below one, which `publish` drops.
-        resumed: whether the version was there, and not published.
+        older: returns the versions of the name below one, which `publish` drops.
+        resumed: whether the version existed, unpublished.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ServerWriter:
         self.index(FIXED_FIELDS)
 
     def index(self, fields: Mapping[str, FieldType]) -> None:
-        """Make the indexes of fields that are not there, or that were of integers and are of floats."""
+        """Create missing indexes; replace an integer index by a float one where floats came."""
         for path, kind in fields.items():
             have = self._fields.get(path)
             room = len(self._fields) < MAX_INDEXED_FIELDS + len(FIXED_FIELDS)
@@ -129,7 +129,7 @@ class ServerWriter:
         self._in_batches(lambda client, some: client.batch_update_points(self._real, some, wait=True), changes)
 
     def flush(self) -> None:
-        """Nothing to do: what is acknowledged is in the server's log."""
+        """Do nothing: what the server acknowledged is in its log."""
 
     def publish(self, manifest: Manifest | None = None) -> None:
         from qdrant_client import models
@@ -197,7 +197,7 @@ class ServerWriter:
         return info_of(self._line.call, lambda: self._real, self._name, self.manifest)
 
     def close(self) -> None:
-        """End what still waits for the server. The client belongs to the store."""
+        """Cancel all waiting for the server. The client belongs to the store."""
         self._line.cancel()
 
     def _in_batches(self, write: Callable[[QdrantClient, list[Any]], object], records: list[Any]) -> None:
@@ -223,13 +223,13 @@ class ServerWriter:
 
 
 def write_manifest(line: RetryingClient, real: str, manifest: Manifest) -> None:
-    """Put a manifest into a collection's own metadata, beside what others keep there."""
+    """Write a manifest into a collection's own metadata, beside what others keep there."""
     metadata = {MANIFEST_KEY: manifest.to_dict()}
     line.call(lambda client: client.update_collection(real, metadata=metadata))
 
 
 def create(line: RetryingClient, real: str, manifest: Manifest) -> None:
-    """Make an empty version; one that is there stays."""
+    """Create an empty version; an existing one stays."""
     from qdrant_client import models
 
     names = manifest.vectors()
