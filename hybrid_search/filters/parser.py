@@ -1,4 +1,4 @@
-"""The filter language: text to the tree of `where`.
+"""Parsing the filter language: from text to the tree of `filters.ast`.
 
     year >= 1990 and genres in ('drama', 'war') and not countries = 'France' and title ~ 'love'
 
@@ -6,8 +6,8 @@
     FIELD ~ 'words'  FIELD ^= 'beginning'    FIELD exists, exists(FIELD)
     FIELD within 5 km of (LAT, LON)          and, or, not, ( ); `not in` and `not between` as well
 
-`not` binds closest, then `and`, then `or`. Words of the language may be written in any case. A value is a number,
-`true`, `false`, or a text in single or double quotes, with the escapes `\\n \\t \\r \\\\ \\' \\" \\u00e9` and doubled
+`not` binds closest, then `and`, then `or`. Keywords may be in any case. A value is a number, `true`, `false`, or a text
+in single or double quotes, with the escapes `\\n \\t \\r \\\\ \\' \\" \\u00e9` and doubled
 quotes.
 """
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from lark import Lark, Token
 
 MAX_LENGTH = 100_000
-"""Characters of a filter's text. A tree may be as wide as you like."""
+"""Longest filter text in characters. A tree may be as wide as you like."""
 
 _APART = " \t\n\r\v\f'\"()=<>!~^;"
-"""What neither a number nor a text without quotes may have inside."""
+"""Characters that end a number or an unquoted text."""
 
 _METRES = {"km": 1000.0, "m": 1.0, "mi": 1609.344}
 
@@ -108,10 +108,10 @@ _EXPECTED = {
 
 
 def parse(text: str) -> Condition:
-    """Read a filter.
+    """Parse a filter.
 
     Raises:
-        FilterError: it cannot be read; `column` says where.
+        FilterError: the text is no filter; `column` says where.
     """
     if not isinstance(text, str):
         raise FilterError(f'it is {text!r}, expected a text such as "year >= 1990" or a condition of `where`')
@@ -149,7 +149,7 @@ class _Field(str):
 
 
 class _Read:
-    """A value and the column where it stood."""
+    """A value and its column."""
 
     def __init__(self, value: Value, column: int) -> None:
         self.value, self.column = value, column
@@ -231,7 +231,7 @@ def _near(found: Sequence[Any]) -> Condition:
 
 
 def _made(kind: Any, field: _Field, read: _Read, *values: Any) -> Condition:
-    """A condition on a field; what is wrong with it is its value."""
+    """Make a condition on a field. An error in it is reported at its value's column."""
     made: Condition = _at(read.column, kind, field, *values, place=SourcePosition("", field.column))
     return made
 
@@ -272,7 +272,7 @@ _NODES: dict[str, Callable[[Any], Any]] = {
 
 
 def _explained(error: Any, text: str) -> tuple[str, int]:
-    """What is wrong where the text stops to make sense, and its column."""
+    """Return what is wrong where the parser stopped, and the column."""
     token = getattr(error, "token", None)
     expected = set(getattr(error, "accepts", None) or getattr(error, "allowed", None) or ())
     if token is None:
@@ -298,12 +298,12 @@ def _explained(error: Any, text: str) -> tuple[str, int]:
 
 
 def _loose(text: str, at: int, *, glued: bool) -> tuple[str, int] | None:
-    """What stands unquoted around a place, as `2026-11-21` may, and where it begins; None where it is no such thing.
+    """Find an unquoted text such as `2026-11-21` around a position. Returns the text and its start; None for none.
 
     Args:
         text: of the filter.
-        at: where it stops to make sense.
-        glued: only what goes on with signs that made sense before.
+        at: where the parser stopped.
+        glued: find only a text that begins before `at`.
     """
     start = at
     while start and text[start - 1] not in _APART:

@@ -68,7 +68,10 @@ class Bm25Encoder:
         return [_vector(vector.indices, vector.values) for vector in encoded]
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
-        """Weight each term by its frequency. (The engine's own query form ignores repetition: worse for long queries.)"""
+        """Weight each term by its frequency.
+
+        The engine's own query form ignores repetition, which costs long queries.
+        """
         return [_vector(*self._frequencies(text)) for text in texts]
 
     def terms(self, indices: Sequence[int]) -> list[str]:
