@@ -7,8 +7,7 @@
     FIELD within 5 km of (LAT, LON)          and, or, not, ( ); `not in` and `not between` as well
 
 `not` binds closest, then `and`, then `or`. Keywords may be in any case. A value is a number, `true`, `false`, or a text
-in single or double quotes, with the escapes `\\n \\t \\r \\\\ \\' \\" \\u00e9` and doubled
-quotes.
+in single or double quotes. A text may have the escapes `\\n \\t \\r \\\\ \\' \\" \\u00e9` and doubled quotes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How long an answer may be, and what of a document goes into it: cut to size, without signs that hide or command.
+"""Limits on an answer's length, and on what of a document goes into it: cut to size, without hidden characters.
 
-What is cut says so, and says how the rest is read. Each control sign becomes another sign, so offsets stay where they
-are.
+What is cut says so, and says how to read the rest. Each control character becomes one other character, so offsets stay
+valid.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any, NamedTuple, TypeVar
 from hybrid_search._util.printable import printable
 
 MAX_ANSWER = 1_000_000
-"""Bytes of an answer: its text and its structured content, as JSON."""
+"""Longest answer in bytes: its text and its structured content, as JSON."""
 
 MAX_ID, MAX_TITLE, MAX_ORIGIN = 4_096, 500, 1_000
 MAX_FIELDS, MAX_FIELD_NAME = 50, 200
 MAX_CHUNKS = 20
-"""Chunks of one hit."""
+"""Most chunks of one hit."""
 
 MAX_ERROR = 4_000
 _KEPT = "\t\n\u200b\u2060\ufeff"
-"""Of what is not printed on a terminal: white space, and signs without width that some scripts are written with."""
+"""Characters that are kept although a terminal does not show them: white space, and zero-width ones of scripts."""
 
 Structured = TypeVar("Structured")
 
 
 class Room(NamedTuple):
-    """What of a document's metadata is shown: characters of a value, and bytes of all."""
+    """Limits on a document's metadata: characters of a value, and bytes of all."""
 
     value: int
     all: int
@@ -38,12 +38,12 @@ IN_HITS, IN_DOCUMENTS = Room(500, 8_000), Room(2_000, 32_000)
 
 
 def clean(text: str) -> str:
-    """A text from a document, as it may be shown; of the same length."""
+    """Return a text from a document in a form safe to show, of the same length."""
     return printable(text, keep=_KEPT)
 
 
 def cut(text: str, most: int, rest: str = "") -> str:
-    """The beginning of a text, and how long it is where that is not all of it; `rest` says how it is read.
+    """Return the beginning of a text; if it is cut, also its full length and how to read the rest (`rest`).
 
     >>> cut("abc", 3), cut("abcdef", 3, "get gives all")
     ('abc', 'abc… [cut: 6 characters; get gives all]')
@@ -55,17 +55,17 @@ def cut(text: str, most: int, rest: str = "") -> str:
 
 
 def cut_field(name: str, text: str, most: int) -> str:
-    """The beginning of a field, and how all of it is read."""
+    """Return the beginning of a field, and how to read all of it."""
     return cut(text, most, f"get with field={clean(name)!r} reads all of it")
 
 
 def shown_id(name: str) -> str:
-    """An id exactly as it is, so that it can be asked for; the beginning of one that nobody can ask for."""
+    """Return an id exactly, so that it can be asked for; an id too long to ask for is cut."""
     return name if len(name) <= MAX_ID else cut(name, MAX_ID, "too long to be asked for")
 
 
 def shown_metadata(metadata: Mapping[str, Any], room: Room = IN_HITS) -> tuple[dict[str, Any], int]:
-    """What there is room for of a document's metadata, and how many fields are left out."""
+    """Return the part of a document's metadata that fits, and how many fields are left out."""
     shown: dict[str, Any] = {}
     left = room.all
     for name, value in metadata.items():
@@ -80,21 +80,21 @@ def shown_metadata(metadata: Mapping[str, Any], room: Room = IN_HITS) -> tuple[d
 
 
 def value_text(value: Any) -> str:
-    """A value of the metadata as text: a text itself, anything else as JSON."""
+    """Return a metadata value as text: a text itself, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def weight(value: Any) -> int:
-    """Bytes of a value as JSON."""
+    """Return the bytes of a value as JSON."""
     return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def fitting(make: Callable[..., tuple[Structured, str]], *sizes: tuple[int, int]) -> tuple[Structured, str]:
-    """The largest answer that is not too long: sizes are halved, one after the other, from the first of each pair on.
+    """Return the largest answer within the limit. Sizes are halved one after the other, starting with the first pair.
 
     Args:
-        make: the answer of these sizes, structured and as text.
-        sizes: what is wanted of each, and the least.
+        make: makes the answer for these sizes, structured and as text.
+        sizes: of each, the wanted size and the smallest one.
     """
     now = [wanted for wanted, _ in sizes]
     while True:
@@ -108,7 +108,7 @@ def fitting(make: Callable[..., tuple[Structured, str]], *sizes: tuple[int, int]
 
 
 def _value(name: str, value: Any, most: int) -> Any:
-    """A value, as it is where it is short, else the beginning of its text."""
+    """Return a short value as it is, a long one as the beginning of its text."""
     text = value_text(value)
     if len(text) > most:
         return cut_field(name, text, most)
@@ -116,7 +116,7 @@ def _value(name: str, value: Any, most: int) -> Any:
 
 
 def _cleaned(value: Any) -> Any:
-    """A value with each text in it as it may be shown."""
+    """Return a value with each text in it made safe to show."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):

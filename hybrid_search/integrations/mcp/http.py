@@ -1,7 +1,7 @@
-"""The MCP server over streamable HTTP: who may reach it, and who may ask.
+"""The MCP server over streamable HTTP: which hosts it answers to, and who may ask.
 
-Bound to this machine unless asked otherwise. A page in a browser on this machine must not reach it under another name
-(DNS rebinding), so `Host` and `Origin` are compared with what was allowed; beyond this machine a token is needed too.
+It is bound to this machine by default. A web page in a browser on this machine must not reach it under another name
+(DNS rebinding), so `Host` and `Origin` are compared with the allowed values. Beyond this machine a token is required.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Address(NamedTuple):
-    """Where to listen; port 0 is any that is free."""
+    """Where to listen; port 0 means any free port."""
 
     host: str = HOST
     port: int = PORT
@@ -51,10 +51,10 @@ class Address(NamedTuple):
 
 
 def address_of(text: str) -> Address:
-    """Read `HOST:PORT`, of which either may be left out.
+    """Parse `HOST:PORT`. Either part may be missing.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is no address.
 
     >>> [str(address_of(text)) for text in ("", ":80", "8000", "localhost", "[::1]:9")]
     ['127.0.0.1:8765', '127.0.0.1:80', '127.0.0.1:8000', 'localhost:8765', '[::1]:9']
@@ -67,11 +67,11 @@ def address_of(text: str) -> Address:
 
 
 def check(address: Address, hosts: Sequence[str], token: str) -> None:
-    """Refuse to be open to others by accident.
+    """Refuse settings that would open the server to others by accident.
 
     Raises:
-        InvalidArgument: an address beyond this machine without names to be called by.
-        ConfigError: the same without a token.
+        InvalidArgument: an address beyond this machine without host names.
+        ConfigError: an address beyond this machine without a token.
     """
     if address.is_loopback:
         return
@@ -90,14 +90,14 @@ def check(address: Address, hosts: Sequence[str], token: str) -> None:
 def app_of(
     server: MCPServer[Any], address: Address, *, hosts: Sequence[str] = (), origins: Sequence[str] = (), token: str = ""
 ) -> App:
-    """The server as an ASGI app.
+    """Return the server as an ASGI app.
 
     Args:
         server: the MCP server.
         address: where it listens.
         hosts: further names, with or without a port, that requests may have as `Host`.
         origins: further values that browsers may send as `Origin`; those of the address itself are allowed.
-        token: asked of every request where it is not empty, as `Authorization: Bearer TOKEN`.
+        token: required in every request, unless empty, as `Authorization: Bearer TOKEN`.
     """
     own = {address.host, "localhost", "127.0.0.1", "::1"} if address.is_loopback else {address.host}
     named = [str(Address(host, address.port)) for host in sorted(own)]
@@ -119,12 +119,12 @@ def app_of(
 
 
 def serve(app: App, listening: socket.socket) -> None:
-    """Answer until SIGINT or SIGTERM; what is being answered then is answered to the end."""
+    """Serve until SIGINT or SIGTERM. Requests that are being answered are finished."""
     run(app, listening, BOUNDS, grace_s=_STOP_S)
 
 
 def _entered(gate: App, app: App, token: str) -> App:
-    """What is asked of a request before its body is read: the token, and that it is no stream without end."""
+    """Check a request before its body is read: its token, and that it is not an endless stream."""
     expected = f"Bearer {token}".encode()
 
     async def entered(scope: Any, receive: Any, send: Any) -> None:
@@ -149,7 +149,7 @@ def _entered(gate: App, app: App, token: str) -> App:
 
 
 def _readable(app: App) -> App:
-    """An app that gets messages only; whatever else is sent is answered with the error that the protocol has for it."""
+    """Return an app that gets only messages; everything else is answered with the protocol's error."""
 
     async def readable(scope: Any, receive: Any, send: Any) -> None:
         message = await receive()  # the whole body: it stands behind the gate

@@ -1,4 +1,4 @@
-"""What the tools take and give, as types: the MCP library makes the schemas of them that clients read."""
+"""What the tools accept and return, as types, from which the MCP library makes the schemas for clients."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ Leg = Annotated[str, Field(max_length=100, description="Without doc_id: the leg 
 
 
 class Place(TypedDict):
-    """Where a leg placed the document's best chunk."""
+    """Rank of the document's best chunk in a leg."""
 
     rank: int
     score: float
@@ -172,7 +172,7 @@ class LegShown(TypedDict):
 
 
 class Explained(TypedDict):
-    """What `explain` answers: `leg`, `model` and `expansion` without doc_id, else what became of the document."""
+    """What `explain` answers: `leg`, `model` and `expansion` without doc_id; with it, what became of the document."""
 
     query: str
     collection: str
