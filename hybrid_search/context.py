@@ -147,7 +147,7 @@ def to_context(results: Results, max_tokens: int, tokenizer: Any = None, citatio
     flags(citations=citations)
     count = counter(tokenizer)
     ordered = _best_first(results)
-    taken = _packed(ordered, max_tokens, count, citations)
+    taken = _pack(ordered, max_tokens, count, citations)
     while taken:
         shown = _stretches(taken)
         text = _text(shown, citations)
@@ -243,7 +243,7 @@ def _best_first(results: Results) -> list[_Taken]:
     return [_Taken(place, hit, passage) for place, (_, hit, passage) in enumerate(keyed)]
 
 
-def _packed(ordered: Sequence[_Taken], max_tokens: int, count: CountTokens, citations: bool) -> list[_Taken]:
+def _pack(ordered: Sequence[_Taken], max_tokens: int, count: CountTokens, citations: bool) -> list[_Taken]:
     """Choose the passages that fit together, judging by the counts of their parts."""
     nothing = count("")
     between = max(0, count("\n\n") - nothing)
@@ -253,7 +253,7 @@ def _packed(ordered: Sequence[_Taken], max_tokens: int, count: CountTokens, cita
     misses = 0
     for one in ordered:
         look = shingles(one.passage.text, one.hit.title)
-        if any(alike(look, other, SAME) for before, other in looks if not _joined(before, one)):
+        if any(alike(look, other, SAME) for before, other in looks if not _touch(before, one)):
             continue
         doc_id = one.hit.doc_id
         mine = _stretches([*(other for other in taken if other.hit.doc_id == doc_id), one])
@@ -275,16 +275,16 @@ def _stretches(taken: Sequence[_Taken]) -> list[_Stretch]:
     found: list[_Stretch] = []
     last: _Taken | None = None
     for one in sorted(taken, key=lambda each: (each.hit.rank, each.passage.start, -each.passage.end)):
-        if last is not None and _joined(last, one):
+        if last is not None and _touch(last, one):
             found[-1] = _merged(found[-1], one)
             last = max(last, one, key=lambda each: each.passage.end)
         else:
             found.append(_alone(one))
             last = one
-    return sorted((_stripped(stretch) for stretch in found), key=lambda stretch: stretch.place)
+    return sorted((_strip(stretch) for stretch in found), key=lambda stretch: stretch.place)
 
 
-def _joined(first: _Taken, second: _Taken) -> bool:
+def _touch(first: _Taken, second: _Taken) -> bool:
     """Say whether two passages are of one document and overlap, or have only white space between them."""
     if first.hit.doc_id != second.hit.doc_id or not (_whole(first.passage) and _whole(second.passage)):
         return False
@@ -324,7 +324,7 @@ def _merged(stretch: _Stretch, one: _Taken) -> _Stretch:
     )
 
 
-def _stripped(stretch: _Stretch) -> _Stretch:
+def _strip(stretch: _Stretch) -> _Stretch:
     """Strip white space at both ends."""
     text = stretch.text
     before, behind = len(text) - len(text.lstrip()), len(text) - len(text.rstrip())
@@ -346,7 +346,7 @@ def _shown(number: int, stretch: _Stretch, citations: bool, titled: bool = True)
 
 def _cut(one: _Taken, max_tokens: int, count: CountTokens, citations: bool) -> Iterator[tuple[str, _Stretch]]:
     """Return as much of a passage's beginning as fits: cut after a word, else inside it, else without the title."""
-    whole = _stripped(_alone(one))
+    whole = _strip(_alone(one))
     for titled in (True, False):
         for places in (_word_ends(whole.text), range(1, len(whole.text))):
             # By halves, as if more text had never fewer tokens; then downwards, as that is not quite so.

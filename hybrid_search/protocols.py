@@ -134,12 +134,12 @@ class DocumentHead(NamedTuple):
     """What the store records about a document.
 
     Args:
-        stamp: hash of its content and of the manifest.
+        version_hash: hash of its content and of the manifest.
         chunks: their number.
         origin: where it was read.
     """
 
-    stamp: str
+    version_hash: str
     chunks: int
     origin: str = ""
 
@@ -270,7 +270,7 @@ class CollectionWriter(Protocol):
         """Return the recorded head of each document that is complete."""
         ...
 
-    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+    def version_hashes(self, chunk_ids: Sequence[str]) -> dict[str, str]:
         """Return the version hash of each chunk that has one, by chunk_id."""
         ...
 

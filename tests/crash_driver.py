@@ -22,14 +22,14 @@ import traceback
 from pathlib import Path
 
 STEPS = {
-    "writer.EdgeWriter": ["upsert", "delete", "publish", "heads", "stamps", "flush", "close"],
+    "writer.EdgeWriter": ["upsert", "delete", "publish", "heads", "version_hashes", "flush", "close"],
     "shard.Shard": ["create", "load", "upsert", "delete", "close"],
     "write_log.WriteLog": ["begin", "resume", "append", "sync"],
     "files": ["copy_file", "write_text", "write_checked", "sync"],
     "generations": ["publish", "copy_tree", "write_text", "write_checked", "sweep", "sync", "remove_folder"],
-    "working_shard": ["made_ready", "seal", "unseal", "keep", "write_checked"],
-    "recovery": ["restore", "seal", "copy_tree", "_begin"],
-    "bases": ["sync", "copy_file", "write_checked"],
+    "working_shard": ["make_ready", "seal", "unseal", "save_base", "write_checked"],
+    "recovery": ["restore", "seal", "copy_tree", "_copy_base"],
+    "recovery_bases": ["sync", "copy_file", "write_checked"],
 }
 """What counts as a step, twice: before it and after it."""
 

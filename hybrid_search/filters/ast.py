@@ -251,14 +251,14 @@ def leaves(condition: Condition) -> Iterator[Test]:
         yield condition
 
 
-def placed(condition: Condition, text: str) -> Condition:
+def with_text(condition: Condition, text: str) -> Condition:
     """Return the same condition with the filter's text in every position."""
     if isinstance(condition, And):
-        return And(tuple(placed(inner, text) for inner in condition.conditions))
+        return And(tuple(with_text(inner, text) for inner in condition.conditions))
     if isinstance(condition, Or):
-        return Or(tuple(placed(inner, text) for inner in condition.conditions))
+        return Or(tuple(with_text(inner, text) for inner in condition.conditions))
     if isinstance(condition, Not):
-        return Not(placed(condition.condition, text))
+        return Not(with_text(condition.condition, text))
     return replace(condition, place=condition.place and SourcePosition(text, condition.place.column))
 
 

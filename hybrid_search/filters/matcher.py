@@ -44,7 +44,7 @@ def matches(condition: Condition, payload: Mapping[str, Any]) -> bool:
         return any(matches(inner, payload) for inner in condition.conditions)
     if isinstance(condition, Not):
         return not matches(condition.condition, payload)
-    found = [value for path in same_paths(payload_path(condition.path)) for value in found_at(payload, path)]
+    found = [value for path in same_paths(payload_path(condition.path)) for value in values_at(payload, path)]
     if isinstance(condition, Exists):
         return any(value is not None and value != [] for value in found)
     if isinstance(condition, Compare) and condition.op == "!=":
@@ -77,7 +77,7 @@ def same_paths(path: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(dict.fromkeys((path, *forms)))
 
 
-def found_at(value: Any, path: tuple[str, ...]) -> list[Any]:
+def values_at(value: Any, path: tuple[str, ...]) -> list[Any]:
     """Return the values at a path: none, one, or one for each part of a list on the way."""
     found = [value]
     for place, key in enumerate(path):

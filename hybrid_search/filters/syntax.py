@@ -39,7 +39,7 @@ def path_of(name: str) -> tuple[str, ...]:
         found = _PART.match(name, at) if isinstance(name, str) else None
         if found is None:
             raise FilterError(f"{name!r} is no field's name; write letters and digits, or put it in double quotes")
-        keys.append(found[1] if found[1] is not None else unescaped(found[2]))
+        keys.append(found[1] if found[1] is not None else unescape(found[2]))
         at, more = found.end(), found[3] == "."
     return tuple(keys)
 
@@ -61,7 +61,7 @@ def format_value(value: Value) -> str:
     return _quoted(value, "'") if isinstance(value, str) else repr(value)
 
 
-def unescaped(text: str) -> str:
+def unescape(text: str) -> str:
     """Return the content of a quoted text with its escapes replaced.
 
     Raises:

@@ -67,7 +67,7 @@ def forms(path: tuple[str, ...]) -> Iterator[str]:
             yield written
 
 
-def decided(test: Test, engine: Engine, kinds: Kinds) -> Any:
+def condition_for(test: Test, engine: Engine, kinds: Kinds) -> Any:
     """Translate a test into a condition that the engine evaluates alone."""
     written = list(forms(payload_path(test.path)))
     if isinstance(test, Exists):

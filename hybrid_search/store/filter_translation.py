@@ -46,7 +46,7 @@ from hybrid_search.store.filter_conditions import (
     all_of,
     any_of,
     as_time,
-    decided,
+    condition_for,
     engine_path,
     forms,
     none_of,
@@ -70,7 +70,7 @@ Scan = Callable[[list[str], Any], Iterable[tuple[Any, Mapping[str, Any]]]]
 """Reads fields of every point that passes an engine's filter (None: every point). Yields (point id, payload)."""
 
 
-class _Read(NamedTuple):
+class _Resolution(NamedTuple):
     """What reading payloads showed about a test.
 
     Args:
@@ -87,35 +87,35 @@ class _Read(NamedTuple):
 def engine_filter(condition: Condition, engine: Engine, kinds: Kinds, scan: Scan) -> Any:
     """Translate a condition into the engine's filter. Reads payloads where the engine cannot decide alone."""
     tests = {_key(test): test for test in map(_positive, leaves(condition))}
-    read: dict[str, _Read] = {}
+    read: dict[str, _Resolution] = {}
     for key, test in tests.items():
         if _is_hard(test, kinds, engine):
-            read[key] = _Read(set(), set(), None)
+            read[key] = _Resolution(set(), set(), None)
         elif (doubt := _doubt(test, kinds, engine)) is not None:
-            read[key] = _Read(set(), set(), doubt)
+            read[key] = _Resolution(set(), set(), doubt)
     if read:
-        narrowed = _narrowed(condition, engine, kinds, read)
+        narrowed = _prefilter(condition, engine, kinds, read)
         for point, payload in scan(_read_for([tests[key] for key in read]), narrowed):
             for key, found in read.items():
                 if matches(tests[key], payload):
                     found.passing.add(point)
                 elif found.doubt is not None:
                     found.failing.add(point)
-    return all_of(engine, [_translated(condition, engine, kinds, read)])
+    return all_of(engine, [_translate(condition, engine, kinds, read)])
 
 
-def _narrowed(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Read]) -> Any:
+def _prefilter(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Resolution]) -> Any:
     """Return a filter that limits which payloads are read, from what the engine can decide; None for all of them."""
     clauses = condition.conditions if isinstance(condition, And) else (condition,)
     easy = [clause for clause in clauses if not any(_key(_positive(leaf)) in read for leaf in leaves(clause))]
-    bounds = [_translated(clause, engine, kinds, {}) for clause in easy]
+    bounds = [_translate(clause, engine, kinds, {}) for clause in easy]
     doubts = [found.doubt for found in read.values()]
     if None not in doubts:
         bounds.append(any_of(engine, doubts))
     return all_of(engine, bounds) if bounds else None
 
 
-def resolved(condition: Condition, engine: Engine, scan: Scan) -> Any:
+def filter_by_ids(condition: Condition, engine: Engine, scan: Scan) -> Any:
     """Return the filter as the ids of all chunks that pass, for a server that refuses the translated form."""
     read = _read_for(list(leaves(condition)))
     return all_of(engine, [engine.ids({point for point, payload in scan(read, None) if matches(condition, payload)})])
@@ -137,10 +137,10 @@ def require_fields(
     """
     there: dict[str, bool] = {}
     for leaf in leaves(condition):
-        path, name = payload_path(leaf.path), _joined(leaf)
+        path, name = payload_path(leaf.path), _dotted(leaf)
         if not there.get(name):
             there[name] = path[0] != "metadata" or engine_path(path) in kinds or exists(Exists(leaf.field))
-    missing = next((leaf for leaf in leaves(condition) if not there[_joined(leaf)]), None)
+    missing = next((leaf for leaf in leaves(condition) if not there[_dotted(leaf)]), None)
     if missing is None:
         return
     known = list(fields())
@@ -152,7 +152,7 @@ def require_fields(
     raise FilterError(f"no document has a field {missing.field}. {hint}The fields are {shown}", text, column)
 
 
-def _joined(leaf: Test) -> str:
+def _dotted(leaf: Test) -> str:
     """Return a field's keys joined by dots. Of `author.name` and `"author.name"` in a filter one has to exist."""
     return ".".join(payload_path(leaf.path))
 
@@ -209,14 +209,14 @@ def _doubt(leaf: Test, kinds: Kinds, engine: Engine) -> Any:
     written = list(forms(payload_path(leaf.path)))
     keys = [engine.key(form) for form in written]
     if isinstance(leaf, Match):
-        return _goes_on(leaf, keys, engine, indexed=any(form in kinds for form in written))
+        return _may_go_on(leaf, keys, engine, indexed=any(form in kinds for form in written))
     if isinstance(leaf, (Exists, Geo)) or not _reaches_early(leaf):
         return None
     early = engine.times(lt=as_time(_EARLY))
     return any_of(engine, [q.FieldCondition(key=key, range=early) for key in keys])
 
 
-def _goes_on(leaf: Match, keys: list[str], engine: Engine, *, indexed: bool) -> Any:
+def _may_go_on(leaf: Match, keys: list[str], engine: Engine, *, indexed: bool) -> Any:
     """Return the condition for points whose text begins with the test's text and may go on inside its last character.
 
     Without an index, the engine would read the payload once for each mark. That costs more than reading it here once.
@@ -257,22 +257,22 @@ def _misread(value: Value, kind: str, *, ordered: bool) -> bool:
     return kind == "datetime"
 
 
-def _translated(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Read]) -> Any:
+def _translate(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Resolution]) -> Any:
     if isinstance(condition, And):
-        return all_of(engine, [_translated(inner, engine, kinds, read) for inner in condition.conditions])
+        return all_of(engine, [_translate(inner, engine, kinds, read) for inner in condition.conditions])
     if isinstance(condition, Or):
-        return any_of(engine, [_translated(inner, engine, kinds, read) for inner in condition.conditions])
+        return any_of(engine, [_translate(inner, engine, kinds, read) for inner in condition.conditions])
     if isinstance(condition, Not):
-        return none_of(engine, [_translated(condition.condition, engine, kinds, read)])
+        return none_of(engine, [_translate(condition.condition, engine, kinds, read)])
     test = _positive(condition)
     if test is not condition:
-        return none_of(engine, [_translated(test, engine, kinds, read)])
+        return none_of(engine, [_translate(test, engine, kinds, read)])
     found = read.get(_key(test))
     if found is None:
-        return decided(test, engine, kinds)
+        return condition_for(test, engine, kinds)
     if found.doubt is None:
         return engine.ids(found.passing)
-    made = decided(test, engine, kinds)
+    made = condition_for(test, engine, kinds)
     if found.failing:
         made = all_of(engine, [made, none_of(engine, [engine.ids(found.failing)])])
     return any_of(engine, [made, engine.ids(found.passing)]) if found.passing else made

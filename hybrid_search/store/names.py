@@ -25,7 +25,7 @@ def names(location: str, api_key: str | None = None) -> list[str]:
         from hybrid_search.store.edge.generations import folder_names
 
         return folder_names(Path(location).expanduser())
-    return sorted({re.sub(r"__v\d+\Z", "", name) for name in _behind(location, api_key)})
+    return sorted({re.sub(r"__v\d+\Z", "", name) for name in _collections_by_name(location, api_key)})
 
 
 def legs(location: str, name: str, api_key: str | None = None) -> list[str]:
@@ -41,25 +41,25 @@ def legs(location: str, name: str, api_key: str | None = None) -> list[str]:
         return list(EdgeStore(location).info(name).manifest.legs)
     from hybrid_search.store.server.reader import MANIFEST_KEY
 
-    real = _behind(location, api_key).get(name, name)
-    found = _asked(location, f"/collections/{quote(real, safe='')}", api_key)
+    real = _collections_by_name(location, api_key).get(name, name)
+    found = _get(location, f"/collections/{quote(real, safe='')}", api_key)
     return list(found["config"]["metadata"][MANIFEST_KEY]["legs"])
 
 
-def _behind(location: str, api_key: str | None) -> dict[str, str]:
+def _collections_by_name(location: str, api_key: str | None) -> dict[str, str]:
     """Map every name, alias or not, to its collection."""
-    real = [one["name"] for one in _asked(location, "/collections", api_key)["collections"]]
-    aliases = _asked(location, "/aliases", api_key)["aliases"]
+    real = [one["name"] for one in _get(location, "/collections", api_key)["collections"]]
+    aliases = _get(location, "/aliases", api_key)["aliases"]
     return {name: name for name in real} | {one["alias_name"]: one["collection_name"] for one in aliases}
 
 
-def _asked(location: str, path: str, api_key: str | None) -> Any:
+def _get(location: str, path: str, api_key: str | None) -> Any:
     import urllib.request
 
-    from hybrid_search.store.server.store import signed, with_key
+    from hybrid_search.store.server.store import basic_auth_header, with_key
 
     place, api_key = with_key(location, api_key)
-    headers = {**(signed(place.user) or {}), **({"api-key": api_key} if api_key else {})}
+    headers = {**(basic_auth_header(place.user) or {}), **({"api-key": api_key} if api_key else {})}
     request = urllib.request.Request(place.address.rstrip("/") + path, headers=headers)
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         return json.load(answer)["result"]

@@ -17,7 +17,7 @@ _KEYS = {"chunk_id": str, "doc_id": str, "number": int, "text": str, "metadata":
 
 
 @dataclass
-class Examined:
+class PointReport:
     """What the check found.
 
     Args:
@@ -34,14 +34,14 @@ class Examined:
     problems: list[str] = field(default_factory=list)
 
 
-def examined(points: Iterable[tuple[UUID, Mapping[str, Any], Mapping[str, Vector]]], manifest: Manifest) -> Examined:
+def examine(points: Iterable[tuple[UUID, Mapping[str, Any], Mapping[str, Vector]]], manifest: Manifest) -> PointReport:
     """Check every point of a collection.
 
     Args:
         points: each with its id, its payload and its vectors by their names in the store.
         manifest: of the collection.
     """
-    found = Examined(vectors=dict.fromkeys(manifest.legs, 0))
+    found = PointReport(vectors=dict.fromkeys(manifest.legs, 0))
     wrong = 0
     missing: dict[int, int] = {}  # by a document's hash, chunks that its head promises less those that are there
     begun = set()

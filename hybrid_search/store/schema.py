@@ -129,7 +129,7 @@ def field_types(metadata: Mapping[str, Any], prefix: str = "metadata") -> dict[s
     >>> field_types({"year": 1984, "genres": ["comedy"], "seen": True, "added": "2026-11-21"})
     {'metadata.year': 'integer', 'metadata.genres': 'keyword', 'metadata.seen': 'bool', 'metadata.added': 'datetime'}
     """
-    chosen = ((path, _chosen(kinds)) for path, kinds in _kinds(metadata, prefix))
+    chosen = ((path, _index_kind(kinds)) for path, kinds in _kinds(metadata, prefix))
     return {path: kind for path, kind in chosen if kind is not None}
 
 
@@ -154,7 +154,7 @@ def new_fields(points: Iterable[Point], known: Mapping[str, FieldType]) -> dict[
     wanted: dict[str, FieldType] = {}
     for point in points:
         for path, kinds in _kinds(point.payload["metadata"]):
-            have, kind = wanted.get(path, known.get(path)), _chosen(kinds)
+            have, kind = wanted.get(path, known.get(path)), _index_kind(kinds)
             room = len(known) + len(wanted) < MAX_INDEXED_FIELDS + len(FIXED_FIELDS)
             if have == "integer" and "float" in kinds:
                 wanted[path] = "float"
@@ -196,7 +196,7 @@ def check_points(points: Sequence[Point], manifest: Manifest) -> list[bytes]:
     return texts
 
 
-def being_built(name: str) -> str:
+def unfinished_message(name: str) -> str:
     """Return the message why the legs of a collection cannot be changed before its first build is complete."""
     return (
         f"Collection {name!r} is being built and has not been finished yet, so its legs cannot be changed. "
@@ -262,7 +262,7 @@ def vector_of(raw: Any) -> Vector:
     return np.asarray(raw, dtype=np.float32)
 
 
-def legible(raw: Any) -> Vector:
+def vector_or_nan(raw: Any) -> Vector:
     """Convert as `vector_of` does; return a vector of one NaN for anything that is no vector."""
     try:
         return vector_of(raw)
@@ -303,7 +303,7 @@ def _kinds(metadata: Mapping[str, Any], prefix: str = "metadata") -> Iterator[tu
             yield path, [_field_type(each) for each in (value if isinstance(value, list) else [value])]
 
 
-def _chosen(kinds: Sequence[FieldType | None]) -> FieldType | None:
+def _index_kind(kinds: Sequence[FieldType | None]) -> FieldType | None:
     """Return the index for values of these kinds: a float one for integers and floats, else that of the first value."""
     first = kinds[0] if kinds else None
     return "float" if first == "integer" and "float" in kinds else first

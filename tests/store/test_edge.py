@@ -391,7 +391,7 @@ def test_g7_updates_after_a_publication_count(store, root):
         writer.upsert([point("a", stamp="new", metadata={"new": True})])
         writer.delete(["b#0"])
         writer.publish()
-        assert writer.heads(["a", "b"])["a"].stamp == "new"
+        assert writer.heads(["a", "b"])["a"].version_hash == "new"
         writer.close()
         assert not (root / "work" / "shard" / "wal").exists()
     reader = store.reader("c")

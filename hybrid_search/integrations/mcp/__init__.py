@@ -9,7 +9,7 @@ Claude Desktop (`claude_desktop_config.json`), Claude Code (`.mcp.json`) and oth
 and VS Code (`.vscode/mcp.json`) `{"servers": {"movies": {"type": "stdio", "command": ..., "args": ...}}}`. Clients pass
 few environment variables on: give a store with `--store PLACE` in `args`, or in the `env` of the entry.
 
-It reads what collections store and nothing else: ids are ids, never paths. What the tools take and give is in `shapes`.
+It reads what collections store and nothing else: ids are ids, never paths. The tools' types are in `schemas`.
 """
 
 from __future__ import annotations

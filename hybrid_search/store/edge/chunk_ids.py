@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 _LOWER = (1 << 64) - 1
 
 
-def write_names(folder: Path, names: Iterable[tuple[UUID, str]]) -> None:
+def write_chunk_ids(folder: Path, names: Iterable[tuple[UUID, str]]) -> None:
     """Write the chunk id of each point into a new folder."""
     upper, lower, ends, text = array("Q"), array("Q"), array("q", [0]), bytearray()
     for point, chunk_id in names:
@@ -39,8 +39,8 @@ def write_names(folder: Path, names: Iterable[tuple[UUID, str]]) -> None:
     np.save(folder / "text.npy", np.frombuffer(bytes(text), np.uint8))
 
 
-class Names:
-    """The map from point ids to chunk ids that `write_names` left in a folder.
+class ChunkIdMap:
+    """The map from point ids to chunk ids that `write_chunk_ids` left in a folder.
 
     Raises:
         OSError, ValueError, EOFError: the files are missing, or not what was written.

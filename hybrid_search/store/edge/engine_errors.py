@@ -10,7 +10,7 @@ from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
 
 
 @contextmanager
-def in_our_words(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn whatever the engine raises, panics included, into our errors."""
     try:
         yield

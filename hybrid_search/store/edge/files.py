@@ -51,7 +51,7 @@ def checksum(file: Path) -> Sum:
         return _sum_of_json(file.read_bytes())
     with file.open("rb", buffering=0) as read:
         length = os.fstat(read.fileno()).st_size
-        return Sum(length, _summed(_blocks(read, length), length, None))
+        return Sum(length, _hash_blocks(_blocks(read, length), length, None))
 
 
 def sums_of(folder: Path, below: str = "") -> dict[str, Sum]:
@@ -73,7 +73,7 @@ def damages(folder: Path, wanted: Mapping[str, Sum], *, whole: str = "") -> list
         wanted: the checksum of each file.
         whole: a folder below it in which no other files may lie; empty for none.
     """
-    found = [Damage(name, reason) for name, sum_ in wanted.items() if (reason := _wrong(folder / name, sum_))]
+    found = [Damage(name, reason) for name, sum_ in wanted.items() if (reason := _problem_with(folder / name, sum_))]
     if whole:
         found += [Damage(name, "does not belong there") for name in names_in(folder, whole) if name not in wanted]
     return found
@@ -111,12 +111,12 @@ def copy_file(source: Path, target: Path) -> Sum:
         return _sum_of_json(data)
     with source.open("rb", buffering=0) as read, target.open("wb") as write:
         length = os.fstat(read.fileno()).st_size
-        made = _summed(_blocks(read, length), length, write)
+        made = _hash_blocks(_blocks(read, length), length, write)
         write.truncate(length)
     return Sum(length, made)
 
 
-def linked(file: Path, target: Path) -> bool:
+def hard_link(file: Path, target: Path) -> bool:
     """Make a hard link; return False where the file is missing or the file system has no hard links."""
     try:
         os.link(file, target)
@@ -191,7 +191,7 @@ def sums_out(sums: Mapping[str, Sum]) -> dict[str, Any]:
     return {"files": {name: sum_.length for name, sum_ in sums.items()}, "checksums": checksums}
 
 
-def _wrong(file: Path, wanted: Sum) -> str:
+def _problem_with(file: Path, wanted: Sum) -> str:
     """Return what is wrong with a file, in words; empty for nothing."""
     try:
         length = file.stat().st_size if file.is_file() else None
@@ -214,7 +214,7 @@ def _sum_of_json(data: bytes) -> Sum:
     return Sum(len(data), xxhash.xxh3_128_hexdigest(data))
 
 
-def _summed(blocks: Iterator[tuple[int, bytes]], length: int, write: BinaryIO | None) -> str:
+def _hash_blocks(blocks: Iterator[tuple[int, bytes]], length: int, write: BinaryIO | None) -> str:
     """Return the checksum of these blocks; write them to the same offsets of a file if one is given."""
     made = xxhash.xxh3_128(length.to_bytes(8, "little"))
     for place, block in blocks:

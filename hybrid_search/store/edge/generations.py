@@ -72,7 +72,7 @@ def current(root: Path) -> Path | None:
     if not re.fullmatch(r"g\d+", name):
         raise CollectionDamaged(
             f"{root / 'CURRENT'} holds {name[:40]!r}, expected the name of a generation such as 'g000001'. "
-            f"Build the collection again from its sources: {rebuilding(root.name)}"
+            f"Build the collection again from its sources: {rebuild_command(root.name)}"
         )
     return root / name
 
@@ -97,7 +97,7 @@ def lease(root: Path) -> Lease | None:
         held.release()
 
 
-def mark(file: Path) -> tuple[int, int, int]:
+def file_identity(file: Path) -> tuple[int, int, int]:
     """Return what tells a file from its replacement, without reading it (2 µs); zeros where there is no file."""
     try:
         stat = file.stat()
@@ -194,18 +194,18 @@ def published_sums(folder: Path) -> dict[str, Sum]:
     try:
         return sums_in(read_checked(folder / "manifest.json"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise unreadable(folder / "manifest.json", error) from error
+        raise unreadable_manifest(folder / "manifest.json", error) from error
 
 
-def unreadable(file: Path, error: Exception) -> CollectionDamaged:
+def unreadable_manifest(file: Path, error: Exception) -> CollectionDamaged:
     """Return the error for a manifest that cannot be read."""
     return CollectionDamaged(
         f"{file} cannot be read ({error}). Build the collection again from its sources: "
-        f"{rebuilding(file.parent.parent.name)}"
+        f"{rebuild_command(file.parent.parent.name)}"
     )
 
 
-def rebuilding(name: str) -> str:
+def rebuild_command(name: str) -> str:
     """Return the command that builds a collection anew."""
     return f"hybrid-search index SOURCE -c {name} --replace"
 

@@ -115,7 +115,7 @@ def lock_for_writing(root: Path, wait_s: float) -> WriterLock:
     try:
         root.mkdir(parents=True, exist_ok=True)
         _acquire(lock, root, wait_s)
-        folder = _alone(root, max(wait_s, _ORPHANS_S))
+        folder = _lock_folder(root, max(wait_s, _ORPHANS_S))
         write_json(root / "writer.json", holder)
     except Timeout:
         lock.release()
@@ -129,7 +129,7 @@ def lock_for_writing(root: Path, wait_s: float) -> WriterLock:
     return WriterLock(root, lock, folder)
 
 
-def is_written(root: Path) -> str:
+def current_writer(root: Path) -> str:
     """Return a description of the process that writes to a collection; an empty string for none."""
     lock = FileLock(root / "writer.lock", thread_local=False)
     if not (root / "writer.lock").exists():
@@ -163,7 +163,7 @@ def hold(root: Path, folder: Path) -> Lease:
         problem = cannot_write(root, error)
         if not isinstance(problem, StoreFull) or fcntl is None:
             raise problem from error
-        return Lease(folder, None, None, os.getpid(), _locked(folder, "LOCK_SH"))
+        return Lease(folder, None, None, os.getpid(), _try_lock_folder(folder, "LOCK_SH"))
     return Lease(folder, lock, None, os.getpid())
 
 
@@ -179,7 +179,7 @@ def hold_copy(folder: Path) -> Lease:
     return Lease(target, None, private, os.getpid())
 
 
-def behind_links(lease: Lease) -> Lease:
+def lease_with_links(lease: Lease) -> Lease:
     """Move a lease to a folder of links on a disk with room, for the small files that the engine writes when it opens.
 
     Raises:
@@ -211,7 +211,7 @@ def is_held(root: Path, folder: Path) -> bool:
             return True
         lock.release()
         file.unlink(missing_ok=True)
-    return folder.is_dir() and _locked(folder, "LOCK_EX") is None
+    return folder.is_dir() and _try_lock_folder(folder, "LOCK_EX") is None
 
 
 def _acquire(lock: FileLock, root: Path, wait_s: float) -> None:
@@ -237,17 +237,17 @@ def _link(folder: Path, target: Path) -> None:
             place.symlink_to(entry, entry.is_dir())
 
 
-def _alone(root: Path, wait_s: float) -> FolderLock:
+def _lock_folder(root: Path, wait_s: float) -> FolderLock:
     """Lock a folder for this process alone; without effect where the system has no such locks. Raises Timeout."""
     end = monotonic() + wait_s
-    while (lock := _locked(root, "LOCK_EX")) is None:
+    while (lock := _try_lock_folder(root, "LOCK_EX")) is None:
         if monotonic() >= end:
             raise Timeout(str(root))
         sleep(_WAIT_STEP_S / 5)
     return lock
 
 
-def _locked(folder: Path, how: str) -> FolderLock | None:
+def _try_lock_folder(folder: Path, how: str) -> FolderLock | None:
     """Try to lock a folder, exclusively (`LOCK_EX`) or shared (`LOCK_SH`). Return None if another process has it."""
     if fcntl is None:
         return FolderLock(-1)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from hybrid_search.errors import CollectionDamaged
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.edge import generations
+from hybrid_search.store.edge.clean_shutdown import RECORD, read_seal
 from hybrid_search.store.edge.files import damages, read_checked
-from hybrid_search.store.edge.seals import RECORD, seal_of
 
 
 class Record(NamedTuple):
@@ -59,7 +59,7 @@ def read_record(folder: Path) -> Record:
         state = {"token": token, "after": str(data.get("after", ""))}
         return Record(Manifest.from_dict(data["manifest"]), counts, data.get("build", ""), **state)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise generations.unreadable(file, error) from error
+        raise generations.unreadable_manifest(file, error) from error
 
 
 def resume_record(root: Path, work: Path) -> Record | None:
@@ -71,7 +71,7 @@ def resume_record(root: Path, work: Path) -> Record | None:
     Raises:
         CollectionDamaged: the writer's own record is damaged, and nothing is published.
     """
-    published, own = None, own_record(work)
+    published, own = None, writer_record(work)
     with suppress(CollectionDamaged):
         folder = generations.current(root)
         published = None if folder is None else read_record(folder)
@@ -83,14 +83,14 @@ def resume_record(root: Path, work: Path) -> Record | None:
     if own is not None:
         return own._replace(counts={}, build=own.build or uuid.uuid4().hex)
     if (work / RECORD).exists():
-        raise generations.unreadable(work / RECORD, ValueError("it is not what was written"))
+        raise generations.unreadable_manifest(work / RECORD, ValueError("it is not what was written"))
     return None
 
 
-def own_record(work: Path) -> Record | None:
+def writer_record(work: Path) -> Record | None:
     """Return the writer's own record; None where it is missing or damaged."""
     with suppress(CollectionDamaged):
-        sealed = seal_of(work) or {}
+        sealed = read_seal(work) or {}
         if not damages(work, {name: sum_ for name, sum_ in sealed.items() if name == RECORD}):
             return read_record(work)
     return None
@@ -116,7 +116,7 @@ def promote_rebuild(root: Path) -> None:
 
 def pending_record(root: Path, work: Path) -> Record | None:
     """Return the record of a build in this folder that is not published yet; None for none."""
-    own = own_record(work)
+    own = writer_record(work)
     with suppress(CollectionDamaged):
         folder = generations.current(root)
         if own is not None and (folder is None or not same_building(read_record(folder), own)):

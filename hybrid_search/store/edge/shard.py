@@ -21,9 +21,9 @@ import xxhash
 
 from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError
 from hybrid_search.manifest import Manifest
-from hybrid_search.store.edge.engine_errors import in_our_words as _engine
+from hybrid_search.store.edge.engine_errors import translate_errors as _engine
 from hybrid_search.store.filter_conditions import Engine
-from hybrid_search.store.schema import FIXED_FIELDS, StoredPoint, legible, vector_of
+from hybrid_search.store.schema import FIXED_FIELDS, StoredPoint, vector_of, vector_or_nan
 from hybrid_search.types import SparseVector, Vector
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Shard:
                 optimizers=_optimizers(manifest),
                 payload_memory=cold,
                 id_tracker_memory=cold,
-                wal_enabled=False,  # there is a log of ours beside it (see `writes`)
+                wal_enabled=False,  # there is a log of ours beside it (see `write_log`)
             )
             shard = cls(q.EdgeShard.create(str(path), config), path)
         for field, kind in FIXED_FIELDS.items():
@@ -137,7 +137,7 @@ class Shard:
             ]
         self._update(q.UpdateOperation.upsert_points(records))
 
-    def vectors(self) -> set[str]:
+    def vector_names(self) -> set[str]:
         """Return the names of the vectors that points may have."""
         config = json.loads((self._path / "edge_config.json").read_text(encoding="utf-8"))
         return {*config.get("vectors", {}), *config.get("sparse_vectors", {})}
@@ -263,7 +263,7 @@ class Shard:
             if offset is None or limit is not None:
                 return
 
-    def everything(self) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
+    def iter_points(self) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
         """Yield every point with its payload and its vectors by name; an unreadable vector becomes one NaN."""
         import qdrant_edge as q
 
@@ -274,11 +274,15 @@ class Shard:
                 records, offset = self._shard.scroll(page)
             for record in records:
                 raw = cast("dict[str, Any]", record.vector or {})
-                yield cast(UUID, record.id), record.payload or {}, {name: legible(one) for name, one in raw.items()}
+                yield (
+                    cast(UUID, record.id),
+                    record.payload or {},
+                    {name: vector_or_nan(one) for name, one in raw.items()},
+                )
             if offset is None:
                 return
 
-    def about(self, wanted: qdrant_edge.Filter) -> int:
+    def estimate_count(self, wanted: qdrant_edge.Filter) -> int:
         """Estimate how many points pass a filter, without counting them."""
         import qdrant_edge as q
 

@@ -32,7 +32,7 @@ from hybrid_search.types import Vector
 _PATIENCE_S = 60.0
 
 
-class ShardApart:
+class ShardProcess:
     """A shard that is open in a child process, with the methods of `Shard` that a writer needs."""
 
     def __init__(self, path: Path, handles: Sequence[int] = ()) -> None:
@@ -44,86 +44,86 @@ class ShardApart:
         self._child: subprocess.Popen[bytes] | None = subprocess.Popen(command, pass_fds=tuple(handles), **pipes)
 
     @classmethod
-    def load(cls, path: Path, handles: Sequence[int] = ()) -> ShardApart:
-        return cls(path, handles)._begun("load", path)
+    def load(cls, path: Path, handles: Sequence[int] = ()) -> ShardProcess:
+        return cls(path, handles)._start("load", path)
 
     @classmethod
-    def create(cls, path: Path, manifest: Manifest, handles: Sequence[int] = ()) -> ShardApart:
-        return cls(path, handles)._begun("create", path, manifest)
+    def create(cls, path: Path, manifest: Manifest, handles: Sequence[int] = ()) -> ShardProcess:
+        return cls(path, handles)._start("create", path, manifest)
 
     def upsert(self, points: Sequence[StoredPoint]) -> None:
-        self._ask("upsert", [point._replace(json=b"") for point in points])
+        self._call("upsert", [point._replace(json=b"") for point in points])
 
     def set_vectors(self, name: str, vectors: Mapping[UUID, Vector]) -> None:
-        self._ask("set_vectors", name, vectors)
+        self._call("set_vectors", name, vectors)
 
     def set_payload(self, ids: Sequence[UUID], payload: Mapping[str, Any]) -> None:
-        self._ask("set_payload", ids, payload)
+        self._call("set_payload", ids, payload)
 
     def delete(self, ids: Sequence[UUID]) -> None:
-        self._ask("delete", ids)
+        self._call("delete", ids)
 
     def index_field(self, path: str, kind: str) -> None:
-        self._ask("index_field", path, kind)
+        self._call("index_field", path, kind)
 
     def add_vector(self, name: str, dim: int, needs_idf: bool) -> None:
-        self._ask("add_vector", name, dim, needs_idf)
+        self._call("add_vector", name, dim, needs_idf)
 
     def drop_vector(self, name: str) -> None:
-        self._ask("drop_vector", name)
+        self._call("drop_vector", name)
 
     def indexed_fields(self) -> dict[str, Any]:
-        return dict(self._ask("indexed_fields"))
+        return dict(self._call("indexed_fields"))
 
-    def vectors(self) -> set[str]:
-        return set(self._ask("vectors"))
+    def vector_names(self) -> set[str]:
+        return set(self._call("vector_names"))
 
     def retrieve(self, ids: Sequence[UUID], payload: bool | list[str]) -> dict[UUID, dict[str, Any]]:
-        return dict(self._ask("retrieve", ids, payload))
+        return dict(self._call("retrieve", ids, payload))
 
     def first(self, count: int) -> list[UUID]:
-        return list(self._ask("first", count))
+        return list(self._call("first", count))
 
     def fingerprints(self, ids: Sequence[UUID], bounded: bool) -> dict[UUID, str]:
-        return dict(self._ask("fingerprints", ids, bounded))
+        return dict(self._call("fingerprints", ids, bounded))
 
     def scroll(
         self, fields: bool | list[str], *, heads: bool = False, without: str = ""
     ) -> Iterator[tuple[UUID, dict[str, Any]]]:
         offset = None
         while True:
-            some, offset = self._ask("page", fields, heads, without, offset)
+            some, offset = self._call("page", fields, heads, without, offset)
             yield from some
             if offset is None:
                 return
 
     def count(self, *, heads: bool = False, vector: str = "") -> int:
-        return int(self._ask("count", heads=heads, vector=vector))
+        return int(self._call("count", heads=heads, vector=vector))
 
     def counts(self, manifest: Manifest) -> dict[str, int]:
-        return dict(self._ask("counts", manifest))
+        return dict(self._call("counts", manifest))
 
     def reopen(self) -> None:
-        self._ask("reopen")
+        self._call("reopen")
 
     def close(self) -> None:
         """Close the shard and end the child. Raises the error with which the child closed."""
         if self._child is None or os.getpid() != self._pid:
             return
         try:
-            self._ask("close")
+            self._call("close")
         finally:
             self._end()
 
-    def _begun(self, how: str, *arguments: Any) -> ShardApart:
+    def _start(self, how: str, *arguments: Any) -> ShardProcess:
         try:
-            self._ask(how, *arguments)
+            self._call(how, *arguments)
         except BaseException:
             self._end()
             raise
         return self
 
-    def _ask(self, what: str, *arguments: Any, **options: Any) -> Any:
+    def _call(self, what: str, *arguments: Any, **options: Any) -> Any:
         if os.getpid() != self._pid:
             raise StoreError(
                 f"{self._path} was opened by process {self._pid} and cannot be used in its fork {os.getpid()}. Open "
@@ -136,17 +136,17 @@ class ShardApart:
                 _send(cast("IO[bytes]", self._child.stdin), (what, arguments, options))
                 answer, error = pickle.load(cast("IO[bytes]", self._child.stdout))
             except (EOFError, OSError, pickle.UnpicklingError):
-                raise self._ended() from None
+                raise self._end_error() from None
             except BaseException:  # interrupted: the answer would be taken for that to the next question
                 self._child.kill()
-                self._ended()
+                self._end_error()
                 raise
         if error is not None:
             self.is_lost = True
             raise error
         return answer
 
-    def _ended(self) -> StoreError:
+    def _end_error(self) -> StoreError:
         """Return the error for a child that has died."""
         self.is_lost = True
         code = self._end()
@@ -169,27 +169,27 @@ class ShardApart:
             return child.wait()
 
 
-AnyShard = Shard | ShardApart
+AnyShard = Shard | ShardProcess
 
 
 def open_shard(path: Path, handles: Sequence[int] = ()) -> AnyShard:
     """Open a shard for writing: in this process, or in a child where little room is left."""
-    return ShardApart.load(path, handles) if is_low(path.parent) else Shard.load(path)
+    return ShardProcess.load(path, handles) if is_low(path.parent) else Shard.load(path)
 
 
 def create_shard(path: Path, manifest: Manifest, handles: Sequence[int] = ()) -> AnyShard:
     """Create a shard for writing (see `open_shard`)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return ShardApart.create(path, manifest, handles) if is_low(path.parent) else Shard.create(path, manifest)
+    return ShardProcess.create(path, manifest, handles) if is_low(path.parent) else Shard.create(path, manifest)
 
 
-def optimized(path: Path, handles: Sequence[int] = ()) -> str:
+def optimize_in_child(path: Path, handles: Sequence[int] = ()) -> str:
     """Build the indexes of a closed shard in a child. Returns why that failed, or an empty string."""
-    done = in_child("hybrid_search.store.edge.shard_process.optimize", path, os.getpid(), handles=handles)
+    done = run_in_child("hybrid_search.store.edge.shard_process.optimize", path, os.getpid(), handles=handles)
     return "" if done.returncode == 0 else last_words(done)
 
 
-def in_child(function: str, *arguments: object, handles: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
+def run_in_child(function: str, *arguments: object, handles: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
     """Call a function, given by its path, in a child process. The arguments reach it as strings."""
     module, _, name = function.rpartition(".")
     command = [*_python(f"from {module} import {name}; {name}(*sys.argv[1:])"), *map(str, arguments)]
@@ -210,7 +210,7 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def optimize(path: str, parent: str) -> None:
-    """Build the indexes of a shard. Runs in a child of `optimized`, and ends with its parent."""
+    """Build the indexes of a shard. Runs in a child of `optimize_in_child`, and ends with its parent."""
     if not end_with(int(parent)):
         sys.exit("its parent has ended")
     shard = Shard.load(Path(path))
@@ -219,7 +219,7 @@ def optimize(path: str, parent: str) -> None:
 
 
 def serve() -> None:
-    """Run in a child of `ShardApart`: answer calls until the parent closes the pipe."""
+    """Run in a child of `ShardProcess`: answer calls until the parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     asked, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     shard: Any = None

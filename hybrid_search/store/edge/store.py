@@ -18,13 +18,13 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo, Verification
 from hybrid_search.store import filter_translation
 from hybrid_search.store.edge import generations
-from hybrid_search.store.edge.chunk_ids import Names
+from hybrid_search.store.edge.chunk_ids import ChunkIdMap
 from hybrid_search.store.edge.disk import network_file_system, real_size, require_space
 from hybrid_search.store.edge.generations import folder_names
-from hybrid_search.store.edge.locks import Lease, behind_links, lock_for_writing
+from hybrid_search.store.edge.locks import Lease, lease_with_links, lock_for_writing
 from hybrid_search.store.edge.manifest_file import read_record, resume_record, working_dir
 from hybrid_search.store.edge.shard import Shard, engine_conditions
-from hybrid_search.store.edge.verify import is_ours, verified
+from hybrid_search.store.edge.verify import is_ours, verify_collection
 from hybrid_search.store.edge.writer import EdgeWriter
 from hybrid_search.store.schema import check_name, check_requests, vector_name
 from hybrid_search.types import LegName, Vector, point_id_of
@@ -55,7 +55,7 @@ class EdgeStore:
 
     def reader(self, name: str) -> EdgeReader:
         root = self.folder / check_name(name)
-        mark = generations.mark(root / "CURRENT")  # before it is read: what changes between the two is seen later
+        mark = generations.file_identity(root / "CURRENT")  # first: a change in between is seen later
         lease = generations.lease(root) if root.is_dir() else None
         if lease is None:
             raise self._missing(name)
@@ -111,9 +111,9 @@ class EdgeStore:
             root = self.folder / check_name(name)
             if not root.is_dir() or not is_ours(root):
                 raise CollectionNotFound(name, self.names(), self.location)
-            return [verified(root)]
+            return [verify_collection(root)]
         there = sorted(entry for entry in self.folder.iterdir() if entry.is_dir()) if self.folder.is_dir() else []
-        return [verified(root) for root in there if is_ours(root)]
+        return [verify_collection(root) for root in there if is_ours(root)]
 
     def _missing(self, name: str) -> StoreError:
         if (self.folder / name / "work" / "manifest.json").is_file():
@@ -144,16 +144,16 @@ class EdgeReader:
         self._name, self._root = name, root
         self._folder, self._lease = lease.folder, lease
         manifest = root / lease.folder.name / "manifest.json"  # replaced where legs change their names
-        self._marks = {root / "CURRENT": mark, manifest: generations.mark(manifest)}
+        self._marks = {root / "CURRENT": mark, manifest: generations.file_identity(manifest)}
         self.manifest, self._counts, *_ = read_record(lease.folder)
         damaged = generations.damaged_files(lease.folder)
         if damaged:
             raise self._damaged(f"{len(damaged)} files are missing or not as they were written: {damaged[0]}")
         try:
-            self._stored = Names(lease.folder / "names")
+            self._stored = ChunkIdMap(lease.folder / "names")
         except (OSError, ValueError, EOFError) as error:
             raise self._damaged(f"its names cannot be read ({error})") from error
-        self._shard = self._opened()
+        self._shard = self._open_shard()
         self._filters: dict[str, Any] = {}
         self._names: dict[int, str] = {}  # by the point id's integer, which hashes ten times as fast as the UUID
         try:
@@ -165,12 +165,12 @@ class EdgeReader:
             self.close()
             raise
 
-    def _opened(self) -> Shard:
+    def _open_shard(self) -> Shard:
         """Open the shard; where its disk is too full for the engine to open it, through a folder of links."""
         try:
             return Shard.load(self._folder / "shard")
         except StoreFull:
-            linked = behind_links(self._lease)
+            linked = lease_with_links(self._lease)
         try:
             shard = Shard.load(linked.folder / "shard")
         except BaseException:
@@ -182,11 +182,11 @@ class EdgeReader:
     def _damaged(self, how: str) -> CollectionDamaged:
         return CollectionDamaged(
             f"Collection {self._name!r} is damaged, in {self._folder}: {how}. Build it again from its sources: "
-            f"{generations.rebuilding(self._name)}"
+            f"{generations.rebuild_command(self._name)}"
         )
 
     def is_stale(self) -> bool:
-        return any(generations.mark(file) != mark for file, mark in self._marks.items())
+        return any(generations.file_identity(file) != mark for file, mark in self._marks.items())
 
     def retrieve(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
@@ -194,7 +194,7 @@ class EdgeReader:
         check_requests(requests, limit, self.manifest)
         called = self.manifest.vectors()
         wanted = None if where is None else self._filter(where)
-        exact = wanted is not None and self._shard.about(wanted) <= filter_translation.EXACT_UP_TO
+        exact = wanted is not None and self._shard.estimate_count(wanted) <= filter_translation.EXACT_UP_TO
         answers = self._shard.query([(called[leg], vector) for leg, vector in requests], limit, wanted, exact=exact)
         # Other threads read and fill the same dict, so it only grows; a full one is left to them and a new one begun.
         names = self._names if len(self._names) < KNOWN_NAMES else {}

@@ -10,22 +10,22 @@ from typing import Literal
 from hybrid_search.errors import StoreError
 from hybrid_search.protocols import Finding, Verification
 from hybrid_search.store.edge import generations
-from hybrid_search.store.edge.bases import bases
-from hybrid_search.store.edge.files import Damage
-from hybrid_search.store.edge.inspection import inspected
-from hybrid_search.store.edge.locks import is_written
-from hybrid_search.store.edge.manifest_file import own_record, read_record
-from hybrid_search.store.edge.recovery import is_early
-from hybrid_search.store.edge.seals import (
+from hybrid_search.store.edge.clean_shutdown import (
     LOG,
     RECORD,
     SEAL,
     damages_since,
-    is_of_another,
+    is_of_other_build,
     lacks_log,
-    seal_of,
+    read_seal,
     was_left_open,
 )
+from hybrid_search.store.edge.files import Damage
+from hybrid_search.store.edge.inspection import inspect_in_child
+from hybrid_search.store.edge.locks import current_writer
+from hybrid_search.store.edge.manifest_file import read_record, writer_record
+from hybrid_search.store.edge.recovery import is_early
+from hybrid_search.store.edge.recovery_bases import list_bases
 from hybrid_search.store.edge.write_log import scan
 from hybrid_search.store.point_checks import SHOWN
 
@@ -38,16 +38,16 @@ def is_ours(root: Path) -> bool:
     return any((root / mark).exists() for mark in marks) or bool(generations.generations(root))
 
 
-def verified(root: Path) -> Verification:
+def verify_collection(root: Path) -> Verification:
     """Verify the collection in a folder. Files that a writer is working on are not checked."""
-    writer = is_written(root)
-    beside = list(_around(root, bool(writer)))  # first: to read the rest is to take a lease
+    writer = current_writer(root)
+    beside = list(_small_files(root, bool(writer)))  # first: to read the rest is to take a lease
     findings = list(_published(root))
     if writer:
         findings.append(Finding("working files", "unchecked", f"the collection is being written by {writer}"))
     else:
         for name, called in (("work", "working files"), ("rebuild", "files of an unfinished replacement")):
-            findings += [] if not _is_there(root, name) else _working(root, root / name, called)
+            findings += [] if not _is_expected(root, name) else _working(root, root / name, called)
     return Verification(root.name, findings + beside)
 
 
@@ -82,7 +82,7 @@ def _published(root: Path) -> Iterator[Finding]:
 
 
 def _points(folder: Path) -> Finding:
-    found = inspected(folder)
+    found = inspect_in_child(folder)
     vectors = ", ".join(f"{count:,} {leg}" for leg, count in found.vectors.items())
     text = f"{found.points:,} chunks of {found.heads:,} documents, with their names and vectors ({vectors})"
     if found.unfinished:
@@ -92,7 +92,7 @@ def _points(folder: Path) -> Finding:
 
 def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
     """Yield the findings on a writer's folder while nobody writes to it."""
-    sealed = seal_of(work)
+    sealed = read_seal(work)
     if sealed is not None:
         yield _files(part, damages_since(work, sealed), len(sealed), 0)
     elif was_left_open(work):
@@ -107,18 +107,18 @@ def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
     else:
         yield Finding(part, "damaged", f"{SEAL} is missing; they are made again when it is written to next")
     if sealed is None or RECORD not in sealed:
-        problem = "cannot be read" if own_record(work) is None else "is another's" if is_of_another(work) else ""
+        problem = "cannot be read" if writer_record(work) is None else "is another's" if is_of_other_build(work) else ""
         state: State = "damaged" if problem else "whole"
         yield Finding(f"{part}: {RECORD}", state, problem or "what is being built")
-    if own_record(work) is not None:
-        yield from _kept(root, work, part)
+    if writer_record(work) is not None:
+        yield from _recoverable(root, work, part)
 
 
-def _kept(root: Path, work: Path, part: str) -> Iterator[Finding]:
+def _recoverable(root: Path, work: Path, part: str) -> Iterator[Finding]:
     """Yield the findings on what the working files can be recovered from."""
     tokens: set[str] = set()
     try:
-        for base in bases(root, work):
+        for base in list_bases(root, work):
             tokens |= {base.token, base.after}
             if base.folder is not None and work in base.folder.parents:
                 sums = generations.published_sums(base.folder)
@@ -138,7 +138,7 @@ def _kept(root: Path, work: Path, part: str) -> Iterator[Finding]:
             yield Finding(f"{part}: log", "whole", text)
 
 
-def _around(root: Path, is_being_written: bool) -> Iterator[Finding]:
+def _small_files(root: Path, is_being_written: bool) -> Iterator[Finding]:
     """Yield the findings on the small files beside them."""
     if not is_being_written and (root / "writer.json").exists():
         try:
@@ -168,6 +168,6 @@ def _files(part: str, found: list[Damage], count: int, unknown: int) -> Finding:
     return Finding(part, "whole", f"{count:,} files, every byte compared")
 
 
-def _is_there(root: Path, name: str) -> bool:
+def _is_expected(root: Path, name: str) -> bool:
     """Say whether a writer's folder exists, or should."""
     return (root / name).exists() or (name == "work" and (root / "CURRENT").exists())

@@ -140,7 +140,7 @@ class DropVector(NamedTuple):
 Write = Upsert | SetVectors | SetPayload | Delete | IndexField | AddVector | DropVector
 
 
-class Found(NamedTuple):
+class LogScan(NamedTuple):
     """What a scan of a log found.
 
     Args:
@@ -187,7 +187,7 @@ class WriteLog:
         return cls(file, found.after, found.points)
 
     def append(self, frame: bytes, points: int) -> None:
-        """Append a write (see `framed`). If that fails, the log is as it was.
+        """Append a write (see `encode_write`). If that fails, the log is as it was.
 
         Raises:
             StoreFull, StoreError: it cannot be written.
@@ -220,9 +220,9 @@ class WriteLog:
         self.close()
 
 
-def framed(write: Write) -> bytes:
+def encode_write(write: Write) -> bytes:
     """Encode a write for the log."""
-    said, arrays = _said(write)
+    said, arrays = _split_write(write)
     shapes = [[array.dtype.str, array.shape] for array in arrays]
     text = json.dumps({"write": type(write).__name__, **said, "arrays": shapes}, ensure_ascii=False).encode()
     if isinstance(write, Upsert):  # the payloads are text already
@@ -236,7 +236,7 @@ def framed(write: Write) -> bytes:
     return b"".join([sizes, xxhash.xxh3_64_digest(sizes), *body])
 
 
-def scan(file: Path) -> Found:
+def scan(file: Path) -> LogScan:
     """Find the whole writes in a log, by their checksums."""
     with file.open("rb") as handle:
         after = _after(handle.readline())
@@ -244,28 +244,28 @@ def scan(file: Path) -> Found:
         while after:
             head = handle.read(_HEAD)
             if len(head) < _HEAD:
-                return Found(after, ends, points, False, len(head) > 0)
+                return LogScan(after, ends, points, False, len(head) > 0)
             if xxhash.xxh3_64_digest(head[: _SIZES.size]) != head[_SIZES.size :]:
-                return Found(after, ends, points, True)
+                return LogScan(after, ends, points, True)
             text, more, arrays, digest = _SIZES.unpack(head[: _SIZES.size])
             body = handle.read(text + arrays)
             if len(body) < text + arrays:
-                return Found(after, ends, points, False, True)
+                return LogScan(after, ends, points, False, True)
             if xxhash.xxh3_64_intdigest(body) != digest:
-                return Found(after, ends, points, True)
+                return LogScan(after, ends, points, True)
             ends.append(handle.tell())
             points += more
-    return Found("", [0], 0, file.stat().st_size > 0)
+    return LogScan("", [0], 0, file.stat().st_size > 0)
 
 
-def writes_in(file: Path, found: Found) -> Iterator[Write]:
+def read_writes(file: Path, found: LogScan) -> Iterator[Write]:
     """Yield the writes of a log in order."""
     with file.open("rb") as handle:
         handle.seek(found.ends[0])
         for _ in found.ends[1:]:
             text, _, arrays, _ = _SIZES.unpack(handle.read(_HEAD)[: _SIZES.size])
             said = json.loads(handle.read(text))
-            yield _write(said, memoryview(handle.read(arrays)))
+            yield _build_write(said, memoryview(handle.read(arrays)))
 
 
 def _after(line: bytes) -> str:
@@ -276,17 +276,17 @@ def _after(line: bytes) -> str:
         return ""
 
 
-def _said(write: Write) -> tuple[dict[str, Any], list[Array]]:
+def _split_write(write: Write) -> tuple[dict[str, Any], list[Array]]:
     """Split a write into what is stored as JSON and its arrays."""
     if isinstance(write, Upsert):
         names = sorted({name for point in write.points for name in point.vectors})
         by_name = [[point.vectors.get(name) for point in write.points] for name in names]
         return {"ids": [point.id.hex for point in write.points], "vectors": names}, [
-            array for vectors in by_name for array in _packed(vectors)
+            array for vectors in by_name for array in _pack(vectors)
         ]
     if isinstance(write, SetVectors):
         ids = [point.hex for point in write.vectors]
-        return {"name": write.name, "ids": ids}, _packed(list(write.vectors.values()))
+        return {"name": write.name, "ids": ids}, _pack(list(write.vectors.values()))
     if isinstance(write, SetPayload):
         return {"ids": [point.hex for point in write.points], "payload": write.payload}, []
     if isinstance(write, Delete):
@@ -294,19 +294,19 @@ def _said(write: Write) -> tuple[dict[str, Any], list[Array]]:
     return write._asdict(), []
 
 
-def _write(said: dict[str, Any], body: memoryview) -> Write:
-    """Rebuild a write; the inverse of `_said`."""
+def _build_write(said: dict[str, Any], body: memoryview) -> Write:
+    """Rebuild a write; the inverse of `_split_write`."""
     arrays = _arrays(said.pop("arrays"), body)
     kind = said.pop("write")
     if kind == "Upsert":
-        vectors = {name: _unpacked(arrays) for name in said["vectors"]}
+        vectors = {name: _unpack(arrays) for name in said["vectors"]}
         points = []
         for place, (text, payload) in enumerate(zip(said["ids"], said["payloads"], strict=True)):
             there = {name: v for name in vectors if (v := vectors[name][place]) is not None}
             points.append(StoredPoint(UUID(text), there, payload, b""))
         return Upsert(points)
     if kind == "SetVectors":
-        found = zip((UUID(text) for text in said["ids"]), _unpacked(arrays), strict=True)
+        found = zip((UUID(text) for text in said["ids"]), _unpack(arrays), strict=True)
         return SetVectors(said["name"], {point: vector for point, vector in found if vector is not None})
     if kind == "SetPayload":
         return SetPayload([UUID(text) for text in said["ids"]], said["payload"])
@@ -317,17 +317,17 @@ def _write(said: dict[str, Any], body: memoryview) -> Write:
     return made
 
 
-def _packed(vectors: Sequence[Vector | None]) -> list[Array]:
+def _pack(vectors: Sequence[Vector | None]) -> list[Array]:
     """Pack vectors of one name into arrays: lengths (-1 for no vector), indices if they are sparse, values."""
     lengths = np.array([-1 if vector is None else len(vector) for vector in vectors], np.int64)
     there = [vector for vector in vectors if vector is not None]
     sparse = [vector for vector in there if isinstance(vector, SparseVector)]
     values = [vector.values if isinstance(vector, SparseVector) else vector for vector in there]
-    return [lengths, _joined((v.indices for v in sparse), np.int32), _joined(values, np.float32)]
+    return [lengths, _concatenate((v.indices for v in sparse), np.int32), _concatenate(values, np.float32)]
 
 
-def _unpacked(arrays: Iterator[Array]) -> list[Vector | None]:
-    """Unpack vectors, consuming three arrays; the inverse of `_packed`."""
+def _unpack(arrays: Iterator[Array]) -> list[Vector | None]:
+    """Unpack vectors, consuming three arrays; the inverse of `_pack`."""
     lengths, indices, values = next(arrays), next(arrays), next(arrays)
     found: list[Vector | None] = []
     end = 0
@@ -342,7 +342,7 @@ def _unpacked(arrays: Iterator[Array]) -> list[Vector | None]:
     return found
 
 
-def _joined(arrays: Iterable[Array], kind: type) -> Array:
+def _concatenate(arrays: Iterable[Array], kind: type) -> Array:
     some: list[Array] = [np.asarray(array, kind) for array in arrays]
     return np.concatenate(some) if some else np.empty(0, kind)
 

@@ -31,7 +31,7 @@ from hybrid_search.store.server.reader import (
     by_name,
     client_conditions,
     manifest_of,
-    records,
+    scroll_points,
 )
 from hybrid_search.types import LegName, Vector
 
@@ -137,7 +137,7 @@ class AdoptedReader(ServerReader):
 
     def doc_ids(self) -> Iterator[str]:
         seen = set()
-        for record in records(self._ask, lambda: self._real, None, self._naming):
+        for record in scroll_points(self._ask, lambda: self._real, None, self._naming):
             doc_id = document_in(record.payload or {}, self._layout) or str(record.id)
             if doc_id not in seen:
                 if self._layout.doc_id:  # else every point is another one
@@ -190,7 +190,7 @@ class AdoptedReader(ServerReader):
         return {_PREFIX + path: kind for path, kind in inside.items() if not self._hidden(("metadata", path))}
 
     def _scan(self, fields: list[str], wanted: models.Filter | None) -> Iterator[tuple[Any, dict[str, Any]]]:
-        for record in records(self._ask, lambda: self._real, wanted, True):
+        for record in scroll_points(self._ask, lambda: self._real, wanted, True):
             yield record.id, self._read(record)
 
     def _found(self, chunk_ids: Sequence[str], vector: str | None = None) -> dict[str, tuple[models.Record, int, int]]:
@@ -228,7 +228,7 @@ class AdoptedReader(ServerReader):
         key = engine_path(path_of(self._layout.doc_id)) or ""
         values: list[str | int] = [doc_id, *([int(doc_id)] if doc_id.isdecimal() else [])]
         either: list[Any] = [models.FieldCondition(key=key, match=models.MatchValue(value=value)) for value in values]
-        found = records(self._ask, lambda: self._real, models.Filter(should=either), True, vectors)
+        found = scroll_points(self._ask, lambda: self._real, models.Filter(should=either), True, vectors)
         mine = [record for record in found if document_in(record.payload or {}, self._layout) == doc_id]
         return sorted(mine, key=lambda record: (place_in(record.payload or {}, self._layout), str(record.id)))
 

@@ -66,7 +66,7 @@ def layout_of(payloads: Sequence[Payload], name: str | None = None, fields: Mapp
     for field in given.values():
         if field:
             path_of(field)
-    found = _known(check_layout(name) if name else _recognised(payloads), payloads, given)
+    found = _framework_layout(check_layout(name) if name else _recognised(payloads), payloads, given)
     layout = replace(found, **cast("dict[str, Any]", given))
     if not layout.metadata and layout.text:
         layout = replace(layout, hidden=tuple(dict.fromkeys([*layout.hidden, path_of(layout.text)[0]])))
@@ -202,7 +202,7 @@ def named(spec: LegSpec, vector: str) -> LegSpec:
     return replace(spec, vector=vector, unnamed=not vector)
 
 
-def widened(payload: Payload, layout: str) -> dict[str, Any]:
+def add_framework_keys(payload: Payload, layout: str) -> dict[str, Any]:
     """Add the keys that a framework reads to a payload of ours. The metadata never overwrites our keys.
 
     Haystack makes metadata of every key that it does not know, so there ours appear beside the document's.
@@ -254,7 +254,7 @@ def _recognised(payloads: Sequence[Payload]) -> str:
     return "given"
 
 
-def _known(name: str, payloads: Sequence[Payload], given: Mapping[str, str]) -> Layout:
+def _framework_layout(name: str, payloads: Sequence[Payload], given: Mapping[str, str]) -> Layout:
     """Return a framework's layout for these payloads. A field that only some of them have counts for all."""
 
     def some(kind: type, *fields: str) -> str:

@@ -85,7 +85,7 @@ class ServerReader:
             raise
         except StoreError:
             # A server may refuse fields without an index (strict mode), or be older than a condition; ids it knows.
-            return self._query(requests, limit, filter_translation.resolved(where, engine, self._scan))
+            return self._query(requests, limit, filter_translation.filter_by_ids(where, engine, self._scan))
 
     def fields(self) -> Mapping[str, str]:
         records, _ = self._ask(
@@ -94,11 +94,11 @@ class ServerReader:
         return filter_translation.fields_of(self._kinds(), (record.payload or {} for record in records))
 
     def doc_ids(self) -> Iterator[str]:
-        heads = scrolled(self._ask, lambda: self._real, heads_only(), ["doc_id"])
+        heads = scroll_payloads(self._ask, lambda: self._real, heads_only(), ["doc_id"])
         return (payload["doc_id"] for payload in heads)
 
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return self._ask(lambda client: retrieved(client, self._real, chunk_ids, True))
+        return self._ask(lambda client: retrieve_payloads(client, self._real, chunk_ids, True))
 
     def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
         name = vector_name(leg, self.manifest)
@@ -202,7 +202,7 @@ class ServerReader:
         return exists
 
     def _scan(self, fields: list[str], wanted: models.Filter | None) -> Iterator[tuple[Any, dict[str, Any]]]:
-        for payload in scrolled(self._ask, lambda: self._real, wanted, ["chunk_id", *fields]):
+        for payload in scroll_payloads(self._ask, lambda: self._real, wanted, ["chunk_id", *fields]):
             yield point_id_of(payload["chunk_id"]), payload
 
 
@@ -248,7 +248,7 @@ def info_of(ask: Ask, real: Callable[[], str], name: str, manifest: Manifest) ->
     return CollectionInfo(name, documents, ask(lambda client: client.count(real(), exact=True)).count, None, manifest)
 
 
-def retrieved(
+def retrieve_payloads(
     client: QdrantClient, real: str, chunk_ids: Sequence[str], payload: bool | list[str]
 ) -> dict[str, dict[str, Any]]:
     """Read the payloads, or some fields of them, of the chunks that exist, by chunk id."""
@@ -257,14 +257,14 @@ def retrieved(
     return {by_point[str(record.id)]: record.payload or {} for record in records}
 
 
-def scrolled(
+def scroll_payloads(
     ask: Ask, real: Callable[[], str], wanted: models.Filter | None, fields: bool | list[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield the payload of every chunk that passes a filter, reading page by page."""
-    return (record.payload or {} for record in records(ask, real, wanted, fields))
+    return (record.payload or {} for record in scroll_points(ask, real, wanted, fields))
 
 
-def records(
+def scroll_points(
     ask: Ask,
     real: Callable[[], str],
     wanted: models.Filter | None,

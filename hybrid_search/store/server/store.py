@@ -26,7 +26,7 @@ from hybrid_search.store.server.connection import (
 )
 from hybrid_search.store.server.foreign import Foreign, described, open_reader, read_only
 from hybrid_search.store.server.reader import MANIFEST_KEY, ServerReader, manifest_of
-from hybrid_search.store.server.verify import verified
+from hybrid_search.store.server.verify import verify_collection
 from hybrid_search.store.server.writer import ServerWriter, create, write_manifest
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class ServerStore:
                 url=place.address,
                 port=port,
                 api_key=api_key,
-                headers=signed(place.user),
+                headers=basic_auth_header(place.user),
                 timeout=max(1, round(timeout_s)),
                 prefer_grpc=grpc,
                 grpc_port=GRPC_PORT,
@@ -172,7 +172,7 @@ class ServerStore:
 
     def verify(self, name: str | None = None) -> list[Verification]:
         names = self.names() if name is None else [name]
-        return [verified(self._reading, self._require(one), one) for one in names]
+        return [verify_collection(self._reading, self._require(one), one) for one in names]
 
     def delete(self, name: str) -> None:
         versions = self._versions(name)
@@ -240,7 +240,7 @@ class ServerStore:
         self._writing.call(lambda client: client.delete_collection(real))
 
 
-def signed(user: tuple[str, str] | None) -> dict[str, str]:
+def basic_auth_header(user: tuple[str, str] | None) -> dict[str, str]:
     """Return the header for the user and the password of a URL; the client itself ignores them.
 
     Source: RFC 7617, The 'Basic' HTTP Authentication Scheme.

@@ -9,14 +9,14 @@ from uuid import UUID
 from hybrid_search.errors import CollectionDamaged
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import Finding, Verification
-from hybrid_search.store.point_checks import examined
-from hybrid_search.store.schema import legible
+from hybrid_search.store.point_checks import examine
+from hybrid_search.store.schema import vector_or_nan
 from hybrid_search.store.server.connection import RetryingClient
-from hybrid_search.store.server.reader import by_name, manifest_of, records
+from hybrid_search.store.server.reader import by_name, manifest_of, scroll_points
 from hybrid_search.types import Vector
 
 
-def verified(line: RetryingClient, real: str, name: str) -> Verification:
+def verify_collection(line: RetryingClient, real: str, name: str) -> Verification:
     """Verify the version that a name stands for: its manifest and every point."""
     try:
         manifest = manifest_of(line, real, name)
@@ -31,7 +31,7 @@ def verified(line: RetryingClient, real: str, name: str) -> Verification:
 
 def _points(line: RetryingClient, real: str, manifest: Manifest) -> Finding:
     count = line.call(lambda client: client.count(real, exact=True)).count
-    found = examined(_everything(line, real, manifest), manifest)
+    found = examine(_everything(line, real, manifest), manifest)
     problems = list(found.problems)
     if count != found.points:
         problems.append(f"the server counts {count:,} points and gives {found.points:,}; is it being written to?")
@@ -46,6 +46,6 @@ def _everything(
     line: RetryingClient, real: str, manifest: Manifest
 ) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
     names = list(manifest.vectors().values())
-    for record in records(line.call, lambda: real, None, True, names):
-        vectors = {name: legible(raw) for name, raw in by_name(record.vector).items()}
+    for record in scroll_points(line.call, lambda: real, None, True, names):
+        vectors = {name: vector_or_nan(raw) for name, raw in by_name(record.vector).items()}
         yield UUID(str(record.id)), record.payload or {}, vectors

@@ -12,15 +12,15 @@ from hybrid_search.store.schema import (
     FIXED_FIELDS,
     MAX_INDEXED_FIELDS,
     FieldType,
-    being_built,
     check_points,
     check_vectors,
     is_present,
     new_fields,
     present_vectors,
+    unfinished_message,
 )
 from hybrid_search.store.server.connection import RetryingClient
-from hybrid_search.store.server.payload_layouts import widened
+from hybrid_search.store.server.payload_layouts import add_framework_keys
 from hybrid_search.store.server.reader import (
     MANIFEST_KEY,
     field_kind,
@@ -28,8 +28,8 @@ from hybrid_search.store.server.reader import (
     index_field,
     info_of,
     manifest_of,
-    retrieved,
-    scrolled,
+    retrieve_payloads,
+    scroll_payloads,
     to_client,
 )
 from hybrid_search.types import Moved, Point, Vector, chunk_id_of, point_id_of
@@ -85,11 +85,11 @@ class ServerWriter:
 
     def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]:
         wanted = [chunk_id_of(doc_id, 0) for doc_id in doc_ids]
-        found = self._line.call(lambda client: retrieved(client, self._real, wanted, HEAD_FIELDS))
+        found = self._line.call(lambda client: retrieve_payloads(client, self._real, wanted, HEAD_FIELDS))
         return {payload["doc_id"]: DocumentHead.of(payload) for payload in found.values()}
 
-    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
-        found = self._line.call(lambda client: retrieved(client, self._real, chunk_ids, ["stamp"]))
+    def version_hashes(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        found = self._line.call(lambda client: retrieve_payloads(client, self._real, chunk_ids, ["stamp"]))
         return {chunk_id: p["stamp"] for chunk_id, p in found.items() if "stamp" in p}
 
     def doc_ids(self) -> Iterator[str]:
@@ -105,7 +105,7 @@ class ServerWriter:
             models.PointStruct(
                 id=str(point.point_id),
                 vector={name: to_client(vector) for name, vector in present_vectors(point, self.manifest).items()},
-                payload=widened(point.payload, self.manifest.layout),
+                payload=add_framework_keys(point.payload, self.manifest.layout),
             )
             for point in points
         ]
@@ -215,11 +215,11 @@ class ServerWriter:
         self._line.call(drop)
 
     def _scroll(self, wanted: models.Filter | None, fields: bool | list[str]) -> Iterator[dict[str, Any]]:
-        return scrolled(self._line.call, lambda: self._real, wanted, fields)
+        return scroll_payloads(self._line.call, lambda: self._real, wanted, fields)
 
     def _require_live(self) -> None:
         if self._live != self._real:
-            raise StoreError(being_built(self._name))
+            raise StoreError(unfinished_message(self._name))
 
 
 def write_manifest(line: RetryingClient, real: str, manifest: Manifest) -> None:

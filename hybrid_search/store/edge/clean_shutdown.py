@@ -28,7 +28,7 @@ from hybrid_search.store.edge.files import (
 SEAL, LOG, BASE, RECORD = "seal.json", "changed", "base", "manifest.json"
 
 
-def seal_of(work: Path) -> dict[str, Sum] | None:
+def read_seal(work: Path) -> dict[str, Sum] | None:
     """Return the checksums of a sealed folder; None if it was left open, or the seal is unreadable or another's."""
     try:
         said = read_checked(work / SEAL)
@@ -40,18 +40,18 @@ def seal_of(work: Path) -> dict[str, Sum] | None:
 
 def was_left_open(work: Path) -> bool:
     """Say whether a writer opened the shard and has not closed it: it is writing, was killed, or failed."""
-    return _left_open(work) is not None
+    return _read_open_seal(work) is not None
 
 
-def is_of_another(work: Path) -> bool:
+def is_of_other_build(work: Path) -> bool:
     """Say whether that writer was on another build than the folder's record."""
-    builds = {(_left_open(work) or {}).get("build", ""), _build_of(work)}
+    builds = {(_read_open_seal(work) or {}).get("build", ""), _build_of(work)}
     return len(builds - {""}) > 1
 
 
 def lacks_log(work: Path) -> bool:
     """Say whether that writer had a log that is now missing."""
-    left = _left_open(work) or {}
+    left = _read_open_seal(work) or {}
     return bool(left.get("logged")) and not ((work / LOG).is_file() and (work / LOG).stat().st_size)
 
 
@@ -85,7 +85,7 @@ def unseal(work: Path, *, logged: bool) -> None:
         (work / SEAL).unlink(missing_ok=True)
 
 
-def _left_open(work: Path) -> dict[str, Any] | None:
+def _read_open_seal(work: Path) -> dict[str, Any] | None:
     """Return the seal of a folder that was left open; None where it was closed."""
     try:
         said = read_checked(work / SEAL)

@@ -35,7 +35,7 @@ class Sample:
             self._held = shard.fingerprints(shard.first(SIZE), True)
             self._seen, self._begun = len(self._held), True
 
-    def wrote(self, shard: AnyShard, write: Write) -> None:
+    def record_write(self, shard: AnyShard, write: Write) -> None:
         """Update the sample after a write."""
         if isinstance(write, DropVector):
             self._begun = False
@@ -43,19 +43,19 @@ class Sample:
         for point in write.ids():
             self._held.pop(point, None)
         if isinstance(write, SetVectors):
-            self._held |= shard.fingerprints(self._chosen(write.ids()), True)
+            self._held |= shard.fingerprints(self._choose(write.ids()), True)
         if isinstance(write, Upsert):
             short = [point.id for point in write.points if point.size() < LONG]
-            self._held |= shard.fingerprints(self._chosen(short), True)
+            self._held |= shard.fingerprints(self._choose(short), True)
         while len(self._held) > SIZE:
             del self._held[self._random.choice(list(self._held))]
 
-    def differing(self, shard: AnyShard) -> int:
+    def count_differing(self, shard: AnyShard) -> int:
         """Count the sampled points whose content in a shard differs."""
         found = shard.fingerprints(list(self._held), False)
         return sum(found.get(point) != was for point, was in self._held.items())
 
-    def _chosen(self, ids: list[UUID]) -> list[UUID]:
+    def _choose(self, ids: list[UUID]) -> list[UUID]:
         """Choose some of the written points at random: the more points were seen before, the fewer."""
         chosen = []
         for point in ids:

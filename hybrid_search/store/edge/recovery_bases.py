@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from hybrid_search.errors import CollectionDamaged
 from hybrid_search.store.edge import generations
-from hybrid_search.store.edge.files import Sum, checksum, copy_file, linked, names_in, sums_out, sync, write_checked
+from hybrid_search.store.edge.clean_shutdown import BASE, RECORD
+from hybrid_search.store.edge.files import Sum, checksum, copy_file, hard_link, names_in, sums_out, sync, write_checked
 from hybrid_search.store.edge.manifest_file import Record, read_record, same_building
-from hybrid_search.store.edge.seals import BASE, RECORD
 
 _READ_ONLY = re.compile(r"segments/([^/]+)/id_tracker\.i2e")
 """A file that only read-only segments have: those that the engine has built and does not append to."""
@@ -52,13 +52,13 @@ def new_token() -> str:
     return uuid.uuid4().hex
 
 
-def bases(root: Path, work: Path) -> list[Base]:
+def list_bases(root: Path, work: Path) -> list[Base]:
     """Return the bases of the shard in `work`, the newest first.
 
     Raises:
         CollectionDamaged: a manifest cannot be read.
     """
-    kept, published = _kept(work), published_base(root, work)
+    kept, published = _saved_base(work), published_base(root, work)
     if kept is None or published is None:
         return [kept or published or EMPTY]
     return [published] if published.after == kept.token else [kept, published]
@@ -85,7 +85,7 @@ def published_base(root: Path, work: Path) -> Base | None:
     return Base(folder, record.token, record.after)
 
 
-def keep(work: Path, record: Record, after: str, known: Mapping[str, Sum]) -> tuple[str, dict[str, Sum]]:
+def save_base(work: Path, record: Record, after: str, known: Mapping[str, Sum]) -> tuple[str, dict[str, Sum]]:
     """Save a closed shard as a base.
 
     Only files that have changed since the last save are copied; the others get a hard link. If it is interrupted, the
@@ -104,13 +104,13 @@ def keep(work: Path, record: Record, after: str, known: Mapping[str, Sum]) -> tu
     base, building = work / BASE, work / f"{BASE}.building"
     generations.remove_folder(building)
     names = names_in(work / "shard")
-    unchanging, before = set(frozen(names)), _sums_of(base)
+    unchanging, before = set(frozen_files(names)), _sums_of(base)
     sums: dict[str, Sum] = {}
     for name in names:
         target = building / "shard" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        made = _shared(work / "shard" / name, target, known.get(name)) if name in unchanging else None
-        sums[name] = made or _kept_again(work / "shard" / name, target, base / "shard" / name, before.get(name))
+        made = _link_frozen(work / "shard" / name, target, known.get(name)) if name in unchanging else None
+        sums[name] = made or _copy_or_link(work / "shard" / name, target, base / "shard" / name, before.get(name))
     facts = record._replace(counts={}, token=token, after=after).to_dict()
     write_checked(building / RECORD, facts | sums_out({f"shard/{name}": sum_ for name, sum_ in sums.items()}))
     for folder in (building / "shard").rglob("*/"):
@@ -121,7 +121,7 @@ def keep(work: Path, record: Record, after: str, known: Mapping[str, Sum]) -> tu
     return token, {name: sums[name] for name in unchanging}
 
 
-def frozen(names: Iterable[str]) -> list[str]:
+def frozen_files(names: Iterable[str]) -> list[str]:
     """Return the files of a shard that nobody writes any more, by their paths in it."""
     listed = list(names)
     segments = {found[1] for name in listed if (found := _READ_ONLY.fullmatch(name))}
@@ -133,25 +133,25 @@ def frozen(names: Iterable[str]) -> list[str]:
     return [name for name in listed if is_frozen(name)]
 
 
-def _shared(file: Path, target: Path, known: Sum | None) -> Sum | None:
+def _link_frozen(file: Path, target: Path, known: Sum | None) -> Sum | None:
     """Hard-link a file that nobody writes and return its checksum; None where the file system has no hard links."""
-    if not linked(file, target):
+    if not hard_link(file, target):
         return None
     if known is None:
         sync(target)
     return known or checksum(target)
 
 
-def _kept_again(file: Path, target: Path, before: Path, was: Sum | None) -> Sum:
+def _copy_or_link(file: Path, target: Path, before: Path, was: Sum | None) -> Sum:
     """Link the earlier copy of a file if it is unchanged; otherwise copy it. Returns its checksum."""
-    if was is not None and checksum(file) == was and linked(before, target):
+    if was is not None and checksum(file) == was and hard_link(before, target):
         return was
     made = copy_file(file, target)
     sync(target)
     return made
 
 
-def _kept(work: Path) -> Base | None:
+def _saved_base(work: Path) -> Base | None:
     """Return the base that a writer saved; None for none. Finishes or discards an interrupted save."""
     base, building = work / BASE, work / f"{BASE}.building"
     if not (base / RECORD).is_file() and (building / RECORD).is_file():
