@@ -99,7 +99,7 @@ def test_a_disk_that_gets_low_takes_the_engine_out_of_this_process(tmp_path, mon
 
 ORPHANING = """
 import sys, time
-from hybrid_search.store import disk
+from hybrid_search.store.edge import disk
 disk.LOW_BYTES = 1 << 60
 from hybrid_search.store.edge.store import EdgeStore
 from tests.store.store_points import manifest_of, points
