@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from io import FileIO
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import xxhash
+
+from hybrid_search._util import atomic_write
 
 _BLOCK = 1 << 17
 _ZEROS = bytes(_BLOCK)
@@ -155,28 +156,7 @@ def read_checked(path: Path) -> dict[str, Any]:
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Replace a file atomically; by default also durably, so that it survives a power loss."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        if durable:
-            sync(temporary)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power loss."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot sync a folder
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    atomic_write(path, text.encode(), durable=durable)
 
 
 def sums_in(data: Mapping[str, Any]) -> dict[str, Sum]:

@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hybrid_search._util import sync
 from hybrid_search.errors import CollectionDamaged, StoreError
 from hybrid_search.store.edge.disk import cannot_write, real_size, require_space
 from hybrid_search.store.edge.files import (
@@ -39,7 +40,6 @@ from hybrid_search.store.edge.files import (
     sums_in,
     sums_of,
     sums_out,
-    sync,
     write_checked,
     write_text,
 )

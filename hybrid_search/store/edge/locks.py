@@ -10,13 +10,13 @@ import sys
 import tempfile
 import uuid
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from hybrid_search._util import utc_now
 from hybrid_search._util.locations import shown_command
 from hybrid_search.errors import StoreBusy, StoreFull
 from hybrid_search.store.edge.disk import cannot_write
@@ -108,7 +108,7 @@ def lock_for_writing(root: Path, wait_s: float) -> WriterLock:
     holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "since": utc_now(),
         "command": shown_command(sys.argv)[:200],
     }
     lock = FileLock(root / "writer.lock", thread_local=False)

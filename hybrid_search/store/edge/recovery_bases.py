@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from hybrid_search._util import sync
 from hybrid_search.errors import CollectionDamaged
 from hybrid_search.store.edge import generations
 from hybrid_search.store.edge.clean_shutdown import BASE, RECORD
-from hybrid_search.store.edge.files import Sum, checksum, copy_file, hard_link, names_in, sums_out, sync, write_checked
+from hybrid_search.store.edge.files import Sum, checksum, copy_file, hard_link, names_in, sums_out, write_checked
 from hybrid_search.store.edge.manifest_file import Record, read_record, same_building
 
 _READ_ONLY = re.compile(r"segments/([^/]+)/id_tracker\.i2e")
