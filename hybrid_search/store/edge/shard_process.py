@@ -22,6 +22,7 @@ from typing import IO, Any, cast
 from uuid import UUID
 
 from hybrid_search._util import end_with
+from hybrid_search._util.child_process import exit_reason, python_command
 from hybrid_search.errors import StoreError, StoreFull
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.edge.disk import is_low
@@ -39,7 +40,7 @@ class ShardProcess:
         self._path, self._pid = path, os.getpid()
         self._turn = threading.Lock()
         self.is_lost = False
-        command = _python("from hybrid_search.store.edge.shard_process import serve; serve()")
+        command = python_command("from hybrid_search.store.edge.shard_process import serve; serve()")
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._child: subprocess.Popen[bytes] | None = subprocess.Popen(command, pass_fds=tuple(handles), **pipes)
 
@@ -153,7 +154,7 @@ class ShardProcess:
         full = f"What was written so far is kept, and is made whole when it is run again ({self._path})."
         if is_low(self._path.parent):
             return StoreFull(f"The disk under {self._path} became full while the engine wrote. Free some space. {full}")
-        return StoreError(f"The engine's process ended by itself, with {ending(code)}. {full}")
+        return StoreError(f"The engine's process ended by itself, with {exit_reason(code)}. {full}")
 
     def _end(self) -> int:
         child, self._child = self._child, None
@@ -192,7 +193,7 @@ def optimize_in_child(path: Path, handles: Sequence[int] = ()) -> str:
 def run_in_child(function: str, *arguments: object, handles: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
     """Call a function, given by its path, in a child process. The arguments reach it as strings."""
     module, _, name = function.rpartition(".")
-    command = [*_python(f"from {module} import {name}; {name}(*sys.argv[1:])"), *map(str, arguments)]
+    command = python_command(f"from {module} import {name}; {name}(*sys.argv[1:])", *arguments)
     return subprocess.run(
         command,
         capture_output=True,
@@ -206,7 +207,7 @@ def run_in_child(function: str, *arguments: object, handles: Sequence[int] = ())
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
     """Return the last line that a child wrote to stderr; how it ended where it wrote nothing."""
-    return (done.stderr.strip().splitlines() or [ending(done.returncode)])[-1]
+    return (done.stderr.strip().splitlines() or [exit_reason(done.returncode)])[-1]
 
 
 def optimize(path: str, parent: str) -> None:
@@ -235,24 +236,6 @@ def serve() -> None:
             except Exception as error:
                 problem = error
             _send(answers, (found, problem))
-
-
-def ending(code: int) -> str:
-    """Say how a process ended, from its return code.
-
-    >>> ending(3), ending(-9)
-    ('exit code 3', 'signal SIGKILL')
-    """
-    if code >= 0:
-        return f"exit code {code}"
-    with suppress(ValueError):
-        return f"signal {signal.Signals(-code).name}"
-    return f"signal {-code}"
-
-
-def _python(code: str) -> list[str]:
-    """Return a command that runs code in another Python with this process's `sys.path`."""
-    return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
 
 
 def _send(pipe: IO[bytes], value: Any) -> None:
