@@ -21,19 +21,11 @@ from hybrid_search.store.edge.files import read_checked, write_checked
 from hybrid_search.store.edge.shard import Shard
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Point, SparseVector
+from tests.store import conftest
 from tests.store.store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python
 
 ONES = np.ones(DIM, np.float32)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return EdgeStore(tmp_path / "store")
-
-
-@pytest.fixture
-def root(store):
-    return store.folder / "c"
+store = conftest.edge_store
 
 
 # ---------------------------------------------------------------- guards

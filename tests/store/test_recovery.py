@@ -21,6 +21,7 @@ from hybrid_search.store.edge.files import read_checked
 from hybrid_search.store.edge.recovery_bases import frozen_files, list_bases
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.edge.write_log import scan
+from tests.store import conftest
 from tests.store.store_points import (
     DIM,
     ROOT,
@@ -36,16 +37,7 @@ from tests.store.store_points import (
 from tests.store.test_damages import flip, soon_built
 
 IDS = {f"d{n}#0" for n in range(30)}
-
-
-@pytest.fixture
-def store(tmp_path):
-    return EdgeStore(tmp_path / "store")
-
-
-@pytest.fixture
-def root(store):
-    return store.folder / "c"
+store = conftest.edge_store
 
 
 @pytest.fixture
