@@ -152,11 +152,11 @@ def to_context(results: Results, max_tokens: int, tokenizer: Any = None, citatio
         shown = _stretches(taken)
         text = _text(shown, citations)
         if (tokens := count(text)) <= max_tokens:
-            return Context(text, tokens, _cited(shown))
+            return Context(text, tokens, _cite(shown))
         taken = taken[:-1]  # the seams cost more than the parts had told
     for one in ordered[:1]:  # nothing fits whole
         for text, stretch in _cut(one, max_tokens, count, citations):
-            return Context(text, count(text), _cited([stretch]))
+            return Context(text, count(text), _cite([stretch]))
     return Context("", 0)
 
 
@@ -276,7 +276,7 @@ def _stretches(taken: Sequence[_Taken]) -> list[_Stretch]:
     last: _Taken | None = None
     for one in sorted(taken, key=lambda each: (each.hit.rank, each.passage.start, -each.passage.end)):
         if last is not None and _touch(last, one):
-            found[-1] = _merged(found[-1], one)
+            found[-1] = _merge(found[-1], one)
             last = max(last, one, key=lambda each: each.passage.end)
         else:
             found.append(_alone(one))
@@ -311,7 +311,7 @@ def _alone(one: _Taken) -> _Stretch:
     )
 
 
-def _merged(stretch: _Stretch, one: _Taken) -> _Stretch:
+def _merge(stretch: _Stretch, one: _Taken) -> _Stretch:
     passage = one.passage
     gap = passage.start - stretch.end
     between = "" if gap <= 0 else " " if gap == 1 else "\n\n"
@@ -381,7 +381,7 @@ def _word_ends(text: str) -> list[int]:
     return found
 
 
-def _cited(shown: Sequence[_Stretch]) -> dict[int, Citation]:
+def _cite(shown: Sequence[_Stretch]) -> dict[int, Citation]:
     return {
         number: Citation(
             number, each.hit.doc_id, each.hit.title, each.hit.origin, each.start, each.end, each.hit.rank, each.score,

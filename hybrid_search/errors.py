@@ -69,7 +69,7 @@ class FilterError(InvalidArgument):
         if text is None or column is None:
             super().__init__(f"The filter cannot be used: {reason}.")
         else:
-            super().__init__(f"The filter cannot be used, at column {column}: {reason}.\n{_pointed(text, column)}")
+            super().__init__(f"The filter cannot be used, at column {column}: {reason}.\n{_point_at(text, column)}")
 
 
 class ConfigError(HybridSearchError):
@@ -216,7 +216,7 @@ def near(name: str, known: Sequence[str]) -> tuple[str, ...]:
     return tuple(by_lower[match] for match in get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.5))
 
 
-def _pointed(text: str, column: int, room: int = 90) -> str:
+def _point_at(text: str, column: int, room: int = 90) -> str:
     """Return the text around a column, which counts from 1, with a caret below it."""
     start = max(0, min(column - 1 - room // 2, len(text) - room))
     shown = "".join(letter if letter.isprintable() else " " for letter in text[start : start + room])

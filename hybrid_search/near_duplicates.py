@@ -66,7 +66,7 @@ def shingles(text: str, title: str = "") -> Shingles:
     plain = nfc(text)
     words = [part for word in word_list(plain.lower()) for part in (word if is_run(word) else [word])]
     rows = [tuple(words[start : start + _SHINGLE]) for start in range(len(words) - _SHINGLE + 1)]
-    told = "\0".join([" ".join(nfc(title).casefold().split()), *_telling(plain)])
+    told = "\0".join([" ".join(nfc(title).casefold().split()), *_meaning_tokens(plain)])
     return Shingles(
         frozenset(map(hash, rows or ([tuple(words)] if words else []))),
         hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).digest(),
@@ -88,15 +88,15 @@ def alike(one: Shingles, other: Shingles, share: float = ALIKE) -> bool:
         return False
     if len(one.rows & other.rows) < share * len(one.rows | other.rows):
         return False
-    mine, theirs = (_stripped(some) for some in (one.numbered - other.numbered, other.numbered - one.numbered))
+    mine, theirs = (_strip(some) for some in (one.numbered - other.numbered, other.numbered - one.numbered))
     return not mine & theirs  # `mp3` here and `mp4` there
 
 
-def _stripped(words: frozenset[str]) -> set[str]:
+def _strip(words: frozenset[str]) -> set[str]:
     return {_DIGITS.sub("", word) for word in words}
 
 
-def _telling(text: str) -> Iterator[str]:
+def _meaning_tokens(text: str) -> Iterator[str]:
     """Return the tokens that must be equal in near-duplicates, in order."""
     if _is_code(text):
         yield from _SIGN.sub(r" \1 ", text).split()

@@ -137,12 +137,12 @@ def words_of(text: str) -> Words:
     >>> sorted(words_of("The 39 Steps, in ENGLISH").words), words_of("हिन्दी").words, words_of("iPhone手机").runs
     (['39', 'english', 'in', 'steps', 'the'], frozenset({'हिन्दी'}), frozenset({'手机'}))
     """
-    return _split(_folded(text))
+    return _split(_fold_case(text))
 
 
 def has_words(text: str, wanted: Words) -> bool:
     """Say whether a text has all of these words. Runs without blanks match as substrings of whole characters."""
-    folded = _folded(text)
+    folded = _fold_case(text)
     return wanted.words <= _split(folded).words and all(_has_run(folded, run) for run in wanted.runs)
 
 
@@ -170,7 +170,7 @@ def _usual(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((text, normalize("NFC", text), normalize("NFD", text))))
 
 
-def _folded(text: str) -> str:
+def _fold_case(text: str) -> str:
     if text.isascii():
         return text.casefold()
     plain = _WIDTHLESS.sub("", text)

@@ -281,7 +281,7 @@ def _explain_error(error: Any, text: str) -> tuple[str, int]:
             return f"the text that begins with {rest[0]} has no end; close it with another {rest[0]}", at + 1
         found = rest.split(maxsplit=1)[0][:30]
     elif token.type == "$END":
-        return f"it ends too early; expected {_named(expected)}", len(text.rstrip()) + 1
+        return f"it ends too early; expected {_describe(expected)}", len(text.rstrip()) + 1
     else:
         at, found = token.start_pos, str(token)[:30]
     if "SINGLE" in expected and found.lower() in ("null", "none"):
@@ -293,7 +293,7 @@ def _explain_error(error: Any, text: str) -> tuple[str, int]:
         return f"{loose[0]} is neither a number nor a text in quotes; write texts and dates as '{loose[0]}'", loose[
             1
         ] + 1
-    return f"expected {_named(expected)}, found {found}", at + 1
+    return f"expected {_describe(expected)}, found {found}", at + 1
 
 
 def _unquoted(text: str, at: int, *, glued: bool) -> tuple[str, int] | None:
@@ -316,7 +316,7 @@ def _unquoted(text: str, at: int, *, glued: bool) -> tuple[str, int] | None:
     return found, start
 
 
-def _named(expected: set[str]) -> str:
+def _describe(expected: set[str]) -> str:
     names = [_EXPECTED.get(name, f'"{name.lower()}"') for name in sorted(expected)]
     if "SINGLE" in expected:
         names = ["a value: a number, true, false or a text in quotes", *(name for name in names if name == '")"')]

@@ -47,7 +47,7 @@ def path_of(name: str) -> tuple[str, ...]:
 def field_name(path: tuple[str, ...]) -> str:
     """Write a path as a field's name; the inverse of `path_of`."""
     plain = (_PLAIN.fullmatch(key) and key.lower() not in _KEYWORDS for key in path)
-    return ".".join(key if bare else _quoted(key, '"') for key, bare in zip(path, plain, strict=True))
+    return ".".join(key if bare else _quote(key, '"') for key, bare in zip(path, plain, strict=True))
 
 
 def format_value(value: Value) -> str:
@@ -58,7 +58,7 @@ def format_value(value: Value) -> str:
     """
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _quoted(value, "'") if isinstance(value, str) else repr(value)
+    return _quote(value, "'") if isinstance(value, str) else repr(value)
 
 
 def unescape(text: str) -> str:
@@ -139,7 +139,7 @@ def check_value(value: object) -> None:
             )
 
 
-def _quoted(text: str, quote: str) -> str:
+def _quote(text: str, quote: str) -> str:
     for letter, escape in (("\\", "\\\\"), (quote, f"\\{quote}"), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
         text = text.replace(letter, escape)
     return f"{quote}{text}{quote}"

@@ -44,7 +44,7 @@ def inspect(folder: str) -> None:
         shard = Shard.load(lease_with_links(Lease(path, None, None, os.getpid())).folder / "shard")
     if record.counts:
         names = ChunkIdMap(path / "names")
-        found = examine(_named(shard.iter_points(), names), record.manifest)
+        found = examine(_with_mapped_ids(shard.iter_points(), names), record.manifest)
         counts = {"points": found.points, **found.vectors}
         expected = {key: record.counts.get(key) for key in counts}
         if counts != expected:
@@ -57,7 +57,7 @@ def inspect(folder: str) -> None:
     sys.stdout.write(json.dumps(asdict(found)) + "\n")
 
 
-def _named(points: Iterator[Described], names: ChunkIdMap) -> Iterator[Described]:
+def _with_mapped_ids(points: Iterator[Described], names: ChunkIdMap) -> Iterator[Described]:
     """Yield every point; a payload whose chunk id differs from the stored chunk id map gets None for it."""
     while some := list(islice(points, _NAMES_AT_ONCE)):
         called = names.of([point for point, _, _ in some])

@@ -58,7 +58,7 @@ class EdgeStore:
         mark = generations.file_identity(root / "CURRENT")  # first: a change in between is seen later
         lease = generations.lease(root) if root.is_dir() else None
         if lease is None:
-            raise self._missing(name)
+            raise self._missing_error(name)
         try:
             return EdgeReader(name, root, lease, mark)
         except BaseException:
@@ -102,7 +102,7 @@ class EdgeStore:
         root = self.folder / check_name(name)
         folder = generations.current(root)
         if folder is None:
-            raise self._missing(name)
+            raise self._missing_error(name)
         manifest, counts, *_ = read_record(folder)
         return CollectionInfo(name, counts["documents"], counts["points"], real_size(root), manifest)
 
@@ -115,7 +115,7 @@ class EdgeStore:
         there = sorted(entry for entry in self.folder.iterdir() if entry.is_dir()) if self.folder.is_dir() else []
         return [verify_collection(root) for root in there if is_ours(root)]
 
-    def _missing(self, name: str) -> StoreError:
+    def _missing_error(self, name: str) -> StoreError:
         if (self.folder / name / "work" / "manifest.json").is_file():
             return StoreError(
                 f"Collection {name!r} in {self.location} is being built and has not been finished yet. "
@@ -148,11 +148,11 @@ class EdgeReader:
         self.manifest, self._counts, *_ = read_record(lease.folder)
         damaged = generations.damaged_files(lease.folder)
         if damaged:
-            raise self._damaged(f"{len(damaged)} files are missing or not as they were written: {damaged[0]}")
+            raise self._damage(f"{len(damaged)} files are missing or not as they were written: {damaged[0]}")
         try:
             self._stored = ChunkIdMap(lease.folder / "names")
         except (OSError, ValueError, EOFError) as error:
-            raise self._damaged(f"its names cannot be read ({error})") from error
+            raise self._damage(f"its names cannot be read ({error})") from error
         self._shard = self._open_shard()
         self._filters: dict[str, Any] = {}
         self._names: dict[int, str] = {}  # by the point id's integer, which hashes ten times as fast as the UUID
@@ -160,7 +160,7 @@ class EdgeReader:
             found = self._shard.counts(self.manifest)
             expected = {key: self._counts.get(key) for key in found}
             if found != expected or len(self._stored) != found["points"]:
-                raise self._damaged(f"it holds {found}, but {expected} were written, with {len(self._stored)} names")
+                raise self._damage(f"it holds {found}, but {expected} were written, with {len(self._stored)} names")
         except BaseException:
             self.close()
             raise
@@ -179,7 +179,7 @@ class EdgeReader:
         self._lease = linked
         return shard
 
-    def _damaged(self, how: str) -> CollectionDamaged:
+    def _damage(self, how: str) -> CollectionDamaged:
         return CollectionDamaged(
             f"Collection {self._name!r} is damaged, in {self._folder}: {how}. Build it again from its sources: "
             f"{generations.rebuild_command(self._name)}"
@@ -203,7 +203,7 @@ class EdgeReader:
             try:
                 names.update(zip((point.int for point in unknown), self._stored.of(unknown), strict=True))
             except (IndexError, ValueError) as error:
-                raise self._damaged(f"its names do not fit its points ({error})") from error
+                raise self._damage(f"its names do not fit its points ({error})") from error
             self._names = names
         return [[(names[point.int], score) for point, score in answer] for answer in answers]
 

@@ -41,17 +41,17 @@ def is_ours(root: Path) -> bool:
 def verify_collection(root: Path) -> Verification:
     """Verify the collection in a folder. Files that a writer is working on are not checked."""
     writer = current_writer(root)
-    beside = list(_small_files(root, bool(writer)))  # first: to read the rest is to take a lease
-    findings = list(_published(root))
+    beside = list(_check_small_files(root, bool(writer)))  # first: to read the rest is to take a lease
+    findings = list(_check_published(root))
     if writer:
         findings.append(Finding("working files", "unchecked", f"the collection is being written by {writer}"))
     else:
         for name, called in (("work", "working files"), ("rebuild", "files of an unfinished replacement")):
-            findings += [] if not _is_expected(root, name) else _working(root, root / name, called)
+            findings += [] if not _is_expected(root, name) else _check_working(root, root / name, called)
     return Verification(root.name, findings + beside)
 
 
-def _published(root: Path) -> Iterator[Finding]:
+def _check_published(root: Path) -> Iterator[Finding]:
     """Yield the findings on the published generation."""
     part = "published generation"
     try:
@@ -90,7 +90,7 @@ def _points(folder: Path) -> Finding:
     return Finding("points", "damaged" if found.problems else "whole", "; ".join(found.problems) or text)
 
 
-def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
+def _check_working(root: Path, work: Path, part: str) -> Iterator[Finding]:
     """Yield the findings on a writer's folder while nobody writes to it."""
     sealed = read_seal(work)
     if sealed is not None:
@@ -111,10 +111,10 @@ def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
         state: State = "damaged" if problem else "whole"
         yield Finding(f"{part}: {RECORD}", state, problem or "what is being built")
     if writer_record(work) is not None:
-        yield from _recoverable(root, work, part)
+        yield from _check_recovery(root, work, part)
 
 
-def _recoverable(root: Path, work: Path, part: str) -> Iterator[Finding]:
+def _check_recovery(root: Path, work: Path, part: str) -> Iterator[Finding]:
     """Yield the findings on what the working files can be recovered from."""
     tokens: set[str] = set()
     try:
@@ -138,7 +138,7 @@ def _recoverable(root: Path, work: Path, part: str) -> Iterator[Finding]:
             yield Finding(f"{part}: log", "whole", text)
 
 
-def _small_files(root: Path, is_being_written: bool) -> Iterator[Finding]:
+def _check_small_files(root: Path, is_being_written: bool) -> Iterator[Finding]:
     """Yield the findings on the small files beside them."""
     if not is_being_written and (root / "writer.json").exists():
         try:

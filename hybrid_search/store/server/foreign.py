@@ -147,12 +147,12 @@ class AdoptedReader(ServerReader):
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {
             chunk_id: self._read(record, number, chunks)
-            for chunk_id, (record, number, chunks) in self._found(chunk_ids).items()
+            for chunk_id, (record, number, chunks) in self._find(chunk_ids).items()
         }
 
     def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
         name = vector_name(leg, self.manifest)
-        found = {chunk_id: _vectors(record.vector) for chunk_id, (record, *_) in self._found(chunk_ids, name).items()}
+        found = {chunk_id: _vectors(record.vector) for chunk_id, (record, *_) in self._find(chunk_ids, name).items()}
         return {chunk_id: vectors[name] for chunk_id, vectors in found.items() if name in vectors}
 
     def info(self) -> CollectionInfo:
@@ -164,7 +164,7 @@ class AdoptedReader(ServerReader):
             documents = self._documents[1]
         return CollectionInfo(self._name, documents, points, None, self.manifest)
 
-    def _named(self, point: models.ScoredPoint) -> str:
+    def _chunk_id(self, point: models.ScoredPoint) -> str:
         return chunk_id_in(point.id, point.payload or {}, self._layout)
 
     def _read(self, record: models.Record, number: int = 0, chunks: int = 1) -> dict[str, Any]:
@@ -193,14 +193,14 @@ class AdoptedReader(ServerReader):
         for record in scroll_points(self._ask, lambda: self._real, wanted, True):
             yield record.id, self._read(record)
 
-    def _found(self, chunk_ids: Sequence[str], vector: str | None = None) -> dict[str, tuple[models.Record, int, int]]:
+    def _find(self, chunk_ids: Sequence[str], vector: str | None = None) -> dict[str, tuple[models.Record, int, int]]:
         """Return (point, number, chunks of the document) of each chunk that exists.
 
         The number and the count are 0 and 1 unless the chunk was asked for by its number.
         """
         vectors = None if vector is None else [vector]
         points = {chunk_id: point for chunk_id in chunk_ids if (point := point_in(chunk_id)) is not None}
-        by_point = self._retrieved(list(dict.fromkeys(points.values())), vectors)
+        by_point = self._retrieve(list(dict.fromkeys(points.values())), vectors)
         found: dict[str, tuple[models.Record, int, int]] = {}
         for chunk_id, point in points.items():
             record = by_point.get(point)
@@ -213,7 +213,7 @@ class AdoptedReader(ServerReader):
             found.update({chunk_id: named[chunk_id] for chunk_id in rest & named.keys()})
         return {chunk_id: found[chunk_id] for chunk_id in chunk_ids if chunk_id in found}
 
-    def _retrieved(self, points: list[PointId], vectors: list[str] | None) -> dict[PointId, models.Record]:
+    def _retrieve(self, points: list[PointId], vectors: list[str] | None) -> dict[PointId, models.Record]:
         if not points:
             return {}
         found = self._ask(

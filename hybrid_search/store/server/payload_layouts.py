@@ -66,7 +66,7 @@ def layout_of(payloads: Sequence[Payload], name: str | None = None, fields: Mapp
     for field in given.values():
         if field:
             path_of(field)
-    found = _framework_layout(check_layout(name) if name else _recognised(payloads), payloads, given)
+    found = _framework_layout(check_layout(name) if name else _recognize(payloads), payloads, given)
     layout = replace(found, **cast("dict[str, Any]", given))
     if not layout.metadata and layout.text:
         layout = replace(layout, hidden=tuple(dict.fromkeys([*layout.hidden, path_of(layout.text)[0]])))
@@ -241,7 +241,7 @@ def _node(payload: Payload) -> str:
     return json.dumps(node, ensure_ascii=False)
 
 
-def _recognised(payloads: Sequence[Payload]) -> str:
+def _recognize(payloads: Sequence[Payload]) -> str:
     signs = {
         "llamaindex": ("_node_content",),
         "langchain": ("page_content",),

@@ -141,9 +141,9 @@ class ServerReader:
             return client.query_batch_points(self._real, asked)
 
         answers = self._ask(query)
-        return [[(self._named(point), point.score) for point in answer.points] for answer in answers]
+        return [[(self._chunk_id(point), point.score) for point in answer.points] for answer in answers]
 
-    def _named(self, point: models.ScoredPoint) -> str:
+    def _chunk_id(self, point: models.ScoredPoint) -> str:
         """Return the chunk id of a point whose payload has the fields of `_naming`."""
         return str((point.payload or {})["chunk_id"])
 

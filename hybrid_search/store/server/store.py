@@ -118,7 +118,7 @@ class ServerStore:
         return sorted(
             name
             for name, real in behind.items()
-            if _version_of(name, real) or ("__v" not in real and self._adopted(real))
+            if _version_of(name, real) or ("__v" not in real and self._is_adopted(real))
         )
 
     def reader(self, name: str) -> ServerReader:
@@ -225,7 +225,7 @@ class ServerStore:
         following = f"{name}__v{_version_of(name, live) + 1}"
         return following if line.call(lambda client: client.collection_exists(following)) else None
 
-    def _adopted(self, real: str) -> bool:
+    def _is_adopted(self, real: str) -> bool:
         metadata = self._reading.call(lambda client: client.get_collection(real)).config.metadata or {}
         return bool((metadata.get(MANIFEST_KEY) or {}).get("adopted"))
 

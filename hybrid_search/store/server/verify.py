@@ -31,7 +31,7 @@ def verify_collection(line: RetryingClient, real: str, name: str) -> Verificatio
 
 def _points(line: RetryingClient, real: str, manifest: Manifest) -> Finding:
     count = line.call(lambda client: client.count(real, exact=True)).count
-    found = examine(_everything(line, real, manifest), manifest)
+    found = examine(_iter_points(line, real, manifest), manifest)
     problems = list(found.problems)
     if count != found.points:
         problems.append(f"the server counts {count:,} points and gives {found.points:,}; is it being written to?")
@@ -42,7 +42,7 @@ def _points(line: RetryingClient, real: str, manifest: Manifest) -> Finding:
     return Finding("points", "damaged" if problems else "whole", "; ".join(problems) or text)
 
 
-def _everything(
+def _iter_points(
     line: RetryingClient, real: str, manifest: Manifest
 ) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
     names = list(manifest.vectors().values())
