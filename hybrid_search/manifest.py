@@ -24,9 +24,6 @@ Precision = Literal["fp32", "int8", "bf16", "fp16"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SIDES = ("queries", "documents")
-_STORED_AS = {"shadow": "beside"}
-"""Fields of a leg that are stored under an earlier name."""
-
 _TAKEN = ("hybrid", "none", "points", "documents", "auto", "rerank")
 
 
@@ -97,7 +94,7 @@ class LegSpec:
         max_tokens: longest input of the model, 0 for no limit.
         average_tokens: BM25's mean document length, measured on the corpus; 0 where it does not apply.
         vector: the vector's name in the store, which stays when the leg is renamed; empty for the leg's name.
-        shadow: it is a shadow leg: searched only when named, and no part of `hybrid`.
+        beside: it is a shadow leg: searched only when named, and no part of `hybrid`.
         precision: in which the model computes.
         sparsity: pruning limits for its sparse vectors.
         unnamed: its vector has no name in the store, like the only dense vector of many collections.
@@ -110,7 +107,7 @@ class LegSpec:
     max_tokens: int = 0
     average_tokens: float = 0.0
     vector: str = ""
-    shadow: bool = False
+    beside: bool = False
     precision: Precision = "fp32"
     sparsity: Sparsity = Sparsity()
     unnamed: bool = False
@@ -121,7 +118,7 @@ class LegSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, without default values of fields that earlier versions do not know."""
-        found = {_STORED_AS.get(name, name): value for name, value in asdict(self).items()}
+        found = asdict(self)
         if self.precision == "fp32":
             del found["precision"]
         if self.sparsity == Sparsity():
@@ -133,8 +130,7 @@ class LegSpec:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LegSpec:
         """Rebuild one from its dict. Raises TypeError, ValueError or AttributeError if it is none."""
-        names = {stored: name for name, stored in _STORED_AS.items()}
-        given = {names.get(key, key): value for key, value in data.items()}
+        given = dict(data)
         if "sparsity" in given:
             given["sparsity"] = Sparsity(**{name: tuple(pair) for name, pair in given["sparsity"].items()})
         return cls(**given)
@@ -223,7 +219,7 @@ class Manifest:
 
     def fused(self) -> tuple[LegName, ...]:
         """Return the legs of the `hybrid` mode, in order: all but shadow legs."""
-        return in_order(leg for leg, spec in self.legs.items() if not spec.shadow)
+        return in_order(leg for leg, spec in self.legs.items() if not spec.beside)
 
     def with_legs(self, legs: Mapping[LegName, LegSpec], profile: str) -> Manifest:
         """Return the same collection with other legs. The documents' version hashes stay valid."""

@@ -184,7 +184,7 @@ class DocumentHit:
         return " · ".join(words for words in shown.values() if words)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object that `search --format json` prints for a hit. Its origin is where its best chunk begins."""
+        """Return the object that `search --format json` prints for a hit; its origin is where its best chunk begins."""
         return {
             "rank": self.rank,
             "doc_id": self.doc_id,
@@ -290,7 +290,7 @@ class Results:
         return [1 / hit.rank if self.reranker else hit.score for hit in self.hits]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object that `search --format json` prints. What was not requested has no key."""
+        """Return the object that `search --format json` prints; what was not asked for has no key."""
         how_far = {"reranker": self.reranker, "reranked": self.reranked, "rerank_depth": self.rerank_depth}
         return {
             "query": self.query,

@@ -74,7 +74,7 @@ class Document:
         return self.places[found - 1].metadata if found else {}
 
     def content_hash(self) -> str:
-        """Return sixteen hex digits over title, text, metadata and places: equal for equal content, of any origin."""
+        """Sixteen hex bytes over title, text, metadata and places: equal content, equal hash; origin does not count."""
         parts: list[Any] = [self.title, self.text, dict(self.metadata)]
         if self.places:  # without any the hash is that of earlier versions
             parts.append([[place.start, dict(place.metadata)] for place in self.places])

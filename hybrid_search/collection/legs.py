@@ -51,8 +51,8 @@ def swap_legs(
             raise InvalidArgument(f"The legs {old!r} and {new!r} of {collection!r} cannot be swapped: {why}.")
         called = writer.manifest.vectors()
         changed = {
-            old: replace(becomes, vector=called[new], shadow=was.shadow),
-            new: replace(was, vector=called[old], shadow=becomes.shadow),
+            old: replace(becomes, vector=called[new], beside=was.beside),
+            new: replace(was, vector=called[old], beside=becomes.beside),
         }
         writer.replace_manifest(with_legs(writer.manifest, {**writer.manifest.legs, **changed}))
         return writer.manifest
@@ -72,7 +72,7 @@ def promote_leg(
         The collection's manifest from here on.
     """
     with writing(collection, store, settings or load_settings(), wait_s) as writer:
-        joined = replace(_require_leg(collection, writer.manifest, leg), shadow=False)
+        joined = replace(_require_leg(collection, writer.manifest, leg), beside=False)
         writer.replace_manifest(with_legs(writer.manifest, {**writer.manifest.legs, leg: joined}))
         return writer.manifest
 
@@ -97,7 +97,7 @@ def drop_leg(
     with writing(collection, store, settings or load_settings(), wait_s) as writer:
         _require_leg(collection, writer.manifest, leg)
         left = {name: spec for name, spec in writer.manifest.legs.items() if name != leg}
-        if all(spec.shadow for spec in left.values()):
+        if all(spec.beside for spec in left.values()):
             raise InvalidArgument(
                 f"{leg!r} is all that `hybrid` searches in {collection!r}, so it cannot be dropped. Swap another leg "
                 f"into its place first: hybrid-search collections swap-leg {collection} {leg} OTHER"

@@ -227,7 +227,7 @@ def load_models(
             model = card(spec.model, spec.kind)
             encoder = encoder_of(model, spec.kind, settings, loaded, spec.precision, spec.sparsity)
         except UnknownModel as error:
-            beside = f", or leave it out: hybrid-search collections drop-leg {collection} {leg}" if spec.shadow else ""
+            beside = f", or leave it out: hybrid-search collections drop-leg {collection} {leg}" if spec.beside else ""
             why = "which this version does not know. Use the version that built it"
             if Path(spec.model).is_absolute():
                 why = "a folder that is no longer there. Bring it back"
@@ -256,7 +256,7 @@ def load_models(
 def matches_manifest(models: ModelSet, manifest: Manifest) -> bool:
     """Whether a collection was built with these models, as `reopen` would open them."""
     opened = {leg: spec_of(encoder) for leg, encoder in models.encoders.items()}
-    return opened == {leg: replace(spec, vector="", shadow=False) for leg, spec in manifest.legs.items()}
+    return opened == {leg: replace(spec, vector="", beside=False) for leg, spec in manifest.legs.items()}
 
 
 def check_request(
@@ -289,7 +289,7 @@ def check_request(
     if precision is None and sparsity is None:
         return
     for leg, spec in manifest.legs.items():
-        if leg not in KINDS or spec.shadow:
+        if leg not in KINDS or spec.beside:
             continue
         model = card(spec.model, spec.kind)
         if precision is not None and precision_of(model, precision) != spec.precision:

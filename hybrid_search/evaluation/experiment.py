@@ -283,7 +283,7 @@ def _beside(manifest: Manifest) -> dict[LegName, Mode]:
     """For each leg that stands beside the others, `hybrid` with it in the place of the first leg of its kind."""
     found: dict[LegName, Mode] = {}
     for leg, spec in manifest.legs.items():
-        if spec.shadow:
+        if spec.beside:
             old = next((one for one in manifest.fused() if manifest.legs[one].kind == spec.kind), None)
             found[leg] = "+".join(leg if one == old else one for one in manifest.fused())
             if old is None:

@@ -133,4 +133,4 @@ def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -
             raise InvalidArgument(
                 f"Collection {collection!r} has the {spec.kind} vectors of {spec.model!r} already: its leg {name!r}."
             )
-    return replace(spec, vector=f"{leg}.{spec.fingerprint[:8]}", shadow=True)
+    return replace(spec, vector=f"{leg}.{spec.fingerprint[:8]}", beside=True)

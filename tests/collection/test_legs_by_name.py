@@ -177,7 +177,7 @@ SPARSE, DENSE = LegSpec("m", "f"), LegSpec("n", "g", dim=4)
 
 
 def test_a_leg_that_stands_beside_is_no_part_of_hybrid_until_it_is_named():
-    manifest = Manifest("custom", {"dense": DENSE, "new": LegSpec("o", "h", shadow=True), "sparse": SPARSE}, 0)
+    manifest = Manifest("custom", {"dense": DENSE, "new": LegSpec("o", "h", beside=True), "sparse": SPARSE}, 0)
     assert manifest.fused() == ("sparse", "dense")
     assert available_modes(manifest) == ("hybrid", "sparse", "dense", "new")
     assert resolve_mode("hybrid", manifest, "c") == ("hybrid", ("sparse", "dense"))
@@ -186,7 +186,7 @@ def test_a_leg_that_stands_beside_is_no_part_of_hybrid_until_it_is_named():
 
 
 def test_hybrid_over_one_leg_is_that_leg_though_another_stands_beside():
-    manifest = Manifest("custom", {"sparse": SPARSE, "new": LegSpec("o", "h", shadow=True)}, 0)
+    manifest = Manifest("custom", {"sparse": SPARSE, "new": LegSpec("o", "h", beside=True)}, 0)
     assert resolve_mode("hybrid", manifest, "c") == ("sparse", ("sparse",))
     assert available_modes(manifest) == ("sparse", "new")
 

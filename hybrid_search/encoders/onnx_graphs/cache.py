@@ -14,8 +14,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from hybrid_search._util import atomic_write
-from hybrid_search.encoders.hashing import file_hash
+from hybrid_search.encoders.hashing import file_hash, write_atomically
 from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Derived, GraphDraft, Source, placed
 from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec
 from hybrid_search.encoders.onnx_graphs.weights import Weight, WeightFiles
@@ -82,10 +81,9 @@ def _keep(
 ) -> Derived:
     """Write the parts, and last the index that vouches for them."""
     weights = {**made.old, **places}
-    folder.mkdir(parents=True, exist_ok=True)
     if own:
-        atomic_write(folder / OWN, own)
-    atomic_write(folder / _GRAPH, made.graph)
+        write_atomically(folder / OWN, own)
+    write_atomically(folder / _GRAPH, made.graph)
     index = {
         "graph": hashlib.sha256(made.graph).hexdigest(),
         "own": file_hash(folder / OWN, cache_dir, trust_memory=False) if own else "",
@@ -93,6 +91,6 @@ def _keep(
         "pooled": made.pooled,
         "weights": weights,
     }
-    atomic_write(folder / _INDEX, json.dumps(index).encode())
+    write_atomically(folder / _INDEX, json.dumps(index).encode())
     maps = WeightFiles(source.folder, folder / OWN)
     return Derived(made.graph, weights, maps, made.inputs, made.pooled, folder / _GRAPH)

@@ -16,7 +16,7 @@ _TERMS = 24
 
 
 def found_text(found: Found, results: Results) -> str:
-    """Format hits, a few lines each: ranks in the legs, title and id, facts, and the best chunk."""
+    """Tell the hits, a few lines each: where each leg placed it, then its title and id, facts and the best chunk."""
     head = f"{found['query']!r} in {found['collection']} ({found['mode']}): "
     remarks = results.remarks()
     if not found["hits"]:
@@ -35,7 +35,7 @@ def found_text(found: Found, results: Results) -> str:
 
 
 def explained_text(explained: Explained) -> str:
-    """Format the verdict in a sentence with the ranks behind it; or the words that a query is searched by."""
+    """Tell the verdict in a sentence, and the places behind it."""
     if "expansion" in explained:
         terms = explained["expansion"]
         told = [f"{t.get('word') or t['term']} {t['weight']:.2f}{'' if t['in_query'] else '+'}" for t in terms[:_TERMS]]
@@ -61,7 +61,7 @@ def explained_text(explained: Explained) -> str:
 
 
 def got_text(got: Got) -> str:
-    """Format one line about the document, and the text."""
+    """Tell in one line what it is, and the text."""
     if "field" in got:
         head = "A field of the metadata of a document"
     elif "lines" in got:
@@ -77,7 +77,7 @@ def got_text(got: Got) -> str:
 
 
 def status_text(status: Status) -> str:
-    """Format a line or two for each collection."""
+    """Tell of each collection in a line or two."""
     quoting = fence()
     lines = [_collection_text(one, quoting) for one in status["collections"]] or [
         f"There is no collection in {status['store']}."
@@ -87,7 +87,7 @@ def status_text(status: Status) -> str:
 
 
 def error_text(error: HybridSearchError) -> str:
-    """Return an error's message. A filter's error names fields of documents, so it is quoted."""
+    """Tell what an error says. That of a filter names fields of documents, so it is quoted."""
     told = cut(str(error), MAX_ERROR)
     if not isinstance(error, FilterError):
         return told
@@ -96,7 +96,7 @@ def error_text(error: HybridSearchError) -> str:
 
 
 def age_text(seconds: int) -> str:
-    """Format seconds in the largest unit of which there are two or more.
+    """Tell seconds in the largest unit of which there are two or more.
 
     >>> age_text(59), age_text(7_300), age_text(900_000)
     ('59 seconds', '2 hours', '10 days')

@@ -25,7 +25,7 @@ class Fence(NamedTuple):
         )
 
     def around(self, text: str) -> str:
-        """Put a quotation between the two lines."""
+        """Return a text as a quotation."""
         return f"{self._begin}\n{clean(text)}\n{self._end}"
 
     @property
@@ -38,5 +38,5 @@ class Fence(NamedTuple):
 
 
 def fence() -> Fence:
-    """Return a fence with a new random mark."""
+    """Return a fence that nobody knows yet."""
     return Fence(secrets.token_hex(8))

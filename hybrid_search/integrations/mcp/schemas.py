@@ -91,7 +91,7 @@ Leg = Annotated[str, Field(max_length=100, description="Without doc_id: the leg 
 
 
 class Place(TypedDict):
-    """Rank of the document's best chunk in a leg."""
+    """Where a leg placed the document's best chunk."""
 
     rank: int
     score: float
@@ -172,7 +172,7 @@ class LegShown(TypedDict):
 
 
 class Explained(TypedDict):
-    """What `explain` answers: `leg`, `model` and `expansion` without doc_id; with it, what became of the document."""
+    """What `explain` answers: `leg`, `model` and `expansion` without doc_id, else what became of the document."""
 
     query: str
     collection: str

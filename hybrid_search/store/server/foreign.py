@@ -45,7 +45,7 @@ _PREFIX = "metadata."
 
 
 class DenseVectors(NamedTuple):
-    """Dense vectors of a collection: their length, their distance, and whether a point has several of them."""
+    """Dense vectors of a collection: their length, how they are compared, and whether a point has many of them."""
 
     dim: int
     distance: str
@@ -53,15 +53,15 @@ class DenseVectors(NamedTuple):
 
 
 class Foreign(NamedTuple):
-    """What a collection of another program consists of.
+    """What a collection is like.
 
     Args:
-        points: their number.
-        dense: the dense vectors by name; an unnamed one has the empty name.
-        sparse: by the name of a sparse vector, whether the store multiplies by the inverse document frequency.
+        points: how many it has.
+        dense: its dense vectors by name, the empty name for that without one.
+        sparse: whether the store multiplies in the inverse document frequency, by the name of its sparse vectors.
         payloads: of some points.
         vectors: of the same points, by name.
-        manifest: the collection's, if it was adopted before or made by us.
+        manifest: it has, where it was adopted before or made by us.
     """
 
     points: int
@@ -73,7 +73,7 @@ class Foreign(NamedTuple):
 
 
 def read_only(name: str, manifest: Manifest) -> StoreError:
-    """Return the error for writing to an adopted collection."""
+    """Say why an adopted collection is not written to."""
     whose = manifest.adopted.name if manifest.adopted else "given"
     made = "somebody else" if whose == "given" else whose
     return StoreError(
