@@ -3,8 +3,7 @@
 Every room may import this one, so it imports only the standard library, and of that only what starts fast.
 
 Modules, in reading order: this one (files, logs, time, processes), `arguments` (checks of what callers pass),
-`config_file` and `locations` (where settings and stores lie), `printable` and `unicode_text` (text),
-`child_process` (another Python).
+`config_file` and `locations` (where settings and stores lie), `printable` and `unicode_text` (text).
 """
 
 from __future__ import annotations
