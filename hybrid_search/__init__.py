@@ -56,7 +56,7 @@ _HOME = {
 }
 
 _DEPRECATED = {"follow": "watch", "join_leg": "promote_leg", "remove_documents": "delete_documents"}
-"""Earlier names, which stay for one release."""
+"""Earlier names and their replacements, kept for one release."""
 
 __all__ = [
     "Adoption",

@@ -1,9 +1,9 @@
-"""Results to a context for a prompt: the best passages under a budget of tokens, each with a number to cite it by.
+"""Packing results into a context for a prompt: the best passages within a token budget, each with a citation number.
 
-Passages are taken best first. Those of one document that overlap, or follow each other, become one stretch of its text,
-in which nothing stands twice; a passage that says what a taken one says is left out; one that does not fit is passed
-over, and smaller ones behind it may still find room. What is returned has been counted as a whole, so the budget holds
-whatever the tokenizer makes of the seams.
+Passages are taken best first. Overlapping or adjacent passages of one document are merged into one stretch without
+repetition. A passage that says the same as a taken one is left out. A passage that does not fit is skipped, and smaller
+ones after it may still fit. The returned text is counted as a whole, so the budget holds whatever the tokenizer makes
+of the seams.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from hybrid_search.results import DocumentHit, Passage, Results
 
 SAME = 0.8
-"""From this share of common five-word shingles on, a passage brings nothing new (Jaccard).
+"""Jaccard similarity of five-word shingles from which a passage adds nothing new.
 
-Less than where whole documents are hidden (`near_duplicates.ALIKE`), for what is repeated costs room in the prompt.
+It is lower than the one for hiding whole documents (`near_duplicates.ALIKE`), for repetition costs room in the prompt.
 Source: Lee et al., Deduplicating Training Data Makes Language Models Better, ACL 2022, section 4.2: word 5-grams, and
 0.8.
 """
 
 MISSES = 16
-"""So many passages in a row that do not fit, and the others are not tried: the context is full."""
+"""After so many passages in a row that do not fit, the context counts as full."""
 
 MAX_TITLE = 200
-"""Characters of a title that are shown."""
+"""Characters of a title to show."""
 
 ELLIPSIS = " …"
 
@@ -46,16 +46,16 @@ _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]|\n+|[^\S\n]{2,}|[^\sA-Za-z0-9]")
 
 
 class Citation(NamedTuple):
-    """What a number in a context stands for: one stretch of one document.
+    """One numbered stretch of one document in a context.
 
     Args:
         number: from 1, in the order of the context.
-        start, end: the stretch of the document's text, in characters, the end excluded.
+        start, end: span of the document's text, in characters, the end excluded.
         rank: of the document in the results.
         score: of the best passage of the stretch, after fusion.
-        chunk_ids: of the passages that the stretch was made of, in the order of the text.
+        chunk_ids: of the passages in the stretch, in the order of the text.
         place: where it begins, in words: a page, or headings; may be empty.
-        cut: whether the passage goes on behind `end`: nothing would have fitted otherwise.
+        cut: whether the passage goes on after `end`: nothing would have fitted otherwise.
     """
 
     number: int
@@ -76,12 +76,12 @@ class Citation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A text for a prompt, and where each part of it is from. As a string it is its text.
+    """A text for a prompt, with the source of each part. Its `str` is the text.
 
     Args:
-        text: the stretches, best first, a blank line between two; empty where nothing was found, or nothing fits.
+        text: the stretches, best first, separated by blank lines; empty if nothing was found, or nothing fits.
         tokens: of `text`, as the tokenizer counts them.
-        citations: by number. They are there also where the text does not show them.
+        citations: by number. They are there even if the text does not show them.
     """
 
     text: str
@@ -103,7 +103,7 @@ class Context:
 
 
 class _Taken(NamedTuple):
-    """A passage, its hit, and its place among all, best first."""
+    """A passage with its hit and its position among all passages, best first."""
 
     place: int
     hit: DocumentHit
@@ -111,7 +111,7 @@ class _Taken(NamedTuple):
 
 
 class _Stretch(NamedTuple):
-    """Text of one document without a gap."""
+    """Contiguous text of one document."""
 
     place: int
     hit: DocumentHit
@@ -125,21 +125,20 @@ class _Stretch(NamedTuple):
 
 
 def to_context(results: Results, max_tokens: int, tokenizer: Any = None, citations: bool = True) -> Context:
-    """Pack the best passages of an answer under a budget.
+    """Pack the best passages of results into a text within a token budget.
 
     Each stretch is `[number] title · place`, then its text on the next line; without a title the text follows the
-    number. Where not one passage fits whole, the best is cut behind a word, with an ellipsis, and its citation says so.
+    number. If no passage fits whole, the best one is cut after a word, with an ellipsis, and its citation says so.
 
     Args:
-        results: of a search. Each document brings the passages that its hit has, three at most.
-        max_tokens: that the text may have, >= 0; titles and numbers count, special tokens do not.
-        tokenizer: counts: a function from a text to its number of tokens, or a tokenizer of `tokenizers`,
-            `transformers` or `tiktoken`. When not given `estimate` counts, which is no tokenizer's number, but rarely
-            less than one.
+        results: of a search. Each document contributes the passages of its hit, three at most.
+        max_tokens: budget for the text, >= 0; titles and numbers count, special tokens do not.
+        tokenizer: counts tokens: a function from a text to their number, or a tokenizer of `tokenizers`, `transformers`
+            or `tiktoken`. By default `estimate` counts, which approximates any tokenizer and is rarely too low.
         citations: show the numbers, as `[1]`, in the text.
 
     Returns:
-        A context of at most `max_tokens`. It is empty where there are no results, or no word fits.
+        A context of at most `max_tokens`. It is empty if there are no results, or not even one word fits.
 
     Raises:
         InvalidArgument: a budget below 0, or a tokenizer that cannot count.
@@ -148,24 +147,24 @@ def to_context(results: Results, max_tokens: int, tokenizer: Any = None, citatio
     flags(citations=citations)
     count = counter(tokenizer)
     ordered = _best_first(results)
-    taken = _packed(ordered, max_tokens, count, citations)
+    taken = _pack(ordered, max_tokens, count, citations)
     while taken:
         shown = _stretches(taken)
         text = _text(shown, citations)
         if (tokens := count(text)) <= max_tokens:
-            return Context(text, tokens, _cited(shown))
+            return Context(text, tokens, _cite(shown))
         taken = taken[:-1]  # the seams cost more than the parts had told
     for one in ordered[:1]:  # nothing fits whole
         for text, stretch in _cut(one, max_tokens, count, citations):
-            return Context(text, count(text), _cited([stretch]))
+            return Context(text, count(text), _cite([stretch]))
     return Context("", 0)
 
 
 def counter(tokenizer: Any) -> CountTokens:
-    """A function from a text to its number of tokens, without special tokens, from what can count.
+    """Return a function from a text to its number of tokens, without special tokens.
 
     Raises:
-        InvalidArgument: it cannot; or later, that what it gives is no number >= 0.
+        InvalidArgument: the tokenizer cannot count; or, on a later call, it returns no number >= 0.
     """
     if tokenizer is None:
         return estimate
@@ -192,15 +191,16 @@ def counter(tokenizer: Any) -> CountTokens:
 
 
 def estimate(text: str) -> int:
-    """Roughly the tokens that a language model reads, rather too many than too few.
+    """Estimate how many tokens a language model reads, rather too many than too few.
 
-    A token for every word of up to six small letters and one more for every three that follow, for every two capitals,
-    for every digit, sign and run of line ends or of blanks; of anything else half a token for every byte of UTF-8, so
-    three for two Chinese characters.
+    Counts one token for every word of up to six lowercase letters, and one more for every three letters that follow;
+    one for every two capitals, and for every digit, sign and run of line ends or of blanks. For other characters it
+    counts half a token for every byte of UTF-8, so three for two Chinese characters.
 
-    Source: compared with cl100k, o200k, p50k and the tokenizers of Anthropic and DeepSeek. Of 1,592 English texts
-    (films, Cranfield, CISI, CACM) it gives 1.06 to 1.43 times theirs in the middle, 0.93 at least; of a sentence or two
-    of German 0.73 to 1.24, of Chinese, Japanese, Russian and Arabic from 0.97 on, but for the oldest, p50k (0.67).
+    Source: compared with cl100k, o200k, p50k and the tokenizers of Anthropic and DeepSeek. For 1,592 English texts
+    (films, Cranfield, CISI, CACM) the median ratio to theirs is 1.06 to 1.43, the minimum 0.93. For a sentence or two
+    of German it is 0.73 to 1.24; of Chinese, Japanese, Russian and Arabic 0.97 or more, except with the oldest, p50k
+    (0.67).
 
     >>> estimate("A film about music."), estimate("漢字")
     (5, 3)
@@ -217,16 +217,17 @@ def estimate(text: str) -> int:
 
 
 def _length(encoding: Any) -> int:
-    """Tokens of an encoding, a list or an object of `tokenizers`: what it cut off counts, padding does not."""
+    """Return the number of tokens of an encoding, a list or a tokenizer's object. Overflow counts, padding does not."""
     if not hasattr(encoding, "ids"):
         return len(encoding)
     return sum(sum(part.attention_mask) for part in (encoding, *encoding.overflowing))
 
 
 def _best_first(results: Results) -> list[_Taken]:
-    """Every passage of an answer. A document's best one stands as the document does, the others by their scores.
+    """Return every passage of the results, best first.
 
-    Behind a re-ranker, which has read the best ones alone, these come first.
+    A document's best passage ranks as its document, the others by their scores. After re-ranking the best passages come
+    first, for the re-ranker has read only those.
     """
     keyed = []
     lowest = float("inf")
@@ -242,8 +243,8 @@ def _best_first(results: Results) -> list[_Taken]:
     return [_Taken(place, hit, passage) for place, (_, hit, passage) in enumerate(keyed)]
 
 
-def _packed(ordered: Sequence[_Taken], max_tokens: int, count: CountTokens, citations: bool) -> list[_Taken]:
-    """The passages that fit side by side, as far as their parts tell."""
+def _pack(ordered: Sequence[_Taken], max_tokens: int, count: CountTokens, citations: bool) -> list[_Taken]:
+    """Choose the passages that fit together, judging by the counts of their parts."""
     nothing = count("")
     between = max(0, count("\n\n") - nothing)
     taken: list[_Taken] = []
@@ -252,7 +253,7 @@ def _packed(ordered: Sequence[_Taken], max_tokens: int, count: CountTokens, cita
     misses = 0
     for one in ordered:
         look = shingles(one.passage.text, one.hit.title)
-        if any(alike(look, other, SAME) for before, other in looks if not _joined(before, one)):
+        if any(alike(look, other, SAME) for before, other in looks if not _touch(before, one)):
             continue
         doc_id = one.hit.doc_id
         mine = _stretches([*(other for other in taken if other.hit.doc_id == doc_id), one])
@@ -270,21 +271,21 @@ def _packed(ordered: Sequence[_Taken], max_tokens: int, count: CountTokens, cita
 
 
 def _stretches(taken: Sequence[_Taken]) -> list[_Stretch]:
-    """The passages, those merged that touch; each where its best passage is, best first."""
+    """Merge passages that touch. Each stretch is placed where its best passage is, best first."""
     found: list[_Stretch] = []
     last: _Taken | None = None
     for one in sorted(taken, key=lambda each: (each.hit.rank, each.passage.start, -each.passage.end)):
-        if last is not None and _joined(last, one):
-            found[-1] = _merged(found[-1], one)
+        if last is not None and _touch(last, one):
+            found[-1] = _merge(found[-1], one)
             last = max(last, one, key=lambda each: each.passage.end)
         else:
             found.append(_alone(one))
             last = one
-    return sorted((_stripped(stretch) for stretch in found), key=lambda stretch: stretch.place)
+    return sorted((_strip(stretch) for stretch in found), key=lambda stretch: stretch.place)
 
 
-def _joined(first: _Taken, second: _Taken) -> bool:
-    """Whether two passages are of one document and overlap, or have nothing but white space between them."""
+def _touch(first: _Taken, second: _Taken) -> bool:
+    """Say whether two passages are of one document and overlap, or have only white space between them."""
     if first.hit.doc_id != second.hit.doc_id or not (_whole(first.passage) and _whole(second.passage)):
         return False
     (one, other) = sorted((first.passage, second.passage), key=lambda each: (each.start, -each.end))
@@ -293,7 +294,7 @@ def _joined(first: _Taken, second: _Taken) -> bool:
 
 
 def _whole(passage: Passage) -> bool:
-    """Whether the span is that of the text, which of others' collections nobody promises."""
+    """Say whether the span matches the text; in collections of other programs it may not."""
     return passage.end - passage.start == len(passage.text)
 
 
@@ -310,7 +311,7 @@ def _alone(one: _Taken) -> _Stretch:
     )
 
 
-def _merged(stretch: _Stretch, one: _Taken) -> _Stretch:
+def _merge(stretch: _Stretch, one: _Taken) -> _Stretch:
     passage = one.passage
     gap = passage.start - stretch.end
     between = "" if gap <= 0 else " " if gap == 1 else "\n\n"
@@ -323,8 +324,8 @@ def _merged(stretch: _Stretch, one: _Taken) -> _Stretch:
     )
 
 
-def _stripped(stretch: _Stretch) -> _Stretch:
-    """Without white space at its ends."""
+def _strip(stretch: _Stretch) -> _Stretch:
+    """Strip white space at both ends."""
     text = stretch.text
     before, behind = len(text) - len(text.lstrip()), len(text) - len(text.rstrip())
     return stretch._replace(start=stretch.start + before, end=stretch.end - behind, text=text.strip())
@@ -344,8 +345,8 @@ def _shown(number: int, stretch: _Stretch, citations: bool, titled: bool = True)
 
 
 def _cut(one: _Taken, max_tokens: int, count: CountTokens, citations: bool) -> Iterator[tuple[str, _Stretch]]:
-    """As much of the beginning of a passage as fits: behind a word, else within the first, else without the title."""
-    whole = _stripped(_alone(one))
+    """Return as much of a passage's beginning as fits: cut after a word, else inside it, else without the title."""
+    whole = _strip(_alone(one))
     for titled in (True, False):
         for places in (_word_ends(whole.text), range(1, len(whole.text))):
             # By halves, as if more text had never fewer tokens; then downwards, as that is not quite so.
@@ -370,7 +371,7 @@ def _until(whole: _Stretch, end: int, citations: bool, titled: bool) -> tuple[st
 
 
 def _word_ends(text: str) -> list[int]:
-    """Where a text may be cut: behind a word; of scripts without blanks behind each character."""
+    """Return the offsets where a text may be cut: after words; in scripts without blanks after each character."""
     found = []
     for place in range(1, len(text)):
         before, after = text[place - 1], text[place]
@@ -380,7 +381,7 @@ def _word_ends(text: str) -> list[int]:
     return found
 
 
-def _cited(shown: Sequence[_Stretch]) -> dict[int, Citation]:
+def _cite(shown: Sequence[_Stretch]) -> dict[int, Citation]:
     return {
         number: Citation(
             number, each.hit.doc_id, each.hit.title, each.hit.origin, each.start, each.end, each.hit.rank, each.score,

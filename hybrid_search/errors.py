@@ -51,7 +51,7 @@ class InvalidArgument(HybridSearchError, ValueError):
 
 
 class PastTheEnd(InvalidArgument):
-    """An offset beyond the documents that are found; `documents` says how many those are."""
+    """An offset beyond the documents found; `documents` is their number."""
 
     def __init__(self, offset: int, documents: int, query: str) -> None:
         self.documents = documents
@@ -60,9 +60,9 @@ class PastTheEnd(InvalidArgument):
 
 
 class FilterError(InvalidArgument):
-    """A filter (`--where`) cannot be read, or names a field that no document has.
+    """A filter (`--where`) cannot be parsed, or names a field that no document has.
 
-    `reason` says why; `text` and `column`, from 1, where. Without a text (a tree made by hand) there is no column.
+    `reason` says why; `text` and `column`, from 1, say where. A tree made by hand has no text and no column.
     """
 
     def __init__(self, reason: str, text: str | None = None, column: int | None = None) -> None:
@@ -72,7 +72,7 @@ class FilterError(InvalidArgument):
         if text is None or column is None:
             super().__init__(f"The filter cannot be used: {reason}.")
         else:
-            super().__init__(f"The filter cannot be used, at column {column}: {reason}.\n{_pointed(text, column)}")
+            super().__init__(f"The filter cannot be used, at column {column}: {reason}.\n{_point_at(text, column)}")
 
 
 class ConfigError(HybridSearchError):
@@ -116,7 +116,7 @@ class StoreError(HybridSearchError):
 
 
 class StoreUnavailable(StoreError):
-    """The server does not answer, or answers that it cannot now. Trying again later may help."""
+    """The server does not answer, or answers that it cannot now. Retrying later may help."""
 
 
 class StoreBusy(StoreError):
@@ -128,7 +128,7 @@ class StoreFull(StoreError):
 
 
 class CollectionChanged(StoreError):
-    """The collection was changed, or rebuilt with other models, while it was read. Reading it again may go well."""
+    """The collection was changed, or rebuilt with other models, while it was read. Reading it again may succeed."""
 
 
 class CollectionNotFound(StoreError):
@@ -157,11 +157,11 @@ class DocumentNotFound(StoreError):
 
 
 class CollectionDamaged(StoreError):
-    """What is on disk is not what was written; the index has to be rebuilt from its sources."""
+    """What is on disk is not what was written; the collection has to be rebuilt from its sources."""
 
 
 class ManifestMismatch(StoreError):
-    """The collection was built with other models or other chunking than asked for."""
+    """The collection was built with other models or other chunking than requested."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class ManifestMismatch(StoreError):
 
 
 class MemoryExceeded(HybridSearchError):
-    """A job holds more memory than it was allowed, with the smallest batches. What it wrote is kept."""
+    """A job uses more memory than it was allowed, even with the smallest batches. What it wrote is kept."""
 
     def __init__(self, held: int, allowed: int) -> None:
         self.held, self.allowed = held, allowed
@@ -203,7 +203,7 @@ class EvaluationError(HybridSearchError):
 
 
 class TrainingError(HybridSearchError):
-    """A training cannot begin, go on, be resumed or be exported. What it has written so far is kept."""
+    """A training cannot begin, continue, be resumed or be exported. What it has written so far is kept."""
 
 
 def _restored(kind: type[HybridSearchError], message: str, values: dict[str, Any]) -> HybridSearchError:
@@ -219,13 +219,13 @@ def install_line(extra: str) -> str:
 
 
 def near(name: str, known: Sequence[str]) -> tuple[str, ...]:
-    """Up to three known names close to `name`, case ignored, best first."""
+    """Return up to three known names close to `name`, ignoring case, best first."""
     by_lower = {item.lower(): item for item in known}
     return tuple(by_lower[match] for match in get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.5))
 
 
-def _pointed(text: str, column: int, room: int = 90) -> str:
-    """The text around a column, which counts from 1, and a caret below it."""
+def _point_at(text: str, column: int, room: int = 90) -> str:
+    """Return the text around a column, which counts from 1, with a caret below it."""
     start = max(0, min(column - 1 - room // 2, len(text) - room))
     shown = "".join(letter if letter.isprintable() else " " for letter in text[start : start + room])
     before, after = "…" if start else "", "…" if start + room < len(text) else ""

@@ -1,4 +1,4 @@
-"""What a collection was built with, kept beside its points: the collection knows its maker."""
+"""The manifest: what a collection was built with, stored beside its points, so that search loads the same models."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Kind, LegName, in_order
 
 SCHEMA = 2
-"""Of the manifest. 1 knew the legs `sparse` and `dense` only; it is read as it is."""
+"""Version of the manifest. Version 1 knew only the legs `sparse` and `dense`, and is still read."""
 
 LAID_OUT = 3
-"""Of a manifest that says how payloads are laid out, for others or by others; earlier versions refuse it."""
+"""Version of a manifest with a payload layout, for or by other programs; earlier versions of this package refuse it."""
 
 Precision = Literal["fp32", "int8", "bf16", "fp16"]
-"""What a network's products are computed in; `fp32` is as its files are."""
+"""The number format in which a network computes; `fp32` means as its files are."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SIDES = ("queries", "documents")
@@ -29,11 +29,11 @@ _TAKEN = ("hybrid", "none", "points", "documents", "auto", "rerank")
 
 @dataclass(frozen=True, slots=True)
 class Sparsity:
-    """What is kept of the vectors of a sparse leg, of queries first and of documents second.
+    """Pruning limits for the vectors of a sparse leg: for queries first, for documents second.
 
     Args:
-        max_active_dims: the heaviest weights, so many at most; 0 for all.
-        min_weight: no lighter ones.
+        max_active_dims: how many of the heaviest weights to keep; 0 for all.
+        min_weight: the smallest weight to keep.
 
     Raises:
         InvalidArgument: an invalid number.
@@ -59,7 +59,7 @@ class Sparsity:
     def of(
         cls, max_active_dims: Mapping[str, float] | None = None, min_weight: Mapping[str, float] | None = None
     ) -> Sparsity | None:
-        """From numbers by side, `queries` and `documents`; None where none is given.
+        """Make the limits from numbers by side, `queries` and `documents`; None where none is given.
 
         Raises:
             InvalidArgument: another side, or dimensions that are no whole number from 1 on.
@@ -84,20 +84,20 @@ class Sparsity:
 
 @dataclass(frozen=True, slots=True)
 class LegSpec:
-    """One leg as a collection was built with it.
+    """One leg of a collection, as it was built.
 
     Args:
         model: the card's name.
         fingerprint: of the encoder (files and settings); a search with any other is refused.
         dim: length of the dense vector, 0 for sparse.
-        needs_idf: the store multiplies in the inverse document frequency.
-        max_tokens: what the model reads of a chunk, 0 for everything.
+        needs_idf: the store multiplies by the inverse document frequency.
+        max_tokens: longest input of the model, 0 for no limit.
         average_tokens: BM25's mean document length, measured on the corpus; 0 where it does not apply.
-        vector: the vector's name in the store, which a leg keeps when its own name changes; empty for the leg's own.
-        beside: the leg stands beside the others: searched when it is named, but no part of `hybrid`.
-        precision: of the model's products.
-        sparsity: what is kept of its sparse vectors.
-        unnamed: its vector has no name in the store, as the only dense vector of many collections.
+        vector: the vector's name in the store, which stays when the leg is renamed; empty for the leg's name.
+        beside: it is a shadow leg: searched only when named, and no part of `hybrid`.
+        precision: in which the model computes.
+        sparsity: pruning limits for its sparse vectors.
+        unnamed: its vector has no name in the store, like the only dense vector of many collections.
     """
 
     model: str
@@ -117,7 +117,7 @@ class LegSpec:
         return "dense" if self.dim else "sparse"
 
     def to_dict(self) -> dict[str, Any]:
-        """Without what earlier versions did not know, where it says nothing: they read it."""
+        """Return it for JSON, without default values of fields that earlier versions do not know."""
         found = asdict(self)
         if self.precision == "fp32":
             del found["precision"]
@@ -129,7 +129,7 @@ class LegSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LegSpec:
-        """Read one back. Raises TypeError, ValueError or AttributeError where it is none."""
+        """Rebuild one from its dict. Raises TypeError, ValueError or AttributeError if it is none."""
         given = dict(data)
         if "sparsity" in given:
             given["sparsity"] = Sparsity(**{name: tuple(pair) for name, pair in given["sparsity"].items()})
@@ -138,21 +138,21 @@ class LegSpec:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the parts of a chunk lie in payloads that others wrote.
+    """Where the parts of a chunk are in payloads that other programs wrote.
 
-    Each but the first and the last is the name of a field of the payload, written as in a filter (`meta.source_id`);
-    empty for none. Where a text lies on the way it is read as JSON.
+    Except for `name` and `hidden`, each is the name of a payload field, written as in a filter (`meta.source_id`), or
+    empty for none. A text on the way to the field is parsed as JSON.
 
     Args:
         name: whose it is: `langchain`, `llamaindex`, `haystack`, `mcp`, or `given`.
         text: the chunk's text.
-        metadata: what holds the metadata; empty where the fields lie in the payload itself.
+        metadata: the field with the metadata; empty where its fields are in the payload itself.
         title: the document's title.
-        doc_id: which document a chunk is of; empty where each point is a document of its own.
+        doc_id: the document's id; empty where each point is a document of its own.
         start: where the chunk begins in its document, in characters.
-        end: where it ends; a start and the text's length say the same.
+        end: where it ends; may be replaced by a start and the text's length.
         origin: where the document was read.
-        hidden: names in the payload itself that are no metadata.
+        hidden: keys of the payload that are no metadata.
     """
 
     name: str
@@ -167,24 +167,24 @@ class Layout:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Layout:
-        """Read one back. Raises TypeError or KeyError where it is none."""
+        """Rebuild one from its dict. Raises TypeError or KeyError if it is none."""
         return cls(**{**data, "hidden": tuple(data["hidden"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a collection was built with. It lies beside the points, so a collection knows its maker.
+    """What a collection was built with. It is stored beside the points.
 
     Args:
         profile: `splade`, `bundled` or `custom`, by the models of the legs `sparse` and `dense`.
         legs: by leg name; one or more.
-        chunk_tokens: tokens a chunk may take in any leg's model, 0 for one chunk a document.
-        overlap_tokens: tokens that neighbouring chunks share at most.
+        chunk_tokens: longest chunk, in tokens of any leg's model; 0 for one chunk a document.
+        overlap_tokens: largest overlap of neighbouring chunks, in tokens.
         created: ISO 8601, UTC; does not count for the fingerprint.
-        schema: version of this layout.
-        stamped: the fingerprint that is in the documents' stamps, where legs have changed since; empty for its own.
-        layout: whose payload keys stand beside ours, so that they can read the collection too; empty for nobody's.
-        adopted: how somebody else laid out the collection, which is only read; None for one of ours.
+        schema: version of this format.
+        stamped: the fingerprint inside the documents' version hashes, if legs have changed since; empty for its own.
+        layout: the program whose payload keys are stored beside ours, so that it can read them too; empty for none.
+        adopted: the layout of a collection by another program, which is read only; None for one of ours.
         roots: the folders that its files come from, as in `corpus.roots`; None where it was built before those.
     """
 
@@ -200,31 +200,34 @@ class Manifest:
     roots: Mapping[str, str] | None = None
 
     def fingerprint(self) -> str:
-        """A hash over everything that changes what is stored for a document."""
+        """Return a hash over everything that changes what is stored for a document."""
         legs = {name: [leg.model, leg.fingerprint, leg.average_tokens] for name, leg in self.legs.items()}
         parts = [self.schema, legs, self.chunk_tokens, self.overlap_tokens, *([self.layout] if self.layout else [])]
         content = json.dumps(parts, sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     def stamp_base(self) -> str:
-        """What goes into the stamps of documents. It outlasts changes of legs, for those touch every document."""
+        """Return what goes into the documents' version hashes.
+
+        It stays the same when legs change: such a change touches every document anyway.
+        """
         return self.stamped or self.fingerprint()
 
     def vectors(self) -> dict[LegName, str]:
-        """The name of each leg's vector in the store."""
+        """Return the name of each leg's vector in the store."""
         return {leg: "" if spec.unnamed else spec.vector or leg for leg, spec in self.legs.items()}
 
     def fused(self) -> tuple[LegName, ...]:
-        """The legs of the `hybrid` mode, in order: all that do not stand beside."""
+        """Return the legs of the `hybrid` mode, in order: all but shadow legs."""
         return in_order(leg for leg, spec in self.legs.items() if not spec.beside)
 
     def with_legs(self, legs: Mapping[LegName, LegSpec], profile: str) -> Manifest:
-        """The same collection with other legs, whose documents need no new stamps."""
+        """Return the same collection with other legs. The documents' version hashes stay valid."""
         schema = max(self.schema, SCHEMA)
         return replace(self, legs=dict(legs), profile=profile, schema=schema, stamped=self.stamp_base())
 
     def to_dict(self) -> dict[str, Any]:
-        """Without what earlier versions did not know, where it says nothing: they read it."""
+        """Return it for JSON, without default values of fields that earlier versions do not know."""
         found = {**asdict(self), "legs": {leg: spec.to_dict() for leg, spec in self.legs.items()}}
         if self.roots is None:
             del found["roots"]
@@ -232,7 +235,7 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Manifest:
-        """Read one back.
+        """Rebuild one from its dict.
 
         Raises:
             ValueError: a field is missing, or the schema is newer than this version reads.
@@ -251,10 +254,10 @@ class Manifest:
 
 
 def check_leg_name(name: str) -> LegName:
-    """Give a new leg's name back if it can be one.
+    """Validate and return the name of a new leg.
 
     Raises:
-        InvalidArgument: anything but small letters, digits, `_` and `-`, or a word that means something else.
+        InvalidArgument: anything but lowercase letters, digits, `_` and `-`, or a word with another meaning.
 
     >>> check_leg_name("bm25")
     'bm25'

@@ -1,8 +1,8 @@
-"""Documents that say the same in the same words.
+"""Near-duplicates: documents that say the same in the same words.
 
-Two texts are near-duplicates where nearly all of their words stand in the same rows, and nothing that turns a meaning
-is different: title, numbers, symbols, negations, single letters, names with capitals inside. Case, blanks and the signs
-that end sentences do not count; of code, which is told by its signs, everything but blanks does.
+Two texts are near-duplicates if nearly all of their five-word shingles are equal, and nothing that changes a meaning
+differs: title, numbers, symbols, negations, single letters, names with capitals inside. Case, blanks and the signs that
+end sentences do not count. In code, which is recognized by its signs, everything but blanks counts.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from hybrid_search._util.unicode_text import is_run, nfc, word_list
 
 _SHINGLE = 5
 ALIKE = 0.9
-"""From this share of common shingles on, two texts are one."""
+"""Share of common shingles from which two texts are near-duplicates."""
 
 CODE = 0.04
-"""From this share of its signs on that code has and prose has not, a text is code."""
+"""Share of signs that are common in code and rare in prose from which a text is code."""
 
 _CODE_SIGNS = regex.compile(r"[{}()\[\]=<>;|&*+]")
 _BLANK = regex.compile(r"\s+")
@@ -48,8 +48,8 @@ class Shingles(NamedTuple):
     """What is compared of a text.
 
     Args:
-        rows: the hashes of every five words in a row, case and signs aside; of a shorter text that of all of it.
-        telling: a hash of what turns a meaning, in its order, and of the title.
+        rows: hashes of every five consecutive words, ignoring case and signs; of a shorter text one hash of all of it.
+        telling: hash of what changes a meaning, in its order, and of the title.
         numbered: the words with digits in them.
     """
 
@@ -59,14 +59,14 @@ class Shingles(NamedTuple):
 
 
 def shingles(text: str, title: str = "") -> Shingles:
-    """What is compared of a text; one without words has no rows, and is like nothing.
+    """Return what is compared of a text. A text without words has no rows and is similar to nothing.
 
     Source: Broder, On the Resemblance and Containment of Documents, 1997.
     """
     plain = nfc(text)
     words = [part for word in word_list(plain.lower()) for part in (word if is_run(word) else [word])]
     rows = [tuple(words[start : start + _SHINGLE]) for start in range(len(words) - _SHINGLE + 1)]
-    told = "\0".join([" ".join(nfc(title).casefold().split()), *_telling(plain)])
+    told = "\0".join([" ".join(nfc(title).casefold().split()), *_meaning_tokens(plain)])
     return Shingles(
         frozenset(map(hash, rows or ([tuple(words)] if words else []))),
         hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).digest(),
@@ -75,7 +75,7 @@ def shingles(text: str, title: str = "") -> Shingles:
 
 
 def alike(one: Shingles, other: Shingles, share: float = ALIKE) -> bool:
-    """Whether two texts are near-duplicates: the Jaccard similarity of their rows is at least `share`, 0..1.
+    """Say whether two texts are near-duplicates: the Jaccard similarity of their rows is at least `share`, 0..1.
 
     >>> alike(shingles("The quick brown fox jumps."), shingles("the quick brown fox JUMPS"))
     True
@@ -88,16 +88,16 @@ def alike(one: Shingles, other: Shingles, share: float = ALIKE) -> bool:
         return False
     if len(one.rows & other.rows) < share * len(one.rows | other.rows):
         return False
-    mine, theirs = (_stripped(some) for some in (one.numbered - other.numbered, other.numbered - one.numbered))
+    mine, theirs = (_strip(some) for some in (one.numbered - other.numbered, other.numbered - one.numbered))
     return not mine & theirs  # `mp3` here and `mp4` there
 
 
-def _stripped(words: frozenset[str]) -> set[str]:
+def _strip(words: frozenset[str]) -> set[str]:
     return {_DIGITS.sub("", word) for word in words}
 
 
-def _telling(text: str) -> Iterator[str]:
-    """What must be the same in texts that say the same, in its order."""
+def _meaning_tokens(text: str) -> Iterator[str]:
+    """Return the tokens that must be equal in near-duplicates, in order."""
     if _is_code(text):
         yield from _SIGN.sub(r" \1 ", text).split()
         return

@@ -1,7 +1,7 @@
-"""The seats that components fill. Reading this file and `types.py` is reading the design.
+"""The protocols that components implement. This file and `types.py` are the design.
 
-Rules of every seat: a batch in gives a batch of the same length and order out; constructors are cheap and weights load
-on first use or by `warm_up()`; nothing prints; nothing mutates what it is given.
+Rules of every protocol: a batch in gives a batch of the same length and order out; constructors are cheap, and weights
+load on first use or by `warm_up()`; nothing prints; nothing changes its arguments.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from hybrid_search.types import DenseVector, LegName, ModelCard, Moved, Point, S
 
 
 class Encoder(Protocol):
-    """What sparse and dense encoders share."""
+    """What all encoders have in common."""
 
     @property
     def card(self) -> ModelCard: ...
 
     def fingerprint(self) -> str:
-        """A hash over the model's files and everything in the card that changes its output."""
+        """Return a hash over the model's files and everything in the card that changes its output."""
         ...
 
     def warm_up(self) -> None:
-        """Load now what a query needs. Raises ModelError where that fails."""
+        """Load what a query needs now. Raises ModelError if that fails."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """For each text the tokens the model would read without its limit, special tokens included; 0 for no limit."""
+        """Return for each text its tokens before truncation, special tokens included; 0 for a model without a limit."""
         ...
 
 
 class Reading(NamedTuple):
-    """What a model makes of a text.
+    """How much of a text a model knows.
 
     Args:
-        tokens: that are more than punctuation.
-        unknown: of these, those that stand for nothing that the model knows.
+        tokens: tokens that are more than punctuation.
+        unknown: those among them that stand for nothing the model knows.
     """
 
     tokens: int
@@ -50,108 +50,108 @@ class Reading(NamedTuple):
 
     @property
     def nothing(self) -> bool:
-        """Whether it reads no word of the text."""
+        """Whether the model knows no word of the text."""
         return self.unknown == self.tokens
 
     @property
     def little(self) -> bool:
-        """Whether it reads less than half of it."""
+        """Whether the model knows less than half of the text."""
         return self.unknown * 2 > self.tokens or not self.tokens
 
 
 @runtime_checkable
 class KnowsWords(Protocol):
-    """What an encoder may do besides: tell what its vocabulary has no entry for. One that does not reads everything."""
+    """An encoder that can tell which words its vocabulary lacks. Encoders without it count as knowing everything."""
 
     def readings(self, texts: Sequence[str]) -> list[Reading]:
-        """What it makes of each text."""
+        """Return how much of each text the model knows."""
         ...
 
     def reading_of_query(self, text: str) -> tuple[Reading, tuple[str, ...]]:
-        """What it makes of a query, and the stretches of that which it does not know, as they are written."""
+        """Return how much of a query the model knows, and the parts that it does not know, as written."""
         ...
 
 
 @runtime_checkable
 class SparseEncoder(Encoder, Protocol):
-    """Text to sparse vector."""
+    """Encodes texts to sparse vectors."""
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]: ...
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]: ...
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        """The vocabulary entry of each dimension; `#<index>` where dimensions are hashes."""
+        """Return the vocabulary entry of each dimension; `#<index>` where dimensions are hashes."""
         ...
 
 
 @runtime_checkable
 class DenseEncoder(Encoder, Protocol):
-    """Text to dense vector, unit length."""
+    """Encodes texts to dense vectors of unit length."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape (n, dim) float32."""
+        """Return the vectors, shape (n, dim), float32."""
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape (n, dim) float32."""
+        """Return the vectors, shape (n, dim), float32."""
         ...
 
 
 @runtime_checkable
 class HybridEncoder(Encoder, Protocol):
-    """Text to both vectors in one forward pass, the dense one of unit length."""
+    """Encodes texts to both vectors in one forward pass, the dense one of unit length."""
 
     def encode_documents(self, texts: Sequence[str]) -> list[tuple[SparseVector, DenseVector]]: ...
 
     def encode_queries(self, texts: Sequence[str]) -> list[tuple[SparseVector, DenseVector]]: ...
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        """The vocabulary entry of each dimension of the sparse vector."""
+        """Return the vocabulary entry of each dimension of the sparse vector."""
         ...
 
 
 @runtime_checkable
 class Reranker(Protocol):
-    """Scores texts against a query. Sorting, ranks and ties are not its business."""
+    """Scores texts against a query. It does not sort, rank or break ties."""
 
     @property
     def card(self) -> ModelCard: ...
 
     def warm_up(self) -> None:
-        """Load now what scoring needs. Raises ModelError where that fails."""
+        """Load what scoring needs now. Raises ModelError if that fails."""
         ...
 
     def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape (n,) float32, higher is better."""
+        """Return the scores, shape (n,), float32, higher is better."""
         ...
 
 
 HEAD_FIELDS = ["doc_id", "stamp", "chunks", "origin"]
-"""Of the payload of a document's first chunk: all that a `Head` needs, and whose it is."""
+"""Payload fields of a document's first chunk that make its `DocumentHead`, and its id."""
 
 
 class DocumentHead(NamedTuple):
-    """What the store remembers of a document.
+    """What the store records about a document.
 
     Args:
-        stamp: content and manifest in one hash.
-        chunks: how many it has.
+        version_hash: hash of its content and of the manifest.
+        chunks: their number.
         origin: where it was read.
     """
 
-    stamp: str
+    version_hash: str
     chunks: int
     origin: str = ""
 
     @classmethod
     def of(cls, payload: Mapping[str, Any]) -> DocumentHead:
-        """What the payload of a document's first chunk says."""
+        """Read it from the payload of a document's first chunk."""
         return cls(payload["stamp"], payload["chunks"], payload.get("origin", ""))
 
 
 class CollectionInfo(NamedTuple):
-    """A collection from outside. `bytes_on_disk` is None where the store cannot tell."""
+    """A summary of a collection. `bytes_on_disk` is None if the store does not know."""
 
     name: str
     documents: int
@@ -164,7 +164,7 @@ class CollectionInfo(NamedTuple):
         return cast("CollectionDict", {**self.counts(), "profile": self.manifest.profile})
 
     def counts(self) -> dict[str, Any]:
-        """What it holds, without what it was built with."""
+        """Return what it holds, without what it was built with."""
         return {
             "name": self.name,
             "documents": self.documents,
@@ -174,11 +174,11 @@ class CollectionInfo(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What was found of one part of a collection.
+    """The result of verifying one part of a collection.
 
     Args:
         part: such as `published files`.
-        state: `whole`, `damaged`, or `unchecked` where there is nothing to compare it with.
+        state: `whole`, `damaged`, or `unchecked` if there is nothing to compare it with.
         text: what was compared, or what is wrong.
     """
 
@@ -188,7 +188,7 @@ class Finding(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """What was found of a collection, part by part."""
+    """The findings on a collection, part by part."""
 
     collection: str
     findings: list[Finding]
@@ -198,56 +198,57 @@ class Verification(NamedTuple):
         return all(finding.state != "damaged" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `collections verify --format json` prints for a collection."""
+        """Return the object that `collections verify --format json` prints for a collection."""
         findings = [finding._asdict() for finding in self.findings]
         return {"collection": self.collection, "whole": self.whole, "findings": findings}
 
 
 class CollectionReader(Protocol):
-    """An open collection, for searching. Safe to use from many threads, never across a fork."""
+    """An open collection, for searching. It works in many threads, but not across a fork."""
 
     @property
     def manifest(self) -> Manifest: ...
 
     @property
     def max_concurrency(self) -> int:
-        """Searches that are worth running side by side, beside an event loop that has to go on."""
+        """Number of searches worth running in parallel beside an event loop."""
         ...
 
     def is_stale(self) -> bool:
-        """Whether a reader that is opened now would read something else; False where it reads what is there by itself.
+        """Say whether a reader that is opened now would read something else. A reader of live data returns False.
 
-        It is asked before every search, so it takes microseconds; where looking takes longer, it looks now and then.
+        It is called before every search, so it takes microseconds; where checking takes longer, it checks at intervals.
         """
         ...
 
     def retrieve(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
     ) -> list[list[tuple[str, float]]]:
-        """One batched request: for each (leg, query vector) up to `limit` (chunk_id, score), best first.
+        """Return for each (leg, query vector) up to `limit` (chunk_id, score), best first, in one batched request.
 
-        With `where`, of the chunks alone for which `holding.holds`. The order among equal scores is the engine's; ranks
-        and ties are made once, in `ranking/`. Raises FilterError where `where` names a field that no document has.
+        With `where`, only chunks for which `matcher.matches` holds. Equal scores come in the engine's order; ranks and
+        ties are settled later, in `ranking/`. Raises FilterError if `where` names a field that no document has.
         """
         ...
 
     def fields(self) -> Mapping[str, str]:
-        """What a filter may name, with its type: metadata fields, as they are written, and the documents' own.
+        """Return the fields that a filter may name, with their types.
 
-        Fields without an index are found in a sample of the chunks, so a rare one may be missing.
+        These are the metadata fields, as written in a filter, and the documents' own. Fields without an index are found
+        in a sample of the chunks, so a rare one may be missing.
         """
         ...
 
     def doc_ids(self) -> Iterator[str]:
-        """Every document, in an order that is the same each time."""
+        """Yield the id of every document, each time in the same order."""
         ...
 
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The payload of each chunk that exists, by chunk_id."""
+        """Return the payload of each chunk that exists, by chunk_id."""
         ...
 
     def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
-        """The leg's vector of each chunk that has one, by chunk_id; InvalidArgument for a leg that is not there."""
+        """Return the leg's vector of each chunk that has one, by chunk_id. Raises InvalidArgument for unknown legs."""
         ...
 
     def info(self) -> CollectionInfo: ...
@@ -256,69 +257,69 @@ class CollectionReader(Protocol):
 
 
 class CollectionWriter(Protocol):
-    """An open collection, for indexing. One per collection at a time."""
+    """An open collection, for indexing. Only one writer of a collection may be open."""
 
     @property
     def manifest(self) -> Manifest: ...
 
     @property
     def resumed(self) -> bool:
-        """Whether it goes on with a building that an earlier job began and did not publish."""
+        """Whether it continues a build that an earlier job began and did not publish."""
         ...
 
     def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]:
-        """What is remembered of each document that is there completely."""
+        """Return the recorded head of each document that is complete."""
         ...
 
-    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
-        """The stamp of each chunk that carries one, by chunk_id."""
+    def version_hashes(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        """Return the version hash of each chunk that has one, by chunk_id."""
         ...
 
     def doc_ids(self) -> Iterator[str]:
-        """Every document that is there completely."""
+        """Yield the id of every document that is complete."""
         ...
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Write all of them or raise; checks every vector before the first is written."""
+        """Write all points or raise. Checks every vector before writing the first."""
         ...
 
     def delete(self, chunk_ids: Iterable[str]) -> None: ...
 
     def set_origins(self, moved: Sequence[Moved]) -> None:
-        """Let documents that are there stand elsewhere from now on; nothing else of them changes."""
+        """Set the origins of existing documents. Changes nothing else."""
         ...
 
     def flush(self) -> None:
-        """Make everything written so far durable, should the machine lose its power now. Readers see nothing of it."""
+        """Make all writes survive a power loss. Readers do not see them yet."""
         ...
 
     def publish(self, manifest: Manifest | None = None) -> None:
-        """Make everything written so far durable and visible to readers, under a manifest with other legs if given.
+        """Make all writes durable and visible to readers, under a manifest with other legs if one is given.
 
-        Whatever happens, readers find either all of the old or all of the new.
+        Whatever happens, readers see either all of the old state or all of the new one.
         """
         ...
 
     def iter_payloads(self, without: str = "") -> Iterator[dict[str, Any]]:
-        """The payload of every chunk, or of every chunk without a vector of this name, which may be set meanwhile."""
+        """Yield the payload of every chunk, or of every chunk without this vector, which may be set while iterating."""
         ...
 
     def add_vector(self, spec: LegSpec) -> None:
-        """Make room for one more vector a chunk, called `spec.vector`; room that is there stays as it is, and filled.
+        """Add a vector field, named `spec.vector`, to every chunk. An existing field stays, with its vectors.
 
-        Only what an earlier attempt with another model left behind is dropped. Readers see nothing of it before
-        `publish(manifest)`. Raises StoreError where the collection is not the one that readers have.
+        Drops only what an earlier attempt with another model left. Readers see nothing of it before
+        `publish(manifest)`. Raises StoreError if the collection is not the published one.
         """
         ...
 
     def set_vectors(self, spec: LegSpec, vectors: Mapping[str, Vector]) -> None:
-        """Give chunks, by chunk_id, the vector that `extend` made room for. Checks all before the first is written."""
+        """Set vectors, by chunk_id, in the field that `add_vector` added. Checks all before writing the first."""
         ...
 
     def replace_manifest(self, manifest: Manifest) -> None:
-        """Go on under a manifest with other legs over the vectors that are there. One step, seen by later readers.
+        """Continue under a manifest with other legs over the existing vectors. Later readers see it, in one step.
 
-        Raises StoreError where the collection is not the one that readers have.
+        Raises StoreError if the collection is not the published one.
         """
         ...
 
@@ -332,48 +333,48 @@ class CollectionWriter(Protocol):
 
 
 class Store(Protocol):
-    """A place that holds collections: a folder, or a Qdrant server."""
+    """A place with collections: a folder, or a Qdrant server."""
 
     @property
     def location(self) -> str: ...
 
     def names(self) -> list[str]:
-        """The collections that can be read, sorted."""
+        """List the collections that can be read, sorted."""
         ...
 
     def reader(self, name: str) -> CollectionReader:
-        """Raises CollectionNotFound, CollectionDamaged, StoreUnavailable."""
+        """Open a collection for searching. Raises CollectionNotFound, CollectionDamaged, StoreUnavailable."""
         ...
 
     def manifest(self, name: str) -> Manifest | None:
-        """What a writer would go on with: the manifest of what readers have, else of a building that is not finished.
+        """Return the manifest that a writer would resume from: the published one, else that of an unfinished build.
 
-        None where there is neither. An unfinished replacement beside a finished collection does not count.
+        Returns None where there is neither. An unfinished replacement of a published collection does not count.
         """
         ...
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> CollectionWriter:
-        """Open for writing, create where it is not there. `replace` builds a new one beside the old.
+        """Open a collection for writing; create it if it does not exist. `replace` builds a new one beside the old one.
 
-        A replacement that was begun earlier under the same manifest is gone on with; under another one it is dropped.
+        An earlier unfinished replacement is resumed if it has the same manifest, and dropped otherwise.
 
         Raises StoreBusy after `wait_s` seconds, ManifestMismatch, StoreUnavailable.
         """
         ...
 
     def info(self, name: str) -> CollectionInfo:
-        """A collection from outside, without opening it for search. Raises CollectionNotFound."""
+        """Describe a collection without opening it for search. Raises CollectionNotFound."""
         ...
 
     def verify(self, name: str | None = None) -> list[Verification]:
-        """Compare all that a collection, or every one, holds with what was written. Nothing is changed.
+        """Compare a collection, or every one, with what was written. Changes nothing.
 
-        Raises CollectionNotFound, StoreUnavailable. What is damaged is a finding, not an error.
+        Raises CollectionNotFound, StoreUnavailable. Damage is a finding, not an error.
         """
         ...
 
     def delete(self, name: str) -> None:
-        """Raises CollectionNotFound, StoreBusy."""
+        """Delete a collection. Raises CollectionNotFound, StoreBusy."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What a search answers: frozen values, the same in the terminal, in JSON and in a library."""
+"""The results of a search: frozen values, the same in the terminal, in JSON and in the library."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from hybrid_search.context import Context
 
 Kind = Literal["literal", "expansion"]
-"""Whether the query itself has a word that matches, or only its expansion."""
+"""Whether the query itself has the matching word, or only its expansion."""
 
 
 class Term(NamedTuple):
-    """One dimension of a query's sparse vector: the vocabulary's word, its weight > 0, and whether the query has it.
+    """One dimension of a query's sparse vector: its vocabulary entry, its weight > 0, and whether the query has it.
 
     Args:
-        word: of a word piece the query's word that it is part of; else the term itself.
+        word: for a word piece, the query's word that contains it; otherwise the term itself.
     """
 
     term: str
@@ -47,7 +47,7 @@ class Term(NamedTuple):
 
 
 class Expansion(NamedTuple):
-    """What a sparse leg's model makes of a query: its terms, heaviest first."""
+    """The terms that a sparse leg's model gives a query, heaviest first."""
 
     query: str
     collection: str
@@ -67,11 +67,11 @@ class Expansion(NamedTuple):
 
 
 class MatchedTerm(NamedTuple):
-    """A term that query and document share, and what it gave to a leg's score.
+    """A term that query and document share, and its contribution to a leg's score.
 
     Args:
         term: the vocabulary's entry, or the query's word where dimensions are hashes.
-        query_weight: in the query's vector, inverse document frequency included where the store multiplies that in.
+        query_weight: in the query's vector, including the inverse document frequency if the store multiplies by it.
         document_weight: in the vector of the document's best chunk.
         contribution: their product; over a hit's terms of one leg they sum to the leg's score.
         leg: whose vectors they are.
@@ -91,7 +91,7 @@ class MatchedTerm(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A word of a text that matches: its place, end excluded, and how."""
+    """A matching word of a text: its span, end excluded, and how it matches."""
 
     start: int
     end: int
@@ -103,7 +103,7 @@ class Mark(NamedTuple):
 
 
 class Highlight(NamedTuple):
-    """What to show of a text: the window from `start` to `end` (excluded), and every mark in the text, by place."""
+    """What to show of a text: the window from `start` to `end` (excluded), and every mark in the text, by position."""
 
     start: int
     end: int
@@ -116,9 +116,9 @@ class Passage(NamedTuple):
     Args:
         start, end: its span of the document's text.
         score: after fusion.
-        highlight: what of it matches, in offsets of `text`; None where that was not asked for.
+        highlight: what matches, in offsets of `text`; None if it was not requested.
         metadata: what it has beyond its document's: the page it begins on, the headings above it.
-        line: of the file on which it begins, from 1; 0 where that is not known.
+        line: line of the file on which it begins, from 1; 0 if unknown.
         context: what models read with it: the header of its table, the path and the names around a piece of code.
     """
 
@@ -153,15 +153,15 @@ class DocumentHit:
 
     Args:
         rank: from 1.
-        score: of its best chunk, after fusion. Re-ranked hits stand in the order of `rerank_score` instead.
+        score: of its best chunk, after fusion. Re-ranked hits are ordered by `rerank_score` instead.
         passages: its chunks that were found, best first.
-        legs: for every leg of the collection, where it placed the document's best chunk; None where it did not find
-            that, or was not asked.
-        rerank_score: what the re-ranker gave its best chunk; None where it did not read it.
-        fused_rank: its rank before re-ranking; None where nothing was re-ranked.
-        matched_terms: what its best chunk shares with the query in every leg of words that found it, the greatest
-            contribution first; None where no explanation was asked for.
-        folded: ids of documents further down that say the same, left out for it.
+        legs: for every leg of the collection, rank and score of the document's best chunk; None if the leg did not find
+            it, or was not searched.
+        rerank_score: the re-ranker's score of its best chunk; None if it was not scored.
+        fused_rank: its rank before re-ranking; None if nothing was re-ranked.
+        matched_terms: what its best chunk shares with the query in every leg of words that found it, largest
+            contribution first; None if no explanation was requested.
+        folded: ids of lower-ranked near-duplicates that were left out for it.
     """
 
     rank: int
@@ -178,14 +178,14 @@ class DocumentHit:
     folded: tuple[str, ...] = ()
 
     def location(self, passage: Passage | None = None) -> str:
-        """Where a passage, or the best one, begins: `path:line`, or the origin where its line is not known."""
+        """Return where a passage, by default the best one, begins: `path:line`, or the origin for an unknown line."""
         line = (passage or self.passages[0]).line
         return f"{self.origin}:{line}" if line and self.origin else self.origin
 
     def place(self, passage: Passage) -> str:
-        """Where in the document a passage of it begins, in words: `page 3`, or the headings below the title.
+        """Return where in the document a passage begins, in words: `page 3`, or the headings below the title.
 
-        Names with `_` at their beginning are for programs.
+        Metadata whose names begin with `_` is for programs.
         """
         told = {name: value for name, value in passage.metadata.items() if not name.startswith("_")}
         shown = {name: str(value) if name == "heading" else f"{name} {value}" for name, value in told.items()}
@@ -220,11 +220,11 @@ class DocumentHit:
 
 
 ABSTAINS = "reads nothing of the query"
-"""Why a leg has no hits: its model knows none of the words, or there are none."""
+"""Why a leg has no hits: its model knows none of the query's words, or the query has none."""
 
 
 def abstention(legs: Sequence[LegName]) -> tuple[str, ...]:
-    """That legs abstain, in a sentence; none where none does.
+    """Say in a sentence which legs abstain; None where none does.
 
     >>> abstention(["sparse", "dense"])
     ('The legs sparse and dense abstain: their model reads nothing of the query.',)
@@ -238,19 +238,19 @@ def abstention(legs: Sequence[LegName]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The answer to one query: the hits, and the milliseconds of each stage; `total` also has reading what is shown.
+    """The results of one query: the hits, and the milliseconds of each stage; `total` includes reading what is shown.
 
     Args:
         legs: those that were searched.
-        reranker: the model that re-ranked them; empty where nothing was re-ranked.
-        reranked: documents that it scored.
-        rerank_depth: documents that it was to score; more than `reranked` where its time ran out.
-        weights: by leg, where they were given, or chosen for this query; else empty.
-        expansion: of the query by leg, heaviest term first, where an explanation was asked for; else empty.
-        offset: documents that were passed over before the first hit.
-        abstained: by leg, why it brings nothing: its model knows no word of the query.
-        unread: by leg, the stretches of the query that its model does not know.
-        notes: where nothing was found, what of the filter cannot hold.
+        reranker: the model that re-ranked them; empty if nothing was re-ranked.
+        reranked: number of documents that it scored.
+        rerank_depth: number of documents that it was to score; more than `reranked` if its time ran out.
+        weights: by leg, if they were given or chosen for this query; else empty.
+        expansion: of the query by leg, heaviest term first, if an explanation was requested; else empty.
+        offset: number of documents skipped before the first hit.
+        abstained: by leg, why it found nothing: its model knows no word of the query.
+        unread: by leg, the parts of the query that its model does not know.
+        notes: if nothing was found, which conditions of the filter cannot hold.
     """
 
     query: str
@@ -282,14 +282,14 @@ class Results:
     def to_context(self, max_tokens: int, tokenizer: Any = None, citations: bool = True) -> Context:
         """Pack the best passages into a text for a prompt, at most `max_tokens` long, with numbered citations.
 
-        What may count tokens, what is left out and what is merged: `context.to_context`.
+        See `context.to_context` for what may count tokens, what is left out and what is merged.
         """
         from hybrid_search.context import to_context  # not needed to search, and it reads this module
 
         return to_context(self, max_tokens, tokenizer, citations)
 
     def remarks(self) -> tuple[str, ...]:
-        """What of the query was not read, and by which leg, and the notes, in sentences for whoever reads the hits."""
+        """Say in sentences what of the query was not read, and by which leg; then the notes."""
         by_words: dict[tuple[str, ...], list[LegName]] = {}
         for leg, words in self.unread.items():
             if leg not in self.abstained:
@@ -298,10 +298,10 @@ class Results:
         return (*abstention(list(self.abstained)), *partly, *self.notes)
 
     def run_scores(self) -> list[float]:
-        """For a run: a score of each hit that falls with its rank.
+        """Return a score for each hit, for a run; they fall with the rank.
 
-        The hits' own; or 1 / rank where they were re-ranked, for the scores of a re-ranker and those of documents that
-        it did not read are on two scales.
+        These are the hits' scores. After re-ranking they are 1 / rank, for scores of a re-ranker and scores of
+        documents that it did not read are on different scales.
         """
         return [1 / hit.rank if self.reranker else hit.score for hit in self.hits]
 

@@ -1,7 +1,7 @@
-"""The reader of the environment and of the config file (one setting alone: `config_file`).
+"""Reading the settings from the environment and the config file. (`_util.config_file` reads a single one.)
 
-A value comes from the first that has it: the caller's argument, `HYBRID_SEARCH_*` in the environment, the config file,
-the default below.
+A value comes from the first of these that has it: the caller's argument, `HYBRID_SEARCH_*` in the environment, the
+config file, the default below.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _default_cache() -> Path:
 
 
 class Settings(BaseSettings):
-    """What a machine or a project sets once."""
+    """The settings of a machine or a project."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", hide_input_in_errors=True
@@ -69,14 +69,14 @@ class Settings(BaseSettings):
 
 
 def load_settings(config: str | Path | None = None, **given: Any) -> Settings:
-    """Read the settings; what is given and not None wins.
+    """Read the settings. Given values that are not None take precedence.
 
     Args:
         given: settings by name.
         config: a TOML file, else `HYBRID_SEARCH_CONFIG`, else `default_config_file()` where it exists.
 
     Raises:
-        ConfigError: the file is missing or no TOML, or a value or a name is wrong; every problem is listed.
+        ConfigError: the file is missing or no TOML, or a value or a name is invalid; every problem is listed.
     """
     named = config or os.environ.get(f"{PREFIX}CONFIG")
     file = Path(named) if named else default_config_file()

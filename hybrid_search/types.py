@@ -1,4 +1,4 @@
-"""The values that travel the two roads. Frozen, checked when made, stdlib and numpy only.
+"""The values that both roads carry. Frozen, checked when made, standard library and numpy only.
 
 index:   sources -> Document -> Chunk -> encodings -> Point -> store
 search:  Query -> encodings -> Ranking per leg -> Ranking fused -> Results
@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 LegName = str
-"""A leg's name: a small letter, then small letters, digits, `_` and `-`. What kind it is, its `LegSpec` says."""
+"""A leg's name: a lowercase letter, then lowercase letters, digits, `_` and `-`. Its kind is in its `LegSpec`."""
 
 LEGS: tuple[LegName, ...] = ("sparse", "dense")
-"""The legs that every profile has a model for."""
+"""The legs for which every profile has a model."""
 
 Mode = str
-"""`hybrid` for all fused legs of a collection, a leg's name for that one alone, `a+b` for these legs fused."""
+"""`hybrid` for all fused legs of a collection, a leg's name for that leg alone, `a+b` for these legs fused."""
 
 Kind = Literal["sparse", "dense"]
 """What a leg's vectors are."""
@@ -37,7 +37,7 @@ DenseVector = NDArray[np.float32]
 
 
 class Place(NamedTuple):
-    """What holds of a document's text from `start` to where the next place begins: its page, the headings above."""
+    """Metadata of a part of a document's text, from `start` to the next place: its page, the headings above it."""
 
     start: int
     metadata: Mapping[str, Any]
@@ -50,13 +50,13 @@ class Document:
     Args:
         doc_id: any non-empty string, opaque.
         text: what is chunked, encoded and shown.
-        title: repeated in front of every chunk when it is encoded.
-        metadata: JSON values; filterable, returned with every hit.
-        origin: where it was read, `path` or `path:line`; empty when made in memory.
+        title: is repeated in front of every chunk when it is encoded.
+        metadata: JSON values; can be filtered by, and is returned with every hit.
+        origin: where it was read, `path` or `path:line`; empty for a document made in memory.
         markup: `markdown` lets the chunker cut at headings and blocks, `code:python` at the syntax of Python, and so
-            on; any other is plain text.
-        places: parts of the text with metadata of their own, in order; chunks get that of the place they begin in.
-        line: of the file at `origin`, from 1, on which the text begins; 0 where its lines are not those of a file.
+            on; any other value means plain text.
+        places: parts of the text with metadata of their own, in order; a chunk gets that of the place it begins in.
+        line: line of the file at `origin`, from 1, on which the text begins; 0 if its lines are not the file's.
     """
 
     doc_id: str
@@ -69,7 +69,7 @@ class Document:
     line: int = 0
 
     def metadata_at(self, offset: int) -> Mapping[str, Any]:
-        """What holds at an offset of the text: the metadata of the place it is in, empty before the first."""
+        """Return the metadata of the place that contains an offset of the text; empty before the first place."""
         found = bisect_right(self.places, offset, key=lambda place: place.start)
         return self.places[found - 1].metadata if found else {}
 
@@ -83,7 +83,7 @@ class Document:
 
 
 class Failure(NamedTuple):
-    """A document that could not be indexed: where it stands (`path` or `path:line`) and why."""
+    """A document that could not be indexed: where it is (`path` or `path:line`) and why."""
 
     origin: str
     reason: str
@@ -93,13 +93,13 @@ class Failure(NamedTuple):
 
 
 class BrokeOff(Failure):
-    """A source that ended early: nobody can say how many of its documents are missing."""
+    """A source that ended early, so that the number of missing documents is unknown."""
 
     __slots__ = ()
 
 
 class Moved(NamedTuple):
-    """A document that is there unchanged, with so many chunks, and stands at another origin now."""
+    """An unchanged document, with its number of chunks, that now has another origin."""
 
     doc_id: str
     chunks: int
@@ -111,7 +111,7 @@ class Moved(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """What a reader left out, and is no failure: where, of what kind (`images`, `files .png`), and how many."""
+    """What a reader skipped without failing: where, of which kind (`images`, `files .png`), and how many."""
 
     origin: str
     kind: str
@@ -119,24 +119,23 @@ class PassedOver:
 
 
 class Guessed(NamedTuple):
-    """A file whose encoding nothing says, and the encoding that its bytes were taken for."""
+    """A file whose encoding is not declared, and the encoding that was guessed from its bytes."""
 
     origin: str
     encoding: str
 
 
 SourceItem = Document | Failure | PassedOver | Guessed
-"""What comes out of a source, in its order."""
+"""What a source yields, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A span of a document: `document.text[start:end] == text`; numbers count from 0 inside the document.
+    """A span of a document: `document.text[start:end] == text`. Numbers count from 0 inside the document.
 
-    Its metadata is that of the place where it begins; what the document itself says under the same name comes first.
-    `line` is that of the file, from 1, on which the first sign of it stands; 0 where that is not known.
-    Its context is what stands elsewhere in the document and says what the text is about: the header of its table, the
-    path and the names around a piece of code.
+    `metadata` is that of the place where it begins; the document's own value of the same name takes precedence. `line`
+    is the line of the file, from 1, of its first character; 0 if unknown. `context` is text from elsewhere in the
+    document that says what this one is about: the header of its table, the path and the names around a piece of code.
     """
 
     doc_id: str
@@ -155,12 +154,12 @@ class Chunk:
 
     @property
     def searchable(self) -> str:
-        """What the encoders read: the document's title, the chunk's context and its text, a line each."""
+        """What encoders read: the document's title, the chunk's context and its text, a line each."""
         return "\n".join(filter(None, (self.title, self.context, self.text)))
 
 
 def chunk_id_of(doc_id: str, number: int) -> str:
-    """`doc_id#number`.
+    """Return `doc_id#number`.
 
     >>> chunk_id_of("spinal-tap", 0)
     'spinal-tap#0'
@@ -169,7 +168,7 @@ def chunk_id_of(doc_id: str, number: int) -> str:
 
 
 def doc_id_of(chunk_id: str) -> str:
-    """The inverse of `chunk_id_of`.
+    """Return the document's id from a chunk's; the inverse of `chunk_id_of`.
 
     >>> doc_id_of("notes#2#7")
     'notes#2'
@@ -178,7 +177,7 @@ def doc_id_of(chunk_id: str) -> str:
 
 
 def own_metadata(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the metadata in a chunk's payload that which is the chunk's own, not its document's.
+    """Return the part of a payload's metadata that is the chunk's own, not its document's.
 
     >>> own_metadata({"metadata": {"year": 1984, "page": 3}, "own": ["page"]})
     {'page': 3}
@@ -187,7 +186,7 @@ def own_metadata(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def point_id_of(chunk_id: str) -> uuid.UUID:
-    """The point's id, a function of the chunk's: indexing twice is the same as once."""
+    """Return the point's id, a function of the chunk's id: indexing twice has the same result as once."""
     return uuid.uuid5(POINT_NAMESPACE, chunk_id.encode("utf-8", "surrogatepass").hex())
 
 
@@ -198,10 +197,10 @@ class SparseVector:
     Args:
         indices: shape (active dims,), int32, strictly increasing, >= 0.
         values: shape (active dims,), float32, finite and > 0.
-        signed: the values may be negative too, as miniCOIL's are; still never 0.
+        signed: values may also be negative, as miniCOIL's are; still never 0.
 
     Raises:
-        ValueError: anything else. Use `SparseVector.of` to sort, merge and drop zeros first.
+        ValueError: anything else. `SparseVector.of` sorts, merges and drops zeros first.
     """
 
     indices: NDArray[np.int32]
@@ -226,9 +225,9 @@ class SparseVector:
 
     @classmethod
     def of(cls, indices: Any, values: Any, *, signed: bool = False) -> SparseVector:
-        """Make one from raw model output: sorts, drops weights <= 0, keeps the largest of repeated indices.
+        """Make one from raw model output: sort, drop weights <= 0, keep the largest of repeated indices.
 
-        With `signed` only zeros are dropped.
+        With `signed`, only zeros are dropped.
 
         Raises:
             ValueError: lengths differ, an index is negative or over 2**31 - 1, or a weight is not finite.
@@ -260,7 +259,7 @@ class SparseVector:
         )
 
     def dot(self, other: SparseVector) -> float:
-        """The sum over shared indices of the products of the weights."""
+        """Return the dot product: the sum over shared indices of the products of the weights."""
         _, mine, theirs = np.intersect1d(self.indices, other.indices, assume_unique=True, return_indices=True)
         return float(self.values[mine].astype(np.float64) @ other.values[theirs].astype(np.float64))
 
@@ -269,7 +268,7 @@ Vector = SparseVector | DenseVector
 
 
 def is_empty(vector: Vector) -> bool:
-    """Whether it is a sparse vector without a term, by which nothing is found."""
+    """Say whether a vector is sparse and has no terms, so that it finds nothing."""
     return isinstance(vector, SparseVector) and len(vector) == 0
 
 
@@ -288,14 +287,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A text to search for, with an id that ties runs and qrels to it."""
+    """A text to search for, with the id that connects it to runs and qrels."""
 
     query_id: str
     text: str
 
 
 class LegHit(NamedTuple):
-    """Where a leg placed a chunk: rank from 1, and the leg's own score."""
+    """A chunk's rank in a leg, from 1, and the leg's own score."""
 
     leg: str
     rank: int
@@ -303,7 +302,7 @@ class LegHit(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """One chunk in a ranking, with its place in every leg that found it."""
+    """One chunk in a ranking, with its rank and score in every leg that found it."""
 
     chunk_id: str
     rank: int
@@ -320,7 +319,7 @@ class Ranking:
     """An ordered list of chunks: ranks 1..n, scores never increasing, ids unique.
 
     Raises:
-        ValueError: the hits break one of the three.
+        ValueError: the hits violate one of the three.
     """
 
     hits: tuple[Hit, ...] = ()
@@ -348,23 +347,24 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a model is, before any of its files is read.
+    """The description of a model, known before any of its files is read.
 
     Args:
         name: the name on the hub, or the absolute path of a local folder.
-        kind: the seat it fills; a `hybrid` model gives both vectors in one pass and may be named for either leg.
-        runtime: what runs it: `onnx`, `fastembed` (what is no plain graph), `torch` (sentence-transformers), `engine`
-            (Qdrant's own BM25), `bundled` (files from a Python package on this machine).
+        kind: the encoder protocol it fills; a `hybrid` model gives both vectors in one pass and may be named for either
+            leg.
+        runtime: what runs it: `onnx`, `fastembed` (models that are no plain graph), `torch` (sentence-transformers),
+            `engine` (Qdrant's own BM25), `bundled` (files from a Python package on this machine).
         family: which of the runtime's classes: `splade`, `inference_free_splade`, `bm25`, `bm42`, `minicoil`,
             `dense`, `cross_encoder`.
-        dim: length of the dense vector; 0 for models that give none.
-        vocab_size: number of sparse dimensions; 0 where hashed or not sparse.
-        max_tokens: what it reads of a text, special tokens included; 0 means everything.
-        needs_idf: the store has to multiply in the inverse document frequency, for the sparse vector.
+        dim: length of the dense vector; 0 for models without one.
+        vocab_size: number of sparse dimensions; 0 if they are hashed, or the model is not sparse.
+        max_tokens: longest input, special tokens included; 0 for no limit.
+        needs_idf: the store has to multiply the sparse vector by the inverse document frequency.
         source: the hub repository whose files are loaded; empty for none.
         files: the files needed from it besides config and tokenizer; of an ONNX model its graph first.
-        languages: that it was made for, as ISO 639 codes, `mul` for dozens; empty where nobody says.
-        pooling: of a dense model's tokens: `mean`, `cls`, `last_token`, `none` (its graph does it); empty: nobody says.
+        languages: that it was made for, as ISO 639 codes, `mul` for dozens; empty if unknown.
+        pooling: of a dense model's tokens: `mean`, `cls`, `last_token`, `none` (its graph does it); empty if unknown.
         size_mb: of the download.
     """
 
@@ -390,7 +390,7 @@ class ModelCard:
 
 
 def in_order(legs: Iterable[LegName]) -> tuple[LegName, ...]:
-    """Legs in the order in which they are fused and shown: `LEGS` first, then the others by name.
+    """Sort legs into the order in which they are fused and shown: `LEGS` first, then the others by name.
 
     >>> in_order({"dense", "bm25", "sparse"})
     ('sparse', 'dense', 'bm25')

@@ -22,14 +22,15 @@ import traceback
 from pathlib import Path
 
 STEPS = {
-    "writer.EdgeWriter": ["upsert", "delete", "publish", "heads", "stamps", "flush", "close"],
+    "writer.EdgeWriter": ["upsert", "delete", "publish", "heads", "version_hashes", "flush", "close"],
     "shard.Shard": ["create", "load", "upsert", "delete", "close"],
     "write_log.WriteLog": ["begin", "resume", "append", "sync"],
-    "files": ["copy_file", "write_text", "write_checked", "sync"],
+    "files": ["copy_file", "write_text", "write_checked"],
+    "_util": ["sync"],
     "generations": ["publish", "copy_tree", "write_text", "write_checked", "sweep", "sync", "remove_folder"],
-    "working_shard": ["made_ready", "seal", "unseal", "keep", "write_checked"],
-    "recovery": ["restore", "seal", "copy_tree", "_begin"],
-    "bases": ["sync", "copy_file", "write_checked"],
+    "working_shard": ["make_ready", "seal", "unseal", "save_base", "write_checked"],
+    "recovery": ["restore", "seal", "copy_tree", "_copy_base"],
+    "recovery_bases": ["sync", "copy_file", "write_checked"],
 }
 """What counts as a step, twice: before it and after it."""
 
@@ -91,7 +92,8 @@ def die_at(step):
 
     for place, names in STEPS.items():
         module_name, _, inner = place.partition(".")
-        module = importlib.import_module(f"hybrid_search.store.edge.{module_name}")
+        room = "hybrid_search" if module_name == "_util" else "hybrid_search.store.edge"
+        module = importlib.import_module(f"{room}.{module_name}")
         holder = getattr(module, inner) if inner else module
         for name in names:
             found = vars(holder)[name]

@@ -69,7 +69,7 @@ def in_this_process(function, folder, **_):
 
 
 def victim(folder, thoroughly):
-    inspection.in_child = in_this_process
+    inspection.run_in_child = in_this_process
     store, said = EdgeStore(folder), []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: said.append(record.getMessage())

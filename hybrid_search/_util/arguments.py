@@ -1,6 +1,6 @@
-"""Checks of what callers give, each once: the error names the option, its value, what was expected, and the right call.
+"""Checks of arguments. An error names the option, its value, what was expected, and the right call.
 
-Whoever takes options checks them with these before anything is read or written, so that a library, an adapter and a
+Whatever takes options checks them with these before it reads or writes, so that the library, the adapters and the
 server refuse the same things in the same words.
 """
 
@@ -15,11 +15,11 @@ from typing import Any, TypeGuard
 from hybrid_search.errors import InvalidArgument
 
 MAX_SHOWN = 60
-"""Characters of a value that a message shows."""
+"""Longest value, in characters, that a message shows."""
 
 
 def shown(value: object, longest: int = MAX_SHOWN) -> str:
-    """A value for a message, on one line and not long."""
+    """Return a value for a message, on one line and shortened."""
     try:
         text = repr(value)
     except Exception:  # whatever its own method raises
@@ -29,7 +29,7 @@ def shown(value: object, longest: int = MAX_SHOWN) -> str:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether it is a finite number; True and False are none.
+    """Say whether a value is a finite number; True and False are none.
 
     >>> [is_number(value) for value in (1, 2.5, True, "3", float("nan"), None)]
     [True, True, False, False, False, False]
@@ -38,15 +38,15 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def plain(value: float) -> float:
-    """A number as JSON knows it, whoever's type it has: numpy's, say."""
+    """Return a number as JSON knows it, for example from numpy's types."""
     return value if isinstance(value, (int, float)) else float(value)
 
 
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
-    """A whole number, if it lies in a range.
+    """Return a whole number that lies in a range.
 
     Raises:
-        InvalidArgument: it is another thing, or outside.
+        InvalidArgument: it is something else, or outside the range.
     """
     limits = "" if least is None else f"be {least:,} or more" if most is None else f"lie in {least:,}..{most:,}"
     if isinstance(value, bool) or not isinstance(value, Integral):
@@ -59,17 +59,17 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
 
 
 def number(name: str, value: Any, expected: str, *, least: float = 0.0, above: bool = False) -> float:
-    """A finite number of at least `least`, or with `above` a greater one.
+    """Return a finite number of at least `least`, or greater than `above` if that is given.
 
     Args:
         name: of the option.
         value: that was given.
         expected: what it must be, for the message.
-        least: see there.
-        above: see there.
+        least: smallest valid number.
+        above: largest invalid number.
 
     Raises:
-        InvalidArgument: it is another thing, or too small.
+        InvalidArgument: it is something else, or too small.
     """
     if not is_number(value) or value < least or (above and value == least):
         raise InvalidArgument(f"{name} is {shown(value)}; it must be {expected}.")
@@ -77,10 +77,10 @@ def number(name: str, value: Any, expected: str, *, least: float = 0.0, above: b
 
 
 def flags(**given: Any) -> None:
-    """Refuse what is neither True nor False.
+    """Refuse a value that is neither True nor False.
 
     Raises:
-        InvalidArgument: the first that is not.
+        InvalidArgument: for the first such value.
     """
     for name, value in given.items():
         if not isinstance(value, bool):
@@ -88,10 +88,10 @@ def flags(**given: Any) -> None:
 
 
 def text(name: str, value: Any) -> str:
-    """A text.
+    """Return a text.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is something else.
     """
     if not isinstance(value, str):
         raise InvalidArgument(f"{name} is {shown(value)}; it must be a text.")
@@ -99,16 +99,16 @@ def text(name: str, value: Any) -> str:
 
 
 def listed(name: str, values: Any, what: str = "texts", call: str = "") -> list[Any]:
-    """Several things, of which one text or one dict is not meant.
+    """Return several things as a list; one text or one dict is refused.
 
     Args:
         name: of the argument.
         values: that were given.
         what: they are, for the message.
-        call: how it is written rightly, with `{}` for the value; a list of one when not given.
+        call: the right call, with `{}` for the value; a list of one when not given.
 
     Raises:
-        InvalidArgument: it is one thing, or nothing that can be gone through.
+        InvalidArgument: it is one thing, or cannot be iterated over.
     """
     if isinstance(values, (str, bytes, bytearray)):
         right = (call or f"{name}=[{{}}]").format(shown(values))
@@ -121,10 +121,10 @@ def listed(name: str, values: Any, what: str = "texts", call: str = "") -> list[
 
 
 def texts(name: str, values: Any, call: str = "") -> list[str]:
-    """Several texts; one alone is not meant.
+    """Return several texts as a list; one text alone is refused.
 
     Raises:
-        InvalidArgument: it is one text, no list, or one of them is no text; the message has its place, from 0.
+        InvalidArgument: it is one text or no list, or an item is no text; the message has its position, from 0.
     """
     found = listed(name, values, "texts", call)
     for place, value in enumerate(found):
@@ -134,7 +134,7 @@ def texts(name: str, values: Any, call: str = "") -> list[str]:
 
 @contextmanager
 def placed(name: str, place: int) -> Iterator[None]:
-    """Say of what is refused inside where it stands, from 0."""
+    """Add the position, from 0, to an error about an item."""
     try:
         yield
     except InvalidArgument as error:
@@ -142,10 +142,10 @@ def placed(name: str, place: int) -> Iterator[None]:
 
 
 def distinct(name: str, values: Iterable[str]) -> None:
-    """Refuse a value that stands twice.
+    """Refuse a value that occurs twice.
 
     Raises:
-        InvalidArgument: the first that does, with both places, from 0.
+        InvalidArgument: for the first such value, with both positions, from 0.
     """
     seen: dict[str, int] = {}
     for place, value in enumerate(values):
@@ -155,10 +155,10 @@ def distinct(name: str, values: Iterable[str]) -> None:
 
 
 def same_length(given: list[Any], what: str, **beside: list[Any] | None) -> None:
-    """Refuse lists that do not go with the first, item by item.
+    """Refuse lists whose lengths differ from the first one's.
 
     Raises:
-        InvalidArgument: the first that is longer or shorter.
+        InvalidArgument: for the first such list.
     """
     for name, values in beside.items():
         if values is not None and len(values) != len(given):

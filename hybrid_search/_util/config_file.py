@@ -1,6 +1,6 @@
-"""What settings fall back to, and one of them read by itself: in a moment, where a key was pressed for it.
+"""The defaults of the settings, and reading a single setting quickly, for shell completion.
 
-`settings` validates all of them, which takes longer than a person waits for a shell to complete a word.
+`settings` validates all of them, which takes longer than a person waits for a completion.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ PREFIX = "HYBRID_SEARCH_"
 
 
 def default_config_file() -> Path:
-    """Where the config file is looked for when none is named: `config.toml` in the user's config folder."""
+    """Return where the config file is looked for by default: `config.toml` in the user's config folder."""
     return user_config_path("hybrid-search", appauthor=False) / "config.toml"
 
 
 def default_store() -> str:
-    """Where collections lie when no store is named: in the user's data folder."""
+    """Return where collections are stored by default: in the user's data folder."""
     return str(user_data_path("hybrid-search", appauthor=False) / "store")
 
 
 def raw_setting(name: str, config: str | None = None) -> str | None:
-    """A setting as it stands in the environment or else in the config file; None where it stands in neither.
+    """Return a setting from the environment or else from the config file, as written there; None if it is in neither.
 
     Args:
         name: of the setting.
-        config: the config file; the usual one when not given.
+        config: the config file; the default one when not given.
 
     Raises:
         OSError, ValueError: the file cannot be read.

@@ -1,6 +1,6 @@
-"""Where a store is, as it may be shown: the URL of a server can hold a password or a key, which nobody prints.
+"""Locations of stores in a form that may be shown: a server's URL can hold a password or a key.
 
-A location is shown in messages, logs, the journal and answers of servers; the real one stays inside the client.
+Messages, logs, the journal and servers' answers show a location in this form; the real one stays inside the client.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _ENCODE = "In a user, a password or a key, signs such as / ? # @ : [ have to be 
 
 
 class ServerUrl(NamedTuple):
-    """The URL of a server, taken apart: `address` has nothing secret in it.
+    """The parts of a server's URL. `address` has no secret in it.
 
     Args:
         address: scheme, host, port and path.
-        user: who asks, and the password; None where the URL names nobody.
-        api_key: that stood in its query.
+        user: name and password; None if the URL has none.
+        api_key: from the query.
     """
 
     address: str
@@ -38,13 +38,13 @@ class ServerUrl(NamedTuple):
 
 
 def is_server(location: str) -> bool:
-    """Whether a location names a server, and no folder.
+    """Say whether a location names a server rather than a folder.
 
     >>> is_server("HTTP://localhost:6333"), is_server("C:/store"), is_server("store")
     (True, False, False)
 
     Raises:
-        ConfigError: it is neither: an address without `http://`, or a URL of something else.
+        ConfigError: it is neither: an address without `http://`, or another kind of URL.
     """
     scheme = _SCHEME.match(location)
     if scheme and scheme[0].strip().lower().startswith(("http:", "https:")):
@@ -56,9 +56,10 @@ def is_server(location: str) -> bool:
 
 
 def shown_location(location: str) -> str:
-    """A location without what may be secret: user and password, query and fragment of a URL. A folder stays as it is.
+    """Remove what may be secret from a location.
 
-    What can be read in two ways is hidden as a whole.
+    That is the user and password, the query and the fragment of a URL. A folder stays as it is. A location that can be
+    read in two ways is hidden entirely.
 
     >>> shown_location("http://user:secret@host:6333/path?api-key=secret"), shown_location("/data/store")
     ('http://host:6333/path', '/data/store')
@@ -80,7 +81,7 @@ def shown_location(location: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text, such as an error's, with each URL in it as it may be shown.
+    """Remove what may be secret from every URL in a text, for example in an error message.
 
     >>> without_secrets("No answer from 'http://u:p@host:6333/x?api-key=k'.")
     "No answer from 'http://host:6333/x'."
@@ -89,7 +90,7 @@ def without_secrets(text: str) -> str:
 
 
 def shown_command(arguments: Sequence[str]) -> str:
-    """A command line as it may be kept: each argument with its URLs as they may be shown.
+    """Return a command line for storing, with what may be secret removed from the URLs in its arguments.
 
     >>> shown_command(["hybrid-search", "--store=http://u:p@host:6333", "index", "a b"])
     'hybrid-search --store=http://host:6333 index a b'
@@ -98,7 +99,7 @@ def shown_command(arguments: Sequence[str]) -> str:
 
 
 def _shown_argument(argument: str) -> str:
-    """One argument; from where a URL begins in it, all belongs to the URL, blanks too."""
+    """Return one argument without secrets. From the start of a URL on, everything counts as the URL, blanks too."""
     option, sign, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
     begin = re.search(r"[A-Za-z][A-Za-z0-9+.-]+:/", value)
     at = begin.start() if begin else 0
@@ -106,7 +107,7 @@ def _shown_argument(argument: str) -> str:
 
 
 def server_url(url: str) -> ServerUrl:
-    """Read the URL of a server.
+    """Parse the URL of a server.
 
     Raises:
         ConfigError: it is none; the message shows nothing secret.

@@ -1,7 +1,7 @@
-"""Text from outside, made fit to be shown: no sign in it moves a cursor, starts a command or hides what stands there.
+"""Making text from outside safe to show: no character in it moves a cursor, starts a command or hides text.
 
-Titles, texts, ids, metadata, names of files and of models, queries, and errors that quote any of these: a terminal
-obeys the control signs in them. Each such sign is shown as another one, so offsets in a text stay where they are.
+Titles, texts, ids, metadata, names of files and models, queries, and errors that quote any of these may hold control
+characters, which a terminal obeys. Each one is replaced by one other character, so offsets in a text stay valid.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _BLANKS = "\t\n\v\f\r\x85\u2028\u2029"
-"""What starts a line or leaves room: shown as a blank."""
+"""Line breaks and tabs: shown as a blank."""
 
 _HIDDEN = (
     "\u200b\u2060-\u2069"  # of no width; the isolates of bidirectional text
@@ -17,24 +17,24 @@ _HIDDEN = (
     "\u206a-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f"  # tags: letters that nobody sees
 )
-"""Signs without a shape of their own that hide letters or turn their order.
+"""Invisible characters that hide letters or change their order.
 
-Those that scripts need to be written at all are not among them: joiners (U+200C, U+200D), marks of direction (U+200E,
-U+200F, U+061C), the soft hyphen and variation selectors.
+Characters that scripts need are not among them: joiners (U+200C, U+200D), marks of direction (U+200E, U+200F, U+061C),
+the soft hyphen and variation selectors.
 """
 
 UNSEEN = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029{_HIDDEN}\\ud800-\\udfff]")
-"""Every sign that is not shown as it is: controls, hidden signs, halves of characters."""
+"""Every character that is not shown as it is: controls, hidden characters, halves of surrogate pairs."""
 
 
 def printable(text: str, keep: str = "\n") -> str:
-    """The text with another sign for each one that cannot be shown; of the same length.
+    """Replace each character that cannot be shown by another one. The length stays the same.
 
     White space becomes a blank, other ASCII controls their pictures, all else U+FFFD.
 
     Args:
         text: from anywhere.
-        keep: signs that are left as they are, for a layout that knows what to do with them.
+        keep: characters to leave as they are, for a layout that handles them.
 
     >>> printable("a\\x1b[2J\\u202eb\\tc")
     'a␛[2J�b c'
@@ -43,7 +43,7 @@ def printable(text: str, keep: str = "\n") -> str:
 
 
 def one_line(text: str) -> str:
-    """The same for what takes one line: a name, an id, a path. Line breaks, too, are blanks.
+    """Replace as `printable` does, and line breaks by blanks: for a name, an id or a path.
 
     >>> one_line("two\\nlines")
     'two lines'
@@ -52,7 +52,7 @@ def one_line(text: str) -> str:
 
 
 def storable(path: str) -> str:
-    r"""A path as text that can be encoded: bytes of a name that are no UTF-8 as `\xNN`.
+    r"""Return a path as text that can be encoded: bytes of a name that are no UTF-8 become `\xNN`.
 
     >>> print(storable("caf\udce9.txt"))
     caf\xe9.txt

@@ -1,7 +1,7 @@
-"""Text in any script: its normal form, the ways it may be spelled, its words, its characters as a reader sees them.
+"""Text in any script: its normal form, its spellings, its words, and its characters as a reader sees them.
 
-One character may be written in several ways: `é` as one code point, or as `e` and an accent. What is compared is
-therefore brought to normal form C on both sides, or looked for in each spelling where an engine compares by itself.
+A character may have several encodings: `é` is one code point, or `e` and an accent. So both sides of a comparison are
+brought to normal form C, or, where an engine compares, every spelling is searched for.
 Source: Unicode Standard Annexes 15 (normal forms) and 29 (boundaries).
 """
 
@@ -16,7 +16,7 @@ from unicodedata import decomposition, is_normalized, normalize
 import regex
 
 MAX_SPELLINGS = 128
-"""A text with more spellings is looked for as it is written, all composed, and all decomposed."""
+"""A text with more spellings is searched for as written, all composed, and all decomposed."""
 
 MAX_ID_FORMS = 16
 
@@ -33,7 +33,7 @@ _JOINED = r"[\u00ad\u200b-\u200d\u2060\ufeff]"  # a soft hyphen, joiners, and wh
 _SPACED = rf"[{_BEGINS}--[{_UNSPACED}]](?:[[\w--[{_UNSPACED}]]\p{{M}}]|{_JOINED}+(?=[{_BEGINS}--[{_UNSPACED}]]))*"
 
 WORDS = regex.compile(rf"(?V1)(?P<run>{_RUN})|{_SPACED}")
-"""The words of a text. What is written without blanks between words comes as runs, in the group `run`."""
+"""Matches the words of a text. A run of a script without blanks between words matches as the group `run`."""
 
 _RUNS = regex.compile(rf"(?V1){_RUN}")
 _WRAPPED = regex.compile(rf"(?V1)(?<=[{_UNSPACED}])\s*\n\s*(?=[{_UNSPACED}])")
@@ -49,7 +49,7 @@ _VOWELS, _FINALS = "".join(map(chr, range(0x1161, 0x1176))), "".join(map(chr, ra
 
 
 class Words(NamedTuple):
-    """What `~` looks for: words, and stretches of scripts that are written without blanks."""
+    """What `~` searches for: words, and runs of scripts without blanks."""
 
     words: frozenset[str]
     runs: frozenset[str]
@@ -59,15 +59,15 @@ class Words(NamedTuple):
 
 
 def nfc(text: str) -> str:
-    """The text in normal form C: each character composed, as far as there is a code point for it."""
+    """Return the text in normal form C: each character composed, if there is a code point for it."""
     return text if text.isascii() or is_normalized("NFC", text) else normalize("NFC", text)
 
 
 @lru_cache(maxsize=512)
 def spellings(text: str) -> tuple[str, ...]:
-    """The texts that are equal to this one, itself first: each character composed, decomposed, or half of each.
+    """Return the texts that are equal to this one, itself first: each character composed, decomposed, or half of each.
 
-    Of a text with more than `MAX_SPELLINGS` the usual ones. One in ASCII has no other.
+    A text with more than `MAX_SPELLINGS` gets the usual ones only. An ASCII text has no other spelling.
 
     >>> [len(spellings(text)) for text in ("cafe", "café", "ế", "각")]
     [1, 2, 3, 3]
@@ -85,9 +85,10 @@ def spellings(text: str) -> tuple[str, ...]:
 
 
 def id_forms(doc_id: str) -> tuple[str, ...]:
-    """The ids that are the same as this one, itself first, then in normal form C, in which ids are stored.
+    """Return the ids that are the same as this one: itself, then in normal form C, in which ids are stored.
 
-    Collections of earlier versions have ids as they came; of those with many spellings the usual ones are known here.
+    Collections of earlier versions store ids as they came, so other spellings follow; for many spellings the usual
+    ones.
     """
     forms = spellings(doc_id)
     return (
@@ -97,7 +98,7 @@ def id_forms(doc_id: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=512)
 def followers(text: str) -> str:
-    """The marks that would make another character of a text's last one: behind it, that does not end yet."""
+    """Return the combining marks that would make another character of a text's last one."""
     last = normalize("NFC", text)[-1:]
     if last and ord(last) in _SYLLABLES and (ord(last) - _SYLLABLES.start) % 28 == 0:
         return _FINALS
@@ -105,7 +106,7 @@ def followers(text: str) -> str:
 
 
 def begins(text: str, beginning: str) -> bool:
-    """Whether a text begins with another, in one of its spellings, and that ends where a character of the text does."""
+    """Say whether a text begins with another, in one of its spellings, and a character of the text ends there."""
     for spelling in spellings(beginning):
         if text.startswith(spelling):
             after = text[len(spelling) : len(spelling) + 1]
@@ -115,7 +116,9 @@ def begins(text: str, beginning: str) -> bool:
 
 
 def word_list(text: str) -> list[str]:
-    """The words of a text as they stand there, with their marks; a stretch without blanks of Chinese, say, is one.
+    """Return the words of a text as written, with their marks.
+
+    A run without blanks, in Chinese for example, is one word.
 
     >>> word_list("don't say हिन्दी, 猫坐")
     ['don', 't', 'say', 'हिन्दी', '猫坐']
@@ -124,27 +127,27 @@ def word_list(text: str) -> list[str]:
 
 
 def is_run(word: str) -> bool:
-    """Whether a word is of a script that is written without blanks, so that it may be several, or a part of one."""
+    """Say whether a word is of a script without blanks between words: it may be several words or part of one."""
     return not word.isascii() and _RUNS.match(word) is not None
 
 
 def words_of(text: str) -> Words:
-    """The words of a text, case folded. Signs without width inside a word, such as a soft hyphen, do not count.
+    """Return the words of a text, case folded. Zero-width characters inside a word, such as a soft hyphen, are ignored.
 
     >>> sorted(words_of("The 39 Steps, in ENGLISH").words), words_of("हिन्दी").words, words_of("iPhone手机").runs
     (['39', 'english', 'in', 'steps', 'the'], frozenset({'हिन्दी'}), frozenset({'手机'}))
     """
-    return _split(_folded(text))
+    return _split(_fold_case(text))
 
 
 def has_words(text: str, wanted: Words) -> bool:
-    """Whether a text has all of these words; those of scripts without blanks as a part of it, of whole characters."""
-    folded = _folded(text)
+    """Say whether a text has all of these words. Runs without blanks match as substrings of whole characters."""
+    folded = _fold_case(text)
     return wanted.words <= _split(folded).words and all(_has_run(folded, run) for run in wanted.runs)
 
 
 def whole_character(text: str, at: int) -> int:
-    """The place itself where a character begins there, as a reader sees characters; else where the one it is in does.
+    """Return the offset if a character, as a reader sees it, begins there; otherwise the start of the one it is in.
 
     >>> whole_character("cafe\\u0301s", 4), whole_character("cafe\\u0301s", 5)
     (3, 5)
@@ -159,7 +162,7 @@ def whole_character(text: str, at: int) -> int:
 
 
 def extends(sign: str) -> bool:
-    """Whether a sign belongs to the character before it; the one beyond a text's end does not."""
+    """Say whether the code point at an offset belongs to the character before it; False behind the end of the text."""
     return bool(sign) and not sign.isascii() and _EXTENDS.match(sign) is not None
 
 
@@ -167,7 +170,7 @@ def _usual(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((text, normalize("NFC", text), normalize("NFD", text))))
 
 
-def _folded(text: str) -> str:
+def _fold_case(text: str) -> str:
     if text.isascii():
         return text.casefold()
     plain = _WIDTHLESS.sub("", text)
@@ -196,14 +199,14 @@ def _has_run(folded: str, run: str) -> bool:
 
 
 def _forms(sign: str) -> list[str]:
-    """A composed character, what it is composed of (`ê` and a mark, `e` and two marks), and what stands for it."""
+    """Return a composed character, its decompositions (`ê` and a mark, `e` and two marks), and what stands for it."""
     parts = normalize("NFD", sign)
     composed = (normalize("NFC", parts[:end]) + parts[end:] for end in range(len(parts), 0, -1))
     return [*dict.fromkeys(composed), *_tables().twins.get(sign, "")]
 
 
 class _Tables(NamedTuple):
-    """For each character those that it is composed with, and those that normalization replaces by it."""
+    """For each character, those it combines with, and those that normalization replaces by it."""
 
     marks: dict[str, str]
     twins: dict[str, str]

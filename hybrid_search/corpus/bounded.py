@@ -8,7 +8,6 @@ one that started it, even where the work holds the interpreter and no thread of 
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import struct
@@ -28,6 +27,7 @@ from typing import IO, Any, NamedTuple, cast
 import psutil
 
 from hybrid_search._util import end_with
+from hybrid_search._util.child_process import exit_reason, python_command
 from hybrid_search.errors import HybridSearchError
 
 SILENT_S = 120.0
@@ -36,13 +36,7 @@ SILENT_S = 120.0
 _LOOK_S = 0.1
 _LENGTH = struct.Struct("<Q")
 
-# What can be imported here can be there, and nothing else: not what lies in the working folder.
-_SERVE = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from hybrid_search.corpus.bounded import serve
-serve(sys.argv[2], int(sys.argv[3]))
-"""
+_SERVE = "from hybrid_search.corpus.bounded import serve; serve(sys.argv[1], int(sys.argv[2]))"
 
 Handler = Callable[[Any], Iterator[Any]]
 """A request to its answers, all of which can be pickled."""
@@ -112,9 +106,7 @@ class BoundedProcess:
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process, if it does not run, without waiting until it can answer."""
         if self._process is None:
-            # Names of files are read there as they are here.
-            flags = ["-I", "-X", f"utf8={sys.flags.utf8_mode}"]
-            command = [sys.executable, *flags, "-c", _SERVE, json.dumps(sys.path), self._opener, str(os.getpid())]
+            command = python_command(_SERVE, self._opener, os.getpid())
             pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
             started = _starter(os.getpid()).submit(subprocess.Popen, command, stdin=pipe, stdout=pipe, stderr=nothing)
             self._process = process = started.result()
@@ -171,8 +163,7 @@ class _Watched:
             return self._reason
         if os.name == "posix" and code == -getattr(Signals, "SIGXCPU", 0):
             return self._too_long()
-        ended = f"with code {code}" if code >= 0 else f"by {Signals(-code).name}"
-        return f"the process that worked on it ended {ended}; it may have needed too much memory"
+        return f"the process that worked on it ended with {exit_reason(code)}; it may have needed too much memory"
 
     def is_large(self) -> bool:
         """Whether the process has grown to where its bound would fail the next request for this one."""

@@ -1,4 +1,4 @@
-"""Verifying collections: everything they hold compared with what was written, and the journal of their jobs.
+"""Verifying collections: comparing all they hold with what was written, and checking the journal of their jobs.
 
 for found in verify("movies"):
     print(found.collection, found.whole, found.findings)
@@ -19,10 +19,10 @@ JOURNAL = "journal of jobs"
 def verify(
     collection: str | None = None, *, store: str | Path | Store | None = None, settings: Settings | None = None
 ) -> list[Verification]:
-    """Compare all that a collection, or every one of a store, holds with what was written. Nothing is changed.
+    """Compare a collection, or every one of a store, with what was written. Changes nothing.
 
-    In a folder that is every byte of every file, and every point; on a server the manifest and every point. A writer
-    that is at work is let be.
+    In a folder it compares every byte of every file, and every point; on a server the manifest and every point. Files
+    that a writer is working on are skipped.
 
     Args:
         collection: its name; None for all, with the journal of the store's jobs as one more.

@@ -1,6 +1,7 @@
-"""Filters: `ast.py` has them as values, `parser.py` reads them from a text, `matcher.py` says what they mean.
+"""The filter language: `ast` has filters as values, `parser` reads them from text, `matcher` defines what they mean.
 
-`syntax.py` is what the three share. Values only: stores translate a tree into their engine's filter.
+`syntax` is what the three share: names, escapes, dates. `mismatch` explains why a filter finds nothing. A store
+translates the tree into its engine's filter (`store.filter_translation`). Imports errors and _util.
 """
 
 from hybrid_search.filters.ast import (

@@ -1,18 +1,17 @@
-"""Filters as values: the small tree that `--where` is parsed into, and what it means.
+"""Filters as values: the small tree that `--where` is parsed into.
 
     from hybrid_search.filters import And, Compare, OneOf
 
     And((Compare("year", ">=", 1990), OneOf("genres", ("drama", "war"))))
 
-is `where.parsing.parse("year >= 1990 and genres in ('drama', 'war')")`, and `str` of it gives a text with the same
+equals `filters.parser.parse("year >= 1990 and genres in ('drama', 'war')")`. `str` of a tree gives a text with the same
 meaning.
 
 A field is a key of the metadata, written as in the language: `year`, `author.name` for nested keys, `"odd.key"` in
-double quotes where it is no plain word. `title`, `text`, `doc_id` and `origin` are the document's own, whatever the
-metadata has; `metadata.title` is the metadata's. `text` is that of a chunk: a document is found by its chunks that the
-filter lets pass.
+double quotes if it is no plain word. `title`, `text`, `doc_id` and `origin` are the document's own fields, whatever the
+metadata has; `metadata.title` is the metadata's. `text` is the chunk's: a document is found if a chunk of it passes.
 
-What a condition means is written once, in `matcher.py`. Making a node checks it and raises FilterError.
+`matcher` defines what a condition means. The constructors check their arguments and raise FilterError.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ from hybrid_search.filters.syntax import (
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
 MAX_NESTING = 16
-"""And, Or and Not inside each other. The embedded engine dies of about 1,000."""
+"""Deepest nesting of And, Or and Not. The embedded engine dies at about 1,000."""
 
 OWN_FIELDS = ("title", "text", "doc_id", "origin")
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
 
 class SourcePosition(NamedTuple):
-    """Where in a filter's text a condition begins; columns count from 1."""
+    """Where a condition begins in a filter's text; columns count from 1."""
 
     text: str
     column: int
@@ -51,7 +50,7 @@ class SourcePosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What all conditions on one field share: its name, as it is written, and where it stood."""
+    """What all conditions on one field share: the field's name, as written, and its position."""
 
     field: str
 
@@ -63,10 +62,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Compare(Leaf):
-    """A value of the field against one of yours; `!=` holds wherever `=` does not.
+    """Compares a value of the field with a given one. `!=` holds wherever `=` does not.
 
     Args:
-        value: with `=` and `!=` a string, number, bool, or a date in a string; with the others a number or a date.
+        value: for `=` and `!=` a string, number, bool, or a date in a string; otherwise a number or a date.
     """
 
     op: Operator
@@ -87,7 +86,7 @@ class Compare(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class OneOf(Leaf):
-    """A value of the field is equal to one of yours."""
+    """A value of the field equals one of the given values."""
 
     values: tuple[Value, ...]
     place: SourcePosition | None = field(default=None, compare=False, repr=False)
@@ -131,9 +130,9 @@ class Between(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class Match(Leaf):
-    """A text in the field has all words of yours (`~`, case ignored), or begins with yours (`^=`, letter by letter).
+    """A text in the field has all given words (`~`, ignoring case), or begins with the given text (`^=`, exactly).
 
-    Where a script has no blanks between words, as Chinese and Thai have none, a stretch of it is looked for as a part.
+    In scripts without blanks between words, such as Chinese and Thai, a run of characters is searched as a substring.
     """
 
     op: Literal["~", "^="]
@@ -156,7 +155,7 @@ class Match(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class Exists(Leaf):
-    """The field has a value: it is there, and neither null nor an empty list."""
+    """The field has a value: it is present, and neither null nor an empty list."""
 
     place: SourcePosition | None = field(default=None, compare=False, repr=False)
 
@@ -169,7 +168,7 @@ class Exists(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class Geo(Leaf):
-    """A place in the field, `{"lat": ..., "lon": ...}` in degrees, is nearer than `metres` to a point."""
+    """A place in the field, `{"lat": ..., "lon": ...}` in degrees, is less than `metres` away from a point."""
 
     lat: float
     lon: float
@@ -197,7 +196,7 @@ class Geo(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All hold. Ands inside it become part of it."""
+    """All conditions hold. Nested Ands are flattened."""
 
     conditions: tuple[Condition, ...]
 
@@ -210,7 +209,7 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one holds. Ors inside it become part of it."""
+    """At least one condition holds. Nested Ors are flattened."""
 
     conditions: tuple[Condition, ...]
 
@@ -223,7 +222,7 @@ class Or:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """It does not hold; so also where the field is missing."""
+    """The condition does not hold, including where the field is missing."""
 
     condition: Condition
 
@@ -242,7 +241,7 @@ Condition = Test | And | Or | Not
 
 
 def leaves(condition: Condition) -> Iterator[Test]:
-    """The conditions on single fields, from left to right."""
+    """Return the conditions on single fields, from left to right."""
     if isinstance(condition, (And, Or)):
         for inner in condition.conditions:
             yield from leaves(inner)
@@ -252,14 +251,14 @@ def leaves(condition: Condition) -> Iterator[Test]:
         yield condition
 
 
-def placed(condition: Condition, text: str) -> Condition:
-    """The same condition, whose parts know the text that they stood in."""
+def with_text(condition: Condition, text: str) -> Condition:
+    """Return the same condition with the filter's text in every position."""
     if isinstance(condition, And):
-        return And(tuple(placed(inner, text) for inner in condition.conditions))
+        return And(tuple(with_text(inner, text) for inner in condition.conditions))
     if isinstance(condition, Or):
-        return Or(tuple(placed(inner, text) for inner in condition.conditions))
+        return Or(tuple(with_text(inner, text) for inner in condition.conditions))
     if isinstance(condition, Not):
-        return Not(placed(condition.condition, text))
+        return Not(with_text(condition.condition, text))
     return replace(condition, place=condition.place and SourcePosition(text, condition.place.column))
 
 

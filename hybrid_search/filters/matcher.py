@@ -1,11 +1,11 @@
-"""What a filter means: whether it holds for a payload. Every store gives the same answers, and tests hold them to it.
+"""The meaning of a filter: whether it holds for a payload. Tests hold every store to these answers.
 
-Values. A condition on a field holds if any of the field's values satisfies it; a list has many. Strings are equal
-letter by letter, however a letter is composed (`unicode_text.spellings`), or where both are dates, as moments; numbers
-as numbers, 1 like 1.0; true is no 1. A date is compared with dates only, a number with numbers only. A field that is
-missing, null or an empty list has no value, so nothing but `!=` and `not` holds.
+Values. A condition on a field holds if any of the field's values satisfies it; a list has many values. Strings are
+equal letter by letter, however a letter is composed (`unicode_text.spellings`), or if both are dates of the same
+moment. Numbers compare as numbers, so 1 equals 1.0; true is not 1. A date is compared with dates only, a number with
+numbers only. A field that is missing, null or an empty list has no value, so only `!=` and `not` hold.
 
-Nesting. `author.name` finds the name of an author, and of each author where there is a list of them.
+Nesting. `author.name` finds the name of an author, and of each author in a list of them.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ EARTH_RADIUS_M = 6_371_008.8
 
 
 def matches(condition: Condition, payload: Mapping[str, Any]) -> bool:
-    """Whether a chunk with this payload (`store.schema.payload_of`) passes."""
+    """Say whether a chunk with this payload (`store.schema.payload_of`) passes."""
     if isinstance(condition, And):
         return all(matches(inner, payload) for inner in condition.conditions)
     if isinstance(condition, Or):
         return any(matches(inner, payload) for inner in condition.conditions)
     if isinstance(condition, Not):
         return not matches(condition.condition, payload)
-    found = [value for path in same_paths(payload_path(condition.path)) for value in found_at(payload, path)]
+    found = [value for path in same_paths(payload_path(condition.path)) for value in values_at(payload, path)]
     if isinstance(condition, Exists):
         return any(value is not None and value != [] for value in found)
     if isinstance(condition, Compare) and condition.op == "!=":
@@ -53,13 +53,13 @@ def matches(condition: Condition, payload: Mapping[str, Any]) -> bool:
 
 
 def failing_clauses(condition: Condition, payload: Mapping[str, Any]) -> tuple[Condition, ...]:
-    """Why a chunk does not pass: the clauses, joined by `and` at the top, that do not hold; empty where it passes."""
+    """Return the clauses, joined by `and` at the top, that do not hold for a payload; none if it passes."""
     clauses = condition.conditions if isinstance(condition, And) else (condition,)
     return tuple(clause for clause in clauses if not matches(clause, payload))
 
 
 def payload_path(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Where a field lies in the payload.
+    """Return the path of a field in the payload.
 
     >>> payload_path(("year",)), payload_path(("title",)), payload_path(("metadata", "title"))
     (('metadata', 'year'), ('title',), ('metadata', 'title'))
@@ -70,15 +70,15 @@ def payload_path(path: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def same_paths(path: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """The paths whose keys are these: as they are written, all composed, and all decomposed."""
+    """Return the path with its keys as written, all composed, and all decomposed."""
     if all(key.isascii() for key in path):
         return (path,)
     forms = (tuple(normalize(form, key) for key in path) for form in ("NFC", "NFD"))
     return tuple(dict.fromkeys((path, *forms)))
 
 
-def found_at(value: Any, path: tuple[str, ...]) -> list[Any]:
-    """What lies at a path: one thing, none, or one for each part of a list on the way."""
+def values_at(value: Any, path: tuple[str, ...]) -> list[Any]:
+    """Return the values at a path: none, one, or one for each part of a list on the way."""
     found = [value]
     for place, key in enumerate(path):
         inside = [item for each in found for item in (each if place and isinstance(each, list) else [each])]
@@ -138,7 +138,7 @@ def _near(value: Any, test: Geo) -> bool:
 
 
 def metres_between(lat: float, lon: float, other_lat: float, other_lon: float) -> float:
-    """The distance of two places on a sphere of the Earth's mean radius, in metres; places in degrees.
+    """Return the distance of two places, given in degrees, on a sphere of the Earth's mean radius. In metres.
 
     Source: Sinnott, Virtues of the Haversine, Sky and Telescope 68, 1984.
     """

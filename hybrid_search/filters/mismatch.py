@@ -1,4 +1,4 @@
-"""Why a filter finds nothing, where it compares a field with values of another kind than the field has."""
+"""Explaining why a filter finds nothing: it compares a field with values of another kind than the field has."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ADVICE = {
 
 
 def mismatches(condition: Condition, fields: Mapping[str, str]) -> tuple[str, ...]:
-    """What of a filter cannot hold for the values that are known of a field, in sentences; each field once.
+    """Explain in sentences which conditions cannot hold for the kind of their field. Names each field once.
 
     Args:
-        condition: of the filter.
-        fields: of the collection with their types, as a reader tells them.
+        condition: the filter.
+        fields: the types of the collection's fields by name, from a reader's `fields`.
 
     >>> from hybrid_search.filters.parser import parse
     >>> mismatches(parse("zip = 90210 and year > 1990"), {"zip": "keyword", "year": "integer"})

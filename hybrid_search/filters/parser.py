@@ -1,4 +1,4 @@
-"""The filter language: text to the tree of `where`.
+"""Parsing the filter language: from text to the tree of `filters.ast`.
 
     year >= 1990 and genres in ('drama', 'war') and not countries = 'France' and title ~ 'love'
 
@@ -6,9 +6,8 @@
     FIELD ~ 'words'  FIELD ^= 'beginning'    FIELD exists, exists(FIELD)
     FIELD within 5 km of (LAT, LON)          and, or, not, ( ); `not in` and `not between` as well
 
-`not` binds closest, then `and`, then `or`. Words of the language may be written in any case. A value is a number,
-`true`, `false`, or a text in single or double quotes, with the escapes `\\n \\t \\r \\\\ \\' \\" \\u00e9` and doubled
-quotes.
+`not` binds closest, then `and`, then `or`. Keywords may be in any case. A value is a number, `true`, `false`, or a text
+in single or double quotes. A text may have the escapes `\\n \\t \\r \\\\ \\' \\" \\u00e9` and doubled quotes.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from hybrid_search.filters.ast import (
     OneOf,
     Or,
     SourcePosition,
-    placed,
+    with_text,
 )
-from hybrid_search.filters.syntax import Value, check_value, field_name, unescaped
+from hybrid_search.filters.syntax import Value, check_value, field_name, unescape
 
 if TYPE_CHECKING:
     from lark import Lark, Token
 
 MAX_LENGTH = 100_000
-"""Characters of a filter's text. A tree may be as wide as you like."""
+"""Longest filter text in characters. A tree may be as wide as you like."""
 
 _APART = " \t\n\r\v\f'\"()=<>!~^;"
-"""What neither a number nor a text without quotes may have inside."""
+"""Characters that end a number or an unquoted text."""
 
 _METRES = {"km": 1000.0, "m": 1.0, "mi": 1609.344}
 
@@ -108,10 +107,10 @@ _EXPECTED = {
 
 
 def parse(text: str) -> Condition:
-    """Read a filter.
+    """Parse a filter.
 
     Raises:
-        FilterError: it cannot be read; `column` says where.
+        FilterError: the text is no filter; `column` says where.
     """
     if not isinstance(text, str):
         raise FilterError(f'it is {text!r}, expected a text such as "year >= 1990" or a condition of `where`')
@@ -129,9 +128,9 @@ def parse(text: str) -> Condition:
     except FilterError as error:
         raise FilterError(error.reason, text, error.column) from None
     except UnexpectedInput as error:
-        reason, column = _explained(error, text)
+        reason, column = _explain_error(error, text)
         raise FilterError(reason, text, column) from None
-    return placed(cast(Condition, condition), text)
+    return with_text(cast(Condition, condition), text)
 
 
 @lru_cache(maxsize=1)
@@ -148,8 +147,8 @@ class _Field(str):
     column: int
 
 
-class _Read:
-    """A value and the column where it stood."""
+class _Parsed:
+    """A value and its column."""
 
     def __init__(self, value: Value, column: int) -> None:
         self.value, self.column = value, column
@@ -158,7 +157,7 @@ class _Read:
 def _key(found: Sequence[Token]) -> tuple[str, int]:
     [token] = found
     column = _column(token)
-    return (unescaped_at(token, column) if token.type == "DOUBLE" else str(token)), column
+    return (unescape_at(token, column) if token.type == "DOUBLE" else str(token)), column
 
 
 def _field(keys: Sequence[tuple[str, int]]) -> _Field:
@@ -167,7 +166,7 @@ def _field(keys: Sequence[tuple[str, int]]) -> _Field:
     return name
 
 
-def _value(found: Sequence[Token]) -> _Read:
+def _value(found: Sequence[Token]) -> _Parsed:
     [token] = found
     column = _column(token)
     value: Value
@@ -176,9 +175,9 @@ def _value(found: Sequence[Token]) -> _Read:
     elif token.type == "NUMBER":
         value = _number(token)
     else:
-        value = unescaped_at(token, column)
+        value = unescape_at(token, column)
     _at(column, check_value, value)
-    return _Read(value, column)
+    return _Parsed(value, column)
 
 
 def _number(token: Token) -> int | float:
@@ -194,29 +193,29 @@ def _number(token: Token) -> int | float:
     return int(token)
 
 
-def unescaped_at(token: Token, column: int) -> str:
-    found: str = _at(column, unescaped, str(token)[1:-1])
+def unescape_at(token: Token, column: int) -> str:
+    found: str = _at(column, unescape, str(token)[1:-1])
     return found
 
 
 def _compare(found: Sequence[Any]) -> Condition:
     field, op, read = found
-    return _made(Compare, field, read, str(op), read.value)
+    return _make(Compare, field, read, str(op), read.value)
 
 
 def _one_of(found: Sequence[Any]) -> Condition:
     field, values = found[0], found[-1]
-    return _made(OneOf, field, values[0], tuple(read.value for read in values))
+    return _make(OneOf, field, values[0], tuple(read.value for read in values))
 
 
 def _between(found: Sequence[Any]) -> Condition:
     field, low, high = found[0], found[-3], found[-1]
-    return _made(Between, field, low, low.value, high.value)
+    return _make(Between, field, low, low.value, high.value)
 
 
 def _match(found: Sequence[Any]) -> Condition:
     field, op, read = found
-    return _made(Match, field, read, str(op), read.value)
+    return _make(Match, field, read, str(op), read.value)
 
 
 def _exists(field: _Field) -> Condition:
@@ -227,11 +226,11 @@ def _near(found: Sequence[Any]) -> Condition:
     field, _, distance, unit, _, lat, lon = found
     numbers = [_value([token]).value for token in (lat, lon, distance)]
     metres = float(numbers[2]) * _METRES[unit.lower()]
-    return _made(Geo, field, _Read(0, _column(distance)), float(numbers[0]), float(numbers[1]), metres)
+    return _make(Geo, field, _Parsed(0, _column(distance)), float(numbers[0]), float(numbers[1]), metres)
 
 
-def _made(kind: Any, field: _Field, read: _Read, *values: Any) -> Condition:
-    """A condition on a field; what is wrong with it is its value."""
+def _make(kind: Any, field: _Field, read: _Parsed, *values: Any) -> Condition:
+    """Make a condition on a field. An error in it is reported at its value's column."""
     made: Condition = _at(read.column, kind, field, *values, place=SourcePosition("", field.column))
     return made
 
@@ -243,7 +242,7 @@ def _at(column: int, make: Callable[..., Any], *values: Any, **options: Any) -> 
         raise FilterError(error.reason, column=column) from None
 
 
-def _joined(kind: Any) -> Callable[[Sequence[Any]], Condition]:
+def _join(kind: Any) -> Callable[[Sequence[Any]], Condition]:
     def join(found: Sequence[Any]) -> Condition:
         joint: Condition = _at(_column(found[1]), kind, tuple(found[::2]))
         return joint
@@ -266,13 +265,13 @@ _NODES: dict[str, Callable[[Any], Any]] = {
     "exists_of": lambda found: _exists(found[1]),
     "near": _near,
     "negation": lambda found: _at(_column(found[0]), Not, found[1]),
-    "both": _joined(And),
-    "either": _joined(Or),
+    "both": _join(And),
+    "either": _join(Or),
 }
 
 
-def _explained(error: Any, text: str) -> tuple[str, int]:
-    """What is wrong where the text stops to make sense, and its column."""
+def _explain_error(error: Any, text: str) -> tuple[str, int]:
+    """Return what is wrong where the parser stopped, and the column."""
     token = getattr(error, "token", None)
     expected = set(getattr(error, "accepts", None) or getattr(error, "allowed", None) or ())
     if token is None:
@@ -282,28 +281,28 @@ def _explained(error: Any, text: str) -> tuple[str, int]:
             return f"the text that begins with {rest[0]} has no end; close it with another {rest[0]}", at + 1
         found = rest.split(maxsplit=1)[0][:30]
     elif token.type == "$END":
-        return f"it ends too early; expected {_named(expected)}", len(text.rstrip()) + 1
+        return f"it ends too early; expected {_describe(expected)}", len(text.rstrip()) + 1
     else:
         at, found = token.start_pos, str(token)[:30]
     if "SINGLE" in expected and found.lower() in ("null", "none"):
         return f"{found} is no value; a field without one is found by: not exists(FIELD)", at + 1
     if "SINGLE" in expected and found[0].isalpha():
         return f"{found} is no value; put texts in quotes: '{found}'", at + 1
-    loose = _loose(text, at, glued="SINGLE" not in expected)
+    loose = _unquoted(text, at, glued="SINGLE" not in expected)
     if loose is not None:
         return f"{loose[0]} is neither a number nor a text in quotes; write texts and dates as '{loose[0]}'", loose[
             1
         ] + 1
-    return f"expected {_named(expected)}, found {found}", at + 1
+    return f"expected {_describe(expected)}, found {found}", at + 1
 
 
-def _loose(text: str, at: int, *, glued: bool) -> tuple[str, int] | None:
-    """What stands unquoted around a place, as `2026-11-21` may, and where it begins; None where it is no such thing.
+def _unquoted(text: str, at: int, *, glued: bool) -> tuple[str, int] | None:
+    """Find an unquoted text such as `2026-11-21` around a position. Returns the text and its start; None for none.
 
     Args:
         text: of the filter.
-        at: where it stops to make sense.
-        glued: only what goes on with signs that made sense before.
+        at: where the parser stopped.
+        glued: find only a text that begins before `at`.
     """
     start = at
     while start and text[start - 1] not in _APART:
@@ -317,7 +316,7 @@ def _loose(text: str, at: int, *, glued: bool) -> tuple[str, int] | None:
     return found, start
 
 
-def _named(expected: set[str]) -> str:
+def _describe(expected: set[str]) -> str:
     names = [_EXPECTED.get(name, f'"{name.lower()}"') for name in sorted(expected)]
     if "SINGLE" in expected:
         names = ["a value: a number, true, false or a text in quotes", *(name for name in names if name == '")"')]

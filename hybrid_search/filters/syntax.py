@@ -1,4 +1,4 @@
-"""How a filter's fields and values are written, and what its texts stand for: names, escapes, dates."""
+"""The notation of a filter's fields and values: names, escapes and dates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOMENT = re.compile(
 
 
 def path_of(name: str) -> tuple[str, ...]:
-    """The keys that a field's name stands for.
+    """Split a field's name into its keys.
 
     >>> path_of("author.name"), path_of('"odd.key"')
     (('author', 'name'), ('odd.key',))
@@ -39,30 +39,30 @@ def path_of(name: str) -> tuple[str, ...]:
         found = _PART.match(name, at) if isinstance(name, str) else None
         if found is None:
             raise FilterError(f"{name!r} is no field's name; write letters and digits, or put it in double quotes")
-        keys.append(found[1] if found[1] is not None else unescaped(found[2]))
+        keys.append(found[1] if found[1] is not None else unescape(found[2]))
         at, more = found.end(), found[3] == "."
     return tuple(keys)
 
 
 def field_name(path: tuple[str, ...]) -> str:
-    """How a field is written; the inverse of `path_of`."""
+    """Write a path as a field's name; the inverse of `path_of`."""
     plain = (_PLAIN.fullmatch(key) and key.lower() not in _KEYWORDS for key in path)
-    return ".".join(key if bare else _quoted(key, '"') for key, bare in zip(path, plain, strict=True))
+    return ".".join(key if bare else _quote(key, '"') for key, bare in zip(path, plain, strict=True))
 
 
 def format_value(value: Value) -> str:
-    """How a value is written.
+    """Write a value as in the language.
 
-    >>> written("it's"), written(True), written(2.5)
+    >>> format_value("it's"), format_value(True), format_value(2.5)
     ("'it\\\\'s'", 'true', '2.5')
     """
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _quoted(value, "'") if isinstance(value, str) else repr(value)
+    return _quote(value, "'") if isinstance(value, str) else repr(value)
 
 
-def unescaped(text: str) -> str:
-    """What stands between quotes, without its escapes.
+def unescape(text: str) -> str:
+    """Return the content of a quoted text with its escapes replaced.
 
     Raises:
         FilterError: a backslash before a letter that means nothing there.
@@ -81,10 +81,10 @@ def unescaped(text: str) -> str:
 
 
 def parse_timestamp(text: str) -> int | None:
-    """A date, or a date and time, as microseconds since 1970 in UTC; None for any other text.
+    """Parse a date, or a date and time, to microseconds since 1970 in UTC. Returns None for any other text.
 
-    These are the forms that Qdrant takes: `2026-11-21`, `2026-11-21 10:00`, `2026-11-21T10:00:00.5+02:00`. Without a
-    time it is midnight, without a zone UTC. A year has four digits or more, so `12-3-4` is no date, unlike there.
+    The forms are those that Qdrant accepts: `2026-11-21`, `2026-11-21 10:00`, `2026-11-21T10:00:00.5+02:00`. Without a
+    time it is midnight, without a zone UTC. Unlike in Qdrant a year has at least four digits, so `12-3-4` is no date.
     """
     found = _MOMENT.fullmatch(text)
     if found is None:
@@ -107,7 +107,7 @@ def parse_timestamp(text: str) -> int | None:
 
 
 def ordered_as(value: Value) -> float:
-    """What `<` and `between` compare: a number, or a date's microseconds."""
+    """Return what `<` and `between` compare: a number, or the microseconds of a date."""
     if isinstance(value, str):
         found = parse_timestamp(value)
         assert found is not None, "checked when the condition was made"
@@ -116,10 +116,10 @@ def ordered_as(value: Value) -> float:
 
 
 def check_value(value: object) -> None:
-    """Refuse what no field can hold.
+    """Refuse a value that no field can hold.
 
     Raises:
-        FilterError: another type, a number that is not finite, half a character.
+        FilterError: another type, a number that is not finite, or half of a surrogate pair.
     """
     if isinstance(value, str):
         if any("\ud800" <= letter <= "\udfff" for letter in value):
@@ -139,14 +139,17 @@ def check_value(value: object) -> None:
             )
 
 
-def _quoted(text: str, quote: str) -> str:
+def _quote(text: str, quote: str) -> str:
     for letter, escape in (("\\", "\\\\"), (quote, f"\\{quote}"), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
         text = text.replace(letter, escape)
     return f"{quote}{text}{quote}"
 
 
 def _days(year: int, month: int, day: int) -> int | None:
-    """Days since 1970-01-01 in the Gregorian calendar, which repeats every 400 years, before the year 1 too."""
+    """Return the days since 1970-01-01 in the Gregorian calendar.
+
+    The calendar repeats every 400 years; this also holds before the year 1.
+    """
     try:
         day_of_era = date(2000 + year % 400, month, day).toordinal()
     except ValueError:

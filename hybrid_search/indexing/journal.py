@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
+from hybrid_search._util import utc_now
 from hybrid_search._util.locations import is_server, shown_command, without_secrets
 from hybrid_search._util.printable import storable
 from hybrid_search.errors import StoreError
@@ -206,13 +206,13 @@ class _Entry:
 
     def _take(self, now: Progress) -> None:
         self._written = monotonic()
-        self._facts |= {name: getattr(now, name) for name in _FROM_PROGRESS} | {"updated": _now()}
+        self._facts |= {name: getattr(now, name) for name in _FROM_PROGRESS} | {"updated": utc_now()}
         with suppress(sqlite3.Error):  # a full disk, a locked file: the job is more important
             self._db.execute("UPDATE jobs SET facts = ? WHERE number = ?", (json.dumps(self._facts), self._number))
 
 
 def _begun(file: Path, location: str, collection: str, kind: Kind) -> _Entry | None:
-    now, place = _now(), storable(location)
+    now, place = utc_now(), storable(location)
     facts: dict[str, Any] = {
         "collection": collection,
         "place": place,
@@ -310,7 +310,3 @@ def _is_held(file: Path, number: int) -> bool:
 
 def _lock_file(file: Path, number: int) -> Path:
     return file.with_name(f"{file.stem}.{number}.lock")
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

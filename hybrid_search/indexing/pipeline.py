@@ -142,7 +142,7 @@ def changes(
         former = former_heads(known, [doc_id for doc_id in doc_ids if doc_id not in heads])
         for document in some:
             stamp, old = stamp_of(document, base), heads.get(document.doc_id)
-            if old is not None and old.stamp == stamp:
+            if old is not None and old.version_hash == stamp:
                 tally.unchanged += 1
                 if is_elsewhere(document, old):
                     moved.append(Moved(document.doc_id, old.chunks, document.origin))
@@ -283,7 +283,7 @@ def _stream_long(
     begun = _part(change, first, cut, INCOMPLETE)
     yield Batch([begun], gone)
     # Chunks of this very version are there where an earlier run was cut short. What it did not reach has other stamps.
-    resumed = change.old is not None and change.old.stamp == INCOMPLETE
+    resumed = change.old is not None and change.old.version_hash == INCOMPLETE
     missing = _missing(change, others, writer) if resumed else iter(others)
     parts = (_part(change, chunk, cut, change.stamp) for chunk in missing)
     while True:
@@ -297,7 +297,7 @@ def _stream_long(
 def _missing(change: Change, chunks: Sequence[Chunk], writer: CollectionWriter) -> Iterator[Chunk]:
     for start in range(0, len(chunks), BATCH_CHUNKS):
         some = chunks[start : start + BATCH_CHUNKS]
-        stamps = writer.stamps([chunk.chunk_id for chunk in some])
+        stamps = writer.version_hashes([chunk.chunk_id for chunk in some])
         yield from (chunk for chunk in some if stamps.get(chunk.chunk_id) != change.stamp)
 
 

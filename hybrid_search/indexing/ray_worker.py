@@ -147,7 +147,7 @@ def _meet_shard(shard: Shard, job: Job) -> Iterator[Any]:
         met = []
         for document in some:
             old, stamp = heads.get(document.doc_id), stamp_of(document, base)
-            unchanged = old is not None and old.stamp == stamp
+            unchanged = old is not None and old.version_hash == stamp
             if old is not None and unchanged and is_elsewhere(document, old):
                 moved.append(Moved(document.doc_id, old.chunks, document.origin))
             met.append(
@@ -198,7 +198,7 @@ class Encoding:
             for doc_id, each in zip(doc_ids, together, strict=True)
         ]
         # What has its stamp already was written by an earlier attempt of Ray's.
-        wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
+        wanted = [each for each in known if each.old is None or each.old.version_hash != each.stamp]
         replaced = [other for each in wanted if (other := replacement(each.document, each.old, job.roots))]
         for batch in batches(wanted, cutter, writer, BatchBudget()):
             write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)

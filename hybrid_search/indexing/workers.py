@@ -8,7 +8,6 @@ are encoded again by new ones.
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -16,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any
 
+from hybrid_search._util import cpu_count
 from hybrid_search._util.arguments import shown
 from hybrid_search.collection.models import load_models
 from hybrid_search.encoders.onnx_session import share_weights
@@ -41,7 +41,7 @@ def check_workers(workers: int) -> int:
     """
     if not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= MAX_WORKERS:
         raise InvalidArgument(
-            f"workers is {shown(workers)}; it must lie in 1..{MAX_WORKERS}. This machine has {_cores()} cores."
+            f"workers is {shown(workers)}; it must lie in 1..{MAX_WORKERS}. This machine has {cpu_count()} cores."
         )
     return workers
 
@@ -62,7 +62,7 @@ def encoded_by_workers(
         ModelError: workers die again and again at the same batch.
         HybridSearchError: whatever a worker raises.
     """
-    threads = max(1, (settings.threads or _cores()) // workers)
+    threads = max(1, (settings.threads or cpu_count()) // workers)
     own = settings.model_copy(update={"threads": threads})
     given = (collection, manifest.to_dict(), own.model_dump())
     pool = _pool(workers, given)
@@ -109,10 +109,6 @@ def _submitted(pool: ProcessPoolExecutor, batch: Batch) -> Future[Encoded]:
 def _pool(workers: int, given: tuple[str, Mapping[str, Any], Mapping[str, Any]]) -> ProcessPoolExecutor:
     # The embedded engine does not survive a fork, nor do the runtimes' threads.
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_open, initargs=given)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # What a worker process has loaded; of the parent's it is empty.

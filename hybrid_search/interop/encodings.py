@@ -188,7 +188,7 @@ def _fill(writer: CollectionWriter, encoded: EncodedFile, tally: JobProgress) ->
     arriving = groupby(_arriving(writer, encoded, tally), key=lambda pair: pair[0].doc_id)
     for doc_id, run in arriving:
         head, old = next(run)
-        if old is not None and old.stamp == head.stamp:
+        if old is not None and old.version_hash == head.stamp:
             tally.unchanged += 1
             continue
         rows = chain([head], (row for row, _ in run))

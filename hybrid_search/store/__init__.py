@@ -1,7 +1,16 @@
-"""Where points live. The only room that imports qdrant_client or qdrant_edge.
+"""Storing and searching points: the only room that imports qdrant_client or qdrant_edge.
 
-A folder is the engine inside this process, a URL is a Qdrant server; both give the same answers, which one contract
-test holds. May import protocols, types, manifest and errors; nothing of the sibling rooms.
+A folder is the Qdrant engine inside this process, a URL is a Qdrant server. Both give the same answers, and one
+contract test holds them to it. In reading order:
+
+    schema              what a point carries, and the checks before an engine gets it
+    edge/, server/      the two stores: `store` opens, `reader` searches, `writer` fills
+    filter_translation  a filter as an engine's filter; filter_conditions: one test of it
+    bm25                BM25 as a sparse encoder, on the engine's tokenizer
+    point_checks        what `verify` looks for in every point
+    names               names for shell completion, without an engine
+
+It imports protocols, filters, manifest, types, errors and _util, and nothing of its sibling rooms.
 """
 
 from __future__ import annotations
@@ -15,14 +24,14 @@ from hybrid_search.protocols import Store
 def open_store(
     location: str | Path, *, api_key: str | None = None, timeout_s: float = 30.0, retry_s: float = 60.0
 ) -> Store:
-    """Open the store that a location names: `http(s)://...` a server, anything else a folder.
+    """Open the store at a location: `http(s)://...` is a server, anything else a folder.
 
     Args:
-        location: the folder or URL. `http://USER:PASSWORD@HOST` sends both to what stands before a server, and
-            `?api-key=KEY` is the API key; neither is shown anywhere.
-        api_key: of a server; one in its URL goes before it.
+        location: the folder or URL. `http://USER:PASSWORD@HOST` sends both to the proxy in front of a server, and
+            `?api-key=KEY` is the API key; neither is ever shown.
+        api_key: of a server; a key in the URL takes precedence.
         timeout_s: seconds that one request to a server may take.
-        retry_s: seconds for which writing goes on trying when a server stops answering.
+        retry_s: seconds for which a writer keeps trying when a server stops answering.
 
     Raises:
         ConfigError: it is neither, or an API key or a password would travel unencrypted.

@@ -1,6 +1,7 @@
-"""From one test of a filter to the engine's condition for it; `filters` knows where the answer would be a wrong one.
+"""Translating one test of a filter into an engine's condition.
 
-Both engines have the same conditions under nearly the same names, so one translation serves them.
+Both engines have the same conditions under nearly the same names, so one translation serves them. For which tests the
+engine would give a wrong answer, `filter_translation` knows.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from hybrid_search.filters.syntax import Value, parse_timestamp
 from hybrid_search.store.schema import field_path
 
 PRECISE = 2**53
-"""Whole numbers up to which the engine's ranges, which are of floats, are exact."""
+"""Whole numbers up to which the engine's ranges are exact: their bounds are floats."""
 
 Kinds = Mapping[str, str]
-"""The indexed fields of a collection, by path in the payload."""
+"""The kind of each indexed field of a collection, by its path in the payload."""
 
 
 class Engine(NamedTuple):
-    """What is not called the same in both engines.
+    """Names and types that differ between qdrant_edge and qdrant_client.
 
     Args:
-        classes: the module that has the other conditions.
+        classes: the module with the conditions that both have.
         numbers: makes a range of numbers.
         times: makes a range of dates.
-        truth: a bool as the engine takes it.
-        ids: makes the condition to be one of these points.
-        key: what the engine calls a path of ours, where others laid out the payloads.
-        hidden: whether the engine cannot tell what lies at a path of ours, because they did.
+        truth: converts a bool to what the engine expects.
+        ids: makes the condition that a point has one of these ids.
+        key: turns a path of ours into the engine's, for payloads in another layout.
+        hidden: whether the engine cannot decide about a path of ours, for payloads in another layout.
     """
 
     classes: Any
@@ -47,7 +48,7 @@ class Engine(NamedTuple):
 
 
 def engine_path(path: tuple[str, ...]) -> str | None:
-    """A payload path as the engine writes it; None for one that it cannot name."""
+    """Return a payload path in the engine's notation; None for a path that it cannot name."""
     written: str | None = path[0]
     for key in path[1:]:
         written = field_path(key, written) if written is not None and key else None
@@ -55,7 +56,7 @@ def engine_path(path: tuple[str, ...]) -> str | None:
 
 
 def forms(path: tuple[str, ...]) -> Iterator[str]:
-    """The ways a path may be written: each key on the way may hold one thing or a list of them."""
+    """Yield every way to write a path: each key on the way may hold one value or a list of them."""
     inner = len(path) - 2
     for named in same_paths(path):
         for marks in product(("", "[]"), repeat=max(0, inner)):
@@ -66,8 +67,8 @@ def forms(path: tuple[str, ...]) -> Iterator[str]:
             yield written
 
 
-def decided(test: Test, engine: Engine, kinds: Kinds) -> Any:
-    """A test as the engine decides it."""
+def condition_for(test: Test, engine: Engine, kinds: Kinds) -> Any:
+    """Translate a test into a condition that the engine evaluates alone."""
     written = list(forms(payload_path(test.path)))
     if isinstance(test, Exists):
         keys = (engine.key(form) for form in written)
@@ -78,7 +79,7 @@ def decided(test: Test, engine: Engine, kinds: Kinds) -> Any:
 
 
 def _tests(test: Test, key: str, kind: str, engine: Engine) -> Iterator[Any]:
-    """The conditions on one path of which any one makes the test hold."""
+    """Yield the conditions on one path. The test holds where any of them does."""
     q = engine.classes
     if isinstance(test, Match):
         for text in spellings(test.text):
@@ -116,7 +117,7 @@ def _equals(value: Value, key: str, kind: str, engine: Engine, *, texts: bool) -
 
 
 def _range(key: str, kind: str, engine: Engine, **bounds: Value) -> Any:
-    """A range of dates or of numbers; on an index of integers with the integers inside as bounds."""
+    """Return a range of dates or of numbers. On an integer index the bounds are rounded inwards to integers."""
     made: dict[str, Any] = {}
     times = False
     for side, value in bounds.items():
@@ -130,7 +131,7 @@ def _range(key: str, kind: str, engine: Engine, **bounds: Value) -> Any:
 
 
 def as_time(text: str) -> str:
-    """A date as both engines read it; before the year 1 and after 9999 the nearest that they do."""
+    """Format a date for both engines. Dates outside the years 1 to 9999 become the nearest date inside."""
     found = parse_timestamp(text) or 0
     first, last = (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999))
     micros = [(when - datetime(1970, 1, 1)) // timedelta(microseconds=1) for when in (first, last)]
@@ -139,16 +140,16 @@ def as_time(text: str) -> str:
 
 
 def all_of(engine: Engine, conditions: list[Any]) -> Any:
-    """A filter that holds where all of these do. A condition itself is no filter, so even one is wrapped."""
+    """Return a filter that holds where all conditions hold. A single condition is wrapped: it is no filter yet."""
     one = len(conditions) == 1 and isinstance(conditions[0], engine.classes.Filter)
     return conditions[0] if one else engine.classes.Filter(must=conditions)
 
 
 def any_of(engine: Engine, conditions: list[Any]) -> Any:
-    """A condition that holds where one of these does."""
+    """Return a condition that holds where any of these holds."""
     return conditions[0] if len(conditions) == 1 else engine.classes.Filter(should=conditions)
 
 
 def none_of(engine: Engine, conditions: list[Any]) -> Any:
-    """A condition that holds where none of these does."""
+    """Return a condition that holds where none of these holds."""
     return engine.classes.Filter(must_not=conditions)

@@ -1,17 +1,18 @@
-"""From the one filter tree to an engine's filter, with the very meaning of `holding.holds`.
+"""Translating a filter's tree into an engine's filter with exactly the meaning of `filters.matcher.matches`.
 
-Where an engine's answer is not `holds`, the condition is resolved before the search instead: what it needs of the
-payloads is read, `holds` decides, and the engine gets the ids. Measured on qdrant-edge-py 0.9.0, that is for
+Where an engine would answer otherwise than `matches`, the condition is resolved before the search: the payloads that it
+depends on are read, `matches` decides, and the engine gets the ids. On qdrant-edge-py 0.9.0 that was measured to be
+necessary for
 
 - `~`: without a text index the engine compares letters, with one its own tokens; older collections have none;
-- dates before the year 1001: the engine takes `12-3-4` for one, which `holds` does not;
-- what `^=` looks for, where a mark comes behind it that makes another character of its last one;
-- a number against a field indexed as dates, and a date against one indexed as numbers: the engine takes any index;
-- numbers of 2**53 and more, which the engine's ranges round (but equality on a field indexed as integers);
-- whether a nested field exists: of a list of authors the engine says so only if each has the field;
+- dates before the year 1001: the engine reads `12-3-4` as a date, `matches` does not;
+- `^=`, where a combining mark follows the text and makes another character of its last one;
+- a number against a field indexed as dates, and a date against one indexed as numbers: the engine uses any index;
+- numbers from 2**53 on, which the engine's ranges round (but not equality on a field indexed as integers);
+- whether a nested field exists: in a list of authors the engine requires the field of each of them;
 - keys that the engine's paths cannot name.
 
-On a field indexed as integers the engine cuts the bounds of a range off to integers; they are rounded here first.
+On a field indexed as integers the engine truncates the bounds of a range to integers, so they are rounded here first.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from hybrid_search.store.filter_conditions import (
     all_of,
     any_of,
     as_time,
-    decided,
+    condition_for,
     engine_path,
     forms,
     none_of,
@@ -53,29 +54,29 @@ from hybrid_search.store.filter_conditions import (
 from hybrid_search.store.schema import field_types
 
 EXACT_UP_TO = 100_000
-"""Chunks that pass a filter up to which all of them are compared. An approximate index loses hits behind a filter."""
+"""Up to so many chunks that pass a filter, all are compared. Behind a filter an approximate index loses hits."""
 
 SAMPLE = 256
-"""Payloads that are looked into for fields without an index, to name them."""
+"""Payloads that are read to find fields without an index, for naming them."""
 
 MAX_KEYS = 4
-"""Of nested fields: each key may be a list's or not, so their forms double with each."""
+"""Deepest nesting of a field that is translated: each key may hold a list or not, so the forms double with each."""
 
 _EARLY = "1001-01-01"
 _EARLIEST = parse_timestamp(_EARLY) or 0
 _LONG = 2**63
 
 Scan = Callable[[list[str], Any], Iterable[tuple[Any, Mapping[str, Any]]]]
-"""Reads these fields of every point that an engine's filter, or None, lets pass: (its id, a payload of ours)."""
+"""Reads fields of every point that passes an engine's filter (None: every point). Yields (point id, payload)."""
 
 
-class _Read(NamedTuple):
-    """What reading payloads has told of a test.
+class _Resolution(NamedTuple):
+    """What reading payloads showed about a test.
 
     Args:
         passing: the points that pass.
-        failing: the others that were read, where there is a doubt.
-        doubt: the engine's condition for the points of which it cannot tell; None where it can of none.
+        failing: the other points that were read; filled only where `doubt` is not None.
+        doubt: the engine's condition for the points that it cannot decide; None where it can decide none.
     """
 
     passing: set[Any]
@@ -84,38 +85,38 @@ class _Read(NamedTuple):
 
 
 def engine_filter(condition: Condition, engine: Engine, kinds: Kinds, scan: Scan) -> Any:
-    """The engine's filter for a condition; reads payloads where the engine could not tell by itself."""
+    """Translate a condition into the engine's filter. Reads payloads where the engine cannot decide alone."""
     tests = {_key(test): test for test in map(_positive, leaves(condition))}
-    read: dict[str, _Read] = {}
+    read: dict[str, _Resolution] = {}
     for key, test in tests.items():
         if _is_hard(test, kinds, engine):
-            read[key] = _Read(set(), set(), None)
+            read[key] = _Resolution(set(), set(), None)
         elif (doubt := _doubt(test, kinds, engine)) is not None:
-            read[key] = _Read(set(), set(), doubt)
+            read[key] = _Resolution(set(), set(), doubt)
     if read:
-        narrowed = _narrowed(condition, engine, kinds, read)
+        narrowed = _prefilter(condition, engine, kinds, read)
         for point, payload in scan(_read_for([tests[key] for key in read]), narrowed):
             for key, found in read.items():
                 if matches(tests[key], payload):
                     found.passing.add(point)
                 elif found.doubt is not None:
                     found.failing.add(point)
-    return all_of(engine, [_translated(condition, engine, kinds, read)])
+    return all_of(engine, [_translate(condition, engine, kinds, read)])
 
 
-def _narrowed(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Read]) -> Any:
-    """What the engine can decide narrows what has to be read; None where it is everything."""
+def _prefilter(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Resolution]) -> Any:
+    """Return a filter that limits which payloads are read, from what the engine can decide; None for all of them."""
     clauses = condition.conditions if isinstance(condition, And) else (condition,)
     easy = [clause for clause in clauses if not any(_key(_positive(leaf)) in read for leaf in leaves(clause))]
-    bounds = [_translated(clause, engine, kinds, {}) for clause in easy]
+    bounds = [_translate(clause, engine, kinds, {}) for clause in easy]
     doubts = [found.doubt for found in read.values()]
     if None not in doubts:
         bounds.append(any_of(engine, doubts))
     return all_of(engine, bounds) if bounds else None
 
 
-def resolved(condition: Condition, engine: Engine, scan: Scan) -> Any:
-    """The filter as the ids of the chunks that pass, for a server that refuses the other form."""
+def filter_by_ids(condition: Condition, engine: Engine, scan: Scan) -> Any:
+    """Return the filter as the ids of all chunks that pass, for a server that refuses the translated form."""
     read = _read_for(list(leaves(condition)))
     return all_of(engine, [engine.ids({point for point, payload in scan(read, None) if matches(condition, payload)})])
 
@@ -123,23 +124,23 @@ def resolved(condition: Condition, engine: Engine, scan: Scan) -> Any:
 def require_fields(
     condition: Condition, kinds: Kinds, exists: Callable[[Test], bool], fields: Callable[[], Mapping[str, str]]
 ) -> None:
-    """Refuse a field that no document has.
+    """Refuse a filter on a field that no document has.
 
     Args:
-        condition: names them.
-        kinds: those with an index.
-        exists: whether any chunk passes.
-        fields: those there are, by name.
+        condition: the filter.
+        kinds: the indexed fields.
+        exists: whether any chunk passes a test.
+        fields: returns the fields of the collection, by name.
 
     Raises:
-        FilterError: there is such a field; names the others, close ones first.
+        FilterError: no document has the field. The message lists the fields, those with a similar name first.
     """
     there: dict[str, bool] = {}
     for leaf in leaves(condition):
-        path, name = payload_path(leaf.path), _joined(leaf)
+        path, name = payload_path(leaf.path), _dotted(leaf)
         if not there.get(name):
             there[name] = path[0] != "metadata" or engine_path(path) in kinds or exists(Exists(leaf.field))
-    missing = next((leaf for leaf in leaves(condition) if not there[_joined(leaf)]), None)
+    missing = next((leaf for leaf in leaves(condition) if not there[_dotted(leaf)]), None)
     if missing is None:
         return
     known = list(fields())
@@ -151,13 +152,13 @@ def require_fields(
     raise FilterError(f"no document has a field {missing.field}. {hint}The fields are {shown}", text, column)
 
 
-def _joined(leaf: Test) -> str:
-    """A field's keys, joined: where a filter names `author.name` and `"author.name"`, one of them is enough."""
+def _dotted(leaf: Test) -> str:
+    """Return a field's keys joined by dots. Of `author.name` and `"author.name"` in a filter one has to exist."""
     return ".".join(payload_path(leaf.path))
 
 
 def fields_of(kinds: Kinds, payloads: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The fields of a collection by name, with their types: indexed ones, and others that some payloads have."""
+    """Return a collection's fields with their types, by name: the indexed ones, and others found in these payloads."""
     found = {path: kind for path, kind in kinds.items() if path.startswith("metadata.")}
     named = {field_name(_keys(path)[1:]): kind for path, kind in found.items()}
     for payload in payloads:
@@ -182,12 +183,12 @@ def _keys(path: str) -> tuple[str, ...]:
 
 
 def _positive(leaf: Test) -> Test:
-    """The test that a leaf is, or that it denies."""
+    """Return the test itself, or for `!=` the test that it negates."""
     return Compare(leaf.field, "=", leaf.value) if isinstance(leaf, Compare) and leaf.op == "!=" else leaf
 
 
 def _is_hard(leaf: Test, kinds: Kinds, engine: Engine) -> bool:
-    """Whether the engine cannot tell of any point."""
+    """Say whether the engine can decide this test for no point."""
     path = payload_path(leaf.path)
     if engine_path(path) is None or len(path) - (path[0] == "metadata") > MAX_KEYS or engine.hidden(path):
         return True
@@ -203,22 +204,22 @@ def _is_hard(leaf: Test, kinds: Kinds, engine: Engine) -> bool:
 
 
 def _doubt(leaf: Test, kinds: Kinds, engine: Engine) -> Any:
-    """The engine's condition for the points of which it may tell wrong; None where there are none."""
+    """Return the engine's condition for the points that it may decide wrongly; None where there are none."""
     q = engine.classes
     written = list(forms(payload_path(leaf.path)))
     keys = [engine.key(form) for form in written]
     if isinstance(leaf, Match):
-        return _goes_on(leaf, keys, engine, indexed=any(form in kinds for form in written))
+        return _may_go_on(leaf, keys, engine, indexed=any(form in kinds for form in written))
     if isinstance(leaf, (Exists, Geo)) or not _reaches_early(leaf):
         return None
     early = engine.times(lt=as_time(_EARLY))
     return any_of(engine, [q.FieldCondition(key=key, range=early) for key in keys])
 
 
-def _goes_on(leaf: Match, keys: list[str], engine: Engine, *, indexed: bool) -> Any:
-    """The condition for points of which a text may begin with that of a test and go on with its last character.
+def _may_go_on(leaf: Match, keys: list[str], engine: Engine, *, indexed: bool) -> Any:
+    """Return the condition for points whose text begins with the test's text and may go on inside its last character.
 
-    Where there is no index, reading the payload once for each mark costs the engine more than it costs us altogether.
+    Without an index, the engine would read the payload once for each mark. That costs more than reading it here once.
     """
     whole, q = spellings(leaf.text), engine.classes
     longer = [text + mark for text in whole for mark in followers(leaf.text)]
@@ -230,7 +231,7 @@ def _goes_on(leaf: Match, keys: list[str], engine: Engine, *, indexed: bool) -> 
 
 
 def _reaches_early(leaf: Test) -> bool:
-    """Whether a test can let pass what the engine takes for a date before `_EARLY`."""
+    """Say whether a test can let pass what the engine takes for a date before `_EARLY`."""
     if isinstance(leaf, Compare) and leaf.op in ("<", "<="):
         return isinstance(leaf.value, str)
     bounds = (leaf.low,) if isinstance(leaf, Between) else _values(leaf)
@@ -239,14 +240,14 @@ def _reaches_early(leaf: Test) -> bool:
 
 
 def _values(leaf: Test) -> tuple[Value, ...]:
-    """What a test compares with."""
+    """Return the values that a test compares with."""
     if isinstance(leaf, Between):
         return leaf.low, leaf.high
     return leaf.values if isinstance(leaf, OneOf) else (leaf.value,) if isinstance(leaf, Compare) else ()
 
 
 def _misread(value: Value, kind: str, *, ordered: bool) -> bool:
-    """Whether the engine would not compare a value with a field of this kind as `holds` does."""
+    """Say whether the engine compares a value with a field of this kind otherwise than `matches`."""
     if isinstance(value, bool):
         return False
     if isinstance(value, str):
@@ -256,33 +257,33 @@ def _misread(value: Value, kind: str, *, ordered: bool) -> bool:
     return kind == "datetime"
 
 
-def _translated(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Read]) -> Any:
+def _translate(condition: Condition, engine: Engine, kinds: Kinds, read: Mapping[str, _Resolution]) -> Any:
     if isinstance(condition, And):
-        return all_of(engine, [_translated(inner, engine, kinds, read) for inner in condition.conditions])
+        return all_of(engine, [_translate(inner, engine, kinds, read) for inner in condition.conditions])
     if isinstance(condition, Or):
-        return any_of(engine, [_translated(inner, engine, kinds, read) for inner in condition.conditions])
+        return any_of(engine, [_translate(inner, engine, kinds, read) for inner in condition.conditions])
     if isinstance(condition, Not):
-        return none_of(engine, [_translated(condition.condition, engine, kinds, read)])
+        return none_of(engine, [_translate(condition.condition, engine, kinds, read)])
     test = _positive(condition)
     if test is not condition:
-        return none_of(engine, [_translated(test, engine, kinds, read)])
+        return none_of(engine, [_translate(test, engine, kinds, read)])
     found = read.get(_key(test))
     if found is None:
-        return decided(test, engine, kinds)
+        return condition_for(test, engine, kinds)
     if found.doubt is None:
         return engine.ids(found.passing)
-    made = decided(test, engine, kinds)
+    made = condition_for(test, engine, kinds)
     if found.failing:
         made = all_of(engine, [made, none_of(engine, [engine.ids(found.failing)])])
     return any_of(engine, [made, engine.ids(found.passing)]) if found.passing else made
 
 
 def _read_for(tests: list[Test]) -> list[str]:
-    """The top of each field in the payload, so that lists on the way come whole."""
+    """Return the topmost path of each field in the payload, so that lists on the way are read whole."""
     tops = (named[:2] for test in tests for named in same_paths(payload_path(test.path)))
     return sorted({engine_path(top) or "metadata" for top in tops})
 
 
 def _key(condition: Condition) -> str:
-    """Unlike the value itself, `= 1` and `= true` differ in it."""
+    """Return a key that tells conditions apart: as values, `= 1` and `= true` are equal."""
     return repr(condition)

@@ -1,4 +1,4 @@
-"""The names of collections and of their legs, told at once: without the engine, and without a client of the server."""
+"""Names of collections and of their legs for shell completion, without loading the engine or the server's client."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from urllib.parse import quote
 from hybrid_search._util.locations import is_server
 
 PATIENCE_S = 1.0
-"""Seconds for which a server may keep somebody waiting who has pressed a key."""
+"""Seconds that a server may take to answer: somebody has pressed a key and waits."""
 
 
 def names(location: str, api_key: str | None = None) -> list[str]:
-    """The collections of a store, those of other programs on a server among them.
+    """List the collections of a store, including those of other programs on a server.
 
     Raises:
         ConfigError: the location is no folder and no URL, or a secret would travel unencrypted.
-        OSError, ValueError: it cannot be told now.
+        OSError, ValueError: the store cannot be read now.
     """
     if not is_server(location):
         from hybrid_search.store.edge.generations import folder_names
 
         return folder_names(Path(location).expanduser())
-    return sorted({re.sub(r"__v\d+\Z", "", name) for name in _behind(location, api_key)})
+    return sorted({re.sub(r"__v\d+\Z", "", name) for name in _collections_by_name(location, api_key)})
 
 
 def legs(location: str, name: str, api_key: str | None = None) -> list[str]:
-    """The legs of a collection.
+    """List the legs of a collection.
 
     Raises:
-        HybridSearchError: there is none of this name, or it is damaged.
-        OSError, ValueError, KeyError: it cannot be told now, or the collection is none of ours.
+        HybridSearchError: no collection has this name, or it is damaged.
+        OSError, ValueError, KeyError: the store cannot be read now, or the collection is not ours.
     """
     if not is_server(location):
         from hybrid_search.store.edge.store import EdgeStore
@@ -41,25 +41,25 @@ def legs(location: str, name: str, api_key: str | None = None) -> list[str]:
         return list(EdgeStore(location).info(name).manifest.legs)
     from hybrid_search.store.server.reader import MANIFEST_KEY
 
-    real = _behind(location, api_key).get(name, name)
-    found = _asked(location, f"/collections/{quote(real, safe='')}", api_key)
+    real = _collections_by_name(location, api_key).get(name, name)
+    found = _get(location, f"/collections/{quote(real, safe='')}", api_key)
     return list(found["config"]["metadata"][MANIFEST_KEY]["legs"])
 
 
-def _behind(location: str, api_key: str | None) -> dict[str, str]:
-    """By every name the collection that it stands for."""
-    real = [one["name"] for one in _asked(location, "/collections", api_key)["collections"]]
-    aliases = _asked(location, "/aliases", api_key)["aliases"]
+def _collections_by_name(location: str, api_key: str | None) -> dict[str, str]:
+    """Map every name, alias or not, to its collection."""
+    real = [one["name"] for one in _get(location, "/collections", api_key)["collections"]]
+    aliases = _get(location, "/aliases", api_key)["aliases"]
     return {name: name for name in real} | {one["alias_name"]: one["collection_name"] for one in aliases}
 
 
-def _asked(location: str, path: str, api_key: str | None) -> Any:
+def _get(location: str, path: str, api_key: str | None) -> Any:
     import urllib.request
 
-    from hybrid_search.store.server.store import signed, with_key
+    from hybrid_search.store.server.store import basic_auth_header, with_key
 
     place, api_key = with_key(location, api_key)
-    headers = {**(signed(place.user) or {}), **({"api-key": api_key} if api_key else {})}
+    headers = {**(basic_auth_header(place.user) or {}), **({"api-key": api_key} if api_key else {})}
     request = urllib.request.Request(place.address.rstrip("/") + path, headers=headers)
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         return json.load(answer)["result"]

@@ -1,4 +1,4 @@
-"""Points looked at one by one: whether each is what it says, and every document has all of its chunks."""
+"""Checking every point: whether it is what its id says, and whether every document has all of its chunks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _KEYS = {"chunk_id": str, "doc_id": str, "number": int, "text": str, "metadata":
 
 
 @dataclass
-class Examined:
-    """What was found.
+class PointReport:
+    """What the check found.
 
     Args:
-        points: how many there are; `heads` of them are the first chunks of documents.
-        vectors: by leg, how many points have one.
-        unfinished: documents that an index job has begun and not ended.
-        problems: what is wrong, in words; of many alike the first `SHOWN`.
+        points: number of points; `heads` of them are the first chunks of documents.
+        vectors: by leg, the number of points with a vector.
+        unfinished: documents that an index job began and did not finish.
+        problems: what is wrong, in words; of many alike problems the first `SHOWN`.
     """
 
     points: int = 0
@@ -34,14 +34,14 @@ class Examined:
     problems: list[str] = field(default_factory=list)
 
 
-def examined(points: Iterable[tuple[UUID, Mapping[str, Any], Mapping[str, Vector]]], manifest: Manifest) -> Examined:
-    """Look at every point of a collection.
+def examine(points: Iterable[tuple[UUID, Mapping[str, Any], Mapping[str, Vector]]], manifest: Manifest) -> PointReport:
+    """Check every point of a collection.
 
     Args:
         points: each with its id, its payload and its vectors by their names in the store.
         manifest: of the collection.
     """
-    found = Examined(vectors=dict.fromkeys(manifest.legs, 0))
+    found = PointReport(vectors=dict.fromkeys(manifest.legs, 0))
     wrong = 0
     missing: dict[int, int] = {}  # by a document's hash, chunks that its head promises less those that are there
     begun = set()

@@ -1,11 +1,12 @@
-"""What a point carries, and the checks that keep a bad one out of an engine.
+"""The payload of a point, and the checks that keep a malformed point out of an engine.
 
-The payload of a point is `{chunk_id, doc_id, number, start, end, text, title, origin, metadata}`. Where some of the
-metadata is the chunk's own (its page), the payload has the names of that as `own`; where it is known on which line of a
-file a chunk begins, that as `line`; where a chunk has a `context` it has that too. Chunk number 0 is the
-document's head: it also carries `stamp` and `chunks`, and is written after all the others, so where a head is, the
-document is complete. Of a document too long for one batch every chunk carries the `stamp`, and a head without one (an
-empty string) is written first.
+The payload of a point is `{chunk_id, doc_id, number, start, end, text, title, origin, metadata}`. Some keys are there
+only where they apply: `own` names the metadata that is the chunk's and not its document's (its page), `line` is the
+line of the file on which the chunk begins, and `context` is what models read with it.
+
+Chunk number 0 is the document's head. It also carries `stamp`, which is the version hash, and `chunks`, which is their
+number. It is written after all the others, so where a head is, the document is complete. In a document too long for one
+batch every chunk carries the `stamp`, and a head with an empty one is written first.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector, is_
 FieldType = Literal["keyword", "integer", "float", "bool", "datetime"]
 
 MAX_NESTING = 32
-"""Deeper payloads are taken by the embedded engine and then break every filtered query (at about 127)."""
+"""Deepest nesting of a payload. The embedded engine takes more, and then fails every filtered query (at about 127)."""
 
 MAX_INDEXED_FIELDS = 64
 MAX_KEYWORD_LENGTH = 256
@@ -38,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
 class StoredPoint(NamedTuple):
-    """A point as an engine gets it: its vectors by their names in the store, and its payload, also as JSON."""
+    """A point as an engine gets it: vectors by their names in the store, and the payload, also as JSON."""
 
     id: UUID
     vectors: Mapping[str, Vector]
@@ -46,13 +47,13 @@ class StoredPoint(NamedTuple):
     json: bytes
 
     def size(self) -> int:
-        """About how many bytes it has."""
+        """Estimate its size in bytes."""
         vectors = (8 * len(v) if isinstance(v, SparseVector) else v.nbytes for v in self.vectors.values())
         return len(self.json) + sum(vectors)
 
 
 def check_name(name: str) -> str:
-    """Give the collection's name back if every store can hold it.
+    """Validate and return a collection's name, which every store must be able to hold.
 
     Raises:
         InvalidArgument: empty, over 120 characters, or anything but letters, digits, `.`, `_` and `-`.
@@ -66,7 +67,14 @@ def check_name(name: str) -> str:
 
 
 def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tuple[str, int] | None) -> dict[str, Any]:
-    """The payload of one chunk; `head` is (stamp, number of chunks) for chunk 0 and None for the others."""
+    """Return the payload of one chunk.
+
+    Args:
+        chunk: the chunk.
+        metadata: its document's.
+        origin: where the document was read.
+        head: (version hash, number of chunks) for chunk 0, None for the others.
+    """
     payload: dict[str, Any] = {
         "chunk_id": chunk.chunk_id,
         "doc_id": chunk.doc_id,
@@ -91,17 +99,17 @@ def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tup
 
 
 def chunk_of(payload: Mapping[str, Any]) -> Chunk:
-    """The chunk that a payload was made of; the inverse of `payload_of`."""
+    """Rebuild the chunk from its payload; the inverse of `payload_of`."""
     parts = {name: payload[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
     more = {"line": payload.get("line", 0), "context": payload.get("context", "")}
     return Chunk(**parts, metadata=own_metadata(payload), **more)
 
 
 def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with JSON values only, string keys, and no lone surrogates.
+    """Return a copy with JSON values only, string keys, and no lone surrogates.
 
     Raises:
-        ValueError: a value JSON does not know (a set, a date, NaN), or nesting beyond `MAX_NESTING`.
+        ValueError: a value that JSON does not know (a set, a date, NaN), or nesting beyond `MAX_NESTING`.
     """
     try:
         text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
@@ -114,19 +122,19 @@ def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def field_types(metadata: Mapping[str, Any], prefix: str = "metadata") -> dict[str, FieldType]:
-    """The payload index each metadata field wants, by its path in the payload.
+    """Choose the payload index for each metadata field, by its path in the payload.
 
-    Lists count by their first value, or a float among integers; long texts want none.
+    A list counts as its first value, or as a float if one follows an integer. Long texts get no index.
 
     >>> field_types({"year": 1984, "genres": ["comedy"], "seen": True, "added": "2026-11-21"})
     {'metadata.year': 'integer', 'metadata.genres': 'keyword', 'metadata.seen': 'bool', 'metadata.added': 'datetime'}
     """
-    chosen = ((path, _chosen(kinds)) for path, kinds in _kinds(metadata, prefix))
+    chosen = ((path, _index_kind(kinds)) for path, kinds in _kinds(metadata, prefix))
     return {path: kind for path, kind in chosen if kind is not None}
 
 
 def field_path(key: str, prefix: str = "metadata") -> str | None:
-    """The path of a metadata key in the payload; None for a key that the engine's paths cannot name.
+    """Return the path of a metadata key in the payload; None for a key that the engine's paths cannot name.
 
     >>> field_path("year"), field_path("a.b"), field_path('say "hi"')
     ('metadata.year', 'metadata."a.b"', None)
@@ -138,16 +146,15 @@ def field_path(key: str, prefix: str = "metadata") -> str | None:
 
 
 def new_fields(points: Iterable[Point], known: Mapping[str, FieldType]) -> dict[str, FieldType]:
-    """The indexes that these points want and `known` lacks.
+    """Return the indexes that these points need and `known` lacks.
 
-    Of a field that is text here and a number there the first index stays: whatever it lacks, the engine finds by
-    looking into the payloads. Only an index of integers takes floats for what it has and then misses them, so such a
-    field is wanted again.
+    Where a field is text in one point and a number in another, the first index stays: what it lacks, the engine finds
+    by reading payloads. Only an integer index claims floats and then misses them, so such a field gets a new index.
     """
     wanted: dict[str, FieldType] = {}
     for point in points:
         for path, kinds in _kinds(point.payload["metadata"]):
-            have, kind = wanted.get(path, known.get(path)), _chosen(kinds)
+            have, kind = wanted.get(path, known.get(path)), _index_kind(kinds)
             room = len(known) + len(wanted) < MAX_INDEXED_FIELDS + len(FIXED_FIELDS)
             if have == "integer" and "float" in kinds:
                 wanted[path] = "float"
@@ -157,14 +164,14 @@ def new_fields(points: Iterable[Point], known: Mapping[str, FieldType]) -> dict[
 
 
 def payload_json(payload: Mapping[str, Any]) -> bytes:
-    """Return a payload as JSON. Raises TypeError or ValueError where it is none."""
+    """Return a payload as JSON. Raises TypeError or ValueError where it cannot be."""
     return json.dumps(dict(payload), allow_nan=False, ensure_ascii=False).encode()
 
 
 def check_points(points: Sequence[Point], manifest: Manifest) -> list[bytes]:
-    """Return the payloads as JSON, or refuse a batch that an engine would take and then break on.
+    """Return the payloads as JSON; refuse a batch that an engine would accept and then break on.
 
-    Nothing of it has been written yet.
+    Raises before anything is written.
 
     Raises:
         StoreError: a vector of a leg the collection lacks, a wrong length, a value that is not finite, a zero vector,
@@ -189,8 +196,8 @@ def check_points(points: Sequence[Point], manifest: Manifest) -> list[bytes]:
     return texts
 
 
-def being_built(name: str) -> str:
-    """Why the legs of a collection cannot be changed while its first building is unfinished."""
+def unfinished_message(name: str) -> str:
+    """Return the message why the legs of a collection cannot be changed before its first build is complete."""
     return (
         f"Collection {name!r} is being built and has not been finished yet, so its legs cannot be changed. "
         "Run the same `hybrid-search index` command again to finish it."
@@ -198,7 +205,7 @@ def being_built(name: str) -> str:
 
 
 def check_vectors(vectors: Mapping[str, Vector], spec: LegSpec) -> None:
-    """Refuse vectors for a new leg that an engine would take and then break on.
+    """Refuse vectors for a new leg that an engine would accept and then break on.
 
     Raises:
         StoreError: a wrong kind or length, a value that is not finite, or a zero vector.
@@ -210,7 +217,7 @@ def check_vectors(vectors: Mapping[str, Vector], spec: LegSpec) -> None:
 
 
 def check_requests(requests: Sequence[tuple[LegName, Vector]], limit: int, manifest: Manifest) -> None:
-    """Refuse a search that one engine would refuse and another answer with nothing.
+    """Refuse a search that one engine would refuse and the other answer with nothing.
 
     Raises:
         InvalidArgument: a leg the collection lacks, a vector that does not fit it, or a limit below 1.
@@ -226,27 +233,27 @@ def check_requests(requests: Sequence[tuple[LegName, Vector]], limit: int, manif
 
 
 def present_vectors(point: Point, manifest: Manifest) -> dict[str, Vector]:
-    """The vectors worth storing, by their names in the store: an empty sparse vector is the same as none."""
+    """Return the vectors to store, by their names in the store. An empty sparse vector is not stored."""
     names = manifest.vectors()
     return {names[leg]: vector for leg, vector in point.vectors.items() if is_present(vector)}
 
 
 def present_bytes(vector: Vector) -> int:
-    """About how much of the disk a vector takes: a sparse one is kept in storage and in the index."""
+    """Estimate how many bytes of disk a vector takes. A sparse one is stored twice: in storage and in the index."""
     if isinstance(vector, SparseVector):
         return 16 * len(vector.indices)
     return int(vector.nbytes + vector.nbytes // 4)  # and its links in the graph
 
 
 def vector_name(leg: LegName, manifest: Manifest) -> str:
-    """The name in the store of a leg's vectors; InvalidArgument where the collection has no such leg."""
+    """Return the name in the store of a leg's vectors. Raises InvalidArgument where the collection has no such leg."""
     if leg not in manifest.legs:
         raise InvalidArgument(f"The collection has no {leg!r} leg; it has {list(manifest.legs)}.")
     return manifest.vectors()[leg]
 
 
 def vector_of(raw: Any) -> Vector:
-    """A vector as either engine returns it: sparse with indices and values, or a list of numbers."""
+    """Convert a vector from either engine: one with indices and values, or a list of numbers."""
     if hasattr(raw, "indices"):
         indices = np.asarray(raw.indices, dtype=np.int64)
         if (indices[1:] > indices[:-1]).all():  # as they were written
@@ -255,8 +262,8 @@ def vector_of(raw: Any) -> Vector:
     return np.asarray(raw, dtype=np.float32)
 
 
-def legible(raw: Any) -> Vector:
-    """What `vector_of` gives; for what is no vector, one of NaN."""
+def vector_or_nan(raw: Any) -> Vector:
+    """Convert as `vector_of` does; return a vector of one NaN for anything that is no vector."""
     try:
         return vector_of(raw)
     except ValueError:
@@ -268,7 +275,7 @@ def is_present(vector: Vector) -> bool:
 
 
 def vector_problem(vector: Vector, dim: int) -> str | None:
-    """What is wrong with a vector, in words, or None. `dim` is 0 for sparse."""
+    """Return what is wrong with a vector, in words; None for nothing. `dim` is 0 for sparse."""
     if isinstance(vector, SparseVector):
         return None if dim == 0 else "is sparse, but the leg is dense"
     if dim == 0:
@@ -285,7 +292,7 @@ def vector_problem(vector: Vector, dim: int) -> str | None:
 
 
 def _kinds(metadata: Mapping[str, Any], prefix: str = "metadata") -> Iterator[tuple[str, list[FieldType | None]]]:
-    """The kinds of each field's values, by its path in the payload."""
+    """Yield (path in the payload, kinds of its values) for each field."""
     for key, value in metadata.items():
         path = field_path(key, prefix)
         if path is None:
@@ -296,8 +303,8 @@ def _kinds(metadata: Mapping[str, Any], prefix: str = "metadata") -> Iterator[tu
             yield path, [_field_type(each) for each in (value if isinstance(value, list) else [value])]
 
 
-def _chosen(kinds: Sequence[FieldType | None]) -> FieldType | None:
-    """The index for values of these kinds: of integers and floats one of floats, else that of the first value."""
+def _index_kind(kinds: Sequence[FieldType | None]) -> FieldType | None:
+    """Return the index for values of these kinds: a float one for integers and floats, else that of the first value."""
     first = kinds[0] if kinds else None
     return "float" if first == "integer" and "float" in kinds else first
 

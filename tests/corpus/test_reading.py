@@ -36,8 +36,8 @@ def children():
         ("raises", None, "cannot be read: KeyError: 'odd'"),
         ("spins", Bound(0.3, 900_000_000), "cannot be read: takes more than 0.3 s of processor time"),
         ("sleeps", Bound(6, 900_000_000, 0.3), "cannot be read: gives nothing within 0.3 s"),
-        ("aborts", None, "cannot be read: the process that worked on it ended by SIGABRT; it may have needed too much"),
-        ("exits", None, "cannot be read: the process that worked on it ended with code 9; it may have needed too much"),
+        ("aborts", None, "cannot be read: the process that worked on it ended with signal SIGABRT; it may have needed"),
+        ("exits", None, "cannot be read: the process that worked on it ended with exit code 9; it may have needed too"),
         ("eats", None, "cannot be read: takes more than 900 MB of memory"),
     ],
 )

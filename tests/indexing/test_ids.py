@@ -36,7 +36,7 @@ def old_collection(settings, texts):
             )
         for doc_id, text in texts.items():
             chunk = Chunk(doc_id, 0, text, 0, len(text))
-            writer.upsert([Point(chunk.chunk_id, vectors, payload_of(chunk, {}, "", (head.stamp + "x", 1)))])
+            writer.upsert([Point(chunk.chunk_id, vectors, payload_of(chunk, {}, "", (head.version_hash + "x", 1)))])
         writer.publish()
 
 

@@ -55,5 +55,17 @@ def store(request, tmp_path, prefix):
 
 
 @pytest.fixture
+def edge_store(tmp_path):
+    """An empty embedded store. A file about that engine alone takes it as its `store`."""
+    return EdgeStore(tmp_path / "store")
+
+
+@pytest.fixture
+def root(store):
+    """The folder of the embedded collection `c`."""
+    return store.folder / "c"
+
+
+@pytest.fixture
 def name(prefix):
     return f"{prefix}-movies"

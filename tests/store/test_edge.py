@@ -21,19 +21,11 @@ from hybrid_search.store.edge.files import read_checked, write_checked
 from hybrid_search.store.edge.shard import Shard
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Point, SparseVector
+from tests.store import conftest
 from tests.store.store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python
 
 ONES = np.ones(DIM, np.float32)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return EdgeStore(tmp_path / "store")
-
-
-@pytest.fixture
-def root(store):
-    return store.folder / "c"
+store = conftest.edge_store
 
 
 # ---------------------------------------------------------------- guards
@@ -391,7 +383,7 @@ def test_g7_updates_after_a_publication_count(store, root):
         writer.upsert([point("a", stamp="new", metadata={"new": True})])
         writer.delete(["b#0"])
         writer.publish()
-        assert writer.heads(["a", "b"])["a"].stamp == "new"
+        assert writer.heads(["a", "b"])["a"].version_hash == "new"
         writer.close()
         assert not (root / "work" / "shard" / "wal").exists()
     reader = store.reader("c")

@@ -15,17 +15,10 @@ from hybrid_search.store.edge import store as edge_store
 from hybrid_search.store.edge.disk import real_size
 from hybrid_search.store.edge.shard import Shard
 from hybrid_search.store.edge.store import EdgeStore
+from tests.store import conftest
 from tests.store.store_points import DIM, build, found, manifest_of, output_of, point, points, python, random_sparse
 
-
-@pytest.fixture
-def store(tmp_path):
-    return EdgeStore(tmp_path / "store")
-
-
-@pytest.fixture
-def root(store):
-    return store.folder / "c"
+store = conftest.edge_store
 
 
 def content_of(folder):

@@ -110,7 +110,7 @@ def test_a_drop_that_ends_after_its_first_step_has_been_done(two, monkeypatch):
     assert len(found(two.reader("c"))) == 21
     writer = two.writer("c", two.manifest("c"))
     writer.drop_unused_vectors()
-    assert writer._shard.vectors() == {"sparse", "dense"}
+    assert writer._shard.vector_names() == {"sparse", "dense"}
     writer.publish()
     writer.close()
     assert len(found(two.reader("c"))) == 21

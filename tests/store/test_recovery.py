@@ -16,11 +16,12 @@ import pytest
 from hybrid_search.errors import CollectionDamaged, StoreError
 from hybrid_search.store.edge import generations, shard
 from hybrid_search.store.edge import writer as edge_writer
-from hybrid_search.store.edge.bases import bases, frozen
+from hybrid_search.store.edge.clean_shutdown import read_seal, was_left_open
 from hybrid_search.store.edge.files import read_checked
-from hybrid_search.store.edge.seals import seal_of, was_left_open
+from hybrid_search.store.edge.recovery_bases import frozen_files, list_bases
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.edge.write_log import scan
+from tests.store import conftest
 from tests.store.store_points import (
     DIM,
     ROOT,
@@ -36,16 +37,7 @@ from tests.store.store_points import (
 from tests.store.test_damages import flip, soon_built
 
 IDS = {f"d{n}#0" for n in range(30)}
-
-
-@pytest.fixture
-def store(tmp_path):
-    return EdgeStore(tmp_path / "store")
-
-
-@pytest.fixture
-def root(store):
-    return store.folder / "c"
+store = conftest.edge_store
 
 
 @pytest.fixture
@@ -176,7 +168,7 @@ def test_killed_again_and_again_before_anything_is_done_it_is_the_same(store, wo
     writer = store.writer("c", manifest_of())
     assert {f"{doc_id}#0" for doc_id in writer.doc_ids()} == IDS | WRITTEN
     writer.close()
-    assert bases(work.parent, work)[0].folder == work.parent / "g000001"
+    assert list_bases(work.parent, work)[0].folder == work.parent / "g000001"
 
 
 def test_what_is_kept_meanwhile_takes_no_second_place(store, work, soon, monkeypatch):
@@ -185,7 +177,7 @@ def test_what_is_kept_meanwhile_takes_no_second_place(store, work, soon, monkeyp
     for turn in range(3):
         writer.upsert(points(100, f"turn{turn}-"))
     kept = read_checked(work / "base" / "manifest.json")["files"]
-    shared = [work / "base" / f"shard/{name}" for name in frozen(name.removeprefix("shard/") for name in kept)]
+    shared = [work / "base" / f"shard/{name}" for name in frozen_files(name.removeprefix("shard/") for name in kept)]
     assert {file.name for file in shared} >= {"matrix.dat", "inverted_index.dat", "page_0.dat"}
     assert all(file.stat().st_nlink > 1 for file in shared)
     before = {file: file.stat().st_ino for file in (work / "base" / "shard").rglob("*") if file.is_file()}
@@ -467,7 +459,7 @@ def test_an_early_building_that_was_never_finished_is_gone_on_with_if_every_poin
     writer.publish()
     writer.close()
     assert found(store.reader("c")) == IDS | WRITTEN
-    assert seal_of(work) is not None
+    assert read_seal(work) is not None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be removed there")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hybrid_search.errors import CollectionNotFound
-from hybrid_search.store.edge.chunk_ids import write_names
+from hybrid_search.store.edge.chunk_ids import write_chunk_ids
 from hybrid_search.store.edge.files import read_checked, write_checked
 from hybrid_search.store.edge.store import EdgeStore
-from hybrid_search.store.point_checks import examined
+from hybrid_search.store.point_checks import examine
 from hybrid_search.store.schema import payload_of
 from hybrid_search.store.server.reader import MANIFEST_KEY
 from hybrid_search.types import Chunk, point_id_of
@@ -101,7 +101,7 @@ def one_point(doc_id="a", **changes):
     ],
 )
 def test_each_way_in_which_a_point_can_be_wrong(changed, words):
-    seen = examined([one_point("b"), one_point(**changed)], manifest_of())
+    seen = examine([one_point("b"), one_point(**changed)], manifest_of())
     assert len(seen.problems) == 1
     assert seen.problems[0].startswith("point ")
     assert pytest.importorskip("re").search(words, seen.problems[0])
@@ -109,7 +109,7 @@ def test_each_way_in_which_a_point_can_be_wrong(changed, words):
 
 
 def test_of_many_wrong_points_some_are_named():
-    seen = examined([one_point(f"d{n}", payload={"text": 1}) for n in range(50)], manifest_of())
+    seen = examine([one_point(f"d{n}", payload={"text": 1}) for n in range(50)], manifest_of())
     assert len(seen.problems) == 6
     assert seen.problems[-1] == "and 45 more points"
 
@@ -141,7 +141,7 @@ def test_names_that_are_another_s_are_found_though_every_checksum_fits(folder):
     build(folder, "c", points(20))
     generation = folder.folder / "c" / "g000001"
     shutil.rmtree(generation / "names")
-    write_names(generation / "names", [(point_id_of(f"d{n}#0"), f"x{n}#0") for n in range(20)])
+    write_chunk_ids(generation / "names", [(point_id_of(f"d{n}#0"), f"x{n}#0") for n in range(20)])
     from hybrid_search.store.edge.files import sums_in, sums_of, sums_out
 
     data = read_checked(generation / "manifest.json")

@@ -24,9 +24,9 @@ from hybrid_search.store.edge.write_log import (
     SetVectors,
     Upsert,
     WriteLog,
-    framed,
+    encode_write,
+    read_writes,
     scan,
-    writes_in,
 )
 from hybrid_search.store.schema import StoredPoint, payload_json
 from hybrid_search.types import SparseVector
@@ -80,7 +80,7 @@ def plain(write):
 def logged(file: Path, some: list) -> WriteLog:
     log = WriteLog.begin(file, "token")
     for write in some:
-        log.append(framed(write), len(write.ids()))
+        log.append(encode_write(write), len(write.ids()))
     log.close()
     return log
 
@@ -92,7 +92,7 @@ def test_what_was_written_comes_back(tmp_path_factory, some):
     logged(file, some)
     found = scan(file)
     assert (found.after, len(found.ends) - 1, found.damaged) == ("token", len(some), False)
-    assert [plain(write) for write in writes_in(file, found)] == [plain(write) for write in some]
+    assert [plain(write) for write in read_writes(file, found)] == [plain(write) for write in some]
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_log_that_was_cut_off_anywhere_holds_the_writes_before(three):
         found = scan(file)
         assert found.ends == [end for end in ends if end <= length]
         assert not found.damaged
-        assert len(list(writes_in(file, found))) == len(found.ends) - 1
+        assert len(list(read_writes(file, found))) == len(found.ends) - 1
 
 
 def test_a_log_with_a_byte_changed_anywhere_holds_the_writes_before_and_says_so(three):
@@ -144,9 +144,9 @@ def test_a_log_is_gone_on_with_behind_its_last_whole_write(three):
     os.truncate(file, ends[-1] - 1)
     log = WriteLog.resume(file)
     assert (log.after, log.points) == ("token", 2)
-    log.append(framed(DropVector("x")), 0)
+    log.append(encode_write(DropVector("x")), 0)
     log.close()
-    assert [type(write).__name__ for write in writes_in(file, scan(file))] == ["Upsert", "Upsert", "DropVector"]
+    assert [type(write).__name__ for write in read_writes(file, scan(file))] == ["Upsert", "Upsert", "DropVector"]
 
 
 def test_a_full_disk_leaves_a_log_as_it_was(three, monkeypatch):
@@ -163,9 +163,9 @@ def test_a_full_disk_leaves_a_log_as_it_was(three, monkeypatch):
 
     monkeypatch.setattr(write_log, "os", SimpleNamespace(**{**vars(os), "write": write}))
     with pytest.raises(StoreFull, match="What was indexed so far is kept"):
-        log.append(framed(DropVector("x")), 0)
+        log.append(encode_write(DropVector("x")), 0)
     left[0] = 10**6
-    log.append(framed(DropVector("y")), 0)
+    log.append(encode_write(DropVector("y")), 0)
     log.close()
-    assert [plain(write) for write in writes_in(file, scan(file))][3:] == [("DropVector", "y")]
+    assert [plain(write) for write in read_writes(file, scan(file))][3:] == [("DropVector", "y")]
     assert scan(file).ends[:4] == ends

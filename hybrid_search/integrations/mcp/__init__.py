@@ -9,7 +9,10 @@ Claude Desktop (`claude_desktop_config.json`), Claude Code (`.mcp.json`) and oth
 and VS Code (`.vscode/mcp.json`) `{"servers": {"movies": {"type": "stdio", "command": ..., "args": ...}}}`. Clients pass
 few environment variables on: give a store with `--store PLACE` in `args`, or in the `env` of the entry.
 
-It reads what collections store and nothing else: ids are ids, never paths. What the tools take and give is in `shapes`.
+It reads what collections store and nothing else: ids are ids, never paths. The tools' types are in `schemas`.
+
+In reading order: `tools`, `schemas` (their types), `rendering` and `bounds` (answers cut to size), `formatting` and
+`quoting` (answers as text), `stdio`, `http` and `messages` (the protocol). Imports what a searcher needs, from below.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How long an answer may be, and what of a document goes into it: cut to size, without signs that hide or command.
+"""Limits on an answer's length, and on what of a document goes into it: cut to size, without hidden characters.
 
-What is cut says so, and says how the rest is read. Each control sign becomes another sign, so offsets stay where they
-are.
+What is cut says so, and says how to read the rest. Each control character becomes one other character, so offsets stay
+valid.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any, NamedTuple, TypeVar
 from hybrid_search._util.printable import printable
 
 MAX_ANSWER = 1_000_000
-"""Bytes of an answer: its text and its structured content, as JSON."""
+"""Longest answer in bytes: its text and its structured content, as JSON."""
 
 MAX_ID, MAX_TITLE, MAX_ORIGIN = 4_096, 500, 1_000
 MAX_FIELDS, MAX_FIELD_NAME = 50, 200
 MAX_CHUNKS = 20
-"""Chunks of one hit."""
+"""Most chunks of one hit."""
 
 MAX_ERROR = 4_000
 _KEPT = "\t\n\u200b\u2060\ufeff"
-"""Of what is not printed on a terminal: white space, and signs without width that some scripts are written with."""
+"""Characters that are kept although a terminal does not show them: white space, and zero-width ones of scripts."""
 
 Structured = TypeVar("Structured")
 
 
 class Room(NamedTuple):
-    """What of a document's metadata is shown: characters of a value, and bytes of all."""
+    """Limits on a document's metadata: characters of a value, and bytes of all."""
 
     value: int
     all: int

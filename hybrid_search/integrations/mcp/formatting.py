@@ -1,4 +1,4 @@
-"""The answers of the tools as short texts, for agents that read text. What documents say in them stands in fences."""
+"""The tools' answers as short texts, for agents that read text. What documents say is inside fences."""
 
 from __future__ import annotations
 

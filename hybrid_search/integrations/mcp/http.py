@@ -1,7 +1,7 @@
-"""The MCP server over streamable HTTP: who may reach it, and who may ask.
+"""The MCP server over streamable HTTP: which hosts it answers to, and who may ask.
 
-Bound to this machine unless asked otherwise. A page in a browser on this machine must not reach it under another name
-(DNS rebinding), so `Host` and `Origin` are compared with what was allowed; beyond this machine a token is needed too.
+It is bound to this machine by default. A web page in a browser on this machine must not reach it under another name
+(DNS rebinding), so `Host` and `Origin` are compared with the allowed values. Beyond this machine a token is required.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Address(NamedTuple):
-    """Where to listen; port 0 is any that is free."""
+    """Where to listen; port 0 means any free port."""
 
     host: str = HOST
     port: int = PORT
@@ -51,10 +51,10 @@ class Address(NamedTuple):
 
 
 def address_of(text: str) -> Address:
-    """Read `HOST:PORT`, of which either may be left out.
+    """Parse `HOST:PORT`. Either part may be missing.
 
     Raises:
-        InvalidArgument: it is none.
+        InvalidArgument: it is no address.
 
     >>> [str(address_of(text)) for text in ("", ":80", "8000", "localhost", "[::1]:9")]
     ['127.0.0.1:8765', '127.0.0.1:80', '127.0.0.1:8000', 'localhost:8765', '[::1]:9']
@@ -67,11 +67,11 @@ def address_of(text: str) -> Address:
 
 
 def check(address: Address, hosts: Sequence[str], token: str) -> None:
-    """Refuse to be open to others by accident.
+    """Refuse settings that would open the server to others by accident.
 
     Raises:
-        InvalidArgument: an address beyond this machine without names to be called by.
-        ConfigError: the same without a token.
+        InvalidArgument: an address beyond this machine without host names.
+        ConfigError: an address beyond this machine without a token.
     """
     if address.is_loopback:
         return
@@ -119,7 +119,7 @@ def app_of(
 
 
 def serve(app: App, listening: socket.socket) -> None:
-    """Answer until SIGINT or SIGTERM; what is being answered then is answered to the end."""
+    """Serve until SIGINT or SIGTERM. Requests that are being answered are finished."""
     run(app, listening, BOUNDS, grace_s=_STOP_S)
 
 

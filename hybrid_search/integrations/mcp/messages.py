@@ -1,4 +1,4 @@
-"""Lines and bodies that are no messages, and the errors that the protocol has for them."""
+"""Lines and bodies that are no MCP messages, and the protocol's errors for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results, documents and collections as the tools give them: the objects of `shapes`, each part cut to size."""
+"""Results, documents and collections as the tools return them: the objects of `schemas`, each part cut to size."""
 
 from __future__ import annotations
 

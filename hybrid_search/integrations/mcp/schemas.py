@@ -1,4 +1,4 @@
-"""What the tools take and give, as types: the MCP library makes the schemas of them that clients read."""
+"""What the tools accept and return, as types, from which the MCP library makes the schemas for clients."""
 
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 

@@ -1,4 +1,4 @@
-"""The MCP server over a pipe: a message a line, and an answer to every line that is none."""
+"""The MCP server over a pipe: one message a line, and an answer to every line that is no message."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
 
 MAX_LINE = 1 << 20
-"""Bytes of a message."""
+"""Longest message in bytes."""
 
 
 async def serve(server: MCPServer[Any], source: BinaryIO) -> None:
-    """Answer what comes from `source` on stdout, until it ends."""
+    """Answer the lines of `source` on stdout, until it ends."""
     lines = _Lines(source)
     async with stdio_server(stdin=lines) as (read, write):
         lines.answers = write
@@ -30,7 +30,7 @@ async def serve(server: MCPServer[Any], source: BinaryIO) -> None:
 
 
 class _Lines:
-    """The messages among the lines, for the library; the others are answered here."""
+    """Passes messages on to the library and answers all other lines."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source

@@ -1,11 +1,11 @@
-"""Chunk ids by point id, kept beside a published generation, so that a ranking needs no payload.
+"""Chunk ids by point id, stored beside a published generation, so that a ranking needs no payload.
 
 Asking the engine for two hundred payloads takes longer than the search itself (1.1 ms against 0.6 ms at 20,000 chunks
-on two cores). These arrays are mapped, not read, whatever their size:
+on two cores). These arrays are memory-mapped, whatever their size:
 
-    upper.npy, lower.npy   uint64 (points,): the halves of the points' ids, in rising order of the whole id
+    upper.npy, lower.npy   uint64 (points,): the halves of the points' ids, sorted by the whole id
     spans.npy              int64 (points, 2): where each chunk id begins and ends in text.npy
-    text.npy               uint8: the chunk ids in UTF-8, one behind the other
+    text.npy               uint8: the chunk ids in UTF-8, concatenated
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 _LOWER = (1 << 64) - 1
 
 
-def write_names(folder: Path, names: Iterable[tuple[UUID, str]]) -> None:
+def write_chunk_ids(folder: Path, names: Iterable[tuple[UUID, str]]) -> None:
     """Write the chunk id of each point into a new folder."""
     upper, lower, ends, text = array("Q"), array("Q"), array("q", [0]), bytearray()
     for point, chunk_id in names:
@@ -39,11 +39,11 @@ def write_names(folder: Path, names: Iterable[tuple[UUID, str]]) -> None:
     np.save(folder / "text.npy", np.frombuffer(bytes(text), np.uint8))
 
 
-class Names:
-    """The names that `write_names` left in a folder.
+class ChunkIdMap:
+    """The map from point ids to chunk ids that `write_chunk_ids` left in a folder.
 
     Raises:
-        OSError, ValueError, EOFError: they are not there, or not what was written.
+        OSError, ValueError, EOFError: the files are missing, or not what was written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +64,7 @@ class Names:
         return len(self._upper)
 
     def of(self, points: Sequence[UUID]) -> list[str]:
-        """The chunk ids of points, all of which must be there, in their order."""
+        """Return the chunk ids of points, in their order. Every point must be in the map."""
         high = np.fromiter((point.int >> 64 for point in points), np.uint64, len(points))
         low = np.fromiter((point.int & _LOWER for point in points), np.uint64, len(points))
         places = np.searchsorted(self._upper, high)

@@ -1,4 +1,4 @@
-"""The disk that a collection lies on: how much room there is, how much it takes, and of what kind it is."""
+"""The disk of a collection: its free space, the space a collection takes, and the kind of its file system."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from hybrid_search.errors import StoreError, StoreFull
 
 SPARE_BYTES = 100 * 1024 * 1024
-"""Never fill the last of a disk: the engine maps files, and a full disk then kills the process without an exception."""
+"""Bytes of a disk that stay free: the engine maps files, and a full disk kills the process without an exception."""
 
 LOW_BYTES = 1 << 30
-"""With less room the engine runs in a process of its own, for somebody else may take the rest just now."""
+"""With less free space the engine runs in a child process, for another program may take the rest at any time."""
 
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "9p", "drvfs"}  # the last two: WSL mounts
 
 
 def require_space(folder: Path, more: int = 0) -> None:
-    """Make sure that `more` bytes fit and `SPARE_BYTES` stay free.
+    """Check that `more` bytes fit and `SPARE_BYTES` stay free.
 
     Raises:
         StoreFull: they do not.
@@ -35,12 +35,12 @@ def require_space(folder: Path, more: int = 0) -> None:
 
 
 def is_low(folder: Path) -> bool:
-    """Whether so little room is left that it may be gone while the engine writes."""
+    """Say whether so little room is left that it may run out while the engine writes."""
     return _free(folder) < LOW_BYTES
 
 
 def real_size(folder: Path) -> int:
-    """Bytes on disk under a folder: blocks, not lengths, since the engine's files are full of holes."""
+    """Return the bytes on disk under a folder: blocks, not lengths, since the engine's files are full of holes."""
     total = 0
     linked = set()
     # os.walk, unlike rglob, does not mind folders that a writer removes meanwhile.
@@ -57,7 +57,7 @@ def real_size(folder: Path) -> int:
 
 
 def cannot_write(root: Path, error: OSError) -> StoreError:
-    """Return the error of ours for one of the system's that came up while a collection was written."""
+    """Return our error for a system error that came up while a collection was written."""
     if error.errno == errno.ENOSPC:
         return StoreFull(
             f"The disk under {root} is full ({error.strerror or error}). What was indexed so far is kept. Free some "
@@ -67,7 +67,7 @@ def cannot_write(root: Path, error: OSError) -> StoreError:
 
 
 def network_file_system(path: Path) -> str | None:
-    """`nfs`, `cifs`, ... where the path lies on one, as far as the system tells."""
+    """Return the file system's type (`nfs`, `cifs`, ...) if the path lies on a network; None if not, or unknown."""
     import psutil
 
     best, kind = "", ""

@@ -1,4 +1,4 @@
-"""What the embedded engine raises, in words of ours. It has no errors of its own, and panics beside."""
+"""Turning what the embedded engine raises into our errors. It has no error types of its own, and it panics."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
 
 
 @contextmanager
-def in_our_words(path: Path) -> Iterator[None]:
-    """Turn what the engine raises, panics included, into errors of ours."""
+def translate_errors(path: Path) -> Iterator[None]:
+    """Turn whatever the engine raises, panics included, into our errors."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, StoreError):

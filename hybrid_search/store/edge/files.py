@@ -1,8 +1,8 @@
-"""Files of a collection: written durably, copied with their holes, and known by a checksum of what they hold.
+"""Files of a collection: written durably, copied with their holes, and identified by checksums.
 
-The engine makes its files as long as they may become and fills them by and by, so most of their bytes are holes. A
-checksum is one of the whole file all the same: of its length, and of every block that is not all zeros with its place.
-It does not depend on which zeros are holes, and costs what is really there (XXH3, 20 GB/s; BLAKE2b makes 0.5).
+The engine allocates its files at full length and fills them over time, so most of their bytes are holes. A checksum
+covers the whole file nevertheless: its length, and every block that is not all zeros with its offset. It does not
+depend on which zeros are holes, and costs only the bytes that are there (XXH3, 20 GB/s; BLAKE2b makes 0.5).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from io import FileIO
@@ -20,19 +19,21 @@ from typing import Any, BinaryIO, NamedTuple
 
 import xxhash
 
+from hybrid_search._util import atomic_write
+
 _BLOCK = 1 << 17
 _ZEROS = bytes(_BLOCK)
 _PAGE = 1 << 12
 _BLANK = "0" * 32
 _SHORT_LIVED = ".atomicwrite"
-"""What the engine calls a file that it is about to rename."""
+"""The engine's names for files that it is about to rename."""
 
 _REWRITTEN = ("edge_config.json", "segment.json")
-"""What the engine writes again whenever it opens or closes a shard, with the keys in another order."""
+"""Files that the engine rewrites whenever it opens or closes a shard, with the keys in another order."""
 
 
 class Sum(NamedTuple):
-    """What a file must hold; the checksum is empty where nobody has made one."""
+    """Length and checksum that a file must have; an empty checksum is unknown."""
 
     length: int
     checksum: str
@@ -51,7 +52,7 @@ def checksum(file: Path) -> Sum:
         return _sum_of_json(file.read_bytes())
     with file.open("rb", buffering=0) as read:
         length = os.fstat(read.fileno()).st_size
-        return Sum(length, _summed(_blocks(read, length), length, None))
+        return Sum(length, _hash_blocks(_blocks(read, length), length, None))
 
 
 def sums_of(folder: Path, below: str = "") -> dict[str, Sum]:
@@ -66,27 +67,27 @@ def names_in(folder: Path, below: str = "") -> list[str]:
 
 
 def damages(folder: Path, wanted: Mapping[str, Sum], *, whole: str = "") -> list[Damage]:
-    """Return what of a folder is not as it was written.
+    """Compare a folder with what was written, and return the differences.
 
     Args:
         folder: that the names in `wanted` start from.
-        wanted: what each file must hold.
+        wanted: the checksum of each file.
         whole: a folder below it in which no other files may lie; empty for none.
     """
-    found = [Damage(name, reason) for name, sum_ in wanted.items() if (reason := _wrong(folder / name, sum_))]
+    found = [Damage(name, reason) for name, sum_ in wanted.items() if (reason := _problem_with(folder / name, sum_))]
     if whole:
         found += [Damage(name, "does not belong there") for name in names_in(folder, whole) if name not in wanted]
     return found
 
 
 def copy_tree(source: Path, target: Path, leave_out: str = "") -> dict[str, Sum]:
-    """Copy a folder, holes staying holes, and return the checksum of every file by its path.
+    """Copy a folder, keeping holes, and return the checksum of every file by its path.
 
     Files that vanish meanwhile are left out: other readers' engines make and rename short-lived ones.
 
     Args:
         source: the folder.
-        target: made where it is not there.
+        target: created where it does not exist.
         leave_out: a top-level entry to skip.
     """
     target.mkdir(parents=True, exist_ok=True)
@@ -104,20 +105,20 @@ def copy_tree(source: Path, target: Path, leave_out: str = "") -> dict[str, Sum]
 
 
 def copy_file(source: Path, target: Path) -> Sum:
-    """Copy one file, holes staying holes, and return its checksum as it was read."""
+    """Copy one file, keeping holes, and return its checksum as it was read."""
     if source.name in _REWRITTEN:
         data = source.read_bytes()
         target.write_bytes(data)
         return _sum_of_json(data)
     with source.open("rb", buffering=0) as read, target.open("wb") as write:
         length = os.fstat(read.fileno()).st_size
-        made = _summed(_blocks(read, length), length, write)
+        made = _hash_blocks(_blocks(read, length), length, write)
         write.truncate(length)
     return Sum(length, made)
 
 
-def linked(file: Path, target: Path) -> bool:
-    """Give a file a second name; False where it is not there, or the file system knows no such thing."""
+def hard_link(file: Path, target: Path) -> bool:
+    """Make a hard link; return False where the file is missing or the file system has no hard links."""
     try:
         os.link(file, target)
     except OSError:
@@ -126,22 +127,22 @@ def linked(file: Path, target: Path) -> bool:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace a file by an object in JSON, atomically and durably."""
+    """Replace a file by a JSON object, atomically and durably."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def write_checked(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
-    """Replace a file by an object in JSON that carries a checksum of itself (see `read_checked`)."""
+    """Replace a file by a JSON object that carries its own checksum (see `read_checked`)."""
     text = json.dumps({**value, "checksum": _BLANK}, indent=2, sort_keys=True) + "\n"
     write_text(path, text.replace(_BLANK, xxhash.xxh3_128_hexdigest(text.encode()), 1), durable=durable)
 
 
 def read_checked(path: Path) -> dict[str, Any]:
-    """Read what `write_checked` wrote, or JSON without a checksum, which is what earlier versions wrote.
+    """Read what `write_checked` wrote, or JSON without a checksum, as earlier versions wrote it.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no object in JSON, or not the one that was written.
+        ValueError: it is no JSON object, or not the one that was written.
     """
     text = path.read_bytes().decode()
     value = json.loads(text)
@@ -154,45 +155,24 @@ def read_checked(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Replace a file atomically; and durably, so that it outlasts a loss of power, unless told otherwise."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        if durable:
-            sync(temporary)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    if durable:
-        sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Make a file, or the names in a folder, outlast a loss of power."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows cannot sync a folder
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Replace a file atomically; by default also durably, so that it survives a power loss."""
+    atomic_write(path, text.encode(), durable=durable)
 
 
 def sums_in(data: Mapping[str, Any]) -> dict[str, Sum]:
-    """Return the checksums that a manifest carries. Those of early versions carry lengths alone."""
+    """Return the checksums in a manifest. Those of early versions have lengths only."""
     checksums = data.get("checksums", {})
     return {name: Sum(int(length), checksums.get(name, "")) for name, length in data.get("files", {}).items()}
 
 
 def sums_out(sums: Mapping[str, Sum]) -> dict[str, Any]:
-    """Return checksums as a manifest carries them; the inverse of `sums_in`."""
+    """Return checksums in a manifest's form; the inverse of `sums_in`."""
     checksums = {name: sum_.checksum for name, sum_ in sums.items() if sum_.checksum}
     return {"files": {name: sum_.length for name, sum_ in sums.items()}, "checksums": checksums}
 
 
-def _wrong(file: Path, wanted: Sum) -> str:
-    """What is wrong with a file, in words; empty for nothing."""
+def _problem_with(file: Path, wanted: Sum) -> str:
+    """Return what is wrong with a file, in words; empty for nothing."""
     try:
         length = file.stat().st_size if file.is_file() else None
         if length is None:
@@ -207,15 +187,15 @@ def _wrong(file: Path, wanted: Sum) -> str:
 
 
 def _sum_of_json(data: bytes) -> Sum:
-    """The checksum of what a file says, whatever the order of its keys."""
+    """Return the checksum of a JSON document, whatever the order of its keys."""
     with suppress(ValueError):
         said = json.dumps(json.loads(data), sort_keys=True).encode()
         return Sum(len(data), xxhash.xxh3_128_hexdigest(said))
     return Sum(len(data), xxhash.xxh3_128_hexdigest(data))
 
 
-def _summed(blocks: Iterator[tuple[int, bytes]], length: int, write: BinaryIO | None) -> str:
-    """The checksum of these blocks, which go to the same places of a file where one is given."""
+def _hash_blocks(blocks: Iterator[tuple[int, bytes]], length: int, write: BinaryIO | None) -> str:
+    """Return the checksum of these blocks; write them to the same offsets of a file if one is given."""
     made = xxhash.xxh3_128(length.to_bytes(8, "little"))
     for place, block in blocks:
         made.update(place.to_bytes(8, "little"))
@@ -226,7 +206,7 @@ def _summed(blocks: Iterator[tuple[int, bytes]], length: int, write: BinaryIO | 
 
 
 def _write_sparsely(write: BinaryIO, place: int, block: bytes) -> None:
-    """Write a block, its pages of zeros staying holes: the engine takes a third longer to open files without any."""
+    """Write a block and leave pages of zeros as holes: the engine takes a third longer to open files without holes."""
     pages = [block[at : at + _PAGE] for at in range(0, len(block), _PAGE)]
     for is_hole, run in groupby(pages, lambda page: page == _ZEROS[: len(page)]):
         data = b"".join(run)
@@ -237,7 +217,7 @@ def _write_sparsely(write: BinaryIO, place: int, block: bytes) -> None:
 
 
 def _blocks(read: FileIO, length: int) -> Iterator[tuple[int, bytes]]:
-    """The blocks of a file that are not all zeros, each with its place, which is a multiple of their size."""
+    """Yield (offset, block) for each block that is not all zeros. Offsets are multiples of the block size."""
     done = 0
     for start, end in _data(read.fileno(), length):
         for place in range(max(done, start - start % _BLOCK), end, _BLOCK):
@@ -249,7 +229,7 @@ def _blocks(read: FileIO, length: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _data(handle: int, length: int) -> Iterator[tuple[int, int]]:
-    """The stretches (start, end) of a file that are no holes; all of it where the system cannot tell."""
+    """Yield (start, end) of each stretch that is no hole; the whole file where the system cannot tell."""
     if not hasattr(os, "SEEK_DATA"):
         yield 0, length
         return

@@ -1,22 +1,22 @@
-"""The folder of one embedded collection: one writer's working shard, immutable published copies, and who uses what.
+"""The folder of one embedded collection: the writer's working shard, immutable published copies, and their locks.
 
     NAME/
-      work/             the writer's own shard and what brings it back after a kill (see `working`)
+      work/             the writer's own shard, and what recovers it after a kill (see `clean_shutdown`)
       rebuild/          as `work`: a replacement that is being built, or was given up
       g000007/          a published generation: `shard/`, `names/`, and `manifest.json` with what it must hold
       CURRENT           the name of the generation that readers open, replaced atomically
       leases/           a held lock file for each reader, by generation
       writer.lock       held by the writer; `writer.json` says who that is, while there is one
 
-How readers are kept whole while somebody writes: they never open the working shard. They open the generation that
-CURRENT names, with the log off, so any number of processes may have it open; the writer copies, syncs and then moves
-CURRENT. An old generation is removed only when no lease on it is held. A reader takes its lease first and then looks at
-CURRENT again, so a generation cannot vanish between the two. A writer that dies leaves CURRENT as it was, and its locks
-are dropped by the operating system.
+Readers never open the working shard, so a writer cannot disturb them. They open the generation that CURRENT names, with
+the engine's log off, so any number of processes may have it open. The writer copies its shard, syncs the copy, and then
+moves CURRENT. An old generation is removed only when no lease on it is held. A reader first takes its lease and then
+reads CURRENT again, so a generation cannot vanish between the two. A writer that dies leaves CURRENT as it was, and the
+operating system releases its locks.
 
-The engine has no checksums: a file cut short may end the process, and other damage may silently change answers. So the
-manifest of a generation has one of every file. Readers compare the lengths when they open it, which takes
-microseconds; whoever makes another generation of one, or verifies it, compares everything.
+The engine has no checksums: a truncated file may kill the process, and other damage may silently change answers. So the
+manifest of a generation has a checksum of every file. Readers compare the lengths when they open it, which takes
+microseconds; whoever copies a generation, or verifies it, compares everything.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hybrid_search._util import sync
 from hybrid_search.errors import CollectionDamaged, StoreError
 from hybrid_search.store.edge.disk import cannot_write, real_size, require_space
 from hybrid_search.store.edge.files import (
@@ -39,25 +40,24 @@ from hybrid_search.store.edge.files import (
     sums_in,
     sums_of,
     sums_out,
-    sync,
     write_checked,
     write_text,
 )
 from hybrid_search.store.edge.locks import Lease, hold, hold_copy, is_held
 
 DEADLY = "mutable_id_tracker.mappings"
-"""A short file that the engine reads as it loads a segment. It takes wrong bytes for sizes, and ends the process."""
+"""A short file that the engine reads when it loads a segment. It takes wrong bytes for sizes, and kills the process."""
 
 
 def folder_names(folder: Path) -> list[str]:
-    """The collections in a folder: what has a published generation."""
+    """List the collections in a folder that have a published generation."""
     if not folder.is_dir():
         return []
     return sorted(entry.name for entry in folder.iterdir() if (entry / "CURRENT").is_file())
 
 
 def current(root: Path) -> Path | None:
-    """The published generation's folder, or None where nothing has been published.
+    """Return the folder of the published generation; None where nothing has been published.
 
     Raises:
         CollectionDamaged: CURRENT does not hold the name of a generation.
@@ -72,15 +72,15 @@ def current(root: Path) -> Path | None:
     if not re.fullmatch(r"g\d+", name):
         raise CollectionDamaged(
             f"{root / 'CURRENT'} holds {name[:40]!r}, expected the name of a generation such as 'g000001'. "
-            f"Build the collection again from its sources: {rebuilding(root.name)}"
+            f"Build the collection again from its sources: {rebuild_command(root.name)}"
         )
     return root / name
 
 
 def lease(root: Path) -> Lease | None:
-    """Hold the current generation; None where nothing has been published.
+    """Lease the current generation; None where nothing has been published.
 
-    A folder that this process may not write gets a private copy instead: the engine writes to what it opens.
+    In a folder that this process may not write to, the lease is on a private copy: the engine writes to what it opens.
     """
     while True:
         folder = current(root)
@@ -97,8 +97,8 @@ def lease(root: Path) -> Lease | None:
         held.release()
 
 
-def mark(file: Path) -> tuple[int, int, int]:
-    """What tells a file from the one that replaces it, without reading it (2 µs); zeros where there is none."""
+def file_identity(file: Path) -> tuple[int, int, int]:
+    """Return what tells a file from its replacement, without reading it (2 µs); zeros where there is no file."""
     try:
         stat = file.stat()
     except OSError:
@@ -109,13 +109,13 @@ def mark(file: Path) -> tuple[int, int, int]:
 def publish(
     root: Path, shard: Path, settle: Callable[[Path], Mapping[str, Any]], frozen: Mapping[str, Sum]
 ) -> dict[str, Sum]:
-    """Copy a closed shard into a new generation and point CURRENT at it. Interrupted, it leaves CURRENT as it was.
+    """Copy a closed shard into a new generation and point CURRENT at it. If it is interrupted, CURRENT stays as it was.
 
     Args:
         root: the collection's folder.
         shard: to copy.
-        settle: gets the new generation's folder before anybody else can see it, and returns what its manifest says.
-            The engine finishes a copy's files (it merges journals) the first time it opens them, which two readers
+        settle: is called with the new generation's folder before any reader can see it, and returns the manifest's
+            content. The engine rewrites a copy's files (it merges journals) when it first opens them, which two readers
             must not do at once.
         frozen: files that cannot have changed, by their paths in `shard`.
 
@@ -123,7 +123,7 @@ def publish(
         The checksums of the files of `shard`, by their paths in it.
 
     Raises:
-        CollectionDamaged: a file that cannot have changed has.
+        CollectionDamaged: a frozen file has changed.
         StoreFull: the copy would not leave enough room.
         StoreError: the folder cannot be written.
     """
@@ -156,7 +156,7 @@ def _publish(
 
 
 def _require_same(found: Mapping[str, Sum], frozen: Mapping[str, Sum], folder: Path) -> None:
-    """Raise CollectionDamaged where a file that nobody writes holds something else."""
+    """Raise CollectionDamaged where a file that nobody writes has changed."""
     for file, sum_ in frozen.items():
         if found.get(file, sum_) != sum_:
             raise CollectionDamaged(
@@ -166,9 +166,9 @@ def _require_same(found: Mapping[str, Sum], frozen: Mapping[str, Sum], folder: P
 
 
 def damaged_files(folder: Path) -> list[str]:
-    """Files of a generation that are missing or not as long as they were published, or of which the engine would die.
+    """List the files of a generation that are missing, have the wrong length, or would kill the engine.
 
-    The bytes of the others are not compared: that takes as long as to read them all.
+    The bytes of the others are not compared: that would take as long as reading them all.
     """
     wanted = {
         name: sum_ if name.endswith(DEADLY) else Sum(sum_.length, "") for name, sum_ in published_sums(folder).items()
@@ -177,7 +177,7 @@ def damaged_files(folder: Path) -> list[str]:
 
 
 def damages_of(folder: Path) -> list[Damage]:
-    """What of a generation is not as it was published, every byte compared.
+    """Compare every byte of a generation with what was published, and return the differences.
 
     Raises:
         CollectionDamaged: its manifest cannot be read.
@@ -186,32 +186,32 @@ def damages_of(folder: Path) -> list[Damage]:
 
 
 def published_sums(folder: Path) -> dict[str, Sum]:
-    """What each file of a generation must hold.
+    """Return the checksum of each file of a generation from its manifest.
 
     Raises:
-        CollectionDamaged: its manifest cannot be read.
+        CollectionDamaged: the manifest cannot be read.
     """
     try:
         return sums_in(read_checked(folder / "manifest.json"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise unreadable(folder / "manifest.json", error) from error
+        raise unreadable_manifest(folder / "manifest.json", error) from error
 
 
-def unreadable(file: Path, error: Exception) -> CollectionDamaged:
+def unreadable_manifest(file: Path, error: Exception) -> CollectionDamaged:
     """Return the error for a manifest that cannot be read."""
     return CollectionDamaged(
         f"{file} cannot be read ({error}). Build the collection again from its sources: "
-        f"{rebuilding(file.parent.parent.name)}"
+        f"{rebuild_command(file.parent.parent.name)}"
     )
 
 
-def rebuilding(name: str) -> str:
+def rebuild_command(name: str) -> str:
     """Return the command that builds a collection anew."""
     return f"hybrid-search index SOURCE -c {name} --replace"
 
 
 def sweep(root: Path) -> None:
-    """Remove generations, and half-made ones, that nobody reads and CURRENT does not name."""
+    """Remove generations, complete or not, that no reader has leased and CURRENT does not name."""
     keep = current(root)
     for folder in [*generations(root), *root.glob("g*.building")]:
         if folder != keep and not is_held(root, folder):
@@ -219,12 +219,12 @@ def sweep(root: Path) -> None:
 
 
 def generations(root: Path) -> list[Path]:
-    """The folders of all generations, published or not."""
+    """List the folders of all generations, published or not."""
     return [folder for folder in root.glob("g[0-9]*") if folder.name[1:].isdigit()]
 
 
 def remove(root: Path) -> None:
-    """Unpublish a collection and remove everything but its lock; readers that have it open keep what they mapped."""
+    """Unpublish a collection and remove everything but its lock. Readers that have it open keep what they mapped."""
     (root / "CURRENT").unlink(missing_ok=True)
     for name in ("work", "rebuild"):
         (root / name / "manifest.json").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Every point of a shard looked at, in a process of its own: the engine may end the one that opens damaged files."""
+"""Checking every point of a shard in a child process: the engine may kill the process that opens damaged files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 from uuid import UUID
 
 from hybrid_search.errors import StoreFull
-from hybrid_search.store.edge.chunk_ids import Names
-from hybrid_search.store.edge.locks import Lease, behind_links
+from hybrid_search.store.edge.chunk_ids import ChunkIdMap
+from hybrid_search.store.edge.locks import Lease, lease_with_links
 from hybrid_search.store.edge.manifest_file import read_record
 from hybrid_search.store.edge.shard import Shard
-from hybrid_search.store.edge.shard_process import in_child, last_words
-from hybrid_search.store.point_checks import Examined, examined
+from hybrid_search.store.edge.shard_process import last_words, run_in_child
+from hybrid_search.store.point_checks import PointReport, examine
 from hybrid_search.types import Vector
 
 _NAMES_AT_ONCE = 1_000
@@ -26,25 +26,25 @@ _NAMES_AT_ONCE = 1_000
 Described = tuple[UUID, dict[str, Any], dict[str, Vector]]
 
 
-def inspected(folder: Path, handles: Sequence[int] = ()) -> Examined:
-    """Return what was found of a generation, or of a writer's folder whose shard nobody has open."""
-    done = in_child("hybrid_search.store.edge.inspection.inspect", folder, handles=handles)
+def inspect_in_child(folder: Path, handles: Sequence[int] = ()) -> PointReport:
+    """Check every point of a generation, or of a writer's folder whose shard is closed, in a child process."""
+    done = run_in_child("hybrid_search.store.edge.inspection.inspect", folder, handles=handles)
     if done.returncode:
-        return Examined(problems=[f"the engine cannot read it: {last_words(done)}"])
-    return Examined(**json.loads(done.stdout.splitlines()[-1]))
+        return PointReport(problems=[f"the engine cannot read it: {last_words(done)}"])
+    return PointReport(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def inspect(folder: str) -> None:
-    """What `inspected` runs in a child. It says what was found, as JSON."""
+    """Check every point, and print the result as JSON. Runs in a child of `inspect_in_child`."""
     path = Path(folder)
     record = read_record(path)
     try:
         shard = Shard.load(path / "shard")
     except StoreFull:
-        shard = Shard.load(behind_links(Lease(path, None, None, os.getpid())).folder / "shard")
+        shard = Shard.load(lease_with_links(Lease(path, None, None, os.getpid())).folder / "shard")
     if record.counts:
-        names = Names(path / "names")
-        found = examined(_named(shard.everything(), names), record.manifest)
+        names = ChunkIdMap(path / "names")
+        found = examine(_with_mapped_ids(shard.iter_points(), names), record.manifest)
         counts = {"points": found.points, **found.vectors}
         expected = {key: record.counts.get(key) for key in counts}
         if counts != expected:
@@ -52,13 +52,13 @@ def inspect(folder: str) -> None:
         if len(names) != found.points:
             found.problems.append(f"it has {len(names):,} names for {found.points:,} points")
     else:
-        found = examined(shard.everything(), record.manifest)
+        found = examine(shard.iter_points(), record.manifest)
     shard.close()
     sys.stdout.write(json.dumps(asdict(found)) + "\n")
 
 
-def _named(points: Iterator[Described], names: Names) -> Iterator[Described]:
-    """Every point, its payload without a chunk id where its name is another one."""
+def _with_mapped_ids(points: Iterator[Described], names: ChunkIdMap) -> Iterator[Described]:
+    """Yield every point; a payload whose chunk id differs from the stored chunk id map gets None for it."""
     while some := list(islice(points, _NAMES_AT_ONCE)):
         called = names.of([point for point, _, _ in some])
         for (point, payload, vectors), name in zip(some, called, strict=True):

@@ -1,4 +1,4 @@
-"""Who uses a collection: its one writer, with the processes that write for it, and the readers of each generation."""
+"""Locks of a collection: its one writer, with the child processes that write for it, and the readers by generation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import sys
 import tempfile
 import uuid
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from hybrid_search._util import utc_now
 from hybrid_search._util.locations import shown_command
 from hybrid_search.errors import StoreBusy, StoreFull
 from hybrid_search.store.edge.disk import cannot_write
@@ -28,17 +28,17 @@ with suppress(ImportError):  # Windows has none
 
 _WAIT_STEP_S = 0.1
 _ORPHANS_S = 30.0
-"""What the engine's processes of a writer that was killed may take for what they are at; most end at once."""
+"""How long to wait for the engine's processes of a killed writer to finish; most end at once."""
 
 
 class FolderLock:
-    """A lock on a folder itself, for which no file has to be made; let go of when nobody has it any more."""
+    """A lock on a folder itself, without a lock file. It is released when the last process that has it ends."""
 
     def __init__(self, handle: int) -> None:
         self._handle, self._pid = handle, os.getpid()
 
     def inherited(self) -> tuple[int, ...]:
-        """The handles for `subprocess` to hand on, so that the lock is held until those processes have ended, too."""
+        """Return the handles to pass to `subprocess`, so that the lock is held until those processes have ended too."""
         return () if self._handle < 0 else (self._handle,)
 
     def release(self) -> None:
@@ -54,12 +54,12 @@ class FolderLock:
 
 
 class WriterLock(NamedTuple):
-    """Held by a collection's one writer.
+    """The lock of a collection's one writer.
 
     Args:
         root: the collection's folder.
-        file: the lock that other writers find held.
-        folder: the same for this process and those that write for it.
+        file: the lock that other writers test.
+        folder: the same lock for this process and the children that write for it.
     """
 
     root: Path
@@ -77,7 +77,7 @@ class WriterLock(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """A generation kept from removal while somebody reads it."""
+    """A lock that keeps a generation from removal while it is read."""
 
     folder: Path
     lock: FileLock | None
@@ -99,23 +99,23 @@ class Lease(NamedTuple):
 
 
 def lock_for_writing(root: Path, wait_s: float) -> WriterLock:
-    """Become the collection's only writer.
+    """Acquire the writer's lock of a collection.
 
     Raises:
-        StoreBusy: another process still is after `wait_s` seconds; the message names it.
+        StoreBusy: another process still holds it after `wait_s` seconds; the message names it.
         StoreError: the folder cannot be written.
     """
     holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "since": utc_now(),
         "command": shown_command(sys.argv)[:200],
     }
     lock = FileLock(root / "writer.lock", thread_local=False)
     try:
         root.mkdir(parents=True, exist_ok=True)
         _acquire(lock, root, wait_s)
-        folder = _alone(root, max(wait_s, _ORPHANS_S))
+        folder = _lock_folder(root, max(wait_s, _ORPHANS_S))
         write_json(root / "writer.json", holder)
     except Timeout:
         lock.release()
@@ -129,8 +129,8 @@ def lock_for_writing(root: Path, wait_s: float) -> WriterLock:
     return WriterLock(root, lock, folder)
 
 
-def is_written(root: Path) -> str:
-    """Return who writes to a collection just now, in words; empty for nobody."""
+def current_writer(root: Path) -> str:
+    """Return a description of the process that writes to a collection; an empty string for none."""
     lock = FileLock(root / "writer.lock", thread_local=False)
     if not (root / "writer.lock").exists():
         return ""
@@ -145,12 +145,12 @@ def is_written(root: Path) -> str:
 
 
 def hold(root: Path, folder: Path) -> Lease:
-    """Keep a generation from removal.
+    """Lease a generation with a lock file.
 
-    On a disk so full that no file can be made, the folder itself is locked instead, where the system can do that.
+    On a disk too full for a new file, the folder itself is locked, where the system supports that.
 
     Raises:
-        StoreError: neither can be done.
+        StoreError: neither is possible.
     """
     leases = root / "leases"
     try:
@@ -163,12 +163,15 @@ def hold(root: Path, folder: Path) -> Lease:
         problem = cannot_write(root, error)
         if not isinstance(problem, StoreFull) or fcntl is None:
             raise problem from error
-        return Lease(folder, None, None, os.getpid(), _locked(folder, "LOCK_SH"))
+        return Lease(folder, None, None, os.getpid(), _try_lock_folder(folder, "LOCK_SH"))
     return Lease(folder, lock, None, os.getpid())
 
 
 def hold_copy(folder: Path) -> Lease:
-    """Keep a generation by copying it to where this process may write: the engine writes to what it opens."""
+    """Lease a private copy of a generation, for a folder that this process may not write to.
+
+    The engine writes to what it opens.
+    """
     private = tempfile.TemporaryDirectory(prefix="hybrid-search-")
     target = Path(private.name) / folder.name
     with suppress(FileNotFoundError):  # the writer removed it meanwhile, and CURRENT has moved
@@ -176,11 +179,11 @@ def hold_copy(folder: Path) -> Lease:
     return Lease(target, None, private, os.getpid())
 
 
-def behind_links(lease: Lease) -> Lease:
-    """Give a generation another folder, of links, on a disk that has room: the engine writes small files to it.
+def lease_with_links(lease: Lease) -> Lease:
+    """Move a lease to a folder of links on a disk with room, for the small files that the engine writes when it opens.
 
     Raises:
-        StoreFull: no disk for short-lived files has room, either.
+        StoreFull: the disk for temporary files has no room either.
     """
     for place in (None, "/dev/shm"):
         private = None
@@ -199,7 +202,7 @@ def behind_links(lease: Lease) -> Lease:
 
 
 def is_held(root: Path, folder: Path) -> bool:
-    """Whether somebody reads a generation. The lock files of those that died without a word are removed."""
+    """Say whether a generation is being read. Removes the lock files of readers that were killed."""
     for file in (root / "leases").glob(f"{folder.name}.*.lock"):
         lock = FileLock(file, thread_local=False)
         try:
@@ -208,11 +211,11 @@ def is_held(root: Path, folder: Path) -> bool:
             return True
         lock.release()
         file.unlink(missing_ok=True)
-    return folder.is_dir() and _locked(folder, "LOCK_EX") is None
+    return folder.is_dir() and _try_lock_folder(folder, "LOCK_EX") is None
 
 
 def _acquire(lock: FileLock, root: Path, wait_s: float) -> None:
-    """Take a lock; from a process that has ended, and left its own ending here for a moment. Raises Timeout."""
+    """Acquire a lock. Waits longer where its holder has just ended and its children still hold it. Raises Timeout."""
     try:
         lock.acquire(timeout=max(wait_s, 0.0), poll_interval=_WAIT_STEP_S)
     except Timeout:
@@ -222,7 +225,7 @@ def _acquire(lock: FileLock, root: Path, wait_s: float) -> None:
 
 
 def _link(folder: Path, target: Path) -> None:
-    """Make a folder that the engine takes for another: links to what it maps, copies of what it replaces."""
+    """Make a folder that works as another for the engine: links to the files it maps, copies of those it replaces."""
     (target / "shard" / "segments").mkdir(parents=True)
     copy_file(folder / "shard" / "edge_config.json", target / "shard" / "edge_config.json")
     for entry in (folder / "shard" / "segments").glob("*/*"):
@@ -234,18 +237,18 @@ def _link(folder: Path, target: Path) -> None:
             place.symlink_to(entry, entry.is_dir())
 
 
-def _alone(root: Path, wait_s: float) -> FolderLock:
-    """A folder locked for this process alone; where the system has no such locks, not at all. Raises Timeout."""
+def _lock_folder(root: Path, wait_s: float) -> FolderLock:
+    """Lock a folder for this process alone; without effect where the system has no such locks. Raises Timeout."""
     end = monotonic() + wait_s
-    while (lock := _locked(root, "LOCK_EX")) is None:
+    while (lock := _try_lock_folder(root, "LOCK_EX")) is None:
         if monotonic() >= end:
             raise Timeout(str(root))
         sleep(_WAIT_STEP_S / 5)
     return lock
 
 
-def _locked(folder: Path, how: str) -> FolderLock | None:
-    """A folder locked, `LOCK_EX` alone or `LOCK_SH` with others; None where somebody else has it."""
+def _try_lock_folder(folder: Path, how: str) -> FolderLock | None:
+    """Try to lock a folder, exclusively (`LOCK_EX`) or shared (`LOCK_SH`). Return None if another process has it."""
     if fcntl is None:
         return FolderLock(-1)
     lock = FolderLock(os.open(folder, os.O_RDONLY))
@@ -259,7 +262,7 @@ def _locked(folder: Path, how: str) -> FolderLock | None:
 
 
 def _has_ended(root: Path) -> bool:
-    """Whether the process that said that it writes is of this machine, and no longer there."""
+    """Say whether the writer that registered itself ran on this machine and has ended."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""The `manifest.json` of an embedded collection: one beside each writer's shard, one in each published generation."""
+"""The `manifest.json` of an embedded collection: one in each writer's folder, one in each published generation."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 from hybrid_search.errors import CollectionDamaged
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.edge import generations
+from hybrid_search.store.edge.clean_shutdown import RECORD, read_seal
 from hybrid_search.store.edge.files import damages, read_checked
-from hybrid_search.store.edge.seals import RECORD, seal_of
 
 
 class Record(NamedTuple):
-    """What the file holds.
+    """The content of the file.
 
     Args:
+        manifest: of the collection.
         counts: of a generation the points, the documents, and the points with a vector of each leg; else empty.
-        build: which building this is; a collection that is built anew is another one. Those made by early versions
-            have none.
-        token: of a generation, or of what a writer keeps beside its shard: which state of the points it is.
-        after: the state that this one was made of, with what was written meanwhile.
+        build: identifies the build; rebuilding a collection starts another one. Early versions wrote none.
+        token: identifies the state of the points, in a generation or a recovery base.
+        after: the token of the state that this one was made from, by the writes since.
     """
 
     manifest: Manifest
@@ -37,7 +37,7 @@ class Record(NamedTuple):
         return {"manifest": self.manifest.to_dict(), **counts, **state, "build": self.build}
 
     def with_legs(self, manifest: Manifest, build: str) -> Record:
-        """The record of the same points under a manifest with other legs over vectors that are there."""
+        """Return the record of the same points under a manifest with other legs over the existing vectors."""
         by_vector = {name: self.counts[leg] for leg, name in self.manifest.vectors().items()}
         whole = {name: self.counts[name] for name in ("points", "documents")}
         counts = {**whole, **{leg: by_vector[name] for leg, name in manifest.vectors().items()}}
@@ -45,7 +45,7 @@ class Record(NamedTuple):
 
 
 def read_record(folder: Path) -> Record:
-    """The record of `work`, of `rebuild` or of a generation.
+    """Read the record of `work`, of `rebuild` or of a generation.
 
     Raises:
         CollectionDamaged: it cannot be read.
@@ -59,19 +59,19 @@ def read_record(folder: Path) -> Record:
         state = {"token": token, "after": str(data.get("after", ""))}
         return Record(Manifest.from_dict(data["manifest"]), counts, data.get("build", ""), **state)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise generations.unreadable(file, error) from error
+        raise generations.unreadable_manifest(file, error) from error
 
 
 def resume_record(root: Path, work: Path) -> Record | None:
-    """What a writer of `work` goes on with; None where there is nothing.
+    """Return the record that a writer of `work` resumes from; None where there is none.
 
-    Of one building, what is published knows the legs: they change there first. Where the writer's own record is
-    missing, damaged, or of another building than what readers have, theirs is gone on with.
+    If `work` and the published generation belong to one build, the published record wins: leg changes are written there
+    first. It also wins where the writer's own record is missing, damaged, or of another build.
 
     Raises:
         CollectionDamaged: the writer's own record is damaged, and nothing is published.
     """
-    published, own = None, own_record(work)
+    published, own = None, writer_record(work)
     with suppress(CollectionDamaged):
         folder = generations.current(root)
         published = None if folder is None else read_record(folder)
@@ -83,21 +83,21 @@ def resume_record(root: Path, work: Path) -> Record | None:
     if own is not None:
         return own._replace(counts={}, build=own.build or uuid.uuid4().hex)
     if (work / RECORD).exists():
-        raise generations.unreadable(work / RECORD, ValueError("it is not what was written"))
+        raise generations.unreadable_manifest(work / RECORD, ValueError("it is not what was written"))
     return None
 
 
-def own_record(work: Path) -> Record | None:
-    """What a writer wrote of what it builds; None where that is not there, or is damaged."""
+def writer_record(work: Path) -> Record | None:
+    """Return the writer's own record; None where it is missing or damaged."""
     with suppress(CollectionDamaged):
-        sealed = seal_of(work) or {}
+        sealed = read_seal(work) or {}
         if not damages(work, {name: sum_ for name, sum_ in sealed.items() if name == RECORD}):
             return read_record(work)
     return None
 
 
 def working_dir(root: Path) -> Path:
-    """The folder of the shard that what readers have is filled from: a replacement's, from its publication on."""
+    """Return the folder of the shard behind the published generation: a published `rebuild`, else `work`."""
     rebuild = root / "rebuild"
     with suppress(CollectionDamaged):
         folder = generations.current(root) if (rebuild / "manifest.json").is_file() else None
@@ -107,7 +107,7 @@ def working_dir(root: Path) -> Path:
 
 
 def promote_rebuild(root: Path) -> None:
-    """Let a published replacement be the one that is worked on. Cut short, the next call does the rest."""
+    """Rename a published `rebuild` to `work`. If it is interrupted, the next call finishes it."""
     rebuild = working_dir(root)
     if rebuild != root / "work":
         generations.remove_folder(root / "work")
@@ -115,8 +115,8 @@ def promote_rebuild(root: Path) -> None:
 
 
 def pending_record(root: Path, work: Path) -> Record | None:
-    """The record of a building that was begun in this folder and that readers do not have; None for none."""
-    own = own_record(work)
+    """Return the record of a build in this folder that is not published yet; None for none."""
+    own = writer_record(work)
     with suppress(CollectionDamaged):
         folder = generations.current(root)
         if own is not None and (folder is None or not same_building(read_record(folder), own)):
@@ -125,5 +125,5 @@ def pending_record(root: Path, work: Path) -> Record | None:
 
 
 def same_building(published: Record, work: Record) -> bool:
-    """Whether readers have what this writer fills, and not something older that it is to replace."""
+    """Say whether the published generation belongs to this writer's build, and not to an older one that it replaces."""
     return published.build == work.build if published.build else published.manifest == work.manifest

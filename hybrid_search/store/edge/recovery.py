@@ -1,10 +1,10 @@
-"""How the shard that a writer fills is brought back where it was not closed in order, or has been damaged.
+"""Recovery of a writer's shard that was not closed cleanly, or was damaged.
 
-The engine's files cannot be told from damaged ones by looking at them: a kill leaves them half written, and the engine
-has no checksums. So a shard is opened only where its last writer closed it, and every file is as that writer left it
-(see `seals`). Any other is made again of what is known to be whole: a base with checksums (see `bases`), and the log of
-what was written since, each write with one (see `writes`). So nothing is lost by a kill, and nothing damaged becomes
-the base of a next generation.
+Damaged engine files cannot be recognized: a kill leaves them half written, and the engine has no checksums. So a shard
+is opened only if its last writer closed it, and if every file is as that writer left it (see `clean_shutdown`). Any
+other shard is rebuilt from parts that are known to be whole: a base with checksums (see `recovery_bases`), and the log
+of the writes since, each with a checksum (see `write_log`). So a kill loses nothing, and damage never reaches the next
+generation.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from pathlib import Path
 
 from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
 from hybrid_search.store.edge import generations
-from hybrid_search.store.edge.bases import Base, bases, keep, published_base
+from hybrid_search.store.edge.clean_shutdown import BASE, LOG, damages_since, lacks_log, read_seal, seal, unseal
 from hybrid_search.store.edge.disk import cannot_write, real_size, require_space
 from hybrid_search.store.edge.files import Damage, copy_tree, write_json
-from hybrid_search.store.edge.inspection import inspected
+from hybrid_search.store.edge.inspection import inspect_in_child
 from hybrid_search.store.edge.manifest_file import read_record
-from hybrid_search.store.edge.seals import BASE, LOG, damages_since, lacks_log, seal, seal_of, unseal
+from hybrid_search.store.edge.recovery_bases import Base, list_bases, published_base, save_base
 from hybrid_search.store.edge.shard_process import create_shard, open_shard
-from hybrid_search.store.edge.write_log import Found, WriteLog, scan, writes_in
+from hybrid_search.store.edge.write_log import LogScan, WriteLog, read_writes, scan
 
 log = logging.getLogger(__name__)
 
 
-def made_ready(name: str, root: Path, work: Path, handles: Sequence[int] = ()) -> None:
-    """Leave the shard in `work` closed and whole: as it is where it is so, or else made again.
+def make_ready(name: str, root: Path, work: Path, handles: Sequence[int] = ()) -> None:
+    """Bring the shard in `work` into a closed and whole state; recover it where it is not.
 
     Args:
         name: of the collection.
@@ -40,29 +40,36 @@ def made_ready(name: str, root: Path, work: Path, handles: Sequence[int] = ()) -
         handles: of the writer's lock, for children.
 
     Raises:
-        CollectionDamaged: nothing whole is there that it could be made of.
+        CollectionDamaged: there is nothing whole to recover it from.
         StoreError: the folder cannot be written.
     """
-    sealed = seal_of(work)
+    sealed = read_seal(work)
     if sealed is None and is_early(work):
-        _take_over(name, root, work, handles)
+        _convert_early(name, root, work, handles)
         return
     found = [] if sealed is None else damages_since(work, sealed)
     if found and all(damage.name == LOG for damage in found):
-        _tell(name, found, False)  # the shard itself is whole, and so is a base
-        _keep_as_base(root, work)
+        _warn(name, found, False)  # the shard itself is whole, and so is a base
+        _save_as_base(root, work)
     elif sealed is None or found:
         restore(name, root, work, found, handles)
 
 
 def restore(name: str, root: Path, work: Path, found: Sequence[Damage] = (), handles: Sequence[int] = ()) -> None:
-    """Make a shard again of the newest base that is whole and what was written since; `found` is what was wrong.
+    """Rebuild a shard from the newest whole base and the log of the writes since.
+
+    Args:
+        name: of the collection.
+        root: its folder.
+        work: the writer's folder in it.
+        found: the damage, for the warning.
+        handles: of the writer's lock, for children.
 
     Raises:
-        CollectionDamaged: no base is whole, or what was written cannot be applied.
+        CollectionDamaged: no base is whole, or the log cannot be applied.
         StoreError: the folder cannot be written.
     """
-    base, newest = _whole_base(name, root, work)
+    base, newest = _newest_whole_base(name, root, work)
     lost = lacks_log(work) or any(damage.name == LOG for damage in found)
     known = scan(work / LOG) if (work / LOG).is_file() else None
     fits = known is not None and newest and known.after == base.token
@@ -72,7 +79,7 @@ def restore(name: str, root: Path, work: Path, found: Sequence[Damage] = (), han
     lost = lost or not newest or not (fits or spent) or (known is not None and (known.damaged or known.cut_off))
     lost = lost or (known is None and base.folder == work / BASE)
     try:
-        _make(name, work, base, known if fits else None, handles)
+        _replay(name, work, base, known if fits else None, handles)
         if not fits and base.folder == work / BASE:
             WriteLog.begin(work / LOG, base.token).close()
         elif not fits:
@@ -81,13 +88,13 @@ def restore(name: str, root: Path, work: Path, found: Sequence[Damage] = (), han
         seal(work)
     except OSError as error:
         raise cannot_write(root, error) from error
-    _tell(name, found, lost)
+    _warn(name, found, lost)
 
 
-def _whole_base(name: str, root: Path, work: Path) -> tuple[Base, bool]:
-    """The newest base that is whole, and whether it is the newest of all."""
+def _newest_whole_base(name: str, root: Path, work: Path) -> tuple[Base, bool]:
+    """Return the newest whole base, and whether it is the newest of all."""
     problems = []
-    for place, base in enumerate(bases(root, work)):
+    for place, base in enumerate(list_bases(root, work)):
         problem = "" if base.folder is None else _problem_of(base.folder)
         if not problem:
             return base, place == 0
@@ -98,31 +105,31 @@ def _whole_base(name: str, root: Path, work: Path) -> tuple[Base, bool]:
 
 
 def _problem_of(folder: Path) -> str:
-    """What is wrong with a base, in words; empty for nothing. Early generations have no checksums to tell by."""
+    """Return what is wrong with a base, in words; empty for nothing. Early generations have no checksums."""
     for damage in generations.damages_of(folder):
         return f"{damage.name} in {folder} {damage.reason}"
     if all(sum_.checksum for sum_ in generations.published_sums(folder).values()):
         return ""
-    return "; ".join(inspected(folder).problems)
+    return "; ".join(inspect_in_child(folder).problems)
 
 
 def _beyond_repair(name: str, why: str) -> CollectionDamaged:
     return CollectionDamaged(
         f"Collection {name!r} cannot be written to: {why}. Build it again from its sources: "
-        f"{generations.rebuilding(name)}"
+        f"{generations.rebuild_command(name)}"
     )
 
 
-def _make(name: str, work: Path, base: Base, known: Found | None, handles: Sequence[int]) -> None:
-    """A shard of a base and the writes of a log. A last write that the engine does not take was never done."""
+def _replay(name: str, work: Path, base: Base, known: LogScan | None, handles: Sequence[int]) -> None:
+    """Copy a base and apply a log to it. A last write that the engine refuses is dropped: it never took effect."""
     while True:
-        _begin(work, base, handles)
+        _copy_base(work, base, handles)
         if known is None or len(known.ends) < 2:
             return
         applied = 0
         shard = open_shard(work / "shard", handles)
         try:
-            for write in writes_in(work / LOG, known):
+            for write in read_writes(work / LOG, known):
                 write.apply(shard)
                 applied += 1
             shard.close()
@@ -138,8 +145,8 @@ def _make(name: str, work: Path, base: Base, known: Found | None, handles: Seque
             os.truncate(work / LOG, known.ends[-1])
 
 
-def _begin(work: Path, base: Base, handles: Sequence[int]) -> None:
-    """The shard of a base alone."""
+def _copy_base(work: Path, base: Base, handles: Sequence[int]) -> None:
+    """Replace the shard by a copy of a base."""
     unseal(work, logged=(work / LOG).is_file())
     generations.remove_folder(work / "shard")
     if base.folder is None:
@@ -154,7 +161,7 @@ def _begin(work: Path, base: Base, handles: Sequence[int]) -> None:
 
 
 def is_early(work: Path) -> bool:
-    """Whether a shard is one of an early version, which left the log to the engine."""
+    """Say whether an early version made a shard, with the engine's own log on."""
     try:
         config = json.loads((work / "shard" / "edge_config.json").read_text(encoding="utf-8"))
         return config.get("wal_enabled") is not False
@@ -162,39 +169,39 @@ def is_early(work: Path) -> bool:
         return False
 
 
-def _take_over(name: str, root: Path, work: Path, handles: Sequence[int]) -> None:
-    """Make a shard of an early version one of ours.
+def _convert_early(name: str, root: Path, work: Path, handles: Sequence[int]) -> None:
+    """Convert a shard of an early version.
 
-    Nothing tells whether it is whole. So where readers have something it is made of that; else of what is there, if
-    every point of it is what a point must be.
+    It has no checksums, so it may be damaged. Where a published generation exists, the shard is rebuilt from that;
+    otherwise it is used as it is, if every point in it is whole.
     """
     if published_base(root, work) is not None:
         lost = (work / LOG).exists()
         (work / LOG).unlink(missing_ok=True)
         restore(name, root, work, handles=handles)
-        _tell(name, [], lost)
+        _warn(name, [], lost)
         return
     if not any((work / "shard" / "wal").glob("open-*")):
         raise _beyond_repair(name, "it has never been finished, and the engine's log is gone")
-    if problems := inspected(work, handles).problems:
+    if problems := inspect_in_child(work, handles).problems:
         raise _beyond_repair(name, f"it has never been finished, and is damaged: {problems[0]}")
     config = work / "shard" / "edge_config.json"
     write_json(config, {**json.loads(config.read_text(encoding="utf-8")), "wal_enabled": False})
     generations.remove_folder(work / "shard" / "wal")
-    _keep_as_base(root, work)
+    _save_as_base(root, work)
 
 
-def _keep_as_base(root: Path, work: Path) -> None:
-    """Let a shard that is closed and whole be the base of its own log, which begins anew."""
+def _save_as_base(root: Path, work: Path) -> None:
+    """Save a closed and whole shard as the base of a new log."""
     try:
-        token, _ = keep(work, read_record(work), "", {})
+        token, _ = save_base(work, read_record(work), "", {})
         WriteLog.begin(work / LOG, token).close()
         seal(work)
     except OSError as error:
         raise cannot_write(root, error) from error
 
 
-def _tell(name: str, found: Sequence[Damage], lost: bool) -> None:
+def _warn(name: str, found: Sequence[Damage], lost: bool) -> None:
     if found:
         log.warning(
             "Working files of collection %s were damaged (%d of them, first %s: it %s). They have been made again.",

@@ -1,7 +1,7 @@
-"""The embedded Qdrant engine behind plain values: uuids, floats and dicts in and out, errors of ours.
+"""The embedded Qdrant engine behind plain values: uuids, floats and dicts in and out, and our own errors.
 
-The only module that touches `qdrant_edge`. The engine is fast and exact, and it is beta: it validates nothing, it
-panics with exceptions that `except Exception` does not see, and it hangs in a forked child. So callers check every
+This is the only module that imports `qdrant_edge`. The engine is fast and exact, but beta: it validates nothing, it
+panics with exceptions that `except Exception` does not catch, and it hangs in a forked child. So callers check every
 batch first (`schema.check_points`), and every call here goes through `_using` or `_engine`.
 """
 
@@ -21,9 +21,9 @@ import xxhash
 
 from hybrid_search.errors import CollectionDamaged, InvalidArgument, StoreError
 from hybrid_search.manifest import Manifest
-from hybrid_search.store.edge.engine_errors import in_our_words as _engine
+from hybrid_search.store.edge.engine_errors import translate_errors as _engine
 from hybrid_search.store.filter_conditions import Engine
-from hybrid_search.store.schema import FIXED_FIELDS, StoredPoint, legible, vector_of
+from hybrid_search.store.schema import FIXED_FIELDS, StoredPoint, vector_of, vector_or_nan
 from hybrid_search.types import SparseVector, Vector
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ EXAMINED_PAGE = 500
 FINGERPRINTED_BYTES = 16 * 1024 * 1024
 
 SEGMENT_POINTS = 27_000
-"""No more are merged into one segment: building its indexes takes memory by its size, whatever the collection has."""
+"""Largest segment that is built by merging. Building a segment's indexes takes memory in proportion to its size."""
 
 SPARSE_SEGMENT_KB = 2_000
 SPARSE_INDEXED_FROM_KB = 1_000
-"""Of sparse vectors, where a collection has no others: so much of them has many points."""
+"""Size of sparse vectors from which a segment is indexed, in a collection without dense vectors."""
 
 
 def engine_conditions() -> Engine:
-    """What the engine calls the conditions of a filter."""
+    """Return the engine's names for the conditions of a filter."""
     import qdrant_edge as q
 
     # It takes a bool of Python's for the integer 1, and one of numpy's for what it is.
@@ -50,7 +50,7 @@ def engine_conditions() -> Engine:
 
 
 def engine_bm25(average_tokens: float, k: float, b: float, language: str) -> qdrant_edge.Bm25:
-    """The engine's own BM25 text model: tokenizer, stop words and Snowball stemmer of `language`.
+    """Return the engine's own BM25 text model: tokenizer, stop words and Snowball stemmer of `language`.
 
     Raises:
         InvalidArgument: the engine does not know the language.
@@ -64,7 +64,7 @@ def engine_bm25(average_tokens: float, k: float, b: float, language: str) -> qdr
 
 
 class Shard:
-    """One shard, open. Not to be used in a fork, nor after `close`."""
+    """An open shard. It works neither in a fork nor after `close`."""
 
     def __init__(self, shard: qdrant_edge.EdgeShard, path: Path) -> None:
         self._shard, self._path = shard, path
@@ -73,7 +73,7 @@ class Shard:
         self._closing = threading.Lock()
         self._damage: CollectionDamaged | None = None
         self.is_lost = False
-        """Whether the engine has failed: what its files hold then is not known."""
+        """Whether the engine has failed. What its files hold then is unknown."""
 
     @classmethod
     def create(cls, path: Path, manifest: Manifest) -> Shard:
@@ -98,7 +98,7 @@ class Shard:
                 optimizers=_optimizers(manifest),
                 payload_memory=cold,
                 id_tracker_memory=cold,
-                wal_enabled=False,  # there is a log of ours beside it (see `writes`)
+                wal_enabled=False,  # there is a log of ours beside it (see `write_log`)
             )
             shard = cls(q.EdgeShard.create(str(path), config), path)
         for field, kind in FIXED_FIELDS.items():
@@ -137,13 +137,13 @@ class Shard:
             ]
         self._update(q.UpdateOperation.upsert_points(records))
 
-    def vectors(self) -> set[str]:
-        """The names of the vectors that points may have."""
+    def vector_names(self) -> set[str]:
+        """Return the names of the vectors that points may have."""
         config = json.loads((self._path / "edge_config.json").read_text(encoding="utf-8"))
         return {*config.get("vectors", {}), *config.get("sparse_vectors", {})}
 
     def add_vector(self, name: str, dim: int, needs_idf: bool) -> None:
-        """Make room for one more vector a point, a sparse one where `dim` is 0; room that is there stays as it is."""
+        """Add a vector field to the shard, a sparse one where `dim` is 0. An existing field stays as it is."""
         import qdrant_edge as q
 
         if dim:
@@ -157,7 +157,7 @@ class Shard:
         self._update(q.UpdateOperation.delete_vector_name(name))
 
     def set_vectors(self, name: str, vectors: Mapping[UUID, Vector]) -> None:
-        """Give points, all of which must be there, one more vector; they keep the others."""
+        """Set one vector of existing points; they keep their others."""
         import qdrant_edge as q
 
         with self._using():
@@ -165,7 +165,7 @@ class Shard:
         self._update(q.UpdateOperation.update_vectors(records))
 
     def set_payload(self, ids: Sequence[UUID], payload: Mapping[str, Any]) -> None:
-        """Put some keys over those of the payloads of points, all of which must be there."""
+        """Overwrite some keys in the payloads of existing points."""
         import qdrant_edge as q
 
         self._update(q.UpdateOperation.set_payload(list(ids), dict(payload)))
@@ -183,9 +183,9 @@ class Shard:
         *,
         exact: bool = False,
     ) -> list[list[tuple[UUID, float]]]:
-        """For each (vector's name, query) the points found with their scores, of those that a filter lets pass.
+        """Return for each (vector's name, query) the nearest points with their scores, among those that pass a filter.
 
-        With `exact` every one of them is compared, and no index that may miss some is used.
+        With `exact` all of them are compared, without an approximate index.
         """
         import qdrant_edge as q
 
@@ -209,18 +209,18 @@ class Shard:
         return {cast(UUID, record.id): record.payload or {} for record in records}
 
     def vectors_of(self, name: str, ids: Sequence[UUID]) -> dict[UUID, Vector]:
-        """The vector of this name of each point that has one."""
+        """Return the vector of this name of each point that has one."""
         with self._using():
             records = self._shard.retrieve(list(ids), False, [name])
         found = {cast(UUID, record.id): cast("dict[str, Any]", record.vector or {}).get(name) for record in records}
         return {point: vector_of(raw) for point, raw in found.items() if raw is not None}
 
     def first(self, count: int) -> list[UUID]:
-        """The first points in the order of their ids, which are hashes: any, but always the same ones."""
+        """Return the first points by id. Ids are hashes, so these are arbitrary points, but always the same ones."""
         return [point for point, _ in self.read(False, None, count)] if count else []
 
     def fingerprints(self, ids: Sequence[UUID], bounded: bool) -> dict[UUID, str]:
-        """What points hold, payload and vectors, in a hash each; of the first of them alone if `bounded`."""
+        """Return a hash of each point's payload and vectors. If `bounded`, stop after `FINGERPRINTED_BYTES`."""
         found, size = {}, 0
         for point in ids:
             with self._using():
@@ -235,7 +235,7 @@ class Shard:
     def scroll(
         self, fields: bool | list[str], *, heads: bool = False, without: str = ""
     ) -> Iterator[tuple[UUID, dict[str, Any]]]:
-        """Every point, every document's head, or every point without a vector; with these fields of its payload."""
+        """Yield these payload fields of every point, of every document's head, or of every point without a vector."""
         offset = None
         while True:
             some, offset = self.page(fields, heads, without, offset)
@@ -246,7 +246,7 @@ class Shard:
     def page(
         self, fields: bool | list[str], heads: bool, without: str, offset: Any
     ) -> tuple[list[tuple[UUID, dict[str, Any]]], Any]:
-        """The next points of those that `scroll` gives, and where those after them begin; None for the end."""
+        """Return the next page of what `scroll` yields, and the offset of the page after it; None at the end."""
         import qdrant_edge as q
 
         lacking = q.Filter(must_not=[q.HasVectorCondition(without)]) if without else None
@@ -255,7 +255,7 @@ class Shard:
     def read(
         self, fields: bool | list[str], wanted: qdrant_edge.Filter | None, limit: int | None = None
     ) -> Iterator[tuple[UUID, dict[str, Any]]]:
-        """These fields of the points that a filter lets pass, of the first `limit` or of all."""
+        """Yield these payload fields of the points that pass a filter, of the first `limit` or of all."""
         offset = None
         while True:
             some, offset = self._page(fields, wanted, limit or SCROLL_PAGE, offset)
@@ -263,8 +263,8 @@ class Shard:
             if offset is None or limit is not None:
                 return
 
-    def everything(self) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
-        """Every point with its payload and its vectors by name; for one that is none there is a value of NaN."""
+    def iter_points(self) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
+        """Yield every point with its payload and its vectors by name; an unreadable vector becomes one NaN."""
         import qdrant_edge as q
 
         offset = None
@@ -274,12 +274,16 @@ class Shard:
                 records, offset = self._shard.scroll(page)
             for record in records:
                 raw = cast("dict[str, Any]", record.vector or {})
-                yield cast(UUID, record.id), record.payload or {}, {name: legible(one) for name, one in raw.items()}
+                yield (
+                    cast(UUID, record.id),
+                    record.payload or {},
+                    {name: vector_or_nan(one) for name, one in raw.items()},
+                )
             if offset is None:
                 return
 
-    def about(self, wanted: qdrant_edge.Filter) -> int:
-        """Roughly how many points a filter lets pass, without counting them."""
+    def estimate_count(self, wanted: qdrant_edge.Filter) -> int:
+        """Estimate how many points pass a filter, without counting them."""
         import qdrant_edge as q
 
         with self._using():
@@ -293,7 +297,7 @@ class Shard:
             return self._shard.count(q.CountRequest(filter=wanted, exact=True))
 
     def counts(self, manifest: Manifest) -> dict[str, int]:
-        """Points, and points with a vector of each leg: what a damaged file would change without an error."""
+        """Count the points, and those with a vector of each leg. A damaged file may change these without an error."""
         found = {leg: self.count(vector=name) for leg, name in manifest.vectors().items()}
         return {"points": self.count(), **found}
 
@@ -307,7 +311,7 @@ class Shard:
             self._shard.optimize()
 
     def reopen(self) -> None:
-        """Let go of the files that have been read so far, whose pages count as this process's memory."""
+        """Release the files that were read so far: their pages count as this process's memory."""
         import qdrant_edge as q
 
         with self._using():
@@ -372,7 +376,7 @@ def _optimizers(manifest: Manifest) -> qdrant_edge.EdgeOptimizersConfig:
 
 
 def _fingerprint(record: Any) -> tuple[str, int]:
-    """Of a point as the engine returns it; and how many bytes it is of."""
+    """Hash a point as the engine returns it. Returns the hash and the number of bytes hashed."""
     said = [json.dumps(record.payload, sort_keys=True).encode()]
     for name, raw in sorted((record.vector or {}).items()):
         vector = vector_of(raw)

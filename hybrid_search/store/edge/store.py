@@ -1,6 +1,6 @@
 """Collections in a folder, searched by the Qdrant engine inside this process (Qdrant Edge). The default store.
 
-One process alone may open a shard that is written to. So readers never open the writer's: they open published
+Only one process may open a shard that is written to. So readers never open the writer's shard: they open published
 generations of it (see `generations`), and any number of processes search while one indexes.
 """
 
@@ -18,13 +18,13 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo, Verification
 from hybrid_search.store import filter_translation
 from hybrid_search.store.edge import generations
-from hybrid_search.store.edge.chunk_ids import Names
+from hybrid_search.store.edge.chunk_ids import ChunkIdMap
 from hybrid_search.store.edge.disk import network_file_system, real_size, require_space
 from hybrid_search.store.edge.generations import folder_names
-from hybrid_search.store.edge.locks import Lease, behind_links, lock_for_writing
+from hybrid_search.store.edge.locks import Lease, lease_with_links, lock_for_writing
 from hybrid_search.store.edge.manifest_file import read_record, resume_record, working_dir
 from hybrid_search.store.edge.shard import Shard, engine_conditions
-from hybrid_search.store.edge.verify import is_ours, verified
+from hybrid_search.store.edge.verify import is_ours, verify_collection
 from hybrid_search.store.edge.writer import EdgeWriter
 from hybrid_search.store.schema import check_name, check_requests, vector_name
 from hybrid_search.types import LegName, Vector, point_id_of
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 KNOWN_FILTERS = 32
 KNOWN_NAMES = 500_000
-"""Chunk ids a reader remembers by point id, so that ranking needs no payload (about 150 bytes each)."""
+"""Chunk ids that a reader caches by point id, so that ranking needs no lookup (about 150 bytes each)."""
 
 
 class EdgeStore:
     """Collections under one folder.
 
     Args:
-        folder: made on first write. Not on a network file system: the engine maps its files.
+        folder: created on the first write. It must not be on a network file system: the engine maps its files.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -55,10 +55,10 @@ class EdgeStore:
 
     def reader(self, name: str) -> EdgeReader:
         root = self.folder / check_name(name)
-        mark = generations.mark(root / "CURRENT")  # before it is read: what changes between the two is seen later
+        mark = generations.file_identity(root / "CURRENT")  # first: a change in between is seen later
         lease = generations.lease(root) if root.is_dir() else None
         if lease is None:
-            raise self._missing(name)
+            raise self._missing_error(name)
         try:
             return EdgeReader(name, root, lease, mark)
         except BaseException:
@@ -98,11 +98,11 @@ class EdgeStore:
         generations.remove_folder(root)
 
     def info(self, name: str) -> CollectionInfo:
-        """What `collections list` shows, without opening the engine."""
+        """Describe a collection without opening the engine."""
         root = self.folder / check_name(name)
         folder = generations.current(root)
         if folder is None:
-            raise self._missing(name)
+            raise self._missing_error(name)
         manifest, counts, *_ = read_record(folder)
         return CollectionInfo(name, counts["documents"], counts["points"], real_size(root), manifest)
 
@@ -111,11 +111,11 @@ class EdgeStore:
             root = self.folder / check_name(name)
             if not root.is_dir() or not is_ours(root):
                 raise CollectionNotFound(name, self.names(), self.location)
-            return [verified(root)]
+            return [verify_collection(root)]
         there = sorted(entry for entry in self.folder.iterdir() if entry.is_dir()) if self.folder.is_dir() else []
-        return [verified(root) for root in there if is_ours(root)]
+        return [verify_collection(root) for root in there if is_ours(root)]
 
-    def _missing(self, name: str) -> StoreError:
+    def _missing_error(self, name: str) -> StoreError:
         if (self.folder / name / "work" / "manifest.json").is_file():
             return StoreError(
                 f"Collection {name!r} in {self.location} is being built and has not been finished yet. "
@@ -124,7 +124,7 @@ class EdgeStore:
         return CollectionNotFound(name, self.names(), self.location)
 
     def close(self) -> None:
-        """Nothing to let go of: readers and writers close themselves."""
+        """Do nothing: readers and writers close themselves."""
 
 
 class EdgeReader:
@@ -134,43 +134,43 @@ class EdgeReader:
         name: of the collection.
         root: its folder.
         lease: on the generation.
-        mark: of CURRENT when it named this generation, or before.
+        mark: of CURRENT when it named this generation, or from before.
     """
 
     max_concurrency = 1
-    """The engine holds the interpreter; more searches at once would only keep an event loop waiting for longer."""
+    """qdrant_edge holds the interpreter lock, so parallel searches gain nothing and stall an event loop."""
 
     def __init__(self, name: str, root: Path, lease: Lease, mark: tuple[int, int, int]) -> None:
         self._name, self._root = name, root
         self._folder, self._lease = lease.folder, lease
         manifest = root / lease.folder.name / "manifest.json"  # replaced where legs change their names
-        self._marks = {root / "CURRENT": mark, manifest: generations.mark(manifest)}
+        self._marks = {root / "CURRENT": mark, manifest: generations.file_identity(manifest)}
         self.manifest, self._counts, *_ = read_record(lease.folder)
         damaged = generations.damaged_files(lease.folder)
         if damaged:
-            raise self._damaged(f"{len(damaged)} files are missing or not as they were written: {damaged[0]}")
+            raise self._damage(f"{len(damaged)} files are missing or not as they were written: {damaged[0]}")
         try:
-            self._stored = Names(lease.folder / "names")
+            self._stored = ChunkIdMap(lease.folder / "names")
         except (OSError, ValueError, EOFError) as error:
-            raise self._damaged(f"its names cannot be read ({error})") from error
-        self._shard = self._opened()
+            raise self._damage(f"its names cannot be read ({error})") from error
+        self._shard = self._open_shard()
         self._filters: dict[str, Any] = {}
         self._names: dict[int, str] = {}  # by the point id's integer, which hashes ten times as fast as the UUID
         try:
             found = self._shard.counts(self.manifest)
             expected = {key: self._counts.get(key) for key in found}
             if found != expected or len(self._stored) != found["points"]:
-                raise self._damaged(f"it holds {found}, but {expected} were written, with {len(self._stored)} names")
+                raise self._damage(f"it holds {found}, but {expected} were written, with {len(self._stored)} names")
         except BaseException:
             self.close()
             raise
 
-    def _opened(self) -> Shard:
-        """The shard; where its disk is so full that the engine cannot open it, in a folder of links to it."""
+    def _open_shard(self) -> Shard:
+        """Open the shard; where its disk is too full for the engine to open it, through a folder of links."""
         try:
             return Shard.load(self._folder / "shard")
         except StoreFull:
-            linked = behind_links(self._lease)
+            linked = lease_with_links(self._lease)
         try:
             shard = Shard.load(linked.folder / "shard")
         except BaseException:
@@ -179,14 +179,14 @@ class EdgeReader:
         self._lease = linked
         return shard
 
-    def _damaged(self, how: str) -> CollectionDamaged:
+    def _damage(self, how: str) -> CollectionDamaged:
         return CollectionDamaged(
             f"Collection {self._name!r} is damaged, in {self._folder}: {how}. Build it again from its sources: "
-            f"{generations.rebuilding(self._name)}"
+            f"{generations.rebuild_command(self._name)}"
         )
 
     def is_stale(self) -> bool:
-        return any(generations.mark(file) != mark for file, mark in self._marks.items())
+        return any(generations.file_identity(file) != mark for file, mark in self._marks.items())
 
     def retrieve(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
@@ -194,7 +194,7 @@ class EdgeReader:
         check_requests(requests, limit, self.manifest)
         called = self.manifest.vectors()
         wanted = None if where is None else self._filter(where)
-        exact = wanted is not None and self._shard.about(wanted) <= filter_translation.EXACT_UP_TO
+        exact = wanted is not None and self._shard.estimate_count(wanted) <= filter_translation.EXACT_UP_TO
         answers = self._shard.query([(called[leg], vector) for leg, vector in requests], limit, wanted, exact=exact)
         # Other threads read and fill the same dict, so it only grows; a full one is left to them and a new one begun.
         names = self._names if len(self._names) < KNOWN_NAMES else {}
@@ -203,7 +203,7 @@ class EdgeReader:
             try:
                 names.update(zip((point.int for point in unknown), self._stored.of(unknown), strict=True))
             except (IndexError, ValueError) as error:
-                raise self._damaged(f"its names do not fit its points ({error})") from error
+                raise self._damage(f"its names do not fit its points ({error})") from error
             self._names = names
         return [[(names[point.int], score) for point, score in answer] for answer in answers]
 
@@ -224,7 +224,7 @@ class EdgeReader:
         return filter_translation.fields_of(self._shard.indexed_fields(), sample)
 
     def _filter(self, where: Condition) -> Any:
-        """The engine's filter; remembered, for a generation never changes."""
+        """Return the engine's filter, cached: a generation never changes."""
         made = self._filters.get(repr(where))
         if made is None:
             engine, kinds = engine_conditions(), self._shard.indexed_fields()

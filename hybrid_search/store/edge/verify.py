@@ -1,4 +1,4 @@
-"""Verifying an embedded collection: every byte of every file, and every point, compared with what was written."""
+"""Verifying an embedded collection: comparing every byte of every file, and every point, with what was written."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Literal
 from hybrid_search.errors import StoreError
 from hybrid_search.protocols import Finding, Verification
 from hybrid_search.store.edge import generations
-from hybrid_search.store.edge.bases import bases
-from hybrid_search.store.edge.files import Damage
-from hybrid_search.store.edge.inspection import inspected
-from hybrid_search.store.edge.locks import is_written
-from hybrid_search.store.edge.manifest_file import own_record, read_record
-from hybrid_search.store.edge.recovery import is_early
-from hybrid_search.store.edge.seals import (
+from hybrid_search.store.edge.clean_shutdown import (
     LOG,
     RECORD,
     SEAL,
     damages_since,
-    is_of_another,
+    is_of_other_build,
     lacks_log,
-    seal_of,
+    read_seal,
     was_left_open,
 )
+from hybrid_search.store.edge.files import Damage
+from hybrid_search.store.edge.inspection import inspect_in_child
+from hybrid_search.store.edge.locks import current_writer
+from hybrid_search.store.edge.manifest_file import read_record, writer_record
+from hybrid_search.store.edge.recovery import is_early
+from hybrid_search.store.edge.recovery_bases import list_bases
 from hybrid_search.store.edge.write_log import scan
 from hybrid_search.store.point_checks import SHOWN
 
@@ -33,26 +33,26 @@ State = Literal["whole", "damaged", "unchecked"]
 
 
 def is_ours(root: Path) -> bool:
-    """Whether a folder is one of a collection, whatever is left of it."""
+    """Say whether a folder belongs to a collection, whatever is left of it."""
     marks = ("CURRENT", "work/manifest.json", "rebuild/manifest.json", "work/shard", "writer.lock")
     return any((root / mark).exists() for mark in marks) or bool(generations.generations(root))
 
 
-def verified(root: Path) -> Verification:
-    """Verify the collection in a folder. A writer that is at work is let be, and what it has is not looked at."""
-    writer = is_written(root)
-    beside = list(_around(root, bool(writer)))  # first: to read the rest is to take a lease
-    findings = list(_published(root))
+def verify_collection(root: Path) -> Verification:
+    """Verify the collection in a folder. Files that a writer is working on are not checked."""
+    writer = current_writer(root)
+    beside = list(_check_small_files(root, bool(writer)))  # first: to read the rest is to take a lease
+    findings = list(_check_published(root))
     if writer:
         findings.append(Finding("working files", "unchecked", f"the collection is being written by {writer}"))
     else:
         for name, called in (("work", "working files"), ("rebuild", "files of an unfinished replacement")):
-            findings += [] if not _is_there(root, name) else _working(root, root / name, called)
+            findings += [] if not _is_expected(root, name) else _check_working(root, root / name, called)
     return Verification(root.name, findings + beside)
 
 
-def _published(root: Path) -> Iterator[Finding]:
-    """What was found of the generation that readers have."""
+def _check_published(root: Path) -> Iterator[Finding]:
+    """Yield the findings on the published generation."""
     part = "published generation"
     try:
         lease = generations.lease(root)
@@ -82,7 +82,7 @@ def _published(root: Path) -> Iterator[Finding]:
 
 
 def _points(folder: Path) -> Finding:
-    found = inspected(folder)
+    found = inspect_in_child(folder)
     vectors = ", ".join(f"{count:,} {leg}" for leg, count in found.vectors.items())
     text = f"{found.points:,} chunks of {found.heads:,} documents, with their names and vectors ({vectors})"
     if found.unfinished:
@@ -90,9 +90,9 @@ def _points(folder: Path) -> Finding:
     return Finding("points", "damaged" if found.problems else "whole", "; ".join(found.problems) or text)
 
 
-def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
-    """What was found of a writer's folder, that nobody writes to just now."""
-    sealed = seal_of(work)
+def _check_working(root: Path, work: Path, part: str) -> Iterator[Finding]:
+    """Yield the findings on a writer's folder while nobody writes to it."""
+    sealed = read_seal(work)
     if sealed is not None:
         yield _files(part, damages_since(work, sealed), len(sealed), 0)
     elif was_left_open(work):
@@ -107,18 +107,18 @@ def _working(root: Path, work: Path, part: str) -> Iterator[Finding]:
     else:
         yield Finding(part, "damaged", f"{SEAL} is missing; they are made again when it is written to next")
     if sealed is None or RECORD not in sealed:
-        problem = "cannot be read" if own_record(work) is None else "is another's" if is_of_another(work) else ""
+        problem = "cannot be read" if writer_record(work) is None else "is another's" if is_of_other_build(work) else ""
         state: State = "damaged" if problem else "whole"
         yield Finding(f"{part}: {RECORD}", state, problem or "what is being built")
-    if own_record(work) is not None:
-        yield from _kept(root, work, part)
+    if writer_record(work) is not None:
+        yield from _check_recovery(root, work, part)
 
 
-def _kept(root: Path, work: Path, part: str) -> Iterator[Finding]:
-    """What was found of what working files can be made of again."""
+def _check_recovery(root: Path, work: Path, part: str) -> Iterator[Finding]:
+    """Yield the findings on what the working files can be recovered from."""
     tokens: set[str] = set()
     try:
-        for base in bases(root, work):
+        for base in list_bases(root, work):
             tokens |= {base.token, base.after}
             if base.folder is not None and work in base.folder.parents:
                 sums = generations.published_sums(base.folder)
@@ -138,8 +138,8 @@ def _kept(root: Path, work: Path, part: str) -> Iterator[Finding]:
             yield Finding(f"{part}: log", "whole", text)
 
 
-def _around(root: Path, is_being_written: bool) -> Iterator[Finding]:
-    """What was found of the small files beside."""
+def _check_small_files(root: Path, is_being_written: bool) -> Iterator[Finding]:
+    """Yield the findings on the small files beside them."""
     if not is_being_written and (root / "writer.json").exists():
         try:
             since = json.loads((root / "writer.json").read_text(encoding="utf-8"))["since"]
@@ -168,6 +168,6 @@ def _files(part: str, found: list[Damage], count: int, unknown: int) -> Finding:
     return Finding(part, "whole", f"{count:,} files, every byte compared")
 
 
-def _is_there(root: Path, name: str) -> bool:
-    """Whether a writer's folder has to be there, or is."""
+def _is_expected(root: Path, name: str) -> bool:
+    """Say whether a writer's folder exists, or should."""
     return (root / name).exists() or (name == "work" and (root / "CURRENT").exists())

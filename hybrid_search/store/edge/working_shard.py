@@ -11,20 +11,20 @@ from typing import Any
 from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.edge import generations
-from hybrid_search.store.edge.bases import EMPTY, bases, frozen, keep, new_token
+from hybrid_search.store.edge.clean_shutdown import BASE, LOG, RECORD, read_seal, seal, unseal
 from hybrid_search.store.edge.disk import cannot_write, is_low, require_space
 from hybrid_search.store.edge.files import Sum, write_checked
 from hybrid_search.store.edge.locks import WriterLock
 from hybrid_search.store.edge.manifest_file import Record, read_record
-from hybrid_search.store.edge.recovery import made_ready, restore
-from hybrid_search.store.edge.sample import Sample
-from hybrid_search.store.edge.seals import BASE, LOG, RECORD, seal, seal_of, unseal
-from hybrid_search.store.edge.shard_process import AnyShard, ShardApart, create_shard, open_shard, optimized
-from hybrid_search.store.edge.write_log import Delete, Write, WriteLog, framed, scan
+from hybrid_search.store.edge.point_sample import Sample
+from hybrid_search.store.edge.recovery import make_ready, restore
+from hybrid_search.store.edge.recovery_bases import EMPTY, frozen_files, list_bases, new_token, save_base
+from hybrid_search.store.edge.shard_process import AnyShard, ShardProcess, create_shard, open_shard, optimize_in_child
+from hybrid_search.store.edge.write_log import Delete, Write, WriteLog, encode_write, scan
 
 
 class WorkingShard:
-    """The shard in a writer's folder, open when it is used.
+    """The shard in a writer's folder, opened on first use.
 
     Args:
         name: of the collection.
@@ -45,7 +45,7 @@ class WorkingShard:
 
     @classmethod
     def create(cls, name: str, lock: WriterLock, folder: Path, manifest: Manifest) -> WorkingShard:
-        """Make an empty one. It counts as written to: to publish nothing is to publish that there is nothing."""
+        """Create an empty shard. It counts as written to, so that an empty collection can be published."""
         made = cls(name, lock, folder)
         folder.mkdir(parents=True, exist_ok=True)
         made._unseal()
@@ -55,19 +55,19 @@ class WorkingShard:
 
     @classmethod
     def resume(cls, name: str, lock: WriterLock, folder: Path) -> WorkingShard:
-        """Go on with one that is there, made again where it was not closed or is damaged.
+        """Open an existing shard, recovered where it was not closed or is damaged.
 
         Raises:
-            CollectionDamaged: nothing whole is there that it could be made of.
+            CollectionDamaged: there is nothing whole to recover it from.
         """
         found = cls(name, lock, folder)
-        made_ready(name, lock.root, folder, lock.inherited())
+        make_ready(name, lock.root, folder, lock.inherited())
         found._resume()
         return found
 
     @property
     def shard(self) -> AnyShard:
-        """The shard, opened where it is not."""
+        """The open shard; opens it where it is closed."""
         if self._closed:
             raise StoreError(f"The collection in {self._lock.root} has been closed; open it again.")
         if self._shard is None:
@@ -84,66 +84,66 @@ class WorkingShard:
         return (self.folder / LOG).exists()
 
     @property
-    def logged(self) -> int:
-        """Points in the log, which are written again after a kill."""
+    def logged_points(self) -> int:
+        """Number of points in the log, which are written again after a kill."""
         return 0 if self._log is None else self._log.points
 
     def write(self, write: Write) -> None:
-        """Log a write, and do it.
+        """Log a write and apply it.
 
         Raises:
             StoreFull: there is no room for it; nothing has been written.
-            StoreError: an earlier one failed. Open the collection again, and it will be made whole.
+            StoreError: an earlier write failed. Opening the collection again recovers it.
         """
-        frame = framed(write)
+        frame = encode_write(write)
         self._require_whole()
         require_space(self._lock.root, 3 * len(frame))  # in the log, in the engine, and what it takes beside
-        shard = self._safe()
+        shard = self._shard_with_room()
         log = self._log or self._begin_log()
         log.append(frame, 0 if isinstance(write, Delete) else len(write.ids()))
         with self._or_give_up():
             write.apply(shard)
-            self._sample.wrote(shard, write)
+            self._sample.record_write(shard, write)
 
     def sync(self) -> None:
-        """Make what has been written outlast a loss of power."""
+        """Make all writes survive a power loss."""
         self._require_whole()
         if self._log is not None:
             self._log.sync()
 
     def reopen(self) -> None:
-        """Let go of the files that have been read so far."""
+        """Release the files that were read so far."""
         shard = self.shard
         with self._or_give_up():
             shard.reopen()
 
     def optimize(self, record: Record | None) -> str:
-        """Have the engine build its indexes, and keep what is there as a base, unless there is no record to keep it by.
+        """Build the engine's indexes; then save the shard as a recovery base, if a record is given.
 
         Returns:
-            Why it failed; the shard is as it was then.
+            Why it failed, or an empty string. The shard is then as it was.
         """
         self._close_shard()
         self._unseal()
         with self._or_give_up():
-            problem = optimized(self.folder / "shard", self._lock.inherited())
+            problem = optimize_in_child(self.folder / "shard", self._lock.inherited())
             if problem:
                 restore(self._name, self._lock.root, self.folder, handles=self._lock.inherited())
             there = {name for name in self._frozen if (self.folder / "shard" / name).is_file()}
             self._frozen = {name: sum_ for name, sum_ in self._frozen.items() if name in there}
             if record is not None:
-                self._keep(record)
+                self._save_base(record)
         return problem
 
     def publish(self, record: Record, describe: Callable[[AnyShard, Path], None]) -> None:
-        """Publish what has been written.
+        """Publish all writes.
 
         Args:
-            record: for the new generation, with what it must hold; the states are filled in here.
-            describe: gets the copied shard, open, and the new generation's folder, and writes what lies beside it.
+            record: of the new generation, with its counts; the tokens are filled in here.
+            describe: is called with the copied shard, open, and the new generation's folder; writes the files beside.
 
         Raises:
-            CollectionDamaged: the shard does not hold what has been written. It is made again when it is opened next.
+            CollectionDamaged: the shard does not hold what was written. It is recovered when it is opened next.
             StoreFull, StoreError: see `generations.publish`. Readers keep what they have.
         """
         record = record._replace(token=new_token(), after=self._token)
@@ -154,7 +154,7 @@ class WorkingShard:
             copy = open_shard(building / "shard", self._lock.inherited())
             try:
                 describe(copy, building)
-                problem = self._lacking(copy, record)
+                problem = self._difference(copy, record)
             finally:
                 copy.close()
             if problem:
@@ -166,16 +166,16 @@ class WorkingShard:
         except StoreError as error:
             self._recheck(record, error)
             raise
-        self._token, self._frozen = record.token, {name: sums[name] for name in frozen(sums)}
+        self._token, self._frozen = record.token, {name: sums[name] for name in frozen_files(sums)}
         self.describe(record._replace(counts={}, token="", after=""))
         self._forget_log()
         seal(self.folder, sums)
         self._sealed = True
 
     def close(self) -> None:
-        """Close the shard, and seal it where all that was written is in it.
+        """Close the shard, and seal it if it holds all writes.
 
-        Where there is no room for that it stays unsealed, and is made again when it is opened next: the log has it all.
+        Without room for the seal it stays unsealed, and is recovered when it is opened next: the log has all writes.
         """
         if self._closed:
             return
@@ -195,19 +195,19 @@ class WorkingShard:
                 self._log.close()
 
     def describe(self, record: Record) -> None:
-        """Write down what is being built."""
+        """Write the record of what is being built."""
         self._unseal()
         write_checked(self.folder / RECORD, record.to_dict())
 
-    def moved(self, folder: Path) -> None:
-        """Go on in a folder that the shard's has become; it is closed."""
+    def move_to(self, folder: Path) -> None:
+        """Continue in another folder, to which the closed shard was moved."""
         self.folder = folder
 
     def _resume(self) -> None:
-        sums = {name.removeprefix("shard/"): sum_ for name, sum_ in (seal_of(self.folder) or {}).items()}
-        self._frozen = {name: sums[name] for name in frozen(sums)}
+        sums = {name.removeprefix("shard/"): sum_ for name, sum_ in (read_seal(self.folder) or {}).items()}
+        self._frozen = {name: sums[name] for name in frozen_files(sums)}
         try:
-            base = bases(self._lock.root, self.folder)[0]
+            base = list_bases(self._lock.root, self.folder)[0]
             after = scan(self.folder / LOG).after if self.unpublished else base.token
         except CollectionDamaged:  # what readers have can no longer be read
             base, after = EMPTY, ""
@@ -217,27 +217,27 @@ class WorkingShard:
         elif after == base.after != "":
             self._forget_log()  # a publication was cut short when it had been done
         else:
-            self._keep(read_record(self.folder))
+            self._save_base(read_record(self.folder))
 
     def _unseal(self) -> None:
         unseal(self.folder, logged=self._log is not None)
         self._sealed = False
 
-    def _lacking(self, shard: AnyShard, record: Record) -> str:
-        """What a shard lacks of what it must hold, in words; empty for nothing."""
+    def _difference(self, shard: AnyShard, record: Record) -> str:
+        """Return how a shard differs from what it must hold, in words; empty for nothing."""
         found = shard.counts(record.manifest)
         expected = {key: record.counts.get(key) for key in found}
         if found != expected:
             return f"holds {found}, expected {expected}"
-        wrong = self._sample.differing(shard)
+        wrong = self._sample.count_differing(shard)
         return f"differs in {wrong} of the {len(self._sample)} points that were compared" if wrong else ""
 
     def _recheck(self, record: Record, error: StoreError) -> None:
-        """After a publication that failed: nothing more is to become of a shard that is not right itself."""
+        """Check the shard after a failed publication. Nothing more is written to a shard that is damaged itself."""
         if isinstance(error, StoreFull):
             return
         try:
-            problem = self._lacking(self.shard, record)
+            problem = self._difference(self.shard, record)
         except StoreError as again:
             problem = f"cannot be read ({again})"
         if not problem and not isinstance(error, CollectionDamaged):
@@ -249,12 +249,12 @@ class WorkingShard:
         self._give_up(damage)
         raise damage from error
 
-    def _keep(self, record: Record) -> None:
-        self._token, self._frozen = keep(self.folder, record, self._token, self._frozen)
+    def _save_base(self, record: Record) -> None:
+        self._token, self._frozen = save_base(self.folder, record, self._token, self._frozen)
         self._begin_log()
 
     def _begin_log(self) -> WriteLog:
-        """Begin a log at the state that the shard is made of, in the place of one that may be there, and say so."""
+        """Replace the log by a new one that starts at the current base, and record that in the seal."""
         if self._log is not None:
             self._log.close()
         self._log = WriteLog.begin(self.folder / LOG, self._token)
@@ -269,10 +269,10 @@ class WorkingShard:
         (self.folder / LOG).unlink(missing_ok=True)
         generations.remove_folder(self.folder / BASE)
 
-    def _safe(self) -> AnyShard:
-        """The shard, in a process of its own from where little room is left."""
+    def _shard_with_room(self) -> AnyShard:
+        """Return the shard, moved to a child process if room has become scarce."""
         shard = self.shard
-        if not isinstance(shard, ShardApart) and is_low(self._lock.root):
+        if not isinstance(shard, ShardProcess) and is_low(self._lock.root):
             self._close_shard()
             shard = self.shard
         return shard
@@ -288,7 +288,7 @@ class WorkingShard:
 
     @contextmanager
     def _or_give_up(self) -> Iterator[None]:
-        """Where this fails, nothing more is written: what the engine has done, or not, is not known."""
+        """Refuse further writes if the block fails: whether the engine applied its operation is unknown."""
         try:
             yield
         except OSError as error:

@@ -1,12 +1,13 @@
-"""What a writer writes, as values; and the log of it, from which a shard is made again that was not closed in order.
+"""A writer's writes as values, and the write-ahead log of them, from which a shard is recovered.
 
-The engine's own log lies inside its shard, and what is left of a shard after a kill, a full disk or damage cannot be
-told from what was written. So the engine runs without a log, and this one is kept beside it:
+The engine's own log lies inside its shard. What is left of a shard after a kill, a full disk or damage cannot be told
+from what was written. So the engine's log is off, and this one is kept beside the shard:
 
-    a line of JSON       {"format": 1, "after": TOKEN}: the state of the points that the writes were made to
+    a line of JSON       {"format": 1, "after": TOKEN}: the state of the points that the writes apply to
     then for each write  its sizes with a checksum of all and one of these numbers; itself in JSON; its arrays
 
-A write is in the log before the engine gets it. A log that is cut off anywhere, or damaged, holds the writes before.
+A write is in the log before the engine gets it. A log that is truncated anywhere, or damaged, still yields the writes
+before that place.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Array = NDArray[Any]
 
 
 class Writable(Protocol):
-    """What a shard does with writes."""
+    """The operations of a shard that writes apply."""
 
     def upsert(self, points: Sequence[StoredPoint]) -> None: ...
     def set_vectors(self, name: str, vectors: Mapping[UUID, Vector]) -> None: ...
@@ -48,7 +49,7 @@ class Writable(Protocol):
 
 
 class Upsert(NamedTuple):
-    """Points, each of which replaces what was there of it."""
+    """Points to insert, or to replace as a whole."""
 
     points: Sequence[StoredPoint]
 
@@ -60,7 +61,7 @@ class Upsert(NamedTuple):
 
 
 class SetVectors(NamedTuple):
-    """One more vector for points that are there."""
+    """One vector more for existing points."""
 
     name: str
     vectors: Mapping[UUID, Vector]
@@ -73,7 +74,7 @@ class SetVectors(NamedTuple):
 
 
 class SetPayload(NamedTuple):
-    """Some keys over those of the payloads of points that are there."""
+    """Keys to overwrite in the payloads of existing points."""
 
     points: Sequence[UUID]
     payload: Mapping[str, Any]
@@ -86,7 +87,7 @@ class SetPayload(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Points that go."""
+    """Points to delete."""
 
     points: Sequence[UUID]
 
@@ -98,7 +99,7 @@ class Delete(NamedTuple):
 
 
 class IndexField(NamedTuple):
-    """An index of a field of the payload."""
+    """An index on a payload field."""
 
     path: str
     kind: str
@@ -111,7 +112,7 @@ class IndexField(NamedTuple):
 
 
 class AddVector(NamedTuple):
-    """Room for one more vector a point; a dimension of 0 is for a sparse one."""
+    """A vector field to add; a dimension of 0 makes it sparse."""
 
     name: str
     dim: int
@@ -125,7 +126,7 @@ class AddVector(NamedTuple):
 
 
 class DropVector(NamedTuple):
-    """One vector fewer a point."""
+    """A vector field to drop."""
 
     name: str
 
@@ -139,15 +140,15 @@ class DropVector(NamedTuple):
 Write = Upsert | SetVectors | SetPayload | Delete | IndexField | AddVector | DropVector
 
 
-class Found(NamedTuple):
-    """What a log holds that can be read.
+class LogScan(NamedTuple):
+    """What a scan of a log found.
 
     Args:
-        after: the state that the writes were made to; empty where not even that can be read.
-        ends: where each write ends in the file; the first number is where the first one begins.
-        points: that they write.
-        damaged: whether more lies behind them than a last write that was cut off.
-        cut_off: whether such a one does.
+        after: the token of the state that the writes apply to; empty where the log's first line is unreadable.
+        ends: the offset behind each whole write; the first number is where the first write begins.
+        points: number of points in those writes.
+        damaged: whether more follows than an incomplete last write.
+        cut_off: whether an incomplete last write follows.
     """
 
     after: str
@@ -158,7 +159,7 @@ class Found(NamedTuple):
 
 
 class WriteLog:
-    """The log of one shard, to be added to."""
+    """The log of one shard, for appending."""
 
     def __init__(self, file: Path, after: str, points: int) -> None:
         self.file, self.after, self.points = file, after, points
@@ -167,7 +168,7 @@ class WriteLog:
 
     @classmethod
     def begin(cls, file: Path, after: str) -> WriteLog:
-        """Make a log in the place of one that may be there. It is durable: without it nothing would be published.
+        """Replace the log by an empty one, durably: after a power loss without it nothing could be published.
 
         Raises:
             StoreFull, StoreError: it cannot be written.
@@ -180,13 +181,13 @@ class WriteLog:
 
     @classmethod
     def resume(cls, file: Path) -> WriteLog:
-        """Go on with a log behind its last whole write."""
+        """Open a log for appending behind its last whole write."""
         found = scan(file)
         os.truncate(file, found.ends[-1])
         return cls(file, found.after, found.points)
 
     def append(self, frame: bytes, points: int) -> None:
-        """Add a write (see `framed`). Where that fails, the log is as it was.
+        """Append a write (see `encode_write`). If that fails, the log is as it was.
 
         Raises:
             StoreFull, StoreError: it cannot be written.
@@ -204,7 +205,7 @@ class WriteLog:
         self.points += points
 
     def sync(self) -> None:
-        """Make what it holds outlast a loss of power."""
+        """Make its content survive a power loss."""
         try:
             os.fsync(self._handle)
         except OSError as error:
@@ -219,9 +220,9 @@ class WriteLog:
         self.close()
 
 
-def framed(write: Write) -> bytes:
-    """A write as it stands in a log."""
-    said, arrays = _said(write)
+def encode_write(write: Write) -> bytes:
+    """Encode a write for the log."""
+    said, arrays = _split_write(write)
     shapes = [[array.dtype.str, array.shape] for array in arrays]
     text = json.dumps({"write": type(write).__name__, **said, "arrays": shapes}, ensure_ascii=False).encode()
     if isinstance(write, Upsert):  # the payloads are text already
@@ -235,36 +236,36 @@ def framed(write: Write) -> bytes:
     return b"".join([sizes, xxhash.xxh3_64_digest(sizes), *body])
 
 
-def scan(file: Path) -> Found:
-    """What a log holds, its checksums compared."""
+def scan(file: Path) -> LogScan:
+    """Find the whole writes in a log, by their checksums."""
     with file.open("rb") as handle:
         after = _after(handle.readline())
         ends, points = [handle.tell()], 0
         while after:
             head = handle.read(_HEAD)
             if len(head) < _HEAD:
-                return Found(after, ends, points, False, len(head) > 0)
+                return LogScan(after, ends, points, False, len(head) > 0)
             if xxhash.xxh3_64_digest(head[: _SIZES.size]) != head[_SIZES.size :]:
-                return Found(after, ends, points, True)
+                return LogScan(after, ends, points, True)
             text, more, arrays, digest = _SIZES.unpack(head[: _SIZES.size])
             body = handle.read(text + arrays)
             if len(body) < text + arrays:
-                return Found(after, ends, points, False, True)
+                return LogScan(after, ends, points, False, True)
             if xxhash.xxh3_64_intdigest(body) != digest:
-                return Found(after, ends, points, True)
+                return LogScan(after, ends, points, True)
             ends.append(handle.tell())
             points += more
-    return Found("", [0], 0, file.stat().st_size > 0)
+    return LogScan("", [0], 0, file.stat().st_size > 0)
 
 
-def writes_in(file: Path, found: Found) -> Iterator[Write]:
-    """The writes that a log holds, in their order."""
+def read_writes(file: Path, found: LogScan) -> Iterator[Write]:
+    """Yield the writes of a log in order."""
     with file.open("rb") as handle:
         handle.seek(found.ends[0])
         for _ in found.ends[1:]:
             text, _, arrays, _ = _SIZES.unpack(handle.read(_HEAD)[: _SIZES.size])
             said = json.loads(handle.read(text))
-            yield _write(said, memoryview(handle.read(arrays)))
+            yield _build_write(said, memoryview(handle.read(arrays)))
 
 
 def _after(line: bytes) -> str:
@@ -275,17 +276,17 @@ def _after(line: bytes) -> str:
         return ""
 
 
-def _said(write: Write) -> tuple[dict[str, Any], list[Array]]:
-    """What a write says in JSON, and its arrays."""
+def _split_write(write: Write) -> tuple[dict[str, Any], list[Array]]:
+    """Split a write into what is stored as JSON and its arrays."""
     if isinstance(write, Upsert):
         names = sorted({name for point in write.points for name in point.vectors})
         by_name = [[point.vectors.get(name) for point in write.points] for name in names]
         return {"ids": [point.id.hex for point in write.points], "vectors": names}, [
-            array for vectors in by_name for array in _packed(vectors)
+            array for vectors in by_name for array in _pack(vectors)
         ]
     if isinstance(write, SetVectors):
         ids = [point.hex for point in write.vectors]
-        return {"name": write.name, "ids": ids}, _packed(list(write.vectors.values()))
+        return {"name": write.name, "ids": ids}, _pack(list(write.vectors.values()))
     if isinstance(write, SetPayload):
         return {"ids": [point.hex for point in write.points], "payload": write.payload}, []
     if isinstance(write, Delete):
@@ -293,19 +294,19 @@ def _said(write: Write) -> tuple[dict[str, Any], list[Array]]:
     return write._asdict(), []
 
 
-def _write(said: dict[str, Any], body: memoryview) -> Write:
-    """The inverse of `_said`."""
+def _build_write(said: dict[str, Any], body: memoryview) -> Write:
+    """Rebuild a write; the inverse of `_split_write`."""
     arrays = _arrays(said.pop("arrays"), body)
     kind = said.pop("write")
     if kind == "Upsert":
-        vectors = {name: _unpacked(arrays) for name in said["vectors"]}
+        vectors = {name: _unpack(arrays) for name in said["vectors"]}
         points = []
         for place, (text, payload) in enumerate(zip(said["ids"], said["payloads"], strict=True)):
             there = {name: v for name in vectors if (v := vectors[name][place]) is not None}
             points.append(StoredPoint(UUID(text), there, payload, b""))
         return Upsert(points)
     if kind == "SetVectors":
-        found = zip((UUID(text) for text in said["ids"]), _unpacked(arrays), strict=True)
+        found = zip((UUID(text) for text in said["ids"]), _unpack(arrays), strict=True)
         return SetVectors(said["name"], {point: vector for point, vector in found if vector is not None})
     if kind == "SetPayload":
         return SetPayload([UUID(text) for text in said["ids"]], said["payload"])
@@ -316,17 +317,17 @@ def _write(said: dict[str, Any], body: memoryview) -> Write:
     return made
 
 
-def _packed(vectors: Sequence[Vector | None]) -> list[Array]:
-    """Vectors of one name as arrays: how long each is (-1 for none), their indices if they are sparse, their values."""
+def _pack(vectors: Sequence[Vector | None]) -> list[Array]:
+    """Pack vectors of one name into arrays: lengths (-1 for no vector), indices if they are sparse, values."""
     lengths = np.array([-1 if vector is None else len(vector) for vector in vectors], np.int64)
     there = [vector for vector in vectors if vector is not None]
     sparse = [vector for vector in there if isinstance(vector, SparseVector)]
     values = [vector.values if isinstance(vector, SparseVector) else vector for vector in there]
-    return [lengths, _joined((v.indices for v in sparse), np.int32), _joined(values, np.float32)]
+    return [lengths, _concatenate((v.indices for v in sparse), np.int32), _concatenate(values, np.float32)]
 
 
-def _unpacked(arrays: Iterator[Array]) -> list[Vector | None]:
-    """The inverse of `_packed`; takes its three arrays."""
+def _unpack(arrays: Iterator[Array]) -> list[Vector | None]:
+    """Unpack vectors, consuming three arrays; the inverse of `_pack`."""
     lengths, indices, values = next(arrays), next(arrays), next(arrays)
     found: list[Vector | None] = []
     end = 0
@@ -341,7 +342,7 @@ def _unpacked(arrays: Iterator[Array]) -> list[Vector | None]:
     return found
 
 
-def _joined(arrays: Iterable[Array], kind: type) -> Array:
+def _concatenate(arrays: Iterable[Array], kind: type) -> Array:
     some: list[Array] = [np.asarray(array, kind) for array in arrays]
     return np.concatenate(some) if some else np.empty(0, kind)
 

@@ -1,7 +1,7 @@
-"""The one writer of an embedded collection, on a shard of its own, and what becomes of that shard.
+"""The one writer of an embedded collection.
 
-What readers have is filled from `work`. A replacement is filled in `rebuild` beside it, and takes the place of `work`
-once it has been published; given up, it leaves `work` and what readers have as they were.
+The published generation is filled from `work`. A replacement is filled in `rebuild` beside it, and becomes `work` once
+it has been published. If it is given up, `work` and the published generation stay as they were.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from hybrid_search.errors import CollectionDamaged, ManifestMismatch, StoreError
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.protocols import HEAD_FIELDS, CollectionInfo, DocumentHead
 from hybrid_search.store.edge import generations
-from hybrid_search.store.edge.chunk_ids import write_names
+from hybrid_search.store.edge.chunk_ids import write_chunk_ids
 from hybrid_search.store.edge.disk import real_size, require_space
 from hybrid_search.store.edge.files import sums_out, write_checked
 from hybrid_search.store.edge.locks import WriterLock
 from hybrid_search.store.edge.manifest_file import (
     Record,
-    own_record,
     pending_record,
     promote_rebuild,
     read_record,
     resume_record,
     same_building,
+    writer_record,
 )
 from hybrid_search.store.edge.shard_process import AnyShard
 from hybrid_search.store.edge.working_shard import WorkingShard
@@ -46,32 +46,32 @@ from hybrid_search.store.edge.write_log import (
 )
 from hybrid_search.store.schema import (
     StoredPoint,
-    being_built,
     check_points,
     check_vectors,
     is_present,
     new_fields,
     present_vectors,
+    unfinished_message,
 )
 from hybrid_search.types import Moved, Point, Vector, chunk_id_of, point_id_of
 
 log = logging.getLogger(__name__)
 
 OPTIMIZE_FROM = 5_000
-"""Points from which the engine has an index to build; below it scans, which is as fast."""
+"""Points from which the engine builds an index; below it scans, which is as fast."""
 
 REOPEN_EVERY = 5_000
-"""Points after which files are let go of: their pages, once touched, count as this process's memory."""
+"""Points after which files are released: their pages, once touched, count as this process's memory."""
 
 OPTIMIZE_EVERY = 20_000
-"""Points after which what was written becomes a segment on the disk, so that memory does not grow with them."""
+"""Points after which the written points become a segment on disk, so that memory stays constant."""
 
 WRITE_BYTES = 4 * 1024 * 1024
-"""Points are written so many bytes at once, one at least: room is needed for no more."""
+"""Largest batch of points in one write, in bytes (but at least one point): the disk needs room for no more."""
 
 
 class EdgeWriter:
-    """Fills `work`, or with `replace` a replacement of what is published."""
+    """Fills `work`, or with `replace` a replacement of the published collection."""
 
     def __init__(self, name: str, root: Path, manifest: Manifest, lock: WriterLock, *, replace: bool = False) -> None:
         self._name, self._root, self._lock = name, root, lock
@@ -89,15 +89,15 @@ class EdgeWriter:
         self._turn = threading.RLock()
         known = None if replace and not self.resumed else resume_record(root, self._work)
         if known is None:
-            self._begin(manifest)
+            self._create(manifest)
         else:
-            self._go_on(known, manifest)
+            self._resume(known, manifest)
         try:
             self._fields = dict(self._shard.indexed_fields())
         except BaseException:
             self._working.close()
             raise
-        self._unoptimized, self._unopened = self._working.logged, 0
+        self._unoptimized, self._unopened = self._working.logged_points, 0
 
     @property
     def _shard(self) -> AnyShard:
@@ -110,7 +110,7 @@ class EdgeWriter:
             found = self._shard.retrieve(ids, HEAD_FIELDS)
         return {payload["doc_id"]: DocumentHead.of(payload) for payload in found.values()}
 
-    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+    def version_hashes(self, chunk_ids: Sequence[str]) -> dict[str, str]:
         with self._turn:
             found = self._shard.retrieve([point_id_of(chunk_id) for chunk_id in chunk_ids], ["chunk_id", "stamp"])
         return {p["chunk_id"]: p["stamp"] for p in found.values() if "stamp" in p}
@@ -124,7 +124,7 @@ class EdgeWriter:
         for path, kind in new_fields(points, self._fields).items():
             self._write(IndexField(path, kind))
             self._fields[path] = kind
-        for some in _portions(
+        for some in _batches_by_bytes(
             StoredPoint(point.point_id, present_vectors(point, self.manifest), point.payload, text)
             for point, text in zip(points, texts, strict=True)
         ):
@@ -158,9 +158,9 @@ class EdgeWriter:
             if self._shard.count() >= OPTIMIZE_FROM:
                 self._optimize(keep=False)
             counts = {**self._shard.counts(manifest), "documents": self._shard.count(heads=True)}
-            self._working.publish(Record(manifest, counts, self._build), _write_names)
+            self._working.publish(Record(manifest, counts, self._build), _write_chunk_ids)
             self.manifest = manifest
-            self._take_place()
+            self._promote()
         generations.sweep(self._root)
 
     def iter_payloads(self, without: str = "") -> Iterator[dict[str, Any]]:
@@ -170,7 +170,7 @@ class EdgeWriter:
     def add_vector(self, spec: LegSpec) -> None:
         self._require_live()
         self._drop_vectors({*self.manifest.vectors().values(), spec.vector})
-        if spec.vector not in self._shard.vectors():
+        if spec.vector not in self._shard.vector_names():
             self._write(AddVector(spec.vector, spec.dim, spec.needs_idf))
 
     def set_vectors(self, spec: LegSpec, vectors: Mapping[str, Vector]) -> None:
@@ -183,7 +183,7 @@ class EdgeWriter:
         folder = self._require_live()
         record = read_record(folder).with_legs(manifest, self._build)
         sums = sums_out(generations.published_sums(folder))
-        # What is published comes first: it decides, should this process end between the two (`records.going_on`).
+        # The published record first: it decides if this process ends between the two (`resume_record`).
         write_checked(folder / "manifest.json", {**record.to_dict(), **sums})
         self._keep(manifest)
 
@@ -203,19 +203,19 @@ class EdgeWriter:
         finally:
             self._lock.release()
 
-    def _begin(self, manifest: Manifest) -> None:
-        """Make what there is nothing of. The manifest is written last, so a creation cut short starts afresh."""
+    def _create(self, manifest: Manifest) -> None:
+        """Create an empty shard. The manifest is written last, so that an interrupted creation starts afresh."""
         generations.remove_folder(self._work)
         self._build = uuid.uuid4().hex
         self._working = WorkingShard.create(self._name, self._lock, self._work, manifest)
         self._keep(manifest)
 
-    def _go_on(self, known: Record, manifest: Manifest) -> None:
-        """Go on with what is there, if it is of the same making."""
+    def _resume(self, known: Record, manifest: Manifest) -> None:
+        """Resume the existing shard, if it was built alike."""
         if known.manifest.fingerprint() != manifest.fingerprint():
             raise ManifestMismatch(self._name, "the manifest", known.manifest.fingerprint(), manifest.fingerprint())
         self.manifest, self._build = known.manifest, known.build
-        own = own_record(self._work)
+        own = writer_record(self._work)
         if own is None or own.build != self._build:
             self._work.mkdir(exist_ok=True)
             write_checked(self._work / "manifest.json", Record(self.manifest, {}, self._build).to_dict())
@@ -231,19 +231,19 @@ class EdgeWriter:
         with self._turn:
             self._working.write(write)
 
-    def _take_place(self) -> None:
-        """After a replacement has been published: its shard is the one that is worked on from here on."""
+    def _promote(self) -> None:
+        """Make a published replacement the working shard."""
         if self._beside:
             promote_rebuild(self._root)
             self._beside, self._work = False, self._root / "work"
-            self._working.moved(self._work)
+            self._working.move_to(self._work)
 
     def _drop_vectors(self, keep: set[str]) -> None:
-        for name in sorted(self._shard.vectors() - keep):
+        for name in sorted(self._shard.vector_names() - keep):
             self._write(DropVector(name))
 
     def _is_published(self) -> bool:
-        """Whether readers have something, with files of the right lengths."""
+        """Say whether a generation is published whose files have the right lengths."""
         try:
             folder = generations.current(self._root)
             return folder is not None and not generations.damaged_files(folder)
@@ -251,10 +251,10 @@ class EdgeWriter:
             return False
 
     def _require_live(self) -> Path:
-        """The generation that readers have, if it is one of this shard's."""
+        """Return the published generation's folder; refuse if it belongs to another build."""
         folder = generations.current(self._root)
         if folder is None or not same_building(read_record(folder), read_record(self._work)):
-            raise StoreError(being_built(self._name))
+            raise StoreError(unfinished_message(self._name))
         return folder
 
     def _reopen(self) -> None:
@@ -263,7 +263,7 @@ class EdgeWriter:
         self._unopened = 0
 
     def _optimize(self, *, keep: bool) -> None:
-        """Build the engine's indexes in a child process: it holds the interpreter lock for seconds to minutes."""
+        """Build the engine's indexes in a child process: that holds the interpreter lock for seconds to minutes."""
         require_space(self._root, 2 * real_size(self._work / "shard"))
         with self._turn:
             problem = self._working.optimize(Record(self.manifest, {}, self._build) if keep else None)
@@ -272,8 +272,8 @@ class EdgeWriter:
             log.warning("Collection %s stays without its search index (slower, still right): %s", self._name, problem)
 
 
-def _portions(points: Iterable[StoredPoint]) -> Iterator[list[StoredPoint]]:
-    """Points in lists of about `WRITE_BYTES`, one at least."""
+def _batches_by_bytes(points: Iterable[StoredPoint]) -> Iterator[list[StoredPoint]]:
+    """Yield points in lists of about `WRITE_BYTES`, at least one in each."""
     some: list[StoredPoint] = []
     size = 0
     for point in points:
@@ -287,8 +287,8 @@ def _portions(points: Iterable[StoredPoint]) -> Iterator[list[StoredPoint]]:
         yield some
 
 
-def _write_names(copy: AnyShard, folder: Path) -> None:
-    """Write the names of all chunks beside a copy of their shard."""
+def _write_chunk_ids(copy: AnyShard, folder: Path) -> None:
+    """Write the map of all chunk ids beside a copy of their shard."""
 
     def names() -> Iterator[tuple[UUID, str]]:
         for place, (point, payload) in enumerate(copy.scroll(["chunk_id"])):
@@ -296,4 +296,4 @@ def _write_names(copy: AnyShard, folder: Path) -> None:
                 copy.reopen()
             yield point, payload["chunk_id"]
 
-    write_names(folder / "names", names())
+    write_chunk_ids(folder / "names", names())

@@ -1,4 +1,4 @@
-"""What can go wrong between this process and a Qdrant server: as errors of ours, and tried again where that helps."""
+"""The connection to a Qdrant server: its failures as errors of ours, and retries where they help."""
 
 from __future__ import annotations
 
@@ -25,27 +25,43 @@ _log = logging.getLogger(__name__)
 
 
 class CollectionGone(CollectionChanged):
-    """The server has no collection of this name, or not any more."""
+    """The server has no collection of this name, or no longer."""
 
 
 class RetryPolicy(NamedTuple):
-    """How long a server that does not answer is asked again: for `seconds`, and `tries` times in all, 0 for any."""
+    """How long to retry while a server does not answer.
+
+    Args:
+        seconds: from the first attempt on; 0 for no retry.
+        tries: attempts in all; 0 for any number.
+    """
 
     seconds: float
     tries: int = 0
 
 
 def interactive(seconds: float) -> RetryPolicy:
-    """The patience of a search, in which somebody waits for the answer; none where writers have none."""
+    """Return the retry policy of searches, where somebody waits: three tries in a second; none if retries are off."""
     return RetryPolicy(min(1.0, seconds), 3)
 
 
 @dataclass(eq=False)
 class RetryingClient:
-    """A client, where it leads to, and the patience with which it is asked. Safe to use from many threads.
+    """A client that retries while its server does not answer. Safe to use from many threads.
 
-    Between two attempts lies a random part of 0.2 seconds, of 0.4, of 0.8 and so on up to 8, so that many who wait do
-    not come back together; or as long as the server says. What is asked twice must be the same as once.
+    Between two attempts it waits a random part of 0.2 seconds, then of 0.4, of 0.8 and so on up to 8, so that many
+    clients do not return together. If the server names a time, it waits for that. A call must have the same effect
+    twice as once.
+
+    The loop is our own. With tenacity `call` takes 34 lines instead of 22 and 27 µs instead of 10: the server's own
+    time, the end by `cancel`, the deadline that cuts the last wait, and the message would all be callbacks of ours.
+
+    Args:
+        client: the client.
+        location: of the server, for messages.
+        patience: how long it retries.
+        clock: seconds; replaced in tests.
+        rest: waits so many seconds and says whether the wait was cancelled; replaced in tests.
 
     Source: "full jitter" of M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015.
     """
@@ -60,12 +76,12 @@ class RetryingClient:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def call(self, call: Callable[[QdrantClient], T]) -> T:
-        """What a call to the client gives.
+        """Return what a call to the client returns.
 
         Raises:
-            StoreUnavailable: no answer came in time, or the line was hung up.
-            Gone: there is no such collection.
-            StoreError, ConfigError: the server refused; nothing is tried again.
+            StoreUnavailable: no answer came in time, or the wait was cancelled.
+            CollectionGone: no such collection.
+            StoreError, ConfigError: the server refused; this is not retried.
         """
         started, tries = self.clock(), 0
         while True:
@@ -88,7 +104,7 @@ class RetryingClient:
                 return answer
 
     def cancel(self) -> None:
-        """End all waiting, in whatever thread, with the error that was its reason."""
+        """End all waiting, in every thread; each raises the error that it waited for."""
         self._hung_up.set()
 
     def _give_up(self, error: StoreUnavailable) -> None:
@@ -102,7 +118,7 @@ class RetryingClient:
         ) from error
 
     def _tell(self, *, away: bool) -> None:
-        """Once an outage, however many threads wait; of searches, which hardly wait, nothing."""
+        """Log one warning per outage, however many threads wait. Searches log nothing, for they hardly wait."""
         with self._lock:
             changed, self._away = away != self._away, away
         if not changed or self.patience.tries:
@@ -114,7 +130,7 @@ class RetryingClient:
 
 
 def _retry_after_s(error: StoreUnavailable) -> float:
-    """The seconds that the server asks to stay away for; 0 where it says nothing."""
+    """Return the seconds after which the server asks to retry; 0 where it does not say."""
     cause = error.__cause__
     said = getattr(cause, "retry_after_s", None) or (getattr(cause, "headers", None) or {}).get("retry-after", 0)
     with suppress(ValueError, TypeError):
@@ -123,7 +139,7 @@ def _retry_after_s(error: StoreUnavailable) -> float:
 
 
 def is_open(host: str, port: int) -> bool:
-    """Whether something listens there; at most 0.3 seconds for each address of the host."""
+    """Say whether something listens there. Takes at most 0.3 seconds for each address of the host."""
     with suppress(OSError), socket.create_connection((host, port), timeout=0.3):
         return True
     return False
@@ -136,7 +152,7 @@ def server_errors(location: str) -> Iterator[None]:
     Raises:
         ConfigError: the server refused the API key.
         StoreUnavailable: no answer, or one that says "later".
-        Gone: there is no such collection.
+        CollectionGone: no such collection.
         StoreError: any other refusal.
     """
     from qdrant_client.common.client_exceptions import QdrantException

@@ -1,7 +1,7 @@
-"""A collection on a Qdrant server that somebody else wrote: what it is like, and searching it as it is.
+"""Collections on a Qdrant server that another program wrote: describing them, and searching them as they are.
 
-Its points keep the ids they have, so a chunk's name here is made of its document's id and of that (`layouts`); `ID#3`
-is taken too, as the fourth chunk of a document. Payloads are read as ours. Nothing is ever written but the manifest.
+Their points keep their ids, so a chunk id here consists of the document's id and the point's (see `payload_layouts`).
+`ID#3` works too, as the fourth chunk of a document. Payloads are read as ours. Nothing is written but the manifest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hybrid_search.store.server.reader import (
     by_name,
     client_conditions,
     manifest_of,
-    records,
+    scroll_points,
 )
 from hybrid_search.types import LegName, Vector
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from qdrant_client import models
 
 SAMPLE = 64
-"""Points that are looked into to see how a collection is laid out."""
+"""Points that are read to recognize the layout of a collection."""
 
 _PREFIX = "metadata."
 
@@ -73,7 +73,7 @@ class Foreign(NamedTuple):
 
 
 def read_only(name: str, manifest: Manifest) -> StoreError:
-    """Why an adopted collection is not written to."""
+    """Say why an adopted collection is not written to."""
     whose = manifest.adopted.name if manifest.adopted else "given"
     made = "somebody else" if whose == "given" else whose
     return StoreError(
@@ -83,7 +83,7 @@ def read_only(name: str, manifest: Manifest) -> StoreError:
 
 
 def described(line: RetryingClient, real: str, name: str) -> Foreign:
-    """What a collection is like."""
+    """Describe a collection."""
     info = line.call(lambda client: client.get_collection(real))
     params, metadata = info.config.params, info.config.metadata or {}
     dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors} if params.vectors else {}
@@ -104,7 +104,7 @@ def described(line: RetryingClient, real: str, name: str) -> Foreign:
 
 
 def open_reader(line: RetryingClient, real: str, name: str, resolve: Callable[[str], str | None]) -> ServerReader:
-    """A version, for searching, whoever wrote it."""
+    """Open a version for searching, whoever wrote it."""
     manifest = manifest_of(line, real, name)
     if manifest.adopted is None:
         return ServerReader(line, real, name, resolve, manifest)
@@ -112,7 +112,7 @@ def open_reader(line: RetryingClient, real: str, name: str, resolve: Callable[[s
 
 
 class AdoptedReader(ServerReader):
-    """One collection of somebody else, for searching. It answers from what is there at the moment."""
+    """A collection of another program, for searching. It answers from what is stored at the moment."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class AdoptedReader(ServerReader):
 
     def doc_ids(self) -> Iterator[str]:
         seen = set()
-        for record in records(self._ask, lambda: self._real, None, self._naming):
+        for record in scroll_points(self._ask, lambda: self._real, None, self._naming):
             doc_id = document_in(record.payload or {}, self._layout) or str(record.id)
             if doc_id not in seen:
                 if self._layout.doc_id:  # else every point is another one
@@ -147,12 +147,12 @@ class AdoptedReader(ServerReader):
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {
             chunk_id: self._read(record, number, chunks)
-            for chunk_id, (record, number, chunks) in self._found(chunk_ids).items()
+            for chunk_id, (record, number, chunks) in self._find(chunk_ids).items()
         }
 
     def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
         name = vector_name(leg, self.manifest)
-        found = {chunk_id: _vectors(record.vector) for chunk_id, (record, *_) in self._found(chunk_ids, name).items()}
+        found = {chunk_id: _vectors(record.vector) for chunk_id, (record, *_) in self._find(chunk_ids, name).items()}
         return {chunk_id: vectors[name] for chunk_id, vectors in found.items() if name in vectors}
 
     def info(self) -> CollectionInfo:
@@ -164,7 +164,7 @@ class AdoptedReader(ServerReader):
             documents = self._documents[1]
         return CollectionInfo(self._name, documents, points, None, self.manifest)
 
-    def _named(self, point: models.ScoredPoint) -> str:
+    def _chunk_id(self, point: models.ScoredPoint) -> str:
         return chunk_id_in(point.id, point.payload or {}, self._layout)
 
     def _read(self, record: models.Record, number: int = 0, chunks: int = 1) -> dict[str, Any]:
@@ -174,15 +174,15 @@ class AdoptedReader(ServerReader):
         return client_conditions()._replace(ids=_has_id, key=self._theirs, hidden=self._hidden)
 
     def _theirs(self, path: str) -> str:
-        """What they call a path in the metadata, as the engine writes it."""
+        """Return their path for a path of ours in the metadata, in the engine's notation."""
         return self._prefix + path.removeprefix(_PREFIX)
 
     def _hidden(self, path: tuple[str, ...]) -> bool:
-        """Whether the engine cannot tell: a document's own fields may be missing, in JSON, or of any kind."""
+        """Say whether the engine cannot decide: a document's own fields may be missing, inside JSON, or of any kind."""
         return path[0] != "metadata" or (not self._layout.metadata and path[1] in self._layout.hidden)
 
     def _kinds(self) -> dict[str, str]:
-        """The indexed fields of the metadata, by our paths."""
+        """Return the kinds of the indexed metadata fields, by our paths."""
         kinds = super()._kinds()
         inside = {
             path.removeprefix(self._prefix): kind for path, kind in kinds.items() if path.startswith(self._prefix)
@@ -190,14 +190,17 @@ class AdoptedReader(ServerReader):
         return {_PREFIX + path: kind for path, kind in inside.items() if not self._hidden(("metadata", path))}
 
     def _scan(self, fields: list[str], wanted: models.Filter | None) -> Iterator[tuple[Any, dict[str, Any]]]:
-        for record in records(self._ask, lambda: self._real, wanted, True):
+        for record in scroll_points(self._ask, lambda: self._real, wanted, True):
             yield record.id, self._read(record)
 
-    def _found(self, chunk_ids: Sequence[str], vector: str | None = None) -> dict[str, tuple[models.Record, int, int]]:
-        """The point of each chunk that is there; with its number, and how many there are, if it was asked by that."""
+    def _find(self, chunk_ids: Sequence[str], vector: str | None = None) -> dict[str, tuple[models.Record, int, int]]:
+        """Return (point, number, chunks of the document) of each chunk that exists.
+
+        The number and the count are 0 and 1 unless the chunk was asked for by its number.
+        """
         vectors = None if vector is None else [vector]
         points = {chunk_id: point for chunk_id in chunk_ids if (point := point_in(chunk_id)) is not None}
-        by_point = self._retrieved(list(dict.fromkeys(points.values())), vectors)
+        by_point = self._retrieve(list(dict.fromkeys(points.values())), vectors)
         found: dict[str, tuple[models.Record, int, int]] = {}
         for chunk_id, point in points.items():
             record = by_point.get(point)
@@ -210,7 +213,7 @@ class AdoptedReader(ServerReader):
             found.update({chunk_id: named[chunk_id] for chunk_id in rest & named.keys()})
         return {chunk_id: found[chunk_id] for chunk_id in chunk_ids if chunk_id in found}
 
-    def _retrieved(self, points: list[PointId], vectors: list[str] | None) -> dict[PointId, models.Record]:
+    def _retrieve(self, points: list[PointId], vectors: list[str] | None) -> dict[PointId, models.Record]:
         if not points:
             return {}
         found = self._ask(
@@ -219,13 +222,13 @@ class AdoptedReader(ServerReader):
         return {record.id if isinstance(record.id, int) else str(record.id): record for record in found}
 
     def _of_document(self, doc_id: str, vectors: list[str] | None) -> list[models.Record]:
-        """The points of a document in the order of their text."""
+        """Return the points of a document in the order of their text."""
         from qdrant_client import models
 
         key = engine_path(path_of(self._layout.doc_id)) or ""
         values: list[str | int] = [doc_id, *([int(doc_id)] if doc_id.isdecimal() else [])]
         either: list[Any] = [models.FieldCondition(key=key, match=models.MatchValue(value=value)) for value in values]
-        found = records(self._ask, lambda: self._real, models.Filter(should=either), True, vectors)
+        found = scroll_points(self._ask, lambda: self._real, models.Filter(should=either), True, vectors)
         mine = [record for record in found if document_in(record.payload or {}, self._layout) == doc_id]
         return sorted(mine, key=lambda record: (place_in(record.payload or {}, self._layout), str(record.id)))
 
@@ -237,7 +240,7 @@ def _has_id(points: set[Any]) -> models.HasIdCondition:
 
 
 def _vectors(raw: Any) -> dict[str, Vector]:
-    """A point's vectors by name, without those that are many."""
+    """Return a point's vectors by name, without multi-vectors."""
     return {name: vector_of(one) for name, one in by_name(raw).items() if not _is_many(one)}
 
 

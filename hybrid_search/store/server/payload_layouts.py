@@ -1,6 +1,6 @@
-"""How others lay out their payloads: recognising it, reading it as ours, and writing ours so that they can read it.
+"""Payload layouts of other programs: recognizing them, reading them as ours, and writing ours so that they can read it.
 
-What is said of each here was read in, and is tested against, langchain-qdrant 1.1, llama-index-vector-stores-qdrant
+The facts about each were read in, and are tested against, langchain-qdrant 1.1, llama-index-vector-stores-qdrant
 0.10, qdrant-haystack 13.1 and mcp-server-qdrant 0.8:
 
     langchain    {page_content, metadata}; vectors "" and langchain-sparse
@@ -25,14 +25,14 @@ from hybrid_search.types import LegName, point_id_of
 
 FRAMEWORKS = ("langchain", "llamaindex", "haystack", "mcp")
 PARTS = ("text", "metadata", "title", "doc_id", "start", "end", "origin")
-"""Of a layout, those that a user may name the fields of."""
+"""The parts of a layout whose fields a user may name."""
 
 Payload = Mapping[str, Any]
 PointId = int | str | UUID
 
 _LLAMAINDEX_OWN = ("_node_content", "_node_type", "document_id", "doc_id", "ref_doc_id")
 _NO_DOCUMENT = "None"
-"""What LlamaIndex writes for the document of a node that has none."""
+"""What LlamaIndex writes as the document of a node that has none."""
 
 _TEXTS = ("text", "content", "page_content", "document", "body", "chunk")
 _METADATAS = ("metadata", "meta")
@@ -40,10 +40,10 @@ _ORIGINS = ("source", "file_path", "url")
 
 
 def check_layout(name: str) -> str:
-    """Give a layout's name back if there is such a one.
+    """Validate and return a layout's name.
 
     Raises:
-        InvalidArgument: there is none.
+        InvalidArgument: no layout has this name.
     """
     if name not in FRAMEWORKS:
         raise InvalidArgument(f"layout is {name!r}; take one of: {', '.join(FRAMEWORKS)}.")
@@ -51,22 +51,22 @@ def check_layout(name: str) -> str:
 
 
 def layout_of(payloads: Sequence[Payload], name: str | None = None, fields: Mapping[str, str] | None = None) -> Layout:
-    """How payloads are laid out.
+    """Recognize how payloads are laid out.
 
     Args:
         payloads: a sample; one or more.
-        name: whose layout it is; found out when not given.
-        fields: by part of a layout the field that holds it, instead of what is found; empty for none.
+        name: whose layout it is; recognized when not given.
+        fields: by part of a layout the field that holds it, instead of the recognized one; empty for none.
 
     Raises:
-        InvalidArgument: no such layout, or a field's name that cannot be one.
-        StoreError: no field that holds the texts is known, or none of these payloads has a text there.
+        InvalidArgument: no such layout, or an invalid field name.
+        StoreError: no field is known to hold the texts, or none of these payloads has a text there.
     """
     given = dict(fields or {})
     for field in given.values():
         if field:
             path_of(field)
-    found = _known(check_layout(name) if name else _recognised(payloads), payloads, given)
+    found = _framework_layout(check_layout(name) if name else _recognize(payloads), payloads, given)
     layout = replace(found, **cast("dict[str, Any]", given))
     if not layout.metadata and layout.text:
         layout = replace(layout, hidden=tuple(dict.fromkeys([*layout.hidden, path_of(layout.text)[0]])))
@@ -84,7 +84,7 @@ def layout_of(payloads: Sequence[Payload], name: str | None = None, fields: Mapp
 
 
 def document_in(payload: Payload, layout: Layout) -> str | None:
-    """The id of the document that a point is of; None where the point is a document of its own."""
+    """Return the id of the document that a point belongs to; None where the point is a document of its own."""
     value = _at(payload, layout.doc_id)
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         return None
@@ -92,7 +92,7 @@ def document_in(payload: Payload, layout: Layout) -> str | None:
 
 
 def chunk_id_in(point: PointId, payload: Payload, layout: Layout) -> str:
-    """What a point is called here: its document's id and its own, or `ID#0` for one that is a whole document.
+    """Name a point here: its document's id with its own, or `ID#0` for a point that is a whole document.
 
     >>> chunk_id_in(7, {"meta": {"source_id": "a"}}, Layout("haystack", "content", "meta", doc_id="meta.source_id"))
     'a#p7'
@@ -107,7 +107,7 @@ def chunk_id_in(point: PointId, payload: Payload, layout: Layout) -> str:
 
 
 def point_in(chunk_id: str) -> PointId | None:
-    """The point that a chunk's name tells, where it can be one: of `ID#0` that is the first part."""
+    """Return the point that a chunk id names, if it can name one. From `ID#0` that is `ID`."""
     doc_id, _, part = chunk_id.rpartition("#")
     if part.isdecimal():
         return _point(doc_id) if part == "0" else None
@@ -115,14 +115,14 @@ def point_in(chunk_id: str) -> PointId | None:
 
 
 def read_as_ours(point: PointId, payload: Payload, layout: Layout, number: int = 0, chunks: int = 1) -> dict[str, Any]:
-    """A payload of ours (see `schema`) with what somebody else's says.
+    """Convert a payload of another layout to ours (see `schema`).
 
     Args:
         point: the point's id.
         payload: theirs.
         layout: how it is laid out.
         number: of the chunk in its document, where it is known.
-        chunks: that the document has, where that is known.
+        chunks: of the document, where their number is known.
     """
     text, start, end = text_in(payload, layout), _at(payload, layout.start), _at(payload, layout.end)
     start = start if isinstance(start, int) and not isinstance(start, bool) else 0
@@ -152,13 +152,13 @@ def metadata_in(payload: Payload, layout: Layout) -> dict[str, Any]:
 
 
 def place_in(payload: Payload, layout: Layout) -> int:
-    """Where a chunk begins in its document; 0 where nobody says."""
+    """Return the offset at which a chunk begins in its document; 0 where the payload does not say."""
     start = _at(payload, layout.start)
     return start if isinstance(start, int) else 0
 
 
 def encoded_forms(payload: Payload, layout: Layout) -> list[str]:
-    """The texts of which a point's vectors may have been made: the bare one, with its title, and as LlamaIndex does."""
+    """Return the texts from which a point's vectors may have been made: bare, with its title, and LlamaIndex's form."""
     text, title = text_in(payload, layout), _text(_at(payload, layout.title))
     forms = [text, *([f"{title}\n{text}"] if title else [])]
     node = _json(payload.get("_node_content"))
@@ -178,7 +178,7 @@ def encoded_forms(payload: Payload, layout: Layout) -> list[str]:
 
 
 def named_for(layout: str, legs: Mapping[LegName, LegSpec]) -> dict[LegName, LegSpec]:
-    """The legs of a new collection with the vectors' names that a framework looks for where nobody tells it others.
+    """Name the vectors of a new collection's legs as a framework expects them by default.
 
     Raises:
         InvalidArgument: the framework needs a dense leg, and there is none.
@@ -198,14 +198,14 @@ def named_for(layout: str, legs: Mapping[LegName, LegSpec]) -> dict[LegName, Leg
 
 
 def named(spec: LegSpec, vector: str) -> LegSpec:
-    """The leg with a vector of this name in the store, or of none."""
+    """Return the leg with its vector under this name, or under none."""
     return replace(spec, vector=vector, unnamed=not vector)
 
 
-def widened(payload: Payload, layout: str) -> dict[str, Any]:
-    """A payload of ours with the keys that a framework reads, too. What the metadata says is never put over ours.
+def add_framework_keys(payload: Payload, layout: str) -> dict[str, Any]:
+    """Add the keys that a framework reads to a payload of ours. The metadata never overwrites our keys.
 
-    Haystack makes metadata of every key that it does not know, so ours appear there beside the document's.
+    Haystack makes metadata of every key that it does not know, so there ours appear beside the document's.
     """
     text, metadata = payload["text"], payload["metadata"]
     if layout == "langchain":
@@ -222,7 +222,7 @@ def widened(payload: Payload, layout: str) -> dict[str, Any]:
 
 
 def _node(payload: Payload) -> str:
-    """A chunk as LlamaIndex writes its nodes."""
+    """Write a chunk as a node of LlamaIndex."""
     node = {
         "id_": str(point_id_of(payload["chunk_id"])),
         "embedding": None,
@@ -241,7 +241,7 @@ def _node(payload: Payload) -> str:
     return json.dumps(node, ensure_ascii=False)
 
 
-def _recognised(payloads: Sequence[Payload]) -> str:
+def _recognize(payloads: Sequence[Payload]) -> str:
     signs = {
         "llamaindex": ("_node_content",),
         "langchain": ("page_content",),
@@ -254,8 +254,8 @@ def _recognised(payloads: Sequence[Payload]) -> str:
     return "given"
 
 
-def _known(name: str, payloads: Sequence[Payload], given: Mapping[str, str]) -> Layout:
-    """What a framework's layout is in these payloads; what only some of them have is for all."""
+def _framework_layout(name: str, payloads: Sequence[Payload], given: Mapping[str, str]) -> Layout:
+    """Return a framework's layout for these payloads. A field that only some of them have counts for all."""
 
     def some(kind: type, *fields: str) -> str:
         def right(value: Any) -> bool:
@@ -288,7 +288,7 @@ def _known(name: str, payloads: Sequence[Payload], given: Mapping[str, str]) -> 
 
 
 def _at(payload: Payload, field: str) -> Any:
-    """What lies in a field; None where there is none, or several."""
+    """Return the value of a field; None where there is none, or several."""
     if not field:
         return None
     found: Any = payload

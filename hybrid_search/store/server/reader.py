@@ -1,4 +1,4 @@
-"""One collection on a Qdrant server, for searching; and what reading and writing share."""
+"""Searching one collection on a Qdrant server; also what reading and writing share."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ LOOK_EVERY_S = 1.0
 
 
 class Ask(Protocol):
-    """How a client is asked: `RetryingClient.call`, or that of a reader."""
+    """Runs a call on the client: `RetryingClient.call`, or a reader's `_ask`."""
 
     def __call__(self, call: Callable[[QdrantClient], T], /) -> T: ...
 
 
 class ServerReader:
-    """One collection, for searching. When a rebuild with the same models takes its place, this one goes on with that.
+    """One collection, for searching. It switches to a rebuilt version if that has the same models.
 
-    What is written to it is there at once. Whether it has been built anew, or its legs have changed, is looked at every
-    second at most: that takes two requests.
+    Writes are visible at once. Whether the collection was rebuilt, or its legs changed, is checked once a second at
+    most, for that takes two requests.
 
     Args:
         line: to the server.
         real: the version that the name stands for.
         name: the collection's.
-        resolve: tells the version that a name stands for now, or None.
+        resolve: returns the version that a name stands for now, or None.
         manifest: of that version.
     """
 
     max_concurrency = 4
-    """They wait for the network more than for the interpreter."""
+    """Searches wait for the network more than for the interpreter."""
 
     def __init__(
         self, line: RetryingClient, real: str, name: str, resolve: Callable[[str], str | None], manifest: Manifest
@@ -85,7 +85,7 @@ class ServerReader:
             raise
         except StoreError:
             # A server may refuse fields without an index (strict mode), or be older than a condition; ids it knows.
-            return self._query(requests, limit, filter_translation.resolved(where, engine, self._scan))
+            return self._query(requests, limit, filter_translation.filter_by_ids(where, engine, self._scan))
 
     def fields(self) -> Mapping[str, str]:
         records, _ = self._ask(
@@ -94,11 +94,11 @@ class ServerReader:
         return filter_translation.fields_of(self._kinds(), (record.payload or {} for record in records))
 
     def doc_ids(self) -> Iterator[str]:
-        heads = scrolled(self._ask, lambda: self._real, heads_only(), ["doc_id"])
+        heads = scroll_payloads(self._ask, lambda: self._real, heads_only(), ["doc_id"])
         return (payload["doc_id"] for payload in heads)
 
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return self._ask(lambda client: retrieved(client, self._real, chunk_ids, True))
+        return self._ask(lambda client: retrieve_payloads(client, self._real, chunk_ids, True))
 
     def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
         name = vector_name(leg, self.manifest)
@@ -112,7 +112,7 @@ class ServerReader:
         return info_of(self._ask, lambda: self._real, self._name, self.manifest)
 
     def close(self) -> None:
-        """The client belongs to the store."""
+        """Do nothing: the client belongs to the store."""
 
     def _query(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, wanted: models.Filter | None
@@ -141,17 +141,17 @@ class ServerReader:
             return client.query_batch_points(self._real, asked)
 
         answers = self._ask(query)
-        return [[(self._named(point), point.score) for point in answer.points] for answer in answers]
+        return [[(self._chunk_id(point), point.score) for point in answer.points] for answer in answers]
 
-    def _named(self, point: models.ScoredPoint) -> str:
-        """The chunk id of a point, of whose payload there is what `_naming` says."""
+    def _chunk_id(self, point: models.ScoredPoint) -> str:
+        """Return the chunk id of a point whose payload has the fields of `_naming`."""
         return str((point.payload or {})["chunk_id"])
 
     def _conditions(self) -> Engine:
         return client_conditions()
 
     def _ask(self, call: Callable[[QdrantClient], T]) -> T:
-        """Ask of the version that is there now: once more where this one has gone."""
+        """Call the client on the current version; once more on the next version where this one is gone."""
         real = self._real
         try:
             return self._line.call(call)
@@ -161,10 +161,12 @@ class ServerReader:
             return self._line.call(call)
 
     def _follow(self) -> None:
-        """Take the version that the name stands for now, if it is of the same making; else the caller's error stands.
+        """Switch to the version that the name stands for now, if it was built alike.
+
+        Where the name stands for no other version, nothing changes, and the caller's error stands.
 
         Raises:
-            CollectionChanged: it is of another making.
+            CollectionChanged: it was built with other models or other chunking.
         """
         real = self._resolve(self._name)
         if real is None or real == self._real:
@@ -178,7 +180,7 @@ class ServerReader:
         self.manifest, self._real = manifest, real
 
     def _kinds(self) -> dict[str, str]:
-        """The indexed fields now: a writer may add some."""
+        """Return the kinds of the fields that are indexed now: a writer may add some."""
         schema = self._ask(lambda client: client.get_collection(self._real)).payload_schema
         return {path: field_kind(index) for path, index in schema.items()}
 
@@ -200,12 +202,12 @@ class ServerReader:
         return exists
 
     def _scan(self, fields: list[str], wanted: models.Filter | None) -> Iterator[tuple[Any, dict[str, Any]]]:
-        for payload in scrolled(self._ask, lambda: self._real, wanted, ["chunk_id", *fields]):
+        for payload in scroll_payloads(self._ask, lambda: self._real, wanted, ["chunk_id", *fields]):
             yield point_id_of(payload["chunk_id"]), payload
 
 
 def index_field(line: RetryingClient, real: str, path: str, kind: FieldType) -> None:
-    """Have the server index a field; one that is indexed like that stays."""
+    """Index a field; an index of the same kind stays."""
     from qdrant_client import models
 
     with warnings.catch_warnings():
@@ -215,16 +217,16 @@ def index_field(line: RetryingClient, real: str, path: str, kind: FieldType) -> 
 
 
 def field_kind(index: Any) -> FieldType:
-    """The kind of an index as the server describes it."""
+    """Return the kind of an index from the server's description."""
     kind: FieldType = getattr(index.data_type, "value", index.data_type)
     return kind
 
 
 def manifest_of(line: RetryingClient, real: str, name: str) -> Manifest:
-    """What a version was built with.
+    """Read the manifest of a version.
 
     Raises:
-        StoreError: it has no manifest: it is somebody else's.
+        StoreError: it has no manifest, so another program made it.
         CollectionDamaged: the manifest cannot be read.
     """
     metadata = line.call(lambda client: client.get_collection(real)).config.metadata or {}
@@ -241,35 +243,35 @@ def manifest_of(line: RetryingClient, real: str, name: str) -> Manifest:
 
 
 def info_of(ask: Ask, real: Callable[[], str], name: str, manifest: Manifest) -> CollectionInfo:
-    """A version from outside."""
+    """Describe a version from outside."""
     documents = ask(lambda client: client.count(real(), heads_only(), exact=True)).count
     return CollectionInfo(name, documents, ask(lambda client: client.count(real(), exact=True)).count, None, manifest)
 
 
-def retrieved(
+def retrieve_payloads(
     client: QdrantClient, real: str, chunk_ids: Sequence[str], payload: bool | list[str]
 ) -> dict[str, dict[str, Any]]:
-    """The payload of each chunk that is there, or some fields of it, by chunk_id."""
+    """Read the payloads, or some fields of them, of the chunks that exist, by chunk id."""
     by_point = {str(point_id_of(chunk_id)): chunk_id for chunk_id in chunk_ids}
     records = client.retrieve(real, list(by_point), with_payload=payload)
     return {by_point[str(record.id)]: record.payload or {} for record in records}
 
 
-def scrolled(
+def scroll_payloads(
     ask: Ask, real: Callable[[], str], wanted: models.Filter | None, fields: bool | list[str]
 ) -> Iterator[dict[str, Any]]:
-    """The payload of every chunk that is wanted, page by page."""
-    return (record.payload or {} for record in records(ask, real, wanted, fields))
+    """Yield the payload of every chunk that passes a filter, reading page by page."""
+    return (record.payload or {} for record in scroll_points(ask, real, wanted, fields))
 
 
-def records(
+def scroll_points(
     ask: Ask,
     real: Callable[[], str],
     wanted: models.Filter | None,
     fields: bool | list[str],
     vectors: list[str] | None = None,
 ) -> Iterator[models.Record]:
-    """Every point that is wanted, page by page, with these fields and vectors."""
+    """Yield every point that passes a filter with these fields and vectors, reading page by page."""
     offset = None
     while True:
         page, offset = ask(
@@ -283,12 +285,12 @@ def records(
 
 
 def by_name(vectors: Any) -> dict[str, Any]:
-    """A point's vectors as the client gives them: a dict, but for one alone that has no name."""
+    """Return a point's vectors by name. The client gives a dict, or for a single vector without a name that vector."""
     return vectors if isinstance(vectors, dict) else {} if vectors is None else {"": vectors}
 
 
 def client_conditions() -> Engine:
-    """What the client calls the conditions of a filter."""
+    """Return the client's names for the conditions of a filter."""
     from qdrant_client import models
 
     def ids(points: set[Any]) -> models.HasIdCondition:
@@ -298,14 +300,14 @@ def client_conditions() -> Engine:
 
 
 def heads_only() -> models.Filter:
-    """Passes the first chunk of every document."""
+    """Return the filter that passes the first chunk of every document."""
     from qdrant_client import models
 
     return models.Filter(must=[models.FieldCondition(key="number", match=models.MatchValue(value=0))])
 
 
 def to_client(vector: Vector) -> Any:
-    """A vector as the client takes it."""
+    """Convert a vector to the client's type."""
     from qdrant_client import models
 
     if isinstance(vector, SparseVector):

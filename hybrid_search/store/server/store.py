@@ -1,7 +1,7 @@
 """Collections on a Qdrant server or cluster, through qdrant-client.
 
-A collection NAME is an alias of `NAME__v1`, `NAME__v2`, ...: a rebuild fills the next version beside the one in use and
-moves the alias at the end, in one atomic call. The manifest lies in the collection's own metadata.
+A collection NAME is an alias of `NAME__v1`, `NAME__v2`, ... A rebuild fills the next version beside the current one,
+and moves the alias at the end in one atomic call. The manifest is stored in the collection's own metadata.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hybrid_search.store.server.connection import (
 )
 from hybrid_search.store.server.foreign import Foreign, described, open_reader, read_only
 from hybrid_search.store.server.reader import MANIFEST_KEY, ServerReader, manifest_of
-from hybrid_search.store.server.verify import verified
+from hybrid_search.store.server.verify import verify_collection
 from hybrid_search.store.server.writer import ServerWriter, create, write_manifest
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def with_key(url: str, api_key: str | None) -> tuple[ServerUrl, str | None]:
-    """Take a URL apart, with the key to use: its own, else the one that is given.
+    """Parse a URL and return it with the API key to use: the URL's own, else the given one.
 
     Raises:
         ConfigError: it is no URL, or a key or a password would travel unencrypted to another machine.
@@ -56,8 +56,8 @@ class ServerStore:
 
     Args:
         client: an open `QdrantClient`; `connect` makes one from a URL.
-        location: shown in messages, without user and password.
-        retry_s: seconds for which writing goes on trying when the server does not answer, 0 for not at all. Searching
+        location: for messages, without user and password.
+        retry_s: seconds for which a writer keeps trying when the server does not answer; 0 for no retry. A search
             tries three times within a second.
     """
 
@@ -74,7 +74,7 @@ class ServerStore:
     def connect(
         cls, url: str, *, api_key: str | None = None, timeout_s: float = 30.0, retry_s: float = RETRY_S
     ) -> ServerStore:
-        """Reach a server, at once or not at all; gRPC is used where its port is open.
+        """Connect to a server with one request, without retries. Uses gRPC where its port is open.
 
         Raises:
             ConfigError: it is no URL, or an API key or a password would travel unencrypted to another machine.
@@ -93,7 +93,7 @@ class ServerStore:
                 url=place.address,
                 port=port,
                 api_key=api_key,
-                headers=signed(place.user),
+                headers=basic_auth_header(place.user),
                 timeout=max(1, round(timeout_s)),
                 prefer_grpc=grpc,
                 grpc_port=GRPC_PORT,
@@ -111,14 +111,14 @@ class ServerStore:
         return self._location
 
     def names(self) -> list[str]:
-        """Aliases of versions of the same name, and what was adopted: what else is there has no manifest to go by."""
+        """List the aliases of our versions, and the adopted collections. No other collection has a manifest."""
         aliases = self._reading.call(lambda client: client.get_aliases()).aliases
         others = self._reading.call(lambda client: client.get_collections()).collections
         behind = {one.name: one.name for one in others} | {one.alias_name: one.collection_name for one in aliases}
         return sorted(
             name
             for name, real in behind.items()
-            if _version_of(name, real) or ("__v" not in real and self._adopted(real))
+            if _version_of(name, real) or ("__v" not in real and self._is_adopted(real))
         )
 
     def reader(self, name: str) -> ServerReader:
@@ -129,11 +129,11 @@ class ServerStore:
             return open_reader(self._reading, self._require(name), name, self._now)
 
     def described(self, name: str) -> Foreign:
-        """What a collection is like, whoever made it. Raises CollectionNotFound."""
+        """Describe a collection, whoever made it. Raises CollectionNotFound."""
         return described(self._reading, self._require(name), name)
 
     def adopt(self, name: str, manifest: Manifest) -> None:
-        """Write a manifest into a collection that somebody else made, so that it is searched by that from now on."""
+        """Write a manifest into a collection of another program, so that it is searched by that from now on."""
         write_manifest(self._writing, self._require(name), manifest)
 
     def info(self, name: str) -> CollectionInfo:
@@ -145,7 +145,7 @@ class ServerStore:
         return None if real is None else manifest_of(self._writing, real, name)
 
     def writer(self, name: str, manifest: Manifest, *, replace: bool = False, wait_s: float = 0.0) -> ServerWriter:
-        """`wait_s` does not count here: a server takes writes from many."""
+        """Open for writing. `wait_s` has no effect: a server accepts several writers."""
         live = self._live(self._writing, name)
         if live is not None and not _version_of(name, live):
             found = manifest_of(self._writing, live, name)
@@ -172,7 +172,7 @@ class ServerStore:
 
     def verify(self, name: str | None = None) -> list[Verification]:
         names = self.names() if name is None else [name]
-        return [verified(self._reading, self._require(one), one) for one in names]
+        return [verify_collection(self._reading, self._require(one), one) for one in names]
 
     def delete(self, name: str) -> None:
         versions = self._versions(name)
@@ -200,12 +200,12 @@ class ServerStore:
         return real
 
     def _versions(self, name: str) -> list[str]:
-        """Every version of a name, the live one and unfinished ones."""
+        """Return every version of a name, including unfinished ones."""
         found = self._writing.call(lambda client: client.get_collections()).collections
         return [version.name for version in found if _version_of(check_name(name), version.name)]
 
     def _older(self, real: str) -> list[str]:
-        """The versions of the same name below one."""
+        """Return the versions of the same name below one."""
         name = real.rpartition("__v")[0]
         return [version for version in self._versions(name) if _version_of(name, version) < _version_of(name, real)]
 
@@ -213,7 +213,7 @@ class ServerStore:
         return self._live(self._reading, name)
 
     def _live(self, line: RetryingClient, name: str) -> str | None:
-        """The real collection behind a name, or None."""
+        """Return the collection that a name stands for, or None."""
         check_name(name)
         for alias in line.call(lambda client: client.get_aliases()).aliases:
             if alias.alias_name == name:
@@ -221,16 +221,16 @@ class ServerStore:
         return name if line.call(lambda client: client.collection_exists(name)) else None
 
     def _unfinished(self, line: RetryingClient, name: str, live: str | None) -> str | None:
-        """The version above the live one, which a job began and did not publish."""
+        """Return the version above the live one, which a job began and did not publish; None for none."""
         following = f"{name}__v{_version_of(name, live) + 1}"
         return following if line.call(lambda client: client.collection_exists(following)) else None
 
-    def _adopted(self, real: str) -> bool:
+    def _is_adopted(self, real: str) -> bool:
         metadata = self._reading.call(lambda client: client.get_collection(real)).config.metadata or {}
         return bool((metadata.get(MANIFEST_KEY) or {}).get("adopted"))
 
     def _same(self, real: str, name: str, manifest: Manifest) -> bool:
-        """Whether a version is of this making."""
+        """Say whether a version was built with this manifest."""
         try:
             return manifest_of(self._writing, real, name).fingerprint() == manifest.fingerprint()
         except CollectionDamaged:
@@ -240,8 +240,8 @@ class ServerStore:
         self._writing.call(lambda client: client.delete_collection(real))
 
 
-def signed(user: tuple[str, str] | None) -> dict[str, str]:
-    """The header that user and password of a URL stand for; the client itself passes over them.
+def basic_auth_header(user: tuple[str, str] | None) -> dict[str, str]:
+    """Return the header for the user and the password of a URL; the client itself ignores them.
 
     Source: RFC 7617, The 'Basic' HTTP Authentication Scheme.
     """
@@ -251,6 +251,6 @@ def signed(user: tuple[str, str] | None) -> dict[str, str]:
 
 
 def _version_of(name: str, real: str | None) -> int:
-    """The number of a version of `name`, from 1; 0 where `real` is none."""
+    """Return the number of a version of `name`, from 1; 0 where `real` is no version."""
     found = re.fullmatch(re.escape(name) + r"__v(\d+)", real or "")
     return int(found.group(1)) if found else 0

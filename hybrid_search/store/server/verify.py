@@ -1,4 +1,4 @@
-"""Verifying a collection on a server: what can be told of it from outside. Its files are the server's own business."""
+"""Verifying a collection on a server from outside. Its files are the server's responsibility."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from uuid import UUID
 from hybrid_search.errors import CollectionDamaged
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import Finding, Verification
-from hybrid_search.store.point_checks import examined
-from hybrid_search.store.schema import legible
+from hybrid_search.store.point_checks import examine
+from hybrid_search.store.schema import vector_or_nan
 from hybrid_search.store.server.connection import RetryingClient
-from hybrid_search.store.server.reader import by_name, manifest_of, records
+from hybrid_search.store.server.reader import by_name, manifest_of, scroll_points
 from hybrid_search.types import Vector
 
 
-def verified(line: RetryingClient, real: str, name: str) -> Verification:
-    """Verify the version that a name stands for: its manifest, and every point of it."""
+def verify_collection(line: RetryingClient, real: str, name: str) -> Verification:
+    """Verify the version that a name stands for: its manifest and every point."""
     try:
         manifest = manifest_of(line, real, name)
     except CollectionDamaged as error:
@@ -31,7 +31,7 @@ def verified(line: RetryingClient, real: str, name: str) -> Verification:
 
 def _points(line: RetryingClient, real: str, manifest: Manifest) -> Finding:
     count = line.call(lambda client: client.count(real, exact=True)).count
-    found = examined(_everything(line, real, manifest), manifest)
+    found = examine(_iter_points(line, real, manifest), manifest)
     problems = list(found.problems)
     if count != found.points:
         problems.append(f"the server counts {count:,} points and gives {found.points:,}; is it being written to?")
@@ -42,10 +42,10 @@ def _points(line: RetryingClient, real: str, manifest: Manifest) -> Finding:
     return Finding("points", "damaged" if problems else "whole", "; ".join(problems) or text)
 
 
-def _everything(
+def _iter_points(
     line: RetryingClient, real: str, manifest: Manifest
 ) -> Iterator[tuple[UUID, dict[str, Any], dict[str, Vector]]]:
     names = list(manifest.vectors().values())
-    for record in records(line.call, lambda: real, None, True, names):
-        vectors = {name: legible(raw) for name, raw in by_name(record.vector).items()}
+    for record in scroll_points(line.call, lambda: real, None, True, names):
+        vectors = {name: vector_or_nan(raw) for name, raw in by_name(record.vector).items()}
         yield UUID(str(record.id)), record.payload or {}, vectors

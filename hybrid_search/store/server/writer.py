@@ -1,4 +1,4 @@
-"""One collection on a Qdrant server, for indexing."""
+"""Filling one collection on a Qdrant server."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hybrid_search.store.schema import (
     FIXED_FIELDS,
     MAX_INDEXED_FIELDS,
     FieldType,
-    being_built,
     check_points,
     check_vectors,
     is_present,
     new_fields,
     present_vectors,
+    unfinished_message,
 )
 from hybrid_search.store.server.connection import RetryingClient
-from hybrid_search.store.server.payload_layouts import widened
+from hybrid_search.store.server.payload_layouts import add_framework_keys
 from hybrid_search.store.server.reader import (
     MANIFEST_KEY,
     field_kind,
@@ -28,8 +28,8 @@ from hybrid_search.store.server.reader import (
     index_field,
     info_of,
     manifest_of,
-    retrieved,
-    scrolled,
+    retrieve_payloads,
+    scroll_payloads,
     to_client,
 )
 from hybrid_search.types import Moved, Point, Vector, chunk_id_of, point_id_of
@@ -41,16 +41,16 @@ UPSERT_BATCH = 128
 
 
 class ServerWriter:
-    """One collection, for indexing. Every write is acknowledged by the server before the next.
+    """One collection, for indexing. The server acknowledges every write before the next is sent.
 
     Args:
         line: to the server; of this writer alone.
-        real: the version that is filled.
-        live: what readers have under the name; None where there is nothing yet.
+        real: the version to fill.
+        live: the version that readers have under the name; None where there is none yet.
         name: the collection's.
         manifest: what the caller expects of the version.
-        older: tells the versions of the name below one, which `publish` drops.
-        resumed: whether the version was there, and not published.
+        older: returns the versions of the name below one, which `publish` drops.
+        resumed: whether the version existed, unpublished.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ServerWriter:
         self.index(FIXED_FIELDS)
 
     def index(self, fields: Mapping[str, FieldType]) -> None:
-        """Make the indexes of fields that are not there, or that were of integers and are of floats."""
+        """Create missing indexes; replace an integer index by a float one where floats came."""
         for path, kind in fields.items():
             have = self._fields.get(path)
             room = len(self._fields) < MAX_INDEXED_FIELDS + len(FIXED_FIELDS)
@@ -85,11 +85,11 @@ class ServerWriter:
 
     def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]:
         wanted = [chunk_id_of(doc_id, 0) for doc_id in doc_ids]
-        found = self._line.call(lambda client: retrieved(client, self._real, wanted, HEAD_FIELDS))
+        found = self._line.call(lambda client: retrieve_payloads(client, self._real, wanted, HEAD_FIELDS))
         return {payload["doc_id"]: DocumentHead.of(payload) for payload in found.values()}
 
-    def stamps(self, chunk_ids: Sequence[str]) -> dict[str, str]:
-        found = self._line.call(lambda client: retrieved(client, self._real, chunk_ids, ["stamp"]))
+    def version_hashes(self, chunk_ids: Sequence[str]) -> dict[str, str]:
+        found = self._line.call(lambda client: retrieve_payloads(client, self._real, chunk_ids, ["stamp"]))
         return {chunk_id: p["stamp"] for chunk_id, p in found.items() if "stamp" in p}
 
     def doc_ids(self) -> Iterator[str]:
@@ -105,7 +105,7 @@ class ServerWriter:
             models.PointStruct(
                 id=str(point.point_id),
                 vector={name: to_client(vector) for name, vector in present_vectors(point, self.manifest).items()},
-                payload=widened(point.payload, self.manifest.layout),
+                payload=add_framework_keys(point.payload, self.manifest.layout),
             )
             for point in points
         ]
@@ -129,7 +129,7 @@ class ServerWriter:
         self._in_batches(lambda client, some: client.batch_update_points(self._real, some, wait=True), changes)
 
     def flush(self) -> None:
-        """Nothing to do: what is acknowledged is in the server's log."""
+        """Do nothing: what the server acknowledged is in its log."""
 
     def publish(self, manifest: Manifest | None = None) -> None:
         from qdrant_client import models
@@ -197,7 +197,7 @@ class ServerWriter:
         return info_of(self._line.call, lambda: self._real, self._name, self.manifest)
 
     def close(self) -> None:
-        """End what still waits for the server. The client belongs to the store."""
+        """Cancel all waiting for the server. The client belongs to the store."""
         self._line.cancel()
 
     def _in_batches(self, write: Callable[[QdrantClient, list[Any]], object], records: list[Any]) -> None:
@@ -215,21 +215,21 @@ class ServerWriter:
         self._line.call(drop)
 
     def _scroll(self, wanted: models.Filter | None, fields: bool | list[str]) -> Iterator[dict[str, Any]]:
-        return scrolled(self._line.call, lambda: self._real, wanted, fields)
+        return scroll_payloads(self._line.call, lambda: self._real, wanted, fields)
 
     def _require_live(self) -> None:
         if self._live != self._real:
-            raise StoreError(being_built(self._name))
+            raise StoreError(unfinished_message(self._name))
 
 
 def write_manifest(line: RetryingClient, real: str, manifest: Manifest) -> None:
-    """Put a manifest into a collection's own metadata, beside what others keep there."""
+    """Write a manifest into a collection's own metadata, beside what others keep there."""
     metadata = {MANIFEST_KEY: manifest.to_dict()}
     line.call(lambda client: client.update_collection(real, metadata=metadata))
 
 
 def create(line: RetryingClient, real: str, manifest: Manifest) -> None:
-    """Make an empty version; one that is there stays."""
+    """Create an empty version; an existing one stays."""
     from qdrant_client import models
 
     names = manifest.vectors()

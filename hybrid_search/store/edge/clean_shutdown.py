@@ -1,10 +1,10 @@
-"""A writer's folder, and the seal that says that its shard was closed in order, and what every file of it holds.
+"""The seal of a writer's folder: the mark of a clean shutdown, with a checksum of every file.
 
 work/shard/         the engine's files; the engine's own log is off
 work/manifest.json  what is being built
-work/changed        the log of what no published generation has yet (see `writes`); none where there is nothing
-work/base/          the shard as its writer kept it at one time, that the log begins with (see `bases`)
-work/seal.json      a checksum of every file but those of the base; none while the shard is open, or after a kill
+work/changed        the log of unpublished writes (see `write_log`); none where there are none
+work/base/          a saved state of the shard, with which the log begins (see `recovery_bases`)
+work/seal.json      a checksum of every file outside base/; says "open" while the shard is open, or after a kill
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from hybrid_search.store.edge.files import (
 SEAL, LOG, BASE, RECORD = "seal.json", "changed", "base", "manifest.json"
 
 
-def seal_of(work: Path) -> dict[str, Sum] | None:
-    """Return what each file must hold; None where the shard was left open, or that cannot be read or is another's."""
+def read_seal(work: Path) -> dict[str, Sum] | None:
+    """Return the checksums of a sealed folder; None if it was left open, or the seal is unreadable or another's."""
     try:
         said = read_checked(work / SEAL)
         builds = {said.get("build", ""), _build_of(work)} - {""}
@@ -39,24 +39,24 @@ def seal_of(work: Path) -> dict[str, Sum] | None:
 
 
 def was_left_open(work: Path) -> bool:
-    """Whether a writer opened the shard and has not closed it: it writes just now, or was killed, or failed."""
-    return _left_open(work) is not None
+    """Say whether a writer opened the shard and has not closed it: it is writing, was killed, or failed."""
+    return _read_open_seal(work) is not None
 
 
-def is_of_another(work: Path) -> bool:
-    """Whether what such a writer was building is not what the folder says that is being built."""
-    builds = {(_left_open(work) or {}).get("build", ""), _build_of(work)}
+def is_of_other_build(work: Path) -> bool:
+    """Say whether that writer was on another build than the folder's record."""
+    builds = {(_read_open_seal(work) or {}).get("build", ""), _build_of(work)}
     return len(builds - {""}) > 1
 
 
 def lacks_log(work: Path) -> bool:
-    """Whether such a writer had a log that is not there any more."""
-    left = _left_open(work) or {}
+    """Say whether that writer had a log that is now missing."""
+    left = _read_open_seal(work) or {}
     return bool(left.get("logged")) and not ((work / LOG).is_file() and (work / LOG).stat().st_size)
 
 
 def damages_since(work: Path, sealed: Mapping[str, Sum]) -> list[Damage]:
-    """Return what is not as its last writer left it."""
+    """Return the differences from what the last writer left."""
     found = damages(work, sealed, whole="shard")
     if (work / LOG).exists() and LOG not in sealed:
         found.append(Damage(LOG, "does not belong there"))
@@ -64,11 +64,11 @@ def damages_since(work: Path, sealed: Mapping[str, Sum]) -> list[Damage]:
 
 
 def seal(work: Path, shard: Mapping[str, Sum] | None = None) -> None:
-    """Write down what the files of a closed shard hold, so that the next writer can tell.
+    """Record the checksums of a closed shard's files, so that the next writer can compare.
 
     Args:
         work: the writer's folder.
-        shard: checksums of the files of the shard, by their paths from there, where they are known.
+        shard: checksums of the shard's files, by their paths in it, if they are known; computed when not given.
     """
     made = sums_of(work, "shard") if shard is None else {f"shard/{name}": sum_ for name, sum_ in shard.items()}
     made |= {file: checksum(work / file) for file in (LOG, RECORD) if (work / file).is_file()}
@@ -77,7 +77,7 @@ def seal(work: Path, shard: Mapping[str, Sum] | None = None) -> None:
 
 
 def unseal(work: Path, *, logged: bool) -> None:
-    """Say that the shard is open, before one of its files is changed, and whether there is a log."""
+    """Record that the shard is open, and whether there is a log. Must precede any change of its files."""
     try:
         said = {"open": True, "logged": logged, "build": _build_of(work)}
         write_checked(work / SEAL, said, durable=False)
@@ -85,8 +85,8 @@ def unseal(work: Path, *, logged: bool) -> None:
         (work / SEAL).unlink(missing_ok=True)
 
 
-def _left_open(work: Path) -> dict[str, Any] | None:
-    """What the writer says that has not closed the shard; None where it has."""
+def _read_open_seal(work: Path) -> dict[str, Any] | None:
+    """Return the seal of a folder that was left open; None where it was closed."""
     try:
         said = read_checked(work / SEAL)
     except (OSError, ValueError):
@@ -95,7 +95,7 @@ def _left_open(work: Path) -> dict[str, Any] | None:
 
 
 def _build_of(work: Path) -> str:
-    """Which building this is; empty where that cannot be read."""
+    """Return the build in the folder's record; empty where it cannot be read."""
     try:
         return str(read_checked(work / RECORD).get("build", ""))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Some points of a shard, with fingerprints of what they hold: what is to be published is compared with them.
+"""A sample of a shard's points with fingerprints of their content, to compare with what is about to be published.
 
-The engine says nothing when a file that it has mapped is emptied, removed or overwritten by somebody else: vectors
-become zeros, and every count stays as it was.
+The engine reports nothing when a file that it has mapped is emptied, removed or overwritten by another program: vectors
+become zeros, and every count stays the same.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from hybrid_search.store.edge.write_log import DropVector, SetVectors, Upsert, W
 
 SIZE = 64
 LONG = 256 * 1024
-"""Bytes of a point that is not worth reading again."""
+"""Points of so many bytes are not sampled: reading them again takes too long."""
 
 
 class Sample:
-    """Points of those that were there when a shard was opened, and of those that were written since."""
+    """Some of the points that a shard held when it was opened, and of those written since."""
 
     def __init__(self) -> None:
         self._held: dict[UUID, str] = {}
@@ -30,33 +30,33 @@ class Sample:
         return len(self._held)
 
     def begin(self, shard: AnyShard) -> None:
-        """Take some of what is there, where that has not been done."""
+        """Sample the points that are there; does nothing the second time."""
         if not self._begun:
             self._held = shard.fingerprints(shard.first(SIZE), True)
             self._seen, self._begun = len(self._held), True
 
-    def wrote(self, shard: AnyShard, write: Write) -> None:
-        """Follow a write that has been done."""
+    def record_write(self, shard: AnyShard, write: Write) -> None:
+        """Update the sample after a write."""
         if isinstance(write, DropVector):
             self._begun = False
             self.begin(shard)
         for point in write.ids():
             self._held.pop(point, None)
         if isinstance(write, SetVectors):
-            self._held |= shard.fingerprints(self._chosen(write.ids()), True)
+            self._held |= shard.fingerprints(self._choose(write.ids()), True)
         if isinstance(write, Upsert):
             short = [point.id for point in write.points if point.size() < LONG]
-            self._held |= shard.fingerprints(self._chosen(short), True)
+            self._held |= shard.fingerprints(self._choose(short), True)
         while len(self._held) > SIZE:
             del self._held[self._random.choice(list(self._held))]
 
-    def differing(self, shard: AnyShard) -> int:
-        """How many of them a shard does not hold as they were."""
+    def count_differing(self, shard: AnyShard) -> int:
+        """Count the sampled points whose content in a shard differs."""
         found = shard.fingerprints(list(self._held), False)
         return sum(found.get(point) != was for point, was in self._held.items())
 
-    def _chosen(self, ids: list[UUID]) -> list[UUID]:
-        """Some of the points that were written: the more there were before, the fewer."""
+    def _choose(self, ids: list[UUID]) -> list[UUID]:
+        """Choose some of the written points at random: the more points were seen before, the fewer."""
         chosen = []
         for point in ids:
             self._seen += 1
