@@ -9,7 +9,6 @@ footers, where titles, authors and addresses stand.
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from bs4 import BeautifulSoup
 from bs4.builder import ParserRejectedMarkup
 from bs4.element import NavigableString, PreformattedString, Tag
 
+from hybrid_search._util import quiet_warnings
 from hybrid_search.corpus.web_markdown import APART, Writer, display_of, names
 
 MAX_DEPTH = 150
@@ -136,8 +136,7 @@ class _Tree(BeautifulSoup):  # type: ignore[misc]
 
 def _parsed(html: str) -> BeautifulSoup:
     html = _without_open_ends(html)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it looks like a file's name, or like XML
+    with quiet_warnings():  # that it looks like a file's name, or like XML
         try:
             return _Tree(html)
         except ParserRejectedMarkup:  # the parser of the standard library knows few declarations

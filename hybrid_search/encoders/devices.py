@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-import warnings
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
+from hybrid_search._util import quiet_warnings
 from hybrid_search.errors import MissingExtra, ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
@@ -96,8 +96,7 @@ def onnx_has_cuda() -> bool:
 
     if getattr(onnxruntime, "cuda_version", "") and hasattr(onnxruntime, "preload_dlls"):
         # CUDA's libraries where pip put them. What is missing of them it prints; that matters when a graph is opened.
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), contextlib.suppress(Exception):
-            warnings.simplefilter("ignore")
+        with contextlib.redirect_stdout(io.StringIO()), quiet_warnings(), contextlib.suppress(Exception):
             onnxruntime.preload_dlls()
     return PROVIDER in onnxruntime.get_available_providers()
 

@@ -8,7 +8,6 @@ and the limit of a text's length is the card's, whatever the tokenizer's config 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search._util import quiet_warnings
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Places
@@ -171,8 +171,7 @@ class FastembedDense(_Fastembed):
         known = {described.model.lower() for described in StaticTextEmbedding._list_supported_models()}
         if self._card.name.lower() not in known:
             raise ModelError(f"{self._card.name}: this fastembed does not carry it. Install the version we ask for.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_warnings():
             return StaticTextEmbedding(self._card.name, specific_model_path=str(folder), cache_dir=str(self._cache_dir))
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from hybrid_search._util import atomic_write
 from hybrid_search.types import ModelCard
 
 _MEMORY = "file-hashes.json"
@@ -71,25 +70,6 @@ def fingerprint_of(card: ModelCard, hashes: Mapping[str, str], **facts: object) 
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Write a file, whole or part by part, so that every reader sees all of it or none of it.
-
-    Raises:
-        OSError: the folder cannot be made or written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for part in [content] if isinstance(content, bytes) else content:
-                file.write(part)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
 def _remembered(cache_dir: Path) -> dict[str, list[object]]:
     try:
         found = json.loads((cache_dir / _MEMORY).read_text("utf-8"))
@@ -104,4 +84,5 @@ def _remember(cache_dir: Path, key: str, entry: list[object]) -> None:
     known = _remembered(cache_dir)
     known[key] = entry
     with contextlib.suppress(OSError):
-        write_atomically(cache_dir / _MEMORY, json.dumps(known, indent=0).encode())
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        atomic_write(cache_dir / _MEMORY, json.dumps(known, indent=0).encode())

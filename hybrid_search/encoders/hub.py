@@ -13,12 +13,12 @@ import logging
 import re
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hybrid_search._util import quiet_loggers, quiet_warnings
 from hybrid_search.encoders.bundled.package import OWN_FILES, OWN_FOLDER, model_folder, not_installed
 from hybrid_search.encoders.hashing import file_hash
 from hybrid_search.errors import ModelError, ModelUnavailable
@@ -129,7 +129,7 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
     try:
         for patterns in wanted:
             if not _complete(card, folder):
-                with _quiet():
+                with quiet_loggers("huggingface_hub", level=logging.CRITICAL), quiet_warnings():
                     found = snapshot_download(
                         card.source,
                         revision=card.revision or None,
@@ -302,20 +302,6 @@ def _counter(on_progress: Progress | None) -> type[Any]:
             return None
 
     return Counter
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the hub library's notes off stderr for the time of a download; what goes wrong is raised."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _discard_damaged(card: ModelCard, cache_dir: Path) -> None:

@@ -7,7 +7,7 @@ sessions: a wide one for single queries, and a narrow one, of which two batches 
 
 from __future__ import annotations
 
-import os
+from hybrid_search._util import cpu_count
 
 LANES = 2
 """Batches at once. More would hold more memory, for little."""
@@ -22,5 +22,5 @@ def lanes_of(threads: int | None) -> tuple[int, int]:
     >>> lanes_of(1), lanes_of(2), lanes_of(16)
     ((1, 1), (2, 1), (2, 8))
     """
-    cores = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    cores = threads or cpu_count()
     return (1, cores) if cores < LANES else (LANES, cores // LANES)

@@ -80,7 +80,7 @@ class _Torch(FileModel):
                     torch.set_num_threads(self._threads)
                 try:
                     self._place = resolve_device(self._card, self.precision, self._device)
-                    with _quiet() as said:
+                    with _collected_warnings() as said:
                         model = self._open(str(folder))
                 except (ModelError, MemoryError):
                     raise
@@ -244,20 +244,29 @@ class _Collector(logging.Handler):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keep the progress bars and notes of loading off the terminal; yields what transformers warned of."""
+def no_progress_bars() -> Iterator[None]:
+    """Switch the progress bars of transformers off while the block runs."""
     theirs: Any = import_module("transformers.utils.logging")
-    logger = logging.getLogger("transformers")
-    collector, handlers, passes_on = _Collector(), list(logger.handlers), logger.propagate
     had_bars = theirs.is_progress_bar_enabled()
     theirs.disable_progress_bar()
-    logger.handlers, logger.propagate = [collector], False
     try:
-        yield collector.messages
+        yield
     finally:
-        logger.handlers, logger.propagate = handlers, passes_on
         if had_bars:
             theirs.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+    """Keep what transformers writes off the terminal while the block runs, and yield its warnings as they come."""
+    logger = logging.getLogger("transformers")
+    collector, handlers, passes_on = _Collector(), list(logger.handlers), logger.propagate
+    with no_progress_bars():
+        logger.handlers, logger.propagate = [collector], False
+        try:
+            yield collector.messages
+        finally:
+            logger.handlers, logger.propagate = handlers, passes_on
 
 
 def _lacking(message: str) -> list[str]:

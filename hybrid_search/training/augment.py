@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from hybrid_search._util import atomic_write
 from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.catalog import CARDS, Kind, card
-from hybrid_search.encoders.hashing import write_atomically
 from hybrid_search.errors import InvalidArgument, ModelError, TrainingError, UnknownModel
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
@@ -125,7 +125,7 @@ def _card(name: str) -> ModelCard:
 def _keep(file: Path, examples: tuple[Example, ...], done: dict[str, int]) -> None:
     lines = [json.dumps(done), *(json.dumps(example._asdict()) for example in examples)]
     try:
-        write_atomically(file, gzip.compress("\n".join(lines).encode(), mtime=0))
+        atomic_write(file, gzip.compress("\n".join(lines).encode(), mtime=0))
     except OSError as fault:
         raise TrainingError(f"{file} cannot be written: {fault}. Make room, and go on with --resume.") from fault
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search._util import atomic_write
 from hybrid_search.errors import TrainingError
 from hybrid_search.training import checkpoints
 from hybrid_search.training.evaluation import Evaluation, encoding, judge
@@ -80,7 +80,7 @@ class Journal:
     def write(self, file: Path) -> None:
         """Raises OSError where that fails."""
         content = {**vars(self), "evaluations": [one._asdict() for one in self.evaluations]}
-        write_atomically(file, json.dumps(content).encode())
+        atomic_write(file, json.dumps(content).encode())
 
     @classmethod
     def read(cls, file: Path) -> Journal:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search._util import atomic_write, sync
 
 SEAL = "complete.json"
 KEPT = 2
@@ -31,8 +30,8 @@ def seal(folder: Path) -> None:
         OSError: its files cannot be read, or the seal not written.
     """
     files = {path.relative_to(folder).as_posix(): _facts(path, durable=True) for path in _files(folder)}
-    write_atomically(folder / SEAL, json.dumps(files, indent=0, sort_keys=True).encode())
-    _sync(folder / SEAL)
+    atomic_write(folder / SEAL, json.dumps(files, indent=0, sort_keys=True).encode())
+    _try_sync(folder / SEAL)
 
 
 def is_whole(folder: Path) -> bool:
@@ -122,11 +121,11 @@ def _facts(path: Path, *, durable: bool = False) -> list[object]:
         while block := stream.read(1 << 20):
             digest.update(block)
     if durable:
-        _sync(path)
+        _try_sync(path)
     return [path.stat().st_size, digest.hexdigest()]
 
 
-def _sync(path: Path) -> None:
-    """Have the system write a file out, so that not even a power cut loses it. Where it cannot, it cannot."""
-    with contextlib.suppress(OSError), path.open("rb") as stream:
-        os.fsync(stream.fileno())
+def _try_sync(path: Path) -> None:
+    """Have the system write a file out, so that it outlasts a loss of power, where the file system can do that."""
+    with contextlib.suppress(OSError):
+        sync(path)

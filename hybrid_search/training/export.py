@@ -19,9 +19,8 @@ from hybrid_search.training import checkpoints
 from hybrid_search.training.evaluation import Evaluation, encoding, judge
 from hybrid_search.training.examples import HeldOut
 from hybrid_search.training.graphs import onnx_model
-from hybrid_search.training.hushing import hushed
 from hybrid_search.training.mlm_head import wordless
-from hybrid_search.training.models import TORCH_FOLDER, is_inference_free, query_weights
+from hybrid_search.training.models import TORCH_FOLDER, is_inference_free, query_weights, quiet_libraries
 from hybrid_search.training.pooling import dimensions, parts
 from hybrid_search.types import SparseVector
 
@@ -70,7 +69,7 @@ def export(model: Any, out: Path, texts: Sequence[str], held_out: HeldOut, *, st
     """
     model.eval()
     samples = [*list(dict.fromkeys(texts))[:_CHECKED], *_ODD]
-    with tempfile.TemporaryDirectory(prefix="hybrid-search-export-") as cache, hushed():
+    with tempfile.TemporaryDirectory(prefix="hybrid-search-export-") as cache, quiet_libraries():
         return _exported(model, out, samples, held_out, step, licence, Path(cache))
 
 

@@ -8,7 +8,6 @@ is read as, so where the model does something else, the graph makes up for it.
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search._util import quiet_warnings
 from hybrid_search.encoders.bundled.graph import BertShape, Graph, bert_body
 from hybrid_search.errors import ModelError, TrainingError
 from hybrid_search.training.models import is_inference_free
@@ -116,8 +116,7 @@ def _traced(mlm: Any, extra_logs: int) -> bytes:
     examples = tuple(torch.ones((2, 7), dtype=torch.long, device=device) for _ in _INPUTS)
     content = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with quiet_warnings(), torch.no_grad():
             torch.onnx.export(
                 Logits().eval(),
                 examples,

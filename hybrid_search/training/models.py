@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hybrid_search._util import quiet_loggers, quiet_warnings
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.bundled.package import PACKAGE, model_folder
 from hybrid_search.encoders.catalog import CARDS
+from hybrid_search.encoders.torch import no_progress_bars
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.training.checkpoints import could_not_write
-from hybrid_search.training.hushing import hushed
 from hybrid_search.training.mlm_head import fit_head, inverse_frequency, wordless
 from hybrid_search.training.pooling import dimensions, parts, quicken
 from hybrid_search.training.recipe import DEFAULT_BASE, Device
@@ -26,6 +28,7 @@ TORCH_FOLDER = "torch"
 """Inside what a training leaves: the model in the layout of sentence-transformers, for further training."""
 
 _NEEDED = ("torch", "sentence_transformers", "transformers", "datasets", "accelerate", "onnx", "ir_measures")
+_LOGGERS = ("transformers", "sentence_transformers", "accelerate", "datasets", "huggingface_hub")
 _LICENCE = re.compile(r"^license:\s*(\S+)\s*$", re.MULTILINE)
 
 
@@ -53,6 +56,21 @@ def check_extra() -> None:
         raise MissingExtra("train", "Training")
 
 
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep notes, warnings and progress bars of the training libraries off the terminal while the block runs.
+
+    What goes wrong is raised; progress is reported by callbacks.
+    """
+    disabled = logging.root.manager.disable
+    with quiet_loggers(*_LOGGERS), quiet_warnings(), no_progress_bars():
+        logging.disable(logging.WARNING)  # the quantiser writes to the root logger
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
 def load_base(name: str, texts: Sequence[str], *, max_tokens: int, device: Device = "auto") -> Base:
     """The model of this name, as something that can be trained: a transformer, a vocabulary head, SPLADE pooling.
 
@@ -70,7 +88,7 @@ def load_base(name: str, texts: Sequence[str], *, max_tokens: int, device: Devic
         ModelError: it is of a kind that cannot be trained here.
     """
     place = _place(name)
-    with hushed(), _faults_of(name):
+    with quiet_libraries(), _faults_of(name):
         if _is_sparse_encoder(place):
             model, fresh = _sparse_encoder(place, device), False
         else:
@@ -129,7 +147,7 @@ def vocabulary(name: str) -> Mapping[str, int]:
     transformers: Any = import_module("transformers")
     place = _place(name)
     nested = Path(place) / "0_Transformer"
-    with hushed(), _faults_of(name):
+    with quiet_libraries(), _faults_of(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(nested) if nested.is_dir() else place)
         return dict(tokenizer.get_vocab())
 

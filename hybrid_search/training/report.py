@@ -6,13 +6,12 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search._util import atomic_write
 from hybrid_search.training.evaluation import MEASURE, Evaluation
 from hybrid_search.training.export import Exported
 from hybrid_search.training.recipe import Recipe
@@ -110,12 +109,8 @@ class Report:
     def write(self) -> None:
         """Write report.json and report.html. Raises OSError where that fails."""
         out = Path(self.out)
-        write_atomically(out / REPORT_JSON, json.dumps(self.to_dict(), indent=1, ensure_ascii=False).encode())
-        write_atomically(out / REPORT_HTML, page(self).encode("utf-8", "replace"))
-
-
-def now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+        atomic_write(out / REPORT_JSON, json.dumps(self.to_dict(), indent=1, ensure_ascii=False).encode())
+        atomic_write(out / REPORT_HTML, page(self).encode("utf-8", "replace"))
 
 
 def environment(device: str) -> dict[str, str]:

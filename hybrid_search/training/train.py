@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search._util import atomic_write, utc_now
 from hybrid_search.errors import HybridSearchError, InvalidArgument, TrainingError
 from hybrid_search.settings import Settings
 from hybrid_search.training import augment, checkpoints, data
@@ -28,7 +28,7 @@ from hybrid_search.training.export import FULL_FOLDER, INT8_FOLDER, export
 from hybrid_search.training.losses import check_data
 from hybrid_search.training.models import Base, check_extra, load_base, vocabulary, without_inference
 from hybrid_search.training.recipe import Recipe, differences
-from hybrid_search.training.report import Report, environment, now
+from hybrid_search.training.report import Report, environment
 from hybrid_search.training.trainer import Fitted, fit
 from hybrid_search.types import Failure
 
@@ -57,7 +57,7 @@ class _Begun(NamedTuple):
 
     def write(self, out: Path) -> None:
         content = {"schema": 1, **self._asdict(), "recipe": self.recipe.to_dict()}
-        write_atomically(out / TRAINING_FILE, json.dumps(content, indent=1).encode("utf-8", "surrogatepass"))
+        atomic_write(out / TRAINING_FILE, json.dumps(content, indent=1).encode("utf-8", "surrogatepass"))
 
     @classmethod
     def read(cls, out: Path) -> _Begun:
@@ -254,12 +254,12 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
         curve=tuple(fitted.journal.curve),
         best=step,
         exported=exported,
-        created=now(),
+        created=utc_now(),
     )
     try:
         report.write()
         for folder in (out, out / FULL_FOLDER, out / INT8_FOLDER):
-            write_atomically(folder / "README.md", model_card(report).encode("utf-8", "replace"))
+            atomic_write(folder / "README.md", model_card(report).encode("utf-8", "replace"))
     except OSError as fault:
         raise TrainingError(
             f"The report could not be written to {out}: {fault}. Make room, and use --resume."

@@ -24,9 +24,8 @@ from hybrid_search.training.callbacks import (
     kept,
 )
 from hybrid_search.training.examples import TrainingSet
-from hybrid_search.training.hushing import hushed
 from hybrid_search.training.losses import loss_of
-from hybrid_search.training.models import Base, is_inference_free
+from hybrid_search.training.models import Base, is_inference_free, quiet_libraries
 from hybrid_search.training.pooling import parts
 from hybrid_search.training.recipe import Recipe
 
@@ -73,7 +72,7 @@ def fit(base: Base, data: TrainingSet, recipe: Recipe, folder: Path, *, on_progr
     last = checkpoints.last_whole(folder)
     journal = Journal.read(last / JOURNAL) if last else Journal()
     if last is None or not _is_over(journal, last, steps):
-        with hushed():
+        with quiet_libraries():
             _run(base, data, recipe, folder, steps, journal, last, on_progress)
     best = best_folder(folder, journal.best)
     if not checkpoints.is_whole(best):

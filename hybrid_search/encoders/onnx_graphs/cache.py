@@ -14,7 +14,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from hybrid_search.encoders.hashing import file_hash, write_atomically
+from hybrid_search._util import atomic_write
+from hybrid_search.encoders.hashing import file_hash
 from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Derived, GraphDraft, Source, placed
 from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec
 from hybrid_search.encoders.onnx_graphs.weights import Weight, WeightFiles
@@ -81,9 +82,10 @@ def _keep(
 ) -> Derived:
     """Write the parts, and last the index that vouches for them."""
     weights = {**made.old, **places}
+    folder.mkdir(parents=True, exist_ok=True)
     if own:
-        write_atomically(folder / OWN, own)
-    write_atomically(folder / _GRAPH, made.graph)
+        atomic_write(folder / OWN, own)
+    atomic_write(folder / _GRAPH, made.graph)
     index = {
         "graph": hashlib.sha256(made.graph).hexdigest(),
         "own": file_hash(folder / OWN, cache_dir, trust_memory=False) if own else "",
@@ -91,6 +93,6 @@ def _keep(
         "pooled": made.pooled,
         "weights": weights,
     }
-    write_atomically(folder / _INDEX, json.dumps(index).encode())
+    atomic_write(folder / _INDEX, json.dumps(index).encode())
     maps = WeightFiles(source.folder, folder / OWN)
     return Derived(made.graph, weights, maps, made.inputs, made.pooled, folder / _GRAPH)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search._util import atomic_write
 from hybrid_search.encoders.onnx_graphs.artifacts import Derived
 
 LEAST_BYTES = 64_000_000
@@ -66,5 +66,6 @@ def _write(graph: Derived, folder: Path) -> None:
             yield data
             yield bytes(-len(data) % _PAGE)
 
-    write_atomically(folder / _WEIGHTS, content())
-    write_atomically(folder / _GRAPH, model.SerializeToString())
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(folder / _WEIGHTS, content())
+    atomic_write(folder / _GRAPH, model.SerializeToString())
