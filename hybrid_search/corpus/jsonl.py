@@ -1,4 +1,4 @@
-"""JSON: an object a line, objects over several lines, or one array of objects."""
+"""Reads JSON: one object per line, objects over several lines, or one array of objects."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ _KINDS = {
 
 
 Record = tuple[int, dict[str, Any]]
-"""A JSON object with the number of its line, or of its place in the array or among the objects, from 1."""
+"""A JSON object with its number from 1: of its line, its place in the array, or its place among the objects."""
 
 Way = Literal["lines", "objects", "array"]
-"""How objects are written: a line each, over several lines each, or in one array."""
+"""How objects are written: one per line, over several lines each, or in one array."""
 
 
 def read_jsonl(
     stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
 ) -> Iterator[Document | Failure]:
-    """One document per line; blank lines are passed over, a broken one is a Failure and the others go on.
+    """Yield one document per line; blank lines are skipped, a broken line is a Failure and the others go on.
 
     Args:
         stream: at the first byte.
-        encoding: what `sniff` says.
+        encoding: as `sniff` names it.
         origin: the path shown to the user; a line's origin is `path:line`.
-        name: where an id has to be made up it is `name:line`.
+        name: a record without an id gets the id `name:line`.
         fields: which fields are id, text and title.
     """
     return _documents(jsonl_records(stream, encoding, origin=origin), origin, name, fields)
@@ -58,9 +58,9 @@ def read_jsonl(
 def read_json(
     stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
 ) -> Iterator[Document | Failure]:
-    """A `.json` file: one array of objects, objects over several lines, or one object per line.
+    """Yield the documents of a `.json` file: one array of objects, objects over several lines, or one object per line.
 
-    An array is read element by element; its origins and made-up ids count the elements from 1.
+    An array is read element by element. Its origins and made-up ids count the elements from 1.
     """
     return _documents(json_records(stream, encoding, origin=origin), origin, name, fields)
 
@@ -68,16 +68,16 @@ def read_json(
 def read_json_of(
     way: Way, stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
 ) -> Iterator[Document | Failure]:
-    """The same of JSON that is written in a known way, and may come through a pipe."""
+    """Yield the documents of JSON that is written in a known way; the stream may be a pipe."""
     return _documents(_records(way, stream, encoding, origin), origin, name, fields)
 
 
 def way_of(begins: str, *, is_cut: bool) -> Way | None:
-    """How objects are written in JSON; None where it is none.
+    """Return how objects are written, judged by the beginning of a text; None if it is not JSON.
 
     Args:
-        begins: the first characters, without white space before them.
-        is_cut: whether there are more.
+        begins: the first characters, without leading white space.
+        is_cut: whether the text goes on.
 
     >>> [way_of(text, is_cut=False) for text in ('{"a": 1}', '{\\n"a": 1}', '[ {"a": 1}]', "[x] done", "[]")]
     ['lines', 'objects', 'array', None, 'array']
@@ -94,7 +94,7 @@ def way_of(begins: str, *, is_cut: bool) -> Way | None:
 
 
 def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[Record | Failure]:
-    """The objects that `read_jsonl` makes documents of."""
+    """Yield the objects that `read_jsonl` turns into documents."""
     empty = True
     for number, line in numbered_lines(stream, encoding):
         where = f"{origin}:{number}"
@@ -109,7 +109,7 @@ def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[
 
 
 def json_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[Record | Failure]:
-    """The objects that `read_json` makes documents of."""
+    """Yield the objects that `read_json` turns into documents."""
     stream.seek(0)
     first, second = _first_two(stream, encoding)
     stream.seek(0)
@@ -118,7 +118,7 @@ def json_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[R
 
 
 def count_json(stream: IO[bytes]) -> int:
-    """How many documents a `.json` file will give, about: the elements of its array, else its lines."""
+    """Estimate how many documents a `.json` file holds: the elements of its array, else its lines."""
     try:
         encoding = sniff(stream.read(SAMPLE_BYTES)).name
     except Undecodable:
@@ -138,7 +138,7 @@ def count_json(stream: IO[bytes]) -> int:
 
 
 def count_lines(stream: IO[bytes]) -> int:
-    """Lines from here to the end, a last one without `\\n` included."""
+    """Count the lines from here to the end, including a last one without `\\n`."""
     count = 0
     last = b"\n"
     while block := stream.read(1 << 20):
@@ -159,7 +159,7 @@ def _documents(
 
 
 def _way(first: str, second: str) -> Way:
-    """How objects are written, by the first two lines with anything on them, neither of which begins an array."""
+    """Return how objects are written, judged by the first two non-blank lines, neither of which begins an array."""
     return "lines" if not first or _is_object(first) or _is_object(second) else "objects"
 
 
@@ -172,7 +172,7 @@ def _records(way: Way, stream: IO[bytes], encoding: str, origin: str) -> Iterato
 
 
 def _read_objects(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Record | Failure]:
-    """Objects one after another, each over as many lines as it likes, as `jq` prints them."""
+    """Yield objects that follow one another, each over any number of lines, as `jq` prints them."""
     data = stream.read(MAX_DOCUMENT_BYTES + 1)
     if len(data) > MAX_DOCUMENT_BYTES:
         yield Failure(origin, f"over {MAX_DOCUMENT_BYTES >> 20} MB of JSON; write one object per line, or an array")
@@ -196,7 +196,7 @@ def _read_objects(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Rec
 
 
 def _after_space(text: str, at: int) -> int:
-    """The place of the next character that is no white space of JSON, at or behind a place."""
+    """Return the offset of the next character, at or behind `at`, that is not JSON white space."""
     found = _NO_SPACE.search(text, at)
     return found.start() if found else len(text)
 
@@ -229,10 +229,10 @@ def _read_array(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Recor
 
 
 def _elements(stream: IO[bytes], encoding: str) -> Iterator[Any]:
-    """The elements of one JSON array, one after another, holding about one of them in memory.
+    """Yield the elements of one JSON array, holding about one of them in memory.
 
     Raises:
-        ValueError: the text is not JSON, or not text.
+        ValueError: the stream is not JSON, or not text.
     """
     text = io.TextIOWrapper(stream, encoding=encoding)
     try:
@@ -292,7 +292,7 @@ def _elements_of(text: io.TextIOWrapper) -> Iterator[Any]:
 
 
 def _first_two(stream: IO[bytes], encoding: str) -> tuple[str, str]:
-    """The first two lines with anything on them, stripped; empty where there are none."""
+    """Return the first two non-blank lines, stripped; empty if there are none."""
     found: list[str] = []
     with closing(numbered_lines(stream, encoding)) as lines:
         for _, line in lines:
@@ -305,7 +305,7 @@ def _first_two(stream: IO[bytes], encoding: str) -> tuple[str, str]:
 
 
 def _is_object(line: str) -> bool:
-    """Whether the line is a whole JSON object; `{},` of a pretty-printed one is not."""
+    """Return whether the line is a whole JSON object; `{},` of a pretty-printed one is not."""
     try:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Jupyter notebooks to Markdown: cells in their order, code between fences, and what it printed below it."""
+"""Converts Jupyter notebooks to Markdown: cells in order, code between fences, printed output below it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybrid_search.corpus.embedded import IMAGES, without_pictures
 from hybrid_search.corpus.parts import Part, Unreadable, left_out
 
 MAX_OUTPUT = 2_000
-"""Characters of each output: who searches a notebook looks for its numbers, not for all rows of a table."""
+"""Characters of each output: people search a notebook for its numbers, not for all rows of a table."""
 
 OUTPUTS = "notebook outputs"
 
@@ -22,10 +22,10 @@ _REPRESENTATION = re.compile(r"<[^<>\n]{1,200}>\s*\Z")
 
 
 def read_notebook(data: bytes) -> Iterator[Part]:
-    """The title that a notebook names, its text, and what was left out of it.
+    """Yield the title a notebook declares, its text, and what was left out of it.
 
     Raises:
-        Unreadable: it is none, or older than version 4.
+        Unreadable: the data is not a notebook of version 4 or newer.
     """
     try:
         notebook: Any = json.loads(data.decode("utf-8-sig"))
@@ -67,7 +67,7 @@ def _cell(cell: dict[str, Any], language: str, counts: Counter[str]) -> Iterator
 
 
 def _output(output: dict[str, Any], counts: Counter[str]) -> str:
-    """What an output says in words; what it shows otherwise is counted."""
+    """Return the text of an output; what it shows otherwise is counted."""
     kind = output.get("output_type")
     if kind == "stream":
         return _printed(_joined(output.get("text")))
@@ -84,7 +84,7 @@ def _output(output: dict[str, Any], counts: Counter[str]) -> str:
 
 
 def _printed(text: str) -> str:
-    """What a terminal would show at the end: without colours, and of lines that are written over the last state."""
+    """Return what a terminal would finally show: without colours, and with only the last state of overwritten lines."""
     lines = _ESCAPE.sub("", text.replace("\r\n", "\n")).split("\n")
     return "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in lines).strip("\n")
 

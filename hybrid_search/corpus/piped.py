@@ -1,4 +1,4 @@
-"""What comes through a pipe: no name says what it is, so its beginning does."""
+"""Reads a pipe: no name says what it holds, so its beginning decides."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ _DELIMITERS = (TAB, ";", ",")
 
 
 def read_piped(stream: IO[bytes], fields: FieldMap) -> Iterator[SourceItem]:
-    """The documents that come through a pipe; its first line with anything on it says how they are written.
+    """Yield the documents that come through a pipe; the first non-blank line decides how it is read.
 
-    It begins with `{`: JSON, an object a line, or objects over several lines. With `[` before a `{`: a JSON array of
-    objects. It is the header of a table, two columns at least and one of them a text (`text`, `title` and so on, or
-    as `fields` says): CSV, with tabs TSV. Anything else is one plain text.
+    - `{`: JSON, one object per line or objects over several lines.
+    - `[` before a `{`: a JSON array of objects.
+    - The header of a table with at least two columns, one of them a text (`text`, `title` and so on, or as `fields`
+    says):
+      CSV, or TSV if tabs divide it.
+    - Anything else is one plain text.
     """
     head = stream.read(SAMPLE_BYTES)
     if not head:
@@ -65,7 +68,7 @@ def _text(whole: IO[bytes], fields: FieldMap) -> Document | Failure:
 
 
 def _delimiter(line: str, fields: FieldMap) -> str | None:
-    """What divides the cells of a table's header; None where the line is none."""
+    """Return what divides the cells of a table's header; None if the line is not one."""
     counts = Counter(line)
     best = max(_DELIMITERS, key=lambda mark: counts[mark])
     try:
@@ -77,7 +80,7 @@ def _delimiter(line: str, fields: FieldMap) -> str | None:
 
 
 class _Joined(io.RawIOBase):
-    """Bytes already read from a stream, then the rest of it: a pipe cannot be wound back."""
+    """Bytes already read from a stream, then the rest of it, because a pipe cannot be rewound."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head = memoryview(head)

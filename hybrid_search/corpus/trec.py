@@ -1,4 +1,4 @@
-"""TREC and BEIR files: judgements, queries and runs. Field names are those of ir_measures."""
+"""Reads and writes TREC and BEIR files: judgements, queries and runs. Field names are those of ir_measures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ _Row = TypeVar("_Row")
 _SHOWN = 5
 _BEYOND = (0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080))
 _UNSAFE = {quote(c): c for c in map(chr, (*range(0x3001), *_BEYOND)) if c.isspace() or UNSEEN.match(c)}
-"""White space, which parts columns, and signs that a terminal obeys or that nobody sees, as they are written."""
+"""Percent-encoded form -> character.
+
+The characters are white space, which divides columns, and those that control a terminal or are invisible.
+"""
 _ESCAPE = re.compile(rf"\s|%(?=[0-9A-Fa-f]{{2}})|[{''.join(map(re.escape, _UNSAFE.values()))}]")
 _ESCAPED = re.compile("|".join([r"%25(?=[0-9A-Fa-f]{2})", *sorted(_UNSAFE, key=len, reverse=True)]))
 
 
 class Qrel(NamedTuple):
-    """One judgement: how relevant a document is to a query; 0 is judged and not relevant."""
+    """A judgement: how relevant a document is to a query; 0 means judged and not relevant."""
 
     query_id: str
     doc_id: str
@@ -35,7 +38,7 @@ class Qrel(NamedTuple):
 
 
 class ScoredDoc(NamedTuple):
-    """One line of a run; higher is better."""
+    """A line of a run; a higher score is better."""
 
     query_id: str
     doc_id: str
@@ -43,7 +46,7 @@ class ScoredDoc(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A corpus with queries and judgements: `queries` are those that `qrels` judge, in the file's order."""
+    """A corpus with queries and judgements; `queries` are those that `qrels` judge, in the file's order."""
 
     queries: tuple[Query, ...]
     qrels: tuple[Qrel, ...]
@@ -51,11 +54,11 @@ class Dataset(NamedTuple):
 
 
 def read_beir(folder: str | Path, split: str = "test") -> Dataset:
-    """Read a BEIR folder's queries and judgements; the corpus is left to the readers.
+    """Read the queries and judgements of a BEIR folder; the corpus is left to the readers.
 
     Raises:
-        EvaluationError: a piece is missing or broken, the split is not there (the message names those that are), it
-            judges no query, or it judges a query that queries.jsonl lacks.
+        EvaluationError: a file is missing or broken, the split does not exist (the message names those that do), it
+            judges no query, or it judges a query that is not in queries.jsonl.
     """
     folder = Path(folder)
     corpus, queries, judged = folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"
@@ -82,10 +85,10 @@ def read_beir(folder: str | Path, split: str = "test") -> Dataset:
 
 
 def read_queries(path: str | Path) -> list[Query]:
-    """Queries of a BEIR `queries.jsonl`: one object per line with `_id` and `text`.
+    """Read a BEIR `queries.jsonl`: one object per line with `_id` and `text`.
 
     Raises:
-        EvaluationError: the file cannot be read, a line is no such object, or an id stands twice.
+        EvaluationError: the file cannot be read, a line is not such an object, or an id stands twice.
     """
 
     def parse(line: str) -> Query:
@@ -102,7 +105,7 @@ def read_queries(path: str | Path) -> list[Query]:
 
 
 def read_qrels(path: str | Path) -> list[Qrel]:
-    """Judgements of a TREC file: `query_id iteration doc_id relevance`, separated by white space.
+    """Read a TREC file of judgements: `query_id iteration doc_id relevance`, separated by white space.
 
     Raises:
         EvaluationError: the file cannot be read, a line has another form, or a document is judged twice for a query.
@@ -116,7 +119,7 @@ def read_qrels(path: str | Path) -> list[Qrel]:
 
 
 def read_beir_qrels(path: str | Path) -> list[Qrel]:
-    """Judgements of a BEIR file: `query-id`, `corpus-id`, `score`, separated by tabs, below a header.
+    """Read a BEIR file of judgements: `query-id`, `corpus-id`, `score`, separated by tabs, below a header.
 
     Raises:
         EvaluationError: the file cannot be read, a line has another form, or a document is judged twice for a query.
@@ -134,7 +137,7 @@ def read_beir_qrels(path: str | Path) -> list[Qrel]:
 
 
 def read_run(path: str | Path) -> list[ScoredDoc]:
-    """A run's lines in the file's order: `query_id Q0 doc_id rank score tag`; the rank is not looked at.
+    """Read the lines of a run, in the file's order: `query_id Q0 doc_id rank score tag`; the rank is ignored.
 
     Raises:
         EvaluationError: the file cannot be read, or a line has another form.
@@ -162,11 +165,11 @@ def write_run(path: str | Path, rows: Iterable[ScoredDoc], tag: str) -> None:
 
 
 def run_lines(rows: Iterable[ScoredDoc], tag: str) -> Iterator[str]:
-    """`query_id Q0 doc_id rank score tag`, queries in the order they first appear, documents in the order given.
+    """Yield `query_id Q0 doc_id rank score tag`, queries in the order they first appear, documents in the order given.
 
-    Scorers drop the rank, keep scores in 32 bits and sort again, so inside a query every printed score is below the one
-    before it even in 32 bits; equal scores are set apart by the smallest step. White space and control
-    signs in ids are percent-encoded.
+    Scorers drop the rank, keep scores in 32 bits and sort again. So within a query every printed score is below the one
+    before it even in 32 bits; equal scores are set apart by the smallest step. White space and control characters in
+    ids are percent-encoded.
 
     Raises:
         InvalidArgument: the tag is empty.
@@ -207,7 +210,7 @@ def write_beir_qrels(path: str | Path, rows: Iterable[Qrel]) -> None:
 
 
 def _falling(rows: list[ScoredDoc]) -> Iterator[np.float32]:
-    """The scores in 32 bits, every one below the one before."""
+    """Yield the scores in 32 bits, each below the one before."""
     last: np.float32 | None = None
     before = math.inf
     for row in rows:
@@ -230,7 +233,7 @@ def _judgements(path: str | Path, qrels: list[Qrel]) -> list[Qrel]:
 
 
 def _parsed(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
-    """Every line with anything on it, parsed; all lines that cannot be are named together."""
+    """Parse every non-blank line; the error names the lines that cannot be parsed together."""
     rows: list[_Row] = []
     bad: list[str] = []
     if Path(path).exists() and not Path(path).is_file():  # reading a pipe might never end
@@ -277,7 +280,7 @@ def _some(ids: list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """White space and control signs percent-encoded, and `%` where it would be read as an escape; the rest as it is.
+    """Percent-encode white space and control characters, and `%` where it would read as an escape; the rest stays.
 
     >>> _escaped("my notes 100%20.md")
     'my%20notes%20100%2520.md'
@@ -286,7 +289,7 @@ def _escaped(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """The inverse of `_escaped`; other percent signs, as in web addresses, stay.
+    """Undo `_escaped`; other percent signs, as in web addresses, stay.
 
     >>> _unescaped("my%20notes%20100%2520.md")
     'my notes 100%20.md'

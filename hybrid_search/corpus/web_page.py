@@ -1,9 +1,9 @@
-"""HTML to Markdown, cut in the parsed tree (Beautiful Soup, markdownify): what a reader of the page has before them.
+"""Converts HTML to Markdown through its parsed tree (Beautiful Soup, markdownify): what a reader of the page sees.
 
-What a browser sets apart stands apart here, what it hides is left out, and so are scripts, styles and comments. What is
-the site's and not the page's, its navigation and the marks beside headings that link to themselves, is left out too,
-unless hardly anything else would remain. `aria-hidden` hides nothing from the eye and is kept; so are headers and
-footers, where titles, authors and addresses stand.
+What a browser sets apart stands apart here. Hidden elements, scripts, styles and comments are left out. So is what
+belongs to the site and not to the page: navigation, and the marks beside headings that link to themselves, unless
+hardly anything else would remain. `aria-hidden` hides nothing from the eye and is kept; so are headers and footers,
+where titles, authors and addresses stand.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from hybrid_search._util import quiet_warnings
 from hybrid_search.corpus.web_markdown import APART, Writer, display_of, names
 
 MAX_DEPTH = 150
-"""Elements inside one another; deeper ones lose their tags and keep their text. Browsers stop at 512."""
+"""Levels of nested elements; deeper ones lose their tags and keep their text. Browsers stop at 512."""
 
 HIDDEN, NAVIGATION, PERMALINKS = "hidden elements", "navigation", "permalinks"
 FEW_WORDS = 10
 FEW = 0.1
-"""With so few words, and so small a part of the page, what is not navigation is no page."""
+"""If fewer than `FEW_WORDS` words, and less than this share of the page, are not navigation, the navigation is kept."""
 
 _CODE = names("script style title")
 _UNSEEN = names("template noscript")
@@ -47,7 +47,7 @@ _ENDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "tr": (_CELLS | {"tr"}, names("table")),
     **dict.fromkeys(_GROUPS, (_CELLS | _GROUPS | {"tr", "colgroup", "caption"}, names("table"))),
 }
-"""By element the open ones that it ends though no end tag is there, and those that it does not look beyond."""
+"""Element -> the open elements that it ends implicitly, and those that it does not look beyond."""
 
 _PARAGRAPH = (names("p"), names("button caption object table td th"))
 _ENDS_PARAGRAPHS = names(
@@ -57,7 +57,7 @@ _ENDS_PARAGRAPHS = names(
 
 
 class Page(NamedTuple):
-    """A page: its title, its text as Markdown, and by kind how much was left out."""
+    """A page: its title, its text as Markdown, and how much was left out, by kind."""
 
     title: str
     markdown: str
@@ -65,11 +65,11 @@ class Page(NamedTuple):
 
 
 def read_page(html: str, *, first_row_is_header: bool = False) -> Page:
-    """The title and the text of a page, and what was left out of it.
+    """Return the title and the text of a page, and what was left out of it.
 
     Args:
         html: the page.
-        first_row_is_header: of tables that mark none; those of pages are as often there for the layout alone.
+        first_row_is_header: for tables that mark no header; on web pages such tables are as often mere layout.
     """
     soup = _parsed(html)
     named = next((each for each in soup.find_all("title") if each.find_parent("svg") is None), None)
@@ -85,7 +85,7 @@ def read_page(html: str, *, first_row_is_header: bool = False) -> Page:
 
 
 class _Tree(BeautifulSoup):  # type: ignore[misc]
-    """The tree of a page, with the ends that HTML lets authors leave out, and no deeper than `MAX_DEPTH`."""
+    """The tree of a page, with the end tags that HTML lets authors omit, and no deeper than `MAX_DEPTH`."""
 
     def __init__(self, html: str) -> None:
         self._cut: Counter[str] = Counter()
@@ -107,7 +107,7 @@ class _Tree(BeautifulSoup):  # type: ignore[misc]
             super().handle_endtag(name, nsprefix)
 
     def handle_data(self, data: str) -> None:
-        """Text, its white space shortened where a browser does so too: markdownify takes the square of a long one."""
+        """Shorten white space where a browser does so too: markdownify takes quadratic time for a long one."""
         if not any(self.open_tag_counter.get(name) for name in _AS_WRITTEN):
             data = _BLANKS.sub(lambda match: "\n" if "\n" in match[0] else " ", data)
         super().handle_data(data)
@@ -144,7 +144,7 @@ def _parsed(html: str) -> BeautifulSoup:
 
 
 def _without_open_ends(html: str) -> str:
-    """The same, what begins a tag or a comment and is never closed being text: the parser looks for each end anew."""
+    """Escape what begins a tag or comment that never ends; the parser would search for each end anew."""
     for end, begin, instead in ((">", "<", "&lt;"), ("-->", "<!--", "&lt;!--"), ("]>", "<![", "<! [")):
         at = html.rfind(end) + 1
         html = html[:at] + html[at:].replace(begin, instead)
@@ -152,7 +152,7 @@ def _without_open_ends(html: str) -> str:
 
 
 def _kinds(soup: BeautifulSoup) -> dict[int, str]:
-    """By identity the elements that are left out, and of what kind they are; what is inside them is of the same."""
+    """Return, by `id()`, the elements that are left out and their kind; the elements inside are of the same kind."""
     found: dict[int, str] = {}
     for tag in soup.find_all(True):
         kind = found.get(id(tag.parent)) or _kind(tag)
@@ -177,7 +177,7 @@ def _kind(tag: Tag) -> str:
 
 
 def _link_kind(tag: Tag) -> str:
-    """Whether a link leads past the navigation, or to the heading that it stands in."""
+    """Return the kind of a link that skips the navigation or points at its own heading; empty for others."""
     if "#" not in str(tag.attrs.get("href") or ""):
         return ""
     text = tag.get_text().strip()
@@ -195,7 +195,7 @@ def _is_hidden(name: str, attrs: Mapping[str, Any]) -> bool:
 
 
 def _words(soup: BeautifulSoup, kinds: Mapping[int, str]) -> Counter[str]:
-    """The words of the page by kind; of none, by the empty string."""
+    """Count the words of the page by kind; the empty string is the kind of what stays."""
     found: Counter[str] = Counter()
     for text in soup.find_all(string=True):
         if not isinstance(text, PreformattedString):
@@ -204,7 +204,7 @@ def _words(soup: BeautifulSoup, kinds: Mapping[int, str]) -> Counter[str]:
 
 
 def _counts(soup: BeautifulSoup, kinds: Mapping[int, str]) -> dict[str, int]:
-    """How many elements of a kind were left out; one inside another counts once, code never."""
+    """Count the elements left out, by kind; one inside another counts once, code never."""
     outermost = (kinds[id(tag)] for tag in _tags(soup) if id(tag) in kinds and id(tag.parent) not in kinds)
     return dict(Counter(kind for kind in outermost if kind not in _CODE))
 
