@@ -1,8 +1,8 @@
-"""What fastembed runs: BM25, BM42, miniCOIL, and dense models that are a table of word vectors.
+"""Runs the models of fastembed: BM25, BM42, miniCOIL, and dense models that are a table of word vectors.
 
-fastembed is given a complete folder every time and never looks for files itself: its own search for them gives up only
-after forty seconds. It runs on the processor here, though it would take a GPU by itself. Batches are bounded by tokens,
-and the limit of a text's length is the card's, whatever the tokenizer's config says.
+fastembed always gets a complete folder and never looks for files itself, because its own search gives up only after
+forty seconds. It runs on the processor here, although by default it would take a GPU. Batches are bounded by tokens.
+The card limits a text's length, whatever the tokenizer's config says.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _BM25: dict[str, Any] = {"k": 1.2, "b": 0.75, "avg_len": 256.0, "language": "eng
 
 
 def load(card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> FastembedSparse | FastembedDense:
-    """The encoder of a card whose runtime is `fastembed`."""
+    """Return the encoder of a card whose runtime is `fastembed`."""
     seat = FastembedSparse if card.kind == "sparse" else FastembedDense
     return seat(card, cache_dir=cache_dir, threads=threads)
 
 
 class _Fastembed(FileModel):
-    """What the seats share: the fingerprint, one lazily loaded model, and its faults."""
+    """What the encoders share: the fingerprint, one lazily loaded model, and its errors."""
 
     def fingerprint(self) -> str:
         folder = self._folder()
@@ -52,7 +52,7 @@ class _Fastembed(FileModel):
         return fingerprint_of(self._card, hashes, **facts)
 
     def _loaded(self, *, weights: bool = True) -> Any:
-        """The fastembed model; with `weights` False a lazy family comes without its network."""
+        """Return the fastembed model; with `weights` False a lazy family comes without its network."""
         with self._lock:
             if self._model is None:
                 folder = self._folder()
@@ -83,11 +83,11 @@ class _Fastembed(FileModel):
 
     @abstractmethod
     def _open(self, folder: Path) -> Any:
-        """Fastembed's model over these files."""
+        """Load fastembed's model from these files."""
 
 
 class FastembedSparse(_Fastembed):
-    """A sparse encoder whose dimensions are hashes of words; which class runs it follows from the card's family."""
+    """A sparse encoder whose dimensions are hashes of words; the card's family decides which class runs it."""
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         model = self._loaded()
@@ -98,7 +98,7 @@ class FastembedSparse(_Fastembed):
         return self._encode(self._queries(texts), model.query_embed)
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        """`#<index>`: a hash does not say its word."""
+        """Return `#<index>` for each dimension, because a hash does not reveal its word."""
         return [f"#{index}" for index in indices]
 
     def _encode(self, texts: list[str], embed: Any) -> list[SparseVector]:
@@ -143,7 +143,7 @@ class FastembedSparse(_Fastembed):
 
 
 class FastembedDense(_Fastembed):
-    """A mean of word vectors; it leaves with unit length."""
+    """A mean of word vectors, scaled to unit length."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._encode(self._documents(texts))
@@ -176,7 +176,7 @@ class FastembedDense(_Fastembed):
 
 
 def _described_files(card: ModelCard) -> dict[str, Any]:
-    """What every description of fastembed's asks for; only the files count here."""
+    """Return what every description of fastembed must contain; only the files matter here."""
     from fastembed.common.model_description import ModelSource
 
     return {
@@ -190,12 +190,12 @@ def _described_files(card: ModelCard) -> dict[str, Any]:
 
 
 def _described(base: Any, description: Any) -> Any:
-    """A class of fastembed's that knows exactly one model; fastembed's own lists stay as they are."""
+    """Return a class of fastembed's that knows exactly one model; fastembed's own lists stay as they are."""
     return type(base.__name__, (base,), {"_list_supported_models": classmethod(lambda cls: [description])})
 
 
 def _hush() -> None:
-    """Fastembed tells its troubles to stderr through loguru; ours are raised."""
+    """Silence fastembed's log, which goes to stderr through loguru; errors are raised."""
     from loguru import logger
 
     logger.disable("fastembed")

@@ -1,7 +1,7 @@
-"""Hashes of model files, and fingerprints made of them.
+"""Hashes model files, and makes fingerprints of the hashes.
 
-Hashing half a gigabyte takes a second, so a hash is remembered by (path, size, modification time) in a small JSON file
-in the cache folder. The memory is a convenience: where it cannot be read or written, the hash is computed again.
+Hashing half a gigabyte takes a second, so hashes are remembered by (path, size, modification time) in a small JSON file
+in the cache folder. If that file cannot be read or written, the hash is computed again.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _SETTLED_S = 2.0
 
 
 def file_hash(path: Path, cache_dir: Path, *, trust_memory: bool = True) -> str:
-    """The SHA-256 of a file's content, 64 hex digits.
+    """Return the SHA-256 of a file's content, as 64 hex digits.
 
     Args:
         path: the file; links are followed.
-        cache_dir: where hashes are remembered; it need not be writable, nor exist.
-        trust_memory: False reads the content even where a hash is remembered.
+        cache_dir: where hashes are remembered; it need not exist or be writable.
+        trust_memory: False reads the content even if a hash is remembered.
 
     Raises:
         OSError: the file cannot be read.
@@ -50,14 +50,14 @@ def file_hash(path: Path, cache_dir: Path, *, trust_memory: bool = True) -> str:
 
 
 def fingerprint_of(card: ModelCard, hashes: Mapping[str, str], **facts: object) -> str:
-    """A hash over files and the parts of the card that change the model's output, 32 hex digits.
+    """Return a hash of a model's files and of the parts of its card that change its output, as 32 hex digits.
 
-    No path and no name goes in, so it is the same on every machine and for every name of the same files.
+    It contains no path and no name, so it is the same on every machine and for every name of the same files.
 
     Args:
-        card: the model's.
+        card: the model.
         hashes: file name inside the model's folder -> SHA-256.
-        facts: what else changes the output (pooling, constants).
+        facts: whatever else changes the output (pooling, constants).
     """
     content = {
         "family": card.family,

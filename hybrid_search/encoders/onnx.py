@@ -1,8 +1,8 @@
-"""ONNX models run by onnxruntime: SPLADE, inference-free SPLADE, dense models, cross-encoders.
+"""Runs ONNX models with onnxruntime: SPLADE, inference-free SPLADE, dense models, cross-encoders.
 
-What runs is a graph derived from the model's own (`onnx_graphs/`), which gives one row a text. Texts are tokenised
-once, batched by length under a bound of tokens, and come back in their order. A network runs on the processor or on a
-GPU; tables stay on the processor.
+The graph that runs is derived from the model's own (`onnx_graphs/`) and gives one row per text. Texts are tokenised
+once, batched by length within a limit of tokens, and returned in their order. Networks run on the processor or on a
+GPU, tables on the processor.
 """
 
 from __future__ import annotations
@@ -54,25 +54,25 @@ def load(
     precision: Precision = "fp32",
     device: Device = "auto",
 ) -> OnnxSparse | OnnxDense | OnnxReranker:
-    """The encoder or reranker of a card whose runtime is `onnx`."""
+    """Return the encoder or reranker of a card whose runtime is `onnx`."""
     seats: dict[str, type[OnnxSparse | OnnxDense | OnnxReranker]] = {"sparse": OnnxSparse, "dense": OnnxDense}
     seat = seats.get(card.kind, OnnxReranker)
     return seat(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
 
 
 class Network:
-    """A derived graph, open.
+    """A derived graph with an open session.
 
     Args:
-        graph: what runs.
-        threads: of one run; None means every core.
-        precision: `bf16` is OpenVINO's; what is in eight bits or in fp16 is so by the graph.
-        place: where it is to run.
-        quick: see `sessions.open_session`.
-        strict: it must be there; else the processor does where a GPU cannot be started.
+        graph: the graph to run.
+        threads: threads of one run; None means every core.
+        precision: `bf16` runs with OpenVINO; int8 and fp16 are properties of the graph.
+        place: where to run.
+        quick: see `onnx_session.open_session`.
+        strict: refuse to fall back to the processor if the GPU cannot be started.
 
     Raises:
-        NoCuda: `strict`, and the GPU cannot be started.
+        NoCuda: `strict` is set, and the GPU cannot be started.
     """
 
     place: Place = "cpu"
@@ -105,7 +105,7 @@ class Network:
         graph.maps.let_go()
 
     def rows(self, texts: Sequence[Ids | Pair], side: str) -> NDArray[np.float32]:
-        """One row a text; they are padded to the longest."""
+        """Return one row per text; texts are padded to the longest."""
         ids = [text.ids if isinstance(text, Pair) else text for text in texts]
         attended = attention(ids)
         given: dict[str, NDArray[Any]] = {}
@@ -130,7 +130,7 @@ class Network:
 
 
 class _Onnx(FileModel):
-    """What the three seats share: the fingerprint, the network, the reading, and their faults."""
+    """What the three models share: fingerprint, network, tokenizer, errors."""
 
     _reader: TruncatingTokenizer | None = None
     _narrow: Network | None = None
@@ -145,12 +145,12 @@ class _Onnx(FileModel):
         return fingerprint_of(self._card, self._hashes(names), **facts, **self._precise())
 
     def warm_up(self) -> None:
-        """What a query needs."""
+        """Load what a query needs."""
         self._reading()
         self._loaded(quick=True)
 
     def _loaded(self, *, quick: bool = False, narrow: bool = False) -> Network:
-        """The network, opened when it is first needed: for one text, or `narrow`, for batches side by side."""
+        """Return the network, opened when first needed; `narrow` is for batches that run at once."""
         with self._lock:
             narrow = narrow and self._lanes()[0] > 1
             found: Network | None = self._narrow if narrow else self._model
@@ -167,12 +167,12 @@ class _Onnx(FileModel):
             return found
 
     def _lanes(self) -> tuple[int, int | None]:
-        """How many batches run at once, and on how many threads each."""
+        """Return how many batches run at once, and on how many threads each."""
         alone = self.precision == "bf16" or resolve_device(self._card, self.precision, self._device) != "cpu"
         return (1, self._threads) if alone else lanes_of(self._threads)
 
     def _network(self, count: int, side: str) -> Network:
-        """The network for so many texts."""
+        """Return the network for this many texts."""
         return self._loaded(quick=side == "queries", narrow=side == "documents" or count > 1)
 
     def _derived(self) -> Derived:
@@ -200,7 +200,7 @@ class _Onnx(FileModel):
     def _rows(
         self, texts: Sequence[Ids | Pair], sizes: Sizes, side: str
     ) -> Iterator[tuple[Places, NDArray[np.float32]]]:
-        """Batch by batch the places of its texts, and their rows."""
+        """Yield, batch by batch, the positions of its texts and their rows."""
         network = self._network(len(texts), side)
 
         def run(batch: Places) -> NDArray[np.float32]:
@@ -229,12 +229,12 @@ class _Onnx(FileModel):
 
 
 class OnnxSparse(_Onnx):
-    """A SPLADE model. Of an inference-free one the queries are looked up in a table, and no network is loaded."""
+    """A SPLADE model. Queries of an inference-free one are looked up in a table, without a network."""
 
     _table: QueryWeightTable | None = None
 
     def warm_up(self) -> None:
-        """What a query needs."""
+        """Load what a query needs."""
         self._reading()
         if self._looked_up():
             self._tabled()
@@ -249,7 +249,7 @@ class OnnxSparse(_Onnx):
         return [self._tabled().vector(each) for each in ids] if self._looked_up() else self._encode(ids, "queries")
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        """The wordpiece of each dimension."""
+        """Return the wordpiece of each dimension."""
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
 
@@ -276,7 +276,7 @@ class OnnxSparse(_Onnx):
 
 
 class OnnxDense(_Onnx):
-    """A dense encoder; vectors leave it with unit length, whatever the model does."""
+    """A dense encoder; its vectors have unit length, whatever the model does."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._encode(self._documents(texts), "documents")
@@ -295,7 +295,7 @@ class OnnxDense(_Onnx):
 
 
 class OnnxReranker(_Onnx):
-    """A cross-encoder: reads query and text together. Scores are the model's raw outputs."""
+    """A cross-encoder, which reads query and text together. Scores are the model's raw outputs."""
 
     def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
         (asked,) = self._queries([query])

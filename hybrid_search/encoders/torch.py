@@ -1,7 +1,7 @@
-"""Models run by sentence-transformers and torch: those without an ONNX file. An extra.
+"""Runs models with sentence-transformers and torch: those without an ONNX file. An extra.
 
-On a GPU fp16 is autocast: products in fp16, and what needs the range (layer norms, softmax, logarithms) in fp32. On a
-processor the same model computes in fp32.
+On a GPU fp16 is autocast: matrix products in fp16, and what needs the range (layer norms, softmax, logarithms) in fp32.
+On a processor the same model computes in fp32.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def load(
     precision: Precision = "fp32",
     device: Device = "auto",
 ) -> TorchSparse | TorchDense | TorchReranker:
-    """The encoder or reranker of a card whose runtime is `torch`.
+    """Return the encoder or reranker of a card whose runtime is `torch`.
 
     Raises:
-        ModelError: another precision than fp32 and fp16.
+        ModelError: the precision is neither fp32 nor fp16.
     """
     if precision not in ("fp32", "fp16"):
         raise ModelError(f"{card.name} runs with torch, in fp32 or fp16 only; {precision} is for ONNX models.")
@@ -55,7 +55,7 @@ def load(
 
 
 class _Torch(FileModel):
-    """What the three seats share."""
+    """What the three models share."""
 
     _place: Place = "cpu"
     """Where the model runs, once it is loaded."""
@@ -91,7 +91,7 @@ class _Torch(FileModel):
             return self._model
 
     def _refuse_random_weights(self, said: Sequence[str]) -> None:
-        """Transformers fills in random numbers for weights that a file lacks, and only logs it."""
+        """Refuse a model with missing weights: transformers fills in random numbers and only logs it."""
         lacking = {name for message in said for name in _lacking(message)}
         if self._card.kind == "dense":  # BERT's own pooler is made with every BERT, and used by none of these
             lacking = {name for name in lacking if "pooler." not in name}
@@ -102,7 +102,7 @@ class _Torch(FileModel):
             )
 
     def _mixed(self) -> contextlib.AbstractContextManager[Any]:
-        """What a batch runs in."""
+        """Return the context that a batch runs in: autocast for fp16 on a GPU, else none."""
         if self.precision != "fp16" or self._place != "cuda":
             return contextlib.nullcontext()
         import torch
@@ -120,16 +120,16 @@ class _Torch(FileModel):
 
     @abstractmethod
     def _open(self, folder: str) -> Any:
-        """The model of sentence-transformers in this folder."""
+        """Load the model of sentence-transformers in this folder."""
 
 
 class TorchSparse(_Torch):
-    """A sparse encoder of sentence-transformers: SPLADE, or its kin with queries by a table, which load no torch."""
+    """A sparse encoder of sentence-transformers: SPLADE, or inference-free models, whose queries load no torch."""
 
     _table: StaticTable | None = None
 
     def warm_up(self) -> None:
-        """What a query needs."""
+        """Load what a query needs."""
         if self._tabled() is None:
             self._loaded()
 
@@ -145,7 +145,7 @@ class TorchSparse(_Torch):
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
 
     def _tabled(self) -> StaticTable | None:
-        """The table of the queries; None where they take the network, or a query side that only torch can run."""
+        """Return the table of the queries; None if they need the network, or a query side that only torch can run."""
         if self._card.family != "inference_free_splade":
             return None
         with self._lock:
@@ -176,7 +176,7 @@ class TorchSparse(_Torch):
 
 
 class TorchDense(_Torch):
-    """A dense encoder of sentence-transformers; vectors leave it with unit length."""
+    """A dense encoder of sentence-transformers; its vectors have unit length."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._encode(self._documents(texts), "encode_document")
@@ -270,7 +270,7 @@ def _collected_warnings() -> Iterator[list[str]]:
 
 
 def _lacking(message: str) -> list[str]:
-    """Names of the weights that a message of transformers calls missing: a table in version 5, a list in version 4."""
+    """Return the weights that transformers reports as missing: in a table (version 5) or in a list (version 4)."""
     if "newly initialized: [" in message:
         return re.findall(r"'([^']+)'", message.partition("newly initialized: [")[2].partition("]")[0])
     rows = [[part.strip() for part in line.split("|")] for line in message.splitlines()]

@@ -1,6 +1,6 @@
-"""The model that ships inside the package: one forward pass of onnxruntime gives both vectors of a text.
+"""Runs the model that ships in the package: one forward pass of onnxruntime gives both vectors of a text.
 
-Its folder `model/` holds the graph (int8), the tokenizer and the model card; `training/bundled/` makes it.
+Its folder `model/` holds the graph (int8), the tokenizer and the model card. `training/bundled/` makes it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ from hybrid_search.types import DenseVector, ModelCard, SparseVector
 
 QUERY, DOCUMENT = 0, 1
 MAX_ACTIVE_DIMS = (60, 250)
-"""Of a query and of a document; the heaviest are kept."""
+"""Weights kept of a query and of a document, the heaviest."""
 BATCH_TOKENS = (160, 1024)
-"""Of queries and of documents. Queries are short and differ by half in length: small batches hold less padding."""
+"""Tokens of a batch of queries and of documents.
+
+Queries are short and vary by half in length, so small batches pad less.
+"""
 BATCH_TEXTS = 64
 
 
 class BundledHybrid(FileModel):
-    """A HybridEncoder that needs no hub and no torch. Its graph is in eight bits, so it runs on the processor.
+    """A HybridEncoder that needs no hub and no torch. Its graph is int8, so it runs on the processor.
 
     Args:
-        threads: of one forward pass; None means every core.
-        folder: the model's files; None means those of the package.
+        threads: threads of one forward pass; None means every core.
+        folder: the folder of the model's files; None means the package's own.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class BundledHybrid(FileModel):
         return self._encode(self._queries(texts), QUERY)
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        """The wordpiece of each dimension; it stands for all words of its stem."""
+        """Return the wordpiece of each dimension; it stands for all words of its stem."""
         vocabulary = self._own_tokenizer()
         return [vocabulary.id_to_token(int(index)) or f"#{index}" for index in indices]
 
@@ -95,7 +98,7 @@ class BundledHybrid(FileModel):
         return sparse, dense
 
     def _loaded(self, *, quick: bool = False, narrow: bool = False) -> Any:
-        """The session, opened when it is first needed: for one text, or `narrow`, for batches side by side."""
+        """Return the session, opened when first needed; `narrow` is for batches that run at once."""
         lanes, each = lanes_of(self._threads)
         with self._lock:
             wide = not narrow or lanes == 1

@@ -1,4 +1,7 @@
-"""Makes a derived graph. The only module of the warm path's that needs the package onnx, and it is not on it."""
+"""Builds a derived graph with the `onnx` package.
+
+Runs once per model; loading a cached graph never imports this module.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ def make(source: Source, wanted: OutputSpec, precision: str) -> GraphDraft:
     """Derive a graph from a model's own.
 
     Raises:
-        ModelError: the original is damaged, or has no output that can be meant.
+        ModelError: the original is damaged or has no usable output.
     """
     if source.make is None:
         return _from(source, source.folder, wanted, precision)
@@ -48,7 +51,7 @@ def _from(source: Source, folder: Path, wanted: OutputSpec, precision: str) -> G
 
 
 def _whole(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
-    """The same graph with all its weights in the file beside it, so that any runtime reads it."""
+    """Return the same graph with all its weights in the file beside it, so that any runtime can read it."""
     import onnx
 
     new = {name: maps.array(weight) for name, weight in made.old.items()}

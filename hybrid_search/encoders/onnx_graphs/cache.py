@@ -1,9 +1,9 @@
-"""Graphs derived from models' own, made once and kept: `CACHE/derived/<hash>/`.
+"""Keeps graphs derived from models' own: `CACHE/derived/<hash>/`, made once.
 
-A kept graph holds no large weight: those of the original stay in its files, new ones (eight bits) lie beside the graph.
-The folder's name is a hash of the original's files, of what was wanted and of VERSION, so a changed original or a newer
-derivation never meets an old graph; the graphs that earlier versions made of the same are removed when it is made.
-Where the folder cannot be written the graph is made in memory each time.
+A kept graph holds no large weight. Weights of the original stay in its files; new ones (int8) lie beside the graph. The
+folder's name is a hash of the original's files, of the wanted output and of VERSION, so a changed original or a newer
+derivation never meets an old graph. Making a graph removes those that earlier versions made of the same original. If
+the folder cannot be written, the graph is made in memory each time.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec
 from hybrid_search.encoders.onnx_graphs.weights import Weight, WeightFiles
 
 VERSION = 1
-"""Goes into the name of the folder: raise it, by one, whenever other graphs are made."""
+"""Part of the folder's name: raise it, by one, whenever other graphs are made."""
 
 _GRAPH, _INDEX = "graph.onnx", "index.json"
 
 
 def get_or_build(source: Source, wanted: OutputSpec, precision: str, cache_dir: Path) -> Derived:
-    """The graph that gives what is wanted: the kept one, or a new one.
+    """Return the derived graph: the kept one, or a new one.
 
     Raises:
-        ModelError: the original is damaged, or has no output that can be meant.
-        OSError: it cannot be read.
+        ModelError: the original is damaged or has no usable output.
+        OSError: the original cannot be read.
     """
     folder = cache_dir / "derived" / _name(VERSION, source, wanted, precision)
     kept = _kept(folder, source, cache_dir)
@@ -55,13 +55,13 @@ def get_or_build(source: Source, wanted: OutputSpec, precision: str, cache_dir: 
 
 
 def _name(version: int, source: Source, wanted: OutputSpec, precision: str) -> str:
-    """The folder of a graph; the same formula in all versions, so that each knows the names its forerunners gave."""
+    """Return a graph's folder name. The formula is the same in all versions, so each knows its predecessors' names."""
     key = json.dumps([version, wanted, precision, dict(source.hashes)], sort_keys=True)
     return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
 
 
 def _kept(folder: Path, source: Source, cache_dir: Path) -> Derived | None:
-    """The kept graph; None where there is none, or it is not what was written."""
+    """Return the kept graph; None if there is none, or it is not what was written."""
     try:
         index = json.loads((folder / _INDEX).read_text("utf-8"))
         graph = (folder / _GRAPH).read_bytes()
@@ -80,7 +80,7 @@ def _kept(folder: Path, source: Source, cache_dir: Path) -> Derived | None:
 def _keep(
     folder: Path, made: GraphDraft, own: list[bytes], places: Mapping[str, Weight], source: Source, cache_dir: Path
 ) -> Derived:
-    """Write the parts, and last the index that vouches for them."""
+    """Write the parts, and then the index that vouches for them."""
     weights = {**made.old, **places}
     folder.mkdir(parents=True, exist_ok=True)
     if own:
