@@ -249,8 +249,7 @@ class _Job:
         return rows
 
     def _baseline(self, main: _Built) -> tuple[_Built, Mode]:
-        """Return where BM25 is searched: a leg of that name, a sparse leg that is BM25, or a collection built for it.
-        """
+        """Return where BM25 is searched: a leg of this name, a sparse leg with BM25, or a new collection."""
         legs = main.store.info(main.name).manifest.legs
         if BASELINE in legs:
             return main, BASELINE

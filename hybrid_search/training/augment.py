@@ -1,7 +1,7 @@
-"""Between the sources and the trainer: hard negatives and teachers' scores, worked out once and kept.
+"""Adds hard negatives and teachers' scores to the data, once per training.
 
-Both can take longer than the training, and a collection may change meanwhile; so what came of them lies in the
-training's folder, and a training that goes on reads it from there.
+Both can take longer than the training, and the collection may change meanwhile. So the results are kept in the
+training's folder, and a resumed training reads them from there.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def prepared(
     tell: OnProgress,
     on_download: OnDownload | None,
 ) -> tuple[TrainingSet, dict[str, int]]:
-    """The training set with what the recipe adds to it, and counts of what was done, by what is counted.
+    """Return the training set with what the recipe adds to it, and how much was added, by kind.
 
     Raises:
-        InvalidArgument: teachers whose scores no loss reads.
-        TrainingError: what was kept cannot be read or written.
+        InvalidArgument: there are teachers, but the loss reads no scores.
+        TrainingError: the kept results cannot be read or written.
         HybridSearchError: whatever mining and the teachers raise.
     """
     if recipe.teachers and recipe.loss not in SCORED:
@@ -106,7 +106,7 @@ def _teacher(
 
 
 def _card(name: str) -> ModelCard:
-    """The card of a teacher: of whichever kind the catalogue, or the folder, says it is."""
+    """Return the card of a teacher, of whichever kind the catalogue or the folder says it is."""
     for found in CARDS:
         if found.name.lower() == name.lower():
             return found

@@ -1,4 +1,4 @@
-"""The model card: what a model was made from, what it does, and how to make it again."""
+"""Writes the model card: what a model was made from, how good it is, and how to make it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOSSES: dict[Loss, str] = {
 
 
 def model_card(report: Report) -> str:
-    """A README.md, with the front matter that model hubs read."""
+    """Return a README.md, with the front matter that model hubs read."""
     recipe, licence = report.recipe, report.base.get("licence", "")
     on_queries, on_documents = recipe.regularizer_weights
     name = Path(report.out).name

@@ -1,4 +1,4 @@
-"""From trained weights to folders that `--sparse` takes: ONNX in full precision and in int8, checked against torch."""
+"""Exports trained weights to folders that `--sparse` takes: ONNX in fp32 and int8, checked against torch."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Exported(NamedTuple):
     """What the exported models do.
 
     Args:
-        difference: the largest of any weight between torch and fp32 ONNX.
+        difference: the largest difference of any weight between torch and fp32 ONNX.
         int8_cosine: the mean cosine between a text's int8 and fp32 vector.
-        full: fp32 on the held-out queries; None where there are none.
+        full: fp32 on the held-out queries; None if there are none.
         int8: int8 on the same.
-        megabytes: of the two ONNX files, fp32 and int8.
+        megabytes: sizes of the two ONNX files, fp32 and int8.
     """
 
     difference: float
@@ -54,18 +54,18 @@ class Exported(NamedTuple):
 
 
 def export(model: Any, out: Path, texts: Sequence[str], held_out: HeldOut, *, step: int, licence: str) -> Exported:
-    """Write `out/model`, `out/int8` and `out/torch`. Each takes the place of an earlier one only when it is complete.
+    """Write `out/model`, `out/int8` and `out/torch`. Each replaces an earlier one only when it is complete.
 
     Args:
         model: the trained SparseEncoder of sentence-transformers.
         out: the folder of the training.
-        texts: some that the model was made for; the exported ones are compared with torch on them.
-        held_out: what both exported models are judged on.
-        step: the model's, for those judgements.
-        licence: for the cards of the models; may be empty.
+        texts: texts of the kind the model is for; the exported models are compared with torch on them.
+        held_out: the queries that both exported models are judged on.
+        step: the model's step, recorded in those judgements.
+        licence: the licence for the models' cards; may be empty.
 
     Raises:
-        TrainingError: the exported model differs from torch, cannot be loaded, or there is no room for it.
+        TrainingError: the exported model differs from torch or cannot be loaded, or there is no room for it.
     """
     model.eval()
     samples = [*list(dict.fromkeys(texts))[:_CHECKED], *_ODD]
@@ -101,7 +101,7 @@ def _exported(
 
 
 def _write(model: Any, folder: Path, graph: bytes, licence: str) -> None:
-    """Graph, tokenizer, config and our own file of facts: everything that `local_card` and the ONNX runner read."""
+    """Write graph, tokenizer, config and our own file: everything that `local_card` and the ONNX runner read."""
     (folder / "model.onnx").write_bytes(graph)
     tokenizer = model.tokenizer
     tokenizer.save_pretrained(str(folder))
@@ -147,9 +147,9 @@ def _query_table(model: Any) -> Mapping[str, float]:
 
 
 def _quantised(graph: bytes) -> bytes:
-    """The same graph with its weights in eight bits, a scale each column; activations are scaled as they come.
+    """Return the graph with int8 weights, one scale per column; activations are scaled at run time.
 
-    Seven of the eight bits are used, for processors without VNNI add pairs of products in sixteen bits.
+    Seven of the eight bits are used, because processors without VNNI add pairs of products in sixteen bits.
     """
     quantization: Any = import_module("onnxruntime.quantization")
     with tempfile.TemporaryDirectory(prefix="hybrid-search-int8-") as folder:
@@ -168,7 +168,7 @@ def _quantised(graph: bytes) -> bytes:
 
 
 def _compared(model: Any, exported: SparseEncoder, samples: Sequence[str]) -> float:
-    """The largest difference between torch and the exported model, run as a user's search runs it."""
+    """Return the largest difference between torch and the exported model, run as a user's search runs it."""
     largest = 0.0
     left_out = np.array(wordless(model.tokenizer) if is_inference_free(model) else [], dtype=np.int64)
     for side, encode in (("query", exported.encode_queries), ("document", exported.encode_documents)):

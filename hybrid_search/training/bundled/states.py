@@ -1,4 +1,4 @@
-"""What the frozen transformer makes of texts: the states of two layers at every token, and the dense vector."""
+"""Computes what the frozen transformer makes of texts: the states of two layers per token, and the dense vector."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 
 
 class States(NamedTuple):
-    """Of some texts, one after the other.
+    """The states of some texts, one after another.
 
     Args:
-        offsets: (texts + 1,) where the tokens of each begin.
-        ids: (tokens,) their wordpieces, [CLS] and [SEP] of each text included.
-        layers: (tokens, 2 * hidden) float16 (float32 from `exact_states`), the middle layer's states and the last's.
+        offsets: (texts + 1,) where the tokens of each text begin.
+        ids: (tokens,) their wordpieces, including [CLS] and [SEP] of each text.
+        layers: (tokens, 2 * hidden) float16 (float32 from `exact_states`), states of the middle and the last layer.
         dense: (texts, hidden) float32 of unit length.
     """
 
@@ -47,11 +47,11 @@ class States(NamedTuple):
 
 
 def base_model() -> tuple[BertShape, Mapping[str, NDArray[Any]], Tokenizer]:
-    """all-MiniLM-L6-v2 out of its Python package: shape, weights, and a tokenizer without truncation and padding.
+    """Load all-MiniLM-L6-v2 from its Python package: shape, weights, and a tokenizer without truncation and padding.
 
     Raises:
         MissingExtra: the package is not installed.
-        ModelError: a file of it is damaged.
+        ModelError: one of its files is damaged.
     """
     from tokenizers import Tokenizer
 
@@ -73,15 +73,15 @@ def states_of(
     max_tokens: int,
     keep: Path,
 ) -> States:
-    """Run the transformer over texts, or read what an earlier run kept of the same ones.
+    """Run the transformer over texts, or read what an earlier run kept of the same texts.
 
     Args:
-        texts: what is encoded; each is cut at `max_tokens`.
-        shape: of the transformer.
+        texts: the texts to encode; each is cut at `max_tokens`.
+        shape: the transformer's shape.
         weights: its weights.
         tokenizer: its tokenizer.
-        max_tokens: what is read of a text.
-        keep: a folder; it is made, and complete once it holds `dense.npy`.
+        max_tokens: how much of a text is read.
+        keep: a folder for the result; created if missing, and complete once it holds `dense.npy`.
     """
     ids = TruncatingTokenizer(tokenizer, max_tokens).texts(texts)
     flat = np.concatenate(ids)
@@ -113,7 +113,7 @@ def states_of(
 
 
 def exact_states(ids: Sequence[NDArray[np.int32]], shape: BertShape, weights: Mapping[str, NDArray[Any]]) -> States:
-    """The same for a few texts given as ids, one at a time and in float32: what the shipped graph computes inside."""
+    """Compute the states of a few texts, given as ids, one at a time and in float32, as in the shipped graph."""
     hidden = weights["embeddings.word_embeddings.weight"].shape[1]
     session = _session(shape, weights, hidden)
     found = [session.run(["dense", "middle", "last"], padded([each])) for each in ids]
@@ -123,7 +123,7 @@ def exact_states(ids: Sequence[NDArray[np.int32]], shape: BertShape, weights: Ma
 
 
 def padded(ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int64]]:
-    """`input_ids` and `attention_mask` of a batch, (texts, longest)."""
+    """Return `input_ids` and `attention_mask` of a batch, (texts, longest)."""
     attended = attention(ids)
     return {"input_ids": filled(ids, attended, np.int64), "attention_mask": attended.astype(np.int64)}
 
