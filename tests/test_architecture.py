@@ -47,16 +47,9 @@ LONG: set[tuple[str, str]] = {
     ("cli", "index"),
     ("cli", "index_summary"),
     ("cli", "follow_sources"),
-    ("corpus", "_elements_of"),
-    ("encoders", "download"),
     ("evaluation", "evaluate"),
     ("integrations", "create_app"),
     ("interop", "writing"),
-    ("training", "read_material"),
-    ("training", "ship"),
-    ("training", "model_card"),
-    ("training", "page"),
-    ("training", "_walk"),
 }
 """Functions that are longer, each with its reason."""
 

@@ -236,59 +236,76 @@ def _elements(stream: IO[bytes], encoding: str) -> Iterator[Any]:
     """
     text = io.TextIOWrapper(stream, encoding=encoding)
     try:
-        yield from _elements_of(text)
+        yield from _ArrayReader(text).elements()
     finally:
         text.detach()
 
 
-def _elements_of(text: io.TextIOWrapper) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
-    buffer, at, ended, step = "", 0, False, SAMPLE_BYTES
+class _ArrayReader:
+    """Reads one JSON array piece by piece, holding about one element of it.
 
-    def next_char() -> str:
-        nonlocal buffer, at, ended
+    Args:
+        text: the stream, at the opening bracket or at white space before it.
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self._decoder = json.JSONDecoder()
+        self._buffer, self._at, self._ended = "", 0, False
+
+    def elements(self) -> Iterator[Any]:
+        """Yield the elements of the array.
+
+        Raises:
+            ValueError: the text is not one JSON array.
+        """
+        self._next_char()
+        self._at += 1  # the opening bracket, which the caller has seen
+        closed = self._next_char() == "]"
+        self._at += closed
+        while not closed:
+            if not self._next_char():
+                raise self._error("the array is never closed")
+            yield self._element()
+            closed = self._closes()
+        if self._next_char():
+            raise self._error("something stands after the array's end")
+
+    def _next_char(self) -> str:
+        """Skip white space and return the next character, without taking it; empty at the end."""
         while True:
-            while at < len(buffer) and buffer[at] in _SPACE:
-                at += 1
-            if at < len(buffer) or ended:
-                return buffer[at : at + 1]
-            buffer, at = text.read(step), 0
-            ended = not buffer
+            while self._at < len(self._buffer) and self._buffer[self._at] in _SPACE:
+                self._at += 1
+            if self._at < len(self._buffer) or self._ended:
+                return self._buffer[self._at : self._at + 1]
+            self._buffer, self._at = self._text.read(SAMPLE_BYTES), 0
+            self._ended = not self._buffer
 
-    def fail(what: str) -> json.JSONDecodeError:
-        return json.JSONDecodeError(what, buffer, at)
-
-    next_char()
-    at += 1  # the opening bracket, which the caller has seen
-    if next_char() == "]":
-        at += 1
-    else:
+    def _element(self) -> Any:
+        """Take the next element. Each attempt reads twice as much, so a long element is parsed only a few times."""
         while True:
-            if not next_char():
-                raise fail("the array is never closed")
-            while True:
-                try:
-                    value, end = decoder.raw_decode(buffer, at)
-                    if end < len(buffer) or ended:
-                        break
-                except ValueError:
-                    if ended or len(buffer) - at > MAX_DOCUMENT_BYTES:
-                        raise
-                # Twice as much each time, so that a long element is not parsed more than a few times.
-                more = text.read(max(step, len(buffer) - at))
-                ended = not more
-                buffer, at = buffer[at:] + more, 0
-            at = end
-            yield value
-            mark = next_char()
-            at += 1
-            if mark == "]":
-                break
-            if mark != ",":
-                at -= 1
-                raise fail("expected ',' or ']' after an element" if mark else "the array is never closed")
-    if next_char():
-        raise fail("something stands after the array's end")
+            try:
+                value, end = self._decoder.raw_decode(self._buffer, self._at)
+                if end < len(self._buffer) or self._ended:
+                    self._at = end
+                    return value
+            except ValueError:
+                if self._ended or len(self._buffer) - self._at > MAX_DOCUMENT_BYTES:
+                    raise
+            more = self._text.read(max(SAMPLE_BYTES, len(self._buffer) - self._at))
+            self._ended = not more
+            self._buffer, self._at = self._buffer[self._at :] + more, 0
+
+    def _closes(self) -> bool:
+        """Take what stands behind an element, and return whether it closes the array."""
+        mark = self._next_char()
+        if mark not in (",", "]"):
+            raise self._error("expected ',' or ']' after an element" if mark else "the array is never closed")
+        self._at += 1
+        return mark == "]"
+
+    def _error(self, what: str) -> json.JSONDecodeError:
+        return json.JSONDecodeError(what, self._buffer, self._at)
 
 
 def _first_two(stream: IO[bytes], encoding: str) -> tuple[str, str]:

@@ -119,15 +119,12 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
     # Asked before anything damaged is taken away: the library makes do with what is left where no hub answers.
     if not hub_answers():
         raise _unavailable(card, cache_dir)
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import snapshot_download
 
     _discard_damaged(card, cache_dir)
-    wanted = [[*needed_files(card), *_HELPERS]]
-    if card.runtime == "torch":  # pickled weights only where there are no others
-        wanted = [list(_TORCH_PATTERNS), [*_TORCH_PATTERNS, "pytorch_model.bin"]]
     folder = cache_dir
-    try:
-        for patterns in wanted:
+    with _download_errors(card, cache_dir):
+        for patterns in _patterns(card):
             if not _complete(card, folder):
                 with quiet_loggers("huggingface_hub", level=logging.CRITICAL), quiet_warnings():
                     found = snapshot_download(
@@ -138,6 +135,29 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
                         tqdm_class=_counter(on_progress),
                     )
                 folder = Path(found)
+    if not _complete(card, folder):
+        missing = ", ".join(name for name in needed_files(card) if not (folder / name).is_file())
+        raise ModelUnavailable(
+            f"{card.source} was downloaded, but has no {missing or 'config or weights'}; "
+            f"the card of {card.name} is out of date."
+        )
+    return folder
+
+
+def _patterns(card: ModelCard) -> list[list[str]]:
+    """Return the files to download, as lists of names or globs; a later list is tried if the first lacks something."""
+    if card.runtime == "torch":  # pickled weights only where there are no others
+        return [list(_TORCH_PATTERNS), [*_TORCH_PATTERNS, "pytorch_model.bin"]]
+    return [[*needed_files(card), *_HELPERS]]
+
+
+@contextlib.contextmanager
+def _download_errors(card: ModelCard, cache_dir: Path) -> Iterator[None]:
+    """Translate the hub library's errors; its transport errors have no common root across its versions."""
+    from huggingface_hub import errors
+
+    try:
+        yield
     except errors.GatedRepoError as fault:
         raise ModelUnavailable(
             f"{card.name} is gated: accept its terms at {_endpoint()}/{card.source}, then log in with `hf auth login` "
@@ -148,16 +168,9 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
         raise ModelUnavailable(
             f"{_endpoint()} has no {what}, or hides it from you. Set HF_TOKEN if it is private."
         ) from fault
-    except Exception as fault:  # the library's transport errors have no common root across its versions
+    except Exception as fault:
         reason = str(fault).strip().splitlines() or [type(fault).__name__]
         raise _unavailable(card, cache_dir, reason[0]) from fault
-    if not _complete(card, folder):
-        missing = ", ".join(name for name in needed_files(card) if not (folder / name).is_file())
-        raise ModelUnavailable(
-            f"{card.source} was downloaded, but has no {missing or 'config or weights'}; "
-            f"the card of {card.name} is out of date."
-        )
-    return folder
 
 
 _answers: dict[str, tuple[bool, float]] = {}

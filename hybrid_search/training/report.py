@@ -126,30 +126,11 @@ def environment(device: str) -> dict[str, str]:
 
 def page(report: Report) -> str:
     """Return the report as one HTML page that needs nothing else: no script, no picture, no network."""
-    losses = _lines(report.curve, {"loss": "loss", "base_loss": "without regulariser"})
-    weights = {"query_regularizer_weight": "on queries", "document_regularizer_weight": "on documents"}
-    evaluations = report.evaluations
-    charts = [
-        line_chart(f"{MEASURE} on held-out queries", {MEASURE: [(one.step, one.ndcg) for one in evaluations]}),
-        line_chart("Loss", losses),
-        line_chart(
-            "Mean active dims",
-            {
-                "queries": [(one.step, one.query_dims) for one in evaluations],
-                "documents": [(one.step, one.document_dims) for one in evaluations],
-            },
-        ),
-        line_chart(
-            "Expected FLOPS of a query and a document", {"FLOPS": [(one.step, one.flops) for one in evaluations]}
-        ),
-        line_chart("Regulariser's weight", _lines(report.curve, weights)),
-        line_chart("Learning rate", _lines(report.curve, {"learning_rate": "of the transformer"})),
-    ]
     body = [
         f"<h1>Training of {escape(report.out)}</h1>",
         f"<p>{escape(_summary(report))}</p>",
         *(['<p class="warn">' + escape(WORSE) + "</p>"] if report.improved is False else []),
-        f'<div class="charts">{"".join(charts)}</div>',
+        f'<div class="charts">{"".join(_charts(report))}</div>',
         "<h2>Evaluations</h2>",
         _evaluations(report),
         "<h2>Exported models</h2>",
@@ -168,6 +149,28 @@ def page(report: Report) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Training report</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def _charts(report: Report) -> list[str]:
+    losses = _lines(report.curve, {"loss": "loss", "base_loss": "without regulariser"})
+    weights = {"query_regularizer_weight": "on queries", "document_regularizer_weight": "on documents"}
+    evaluations = report.evaluations
+    return [
+        line_chart(f"{MEASURE} on held-out queries", {MEASURE: [(one.step, one.ndcg) for one in evaluations]}),
+        line_chart("Loss", losses),
+        line_chart(
+            "Mean active dims",
+            {
+                "queries": [(one.step, one.query_dims) for one in evaluations],
+                "documents": [(one.step, one.document_dims) for one in evaluations],
+            },
+        ),
+        line_chart(
+            "Expected FLOPS of a query and a document", {"FLOPS": [(one.step, one.flops) for one in evaluations]}
+        ),
+        line_chart("Regulariser's weight", _lines(report.curve, weights)),
+        line_chart("Learning rate", _lines(report.curve, {"learning_rate": "of the transformer"})),
+    ]
 
 
 WORSE = (

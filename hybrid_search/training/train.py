@@ -24,7 +24,7 @@ from hybrid_search.training import augment, checkpoints, data
 from hybrid_search.training.callbacks import OnProgress, Progress, forget_others
 from hybrid_search.training.card import model_card
 from hybrid_search.training.examples import TrainingSet, draw
-from hybrid_search.training.export import FULL_FOLDER, INT8_FOLDER, export
+from hybrid_search.training.export import FULL_FOLDER, INT8_FOLDER, Exported, export
 from hybrid_search.training.losses import check_data
 from hybrid_search.training.models import Base, check_extra, load_base, vocabulary, without_inference
 from hybrid_search.training.recipe import Recipe, differences
@@ -205,7 +205,7 @@ def _go(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
     lock = FileLock(out / ".lock", timeout=0)
     try:
         with lock:
-            return _walk(out, begun, read, asked)
+            return _run(out, begun, read, asked)
     except Timeout:
         raise TrainingError(f"Another process is training into {out}. Wait for it, or name another folder.") from None
 
@@ -217,14 +217,13 @@ def _withdraw(out: Path) -> None:
         shutil.rmtree(out, ignore_errors=True)
 
 
-def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
+def _run(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
     recipe = begun.recipe
     if asked.settings.threads is not None:
         torch: Any = import_module("torch")
         torch.set_num_threads(asked.settings.threads)
     prepared, done = augment.prepared(out, read, recipe, asked.settings, asked.tell, asked.download)
-    dimensions = len(vocabulary(recipe.base)) if recipe.loss == "vectors" else 0
-    check_data(prepared, recipe, dimensions)
+    check_data(prepared, recipe, len(vocabulary(recipe.base)) if recipe.loss == "vectors" else 0)
     texts = _texts(prepared, recipe)
     asked.tell(Progress("base"))
     base = load_base(recipe.base, texts, max_tokens=recipe.max_tokens, device=recipe.device)
@@ -234,11 +233,7 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
     _same_base(out, begun, base, weights)
     fitted = fit(base, prepared, recipe, out / CHECKPOINTS, on_progress=asked.tell)
     asked.tell(Progress("export"))
-    best = load_base(str(fitted.best), (), max_tokens=recipe.max_tokens, device="cpu")
-    samples = [*prepared.held_out.documents.values(), *texts] if prepared.held_out.queries else texts
-    samples = [*list(prepared.held_out.queries.values())[:8], *samples]
-    step = fitted.journal.best
-    exported = export(best.model, out, samples, prepared.held_out, step=step, licence=base.licence)
+    exported = _export(out, recipe, fitted, prepared, texts, base.licence)
     report = Report(
         out=str(out),
         command=command_of(begun.sources, out, recipe),
@@ -252,10 +247,33 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
         seconds=fitted.journal.seconds,
         evaluations=tuple(fitted.journal.evaluations),
         curve=tuple(fitted.journal.curve),
-        best=step,
+        best=fitted.journal.best,
         exported=exported,
         created=utc_now(),
     )
+    _write_report(out, report)
+    checkpoints.prune(out / CHECKPOINTS, keep=1)
+    forget_others(out / CHECKPOINTS)
+    return report
+
+
+def _export(
+    out: Path, recipe: Recipe, fitted: Fitted, prepared: TrainingSet, texts: Sequence[str], licence: str
+) -> Exported:
+    """Export the best weights, checked on held-out queries and documents if there are any, else on training texts."""
+    best = load_base(str(fitted.best), (), max_tokens=recipe.max_tokens, device="cpu")
+    held_out = prepared.held_out
+    samples = [*held_out.documents.values(), *texts] if held_out.queries else texts
+    samples = [*list(held_out.queries.values())[:8], *samples]
+    return export(best.model, out, samples, held_out, step=fitted.journal.best, licence=licence)
+
+
+def _write_report(out: Path, report: Report) -> None:
+    """Write the report, and the model card into each folder that `--sparse` may name.
+
+    Raises:
+        TrainingError: a file cannot be written.
+    """
     try:
         report.write()
         for folder in (out, out / FULL_FOLDER, out / INT8_FOLDER):
@@ -264,9 +282,6 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
         raise TrainingError(
             f"The report could not be written to {out}: {fault}. Make room, and use --resume."
         ) from fault
-    checkpoints.prune(out / CHECKPOINTS, keep=1)
-    forget_others(out / CHECKPOINTS)
-    return report
 
 
 def command_of(sources: Sequence[str], out: Path, recipe: Recipe) -> str:

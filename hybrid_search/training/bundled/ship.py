@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from hybrid_search.training.bundled.states import States, base_model, exact_stat
 from hybrid_search.training.bundled.teach import RECIPE, Lesson, Recipe, imitate, measure, teach
 from hybrid_search.training.bundled.vocabulary import lexicon
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 log = logging.getLogger(__name__)
 
 MAX_TOKENS = 256
@@ -31,6 +34,10 @@ _HELD_OUT = 400
 _MEASURED_DOMAINS = (1, 3, 4)
 _TOLERANCE = 1e-4
 _SAMPLES = 32
+
+
+Base = tuple[BertShape, Mapping[str, NDArray[Any]], "Tokenizer"]
+"""Shape, weights and tokenizer of the transformer."""
 
 
 class Shipped(NamedTuple):
@@ -61,8 +68,41 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
     import torch
 
     started = time.monotonic()
-    shape, weights, tokenizer = base_model()
+    base = shape, weights, tokenizer = base_model()
     material = read_material(data, draw_seed)
+    lesson, known = _prepare(material, base, work, recipe.seed)
+    measured = _train(lesson, known, weights["embeddings.word_embeddings.weight"], recipe, work)
+    best = dict(np.load(work / "best.npz"))
+    head = {name: torch.from_numpy(value) for name, value in best.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, int8 in ((work / "model_fp32.onnx", False), (out / "model.onnx", True)):
+        name.write_bytes(hybrid_graph(shape, weights, best, known, int8=int8).SerializeToString())
+    tokenizer.save(str(out / "tokenizer.json"))
+    difference, cosines = _verified(work / "model_fp32.onnx", out / "model.onnx", head, (shape, weights), lesson, known)
+    record = {
+        "recipe": recipe._asdict(),
+        "draw_seed": draw_seed,
+        "data": {path.name: file_hash(path, work) for path in sorted(data.glob("*.gz"))},
+        "counts": {
+            "passages": len(material.passages),
+            "queries": len(material.queries),
+            "taught": len(material.taught),
+        },
+        "columns": len(known.columns),
+        "measured": measured,
+        "fp32_largest_difference_to_torch": difference,
+        "int8_cosine_to_fp32": {"sparse": cosines[0], "dense": cosines[1]},
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "torch": torch.__version__,
+    }
+    _write_json(out / OWN_FILE, _facts(weights["embeddings.word_embeddings.weight"]))
+    _write_json(out / "training.json", record)
+    return Shipped(out, measured, difference, cosines)
+
+
+def _prepare(material: Material, base: Base, work: Path, seed: int) -> tuple[Lesson, Lexicon]:
+    """Compute the states of all texts, or read them from `work`, and return the lesson and the lexicon."""
+    shape, weights, tokenizer = base
 
     def states(name: str, texts: list[str], limit: int) -> States:
         log.info("%d %s", len(texts), name)
@@ -71,11 +111,17 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
     passages = states("passages", material.passages, MAX_TOKENS)
     queries = states("queries", material.queries, QUERY_TOKENS)
     taught = states("taught", [text for text, _ in material.taught], QUERY_TOKENS)
-    place = tokenizer.get_vocab()
-    dims = [[place[piece] for piece in vector if piece in place] for _, vector in material.taught]
+    dimension = tokenizer.get_vocab()
+    dims = [[dimension[piece] for piece in vector if piece in dimension] for _, vector in material.taught]
     known = lexicon(tokenizer, passages.texts(), dims)
-    lesson = _lesson(material, passages, queries, taught, _targets(material, place, known), recipe.seed)
-    head = heads.new_head(weights["embeddings.word_embeddings.weight"], known, recipe.seed)
+    return _lesson(material, passages, queries, taught, _targets(material, dimension, known), seed), known
+
+
+def _train(
+    lesson: Lesson, known: Lexicon, words: NDArray[Any], recipe: Recipe, work: Path
+) -> dict[int, dict[str, float]]:
+    """Train a head; leave the last one and the best one in `work`, and return the measurements by step."""
+    head = heads.new_head(words, known, recipe.seed)
     imitate(head, lesson, known, recipe)
     measured: dict[int, dict[str, float]] = {}
 
@@ -88,30 +134,11 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
 
     watch(0)
     teach(head, lesson, known, recipe, watch)
-    best = dict(np.load(work / "best.npz"))
-    head = {name: torch.from_numpy(value) for name, value in best.items()}
-    out.mkdir(parents=True, exist_ok=True)
-    for name, int8 in ((work / "model_fp32.onnx", False), (out / "model.onnx", True)):
-        name.write_bytes(hybrid_graph(shape, weights, best, known, int8=int8).SerializeToString())
-    tokenizer.save(str(out / "tokenizer.json"))
-    difference, cosines = _verified(work / "model_fp32.onnx", out / "model.onnx", head, (shape, weights), lesson, known)
-    record = {
-        "recipe": recipe._asdict(),
-        "draw_seed": draw_seed,
-        "data": {path.name: file_hash(path, work) for path in sorted(data.glob("*.gz"))},
-        "counts": {"passages": len(material.passages), "queries": len(material.queries), "taught": len(dims)},
-        "columns": len(known.columns),
-        "measured": measured,
-        "fp32_largest_difference_to_torch": difference,
-        "int8_cosine_to_fp32": {"sparse": cosines[0], "dense": cosines[1]},
-        "minutes": round((time.monotonic() - started) / 60, 1),
-        "torch": torch.__version__,
-    }
-    (out / OWN_FILE).write_text(
-        json.dumps(_facts(weights["embeddings.word_embeddings.weight"]), indent=1) + "\n", "utf-8"
-    )
-    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    return Shipped(out, measured, difference, cosines)
+    return measured
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def _facts(words: NDArray[Any]) -> dict[str, Any]:
