@@ -31,7 +31,7 @@ from semantic_text_splitter import CodeSplitter, MarkdownSplitter, TextSplitter
 from hybrid_search.corpus.code import CODE, grammar, is_code
 from hybrid_search.corpus.contexts import begin, context_options, header_at, tables
 from hybrid_search.corpus.decoding import without_surrogates
-from hybrid_search.corpus.packing import packed, without_slivers
+from hybrid_search.corpus.packing import merge_slivers, pack_lines
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Chunk, Document
 
@@ -138,7 +138,7 @@ def _spans(text: str, in_front: str, room: _Room, overlap_tokens: int, markup: s
     spans = _windowed(text, capacity, overlap, room.sizes, markup)
     if is_code(markup) and not overlap:
         least = min(_SLIVER, capacity // _SHARE)
-        spans = without_slivers(text, spans, least, capacity, lambda piece: room.sizes([piece])[0])
+        spans = merge_slivers(text, spans, least, capacity, lambda piece: room.sizes([piece])[0])
     spans = _fitted(text, in_front, spans, room)
     return _below_headers(text, in_front, spans, room) if markup == "markdown" else spans
 
@@ -178,7 +178,8 @@ def _lines(text: str, in_front: str, span: tuple[int, int], room: _Room) -> list
     def tokens(piece: str) -> int:
         return room.sizes([in_front + piece])[0]
 
-    return _fitted(text, in_front, list(packed(text, span, room.tokens, tokens, room.tokens * _CHARS_PER_TOKEN)), room)
+    spans = pack_lines(text, span, room.tokens, tokens, room.tokens * _CHARS_PER_TOKEN)
+    return _fitted(text, in_front, list(spans), room)
 
 
 def _contexts(document: Document, text: str, in_front: str, spans: Sequence[tuple[int, int]], room: _Room) -> list[str]:

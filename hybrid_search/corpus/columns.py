@@ -73,7 +73,7 @@ def column_readings(records: Iterable[Mapping[str, str]]) -> dict[str, Reading]:
     return {name: readings[0] for name, readings in left.items() if readings}
 
 
-def typed(metadata: Mapping[str, Any], readings: Mapping[str, Reading]) -> dict[str, Any]:
+def apply_types(metadata: Mapping[str, Any], readings: Mapping[str, Reading]) -> dict[str, Any]:
     """Return the metadata of a row, with cells converted by column; empty cells are left out."""
     found: dict[str, Any] = {}
     for name, cell in metadata.items():

@@ -22,7 +22,7 @@ READ_AGAIN = 8
 
 TAB = "\t"
 
-Line = tuple[int, str | Undecodable]
+NumberedLine = tuple[int, str | Undecodable]
 """A line's number, from 1, and the line, or why it is not text."""
 
 
@@ -51,7 +51,7 @@ class Rows:
     `broke_off` is True if nothing behind the last row can be read.
     """
 
-    def __init__(self, lines: Iterator[Line], delimiter: str, *, quoted: bool) -> None:
+    def __init__(self, lines: Iterator[NumberedLine], delimiter: str, *, quoted: bool) -> None:
         if csv.field_size_limit() < MAX_CELL:
             csv.field_size_limit(MAX_CELL)  # the csv module keeps one limit for the whole process
         self._lines = _Lines(lines)
@@ -86,13 +86,13 @@ class Rows:
 class _Lines:
     """Lines for the csv module; remembers those of the current row."""
 
-    def __init__(self, lines: Iterator[Line]) -> None:
+    def __init__(self, lines: Iterator[NumberedLine]) -> None:
         self._rest = lines
-        self._again: deque[Line] = deque()
+        self._again: deque[NumberedLine] = deque()
         self._furthest = self._repeated = 0
-        self.taken: list[Line] = []
+        self.taken: list[NumberedLine] = []
 
-    def peek(self) -> Line | None:
+    def peek(self) -> NumberedLine | None:
         """Return the next line without taking it; None at the end."""
         if not self._again:
             line = next(self._rest, None)

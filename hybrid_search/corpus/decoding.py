@@ -8,7 +8,7 @@ import re
 from collections.abc import Generator, Iterator
 from typing import IO, NamedTuple
 
-from hybrid_search.corpus.guessing import plausible
+from hybrid_search.corpus.guessing import guess_encodings
 
 SAMPLE_BYTES = 1 << 16
 MAX_DOCUMENT_BYTES = 256 << 20
@@ -57,7 +57,7 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def marked(data: bytes) -> str:
+def bom_encoding(data: bytes) -> str:
     """Return the encoding that a byte order mark names; empty for no mark."""
     return next((encoding for mark, encoding in _BOMS if data.startswith(mark)), "")
 
@@ -71,7 +71,7 @@ def sniff(sample: bytes, asked: str = "") -> Encoding:
     Raises:
         Undecodable: more than one byte in twenty is a control byte, or no encoding fits.
     """
-    if named := marked(sample):
+    if named := bom_encoding(sample):
         return Encoding(named)
     if asked and _is_wide(asked) and (b"\0" in sample or not _is_utf8(sample, cut=True)):
         return Encoding(asked)
@@ -183,7 +183,7 @@ def _guesses(sample: bytes) -> list[Encoding]:
     Raises:
         Undecodable: no encoding fits.
     """
-    found = [Encoding(name, guessed=True) for name in plausible(sample)]
+    found = [Encoding(name, guessed=True) for name in guess_encodings(sample)]
     if not found:
         raise Undecodable(_binary(sample))
     return found

@@ -41,7 +41,7 @@ class Converted(NamedTuple):
     guessed: str = ""
 
 
-def converted(data: bytes, suffix: str, encoding: str = "") -> Converted:
+def convert_file(data: bytes, suffix: str, encoding: str = "") -> Converted:
     """Convert a file; `encoding` is as for `conversion.convert`.
 
     Raises:
@@ -78,7 +78,7 @@ def read_document(data: bytes, *, origin: str, name: str, encoding: str = "") ->
         yield Failure(origin, str(MissingExtra("documents", f"Reading {suffix} files")))
         return
     try:
-        found = converted(data, suffix, encoding)
+        found = convert_file(data, suffix, encoding)
     except Unreadable as error:
         yield Failure(origin, str(error))
         return

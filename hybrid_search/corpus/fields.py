@@ -13,7 +13,7 @@ import numpy as np
 
 from hybrid_search._util.arguments import text, texts
 from hybrid_search.corpus.decoding import without_surrogates
-from hybrid_search.corpus.guessing import known_encoding
+from hybrid_search.corpus.guessing import check_encoding
 from hybrid_search.types import Document, Failure
 
 ID_FIELDS = ("_id", "id", "doc_id", "docid", "docno")
@@ -44,13 +44,13 @@ class FieldMap:
 
     def __post_init__(self) -> None:
         if self.encoding:
-            known_encoding(self.encoding)
+            check_encoding(self.encoding)
         for name in ("id_field", "title_field"):
             if getattr(self, name) is not None:
                 text(name, getattr(self, name))
         object.__setattr__(self, "text_fields", tuple(texts("text_fields", self.text_fields)))
 
-    def named(self) -> tuple[str, ...]:
+    def required(self) -> tuple[str, ...]:
         """Return the fields that every record must have, because they were asked for by name."""
         asked = (self.id_field, self.title_field, *self.text_fields)
         return tuple(dict.fromkeys(name for name in asked if name is not None))
@@ -131,7 +131,7 @@ def json_value(value: Any, depth: int = 0) -> Any:
 
 def _check_named(names: Iterable[str], fields: FieldMap) -> None:
     there = list(names)
-    missing = [name for name in fields.named() if name not in there]
+    missing = [name for name in fields.required() if name not in there]
     if missing:
         word = "field" if len(missing) == 1 else "fields"
         raise BadRecord(f"no {word} {_listed(missing)}; there are {_listed(there)}")

@@ -29,7 +29,7 @@ _MIXED = re.compile(f"(?<={_LATIN}){_OTHER}|{_OTHER}(?={_LATIN})")
 _NO_TEXT = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "charmap")
 
 
-def plausible(sample: bytes) -> list[str]:
+def guess_encodings(sample: bytes) -> list[str]:
     """Return the encodings a text may be in, likeliest first; empty if none fits."""
     import chardet
 
@@ -41,7 +41,7 @@ def plausible(sample: bytes) -> list[str]:
     return found
 
 
-def known_encoding(name: str) -> str:
+def check_encoding(name: str) -> str:
     """Validate and return the name of a text encoding.
 
     Raises:

@@ -36,7 +36,7 @@ _KINDS = {
 Record = tuple[int, dict[str, Any]]
 """A JSON object with its number from 1: of its line, its place in the array, or its place among the objects."""
 
-Way = Literal["lines", "objects", "array"]
+Layout = Literal["lines", "objects", "array"]
 """How objects are written: one per line, over several lines each, or in one array."""
 
 
@@ -65,14 +65,14 @@ def read_json(
     return _documents(json_records(stream, encoding, origin=origin), origin, name, fields)
 
 
-def read_json_of(
-    way: Way, stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
+def read_json_as(
+    layout: Layout, stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
 ) -> Iterator[Document | Failure]:
-    """Yield the documents of JSON that is written in a known way; the stream may be a pipe."""
-    return _documents(_records(way, stream, encoding, origin), origin, name, fields)
+    """Yield the documents of JSON that is written in a known layout; the stream may be a pipe."""
+    return _documents(_records(layout, stream, encoding, origin), origin, name, fields)
 
 
-def way_of(begins: str, *, is_cut: bool) -> Way | None:
+def layout_of(begins: str, *, is_cut: bool) -> Layout | None:
     """Return how objects are written, judged by the beginning of a text; None if it is not JSON.
 
     Args:
@@ -90,7 +90,7 @@ def way_of(begins: str, *, is_cut: bool) -> Way | None:
     first, _, rest = begins.partition("\n")
     if not rest and is_cut:
         return "lines"  # a line of its own, as long as it may be
-    return _way(first.strip(), next((line.strip() for line in rest.split("\n") if line.strip()), ""))
+    return _layout(first.strip(), next((line.strip() for line in rest.split("\n") if line.strip()), ""))
 
 
 def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[Record | Failure]:
@@ -113,8 +113,8 @@ def json_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[R
     stream.seek(0)
     first, second = _first_two(stream, encoding)
     stream.seek(0)
-    way: Way = "array" if first.startswith("[") else _way(first, second)
-    yield from _records(way, stream, encoding, origin)
+    layout: Layout = "array" if first.startswith("[") else _layout(first, second)
+    yield from _records(layout, stream, encoding, origin)
 
 
 def count_json(stream: IO[bytes]) -> int:
@@ -158,15 +158,15 @@ def _documents(
             yield document_of(record, fields, origin=f"{origin}:{number}", fallback_id=f"{name}:{number}")
 
 
-def _way(first: str, second: str) -> Way:
+def _layout(first: str, second: str) -> Layout:
     """Return how objects are written, judged by the first two non-blank lines, neither of which begins an array."""
     return "lines" if not first or _is_object(first) or _is_object(second) else "objects"
 
 
-def _records(way: Way, stream: IO[bytes], encoding: str, origin: str) -> Iterator[Record | Failure]:
-    if way == "array":
+def _records(layout: Layout, stream: IO[bytes], encoding: str, origin: str) -> Iterator[Record | Failure]:
+    if layout == "array":
         return _read_array(stream, encoding, origin)
-    if way == "lines":
+    if layout == "lines":
         return jsonl_records(stream, encoding, origin=origin)
     return _read_objects(stream, encoding, origin)
 

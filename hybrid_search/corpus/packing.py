@@ -15,7 +15,7 @@ _LINE_END = re.compile(r"\n")
 _INDENT = re.compile(r"[ \t]*")
 
 
-def packed(text: str, span: Span, capacity: int, tokens: Tokens, longest: int) -> Iterator[Span]:
+def pack_lines(text: str, span: Span, capacity: int, tokens: Tokens, longest: int) -> Iterator[Span]:
     """Yield spans of as many whole lines as fit; a line that is too long is a span of its own.
 
     Args:
@@ -35,7 +35,7 @@ def packed(text: str, span: Span, capacity: int, tokens: Tokens, longest: int) -
         start = stop
 
 
-def without_slivers(text: str, spans: Sequence[Span], least: int, capacity: int, tokens: Tokens) -> list[Span]:
+def merge_slivers(text: str, spans: Sequence[Span], least: int, capacity: int, tokens: Tokens) -> list[Span]:
     """Merge spans of code so that none has fewer tokens than `least`, as far as possible.
 
     A sliver, such as the first line of a function or a lone comment, goes with what follows: with all of it if that

@@ -11,7 +11,7 @@ from typing import IO
 from hybrid_search.corpus.csv_rows import TAB
 from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, decode, sniff
 from hybrid_search.corpus.fields import BadRecord, FieldMap, check_columns
-from hybrid_search.corpus.jsonl import read_json_of, way_of
+from hybrid_search.corpus.jsonl import layout_of, read_json_as
 from hybrid_search.corpus.tabular import read_csv
 from hybrid_search.corpus.walk import STDIN
 from hybrid_search.types import Document, Failure, Guessed, SourceItem
@@ -41,10 +41,10 @@ def read_piped(stream: IO[bytes], fields: FieldMap) -> Iterator[SourceItem]:
         return
     whole = io.BufferedReader(_Joined(head, stream))
     begins = head.decode(encoding, "ignore").lstrip("\ufeff").lstrip()
-    way = way_of(begins, is_cut=len(head) == SAMPLE_BYTES)
-    delimiter = None if way else _delimiter(begins.partition("\n")[0], fields)
-    if way:
-        yield from read_json_of(way, whole, encoding, origin=STDIN, name=NAME, fields=fields)
+    layout = layout_of(begins, is_cut=len(head) == SAMPLE_BYTES)
+    delimiter = None if layout else _delimiter(begins.partition("\n")[0], fields)
+    if layout:
+        yield from read_json_as(layout, whole, encoding, origin=STDIN, name=NAME, fields=fields)
     elif delimiter:
         given = TAB if delimiter == TAB else None
         yield from read_csv(whole, encoding, origin=STDIN, name=NAME, fields=fields, delimiter=given)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import IO, Any
 
-from hybrid_search.corpus.columns import NoCopy, Reading, column_readings, rewindable, typed
+from hybrid_search.corpus.columns import NoCopy, Reading, apply_types, column_readings, rewindable
 from hybrid_search.corpus.csv_rows import TAB, Rows
 from hybrid_search.corpus.decoding import Undecodable, numbered_lines
 from hybrid_search.corpus.fields import BadRecord, FieldMap, check_columns, document_of
@@ -58,7 +58,9 @@ def _document(
 ) -> Document | Failure:
     # The id, the title and the text stay what they are, whatever their columns hold.
     document = document_of(record, fields, origin=f"{origin}:{line}", fallback_id=f"{name}:{line}")
-    return document if isinstance(document, Failure) else replace(document, metadata=typed(document.metadata, readings))
+    if isinstance(document, Failure):
+        return document
+    return replace(document, metadata=apply_types(document.metadata, readings))
 
 
 def csv_records(

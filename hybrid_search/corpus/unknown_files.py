@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from hybrid_search.corpus.decoding import SAMPLE_BYTES, Undecodable, marked, sniff
+from hybrid_search.corpus.decoding import SAMPLE_BYTES, Undecodable, bom_encoding, sniff
 
 MAX_BYTES = 16 << 20
 """A longer text of an unknown kind is taken for a dump. If the user names the file itself, it is read all the same."""
@@ -68,7 +68,7 @@ def left_out_by_content(path: Path) -> str:
 
 
 def _is_text(sample: bytes) -> bool:
-    if b"\0" in sample and not marked(sample):
+    if b"\0" in sample and not bom_encoding(sample):
         return False
     try:
         sniff(sample)

@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 
 import webencodings
 
-from hybrid_search.corpus.decoding import SAMPLE_BYTES, Decoded, Encoding, Undecodable, decode, marked, sniff
+from hybrid_search.corpus.decoding import SAMPLE_BYTES, Decoded, Encoding, Undecodable, bom_encoding, decode, sniff
 
 _LOOKED_AT = 4_096
 """Bytes; browsers look at no fewer than 1,024, and at all that has arrived."""
@@ -46,7 +46,7 @@ def page_text(data: bytes, asked: str = "") -> Decoded:
         Undecodable: the data is not text.
     """
     named = _codec(declared(data[:_LOOKED_AT]))
-    if not marked(data) and named and (not _is_utf8(data) or (named in _SEVEN_BIT and data.isascii())):
+    if not bom_encoding(data) and named and (not _is_utf8(data) or (named in _SEVEN_BIT and data.isascii())):
         return Decoded(data.decode(named, "replace"), Encoding(named))
     try:
         return decode(data, asked)

@@ -13,27 +13,27 @@ from markdownify import ATX, MarkdownConverter
 from hybrid_search.corpus.embedded import IMAGES
 
 
-def names(listed: str) -> frozenset[str]:
+def name_set(listed: str) -> frozenset[str]:
     """Split a list of names into a set."""
     return frozenset(listed.split())
 
 
-_BLOCKS = names(
+_BLOCKS = name_set(
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure "
     "footer form frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend li listing main menu nav ol optgroup option p "
     "plaintext pre search section summary table tbody td tfoot th thead tr ul xmp"
 )
-_SPACED = names(
+_SPACED = name_set(
     "area audio br button canvas embed iframe img input marquee meter object output progress rp rt select svg textarea "
     "video"
 )
 APART = _BLOCKS | _SPACED
 """Elements that a browser sets apart from the text around them, by lines or by space (HTML standard, section 15.3)."""
 
-_PARTS = names("thead tbody tfoot")
+_PARTS = name_set("thead tbody tfoot")
 """The elements inside these have the rules."""
 
-_APART_BY_STYLE = names("block flex flow-root grid inline-block inline-flex inline-grid list-item table")
+_APART_BY_STYLE = name_set("block flex flow-root grid inline-block inline-flex inline-grid list-item table")
 _DISPLAY = re.compile(r"(?:^|;)\s*(?:display|(visibility))\s*:\s*([a-z-]+)", re.IGNORECASE)
 _TICKS = re.compile(r"`{3,}")
 _LINKED = re.compile(r"(?:https?|file|ftp):|[^:?#/]*(?:[/?]|\Z)", re.IGNORECASE)

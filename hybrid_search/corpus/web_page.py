@@ -18,7 +18,7 @@ from bs4.builder import ParserRejectedMarkup
 from bs4.element import NavigableString, PreformattedString, Tag
 
 from hybrid_search._util import quiet_warnings
-from hybrid_search.corpus.web_markdown import APART, Writer, display_of, names
+from hybrid_search.corpus.web_markdown import APART, Writer, display_of, name_set
 
 MAX_DEPTH = 150
 """Levels of nested elements; deeper ones lose their tags and keep their text. Browsers stop at 512."""
@@ -28,29 +28,29 @@ FEW_WORDS = 10
 FEW = 0.1
 """If fewer than `FEW_WORDS` words, and less than this share of the page, are not navigation, the navigation is kept."""
 
-_CODE = names("script style title")
-_UNSEEN = names("template noscript")
-_BREADCRUMBS = names("breadcrumb breadcrumbs")
+_CODE = name_set("script style title")
+_UNSEEN = name_set("template noscript")
+_BREADCRUMBS = name_set("breadcrumb breadcrumbs")
 _SKIP = re.compile(r"(?:skip|jump) to\b|(?:skip|jump) (?:the )?navigation\b", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\r\n\f]{2,}")
 _AS_WRITTEN = ("pre", "textarea", "listing", "xmp", "plaintext")
 _LOOK_BACK = 64
 
-_CELLS = names("td th")
-_GROUPS = names("thead tbody tfoot")
+_CELLS = name_set("td th")
+_GROUPS = name_set("thead tbody tfoot")
 _ENDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    "li": (names("li"), names("ul ol menu")),
-    **dict.fromkeys(("dt", "dd"), (names("dt dd"), names("dl"))),
-    "option": (names("option"), names("select datalist optgroup")),
-    "optgroup": (names("option optgroup"), names("select")),
-    **dict.fromkeys(_CELLS, (_CELLS, names("table tr"))),
-    "tr": (_CELLS | {"tr"}, names("table")),
-    **dict.fromkeys(_GROUPS, (_CELLS | _GROUPS | {"tr", "colgroup", "caption"}, names("table"))),
+    "li": (name_set("li"), name_set("ul ol menu")),
+    **dict.fromkeys(("dt", "dd"), (name_set("dt dd"), name_set("dl"))),
+    "option": (name_set("option"), name_set("select datalist optgroup")),
+    "optgroup": (name_set("option optgroup"), name_set("select")),
+    **dict.fromkeys(_CELLS, (_CELLS, name_set("table tr"))),
+    "tr": (_CELLS | {"tr"}, name_set("table")),
+    **dict.fromkeys(_GROUPS, (_CELLS | _GROUPS | {"tr", "colgroup", "caption"}, name_set("table"))),
 }
 """Element -> the open elements that it ends implicitly, and those that it does not look beyond."""
 
-_PARAGRAPH = (names("p"), names("button caption object table td th"))
-_ENDS_PARAGRAPHS = names(
+_PARAGRAPH = (name_set("p"), name_set("button caption object table td th"))
+_ENDS_PARAGRAPHS = name_set(
     "address article aside blockquote center details dialog dir div dl fieldset figcaption figure footer form h1 h2 h3 "
     "h4 h5 h6 header hgroup hr main menu nav ol p pre search section summary table ul"
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid_search.encoders import hub
-from hybrid_search.encoders.batching import BatchLimit, Places, Result, in_batches, out_of_memory, readable
+from hybrid_search.encoders.batching import BatchLimit, Positions, Result, in_batches, out_of_memory, readable
 from hybrid_search.encoders.devices import Device
 from hybrid_search.encoders.token_counter import Counter, TokenCount
 from hybrid_search.encoders.unknown_tokens import Unread
@@ -70,7 +70,7 @@ class FileModel(ABC):
     def fingerprint(self) -> str:
         """Return a hash of the model's files and of everything in the card that changes its output."""
 
-    def _precise(self) -> dict[str, str]:
+    def _precision_facts(self) -> dict[str, str]:
         """Return what the precision adds to the fingerprint; nothing for fp32."""
         return {} if self.precision == "fp32" else {"precision": f"{self.precision} {PRECISION_VERSION}"}
 
@@ -129,8 +129,8 @@ class FileModel(ABC):
         return self._counter(texts)
 
     def _batches(
-        self, lengths: Sequence[int], size: tuple[int, int], run: Callable[[Places], Result], lanes: int = 1
-    ) -> Iterator[tuple[Places, Result]]:
+        self, lengths: Sequence[int], size: tuple[int, int], run: Callable[[Positions], Result], concurrency: int = 1
+    ) -> Iterator[tuple[Positions, Result]]:
         """Run batches of at most `size` (tokens, texts), counted as the model reads them; see `in_batches`.
 
         Raises:
@@ -139,7 +139,7 @@ class FileModel(ABC):
         limit = self._card.max_tokens or max(lengths, default=1)
         read = [min(length, limit) for length in lengths]
         with self._running():
-            yield from in_batches(read, run, self._room, budget=size[0], limit=size[1], lanes=lanes)
+            yield from in_batches(read, run, self._room, budget=size[0], limit=size[1], concurrency=concurrency)
 
     def _folder(self) -> Path:
         if self._found is None:

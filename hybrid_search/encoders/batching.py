@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders.devices import release_memory
 
-Places = NDArray[np.intp]
+Positions = NDArray[np.intp]
 Result = TypeVar("Result")
 
-# Fewer are not worth a lane of their own.
+# Fewer are not worth a thread of their own.
 _LEAST_TOKENS = 64
 
 # What runtimes say when memory, the processor's or a GPU's, is not enough.
@@ -26,7 +26,7 @@ _FULL = re.compile(
 )
 
 
-def batches(lengths: Sequence[int], *, budget: int, limit: int) -> Iterator[Places]:
+def batches(lengths: Sequence[int], *, budget: int, limit: int) -> Iterator[Positions]:
     """Yield the positions of the texts of each batch, shortest texts first, every position exactly once.
 
     A batch is padded to its longest text, so its cost is that length times its size. Sorting keeps the padding small.
@@ -50,13 +50,13 @@ class BatchLimit:
 
 def in_batches(
     lengths: Sequence[int],
-    run: Callable[[Places], Result],
+    run: Callable[[Positions], Result],
     room: BatchLimit,
     *,
     budget: int,
     limit: int,
-    lanes: int = 1,
-) -> Iterator[tuple[Places, Result]]:
+    concurrency: int = 1,
+) -> Iterator[tuple[Positions, Result]]:
     """Run one batch after another, as `batches` forms them; yield the positions and the result of each.
 
     If memory runs out, the batch is halved and run again, and no later batch is larger than what fitted. `room` keeps
@@ -64,19 +64,19 @@ def in_batches(
 
     Args:
         lengths: tokens of each text, as the model reads it.
-        run: takes the positions of a batch; with `lanes` above 1 it is called by several threads at once.
+        run: takes the positions of a batch; with `concurrency` above 1 it is called by several threads at once.
         room: the model's limit; updated here.
         budget: tokens of a batch, padding included; a single text may exceed it.
         limit: texts of a batch.
-        lanes: batches that run at once. A few texts are divided so that every thread has some.
+        concurrency: batches that run at once. A few texts are divided so that every thread has some.
 
     Raises:
         Exception: whatever `run` raises; lack of memory only if the batch was a single text.
     """
     order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
-    if lanes > 1 and len(order) > 1:
-        budget = min(budget, max(_LEAST_TOKENS, -(-sum(lengths) // lanes)))
-        yield from _side_by_side(order, lengths, run, room, budget, limit, lanes)
+    if concurrency > 1 and len(order) > 1:
+        budget = min(budget, max(_LEAST_TOKENS, -(-sum(lengths) // concurrency)))
+        yield from _concurrent_batches(order, lengths, run, room, budget, limit, concurrency)
         return
     start = 0
     while start < len(order):
@@ -93,22 +93,22 @@ def in_batches(
         release_memory()
 
 
-def _side_by_side(
-    order: Places,
+def _concurrent_batches(
+    order: Positions,
     lengths: Sequence[int],
-    run: Callable[[Places], Result],
+    run: Callable[[Positions], Result],
     room: BatchLimit,
     budget: int,
     limit: int,
-    lanes: int,
-) -> Iterator[tuple[Places, Result]]:
+    concurrency: int,
+) -> Iterator[tuple[Positions, Result]]:
     start = 0
-    waiting: deque[tuple[Places, Future[Result]]] = deque()
-    with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
+    waiting: deque[tuple[Positions, Future[Result]]] = deque()
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="batch") as pool:
         try:
             while start < len(order) or waiting:
-                # One more than there are lanes, so that none waits for the caller.
-                while start < len(order) and len(waiting) <= lanes:
+                # One more than run at once, so that none waits for the caller.
+                while start < len(order) and len(waiting) <= concurrency:
                     allowed = budget if room.tokens is None else min(budget, room.tokens)
                     batch = _cut(order, start, lengths, allowed, limit)
                     waiting.append((batch, pool.submit(run, batch)))
@@ -132,11 +132,11 @@ def _side_by_side(
                 job.cancel()
 
 
-def _within(run: Callable[[Places], Result], places: Places) -> Callable[[Places], Result]:
+def _within(run: Callable[[Positions], Result], places: Positions) -> Callable[[Positions], Result]:
     return lambda part: run(places[part])
 
 
-def _cut(order: Places, start: int, lengths: Sequence[int], allowed: int, limit: int) -> Places:
+def _cut(order: Positions, start: int, lengths: Sequence[int], allowed: int, limit: int) -> Positions:
     """Return the next batch: as many of the texts from `start` on as are allowed, at least one."""
     end = start + 1
     while end < len(order) and end - start < limit and (end - start + 1) * max(1, lengths[order[end]]) <= allowed:
@@ -144,7 +144,7 @@ def _cut(order: Places, start: int, lengths: Sequence[int], allowed: int, limit:
     return order[start:end]
 
 
-def _learn(room: BatchLimit, fault: Exception, batch: Places, lengths: Sequence[int]) -> None:
+def _learn(room: BatchLimit, fault: Exception, batch: Positions, lengths: Sequence[int]) -> None:
     """Note that memory allows less than the batch took: half of it.
 
     Raises:

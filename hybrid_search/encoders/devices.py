@@ -26,10 +26,10 @@ from hybrid_search.types import ModelCard
 Device = Literal["auto", "cpu", "cuda"]
 """The requested device; `auto` takes a GPU if there is one."""
 
-Place = Literal["cpu", "cuda"]
+ActiveDevice = Literal["cpu", "cuda"]
 """Where a model then runs."""
 
-Sizes = Mapping[Place, tuple[int, int]]
+Sizes = Mapping[ActiveDevice, tuple[int, int]]
 """(tokens, texts) of one batch, by device."""
 
 PROVIDER = "CUDAExecutionProvider"
@@ -40,7 +40,7 @@ class NoCuda(ModelError):
     """A GPU was requested for a model that cannot run on one here."""
 
 
-def resolve_device(card: ModelCard, precision: Precision, device: Device) -> Place:
+def resolve_device(card: ModelCard, precision: Precision, device: Device) -> ActiveDevice:
     """Return where a model runs.
 
     Args:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hybrid_search._util import quiet_warnings
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.base import FileModel
-from hybrid_search.encoders.batching import Places
+from hybrid_search.encoders.batching import Positions
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.errors import ModelError
 from hybrid_search.types import ModelCard, SparseVector
@@ -35,8 +35,8 @@ _BM25: dict[str, Any] = {"k": 1.2, "b": 0.75, "avg_len": 256.0, "language": "eng
 
 def load(card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> FastembedSparse | FastembedDense:
     """Return the encoder of a card whose runtime is `fastembed`."""
-    seat = FastembedSparse if card.kind == "sparse" else FastembedDense
-    return seat(card, cache_dir=cache_dir, threads=threads)
+    encoder_class = FastembedSparse if card.kind == "sparse" else FastembedDense
+    return encoder_class(card, cache_dir=cache_dir, threads=threads)
 
 
 class _Fastembed(FileModel):
@@ -56,7 +56,7 @@ class _Fastembed(FileModel):
         with self._lock:
             if self._model is None:
                 folder = self._folder()
-                _hush()
+                _silence_log()
                 with self._faults():
                     model = self._open(folder)
                     self._limit_length(model)
@@ -110,7 +110,7 @@ class FastembedSparse(_Fastembed):
                 encoded[place] = SparseVector.of(np.minimum(found.indices, _MAX_INDEX), found.values, signed=signed)
         return encoded
 
-    def _parts(self, texts: list[str], run: Callable[[Places], list[Any]]) -> Iterator[tuple[Places, list[Any]]]:
+    def _parts(self, texts: list[str], run: Callable[[Positions], list[Any]]) -> Iterator[tuple[Positions, list[Any]]]:
         if self._card.max_tokens:
             yield from self._batches(self._lengths(texts), _SPARSE_BATCH, run)
         elif texts:
@@ -155,7 +155,7 @@ class FastembedDense(_Fastembed):
         model = self._loaded()
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
 
-        def run(batch: Places) -> NDArray[np.float32]:
+        def run(batch: Positions) -> NDArray[np.float32]:
             return np.stack(list(model.embed([texts[place] for place in batch]))).astype(np.float32)
 
         for batch, rows in self._batches(self._lengths(texts), _STATIC_BATCH, run):
@@ -194,7 +194,7 @@ def _described(base: Any, description: Any) -> Any:
     return type(base.__name__, (base,), {"_list_supported_models": classmethod(lambda cls: [description])})
 
 
-def _hush() -> None:
+def _silence_log() -> None:
     """Silence fastembed's log, which goes to stderr through loguru; errors are raised."""
     from loguru import logger
 

@@ -103,14 +103,14 @@ def encode(
         whole: Any = unwrap(next(iter(group.values())))
         vectors = (whole.encode_queries if queries else whole.encode_documents)(texts)
         for leg, encoder in group.items():
-            found[leg] = _taken(encoder, vectors, queries)
+            found[leg] = _select(encoder, vectors, queries)
     return {leg: found[leg] for leg in encoders}
 
 
-def _taken(encoder: Encoder, vectors: Any, queries: bool) -> Sequence[Vector]:
+def _select(encoder: Encoder, vectors: Any, queries: bool) -> Sequence[Vector]:
     """Select an encoder's own part of its model's output."""
     if isinstance(encoder, PrunedEncoder):
-        return encoder.cut(_taken(encoder.inner, vectors, queries), queries=queries)  # type: ignore[arg-type]
+        return encoder.cut(_select(encoder.inner, vectors, queries), queries=queries)  # type: ignore[arg-type]
     if isinstance(encoder, _Half):
         return [pair[0 if isinstance(encoder, SparseHalf) else 1] for pair in vectors]
     return list(vectors)

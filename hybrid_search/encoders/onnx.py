@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.base import FileModel
-from hybrid_search.encoders.batching import Places
-from hybrid_search.encoders.devices import Device, NoCuda, Place, Sizes, resolve_device
+from hybrid_search.encoders.batching import Positions
+from hybrid_search.encoders.devices import ActiveDevice, Device, NoCuda, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.local_card import cut_side
 from hybrid_search.encoders.onnx_graphs.artifacts import Derived, Source
 from hybrid_search.encoders.onnx_graphs.cache import get_or_build
 from hybrid_search.encoders.onnx_graphs.pooling import OUTPUT, NoPooling, OutputSpec
-from hybrid_search.encoders.onnx_graphs.shared_weights import is_worth_sharing, shared
-from hybrid_search.encoders.onnx_session import open_where_it_runs, sharing_weights
+from hybrid_search.encoders.onnx_graphs.shared_weights import is_worth_sharing, shared_graph
+from hybrid_search.encoders.onnx_session import open_with_fallback, sharing_weights
 from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.pruning import sparse_rows
 from hybrid_search.encoders.query_table import QueryWeightTable
-from hybrid_search.encoders.threads import lanes_of
+from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import Pair, TruncatingTokenizer, attention, filled
+from hybrid_search.encoders.tokenizer import Pair, TruncatingTokenizer, attention_mask, pad_rows
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -55,9 +55,9 @@ def load(
     device: Device = "auto",
 ) -> OnnxSparse | OnnxDense | OnnxReranker:
     """Return the encoder or reranker of a card whose runtime is `onnx`."""
-    seats: dict[str, type[OnnxSparse | OnnxDense | OnnxReranker]] = {"sparse": OnnxSparse, "dense": OnnxDense}
-    seat = seats.get(card.kind, OnnxReranker)
-    return seat(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
+    classes: dict[str, type[OnnxSparse | OnnxDense | OnnxReranker]] = {"sparse": OnnxSparse, "dense": OnnxDense}
+    encoder_class = classes.get(card.kind, OnnxReranker)
+    return encoder_class(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
 
 
 class Network:
@@ -75,7 +75,7 @@ class Network:
         NoCuda: `strict` is set, and the GPU cannot be started.
     """
 
-    place: Place = "cpu"
+    place: ActiveDevice = "cpu"
     """Where it runs."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Network:
         graph: Derived,
         threads: int | None,
         precision: Precision = "fp32",
-        place: Place = "cpu",
+        place: ActiveDevice = "cpu",
         *,
         quick: bool = False,
         strict: bool = False,
@@ -99,25 +99,25 @@ class Network:
         shares = place == "cpu" and sharing_weights() and is_worth_sharing(graph)
         self._arrays = {} if shares else graph.arrays()
         options |= {"quick": quick, "strict": strict, "mapped": shares}
-        self._session, self.place = open_where_it_runs(
-            shared(graph) if shares else graph.graph, self._arrays, **options
+        self._session, self.place = open_with_fallback(
+            shared_graph(graph) if shares else graph.graph, self._arrays, **options
         )
-        graph.maps.let_go()
+        graph.maps.release_memory()
 
     def rows(self, texts: Sequence[Ids | Pair], side: str) -> NDArray[np.float32]:
         """Return one row per text; texts are padded to the longest."""
         ids = [text.ids if isinstance(text, Pair) else text for text in texts]
-        attended = attention(ids)
+        attended = attention_mask(ids)
         given: dict[str, NDArray[Any]] = {}
         for name, kind in self.graph.inputs.items():
             dtype = _NUMPY.get(kind, np.int64)
             if name == "input_ids":
-                given[name] = filled(ids, attended, dtype)
+                given[name] = pad_rows(ids, attended, dtype)
             elif name == "attention_mask":
                 given[name] = attended.astype(dtype)
             elif name == "token_type_ids":
                 types = [text.types for text in texts if isinstance(text, Pair)]
-                given[name] = filled(types, attended, dtype) if types else np.zeros(attended.shape, dtype)
+                given[name] = pad_rows(types, attended, dtype) if types else np.zeros(attended.shape, dtype)
             elif name == "position_ids":
                 given[name] = np.where(attended, np.arange(attended.shape[1]), 0).astype(dtype)
             elif name == "task_id":
@@ -142,7 +142,7 @@ class _Onnx(FileModel):
             facts["pooling"] = self._card.pooling or None
         if cut_side(self._folder()) == "left":  # which versions before did not honour
             facts["cut"] = "left"
-        return fingerprint_of(self._card, self._hashes(names), **facts, **self._precise())
+        return fingerprint_of(self._card, self._hashes(names), **facts, **self._precision_facts())
 
     def warm_up(self) -> None:
         """Load what a query needs."""
@@ -152,10 +152,10 @@ class _Onnx(FileModel):
     def _loaded(self, *, quick: bool = False, narrow: bool = False) -> Network:
         """Return the network, opened when first needed; `narrow` is for batches that run at once."""
         with self._lock:
-            narrow = narrow and self._lanes()[0] > 1
+            narrow = narrow and self._split_cores()[0] > 1
             found: Network | None = self._narrow if narrow else self._model
             if found is None:
-                threads = self._lanes()[1] if narrow else self._threads
+                threads = self._split_cores()[1] if narrow else self._threads
                 with self._faults():
                     place = resolve_device(self._card, self.precision, self._device)
                     graph, strict = self._derived(), self._device == "cuda"
@@ -166,10 +166,10 @@ class _Onnx(FileModel):
                     self._model = found
             return found
 
-    def _lanes(self) -> tuple[int, int | None]:
+    def _split_cores(self) -> tuple[int, int | None]:
         """Return how many batches run at once, and on how many threads each."""
         alone = self.precision == "bf16" or resolve_device(self._card, self.precision, self._device) != "cpu"
-        return (1, self._threads) if alone else lanes_of(self._threads)
+        return (1, self._threads) if alone else split_cores(self._threads)
 
     def _network(self, count: int, side: str) -> Network:
         """Return the network for this many texts."""
@@ -199,19 +199,19 @@ class _Onnx(FileModel):
 
     def _rows(
         self, texts: Sequence[Ids | Pair], sizes: Sizes, side: str
-    ) -> Iterator[tuple[Places, NDArray[np.float32]]]:
+    ) -> Iterator[tuple[Positions, NDArray[np.float32]]]:
         """Yield, batch by batch, the positions of its texts and their rows."""
         network = self._network(len(texts), side)
 
-        def run(batch: Places) -> NDArray[np.float32]:
+        def run(batch: Positions) -> NDArray[np.float32]:
             rows = network.rows([texts[place] for place in batch], side)
             if len(rows) != len(batch):
                 raise ModelError(f"{len(rows)} rows came back for {len(batch)} texts.")
             return rows
 
         lengths = [len(text.ids if isinstance(text, Pair) else text) for text in texts]
-        lanes = self._lanes()[0] if network.place == "cpu" else 1
-        return self._batches(lengths, sizes[network.place], run, lanes)
+        concurrency = self._split_cores()[0] if network.place == "cpu" else 1
+        return self._batches(lengths, sizes[network.place], run, concurrency)
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

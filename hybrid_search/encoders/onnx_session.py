@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.devices import PROVIDER, NoCuda, Place
+from hybrid_search.encoders.devices import PROVIDER, ActiveDevice, NoCuda
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -31,7 +31,7 @@ def open_session(
     weights: Arrays,
     *,
     threads: int | None = None,
-    place: Place = "cpu",
+    place: ActiveDevice = "cpu",
     tf32: bool = False,
     quick: bool = False,
     mapped: bool = False,
@@ -85,17 +85,17 @@ def open_session(
     return session
 
 
-def open_where_it_runs(
+def open_with_fallback(
     graph: bytes | str,
     weights: Arrays,
     *,
     threads: int | None,
-    place: Place,
+    place: ActiveDevice,
     tf32: bool,
     quick: bool,
     strict: bool,
     mapped: bool = False,
-) -> tuple[Any, Place]:
+) -> tuple[Any, ActiveDevice]:
     """Return the session and where it runs: on the processor if a GPU cannot be started, unless `strict` is set.
 
     Raises:

@@ -32,7 +32,7 @@ def sparse_rows(rows: NDArray[np.float32], logs: int) -> list[SparseVector]:
     return [SparseVector(dims, weights) for dims, weights in parts]
 
 
-def kept(vector: SparseVector, max_active_dims: int, min_weight: float) -> SparseVector:
+def prune_vector(vector: SparseVector, max_active_dims: int, min_weight: float) -> SparseVector:
     """Return the vector without its lightest weights.
 
     Signed weights are compared by size. Of equal weights the first stay.
@@ -90,7 +90,7 @@ class PrunedEncoder:
         """Prune the inner encoder's vectors."""
         side = 0 if queries else 1
         dims, weight = self.sparsity.max_active_dims[side], self.sparsity.min_weight[side]
-        return [kept(vector, dims, weight) for vector in vectors]
+        return [prune_vector(vector, dims, weight) for vector in vectors]
 
 
 def prune(encoder: Encoder, sparsity: Sparsity) -> Encoder:

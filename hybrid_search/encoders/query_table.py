@@ -101,7 +101,7 @@ class StaticTable(NamedTuple):
         """Return the vectors of queries; repeated tokens count once."""
         found = []
         for pieces in self.reader.pieces(texts, self.limit):
-            once = np.unique(self.reader.kept(pieces, self.limit) if self.limit else pieces)
+            once = np.unique(self.reader.truncate(pieces, self.limit) if self.limit else pieces)
             found.append(SparseVector.of(once, self.weights[once]))
         return found
 

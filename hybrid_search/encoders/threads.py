@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from hybrid_search._util import cpu_count
 
-LANES = 2
+CONCURRENCY = 2
 """Batches at once. More would take more memory for little gain."""
 
 
-def lanes_of(threads: int | None) -> tuple[int, int]:
+def split_cores(threads: int | None) -> tuple[int, int]:
     """Return how many batches run at once, and on how many threads each.
 
     Args:
@@ -23,4 +23,4 @@ def lanes_of(threads: int | None) -> tuple[int, int]:
     ((1, 1), (2, 1), (2, 8))
     """
     cores = threads or cpu_count()
-    return (1, cores) if cores < LANES else (LANES, cores // LANES)
+    return (1, cores) if cores < CONCURRENCY else (CONCURRENCY, cores // CONCURRENCY)

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from hybrid_search.encoders.batching import readable
-from hybrid_search.encoders.tokenizer import counted
+from hybrid_search.encoders.tokenizer import count_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -64,7 +64,7 @@ class Counter:
     def __call__(self, texts: Sequence[str]) -> list[int]:
         if self._by_words:
             return [self._special + self._words(text) for text in texts]
-        return counted(self._tokenizer, texts)
+        return count_tokens(self._tokenizer, texts)
 
     def _words(self, text: str) -> int:
         words = _BLANKS.split(text) if _NO_BLANK.search(text) else text.split()
@@ -92,7 +92,7 @@ class Counter:
         return [word] if self._added and self._added.search(word) else _PARTS.findall(word)
 
     def _bare(self, texts: Sequence[str]) -> list[int]:
-        return [count - self._special for count in counted(self._tokenizer, texts)]
+        return [count - self._special for count in count_tokens(self._tokenizer, texts)]
 
 
 def _added(tokenizer: Tokenizer) -> re.Pattern[str] | None:

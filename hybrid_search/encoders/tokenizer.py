@@ -50,7 +50,7 @@ class TruncatingTokenizer:
         self._limit = limit
         self._cut = cut
         self._head, self._tail = _around(tokenizer)
-        self._lately: TokenCache | None = None
+        self._shared_cache: TokenCache | None = None
 
     def texts(self, texts: Sequence[str], *, shared: bool = False) -> list[Ids]:
         """Return the ids of each text, with special tokens, at most the limit.
@@ -62,11 +62,11 @@ class TruncatingTokenizer:
         room = self._limit - len(self._head) - len(self._tail) if self._limit else 0
         head, tail = self._head, self._tail
         if shared:
-            self._lately = self._lately or token_cache_for(self._tokenizer, self._cut)
-            found = self._lately.pieces(self.pieces, texts, room)
+            self._shared_cache = self._shared_cache or token_cache_for(self._tokenizer, self._cut)
+            found = self._shared_cache.pieces(self.pieces, texts, room)
         else:
             found = self.pieces(texts, room)
-        return [np.concatenate([head, self.kept(each, room) if room else each, tail]) for each in found]
+        return [np.concatenate([head, self.truncate(each, room) if room else each, tail]) for each in found]
 
     def pairs(self, query: str, texts: Sequence[str]) -> list[Pair]:
         """Pair the query with each text; if they are too long together, the longer one is cut first.
@@ -79,8 +79,8 @@ class TruncatingTokenizer:
         [asked] = self.pieces([query], room)
         found = []
         for text in self.pieces(texts, room):
-            kept = _longest_first(len(asked), len(text), room) if room else (len(asked), len(text))
-            both = (self.kept(asked, kept[0]), self.kept(text, kept[1]))
+            lengths = _longest_first(len(asked), len(text), room) if room else (len(asked), len(text))
+            both = (self.truncate(asked, lengths[0]), self.truncate(text, lengths[1]))
             ids, types = [], []
             for part in template:
                 given = part.ids if part.of is None else both[part.of]
@@ -96,7 +96,7 @@ class TruncatingTokenizer:
         characters = max(room * _CHARACTERS_A_TOKEN, _LEAST_CHARACTERS) if room else max(map(len, texts), default=0)
         while left:
             again = []
-            for group in grouped([min(len(texts[place]), characters) for place in left]):
+            for group in group_by_size([min(len(texts[place]), characters) for place in left]):
                 places = left[group]
                 part = _beginning if self._cut == "right" else _end
                 read = [part(texts[place], characters) for place in places]
@@ -110,34 +110,34 @@ class TruncatingTokenizer:
             left, characters = again, characters * 8
         return found
 
-    def kept(self, ids: Ids, room: int) -> Ids:
+    def truncate(self, ids: Ids, room: int) -> Ids:
         """Return the pieces of a text that are kept if there is room for `room` of them."""
         return ids[:room] if self._cut == "right" else ids[max(0, len(ids) - room) :]
 
 
-def attention(rows: Sequence[Ids]) -> NDArray[np.bool_]:
+def attention_mask(rows: Sequence[Ids]) -> NDArray[np.bool_]:
     """Return where rows of different lengths have tokens once padded: shape (rows, longest row, at least 1)."""
     lengths = np.array([len(row) for row in rows])
     attended: NDArray[np.bool_] = np.arange(max(1, int(lengths.max()))) < lengths[:, None]
     return attended
 
 
-def filled(rows: Sequence[Ids], attended: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
+def pad_rows(rows: Sequence[Ids], attended: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
     """Return rows of different lengths as one array, with 0 behind their ends."""
     found = np.zeros(attended.shape, dtype=dtype)
     found[attended] = np.concatenate(rows)
     return found
 
 
-def counted(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
+def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
     """Count the tokens of each text, special tokens included, without any limit."""
     counts: list[int] = []
-    for group in grouped([len(text) for text in texts]):
+    for group in group_by_size([len(text) for text in texts]):
         counts += [len(found.ids) for found in tokenizer.encode_batch_fast(list(texts[group]))]
     return counts
 
 
-def grouped(sizes: Sequence[int], at_once: int = _AT_ONCE) -> Iterator[slice]:
+def group_by_size(sizes: Sequence[int], at_once: int = _AT_ONCE) -> Iterator[slice]:
     """Yield slices of neighbours whose sizes add up to at most `at_once`; a larger item is alone.
 
     >>> list(grouped([3, 3, 9, 1], at_once=6))

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders.base import FileModel
-from hybrid_search.encoders.batching import Places
-from hybrid_search.encoders.devices import Device, Place, Sizes, resolve_device
+from hybrid_search.encoders.batching import Positions
+from hybrid_search.encoders.devices import ActiveDevice, Device, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.query_table import StaticTable
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
@@ -49,15 +49,15 @@ def load(
     """
     if precision not in ("fp32", "fp16"):
         raise ModelError(f"{card.name} runs with torch, in fp32 or fp16 only; {precision} is for ONNX models.")
-    seats: dict[str, type[TorchSparse | TorchDense | TorchReranker]] = {"sparse": TorchSparse, "dense": TorchDense}
-    seat = seats.get(card.kind, TorchReranker)
-    return seat(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
+    classes: dict[str, type[TorchSparse | TorchDense | TorchReranker]] = {"sparse": TorchSparse, "dense": TorchDense}
+    encoder_class = classes.get(card.kind, TorchReranker)
+    return encoder_class(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
 
 
 class _Torch(FileModel):
     """What the three models share."""
 
-    _place: Place = "cpu"
+    _place: ActiveDevice = "cpu"
     """Where the model runs, once it is loaded."""
 
     def fingerprint(self) -> str:
@@ -66,7 +66,7 @@ class _Torch(FileModel):
         # What sentence-transformers notes of its own versions changes nothing of the output.
         paths = {path for path in paths if path.name not in ("config_sentence_transformers.json", "hybrid_search.json")}
         hashes = {path.relative_to(folder).as_posix(): file_hash(path, self._cache_dir) for path in paths}
-        return fingerprint_of(self._card, hashes, **self._precise())
+        return fingerprint_of(self._card, hashes, **self._precision_facts())
 
     def _loaded(self) -> Any:
         with self._lock:
@@ -157,7 +157,7 @@ class TorchSparse(_Torch):
         encode = getattr(self._loaded(), verb)
         encoded: list[Any] = [None] * len(texts)
 
-        def run(batch: Places) -> Any:
+        def run(batch: Positions) -> Any:
             options = {"batch_size": len(batch), "show_progress_bar": False, "save_to_cpu": True}
             with self._mixed():
                 part = [texts[place] for place in batch]
@@ -188,7 +188,7 @@ class TorchDense(_Torch):
         encode = getattr(self._loaded(), verb)
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
 
-        def run(batch: Places) -> Any:
+        def run(batch: Positions) -> Any:
             with self._mixed():
                 part = [texts[place] for place in batch]
                 return encode(part, batch_size=len(part), show_progress_bar=False, normalize_embeddings=True)
@@ -217,7 +217,7 @@ class TorchReranker(_Torch):
         of_query = self._lengths([asked])[0]
         scores = np.zeros(len(passages), dtype=np.float32)
 
-        def run(batch: Places) -> Any:
+        def run(batch: Positions) -> Any:
             options = {"batch_size": len(batch), "show_progress_bar": False, "activation_fn": torch.nn.Identity()}
             with self._mixed():
                 return model.predict([(asked, passages[place]) for place in batch], **options)

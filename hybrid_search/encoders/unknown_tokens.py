@@ -14,7 +14,7 @@ import regex
 
 from hybrid_search._util.unicode_text import whole_character
 from hybrid_search.encoders.token_counter import MAX_KEPT, MAX_KEPT_CHARACTERS, reads_words
-from hybrid_search.encoders.tokenizer import grouped
+from hybrid_search.encoders.tokenizer import group_by_size
 from hybrid_search.protocols import Reading
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Unread:
 
     def _read(self, texts: Sequence[str]) -> list[Reading]:
         found: list[Reading] = []
-        for group in grouped([len(text) for text in texts]):
+        for group in group_by_size([len(text) for text in texts]):
             some = list(texts[group])
             encodings = self._tokenizer.encode_batch(some, add_special_tokens=False)
             found += [self._reading(text, encoding) for text, encoding in zip(some, encodings, strict=True)]

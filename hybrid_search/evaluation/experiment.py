@@ -144,7 +144,7 @@ def evaluate(
         modes = _check_modes(modes, in_order(found.legs), usual_modes(found.fused(), _beside(found)))
     if search.get("rerank") and not any(_way(mode).rerank for mode in modes):
         modes = (*modes, f"{modes[-1]}+{RERANK}")
-    k = max(measuring.deepest(parsed), 10, run_depth if runs is not None else 0)
+    k = max(measuring.max_cutoff(parsed), 10, run_depth if runs is not None else 0)
     scores: dict[str, dict[str, NDArray[np.float64]]] = {}
     with job.open:
         for mode in modes:

@@ -37,7 +37,7 @@ def parse(names: Sequence[str]) -> list[Any]:
     return parsed
 
 
-def deepest(measures: Sequence[Any]) -> int:
+def max_cutoff(measures: Sequence[Any]) -> int:
     """Return the largest rank that any of the measures looks at; 1,000 for a measure without a cutoff."""
     return max(int(measure.params.get("cutoff") or 1_000) for measure in measures)
 

@@ -30,7 +30,7 @@ EXAMPLES_FILE = "examples.jsonl.gz"
 OnDownload = Callable[[str, int, int], None]
 
 
-def prepared(
+def augment(
     out: Path,
     read: TrainingSet,
     recipe: Recipe,

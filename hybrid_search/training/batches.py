@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_search.training.examples import Example, TrainingSet, normalised
+from hybrid_search.training.examples import Example, TrainingSet, normalize
 from hybrid_search.training.pooling import dimensions
 from hybrid_search.training.recipe import SCORED, Recipe
 
@@ -42,9 +42,9 @@ class Batches:
         self._texts: list[frozenset[int]] = []
         for example in examples if contrast else ():
             texts = [
-                numbers.setdefault(normalised(text), len(numbers)) for text in (example.positive, *example.negatives)
+                numbers.setdefault(normalize(text), len(numbers)) for text in (example.positive, *example.negatives)
             ]
-            self._queries.append(normalised(example.query))
+            self._queries.append(normalize(example.query))
             self._texts.append(frozenset(texts))
             answers.setdefault(self._queries[-1], set()).add(texts[0])
         self._answers = answers

@@ -152,7 +152,7 @@ class Watcher:
         self.journal.curve.append({"step": step, **numbers})
         self._tell(Progress("train", step, total, loss=numbers.get("loss")))
 
-    def saved(self, checkpoint: Path) -> None:
+    def finish_checkpoint(self, checkpoint: Path) -> None:
         """Complete a written checkpoint: add the journal, seal it, and remove what it replaces."""
         self.journal.seconds += time.monotonic() - self._since
         self._since = time.monotonic()
@@ -184,12 +184,12 @@ def check_finite(model: Any, step: int, folder: Path) -> None:
     torch: Any = import_module("torch")
     if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
         raise TrainingError(
-            f"After step {step} the model has weights that are not finite, and is not kept. {kept(folder)} Start "
-            "again, into another folder, with a smaller --learning-rate."
+            f"After step {step} the model has weights that are not finite, and is not kept. {resume_hint(folder)} "
+            "Start again, into another folder, with a smaller --learning-rate."
         )
 
 
-def kept(folder: Path) -> str:
+def resume_hint(folder: Path) -> str:
     """Say in words which checkpoint a training can continue from."""
     last = checkpoints.last_whole(folder)
     return f"The last checkpoint is {last}." if last else "There is no checkpoint yet."
@@ -236,6 +236,6 @@ def _callback() -> Any:
                 self._watcher.report(state.global_step, state.max_steps, numbers)
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._watcher.saved(self._watcher.folder / f"checkpoint-{state.global_step}")
+            self._watcher.finish_checkpoint(self._watcher.folder / f"checkpoint-{state.global_step}")
 
     return Callback

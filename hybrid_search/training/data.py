@@ -21,9 +21,9 @@ from hybrid_search.corpus.trec import Dataset, read_beir
 from hybrid_search.corpus.walk import BEIR_CORPUS, JSONL_SUFFIXES, STDIN, check_sources
 from hybrid_search.errors import CorpusError, EvaluationError, InvalidArgument
 from hybrid_search.training import holdout
-from hybrid_search.training.examples import Example, TrainingSet, draw, normalised
+from hybrid_search.training.examples import Example, TrainingSet, draw, normalize
 from hybrid_search.training.holdout import Judged
-from hybrid_search.training.records import GivenVector, is_index, kind_of, row_of, row_of_cells, vector_of
+from hybrid_search.training.records import GivenVector, is_index, kind_of, parse_cells, parse_row, vector_of
 from hybrid_search.types import Chunk, Document, Failure, SparseVector
 
 HELD_OUT = 0.2
@@ -52,7 +52,7 @@ def read(
     `test`. If it has `train` and `dev`, the queries of `dev` are held out, and a `test` split is not touched. If no
     source has held-out queries of its own, the seed draws some: the side of a query depends on its text, not on its id
     or row. No held-out query is trained on under any id, as an example or as a given vector; texts are compared in
-    `normalised` form.
+    `normalize` form.
 
     Args:
         sources: files (their rows as in `records`) and BEIR folders.
@@ -69,8 +69,8 @@ def read(
         CorpusError: a source is missing or unreadable, rows cannot be used (each named with file, line, field and what
             was expected), or nothing is left to train on.
     """
-    paths = _checked(sources, held_out, held_out_documents)
-    reading = _Reading(seed, vocabulary, on_failure, holdout.Pool(held_out_documents, seed))
+    paths = _check_sources(sources, held_out, held_out_documents)
+    reading = _Reader(seed, vocabulary, on_failure, holdout.Pool(held_out_documents, seed))
     if isinstance(held_out, (str, Path)):
         reading.hold_out(Path(held_out))
     for number, path in enumerate(paths, 1):
@@ -83,7 +83,7 @@ def read(
     return reading.result(0.0 if isinstance(held_out, (str, Path)) else float(held_out))
 
 
-class _Reading:
+class _Reader:
     """What has been read so far."""
 
     def __init__(
@@ -121,7 +121,7 @@ class _Reading:
     def _file_rows(self, path: Path) -> Iterator[tuple[str, Example | GivenVector] | Failure]:
         self._hash(path)
         try:
-            with _opened(path) as stream:
+            with _open(path) as stream:
                 encoding = sniff(stream.read(SAMPLE_BYTES)).name
                 stream.seek(0)
                 for found in _records(stream, encoding, path):
@@ -209,12 +209,12 @@ class _Reading:
             zeros.sort(key=lambda doc_id: draw(self._seed, "judged 0", query.query_id, doc_id))
             for doc_id, grade in grades.items():
                 if grade > 0:
-                    other = [zero for zero in zeros if normalised(texts[zero]) != normalised(texts[doc_id])]
+                    other = [zero for zero in zeros if normalize(texts[zero]) != normalize(texts[doc_id])]
                     other = other[:JUDGED_NEGATIVES]
                     negatives = tuple(texts[zero] for zero in other)
                     example = Example(query.text, texts[doc_id], negatives, (), query.query_id, doc_id)
                     ids = tuple(prefix + each for each in (doc_id, *other))
-                    yield Judged(example, normalised(query.text), grade, prefix + query.query_id, ids)
+                    yield Judged(example, normalize(query.text), grade, prefix + query.query_id, ids)
 
     # ------------------------------------------------------------ the end
 
@@ -233,11 +233,11 @@ class _Reading:
     def result(self, share: float) -> TrainingSet:
         """Return the training set; `share` of the queries are held out if no source brought held-out ones."""
         own = {row.query for row in self._held}
-        more = frozenset() if own else holdout.chosen({row.query for row in self._rows}, share, self._seed)
-        judged = holdout.drawn(own, holdout.MAX_QUERIES, self._seed)
+        more = frozenset() if own else holdout.choose_queries({row.query for row in self._rows}, share, self._seed)
+        judged = holdout.draw_queries(own, holdout.MAX_QUERIES, self._seed)
         held = [row for row in self._held if row.query in judged] + [row for row in self._rows if row.query in more]
         rows = [row for row in self._rows if row.query not in own and row.query not in more]
-        vectors = [pair for pair in self._vectors if (query := normalised(pair[0])) not in own and query not in more]
+        vectors = [pair for pair in self._vectors if (query := normalize(pair[0])) not in own and query not in more]
         if not rows and not vectors:
             why = "every query is a held-out one" if self._rows or self._vectors else "no row could be used"
             if self._unanswered and not self._rows:
@@ -247,7 +247,7 @@ class _Reading:
             for row in rows:
                 for doc_id, text in zip(row.doc_ids, (row.example.positive, *row.example.negatives), strict=True):
                     self._pool.offer(doc_id, text)
-        ranked = holdout.held_out(held, self._pool.documents() if held else {})
+        ranked = holdout.build_held_out(held, self._pool.documents() if held else {})
         return TrainingSet(tuple(row.example for row in rows), ranked, tuple(vectors), dict(self._hashes))
 
     def _fail(self, failure: Failure, of: Path | None = None) -> None:
@@ -271,7 +271,7 @@ class _Reading:
         self._hashes[str(path)] = digest.hexdigest()
 
 
-def _checked(sources: Sequence[str | Path], held_out: float | str | Path, documents: int) -> list[Path]:
+def _check_sources(sources: Sequence[str | Path], held_out: float | str | Path, documents: int) -> list[Path]:
     check_sources(sources)
     if any(str(source) == STDIN for source in sources):
         raise InvalidArgument("Training data cannot come from stdin (-): name files or folders.")
@@ -284,7 +284,7 @@ def _checked(sources: Sequence[str | Path], held_out: float | str | Path, docume
     return [Path(source) for source in sources]
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes]:
     """Open a file for its bytes, decompressed if they are gzip, whatever the file is called."""
     with path.open("rb") as stream:
         packed = stream.read(len(_GZIP)) == _GZIP
@@ -313,15 +313,15 @@ def _row(number: int, record: Mapping[str, Any], path: Path) -> tuple[str, Examp
     where = f"{path}:{number}"
     try:
         table = path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
-        return where, row_of_cells(record) if table else row_of(record)
+        return where, parse_cells(record) if table else parse_row(record)
     except BadRecord as error:
         return Failure(where, str(error))
 
 
 def _judged(example: Example) -> Judged:
     """Return a row without judgements as a judged one: its positive is graded 1, and its texts are their own ids."""
-    query = normalised(example.query)
-    doc_ids = tuple(_made_up("d", normalised(text)) for text in (example.positive, *example.negatives))
+    query = normalize(example.query)
+    doc_ids = tuple(_made_up("d", normalize(text)) for text in (example.positive, *example.negatives))
     return Judged(example, query, 1, _made_up("q", query), doc_ids)
 
 

@@ -68,7 +68,7 @@ class TrainingSet(NamedTuple):
     hashes: Mapping[str, str] = MappingProxyType({})
 
 
-def normalised(text: str) -> str:
+def normalize(text: str) -> str:
     """Return the form in which two texts count as the same: Unicode NFKC, no case, single spaces, no end mark.
 
     >>> normalised("  What is\\tBM25? ") == normalised("what is bm25")

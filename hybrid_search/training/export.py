@@ -70,10 +70,10 @@ def export(model: Any, out: Path, texts: Sequence[str], held_out: HeldOut, *, st
     model.eval()
     samples = [*list(dict.fromkeys(texts))[:_CHECKED], *_ODD]
     with tempfile.TemporaryDirectory(prefix="hybrid-search-export-") as cache, quiet_libraries():
-        return _exported(model, out, samples, held_out, step, licence, Path(cache))
+        return _export_all(model, out, samples, held_out, step, licence, Path(cache))
 
 
-def _exported(
+def _export_all(
     model: Any, out: Path, samples: Sequence[str], held_out: HeldOut, step: int, licence: str, cache: Path
 ) -> Exported:
     try:
@@ -81,21 +81,21 @@ def _exported(
             model.save_pretrained(str(folder), create_model_card=False)
         with checkpoints.replacing(out / FULL_FOLDER) as folder:
             _write(model, folder, onnx_model(model), licence)
-            difference = _compared(model, _opened(folder, cache), samples)
+            difference = _compare(model, _load_exported(folder, cache), samples)
         with checkpoints.replacing(out / INT8_FOLDER) as folder:
-            _write(model, folder, _quantised(onnx_model(model, tied=False)), licence)
+            _write(model, folder, _quantize(onnx_model(model, tied=False)), licence)
     except OSError as fault:
         raise TrainingError(
             f"The trained model could not be written to {out}: {fault}. The checkpoints are kept: make room, and go on "
             f"with --resume."
         ) from fault
-    full, int8 = _opened(out / FULL_FOLDER, cache), _opened(out / INT8_FOLDER, cache)
+    full, int8 = _load_exported(out / FULL_FOLDER, cache), _load_exported(out / INT8_FOLDER, cache)
     sizes = [(out / name / "model.onnx").stat().st_size / 1e6 for name in (FULL_FOLDER, INT8_FOLDER)]
     return Exported(
         difference,
         _cosine(full.encode_documents(samples), int8.encode_documents(samples)),
-        _judged(full, held_out, step),
-        _judged(int8, held_out, step),
+        _judge(full, held_out, step),
+        _judge(int8, held_out, step),
         (sizes[0], sizes[1]),
     )
 
@@ -146,7 +146,7 @@ def _query_table(model: Any) -> Mapping[str, float]:
     }
 
 
-def _quantised(graph: bytes) -> bytes:
+def _quantize(graph: bytes) -> bytes:
     """Return the graph with int8 weights, one scale per column; activations are scaled at run time.
 
     Seven of the eight bits are used, because processors without VNNI add pairs of products in sixteen bits.
@@ -167,7 +167,7 @@ def _quantised(graph: bytes) -> bytes:
         return small.read_bytes()
 
 
-def _compared(model: Any, exported: SparseEncoder, samples: Sequence[str]) -> float:
+def _compare(model: Any, exported: SparseEncoder, samples: Sequence[str]) -> float:
     """Return the largest difference between torch and the exported model, run as a user's search runs it."""
     largest = 0.0
     left_out = np.array(wordless(model.tokenizer) if is_inference_free(model) else [], dtype=np.int64)
@@ -202,13 +202,13 @@ def _cosine(ones: Sequence[SparseVector], others: Sequence[SparseVector]) -> flo
     return float(np.mean([a.dot(b) / np.sqrt(a.dot(a) * b.dot(b)) for a, b in both])) if both else 1.0
 
 
-def _judged(encoder: SparseEncoder, held_out: HeldOut, step: int) -> Evaluation | None:
+def _judge(encoder: SparseEncoder, held_out: HeldOut, step: int) -> Evaluation | None:
     if not held_out.queries:
         return None
     return judge(encoder.encode_queries, encoder.encode_documents, held_out, step)
 
 
-def _opened(folder: Path, cache: Path) -> SparseEncoder:
+def _load_exported(folder: Path, cache: Path) -> SparseEncoder:
     try:
         encoder = cast(SparseEncoder, load(local_card(folder, "sparse"), cache_dir=cache))
         encoder.warm_up()

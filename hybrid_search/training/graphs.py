@@ -45,11 +45,11 @@ def onnx_model(model: Any, *, tied: bool = True) -> bytes:
     except ModelError:
         shape = None
     if shape is None:
-        return _traced(mlm, logs - read_logs)
-    return _written(mlm, shape, logs - read_logs, tied=tied)
+        return _trace(mlm, logs - read_logs)
+    return _write_bert(mlm, shape, logs - read_logs, tied=tied)
 
 
-def _written(mlm: Any, shape: BertShape, extra_logs: int, *, tied: bool) -> bytes:
+def _write_bert(mlm: Any, shape: BertShape, extra_logs: int, *, tied: bool) -> bytes:
     weights = _weights(mlm)
     at = "cls.predictions."
     graph = Graph()
@@ -95,7 +95,7 @@ def _weights(mlm: Any) -> Mapping[str, NDArray[Any]]:
     }
 
 
-def _traced(mlm: Any, extra_logs: int) -> bytes:
+def _trace(mlm: Any, extra_logs: int) -> bytes:
     torch: Any = import_module("torch")
 
     class Logits(torch.nn.Module):  # type: ignore[misc]

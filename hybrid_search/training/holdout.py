@@ -79,7 +79,7 @@ class Pool:
         return dict(sorted((doc_id, text) for _, doc_id, text in self._heap))
 
 
-def chosen(queries: Collection[str], share: float, seed: int) -> frozenset[str]:
+def choose_queries(queries: Collection[str], share: float, seed: int) -> frozenset[str]:
     """Return the normalised queries to hold out.
 
     Args:
@@ -104,15 +104,15 @@ def chosen(queries: Collection[str], share: float, seed: int) -> frozenset[str]:
             f"expected at most {len(queries) // 2:,}."
         )
     count = int(share) if share >= 1 else min(max(round(share * len(queries)), MIN_QUERIES), MAX_QUERIES)
-    return drawn(queries, min(count, len(queries) // 2), seed)
+    return draw_queries(queries, min(count, len(queries) // 2), seed)
 
 
-def drawn(queries: Iterable[str], count: int, seed: int) -> frozenset[str]:
+def draw_queries(queries: Iterable[str], count: int, seed: int) -> frozenset[str]:
     """Draw `count` of the queries, or all if there are fewer."""
     return frozenset(heapq.nsmallest(count, queries, key=lambda query: (draw(seed, "held out", query), query)))
 
 
-def held_out(rows: Sequence[Judged], beside: Mapping[str, str]) -> HeldOut:
+def build_held_out(rows: Sequence[Judged], beside: Mapping[str, str]) -> HeldOut:
     """Return what evaluation ranks: the queries of these rows, their documents, and unjudged documents beside them.
 
     The same query text under several ids is one query, under its first id, with all their judgements. Of two grades for

@@ -21,7 +21,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.results import DocumentHit, Results
 from hybrid_search.search.request import DEPTH, MAX_DEPTH
 from hybrid_search.searcher import Searcher
-from hybrid_search.training.examples import Example, draw, normalised
+from hybrid_search.training.examples import Example, draw, normalize
 from hybrid_search.types import Chunk, LegName
 
 MARGIN = 0.05
@@ -32,7 +32,7 @@ _REMEMBERED = 20_000
 Pick = Literal["sample", "top"]
 
 
-class Place(NamedTuple):
+class RankedPlace(NamedTuple):
     """Where the search ranked a document: its rank from 1, and the reference leg's score, None if that leg lacks it."""
 
     doc_id: str
@@ -43,8 +43,8 @@ class Place(NamedTuple):
 class Evidence(NamedTuple):
     """Why an example got its negatives: the place of its positive, None if it was not found, and of the negatives."""
 
-    positive: Place | None
-    negatives: tuple[Place, ...]
+    positive: RankedPlace | None
+    negatives: tuple[RankedPlace, ...]
 
 
 class Mined(NamedTuple):
@@ -125,9 +125,9 @@ def mine(
     reference = _reference(searcher.manifest, reference)
     by_query: dict[str, list[int]] = {}
     for place, example in enumerate(examples):
-        by_query.setdefault(normalised(example.query), []).append(place)
+        by_query.setdefault(normalize(example.query), []).append(place)
     wanted = {query: places for query, places in by_query.items() if any(not examples[at].scores for at in places)}
-    job = _Job(first, negatives, margin, pick, reference, frozenset(map(nfc, exclude)), seed)
+    miner = _Miner(first, negatives, margin, pick, reference, frozenset(map(nfc, exclude)), seed)
     made: dict[int, tuple[Example, Evidence]] = {}
     done = 0
     for some in batched(wanted.items(), QUERY_BATCH):
@@ -135,7 +135,7 @@ def mine(
             [examples[places[0]].query for _, places in some], k=depth, depth=depth, highlight=False
         )
         for (_, places), results in zip(some, answers, strict=True):
-            made.update(job.mined({at: examples[at] for at in places}, results))
+            made.update(miner.mine_query({at: examples[at] for at in places}, results))
         done += len(some)
         if on_progress is not None:
             on_progress(done, len(wanted))
@@ -145,10 +145,10 @@ def mine(
         evidence=tuple(evidence for _, evidence in both),
         reference=reference,
         searched=len(wanted),
-        positives_found=job.positives_found,
-        known=job.known,
-        likely_false=job.likely_false,
-        short=job.short,
+        positives_found=miner.positives_found,
+        known=miner.known,
+        likely_false=miner.likely_false,
+        short=miner.short,
         scored=len(examples) - len(made),
     )
 
@@ -156,13 +156,13 @@ def mine(
 class _Candidate(NamedTuple):
     """A hit, with its texts in normalised form: the passage alone, and with the title as models read it."""
 
-    place: Place
+    place: RankedPlace
     text: str
     passage: str
     whole: str
 
 
-class _Job:
+class _Miner:
     """The rules of one `mine`, and their effect."""
 
     def __init__(
@@ -178,10 +178,10 @@ class _Job:
         self.positives_found = self.known = self.likely_false = self.short = 0
         self._first, self._negatives, self._margin = first, negatives, margin
         # The same passages come up for many queries.
-        self._normalised = lru_cache(maxsize=_REMEMBERED)(normalised)
+        self._normalize = lru_cache(maxsize=_REMEMBERED)(normalize)
         self._pick, self._reference, self._exclude, self._seed = pick, reference, exclude, seed
 
-    def mined(self, examples: Mapping[int, Example], results: Results) -> dict[int, tuple[Example, Evidence]]:
+    def mine_query(self, examples: Mapping[int, Example], results: Results) -> dict[int, tuple[Example, Evidence]]:
         """Return the unscored examples of one query, with negatives from its results."""
         found = [self._candidate(hit) for hit in results]
         answers = {at: _saying(found, example) for at, example in examples.items()}
@@ -200,14 +200,14 @@ class _Job:
             hit.doc_id, 0, passage.text, passage.start, passage.end, hit.title, context=passage.context
         ).searchable
         leg = hit.legs[self._reference]
-        place = Place(hit.doc_id, hit.rank, None if leg is None else leg.score)
-        return _Candidate(place, text, self._normalised(passage.text), self._normalised(text))
+        place = RankedPlace(hit.doc_id, hit.rank, None if leg is None else leg.score)
+        return _Candidate(place, text, self._normalize(passage.text), self._normalize(text))
 
     def _for_one(
-        self, example: Example, positive: Place | None, others: Sequence[_Candidate], last: int
+        self, example: Example, positive: RankedPlace | None, others: Sequence[_Candidate], last: int
     ) -> tuple[Example, Evidence]:
         self.positives_found += positive is not None
-        have = {normalised(text) for text in example.negatives}
+        have = {normalize(text) for text in example.negatives}
         from_rank = self._first
         if positive is None and self._margin is not None:
             from_rank = max(self._first, (self._first + last) // 2 + 1)
@@ -216,7 +216,7 @@ class _Job:
         self.likely_false += len(window) - len(kept)
         kept = _distinct(kept)
         if self._pick == "sample" and len(kept) > self._negatives:
-            chance = random.Random(draw(self._seed, "negatives", normalised(example.query), example.positive))
+            chance = random.Random(draw(self._seed, "negatives", normalize(example.query), example.positive))
             kept = sorted(chance.sample(kept, self._negatives), key=lambda one: one.place.rank)
         kept = kept[: self._negatives]
         self.short += len(kept) < self._negatives
@@ -226,7 +226,7 @@ class _Job:
             Evidence(positive, tuple(one.place for one in kept)),
         )
 
-    def _likely_false(self, candidate: Place, positive: Place | None) -> bool:
+    def _likely_false(self, candidate: RankedPlace, positive: RankedPlace | None) -> bool:
         if self._margin is None or positive is None:
             return False
         if positive.score is None:
@@ -237,7 +237,7 @@ class _Job:
 
 def _saying(found: Sequence[_Candidate], example: Example) -> list[_Candidate]:
     """Return the hits that are the example's positive: by id, or because one text contains the other."""
-    positive = normalised(example.positive)
+    positive = normalize(example.positive)
     return [
         one
         for one in found

@@ -38,7 +38,7 @@ def fit_head(mlm: Any, tokenizer: Any, texts: Sequence[str]) -> None:
     torch: Any = import_module("torch")
     words = mlm.get_output_embeddings().weight.detach()
     head = mlm.cls.predictions
-    states, tokens, rarity = _observed(mlm, tokenizer, texts)
+    states, tokens, rarity = _observe(mlm, tokenizer, texts)
     inputs = torch.cat([states, torch.ones(len(states), 1)], dim=1).double()
     targets = (words - words.mean(0))[tokens].double()
     ridge = RIDGE * len(inputs) * float(states.pow(2).mean())
@@ -73,7 +73,7 @@ def inverse_frequency(tokenizer: Any, texts: Sequence[str]) -> Any:
     return torch.log((len(texts) + 1) / (frequency + 0.5))
 
 
-def _observed(mlm: Any, tokenizer: Any, texts: Sequence[str]) -> tuple[Any, Any, Any]:
+def _observe(mlm: Any, tokenizer: Any, texts: Sequence[str]) -> tuple[Any, Any, Any]:
     """Return token states (n, hidden), their tokens (n,), and each word's rarity (vocabulary,), 0..1."""
     torch: Any = import_module("torch")
     rarity = inverse_frequency(tokenizer, texts)

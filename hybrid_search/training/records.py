@@ -23,7 +23,7 @@ import numpy as np
 
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.fields import BadRecord
-from hybrid_search.training.examples import Example, normalised
+from hybrid_search.training.examples import Example, normalize
 from hybrid_search.types import SparseVector
 
 QUERY_FIELDS = ("query", "anchor")
@@ -67,7 +67,7 @@ def kind_of(names: Iterable[str]) -> Literal["example", "vector"]:
     return "example" if example else "vector"
 
 
-def row_of(record: Mapping[str, Any]) -> Example | GivenVector:
+def parse_row(record: Mapping[str, Any]) -> Example | GivenVector:
     """Return the row that a JSON object or a table's row stands for; fields with null count as missing.
 
     Raises:
@@ -79,17 +79,17 @@ def row_of(record: Mapping[str, Any]) -> Example | GivenVector:
     query = _text(record, _one_of(record, QUERY_FIELDS))
     positive = _text(record, _one_of(record, POSITIVE_FIELDS))
     negatives = _negatives(record)
-    if normalised(positive) in {normalised(text) for text in negatives}:
+    if normalize(positive) in {normalize(text) for text in negatives}:
         raise BadRecord("a negative is the same text as the positive")
     ids = {name: _id(record, fields) for name, fields in ID_FIELDS.items()}
     return Example(query, positive, negatives, _scores(record, len(negatives)), **ids)
 
 
-def row_of_cells(cells: Mapping[str, str]) -> Example | GivenVector:
+def parse_cells(cells: Mapping[str, str]) -> Example | GivenVector:
     """Return the row of a table's cells: empty cells are missing; lists, numbers and vectors are JSON.
 
     Raises:
-        BadRecord: as `row_of`, or a cell that must be JSON is not.
+        BadRecord: as `parse_row`, or a cell that must be JSON is not.
     """
     record: dict[str, Any] = {}
     for name, cell in cells.items():
@@ -101,7 +101,7 @@ def row_of_cells(cells: Mapping[str, str]) -> Example | GivenVector:
                 record[name] = json.loads(cell)
             except (ValueError, RecursionError):
                 raise BadRecord(f"the field {name!r}: expected JSON, found {_shown(cell)}") from None
-    return row_of(record)
+    return parse_row(record)
 
 
 def vector_of(

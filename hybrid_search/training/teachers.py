@@ -105,14 +105,14 @@ def score(
         ModelError: a teacher gave a score that is NaN or infinite (the message names teacher and query), too many or
             too few scores, or the same score to all texts of every query.
     """
-    scaling = _checked(examples, teachers, scaling, scale)
-    groups, places = _grouped(examples)
+    scaling = _check_options(examples, teachers, scaling, scale)
+    groups, places = _group_by_query(examples)
     total = np.zeros(sum(len(group.texts) for group in groups))
     weights = sum(teacher.weight for teacher in teachers)
     bounds = np.cumsum([0, *(len(group.texts) for group in groups)])
     for teacher in teachers:
         raw = _raw(teacher, groups, on_progress)
-        total += teacher.weight / weights * _scaled(raw, bounds, scaling, teacher)
+        total += teacher.weight / weights * _scale(raw, bounds, scaling, teacher)
     total *= scale
     return tuple(
         example._replace(scores=tuple(float(total[bounds[group] + at]) for at in texts))
@@ -120,7 +120,7 @@ def score(
     )
 
 
-def _checked(
+def _check_options(
     examples: Sequence[Example], teachers: Sequence[Teacher], scaling: Scaling | None, scale: float
 ) -> Scaling:
     if not teachers:
@@ -140,7 +140,7 @@ def _checked(
     return scaling
 
 
-def _grouped(examples: Sequence[Example]) -> tuple[list[_Group], list[tuple[int, list[int]]]]:
+def _group_by_query(examples: Sequence[Example]) -> tuple[list[_Group], list[tuple[int, list[int]]]]:
     """Return the queries with their texts, and for each example its group and the positions of its texts there."""
     order: dict[str, int] = {}
     texts: list[dict[str, int]] = []
@@ -193,21 +193,21 @@ def _by_vectors(teacher: Teacher, groups: Sequence[_Group], tell: _Tell | None) 
     queries = list(dict.fromkeys(group.query for group in groups))
     texts = list(dict.fromkeys(text for group in groups for text in group.texts))
     count = len(queries) + len(texts)
-    after = partial(_shifted, tell, 0, count), partial(_shifted, tell, len(queries), count)
-    asked = dict(zip(queries, _encoded(model.encode_queries, queries, teacher, after[0]), strict=True))
-    read = dict(zip(texts, _encoded(model.encode_documents, texts, teacher, after[1]), strict=True))
+    after = partial(_report_shifted, tell, 0, count), partial(_report_shifted, tell, len(queries), count)
+    asked = dict(zip(queries, _encode_all(model.encode_queries, queries, teacher, after[0]), strict=True))
+    read = dict(zip(texts, _encode_all(model.encode_documents, texts, teacher, after[1]), strict=True))
     if model.card.needs_idf and isinstance(next(iter(read.values())), SparseVector):
         idf = _idf(read.values())
         asked = {query: _times(vector, idf) for query, vector in asked.items()}
     return [np.array([_dot(asked[group.query], read[text]) for text in group.texts]) for group in groups]
 
 
-def _shifted(tell: _Tell | None, before: int, count: int, done: int) -> None:
+def _report_shifted(tell: _Tell | None, before: int, count: int, done: int) -> None:
     if tell is not None:
         tell(before + done, count)
 
 
-def _encoded(
+def _encode_all(
     encode: Callable[[Sequence[str]], Any], texts: Sequence[str], teacher: Teacher, after: Callable[[int], None]
 ) -> list[Any]:
     vectors: list[Any] = []
@@ -244,7 +244,7 @@ def _times(vector: SparseVector, idf: Mapping[int, float]) -> SparseVector:
     return SparseVector.of(vector.indices, vector.values * np.asarray(factors, dtype=np.float32), signed=vector.signed)
 
 
-def _scaled(raw: Scores, bounds: NDArray[Any], scaling: Scaling, teacher: Teacher) -> Scores:
+def _scale(raw: Scores, bounds: NDArray[Any], scaling: Scaling, teacher: Teacher) -> Scores:
     """Return the scores on the common scale; `bounds` says where each query's scores begin and end."""
     lengths = np.diff(bounds)
     starts = bounds[:-1]
@@ -259,17 +259,15 @@ def _scaled(raw: Scores, bounds: NDArray[Any], scaling: Scaling, teacher: Teache
         return raw
     differs = spread > 0
     if scaling == "minmax":
-        return _divided(raw - lowest, spread, differs)
+        return _divide(raw - lowest, spread, differs)
     centred = np.where(differs, raw - np.repeat(np.add.reduceat(raw, starts) / lengths, lengths), 0.0)
     centred /= np.abs(centred).max()  # so that squares neither overflow nor vanish; the unit drops out below
     if scaling == "pooled":
-        return _divided(centred, np.sqrt(np.square(centred[np.repeat(lengths, lengths) > 1]).mean()), differs)
-    return _divided(
-        centred, np.repeat(np.sqrt(np.add.reduceat(np.square(centred), starts) / lengths), lengths), differs
-    )
+        return _divide(centred, np.sqrt(np.square(centred[np.repeat(lengths, lengths) > 1]).mean()), differs)
+    return _divide(centred, np.repeat(np.sqrt(np.add.reduceat(np.square(centred), starts) / lengths), lengths), differs)
 
 
-def _divided(scores: Scores, by: Any, where: NDArray[np.bool_]) -> Scores:
+def _divide(scores: Scores, by: Any, where: NDArray[np.bool_]) -> Scores:
     """Return the quotient, 0 where the teacher sees no difference."""
     quotient: Scores = np.divide(scores, by, out=np.zeros_like(scores), where=where)
     return quotient

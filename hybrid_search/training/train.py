@@ -116,7 +116,7 @@ def train(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TrainingError(f"{out} is there and is no empty folder. Name another one for the training.")
-    asked = _Asked(settings, on_progress or (lambda _: None), on_failure or (lambda _: None), on_download)
+    asked = _Options(settings, on_progress or (lambda _: None), on_failure or (lambda _: None), on_download)
     read = asked.read([str(source) for source in sources], recipe)
     begun = _Begun(tuple(str(Path(source).resolve()) for source in sources), recipe, _by_path(read.hashes))
     try:
@@ -172,7 +172,7 @@ def resume(
     begun = begun._replace(recipe=begun.recipe.with_given(given or {}))
     begun.recipe.check()
     _check_device(begun.recipe)
-    asked = _Asked(settings, on_progress or (lambda _: None), on_failure or (lambda _: None), on_download)
+    asked = _Options(settings, on_progress or (lambda _: None), on_failure or (lambda _: None), on_download)
     read = asked.read(begun.sources, begun.recipe)
     if changed := _changed(begun.hashes, _by_path(read.hashes)):
         raise TrainingError(
@@ -182,7 +182,7 @@ def resume(
     return _go(out, begun, read, asked)
 
 
-class _Asked(NamedTuple):
+class _Options(NamedTuple):
     """What the caller passed besides recipe and sources."""
 
     settings: Settings
@@ -201,7 +201,7 @@ class _Asked(NamedTuple):
         )
 
 
-def _go(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
+def _go(out: Path, begun: _Begun, read: TrainingSet, asked: _Options) -> Report:
     lock = FileLock(out / ".lock", timeout=0)
     try:
         with lock:
@@ -217,12 +217,12 @@ def _withdraw(out: Path) -> None:
         shutil.rmtree(out, ignore_errors=True)
 
 
-def _run(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
+def _run(out: Path, begun: _Begun, read: TrainingSet, asked: _Options) -> Report:
     recipe = begun.recipe
     if asked.settings.threads is not None:
         torch: Any = import_module("torch")
         torch.set_num_threads(asked.settings.threads)
-    prepared, done = augment.prepared(out, read, recipe, asked.settings, asked.tell, asked.download)
+    prepared, done = augment.augment(out, read, recipe, asked.settings, asked.tell, asked.download)
     check_data(prepared, recipe, len(vocabulary(recipe.base)) if recipe.loss == "vectors" else 0)
     texts = _texts(prepared, recipe)
     asked.tell(Progress("base"))

@@ -21,7 +21,7 @@ from hybrid_search.training.callbacks import (
     best_folder,
     callback,
     check_finite,
-    kept,
+    resume_hint,
 )
 from hybrid_search.training.examples import TrainingSet
 from hybrid_search.training.losses import loss_of
@@ -210,7 +210,7 @@ def _trainer() -> Any:
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"The loss of step {self.state.global_step + 1} is {float(loss)}, not a number to learn from. "
-                    f"{kept(self._our_folder)} Start again, into another folder, with a smaller --learning-rate "
+                    f"{resume_hint(self._our_folder)} Start again, into another folder, with a smaller --learning-rate "
                     f"(now {self.args.learning_rate:g}), with --precision fp32, or with other data."
                 )
             return loss
@@ -234,7 +234,7 @@ def _faults(folder: Path, trainer: Any, recipe: Recipe) -> Iterator[None]:
         raise
     except Exception as fault:  # torch, safetensors, transformers and the file system share no error type
         checkpoints.drop_halves(folder)
-        where, safe = f"after step {trainer.state.global_step}", kept(folder)
+        where, safe = f"after step {trainer.state.global_step}", resume_hint(folder)
         text = (str(fault).strip().splitlines() or [type(fault).__name__])[0].rstrip(" .") + "."
         if isinstance(fault, MemoryError) or "out of memory" in text.lower() or "not enough memory" in text.lower():
             raise TrainingError(

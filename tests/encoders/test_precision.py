@@ -11,7 +11,7 @@ import pytest
 from hybrid_search.encoders import load, openvino, precision_of
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
-from hybrid_search.encoders.onnx_graphs.int8 import quantised
+from hybrid_search.encoders.onnx_graphs.int8 import quantize_matrix
 from hybrid_search.errors import MissingExtra, ModelError
 from tests import hub_models
 
@@ -153,7 +153,7 @@ def test_eight_bits_need_no_cache(folders, tmp_path):
 
 def test_a_matrix_in_eight_bits_has_a_scale_a_column():
     kernel = np.random.default_rng(0).standard_normal((64, 5)).astype(np.float32) * [1, 10, 0.1, 0, 5]
-    whole, scale = quantised(kernel.astype(np.float32))
+    whole, scale = quantize_matrix(kernel.astype(np.float32))
     assert whole.dtype == np.int8
     assert np.abs(whole).max(axis=0).tolist() == [63, 63, 63, 0, 63]
     np.testing.assert_allclose(whole * scale, kernel, atol=float(np.abs(kernel).max()) / 120)

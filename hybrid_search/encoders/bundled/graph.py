@@ -125,7 +125,7 @@ def bert_body(graph: Graph, shape: BertShape, weights: Mapping[str, Array], *, t
     return hidden
 
 
-def mean_pooled(graph: Graph, hidden: str) -> str:
+def mean_pooling(graph: Graph, hidden: str) -> str:
     """Add mean pooling over the attended tokens and L2 normalisation: (batch, hidden), unit length.
 
     The division of the mean is left out, because the normalisation undoes any scale.
@@ -138,7 +138,7 @@ def mean_pooled(graph: Graph, hidden: str) -> str:
 def sentence_encoder(config: Mapping[str, Any], weights: Mapping[str, Array]) -> onnx.ModelProto:
     """Return a whole sentence encoder: `input_ids`, `attention_mask` -> `sentence_embedding` (batch, hidden)."""
     graph = Graph()
-    pooled = mean_pooled(graph, bert_body(graph, BertShape.of(config), weights))
+    pooled = mean_pooling(graph, bert_body(graph, BertShape.of(config), weights))
     batch = ("batch", "length")
     model: onnx.ModelProto = graph.model(
         {"input_ids": batch, "attention_mask": batch},

@@ -47,7 +47,7 @@ class BundledDense(OnnxDense):
     def fingerprint(self) -> str:
         folder = self._folder()
         hashes = {name: file_hash(folder / name, self._cache_dir) for name in FILES}
-        return fingerprint_of(self._card, hashes, pooling="mean", **self._precise())
+        return fingerprint_of(self._card, hashes, pooling="mean", **self._precision_facts())
 
     def _source(self) -> Source:
         hashes = {**self._hashes(FILES[:1]), "graph.py": str(GRAPH_VERSION)}

@@ -69,7 +69,7 @@ class GraphDraft(NamedTuple):
     pooled: bool
 
 
-def placed(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:
+def pack_weights(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:
     """Return new weights as the content of one file, and where each lies in it."""
     content: list[bytes] = []
     places, at = {}, 0
@@ -82,7 +82,7 @@ def placed(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:
     return content, places
 
 
-def original(source: Source, folder: Path) -> tuple[Any, dict[str, Weight]]:
+def load_original(source: Source, folder: Path) -> tuple[Any, dict[str, Weight]]:
     """Return the original graph as an `onnx.ModelProto` without large weights, and where all of those lie.
 
     Args:

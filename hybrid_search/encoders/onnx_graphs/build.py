@@ -8,9 +8,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hybrid_search.encoders.onnx_graphs.artifacts import OWN, GraphDraft, Source, original, placed
+from hybrid_search.encoders.onnx_graphs.artifacts import OWN, GraphDraft, Source, load_original, pack_weights
 from hybrid_search.encoders.onnx_graphs.edit import Edit
-from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec, facts, fuse_pooling
+from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec, fuse_pooling, input_types
 from hybrid_search.encoders.onnx_graphs.weights import WeightFiles
 
 
@@ -32,13 +32,13 @@ def make(source: Source, wanted: OutputSpec, precision: str) -> GraphDraft:
 
 
 def _from(source: Source, folder: Path, wanted: OutputSpec, precision: str) -> GraphDraft:
-    model, weights = original(source, folder)
+    model, weights = load_original(source, folder)
     maps = WeightFiles(folder)
     edit = Edit(model, {name: maps.array(weight) for name, weight in weights.items()})
     pooled = fuse_pooling(edit, wanted)
     used = {tensor.name for tensor in model.graph.initializer}
     old = {name: weight for name, weight in weights.items() if name in used}
-    made = GraphDraft(model.SerializeToString(), old, {}, facts(model), pooled)
+    made = GraphDraft(model.SerializeToString(), old, {}, input_types(model), pooled)
     if precision == "int8":
         from hybrid_search.encoders.onnx_graphs.int8 import quantize_int8
 
@@ -55,7 +55,7 @@ def _whole(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
     import onnx
 
     new = {name: maps.array(weight) for name, weight in made.old.items()}
-    _, places = placed(new)
+    _, places = pack_weights(new)
     model = onnx.ModelProto.FromString(made.graph)
     for tensor in model.graph.initializer:
         if tensor.name in places:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hybrid_search._util import atomic_write
 from hybrid_search.encoders.hashing import file_hash
-from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Derived, GraphDraft, Source, placed
+from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Derived, GraphDraft, Source, pack_weights
 from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec
 from hybrid_search.encoders.onnx_graphs.weights import Weight, WeightFiles
 
@@ -40,7 +40,7 @@ def get_or_build(source: Source, wanted: OutputSpec, precision: str, cache_dir: 
     from hybrid_search.encoders.onnx_graphs.build import make
 
     made = make(source, wanted, precision)
-    own, places = placed(made.new)
+    own, places = pack_weights(made.new)
     try:
         found = _keep(folder, made, own, places, source, cache_dir)
         for version in range(1, VERSION):

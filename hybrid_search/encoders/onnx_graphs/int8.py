@@ -68,7 +68,7 @@ class _Products:
             self._rows[value] = _row_by_row(edit, value)
         rows, row_scale = self._rows[value]
         names = []
-        for kind, array in zip(("whole", "scale"), quantised(kernel), strict=True):
+        for kind, array in zip(("whole", "scale"), quantize_matrix(kernel), strict=True):
             names.append(f"eight/{len(self.new)}/{kind}")
             self.new[names[-1]] = array
             edit.outside(names[-1], array)
@@ -79,7 +79,7 @@ class _Products:
         return edit.add("Add", product, bias) if bias else product
 
 
-def quantised(kernel: Array) -> tuple[Array, Array]:
+def quantize_matrix(kernel: Array) -> tuple[Array, Array]:
     """Return a matrix (in, out) as int8 within -63..63, and the scale of each column, shape (out,)."""
     scale = np.maximum(np.abs(kernel).max(axis=0), 1e-12).astype(np.float32) / np.float32(_LEVELS)
     return np.rint(kernel / scale).astype(np.int8), scale

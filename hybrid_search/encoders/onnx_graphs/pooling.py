@@ -152,7 +152,7 @@ def _kind(edit: Edit, name: str) -> int:
     return FLOAT
 
 
-def facts(model: Any) -> dict[str, int]:
+def input_types(model: Any) -> dict[str, int]:
     """Return the graph's inputs and their element types, without those that are weights."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return {

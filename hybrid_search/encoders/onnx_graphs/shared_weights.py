@@ -28,7 +28,7 @@ def is_worth_sharing(graph: Derived) -> bool:
     return graph.file is not None and sum(weight.size for weight in graph.weights.values()) >= LEAST_BYTES
 
 
-def shared(graph: Derived) -> str:
+def shared_graph(graph: Derived) -> str:
     """Return the path of the graph with its weights in one file beside it; the first process that asks writes it.
 
     Args:

@@ -101,7 +101,7 @@ class WeightFiles:
         count = int(np.prod(weight.shape, dtype=np.int64))
         return np.frombuffer(data, weight.dtype, count, weight.offset).reshape(weight.shape)
 
-    def let_go(self) -> None:
+    def release_memory(self) -> None:
         """Tell the system that pages of the files may leave memory; they are read again if needed."""
         for data in self._open.values():
             if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

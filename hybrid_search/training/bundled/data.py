@@ -97,7 +97,7 @@ def read_material(folder: Path, seed: int) -> Material:
         texts.queries,
         texts.answers,
         asked,
-        taught + _joined(taught[held_out:], chance),
+        taught + _join_queries(taught[held_out:], chance),
         held_out,
     )
 
@@ -161,18 +161,18 @@ def _sentences(text: str) -> list[str]:
     return [each for each in re.split(r"(?<=[.!?])\s+", text) if len(each.split()) in _SENTENCE_WORDS]
 
 
-def _carried(text: str, chance: random.Random) -> str:
+def _with_carrier(text: str, chance: random.Random) -> str:
     return chance.choice(_CARRIERS).format(text.strip(" .?!"))
 
 
 def _long_query(query: str, passage: str, chance: random.Random) -> str:
     """Return a question in several sentences: a carrier around it and, half the time, a sentence of its passage."""
     sentences = _sentences(passage)
-    long = _carried(query, chance)
+    long = _with_carrier(query, chance)
     return f"{long} {chance.choice(sentences)}" if len(sentences) > 1 and chance.random() < 0.5 else long
 
 
-def _joined(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
+def _join_queries(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
     """Return long queries, without which a head would expand a long text with everything, for the teacher's own are
     short.
 
@@ -192,7 +192,7 @@ def _joined(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
         for _, vector in some:
             for piece, weight in vector.items():
                 highest[piece] = max(weight, highest.get(piece, 0.0))
-        made.append((" ".join(_carried(text, chance) for text, _ in some), highest))
+        made.append((" ".join(_with_carrier(text, chance) for text, _ in some), highest))
     return made
 
 

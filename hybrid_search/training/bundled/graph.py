@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooled
+from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooling
 
 if TYPE_CHECKING:
     import onnx
@@ -90,7 +90,7 @@ def hybrid_graph(
     """
     made = Builder(Graph(), int8, {})
     last, middle = transformer(made, shape, body)
-    dense = mean_pooled(made.graph, last)
+    dense = mean_pooling(made.graph, last)
     sparse = _sparse(made, middle, last, head, lexicon, saturation)
     batch = ("batch", "length")
     model: onnx.ModelProto = made.graph.model(

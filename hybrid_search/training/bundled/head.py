@@ -104,7 +104,7 @@ def batch_of(states: States, places: Sequence[int] | NDArray[np.int64], lexicon:
 
 def documents(head: Head, batch: Batch, lexicon: Lexicon) -> Tensor:
     """Return the sparse vectors of documents, (texts, vocabulary)."""
-    found = _gated(head, DOCUMENT, batch, lexicon)
+    found = _gated_counts(head, DOCUMENT, batch, lexicon)
     k1, b, average = SATURATION
     length = (batch.stems >= 0).sum(1, keepdim=True)
     saturated: Tensor = found * (k1 + 1) / (found + k1 * (1 - b + b * length / average))
@@ -117,7 +117,7 @@ def queries(head: Head, batch: Batch, lexicon: Lexicon) -> Tensor:
 
     added = expansion(head, batch)
     columns = torch.from_numpy(lexicon.columns)[added.columns]
-    own = _gated(head, QUERY, batch, lexicon) * torch.from_numpy(lexicon.rarity) * head["lexical_scale"][QUERY]
+    own = _gated_counts(head, QUERY, batch, lexicon) * torch.from_numpy(lexicon.rarity) * head["lexical_scale"][QUERY]
     return own.index_put((added.rows, columns), added.weights * head["expansion_scale"], accumulate=True)
 
 
@@ -169,7 +169,7 @@ def _above_zero(normed: Tensor, seen: Tensor, decoder: Tensor, bias: Tensor) -> 
     return torch.from_numpy(above)
 
 
-def _gated(head: Head, side: int, batch: Batch, lexicon: Lexicon) -> Tensor:
+def _gated_counts(head: Head, side: int, batch: Batch, lexicon: Lexicon) -> Tensor:
     """Count how often each word class stands in a text, an occurrence as 1 - REACH..1 + REACH: (texts, vocabulary)."""
     import torch
     from torch.nn import functional

@@ -19,7 +19,7 @@ from hybrid_search.errors import ModelError
 from hybrid_search.training.bundled import head as heads
 from hybrid_search.training.bundled.data import Material, read_material
 from hybrid_search.training.bundled.graph import Lexicon, hybrid_graph
-from hybrid_search.training.bundled.states import States, base_model, exact_states, padded, states_of
+from hybrid_search.training.bundled.states import States, base_model, exact_states, pad, states_of
 from hybrid_search.training.bundled.teach import RECIPE, Lesson, Recipe, imitate, measure, teach
 from hybrid_search.training.bundled.vocabulary import lexicon
 
@@ -78,7 +78,7 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
     for name, int8 in ((work / "model_fp32.onnx", False), (out / "model.onnx", True)):
         name.write_bytes(hybrid_graph(shape, weights, best, known, int8=int8).SerializeToString())
     tokenizer.save(str(out / "tokenizer.json"))
-    difference, cosines = _verified(work / "model_fp32.onnx", out / "model.onnx", head, (shape, weights), lesson, known)
+    difference, cosines = _verify(work / "model_fp32.onnx", out / "model.onnx", head, (shape, weights), lesson, known)
     record = {
         "recipe": recipe._asdict(),
         "draw_seed": draw_seed,
@@ -184,7 +184,7 @@ def _lesson(
     return Lesson(passages, queries, taught, domains, answers, vectors, held_out, held_out_taught)
 
 
-def _verified(
+def _verify(
     fp32: Path,
     int8: Path,
     head: heads.Head,
@@ -210,7 +210,7 @@ def _verified(
         ids = states.texts()[:: max(1, len(states.dense) // _SAMPLES)]
         exact = exact_states(ids, *source)
         for place, each in enumerate(ids):
-            given = {**padded([each]), "side": np.array(side, dtype=np.int64)}
+            given = {**pad([each]), "side": np.array(side, dtype=np.int64)}
             sparse, dense = plain.run(["sparse", "dense"], given)
             with torch.no_grad():
                 batch = heads.batch_of(exact, [place], known)

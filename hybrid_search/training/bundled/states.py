@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders.batching import batches
-from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooled, read_safetensors
+from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooling, read_safetensors
 from hybrid_search.encoders.bundled.package import model_folder
 from hybrid_search.encoders.onnx_session import open_session
-from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention, filled
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention_mask, pad_rows
 from hybrid_search.errors import MissingExtra
 from hybrid_search.training.bundled.graph import Builder, transformer
 
@@ -97,7 +97,7 @@ def states_of(
     session = _session(shape, weights, hidden)
     done = 0
     for number, batch in enumerate(batches([len(each) for each in ids], budget=_BATCH_TOKENS, limit=_BATCH_TEXTS)):
-        given = padded([ids[place] for place in batch])
+        given = pad([ids[place] for place in batch])
         dense[batch], middle, last = session.run(["dense", "middle", "last"], given)
         for row, place in enumerate(batch):
             start, end = offsets[place], offsets[place + 1]
@@ -116,16 +116,16 @@ def exact_states(ids: Sequence[NDArray[np.int32]], shape: BertShape, weights: Ma
     """Compute the states of a few texts, given as ids, one at a time and in float32, as in the shipped graph."""
     hidden = weights["embeddings.word_embeddings.weight"].shape[1]
     session = _session(shape, weights, hidden)
-    found = [session.run(["dense", "middle", "last"], padded([each])) for each in ids]
+    found = [session.run(["dense", "middle", "last"], pad([each])) for each in ids]
     layers = [np.concatenate([middle[0], last[0]], axis=1) for _, middle, last in found]
     offsets = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
     return States(offsets, np.concatenate(ids), np.concatenate(layers), np.concatenate([each[0] for each in found]))
 
 
-def padded(ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int64]]:
+def pad(ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int64]]:
     """Return `input_ids` and `attention_mask` of a batch, (texts, longest)."""
-    attended = attention(ids)
-    return {"input_ids": filled(ids, attended, np.int64), "attention_mask": attended.astype(np.int64)}
+    attended = attention_mask(ids)
+    return {"input_ids": pad_rows(ids, attended, np.int64), "attention_mask": attended.astype(np.int64)}
 
 
 def _session(shape: BertShape, weights: Mapping[str, NDArray[Any]], hidden: int) -> Any:
@@ -135,7 +135,7 @@ def _session(shape: BertShape, weights: Mapping[str, NDArray[Any]], hidden: int)
     model = graph.model(
         {"input_ids": batch, "attention_mask": batch},
         {
-            "dense": (mean_pooled(graph, last), ("batch", hidden)),
+            "dense": (mean_pooling(graph, last), ("batch", hidden)),
             "middle": (middle, (*batch, hidden)),
             "last": (last, (*batch, hidden)),
         },
