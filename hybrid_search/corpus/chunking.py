@@ -123,7 +123,7 @@ def chunk(
     if len(text) <= max(_PLAIN_WINDOW, room.tokens * _CHARS_PER_TOKEN) and room.fits(in_front + text):
         spans = [(0, len(text))]
     else:
-        title = _shortened(title, room._replace(tokens=room.tokens // 2))
+        title = _shorten(title, room._replace(tokens=room.tokens // 2))
         in_front = title + "\n" if title else ""
         spans = _spans(text, in_front, room, overlap_tokens, document.markup)
     return _chunks(document, spans, document.title[: len(title)], _contexts(document, text, in_front, spans, room))
@@ -135,11 +135,11 @@ def _spans(text: str, in_front: str, room: _Room, overlap_tokens: int, markup: s
     if is_code(markup) and room.tokens >= _ROOMY:
         capacity -= min(_RESERVED, capacity // _SHARE)
     overlap = overlap_tokens if overlap_tokens < capacity else capacity // 2
-    spans = _windowed(text, capacity, overlap, room.sizes, markup)
+    spans = _split_windows(text, capacity, overlap, room.sizes, markup)
     if is_code(markup) and not overlap:
         least = min(_SLIVER, capacity // _SHARE)
         spans = merge_slivers(text, spans, least, capacity, lambda piece: room.sizes([piece])[0])
-    spans = _fitted(text, in_front, spans, room)
+    spans = _fit(text, in_front, spans, room)
     return _below_headers(text, in_front, spans, room) if markup == "markdown" else spans
 
 
@@ -164,11 +164,11 @@ def _below_headers(text: str, in_front: str, spans: list[tuple[int, int]], room:
     headers = [header_at(found, begin(text, *span)) for span in spans]
     cut: list[tuple[int, int]] = []
     for header, run in groupby(zip(headers, spans, strict=True), key=lambda each: each[0]):
-        some = [span for _, span in run]
-        front = in_front + _shortened(header, room._replace(tokens=room.tokens // _SHARE)) + "\n"
-        if header and max(room.sizes([front + text[start:end] for start, end in some])) > room.tokens:
-            some = _lines(text, front, (some[0][0], some[-1][1]), room)
-        cut += some
+        table_spans = [span for _, span in run]
+        front = in_front + _shorten(header, room._replace(tokens=room.tokens // _SHARE)) + "\n"
+        if header and max(room.sizes([front + text[start:end] for start, end in table_spans])) > room.tokens:
+            table_spans = _lines(text, front, (table_spans[0][0], table_spans[-1][1]), room)
+        cut += table_spans
     return cut
 
 
@@ -179,7 +179,7 @@ def _lines(text: str, in_front: str, span: tuple[int, int], room: _Room) -> list
         return room.sizes([in_front + piece])[0]
 
     spans = pack_lines(text, span, room.tokens, tokens, room.tokens * _CHARS_PER_TOKEN)
-    return _fitted(text, in_front, list(spans), room)
+    return _fit(text, in_front, list(spans), room)
 
 
 def _contexts(document: Document, text: str, in_front: str, spans: Sequence[tuple[int, int]], room: _Room) -> list[str]:
@@ -199,7 +199,7 @@ def _chosen(options: Sequence[str], room: _Room) -> str:
     if not options or room.tokens < _LEAST_CONTEXT:
         return ""
     found = next((option for option in options if room.fits(option + "\n")), None)
-    return _shortened(options[-1], room) if found is None else found
+    return _shorten(options[-1], room) if found is None else found
 
 
 def _room(count_tokens: CountTokens, size_tokens: int, overhead_tokens: int) -> _Room:
@@ -211,7 +211,7 @@ def _room(count_tokens: CountTokens, size_tokens: int, overhead_tokens: int) -> 
     return _Room(size_tokens - max(overhead_tokens, special), count)
 
 
-def _shortened(title: str, room: _Room) -> str:
+def _shorten(title: str, room: _Room) -> str:
     """Return the title, or as many of its first words as fit, or of its first characters."""
     if not title or room.fits(title + "\n"):
         return title
@@ -225,7 +225,7 @@ def _shortened(title: str, room: _Room) -> str:
     return ""
 
 
-def _windowed(text: str, capacity: int, overlap: int, count: CountTokens, markup: str) -> list[tuple[int, int]]:
+def _split_windows(text: str, capacity: int, overlap: int, count: CountTokens, markup: str) -> list[tuple[int, int]]:
     """Return spans of the text.
 
     A window begins at the last chunk of the window before, so no cut is made by a window's end. With an overlap, the
@@ -278,18 +278,18 @@ def _character_end(text: str, end: int) -> int:
     return min(end, len(text))
 
 
-def _fitted(text: str, in_front: str, spans: list[tuple[int, int]], room: _Room) -> list[tuple[int, int]]:
+def _fit(text: str, in_front: str, spans: list[tuple[int, int]], room: _Room) -> list[tuple[int, int]]:
     """Halve spans that do not fit behind the title. The result is in order, without blank spans or equal starts."""
     counts = room.sizes([in_front + text[start:end] for start, end in spans])
     longest: dict[int, int] = {}
     for span, tokens in zip(spans, counts, strict=True):
-        for start, end in [span] if tokens <= room.tokens else _halved(text, in_front, span, room):
+        for start, end in [span] if tokens <= room.tokens else _halve(text, in_front, span, room):
             if text[start:end].strip():
                 longest[start] = max(end, longest.get(start, 0))
     return sorted(longest.items())
 
 
-def _halved(text: str, in_front: str, span: tuple[int, int], room: _Room) -> list[tuple[int, int]]:
+def _halve(text: str, in_front: str, span: tuple[int, int], room: _Room) -> list[tuple[int, int]]:
     pending, fitting = [span], []
     while pending:
         start, end = pending.pop()

@@ -176,15 +176,15 @@ def _until(end: type, events: Iterator[Any]) -> Iterator[Any]:
 
 def _scalar(event: Any) -> Any:
     plain = not event.style and event.tag is None
-    return _resolved(event.value) if plain else event.value
+    return _resolve(event.value) if plain else event.value
 
 
-def _resolved(written: str) -> Any:
+def _resolve(written: str) -> Any:
     """Return a plain value by the core schema. Dates stay as written; a date with a time becomes ISO 8601.
 
-    >>> [_resolved(written) for written in ("no", "true", "~", "007", "1.10", "4.5", "12:30", "0o14", "2024-05-01")]
+    >>> [_resolve(written) for written in ("no", "true", "~", "007", "1.10", "4.5", "12:30", "0o14", "2024-05-01")]
     ['no', True, None, '007', '1.10', 4.5, '12:30', '0o14', '2024-05-01']
-    >>> _resolved("2024-05-01 08:00:00 -0500")
+    >>> _resolve("2024-05-01 08:00:00 -0500")
     '2024-05-01T08:00:00-05:00'
     """
     if written in _CONSTANTS:

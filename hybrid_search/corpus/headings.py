@@ -69,9 +69,9 @@ def headings(text: str) -> Iterator[Heading]:
     # One line end for another of the same length, so that places stay what they are.
     text = text.replace("\r\n", " \n").replace("\r", "\n")
     short = len(text) <= MAX_PARSED and text.count("\n") < MAX_PARSED_LINES
-    found = _parsed(text) if short else None
+    found = _parse(text) if short else None
     definitions = _definitions(text)
-    for number, (start, level, written) in enumerate(_scanned(text) if found is None else found):
+    for number, (start, level, written) in enumerate(_scan(text) if found is None else found):
         shown = _read(written, definitions) if number < MAX_PARSED_LINES else written[:_MAX_WRITTEN]
         if shown:
             yield Heading(start, level, shown)
@@ -96,7 +96,7 @@ def outline(text: str) -> Outline:
     return Outline(title, tuple(places))
 
 
-def _parsed(text: str) -> list[tuple[int, int, str]] | None:
+def _parse(text: str) -> list[tuple[int, int, str]] | None:
     """Return start, level and written text of each heading; None if blocks are nested too deep for the parser."""
     starts = [0]
     for line in text.split("\n"):
@@ -116,7 +116,7 @@ def _is_rule(token: Token, written: str) -> bool:
     return token.markup == "-" and ("\n" in written or bool(_DEFINITION.match(written)))
 
 
-def _scanned(text: str) -> Iterator[tuple[int, int, str]]:
+def _scan(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start, level and written text of the lines that begin with `#`, outside fenced code blocks."""
     fence, at = "", 0
     for line in text.split("\n"):

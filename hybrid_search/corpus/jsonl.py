@@ -103,7 +103,7 @@ def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[
             yield (BrokeOff if isinstance(line, RestUndecodable) else Failure)(where, str(line))
         elif line.strip():
             empty = False
-            yield _parsed(line, where, number)
+            yield _parse_line(line, where, number)
     if empty:
         yield Failure(origin, "the file is empty")
 
@@ -201,7 +201,7 @@ def _after_space(text: str, at: int) -> int:
     return found.start() if found else len(text)
 
 
-def _parsed(text: str, where: str, number: int) -> Record | Failure:
+def _parse_line(text: str, where: str, number: int) -> Record | Failure:
     try:
         value = json.loads(text.rstrip())
     except (ValueError, RecursionError) as error:

@@ -31,7 +31,7 @@ def pack_lines(text: str, span: Span, capacity: int, tokens: Tokens, longest: in
         ends = [place for place in dict.fromkeys(ends) if place <= start + longest] or [ends[0]]
         fitting = bisect_right(ends, capacity, key=lambda place: tokens(text[start:place]))
         stop = ends[max(0, fitting - 1)]
-        yield _trimmed(text, start, stop)
+        yield _trim(text, start, stop)
         start = stop
 
 
@@ -57,7 +57,7 @@ def merge_slivers(text: str, spans: Sequence[Span], least: int, capacity: int, t
         elif rest and tokens(text[start : rest[-1][1]]) <= capacity:
             rest.append((start, rest.pop()[1]))
         elif rest and (cut := _cut(text, start, rest[-1], capacity, tokens)):
-            found.append(_trimmed(text, start, cut))
+            found.append(_trim(text, start, cut))
             rest.append((cut, rest.pop()[1]))
         elif found and tokens(text[found[-1][0] : end]) <= capacity:
             found.append((found.pop()[0], end))
@@ -78,7 +78,7 @@ def _cut(text: str, start: int, following: Span, capacity: int, tokens: Tokens) 
     return min(places, key=lambda place: (_indent(text, place), -place), default=0)
 
 
-def _trimmed(text: str, start: int, end: int) -> Span:
+def _trim(text: str, start: int, end: int) -> Span:
     return start, start + len(text[start:end].rstrip())
 
 

@@ -58,7 +58,7 @@ def read_pdf(data: bytes) -> Iterator[Part]:
 def _page(page: Any, forms: Any, counts: Counter[str]) -> str:
     # PDFium puts U+0002 where it joined the halves of a word.
     printed = page.get_textpage().get_text_bounded().replace("\r\n", "\n").replace("\x02", "")
-    return "\n\n".join(filter(None, (_flowing(printed).strip(), "\n".join(_annotations(page, forms, counts)))))
+    return "\n\n".join(filter(None, (_join_lines(printed).strip(), "\n".join(_annotations(page, forms, counts)))))
 
 
 def _annotations(page: Any, forms: Any, counts: Counter[str]) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _wide(fill: Callable[..., int]) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").strip()
 
 
-def _flowing(text: str) -> str:
+def _join_lines(text: str) -> str:
     """Join the lines of a sentence, so that chunks are cut between sentences instead."""
     lines: list[str] = []
     for line in text.split("\n"):

@@ -42,15 +42,15 @@ def kind_of_failure(found: FoundFile) -> type[Failure]:
 
 def _batched(items: Iterator[SourceItem]) -> Iterator[list[SourceItem]]:
     """Yield lists of items, each after the item behind it was read, so that a one-document file is closed by then."""
-    some: list[SourceItem] = []
+    batch: list[SourceItem] = []
     size = 0
     for item in items:
-        if len(some) == _BATCH_ITEMS or size > _BATCH_CHARACTERS:
-            yield some
-            some, size = [], 0
-        some.append(item)
+        if len(batch) == _BATCH_ITEMS or size > _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
         size += len(item.text) if isinstance(item, Document) else 0
-    yield some
+    yield batch
 
 
 def _read(found: FoundFile, fields: FieldMap) -> Iterator[SourceItem]:

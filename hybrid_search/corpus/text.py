@@ -56,9 +56,9 @@ def _markdown(text: str, metadata: dict[str, Any], origin: str, name: str) -> It
     heading, places = outline(text)
     title = _own_title(front) or heading
     if text.strip():
-        yield Document(name, text, title, _merged(front, metadata), origin, "markdown", places, line)
+        yield Document(name, text, title, _merge(front, metadata), origin, "markdown", places, line)
     elif title.strip():
-        yield Document(name, title, "", _merged(front, metadata), origin, "markdown")
+        yield Document(name, title, "", _merge(front, metadata), origin, "markdown")
     else:
         yield Failure(origin, "no text: the file holds only white space or front matter")
     if pictures:
@@ -73,7 +73,7 @@ def _own_title(front: dict[str, Any]) -> str:
     return str(title).lower() if isinstance(title, bool) else str(title).strip()
 
 
-def _merged(front: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+def _merge(front: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
     """Merge both; front matter values named `path` or `suffix` are kept below `front_matter`."""
     hidden = {key: value for key, value in front.items() if key in metadata}
     return {**front, **({"front_matter": hidden} if hidden else {}), **metadata}

@@ -99,7 +99,7 @@ def read_queries(path: str | Path) -> list[Query]:
             raise ValueError("the query is empty")
         return Query(str(record["_id"]), record["text"])
 
-    queries = _parsed(path, parse)
+    queries = _parse_lines(path, parse)
     _refuse_doubles(path, "query", (query.query_id for query in queries))
     return queries
 
@@ -113,9 +113,9 @@ def read_qrels(path: str | Path) -> list[Qrel]:
 
     def parse(line: str) -> Qrel:
         query_id, iteration, doc_id, relevance = _columns(line.split(), 4)
-        return Qrel(_unescaped(query_id), _unescaped(doc_id), int(relevance), iteration)
+        return Qrel(_unescape(query_id), _unescape(doc_id), int(relevance), iteration)
 
-    return _judgements(path, _parsed(path, parse))
+    return _judgements(path, _parse_lines(path, parse))
 
 
 def read_beir_qrels(path: str | Path) -> list[Qrel]:
@@ -133,7 +133,7 @@ def read_beir_qrels(path: str | Path) -> list[Qrel]:
             raise ValueError("an id is empty")
         return Qrel(cells[0], cells[1], int(cells[2]))
 
-    return _judgements(path, [row for row in _parsed(path, parse) if row is not None])
+    return _judgements(path, [row for row in _parse_lines(path, parse) if row is not None])
 
 
 def read_run(path: str | Path) -> list[ScoredDoc]:
@@ -148,9 +148,9 @@ def read_run(path: str | Path) -> list[ScoredDoc]:
         value = float(score)
         if not math.isfinite(value):
             raise ValueError(f"the score {score} is not finite")
-        return ScoredDoc(_unescaped(query_id), _unescaped(doc_id), value)
+        return ScoredDoc(_unescape(query_id), _unescape(doc_id), value)
 
-    return _parsed(path, parse)
+    return _parse_lines(path, parse)
 
 
 def write_run(path: str | Path, rows: Iterable[ScoredDoc], tag: str) -> None:
@@ -182,16 +182,16 @@ def run_lines(rows: Iterable[ScoredDoc], tag: str) -> Iterator[str]:
         by_query.setdefault(row.query_id, []).append(row)
     for query_id, ranked in by_query.items():
         _refuse_doubles(f"query {query_id!r}", "document", (row.doc_id for row in ranked))
-        query = _escaped(query_id)
+        query = _escape(query_id)
         for rank, (row, score) in enumerate(zip(ranked, _falling(ranked), strict=True), 1):
-            yield f"{query} Q0 {_escaped(row.doc_id)} {rank} {score:.9g} {_escaped(tag.strip())}"
+            yield f"{query} Q0 {_escape(row.doc_id)} {rank} {score:.9g} {_escape(tag.strip())}"
 
 
 def write_qrels(path: str | Path, rows: Iterable[Qrel]) -> None:
     """Write TREC judgements: `query_id iteration doc_id relevance`. Ids are encoded as in `run_lines`."""
     with Path(path).open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
         for row in rows:
-            ids = (_escaped(row.query_id), _escaped(row.iteration), _escaped(row.doc_id))
+            ids = (_escape(row.query_id), _escape(row.iteration), _escape(row.doc_id))
             file.write(f"{' '.join(ids)} {row.relevance}\n")
 
 
@@ -232,7 +232,7 @@ def _judgements(path: str | Path, qrels: list[Qrel]) -> list[Qrel]:
     return qrels
 
 
-def _parsed(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
+def _parse_lines(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
     """Parse every non-blank line; the error names the lines that cannot be parsed together."""
     rows: list[_Row] = []
     bad: list[str] = []
@@ -279,19 +279,19 @@ def _some(ids: list[str]) -> str:
     return ", ".join(repr(item) for item in ids[:_SHOWN]) + more
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Percent-encode white space and control characters, and `%` where it would read as an escape; the rest stays.
 
-    >>> _escaped("my notes 100%20.md")
+    >>> _escape("my notes 100%20.md")
     'my%20notes%20100%2520.md'
     """
     return _ESCAPE.sub(lambda match: quote(match[0]) if match[0] != "%" else "%25", text)
 
 
-def _unescaped(text: str) -> str:
-    """Undo `_escaped`; other percent signs, as in web addresses, stay.
+def _unescape(text: str) -> str:
+    """Undo `_escape`; other percent signs, as in web addresses, stay.
 
-    >>> _unescaped("my%20notes%20100%2520.md")
+    >>> _unescape("my%20notes%20100%2520.md")
     'my notes 100%20.md'
     """
     return _ESCAPED.sub(lambda match: _UNSAFE.get(match[0], "%"), text)

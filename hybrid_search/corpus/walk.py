@@ -62,12 +62,12 @@ def check_sources(sources: Sequence[str | Path]) -> None:
     for place, source in enumerate(named):
         if not isinstance(source, (str, Path)):
             raise InvalidArgument(f"sources[{place}] is {shown(source)}; it must be a path.")
-    given = [os.fspath(source) for source in named]
-    if not given:
+    paths = [os.fspath(source) for source in named]
+    if not paths:
         raise InvalidArgument("No source given: name a file, a folder, or - for stdin")
-    if given.count(STDIN) > 1:
+    if paths.count(STDIN) > 1:
         raise InvalidArgument("Stdin (-) can be read only once")
-    troubles = [_trouble(source) for source in given if source != STDIN]
+    troubles = [_trouble(source) for source in paths if source != STDIN]
     found = [trouble for trouble in troubles if trouble]
     if found:
         raise CorpusError("; ".join(found))
@@ -100,9 +100,9 @@ def find(
     anywhere. A link to a pipe, a socket or a device is a failure, because reading it might never end.
     """
     spec = glob_spec(globs)
-    given = [os.fspath(source) for source in sources]
-    folders = [source for source in given if source != STDIN and Path(source).is_dir()]
-    for source in given:
+    paths = [os.fspath(source) for source in sources]
+    folders = [source for source in paths if source != STDIN and Path(source).is_dir()]
+    for source in paths:
         if source == STDIN:
             yield FoundFile(Path(STDIN), STDIN, "stdin")
             continue

@@ -71,7 +71,7 @@ def read_page(html: str, *, first_row_is_header: bool = False) -> Page:
         html: the page.
         first_row_is_header: for tables that mark no header; on web pages such tables are as often mere layout.
     """
-    soup = _parsed(html)
+    soup = _parse(html)
     named = next((each for each in soup.find_all("title") if each.find_parent("svg") is None), None)
     title = " ".join(named.get_text().split()) if named is not None else ""
     kinds = _kinds(soup)
@@ -134,7 +134,7 @@ class _Tree(BeautifulSoup):  # type: ignore[misc]
                 super().handle_endtag(outermost)
 
 
-def _parsed(html: str) -> BeautifulSoup:
+def _parse(html: str) -> BeautifulSoup:
     html = _without_open_ends(html)
     with quiet_warnings():  # that it looks like a file's name, or like XML
         try:

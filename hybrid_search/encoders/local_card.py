@@ -72,8 +72,9 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
     facts["needs_idf"] = facts["family"] in _NEED_IDF
     facts["files"] = own.get("files") or (_files(folder, onnx) if facts["runtime"] in ("onnx", "fastembed") else ())
     facts.update({name: value for name, value in own.items() if name in _FIELDS})
-    told = facts.get("languages", ())
-    facts["files"], facts["languages"] = tuple(facts["files"]), (told,) if isinstance(told, str) else tuple(told)
+    languages = facts.get("languages", ())
+    facts["files"] = tuple(facts["files"])
+    facts["languages"] = (languages,) if isinstance(languages, str) else tuple(languages)
     try:
         return ModelCard(name=str(folder), **facts)
     except TypeError as fault:

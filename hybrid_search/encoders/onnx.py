@@ -108,23 +108,23 @@ class Network:
         """Return one row per text; texts are padded to the longest."""
         ids = [text.ids if isinstance(text, Pair) else text for text in texts]
         attended = attention_mask(ids)
-        given: dict[str, NDArray[Any]] = {}
+        inputs: dict[str, NDArray[Any]] = {}
         for name, kind in self.graph.inputs.items():
             dtype = _NUMPY.get(kind, np.int64)
             if name == "input_ids":
-                given[name] = pad_rows(ids, attended, dtype)
+                inputs[name] = pad_rows(ids, attended, dtype)
             elif name == "attention_mask":
-                given[name] = attended.astype(dtype)
+                inputs[name] = attended.astype(dtype)
             elif name == "token_type_ids":
                 types = [text.types for text in texts if isinstance(text, Pair)]
-                given[name] = pad_rows(types, attended, dtype) if types else np.zeros(attended.shape, dtype)
+                inputs[name] = pad_rows(types, attended, dtype) if types else np.zeros(attended.shape, dtype)
             elif name == "position_ids":
-                given[name] = np.where(attended, np.arange(attended.shape[1]), 0).astype(dtype)
+                inputs[name] = np.where(attended, np.arange(attended.shape[1]), 0).astype(dtype)
             elif name == "task_id":
-                given[name] = np.array(_TASKS[side], dtype=dtype)
+                inputs[name] = np.array(_TASKS[side], dtype=dtype)
             else:
                 raise ModelError(f"The graph asks for {name!r}, which is not known here.")
-        [rows] = self._session.run([OUTPUT], given)
+        [rows] = self._session.run([OUTPUT], inputs)
         found: NDArray[np.float32] = rows
         return found
 
@@ -146,7 +146,7 @@ class _Onnx(FileModel):
 
     def warm_up(self) -> None:
         """Load what a query needs."""
-        self._reading()
+        self._truncating_tokenizer()
         self._loaded(quick=True)
 
     def _loaded(self, *, quick: bool = False, narrow: bool = False) -> Network:
@@ -158,7 +158,7 @@ class _Onnx(FileModel):
                 threads = self._split_cores()[1] if narrow else self._threads
                 with self._faults():
                     place = resolve_device(self._card, self.precision, self._device)
-                    graph, strict = self._derived(), self._device == "cuda"
+                    graph, strict = self._derive(), self._device == "cuda"
                     found = Network(graph, threads, self.precision, place, quick=quick, strict=strict)
                 if narrow:
                     self._narrow = found
@@ -175,21 +175,21 @@ class _Onnx(FileModel):
         """Return the network for this many texts."""
         return self._loaded(quick=side == "queries", narrow=side == "documents" or count > 1)
 
-    def _derived(self) -> Derived:
-        return get_or_build(self._source(), self._wanted(), self.precision, self._cache_dir)
+    def _derive(self) -> Derived:
+        return get_or_build(self._source(), self._output_spec(), self.precision, self._cache_dir)
 
     def _source(self) -> Source:
         files = [name for name in self._card.files if name != "idf.json"]
         return Source(self._folder(), files[0], self._hashes(files))
 
-    def _wanted(self) -> OutputSpec:
+    def _output_spec(self) -> OutputSpec:
         return OutputSpec(self._card.family, self._card.pooling, self._card.dim or self._card.vocab_size)
 
     def _hashes(self, names: Sequence[str]) -> dict[str, str]:
         folder = self._folder()
         return {name: file_hash(folder / name, self._cache_dir) for name in names if (folder / name).is_file()}
 
-    def _reading(self) -> TruncatingTokenizer:
+    def _truncating_tokenizer(self) -> TruncatingTokenizer:
         with self._lock:
             if self._reader is None:
                 self._reader = TruncatingTokenizer(
@@ -235,28 +235,31 @@ class OnnxSparse(_Onnx):
 
     def warm_up(self) -> None:
         """Load what a query needs."""
-        self._reading()
-        if self._looked_up():
-            self._tabled()
+        self._truncating_tokenizer()
+        if self._is_inference_free():
+            self._query_table()
         else:
             self._loaded(quick=True)
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
-        return self._encode(self._reading().texts(self._documents(texts), shared=True), "documents")
+        ids = self._truncating_tokenizer().texts(self._documents(texts), shared=True)
+        return self._encode(ids, "documents")
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
-        ids = self._reading().texts(self._queries(texts))
-        return [self._tabled().vector(each) for each in ids] if self._looked_up() else self._encode(ids, "queries")
+        ids = self._truncating_tokenizer().texts(self._queries(texts))
+        if self._is_inference_free():
+            return [self._query_table().vector(each) for each in ids]
+        return self._encode(ids, "queries")
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         """Return the wordpiece of each dimension."""
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
 
-    def _looked_up(self) -> bool:
+    def _is_inference_free(self) -> bool:
         return self._card.family == "inference_free_splade"
 
-    def _tabled(self) -> QueryWeightTable:
+    def _query_table(self) -> QueryWeightTable:
         with self._lock:
             if self._table is None:
                 with self._faults():
@@ -267,9 +270,9 @@ class OnnxSparse(_Onnx):
         encoded: list[Any] = [None] * len(ids)
         pooled = bool(ids) and self._network(len(ids), side).graph.pooled
         for batch, rows in self._rows(ids, _SPLADE_BATCH, side):
-            if self._looked_up():
-                rows[:, self._tabled().special] = 0
-            logs = (2 if self._looked_up() else 1) if pooled else 0
+            if self._is_inference_free():
+                rows[:, self._query_table().special] = 0
+            logs = (2 if self._is_inference_free() else 1) if pooled else 0
             for place, vector in zip(batch, sparse_rows(rows, logs), strict=True):
                 encoded[place] = vector
         return encoded
@@ -286,7 +289,9 @@ class OnnxDense(_Onnx):
 
     def _encode(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
-        for batch, rows in self._rows(self._reading().texts(texts, shared=side == "documents"), _DENSE_BATCH, side):
+        for batch, rows in self._rows(
+            self._truncating_tokenizer().texts(texts, shared=side == "documents"), _DENSE_BATCH, side
+        ):
             if rows.shape[1:] != (self._card.dim,):
                 raise ModelError(f"{self._card.name} gave {rows.shape[1]} dimensions; its card says {self._card.dim}.")
             norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -299,7 +304,7 @@ class OnnxReranker(_Onnx):
 
     def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
         (asked,) = self._queries([query])
-        pairs = self._reading().pairs(asked, self._documents(texts))
+        pairs = self._truncating_tokenizer().pairs(asked, self._documents(texts))
         scores = np.zeros(len(pairs), dtype=np.float32)
         for batch, rows in self._rows(pairs, _RERANK_BATCH, "documents"):
             if rows.ndim > 2:

@@ -72,6 +72,6 @@ def _processor() -> tuple[str, set[str] | None]:
     except OSError:
         return "", None
     facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    told = {name.strip(): value.strip() for name, value in facts.items()}
-    flags = told.get("flags")
-    return told.get("model name", "unknown"), None if flags is None else set(flags.split())
+    values = {name.strip(): value.strip() for name, value in facts.items()}
+    flags = values.get("flags")
+    return values.get("model name", "unknown"), None if flags is None else set(flags.split())

@@ -83,9 +83,9 @@ class TruncatingTokenizer:
             both = (self.truncate(asked, lengths[0]), self.truncate(text, lengths[1]))
             ids, types = [], []
             for part in template:
-                given = part.ids if part.of is None else both[part.of]
-                ids.append(given)
-                types.append(np.full(len(given), part.type, dtype=np.int32))
+                part_ids = part.ids if part.of is None else both[part.of]
+                ids.append(part_ids)
+                types.append(np.full(len(part_ids), part.type, dtype=np.int32))
             found.append(Pair(np.concatenate(ids), np.concatenate(types)))
         return found
 

@@ -110,7 +110,7 @@ class _Torch(FileModel):
         context: contextlib.AbstractContextManager[Any] = torch.autocast("cuda", dtype=torch.float16)
         return context
 
-    def _limited(self, model: Any) -> Any:
+    def _limit(self, model: Any) -> Any:
         if self._card.max_tokens:
             model.max_seq_length = self._card.max_tokens
         # Prefixes are ours to put, from the card.
@@ -130,21 +130,21 @@ class TorchSparse(_Torch):
 
     def warm_up(self) -> None:
         """Load what a query needs."""
-        if self._tabled() is None:
+        if self._query_table() is None:
             self._loaded()
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         return self._encode(self._documents(texts), "encode_document")
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
-        given, table = self._queries(texts), self._tabled()
+        given, table = self._queries(texts), self._query_table()
         return self._encode(given, "encode_query") if table is None else table.vectors(given)
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
 
-    def _tabled(self) -> StaticTable | None:
+    def _query_table(self) -> StaticTable | None:
         """Return the table of the queries; None if they need the network, or a query side that only torch can run."""
         if self._card.family != "inference_free_splade":
             return None
@@ -172,7 +172,7 @@ class TorchSparse(_Torch):
     def _open(self, folder: str) -> Any:
         from sentence_transformers import SparseEncoder
 
-        return self._limited(SparseEncoder(folder, local_files_only=True, device=self._place))
+        return self._limit(SparseEncoder(folder, local_files_only=True, device=self._place))
 
 
 class TorchDense(_Torch):
@@ -202,7 +202,7 @@ class TorchDense(_Torch):
     def _open(self, folder: str) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        return self._limited(SentenceTransformer(folder, local_files_only=True, device=self._place))
+        return self._limit(SentenceTransformer(folder, local_files_only=True, device=self._place))
 
 
 class TorchReranker(_Torch):

@@ -74,9 +74,9 @@ class Unread:
     def _read(self, texts: Sequence[str]) -> list[Reading]:
         found: list[Reading] = []
         for group in group_by_size([len(text) for text in texts]):
-            some = list(texts[group])
-            encodings = self._tokenizer.encode_batch(some, add_special_tokens=False)
-            found += [self._reading(text, encoding) for text, encoding in zip(some, encodings, strict=True)]
+            batch = list(texts[group])
+            encodings = self._tokenizer.encode_batch(batch, add_special_tokens=False)
+            found += [self._reading(text, encoding) for text, encoding in zip(batch, encodings, strict=True)]
         return found
 
     def _reading(self, text: str, encoding: Encoding) -> Reading:

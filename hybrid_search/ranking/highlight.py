@@ -45,14 +45,14 @@ def target_stems(query: str, terms: Iterable[Term] = ()) -> dict[str, Target]:
     [('heart', 'literal'), ('cardiac', 'expansion')]
     """
     words = word_list(query)
-    told = [word for word in words if plain(word) not in _SMALL] or words
+    literal = [word for word in words if plain(word) not in _SMALL] or words
     terms = list(terms)
     weights: dict[str, float] = {}
     for term in terms:
         weights[_root(term.term)] = max(weights.get(_root(term.term), 0.0), term.weight)
     top = max(weights.values(), default=1.0)
-    told += [term.term for term in terms if term.in_query and is_run(term.term)]
-    found = {_root(word): Target("literal", max(weights.get(_root(word), 0.0), top / 2)) for word in told}
+    literal += [term.term for term in terms if term.in_query and is_run(term.term)]
+    found = {_root(word): Target("literal", max(weights.get(_root(word), 0.0), top / 2)) for word in literal}
     added = [term for term in terms if not term.in_query and term.term.isalnum() and term.term not in _SMALL]
     for term in added[:EXPANSIONS]:
         found.setdefault(_root(term.term), Target("expansion", term.weight))
@@ -86,12 +86,12 @@ def _matches(text: str, wanted: Mapping[str, Target]) -> list[tuple[int, int, st
     words = ((found.start(), found.end(), stem(found[0])) for found in WORDS.finditer(text) if not found["run"])
     places = [place for place in words if place[2] in wanted]
     parts = [place for root in wanted if is_run(root) for form in spellings(root) for place in _parts(form, root, text)]
-    kept: list[tuple[int, int, str]] = []
+    distinct: list[tuple[int, int, str]] = []
     # Of parts that overlap the first counts, of those that begin at one place the longest.
     for place in sorted([*places, *parts], key=lambda each: (each[0], -each[1])):
-        if not kept or place[0] >= kept[-1][1]:
-            kept.append(place)
-    return kept
+        if not distinct or place[0] >= distinct[-1][1]:
+            distinct.append(place)
+    return distinct
 
 
 def _parts(form: str, root: str, text: str) -> Iterator[tuple[int, int, str]]:

@@ -99,8 +99,8 @@ def _teacher(
         texts = dict.fromkeys(text for example in examples for text in (example.positive, *example.negatives))
         return teachers.Teacher(Bm25Encoder(model).fitted(list(texts)), name=name)
     if model.source and not hub.is_here(model, settings.cache_dir):
-        told = None if on_download is None else lambda done, total: on_download(model.name, done, total)
-        hub.ensure(model, settings.cache_dir, on_progress=told)
+        on_progress = None if on_download is None else lambda done, total: on_download(model.name, done, total)
+        hub.ensure(model, settings.cache_dir, on_progress=on_progress)
     encoder = load(model, cache_dir=settings.cache_dir, threads=settings.threads, device=settings.device)
     return teachers.Teacher(encoder, name=name)
 

@@ -202,9 +202,9 @@ def best_folder(folder: Path, step: int) -> Path:
 
 def forget_others(folder: Path) -> None:
     """Remove the weights of every best step that no checkpoint refers to any more."""
-    kept = {best_folder(folder, Journal.read(path / JOURNAL).best) for path in checkpoints.all_in(folder)}
+    referenced = {best_folder(folder, Journal.read(path / JOURNAL).best) for path in checkpoints.all_in(folder)}
     for path in folder.glob(f"{_BEST}*"):
-        if path not in kept:
+        if path not in referenced:
             checkpoints.remove(path)
 
 

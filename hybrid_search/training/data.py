@@ -108,15 +108,15 @@ class _Reader:
 
     def file(self, path: Path) -> None:
         """Read every row of a file: examples, given vectors, or both."""
-        given: list[tuple[str, GivenVector]] = []
+        vectors: list[tuple[str, GivenVector]] = []
         for found in self._file_rows(path):
             if isinstance(found, Failure):
                 self._fail(found, of=path)
             elif isinstance(found[1], GivenVector):
-                given.append((found[0], found[1]))
+                vectors.append((found[0], found[1]))
             else:
                 self._rows.append(_judged(found[1]))
-        self._add_vectors(path, given)
+        self._add_vectors(path, vectors)
 
     def _file_rows(self, path: Path) -> Iterator[tuple[str, Example | GivenVector] | Failure]:
         self._hash(path)

@@ -128,10 +128,10 @@ def _write(model: Any, folder: Path, graph: bytes, licence: str) -> None:
 def _config(model: Any) -> dict[str, Any]:
     config = parts(model)[0].auto_model.config
     known = config.to_dict()
-    kept = ("model_type", "pad_token_id", "hidden_size", "num_hidden_layers", "max_position_embeddings")
+    copied = ("model_type", "pad_token_id", "hidden_size", "num_hidden_layers", "max_position_embeddings")
     return {
         "architectures": [type(parts(model)[0].auto_model).__name__],
-        **{name: known[name] for name in kept if name in known},
+        **{name: known[name] for name in copied if name in known},
         "vocab_size": dimensions(model),
     }
 
@@ -191,8 +191,8 @@ def _difference(one: SparseVector, other: SparseVector, left_out: Any) -> float:
     values = []
     for vector in (one, other):
         row = np.zeros(int(dims[-1]) + 1)
-        kept = vector.indices <= dims[-1]
-        row[vector.indices[kept]] = vector.values[kept]
+        inside = vector.indices <= dims[-1]
+        row[vector.indices[inside]] = vector.values[inside]
         values.append(row[dims])
     return float(np.abs(values[0] - values[1]).max())
 

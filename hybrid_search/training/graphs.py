@@ -83,9 +83,9 @@ def _each_once(built: Any) -> Any:
         same[weight.name] = first.setdefault(key, weight.name)
     for node in built.graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
-    kept = [weight for weight in built.graph.initializer if same[weight.name] == weight.name]
+    distinct = [weight for weight in built.graph.initializer if same[weight.name] == weight.name]
     del built.graph.initializer[:]
-    built.graph.initializer.extend(kept)
+    built.graph.initializer.extend(distinct)
     return built
 
 

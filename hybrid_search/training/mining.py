@@ -212,18 +212,18 @@ class _Miner:
         if positive is None and self._margin is not None:
             from_rank = max(self._first, (self._first + last) // 2 + 1)
         window = [one for one in others if one.place.rank >= from_rank and one.whole not in have]
-        kept = [one for one in window if not self._likely_false(one.place, positive)]
-        self.likely_false += len(window) - len(kept)
-        kept = _distinct(kept)
-        if self._pick == "sample" and len(kept) > self._negatives:
+        candidates = [one for one in window if not self._likely_false(one.place, positive)]
+        self.likely_false += len(window) - len(candidates)
+        candidates = _distinct(candidates)
+        if self._pick == "sample" and len(candidates) > self._negatives:
             chance = random.Random(draw(self._seed, "negatives", normalize(example.query), example.positive))
-            kept = sorted(chance.sample(kept, self._negatives), key=lambda one: one.place.rank)
-        kept = kept[: self._negatives]
-        self.short += len(kept) < self._negatives
-        texts = tuple(one.text for one in kept)
+            candidates = sorted(chance.sample(candidates, self._negatives), key=lambda one: one.place.rank)
+        candidates = candidates[: self._negatives]
+        self.short += len(candidates) < self._negatives
+        texts = tuple(one.text for one in candidates)
         return (
             example._replace(negatives=example.negatives + texts),
-            Evidence(positive, tuple(one.place for one in kept)),
+            Evidence(positive, tuple(one.place for one in candidates)),
         )
 
     def _likely_false(self, candidate: RankedPlace, positive: RankedPlace | None) -> bool:

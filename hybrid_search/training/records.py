@@ -186,8 +186,8 @@ def _negatives(record: Mapping[str, Any]) -> tuple[str, ...]:
     if not forms:
         return ()
     (name,) = forms
-    given = record[name]
-    return tuple(_clean(value, name) for value in (given if isinstance(given, list) else [given]))
+    content = record[name]
+    return tuple(_clean(value, name) for value in (content if isinstance(content, list) else [content]))
 
 
 def _scores(record: Mapping[str, Any], negatives: int) -> tuple[float, ...]:

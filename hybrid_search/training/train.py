@@ -160,14 +160,14 @@ def resume(
     check_extra()
     out = Path(out)
     begun = _Begun.read(out)
-    other = differences(begun.recipe, given or {})
+    changes = differences(begun.recipe, given or {})
     absolute = tuple(str(Path(source).resolve()) for source in sources)
     if absolute and absolute != begun.sources:
-        other.append(f"the sources are {', '.join(absolute)}, were {', '.join(begun.sources)}")
-    if other:
+        changes.append(f"the sources are {', '.join(absolute)}, were {', '.join(begun.sources)}")
+    if changes:
         raise TrainingError(
-            f"The training in {out} was begun otherwise: {'; '.join(other)}. Leave these options out to go on with it, "
-            "or train anew into another folder."
+            f"The training in {out} was begun otherwise: {'; '.join(changes)}. Leave these options out to go on with "
+            "it, or train anew into another folder."
         )
     begun = begun._replace(recipe=begun.recipe.with_given(given or {}))
     begun.recipe.check()

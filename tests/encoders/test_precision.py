@@ -76,7 +76,7 @@ def test_the_reranker_runs_in_fp16(folders, cache):
 
 
 def test_products_are_in_fp16_and_what_needs_the_range_is_not(folders, cache):
-    derived = model(folders, cache, "sparse", "fp16")._derived()
+    derived = model(folders, cache, "sparse", "fp16")._derive()
     onnx = import_module("onnx")
     graph = onnx.ModelProto.FromString(derived.graph).graph
     gives = {name: node for node in graph.node for name in node.output}
@@ -125,7 +125,7 @@ def test_the_reranker_runs_in_eight_bits(folders, cache):
 
 
 def test_products_are_in_eight_bits_and_word_embeddings_are_not(folders, cache):
-    derived = model(folders, cache, "sparse", "int8")._derived()
+    derived = model(folders, cache, "sparse", "int8")._derive()
     onnx = import_module("onnx")
     operators = [node.op_type for node in onnx.ModelProto.FromString(derived.graph).graph.node]
     # Six of each of two layers, of the attention too; the head's transform, and the decoder.

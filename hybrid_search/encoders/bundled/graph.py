@@ -57,9 +57,9 @@ class Graph:
         """Add a constant and return its name; floats become float32."""
         from onnx import numpy_helper
 
-        kept = array.astype(np.float32) if array.dtype.kind == "f" else array
+        constant = array.astype(np.float32) if array.dtype.kind == "f" else array
         name = f"w{len(self._weights)}"
-        self._weights.append(numpy_helper.from_array(np.ascontiguousarray(kept), name))
+        self._weights.append(numpy_helper.from_array(np.ascontiguousarray(constant), name))
         return name
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:

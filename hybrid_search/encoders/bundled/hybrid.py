@@ -93,8 +93,8 @@ class BundledHybrid(FileModel):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         attended = attention_mask(ids)
         tokens, mask = pad_rows(ids, attended, np.int64), attended.astype(np.int64)
-        given = {"input_ids": tokens, "attention_mask": mask, "side": np.array(side, dtype=np.int64)}
-        sparse, dense = self._loaded(quick=side == QUERY, narrow=narrow).run(["sparse", "dense"], given)
+        inputs = {"input_ids": tokens, "attention_mask": mask, "side": np.array(side, dtype=np.int64)}
+        sparse, dense = self._loaded(quick=side == QUERY, narrow=narrow).run(["sparse", "dense"], inputs)
         return sparse, dense
 
     def _loaded(self, *, quick: bool = False, narrow: bool = False) -> Any:

@@ -53,7 +53,7 @@ class BundledDense(OnnxDense):
         hashes = {**self._hashes(FILES[:1]), "graph.py": str(GRAPH_VERSION)}
         return Source(self._folder(), "model.onnx", hashes, self._build)
 
-    def _wanted(self) -> OutputSpec:
+    def _output_spec(self) -> OutputSpec:
         return OutputSpec("dense", "none", self._card.dim)
 
     def _build(self, into: Path) -> None:

@@ -103,11 +103,11 @@ def load_original(source: Source, folder: Path) -> tuple[Any, dict[str, Weight]]
     for tensor in model.graph.initializer:
         if tensor.data_location != onnx.TensorProto.EXTERNAL or tensor.name in weights:
             continue
-        given = {entry.key: entry.value for entry in tensor.external_data}
-        place = home / given.get("location", "")
+        external = {entry.key: entry.value for entry in tensor.external_data}
+        place = home / external.get("location", "")
         if place.is_absolute() or ".." in place.parts or tensor.data_type not in TYPES:
             raise ModelError(f"The weight {tensor.name} of {source.file} cannot be read from {place}.")
         weights[tensor.name] = Weight(
-            place.as_posix(), int(given.get("offset", 0)), TYPES[tensor.data_type], tuple(tensor.dims)
+            place.as_posix(), int(external.get("offset", 0)), TYPES[tensor.data_type], tuple(tensor.dims)
         )
     return model, weights

@@ -27,8 +27,8 @@ def make(source: Source, wanted: OutputSpec, precision: str) -> GraphDraft:
         made = _from(source, Path(folder), wanted, precision)
         # The folder goes, and what lies in it must stay.
         maps = WeightFiles(Path(folder))
-        kept = {name: maps.array(weight).copy() for name, weight in made.old.items()}
-        return made._replace(old={}, new={**made.new, **kept})
+        copies = {name: maps.array(weight).copy() for name, weight in made.old.items()}
+        return made._replace(old={}, new={**made.new, **copies})
 
 
 def _from(source: Source, folder: Path, wanted: OutputSpec, precision: str) -> GraphDraft:

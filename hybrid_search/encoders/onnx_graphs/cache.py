@@ -34,9 +34,9 @@ def get_or_build(source: Source, wanted: OutputSpec, precision: str, cache_dir: 
         OSError: the original cannot be read.
     """
     folder = cache_dir / "derived" / _name(VERSION, source, wanted, precision)
-    kept = _kept(folder, source, cache_dir)
-    if kept is not None:
-        return kept
+    cached = _kept(folder, source, cache_dir)
+    if cached is not None:
+        return cached
     from hybrid_search.encoders.onnx_graphs.build import make
 
     made = make(source, wanted, precision)

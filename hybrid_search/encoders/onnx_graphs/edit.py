@@ -88,15 +88,15 @@ class Edit:
         node = self.source(name)
         if node is None:
             return None
-        given = {attribute.name: attribute for attribute in node.attribute}
-        if node.op_type == "Constant" and "value" in given:
-            found = numpy_helper.to_array(given["value"].t)
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type == "Constant" and "value" in attributes:
+            found = numpy_helper.to_array(attributes["value"].t)
             return found
         if node.op_type in ("Identity", "Transpose"):
             inner = self.value(node.input[0])
             if inner is None or node.op_type == "Identity":
                 return inner
-            return np.transpose(inner, list(given["perm"].ints) if "perm" in given else None)
+            return np.transpose(inner, list(attributes["perm"].ints) if "perm" in attributes else None)
         return None
 
     def outside(self, name: str, array: Array) -> None:
@@ -157,10 +157,10 @@ class Edit:
         del self.graph.node[:]
         self.graph.node.extend(copies)
         used = {name for node in copies for name in _read(node)} | {output.name for output in self.graph.output}
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
-        kept = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
+        initializers = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        initializers = [type(tensor).FromString(tensor.SerializeToString()) for tensor in initializers]
         del self.graph.initializer[:]
-        self.graph.initializer.extend(kept)
+        self.graph.initializer.extend(initializers)
         del self.graph.value_info[:]
 
 
@@ -204,8 +204,8 @@ def kernel_of(edit: Edit, node: Any) -> Array | None:
         return None
     if node.op_type == "MatMul":
         return kernel
-    given = {attribute.name: attribute for attribute in node.attribute}
-    plain = all(given[name].f == 1 for name in ("alpha", "beta") if name in given)
-    if not plain or ("transA" in given and given["transA"].i):
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    plain = all(attributes[name].f == 1 for name in ("alpha", "beta") if name in attributes)
+    if not plain or ("transA" in attributes and attributes["transA"].i):
         return None
-    return kernel.T if "transB" in given and given["transB"].i else kernel
+    return kernel.T if "transB" in attributes and attributes["transB"].i else kernel

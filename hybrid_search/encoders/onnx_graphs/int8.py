@@ -88,9 +88,9 @@ def quantize_matrix(kernel: Array) -> tuple[Array, Array]:
 def _apart(edit: Edit, node: Any, products: _Products) -> None:
     """Split onnxruntime's fused attention into three products and the rest; attention of another form stays."""
     kernel, shifts = edit.value(node.input[1]), edit.value(node.input[2])
-    given = {attribute.name: attribute for attribute in node.attribute}
-    plain = len(node.input) == 4 and not set(given) - {"num_heads", "mask_filter_value", "scale", "unidirectional"}
-    causal = "unidirectional" in given and given["unidirectional"].i
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    plain = len(node.input) == 4 and not set(attributes) - {"num_heads", "mask_filter_value", "scale", "unidirectional"}
+    causal = "unidirectional" in attributes and attributes["unidirectional"].i
     mask = edit.source(node.input[3]) if plain else None
     known = mask is not None and mask.op_type == "Cast" and mask.input[0] == "attention_mask"
     if kernel is None or shifts is None or causal or not known or kernel.shape[1] != len(shifts):
@@ -100,9 +100,9 @@ def _apart(edit: Edit, node: Any, products: _Products) -> None:
     three = [
         products.add(node.input[0], kernel[:, third], edit.constant(shifts[third], np.float32)) for third in thirds
     ]
-    kept = {name: given[name].f for name in ("mask_filter_value", "scale") if name in given}
-    heads = given["num_heads"].i
-    edit.take_over(node, "MultiHeadAttention", *three, "", node.input[3], domain=FUSED, num_heads=heads, **kept)
+    options = {name: attributes[name].f for name in ("mask_filter_value", "scale") if name in attributes}
+    heads = attributes["num_heads"].i
+    edit.take_over(node, "MultiHeadAttention", *three, "", node.input[3], domain=FUSED, num_heads=heads, **options)
 
 
 def _row_by_row(edit: Edit, value: str) -> tuple[str, str]:

@@ -105,8 +105,8 @@ def _maximum(edit: Edit, logits: str, mask: str) -> str:
         return edit.reduce("ReduceMax", edit.add("Where", seen, logits, far), 1)
     value, kernel, bias = parts
     first = edit.add("Gather", value, edit.constant([0], np.int64), axis=1)
-    kept = edit.add("Where", seen, value, first)
-    top = edit.reduce("ReduceMax", edit.add("MatMul", kept, kernel), 1)
+    masked = edit.add("Where", seen, value, first)
+    top = edit.reduce("ReduceMax", edit.add("MatMul", masked, kernel), 1)
     return top if bias is None else edit.add("Add", top, bias)
 
 
@@ -141,8 +141,8 @@ def _vector(edit: Edit, hidden: str, mask: str, pooling: str) -> str:
         whole = edit.reduce("ReduceMax", along, 1, keepdims=True)
         counts = edit.add("Mul", edit.add("Cast", edit.add("Equal", along, whole), to=FLOAT), counts)
     seen = edit.add("Cast", edit.add("Reshape", counts, edit.constant([0, -1, 1], np.int64)), to=BOOL)
-    kept = edit.add("Where", seen, hidden, edit.constant(0, np.float32))
-    return edit.reduce("ReduceSum", kept, 1)
+    masked = edit.add("Where", seen, hidden, edit.constant(0, np.float32))
+    return edit.reduce("ReduceSum", masked, 1)
 
 
 def _kind(edit: Edit, name: str) -> int:

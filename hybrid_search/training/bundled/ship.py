@@ -210,14 +210,14 @@ def _verify(
         ids = states.texts()[:: max(1, len(states.dense) // _SAMPLES)]
         exact = exact_states(ids, *source)
         for place, each in enumerate(ids):
-            given = {**pad([each]), "side": np.array(side, dtype=np.int64)}
-            sparse, dense = plain.run(["sparse", "dense"], given)
+            inputs = {**pad([each]), "side": np.array(side, dtype=np.int64)}
+            sparse, dense = plain.run(["sparse", "dense"], inputs)
             with torch.no_grad():
                 batch = heads.batch_of(exact, [place], known)
                 query = side == heads.QUERY
                 wanted = (heads.queries(head, batch, known) if query else heads.documents(head, batch, known)).numpy()
             worst = max(worst, float(np.abs(wanted - sparse).max()))
-            cheap = small.run(["sparse", "dense"], given)
+            cheap = small.run(["sparse", "dense"], inputs)
             cosines.append((_cosine(sparse[0], cheap[0][0]), _cosine(dense[0], cheap[1][0])))
     if worst > _TOLERANCE:
         raise ModelError(f"The graph differs from torch by {worst:.1e}; {_TOLERANCE} is allowed.")

@@ -97,8 +97,8 @@ def states_of(
     session = _session(shape, weights, hidden)
     done = 0
     for number, batch in enumerate(batches([len(each) for each in ids], budget=_BATCH_TOKENS, limit=_BATCH_TEXTS)):
-        given = pad([ids[place] for place in batch])
-        dense[batch], middle, last = session.run(["dense", "middle", "last"], given)
+        inputs = pad([ids[place] for place in batch])
+        dense[batch], middle, last = session.run(["dense", "middle", "last"], inputs)
         for row, place in enumerate(batch):
             start, end = offsets[place], offsets[place + 1]
             layers[start:end, :hidden] = middle[row, : end - start]

@@ -166,8 +166,8 @@ def measure(head: Head, lesson: Lesson, lexicon: Lexicon, recipe: Recipe, pool: 
     others = np.random.default_rng(recipe.seed).choice(near, min(pool, len(near)), replace=False)
     places = np.union1d(answers, others)
     with torch.no_grad():
-        some = [heads.batch_of(lesson.passages, places[at : at + 64], lexicon) for at in range(0, len(places), 64)]
-        documents = torch.cat([heads.documents(head, batch, lexicon).half() for batch in some])
+        batches = [heads.batch_of(lesson.passages, places[at : at + 64], lexicon) for at in range(0, len(places), 64)]
+        documents = torch.cat([heads.documents(head, batch, lexicon).half() for batch in batches])
         share = ((documents > 0).sum(0) + 0.5) / (len(places) + 1)
         asked = heads.batch_of(lesson.queries, lesson.held_out, lexicon)
         queries = heads.queries(head, asked, lexicon)
