@@ -289,9 +289,8 @@ class OnnxDense(_Onnx):
 
     def _encode(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
-        for batch, rows in self._rows(
-            self._truncating_tokenizer().texts(texts, shared=side == "documents"), _DENSE_BATCH, side
-        ):
+        ids = self._truncating_tokenizer().texts(texts, shared=side == "documents")
+        for batch, rows in self._rows(ids, _DENSE_BATCH, side):
             if rows.shape[1:] != (self._card.dim,):
                 raise ModelError(f"{self._card.name} gave {rows.shape[1]} dimensions; its card says {self._card.dim}.")
             norms = np.linalg.norm(rows, axis=1, keepdims=True)
