@@ -43,15 +43,8 @@ LEVELS = {
     if line.strip()
 }
 LONG: set[tuple[str, str]] = {
-    ("corpus", "_elements_of"),
-    ("encoders", "download"),
     ("evaluation", "evaluate"),
     ("interop", "writing"),
-    ("training", "read_material"),
-    ("training", "ship"),
-    ("training", "model_card"),
-    ("training", "page"),
-    ("training", "_walk"),
 }
 """Functions that are longer, each with its reason."""
 

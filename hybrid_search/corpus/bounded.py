@@ -1,9 +1,9 @@
-"""Work of unknown cost in a process of its own, under a bound of time and memory.
+"""Runs work of unknown cost in a separate process, limited in time and memory.
 
-Whatever a bad file does, crash, take all memory or never end, it does there: whoever asked gets the reason, and the
-next request a new process. The bound is processor time, so that a busy machine fails no file; beside it stands a longer
-one by the clock, for a disk that stops answering. On Linux the kernel keeps both limits and ends the process with the
-one that started it, even where the work holds the interpreter and no thread of Python's could look.
+A bad file may crash that process, fill its memory or never end. The caller then gets the reason, and the next request
+gets a new process. The limit is processor time, so a busy machine fails no file; a longer limit by the clock catches a
+disk that stops answering. On Linux the kernel enforces both limits and ends the process with its parent, even while the
+work holds the interpreter and no Python thread could look.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hybrid_search._util.child_process import exit_reason, python_command
 from hybrid_search.errors import HybridSearchError
 
 SILENT_S = 120.0
-"""Seconds by the clock without any answer."""
+"""Seconds by the clock without any answer, at most."""
 
 _LOOK_S = 0.1
 _LENGTH = struct.Struct("<Q")
@@ -39,16 +39,16 @@ _LENGTH = struct.Struct("<Q")
 _SERVE = "from hybrid_search.corpus.bounded import serve; serve(sys.argv[1], int(sys.argv[2]))"
 
 Handler = Callable[[Any], Iterator[Any]]
-"""A request to its answers, all of which can be pickled."""
+"""Takes a request and yields its answers, all of which can be pickled."""
 
 
 class Bound(NamedTuple):
-    """What one request may take.
+    """What one request may use.
 
     Args:
         cpu_s: seconds of processor time.
-        memory_bytes: of the process, mapped files not counted.
-        silent_s: seconds by the clock between two answers, as long as they are waited for.
+        memory_bytes: memory of the process, without mapped files.
+        silent_s: seconds by the clock between two answers, counted while the caller waits.
     """
 
     cpu_s: float
@@ -61,11 +61,11 @@ class Exceeded(Exception):
 
 
 class BoundedProcess:
-    """A process that answers requests one after the other; started with the first one, ended by `close`.
+    """A process that answers requests one after another; started with the first one, ended by `close`.
 
     Args:
-        opener: `package.module:function`. There it is called once with `argument` and gives the handler of requests.
-        argument: anything that can be pickled.
+        opener: `package.module:function`; called once in the process with `argument`, it returns the request handler.
+        argument: any value that can be pickled.
     """
 
     def __init__(self, opener: str, argument: Any = None) -> None:
@@ -73,11 +73,11 @@ class BoundedProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, request: Any, bound: Bound) -> Iterator[Any]:
-        """Give the answers to a request as they come.
+        """Yield the answers to a request as they come.
 
         Raises:
-            Exceeded: see there.
-            HybridSearchError: what the handler raises of ours.
+            Exceeded: the request went beyond its bound or brought the process down.
+            HybridSearchError: the handler raised it.
         """
         process = self.start()
         watched = _Watched(process, bound)
@@ -104,7 +104,7 @@ class BoundedProcess:
                 self.close()
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the process, if it does not run, without waiting until it can answer."""
+        """Start the process if it is not running, without waiting until it can answer."""
         if self._process is None:
             command = python_command(_SERVE, self._opener, os.getpid())
             pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
@@ -132,7 +132,7 @@ class BoundedProcess:
 
 
 class _Watched:
-    """A request at work, and the thread that ends the process where it goes beyond its bound."""
+    """A running request, and the thread that kills the process if it exceeds its bound."""
 
     def __init__(self, process: subprocess.Popen[bytes], bound: Bound) -> None:
         self._process, self._bound = process, bound
@@ -166,7 +166,7 @@ class _Watched:
         return f"the process that worked on it ended with {exit_reason(code)}; it may have needed too much memory"
 
     def is_large(self) -> bool:
-        """Whether the process has grown to where its bound would fail the next request for this one."""
+        """Return whether the process has grown so much that the next request could fail because of this one."""
         with suppress(psutil.Error):
             return int(psutil.Process(self._process.pid).memory_info().rss) > self._bound.memory_bytes // 2
         return False
@@ -197,7 +197,7 @@ class _Watched:
 
 
 def serve(opener: str, parent: int) -> None:
-    """Answer requests until there are no more, or the process that started this one is gone."""
+    """Answer requests until there are no more, or until the parent process is gone."""
     if not end_with(parent):
         return
     signal(SIGINT, SIG_IGN)  # Ctrl-C goes to every process of a terminal; the one that asks decides
@@ -213,7 +213,7 @@ def serve(opener: str, parent: int) -> None:
 
 
 def _opened(opener: str, argument: Any) -> Handler:
-    """Give the handler of requests, or one that tells why there is none."""
+    """Return the request handler, or one that raises the reason why there is none."""
     module, _, function = opener.partition(":")
     try:
         handle: Handler = getattr(import_module(module), function)(argument)
@@ -241,7 +241,7 @@ def _answer(handle: Handler, request: Any, bound: Bound, answers: IO[bytes]) -> 
 
 
 def _hold_back(bound: Bound) -> None:
-    """Let the kernel keep the bound, where it can: it also ends work whose asker was killed."""
+    """Let the kernel enforce the bound if it can; that also ends work whose caller was killed."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -255,9 +255,10 @@ def _hold_back(bound: Bound) -> None:
 
 @lru_cache(maxsize=1)
 def _starter(_pid: int) -> ThreadPoolExecutor:
-    """Give the thread that starts processes: Linux ends them with the thread that did, and this one stays to the end.
+    """Return the thread that starts processes.
 
-    A fork has one of its own.
+    Linux kills a child when the thread that started it ends, and this thread lives on. The key is the process id, so a
+    fork starts a thread of its own.
     """
     return ThreadPoolExecutor(1, "starter")
 
@@ -279,7 +280,7 @@ def _send(stream: IO[bytes], value: Any) -> None:
 
 
 def _receive(stream: IO[bytes]) -> Any:
-    """Read the next value; EOFError where there is none, or not a whole one."""
+    """Read the next value; raises EOFError at the end, or within a value."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         raise EOFError

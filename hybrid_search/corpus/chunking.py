@@ -1,20 +1,20 @@
-"""Documents to chunks that a model reads whole.
+"""Cuts documents into chunks that a model reads whole.
 
-The cuts are semantic-text-splitter's: the largest units that fit, merged greedily from the left. Units are headings and
-blocks in Markdown, the syntax of source code where its grammar is installed, and else paragraphs, sentences and words.
-Two things are added:
+The cuts are those of semantic-text-splitter: the largest units that fit, merged greedily from the left. Units are
+headings and blocks in Markdown, syntax nodes in source code whose grammar is installed, and otherwise paragraphs,
+sentences and words. Three things are added:
 
-- A long text goes through a sliding window. The splitter looks at everything up to the next sentence end, again for
-  every chunk, so the time would grow with the square of a text that has none. The window is also the longest that a
-  chunk can be, 48 characters for each token of room: WordPiece reads any word of over 100 characters as one unknown
-  token, and by tokens alone a megabyte of base64 would be one chunk.
-- Every chunk is counted once more as the model will read it, title and all, because tokens of parts do not add up to
-  tokens of the whole in every tokenizer.
-- A chunk that begins inside a table has the table's header as its context, one of code its path and the names around
-  it (`contexts`); of code no piece is smaller than it has to be (`packing`).
+- A long text goes through a sliding window. The splitter looks ahead to the next sentence end for every chunk, so
+  without a window the time would grow with the square of a text that has no sentence ends. The window also limits a
+  chunk to 48 characters per token of room: WordPiece reads any word of over 100 characters as one unknown token, so
+  by tokens alone a megabyte of base64 would be one chunk.
+- Every chunk is counted once more as the model will read it, title included, because in some tokenizers the tokens of
+  the parts do not add up to the tokens of the whole.
+- A chunk that begins inside a table carries the table's header as its context; a chunk of code carries its path and
+  the names around it (`contexts`). No piece of code is smaller than it has to be (`packing`).
 
-Counting by callback is about as fast as the splitter's own tokenizer binding (6 against 5.4 ms for 6,000 characters),
-which takes 22 ms to set up, again for every document whose title has another length.
+Counting by callback is about as fast as the splitter's own tokenizer binding (6 against 5.4 ms for 6,000 characters).
+That binding takes 22 ms to set up, again for every document whose title has another length.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from semantic_text_splitter import CodeSplitter, MarkdownSplitter, TextSplitter
 from hybrid_search.corpus.code import CODE, grammar, is_code
 from hybrid_search.corpus.contexts import begin, context_options, header_at, tables
 from hybrid_search.corpus.decoding import without_surrogates
-from hybrid_search.corpus.packing import packed, without_slivers
+from hybrid_search.corpus.packing import merge_slivers, pack_lines
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Chunk, Document
 
 MIN_TEXT_TOKENS = 8
-"""Room below this is refused: a single character can cost five tokens, and the title may take half of the room."""
+"""The least room for text; less is refused, because one character can cost five tokens and the title may take half."""
 
 _CHUNKS_PER_WINDOW = 8
 _CHARS_PER_TOKEN = 6 * _CHUNKS_PER_WINDOW
@@ -46,12 +46,14 @@ _STRUCTURED_WINDOW = 65_536
 _WORD_END = re.compile(r"\S+")
 
 _SHARE = 4
-"""A context takes so small a part of the room at most, and a piece of code with less of it is a sliver."""
+"""A context takes at most this fraction (a quarter) of the room; a piece of code below that fraction is a sliver."""
 
 _SLIVER = 40
 _RESERVED = 40
 _ROOMY = 128
-"""Tokens: below which code is joined to what follows, that are kept for its context, and of a room that keeps any."""
+"""In tokens. Code pieces below `_SLIVER` are joined to what follows. `_RESERVED` are kept for the context of code if
+the room is at least `_ROOMY`.
+"""
 
 _LEAST_CONTEXT = 4
 
@@ -59,11 +61,11 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 
 
 class _Room(NamedTuple):
-    """What the model may read, special tokens taken off.
+    """How many tokens the model can still read, without special tokens.
 
     Args:
         tokens: how many are left for title and text.
-        sizes: the tokens of each text, special tokens not counted.
+        sizes: counts the tokens of each text, without special tokens.
     """
 
     tokens: int
@@ -81,24 +83,24 @@ def chunk(
     count_tokens: CountTokens,
     overhead_tokens: int = 2,
 ) -> list[Chunk]:
-    """Cut a document into chunks whose `searchable` a model reads whole.
+    """Cut a document into chunks whose `searchable` text a model reads whole.
 
-    For every chunk `document.text[start:end] == text`; starts increase; numbers are 0..n-1; every character that is no
-    white space is in some chunk. A document that fits is one chunk, its whole text.
+    For every chunk `document.text[start:end] == text`; starts increase; numbers are 0..n-1. Every character that is not
+    white space is in some chunk. A document that fits is one chunk: its whole text.
 
     Args:
-        document: with something other than white space in its text.
-        size_tokens: what the model reads, special tokens and the repeated title included; 0 for one chunk a document.
-        overlap_tokens: at most so many tokens of a chunk's end begin the next one. Where a long title leaves no more
-            room than that, half of the room.
-        count_tokens: tokens of each text, special tokens included (the encoder's `count_tokens`).
-        overhead_tokens: the special tokens a model adds. Taken off also where `count_tokens` leaves them out.
+        document: its text must hold more than white space.
+        size_tokens: what the model reads, including special tokens and the repeated title; 0 for one chunk a document.
+        overlap_tokens: at most this many tokens of a chunk's end begin the next one. If a long title leaves no more
+            room than that, it is half of the room.
+        count_tokens: counts the tokens of each text, with special tokens (the encoder's `count_tokens`).
+        overhead_tokens: the special tokens a model adds. Subtracted even if `count_tokens` leaves them out.
 
-    A title that takes more than half of the room is cut at a word's end, so that at least half is left for the text.
-    The one chunk that may be too long is a single character that alone is.
+    A title that takes more than half of the room is cut at a word end, so that at least half is left for the text.
+    Only a chunk of a single character may be too long.
 
     Raises:
-        InvalidArgument: a size too small to hold text, or an overlap that is not smaller than the room.
+        InvalidArgument: the size is too small to hold text, or the overlap is not smaller than the room.
     """
     if size_tokens == 0:
         context = next(iter(context_options(document, document.text, [0])[0]), "")
@@ -121,23 +123,23 @@ def chunk(
     if len(text) <= max(_PLAIN_WINDOW, room.tokens * _CHARS_PER_TOKEN) and room.fits(in_front + text):
         spans = [(0, len(text))]
     else:
-        title = _shortened(title, room._replace(tokens=room.tokens // 2))
+        title = _shorten(title, room._replace(tokens=room.tokens // 2))
         in_front = title + "\n" if title else ""
         spans = _spans(text, in_front, room, overlap_tokens, document.markup)
     return _chunks(document, spans, document.title[: len(title)], _contexts(document, text, in_front, spans, room))
 
 
 def _spans(text: str, in_front: str, room: _Room, overlap_tokens: int, markup: str) -> list[tuple[int, int]]:
-    """The spans of a text that does not fit as it is."""
+    """Return the spans of a text that does not fit as a whole."""
     capacity = room.tokens - (room.sizes([in_front])[0] if in_front else 0)
     if is_code(markup) and room.tokens >= _ROOMY:
         capacity -= min(_RESERVED, capacity // _SHARE)
     overlap = overlap_tokens if overlap_tokens < capacity else capacity // 2
-    spans = _windowed(text, capacity, overlap, room.sizes, markup)
+    spans = _split_windows(text, capacity, overlap, room.sizes, markup)
     if is_code(markup) and not overlap:
         least = min(_SLIVER, capacity // _SHARE)
-        spans = without_slivers(text, spans, least, capacity, lambda piece: room.sizes([piece])[0])
-    spans = _fitted(text, in_front, spans, room)
+        spans = merge_slivers(text, spans, least, capacity, lambda piece: room.sizes([piece])[0])
+    spans = _fit(text, in_front, spans, room)
     return _below_headers(text, in_front, spans, room) if markup == "markdown" else spans
 
 
@@ -157,30 +159,31 @@ def _chunks(document: Document, spans: Sequence[tuple[int, int]], title: str, co
 
 
 def _below_headers(text: str, in_front: str, spans: list[tuple[int, int]], room: _Room) -> list[tuple[int, int]]:
-    """The spans, those that begin inside a table cut anew where they leave no room for its header."""
+    """Cut spans that begin inside a table anew if they leave no room for its header."""
     found = tables(text)
     headers = [header_at(found, begin(text, *span)) for span in spans]
     cut: list[tuple[int, int]] = []
     for header, run in groupby(zip(headers, spans, strict=True), key=lambda each: each[0]):
-        some = [span for _, span in run]
-        front = in_front + _shortened(header, room._replace(tokens=room.tokens // _SHARE)) + "\n"
-        if header and max(room.sizes([front + text[start:end] for start, end in some])) > room.tokens:
-            some = _lines(text, front, (some[0][0], some[-1][1]), room)
-        cut += some
+        table_spans = [span for _, span in run]
+        front = in_front + _shorten(header, room._replace(tokens=room.tokens // _SHARE)) + "\n"
+        if header and max(room.sizes([front + text[start:end] for start, end in table_spans])) > room.tokens:
+            table_spans = _lines(text, front, (table_spans[0][0], table_spans[-1][1]), room)
+        cut += table_spans
     return cut
 
 
 def _lines(text: str, in_front: str, span: tuple[int, int], room: _Room) -> list[tuple[int, int]]:
-    """A span cut behind whole lines where they fit, and within lines that are longer."""
+    """Cut a span behind whole lines; a line that does not fit is cut inside."""
 
     def tokens(piece: str) -> int:
         return room.sizes([in_front + piece])[0]
 
-    return _fitted(text, in_front, list(packed(text, span, room.tokens, tokens, room.tokens * _CHARS_PER_TOKEN)), room)
+    spans = pack_lines(text, span, room.tokens, tokens, room.tokens * _CHARS_PER_TOKEN)
+    return _fit(text, in_front, list(spans), room)
 
 
 def _contexts(document: Document, text: str, in_front: str, spans: Sequence[tuple[int, int]], room: _Room) -> list[str]:
-    """For each span what is encoded with it besides the title: in a quarter of the room at most, and what is left."""
+    """Choose for each span the context it is encoded with: at most a quarter of the room, within what is left of it."""
     options = context_options(document, text, [begin(text, *span) for span in spans])
     if not any(options):
         return [""] * len(spans)
@@ -192,11 +195,11 @@ def _contexts(document: Document, text: str, in_front: str, spans: Sequence[tupl
 
 
 def _chosen(options: Sequence[str], room: _Room) -> str:
-    """The first that fits, else as much of the last as does."""
+    """Return the first option that fits, else as much of the last as fits."""
     if not options or room.tokens < _LEAST_CONTEXT:
         return ""
     found = next((option for option in options if room.fits(option + "\n")), None)
-    return _shortened(options[-1], room) if found is None else found
+    return _shorten(options[-1], room) if found is None else found
 
 
 def _room(count_tokens: CountTokens, size_tokens: int, overhead_tokens: int) -> _Room:
@@ -208,8 +211,8 @@ def _room(count_tokens: CountTokens, size_tokens: int, overhead_tokens: int) -> 
     return _Room(size_tokens - max(overhead_tokens, special), count)
 
 
-def _shortened(title: str, room: _Room) -> str:
-    """The title, or as many of its first words as fit, or of its first characters."""
+def _shorten(title: str, room: _Room) -> str:
+    """Return the title, or as many of its first words as fit, or of its first characters."""
     if not title or room.fits(title + "\n"):
         return title
     # Counting a title of megabytes again and again would take minutes.
@@ -222,10 +225,11 @@ def _shortened(title: str, room: _Room) -> str:
     return ""
 
 
-def _windowed(text: str, capacity: int, overlap: int, count: CountTokens, markup: str) -> list[tuple[int, int]]:
-    """Spans of the text. A window begins where the last chunk of the one before does, so no cut is the window's own.
+def _split_windows(text: str, capacity: int, overlap: int, count: CountTokens, markup: str) -> list[tuple[int, int]]:
+    """Return spans of the text.
 
-    With an overlap the first cuts of a window can differ by a word from those that the whole text would have.
+    A window begins at the last chunk of the window before, so no cut is made by a window's end. With an overlap, the
+    first cuts of a window can differ by a word from those of the whole text.
     """
     splitter = _splitter(markup, lambda piece: max(0, count([piece])[0]), capacity, overlap)
     shortest = _PLAIN_WINDOW if isinstance(splitter, TextSplitter) else _STRUCTURED_WINDOW
@@ -255,7 +259,7 @@ def _splitter(
 
 
 def _window_end(text: str, start: int, size: int) -> int:
-    """Where a window ends: behind white space where there is some in its second half, never inside a character."""
+    """Return where a window ends: behind white space if there is some in its second half, never inside a character."""
     end = start + size
     if end >= len(text):
         return len(text)
@@ -266,7 +270,7 @@ def _window_end(text: str, start: int, size: int) -> int:
 
 
 def _character_end(text: str, end: int) -> int:
-    """The next place at or behind `end` that no combining mark or joiner binds to what is before it (within 32)."""
+    """Return the next offset at or behind `end`, within 32, where no combining mark or joiner binds backwards."""
     for place in range(end, min(end + 32, len(text))):
         joined = text[place - 1] == "\u200d" or text[place] == "\u200d" or unicodedata.category(text[place])[0] == "M"
         if not joined:
@@ -274,18 +278,18 @@ def _character_end(text: str, end: int) -> int:
     return min(end, len(text))
 
 
-def _fitted(text: str, in_front: str, spans: list[tuple[int, int]], room: _Room) -> list[tuple[int, int]]:
-    """The spans, halved where they do not fit behind the title; in order, none blank, no two with one beginning."""
+def _fit(text: str, in_front: str, spans: list[tuple[int, int]], room: _Room) -> list[tuple[int, int]]:
+    """Halve spans that do not fit behind the title. The result is in order, without blank spans or equal starts."""
     counts = room.sizes([in_front + text[start:end] for start, end in spans])
     longest: dict[int, int] = {}
     for span, tokens in zip(spans, counts, strict=True):
-        for start, end in [span] if tokens <= room.tokens else _halved(text, in_front, span, room):
+        for start, end in [span] if tokens <= room.tokens else _halve(text, in_front, span, room):
             if text[start:end].strip():
                 longest[start] = max(end, longest.get(start, 0))
     return sorted(longest.items())
 
 
-def _halved(text: str, in_front: str, span: tuple[int, int], room: _Room) -> list[tuple[int, int]]:
+def _halve(text: str, in_front: str, span: tuple[int, int], room: _Room) -> list[tuple[int, int]]:
     pending, fitting = [span], []
     while pending:
         start, end = pending.pop()

@@ -1,4 +1,4 @@
-"""Which files are source code, and the grammars that know where it may be cut."""
+"""Tells which files are source code, and loads the grammars that know where code may be cut."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class _Language(NamedTuple):
-    """A language: its suffixes, and the package of its grammar with the function that gives it; empty for none."""
+    """A language: its suffixes, its grammar's package and the function that returns it; empty for no grammar."""
 
     suffixes: tuple[str, ...]
     package: str = ""
@@ -39,20 +39,20 @@ _LANGUAGES = {
     "typescript": _Language((".ts", ".mts", ".cts"), "tree_sitter_typescript", "language_typescript"),
 }
 CODE = "code:"
-"""What the markup of source code begins with; its language follows."""
+"""The prefix of the markup of source code; the language follows."""
 
 CODE_MARKUP = {suffix: f"{CODE}{name}" for name, language in _LANGUAGES.items() for suffix in language.suffixes}
-"""By suffix, in small letters, the markup of a document that is read from such a file."""
+"""Suffix, in lower case -> the markup of a document that is read from such a file."""
 
 
 def is_code(markup: str) -> bool:
-    """Whether a markup is that of source code whose grammar is here; without it code is plain text."""
+    """Return whether a markup is source code with an installed grammar; without a grammar, code is plain text."""
     return markup.startswith(CODE) and grammar(markup.removeprefix(CODE)) is not None
 
 
 @cache
 def grammar(language: str) -> Any:
-    """The tree-sitter grammar of a language; None where there is none, or its package (extra `code`) is not here."""
+    """Return the tree-sitter grammar of a language; None if it has none or its package (extra `code`) is missing."""
     known = _LANGUAGES.get(language)
     if known is None or not known.package:
         return None

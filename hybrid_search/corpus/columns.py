@@ -1,10 +1,10 @@
-"""The types of a table's columns: what all of a column's cells are, never what one of them looks like.
+"""Finds the types of a table's columns: a type holds for all cells of a column, never for single ones.
 
-A column is one of numbers, of truth values, or of text. Of numbers it is only where each cell that is not empty prints
-back the same: `7`, `-3`, `2.5` and `1e-05` do, while `007`, `+7`, `1.10`, `1_000`, `1e400`, `nan`, `-0`, a number
-beyond 64 bits or one in other digits than 0 to 9 would lose something. Of truth values it is where all cells are
-written alike: `true` and `false`, `True` and `False`, or `TRUE` and `FALSE`. One cell that is neither makes it text.
-Dates stay the texts that they are; filters compare them as dates.
+A column holds numbers, truth values or text. It holds numbers only if each non-empty cell prints back the same: `7`,
+`-3`, `2.5` and `1e-05` do. `007`, `+7`, `1.10`, `1_000`, `1e400`, `nan`, `-0`, numbers beyond 64 bits and digits other
+than 0 to 9 would lose something. It holds truth values if all cells are written alike: `true` and `false`, `True` and
+`False`, or `TRUE` and `FALSE`. A single cell that is neither makes the column text. Dates stay text; filters compare
+them as dates.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 Value = int | float | bool
 Reading = Callable[[str], Value | None]
-"""What a cell stands for in a column of one kind; None where it is nothing of the kind."""
+"""Converts a cell of a column of one kind; returns None if the cell is not of that kind."""
 
 MAX_PIPED = 8 << 30
-"""Bytes of a table that comes through a pipe. It is kept in a file, for its columns are read before its rows."""
+"""Bytes of a piped table, at most. It is copied to a file, because its columns are read before its rows."""
 
 _COPY_BYTES = 1 << 20
 _LONGEST_NUMBER = 32
-"""Characters of a float as Python prints it are 24 at most, of an integer of 64 bits 20."""
+"""Characters. Python prints a float with at most 24, an integer of 64 bits with at most 20."""
 
 
 class NoCopy(ValueError):
-    """What comes through a pipe cannot be kept; the message is the reason shown to the user."""
+    """A piped table cannot be stored; the message is the reason shown to the user."""
 
 
 def number(cell: str) -> int | float | None:
-    """The number that prints back as this very cell; None where there is none.
+    """Return the number that prints back as exactly this cell; None if there is none.
 
     >>> [number(cell) for cell in ("7", "-1.5", "1e-05", "007", "1.10", "1e400", "-0", " 7", "nan")]
     [7, -1.5, 1e-05, None, None, None, None, None, None]
@@ -57,9 +57,9 @@ def number(cell: str) -> int | float | None:
 
 
 def column_readings(records: Iterable[Mapping[str, str]]) -> dict[str, Reading]:
-    """How to read the cells of each column that is not text, by its name; holds no more than that of the rows.
+    """Return, by column name, how to read the cells of each column that is not text. Holds one row in memory.
 
-    Reads no further than to where every column has turned out to be text.
+    Stops reading as soon as every column has turned out to be text.
     """
     rows = iter(records)
     first = next(rows, None)
@@ -73,8 +73,8 @@ def column_readings(records: Iterable[Mapping[str, str]]) -> dict[str, Reading]:
     return {name: readings[0] for name, readings in left.items() if readings}
 
 
-def typed(metadata: Mapping[str, Any], readings: Mapping[str, Reading]) -> dict[str, Any]:
-    """The metadata of a row with its cells as their columns are read; empty cells are left out."""
+def apply_types(metadata: Mapping[str, Any], readings: Mapping[str, Reading]) -> dict[str, Any]:
+    """Return the metadata of a row, with cells converted by column; empty cells are left out."""
     found: dict[str, Any] = {}
     for name, cell in metadata.items():
         if cell == "":
@@ -86,10 +86,10 @@ def typed(metadata: Mapping[str, Any], readings: Mapping[str, Reading]) -> dict[
 
 @contextmanager
 def rewindable(stream: IO[bytes]) -> Iterator[IO[bytes]]:
-    """The stream itself where it can be read twice, else a copy of what is left of it.
+    """Yield the stream itself if it can be read twice, else a copy of what is left of it.
 
     Raises:
-        NoCopy: it holds more than `MAX_PIPED` bytes, it cannot be read, or there is no room for it.
+        NoCopy: the stream holds more than `MAX_PIPED` bytes, cannot be read, or there is no room for the copy.
     """
     if stream.seekable():
         yield stream

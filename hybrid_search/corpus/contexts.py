@@ -1,6 +1,6 @@
-"""What a chunk says too little without: the header of the table it begins in, the names that its code stands in.
+"""Finds the context a chunk needs: the header of the table it begins in, or the names its code stands in.
 
-Everything here is one look at each line, so the time grows with the text alone.
+Each line is looked at once, so the time is linear in the text.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from hybrid_search.types import Document
 
 MAX_NAMES = 4
 MAX_NAME = 120
-"""Lines around a piece of code that are kept, the innermost ones, and characters of each."""
+"""The number of lines around a piece of code that are kept, innermost first, and the characters of each."""
 
 _MIN_TABLE = 400
-"""Characters of a text below which no chunk begins inside a table of it."""
+"""Characters of a text below which no chunk begins inside a table."""
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _RULE = re.compile(r"\s*:?-+:?\s*")
@@ -33,7 +33,7 @@ _CONTROL = frozenset(
     )
     for word in line.split()
 )
-"""Words that begin a line which opens a block and names nothing."""
+"""Words that begin a line which opens a block but names nothing."""
 
 _NAMING = re.compile(
     r"(?:[\w@.]+(?:\([^()]*\))?\s+){0,6}?(?:class|def|function|func|fn|fun|interface|struct|enum|trait|impl|module|"
@@ -42,7 +42,7 @@ _NAMING = re.compile(
 
 
 class Table(NamedTuple):
-    """A table of a Markdown text: its rows, from the first one below the header to their end, and its header."""
+    """A table of a Markdown text: the start of its first row below the header, its end, and its header."""
 
     start: int
     end: int
@@ -50,7 +50,7 @@ class Table(NamedTuple):
 
 
 def tables(text: str) -> list[Table]:
-    """The tables of a Markdown text, outside code, whose header says something."""
+    """Return the tables of a Markdown text, outside code, whose header is not empty."""
     found = []
     fence, before, at = "", "", 0
     header, start = "", -1
@@ -75,15 +75,15 @@ def tables(text: str) -> list[Table]:
 
 
 def header_at(found: Sequence[Table], offset: int) -> str:
-    """The header of the table that a place of the text is in; empty for none."""
+    """Return the header of the table that an offset lies in; empty for none."""
     place = bisect_right(found, offset, key=lambda table: table.start)
     return found[place - 1].header if place and offset < found[place - 1].end else ""
 
 
 def names_around(text: str, starts: Sequence[int]) -> list[str]:
-    """For each place of some code, in their order, the lines that it is indented below and that name something.
+    """Return, for each offset in some code, the lines that enclose it by indentation and name something.
 
-    The outermost one is first.
+    The offsets are increasing. The outermost line is first.
 
     >>> names_around("class Tea:\\n    def brew(self):\\n        if hot:\\n            pour()\\n", [0, 46])
     ['', 'class Tea:\\ndef brew(self):']
@@ -106,12 +106,12 @@ def names_around(text: str, starts: Sequence[int]) -> list[str]:
 
 
 def context_options(document: Document, text: str, begins: Sequence[int]) -> list[list[str]]:
-    """For chunks that begin at these places, in their order, the contexts that suit each, the best first.
+    """Return, for chunks that begin at these offsets, the contexts that suit each, best first.
 
     Args:
-        document: with its markup, and its `path` in its metadata.
-        text: the document's, as it is encoded.
-        begins: where the first sign of each chunk stands.
+        document: has its markup, and its `path` in its metadata.
+        text: the document's text, as it is encoded.
+        begins: offset of the first visible character of each chunk, increasing.
     """
     if document.markup == "markdown":
         found = tables(text)
@@ -124,13 +124,13 @@ def context_options(document: Document, text: str, begins: Sequence[int]) -> lis
 
 
 def begin(text: str, start: int, end: int) -> int:
-    """Where the first sign of a span stands that is no white space."""
+    """Return the offset of the first character of a span that is not white space."""
     piece = text[start:end]
     return start + len(piece) - len(piece.lstrip())
 
 
 def _of_code(path: str, names: list[str]) -> list[str]:
-    """Path and names, with less and less of the path and then of the outer names."""
+    """Return path and names, then options with less of the path, then with fewer outer names."""
     name = path.rpartition("/")[2]
     fewer = (names[place:] for place in range(len(names)))
     options = [[path, *names], [name, *names], *fewer]
@@ -138,20 +138,20 @@ def _of_code(path: str, names: list[str]) -> list[str]:
 
 
 def is_affected(document: Document) -> bool:
-    """Whether chunks of a document are encoded with more than its title and their text."""
+    """Return whether chunks of a document are encoded with more than its title and their text."""
     if document.markup.startswith(CODE):
         return True
     return document.markup == "markdown" and len(document.text) > _MIN_TABLE and bool(tables(document.text))
 
 
 def _is_rule(line: str) -> bool:
-    """Whether a line is the one below a table's header."""
+    """Return whether a line is the rule below a table's header."""
     cells = line.strip().strip("|").split("|")
     return "|" in line and all(_RULE.fullmatch(cell) for cell in cells)
 
 
 def _lines(text: str) -> Iterator[tuple[int, int, str]]:
-    """Of each line with anything on it where it ends, how far it is indented, and what stands there."""
+    """Yield for each non-blank line its end, its indentation in columns, and its stripped text."""
     at = 0
     for line in text.split("\n"):
         at += len(line) + 1
@@ -162,7 +162,7 @@ def _lines(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _name(line: str) -> str:
-    """A line that opens a block and names it, shortened; empty for any other."""
+    """Return a line that opens a block and names it, shortened; empty for any other line."""
     first = _WORD.search(line)
     if first is None or first[0] in _CONTROL or line[0] in "#/*'\"<":
         return ""

@@ -1,9 +1,9 @@
-"""PDF, Word, HTML and notebooks to text.
+"""Converts PDF, Word, HTML and notebooks to text.
 
-Word goes through mammoth, and HTML, that of Word too, through markdownify: no plug-in, no network, no model.
-PDF goes through PDFium, page by page. markitdown 0.1.8 tells nothing of pages, takes lines of prose for rows of tables,
-and glues words together: of the 930 different words in the manual of shared-mime-info it loses 50, PDFium none, and
-PDFium joins words that a line's end divides, in a fiftieth of the time (0.03 against 1.7 s).
+Word goes through mammoth; HTML, including that of Word, through markdownify: no plug-in, no network, no model. PDF goes
+through PDFium, page by page. markitdown 0.1.8 reports no pages, takes lines of prose for table rows, and glues words
+together: of the 930 different words in the manual of shared-mime-info it loses 50, PDFium none. PDFium also joins words
+that a line end divides, in a fiftieth of the time (0.03 against 1.7 s).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from hybrid_search.corpus.parts import Part, Unreadable, left_out
 
 
 def convert(data: bytes, suffix: str, encoding: str = "") -> Iterator[Part]:
-    """The parts of a document.
+    """Yield the parts of a document.
 
     Args:
         data: the whole file.
-        suffix: of its name, which says what it is.
-        encoding: of a page that names none, where it is no UTF-8; empty for a guess.
+        suffix: of the file's name; it decides the format.
+        encoding: of a page that declares none and is not UTF-8; empty for a guess.
 
     Raises:
-        Unreadable: it is encrypted, damaged, or not what its suffix says.
+        Unreadable: the file is encrypted, damaged, or not what its suffix says.
         Exception: whatever else the libraries raise.
     """
     if suffix == ".pdf":

@@ -1,8 +1,8 @@
-"""The rows of CSV and TSV, each with the lines that it is made of.
+"""Reads the rows of CSV and TSV, each with the number of lines it spans.
 
-CSV puts a cell with line ends between quotes, so one forgotten quote takes the lines behind it into one cell, up to the
-next quote or the end of the file. The lines of a row that turns out wrong are read again, but for the first. TSV has no
-quoting: a tab divides cells and a line end rows, always (IANA, text/tab-separated-values).
+CSV quotes a cell that holds line ends, so one forgotten quote swallows the lines behind it up to the next quote or the
+end of the file. If a row turns out to be broken, all its lines but the first are read again. TSV has no quoting: a tab
+always divides cells and a line end always divides rows (IANA, text/tab-separated-values).
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Any, NamedTuple
 from hybrid_search.corpus.decoding import RestUndecodable, Undecodable
 
 MAX_CELL = 64 << 20
-"""Characters. Without a limit one forgotten quote would take the rest of a file into one cell."""
+"""Characters of a cell, at most. Without a limit, one forgotten quote would put the rest of a file into one cell."""
 
 READ_AGAIN = 8
-"""A file of bad quotes only is read about so many times at most: each of its rows might go on to its end."""
+"""A file full of bad quotes is read at most about this many times, since each of its rows might reach to its end."""
 
 TAB = "\t"
 
-Line = tuple[int, str | Undecodable]
-"""The number of a line, from 1, and the line, or why it is no text."""
+NumberedLine = tuple[int, str | Undecodable]
+"""A line's number, from 1, and the line, or why it is not text."""
 
 
 class Row(NamedTuple):
     """A row of a table.
 
     Args:
-        number: of the line that it starts on.
-        cells: or why there are none.
-        lines: how many it goes on for.
+        number: the line it starts on, from 1.
+        cells: the cells, or why there are none.
+        lines: how many lines it spans.
     """
 
     number: int
@@ -41,17 +41,17 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """The rows of a table, the header first; blank lines are none.
+    """The rows of a table, header first; blank lines are skipped.
 
     Args:
-        lines: of the table.
-        delimiter: between cells; a tab means TSV.
-        quoted: whether a delimiter and a line end may stand inside quotes.
+        lines: the table's lines.
+        delimiter: the character between cells; a tab means TSV.
+        quoted: whether quotes may enclose delimiters and line ends.
 
-    `broke_off` says that nothing behind the last row can be read.
+    `broke_off` is True if nothing behind the last row can be read.
     """
 
-    def __init__(self, lines: Iterator[Line], delimiter: str, *, quoted: bool) -> None:
+    def __init__(self, lines: Iterator[NumberedLine], delimiter: str, *, quoted: bool) -> None:
         if csv.field_size_limit() < MAX_CELL:
             csv.field_size_limit(MAX_CELL)  # the csv module keeps one limit for the whole process
         self._lines = _Lines(lines)
@@ -79,21 +79,21 @@ class Rows:
                 yield Row(number, cells, len(self._lines.taken))
 
     def read_again(self) -> bool:
-        """Read the lines of the last row anew, but for its first; False where that was done too often."""
+        """Read the lines of the last row again, without its first; return False if that was done too often."""
         return self._lines.put_back()
 
 
 class _Lines:
-    """Lines for the csv module, which remember those of the row at hand."""
+    """Lines for the csv module; remembers those of the current row."""
 
-    def __init__(self, lines: Iterator[Line]) -> None:
+    def __init__(self, lines: Iterator[NumberedLine]) -> None:
         self._rest = lines
-        self._again: deque[Line] = deque()
+        self._again: deque[NumberedLine] = deque()
         self._furthest = self._repeated = 0
-        self.taken: list[Line] = []
+        self.taken: list[NumberedLine] = []
 
-    def peek(self) -> Line | None:
-        """The next line; None for none."""
+    def peek(self) -> NumberedLine | None:
+        """Return the next line without taking it; None at the end."""
         if not self._again:
             line = next(self._rest, None)
             if line is None:
@@ -103,11 +103,11 @@ class _Lines:
         return self._again[0]
 
     def drop(self) -> None:
-        """Leave the next line out."""
+        """Skip the next line."""
         self._again.popleft()
 
     def put_back(self) -> bool:
-        """Give the lines of the row at hand again, but for the first."""
+        """Queue the lines of the current row again, without the first; return False if that was done too often."""
         if self._repeated + len(self.taken) > READ_AGAIN * self._furthest:
             return False
         self._repeated += len(self.taken)

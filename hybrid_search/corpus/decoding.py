@@ -1,4 +1,4 @@
-"""Bytes to text, or a reason why not. No lone surrogate and no NUL ever comes out."""
+"""Decodes bytes to text, or says why that fails. The text never holds a lone surrogate or a NUL."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 from collections.abc import Generator, Iterator
 from typing import IO, NamedTuple
 
-from hybrid_search.corpus.guessing import plausible
+from hybrid_search.corpus.guessing import guess_encodings
 
 SAMPLE_BYTES = 1 << 16
 MAX_DOCUMENT_BYTES = 256 << 20
-"""The longest line, and the largest text file, that is held in memory as one document."""
+"""Bytes of the longest line, and of the largest text file, that are held in memory as one document."""
 
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark begins with the same two bytes
@@ -38,18 +38,18 @@ class Encoding(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A text, line ends as `\\n`, and the encoding that its bytes were in."""
+    """A text with `\\n` as its line end, and the encoding of its bytes."""
 
     text: str
     encoding: Encoding
 
 
 class RestUndecodable(Undecodable):
-    """From here to the end of a file nothing can be read, and nobody knows how much that is."""
+    """Nothing can be read from here to the end of the file, and how much that is, is not known."""
 
 
 def without_surrogates(text: str) -> str:
-    """Replace every lone surrogate by U+FFFD, one for one, so offsets stay where they are.
+    """Replace every lone surrogate by U+FFFD, one for one, so that offsets stay the same.
 
     >>> without_surrogates("a\\ud800b")
     'a\ufffdb'
@@ -57,20 +57,21 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
-def marked(data: bytes) -> str:
-    """The encoding that a byte order mark says; empty for none."""
+def bom_encoding(data: bytes) -> str:
+    """Return the encoding that a byte order mark names; empty for no mark."""
     return next((encoding for mark, encoding in _BOMS if data.startswith(mark)), "")
 
 
 def sniff(sample: bytes, asked: str = "") -> Encoding:
-    """Name the encoding of a file from its first bytes: a byte order mark, else UTF-8, else `asked`, else a guess.
+    """Name the encoding of a file by its first bytes: a byte order mark, else UTF-8, else `asked`, else a guess.
 
-    A file whose non-ASCII lines are mostly UTF-8 is UTF-8, so one damaged line does not turn all others into mojibake.
+    If most of the non-ASCII lines are UTF-8, the file is UTF-8, so one damaged line does not turn all others into
+    mojibake.
 
     Raises:
         Undecodable: more than one byte in twenty is a control byte, or no encoding fits.
     """
-    if named := marked(sample):
+    if named := bom_encoding(sample):
         return Encoding(named)
     if asked and _is_wide(asked) and (b"\0" in sample or not _is_utf8(sample, cut=True)):
         return Encoding(asked)
@@ -86,10 +87,10 @@ def sniff(sample: bytes, asked: str = "") -> Encoding:
 
 
 def decode(data: bytes, asked: str = "") -> Decoded:
-    """The text of a whole file.
+    """Return the text of a whole file, and its encoding.
 
     Raises:
-        Undecodable: it holds NUL characters, or bytes that its encoding does not know.
+        Undecodable: the data holds NUL characters, or bytes that no candidate encoding knows.
     """
     reason = ""
     for encoding in _attempts(data, asked):
@@ -105,7 +106,7 @@ def decode(data: bytes, asked: str = "") -> Decoded:
 
 
 def _attempts(data: bytes, asked: str) -> Iterator[Encoding]:
-    """The encoding of the first bytes; and where a later byte does not fit it, what the others say."""
+    """Yield the encoding of the first bytes; if a later byte does not fit it, yield what the other bytes suggest."""
     first = sniff(data[:SAMPLE_BYTES], asked)
     yield first
     if first.name != "utf-8" and not first.guessed:
@@ -117,9 +118,9 @@ def _attempts(data: bytes, asked: str) -> Iterator[Encoding]:
 
 
 def numbered_lines(stream: IO[bytes], encoding: str) -> Generator[tuple[int, str | Undecodable], None, None]:
-    """Lines from 1 with their `\\n`; a line that is no text comes as the reason, and the next ones follow.
+    """Yield lines, numbered from 1, with their `\\n`; a line that is not text comes as the reason, and reading goes on.
 
-    Only `\\n` ends a line: U+2028 and its kin may stand inside a JSON string.
+    Only `\\n` ends a line, because U+2028 and similar may stand inside a JSON string.
     """
     if _is_wide(encoding) and encoding != "utf-8-sig":
         yield from _wide_lines(stream, encoding)
@@ -154,7 +155,7 @@ def _wide_lines(stream: IO[bytes], encoding: str) -> Generator[tuple[int, str | 
 
 
 def _legacy_lines(lines: list[bytes]) -> bytes:
-    """The lines that are not UTF-8, where they are most of the non-ASCII ones; empty where UTF-8 fits better."""
+    """Return the lines that are not UTF-8 if they are most of the non-ASCII ones; empty if UTF-8 fits better."""
     beyond_ascii = [line for line in lines if not line.isascii()]
     broken = [line for line in beyond_ascii if not _is_utf8(line)]
     if 2 * len(broken) <= len(beyond_ascii):
@@ -168,7 +169,7 @@ def _legacy_lines(lines: list[bytes]) -> bytes:
 
 
 def _is_utf8(line: bytes, *, cut: bool = False) -> bool:
-    """Whether the line is UTF-8; `cut` allows an incomplete last character."""
+    """Return whether the line is UTF-8; `cut` allows an incomplete last character."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(line, final=not cut)
     except UnicodeDecodeError:
@@ -177,24 +178,24 @@ def _is_utf8(line: bytes, *, cut: bool = False) -> bool:
 
 
 def _guesses(sample: bytes) -> list[Encoding]:
-    """The encodings that the bytes may be in, the likeliest first.
+    """Return the encodings the bytes may be in, likeliest first.
 
     Raises:
-        Undecodable: there is none.
+        Undecodable: no encoding fits.
     """
-    found = [Encoding(name, guessed=True) for name in plausible(sample)]
+    found = [Encoding(name, guessed=True) for name in guess_encodings(sample)]
     if not found:
         raise Undecodable(_binary(sample))
     return found
 
 
 def _is_wide(encoding: str) -> bool:
-    """Whether a line end is not the byte that it is in ASCII."""
+    """Return whether a line end takes other bytes than in ASCII."""
     return "\n".encode(encoding) != b"\n"
 
 
 def _is_shifted(sample: bytes, asked: str) -> bool:
-    """Whether bytes below 128 stand for other characters in the encoding that was asked for: ISO-2022, HZ, UTF-7."""
+    """Return whether bytes below 128 mean other characters in the requested encoding: ISO-2022, HZ, UTF-7."""
     return sample.isascii() and sample.decode(asked, "ignore") != sample.decode("ascii")
 
 

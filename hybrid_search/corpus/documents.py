@@ -1,4 +1,4 @@
-"""Files of word processors, PDF, HTML and notebooks to documents (extra `documents`)."""
+"""Reads PDF, Word, HTML and notebook files as documents (extra `documents`)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ NEEDS = {
     ".html": ("bs4", "markdownify", "webencodings"),
     ".htm": ("bs4", "markdownify", "webencodings"),
 }
-"""By suffix, the packages that reading it takes."""
+"""Suffix -> the packages that reading it takes."""
 
 CONVERTED = (*NEEDS, ".ipynb")
-"""The suffixes of files that are converted; notebooks take nothing more."""
+"""Suffixes of files that are converted; notebooks need no package."""
 
 
 class Converted(NamedTuple):
-    """What became of a file.
+    """The result of converting a file.
 
     Args:
         title: empty for none.
-        texts: of a PDF one a page, else one, in Markdown.
-        passed_over: by kind what was left out.
-        guessed: the encoding that was guessed; empty where none was.
+        texts: one text per page of a PDF; otherwise one, in Markdown.
+        passed_over: kind -> how many of it were left out.
+        guessed: the encoding that was guessed; empty if none was.
     """
 
     title: str
@@ -41,12 +41,12 @@ class Converted(NamedTuple):
     guessed: str = ""
 
 
-def converted(data: bytes, suffix: str, encoding: str = "") -> Converted:
-    """What becomes of a file; `encoding` as for `conversion.convert`.
+def convert_file(data: bytes, suffix: str, encoding: str = "") -> Converted:
+    """Convert a file; `encoding` is as for `conversion.convert`.
 
     Raises:
-        Unreadable: it is damaged or encrypted.
-        MemoryError: it takes more memory than there is.
+        Unreadable: the file is damaged or encrypted.
+        MemoryError: the conversion takes more memory than there is.
     """
     from hybrid_search.corpus.conversion import convert
 
@@ -64,10 +64,11 @@ def converted(data: bytes, suffix: str, encoding: str = "") -> Converted:
 
 
 def read_document(data: bytes, *, origin: str, name: str, encoding: str = "") -> Iterator[SourceItem]:
-    """The file as one document, with its name as id and `path` and `suffix` as metadata, and what was left out of it.
+    """Yield the file as one document, and what was left out of it.
 
-    Its title is what the file says it is, else its first heading of level 1. The places of a PDF are its pages, as
-    `page` from 1, those of the others their headings, as `heading`.
+    The id is the file's name; `path` and `suffix` are metadata. The title is the one the file declares, else its first
+    heading of level 1. The places of a PDF are its pages, as `page` from 1; those of other formats are their headings,
+    as `heading`.
     """
     suffix = PurePosixPath(name).suffix.lower()
     if not data:
@@ -77,7 +78,7 @@ def read_document(data: bytes, *, origin: str, name: str, encoding: str = "") ->
         yield Failure(origin, str(MissingExtra("documents", f"Reading {suffix} files")))
         return
     try:
-        found = converted(data, suffix, encoding)
+        found = convert_file(data, suffix, encoding)
     except Unreadable as error:
         yield Failure(origin, str(error))
         return

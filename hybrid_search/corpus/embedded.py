@@ -1,7 +1,6 @@
-"""Pictures inside a Markdown text, as `data:` addresses: they are cut out, and what they are called stays.
+"""Cuts out pictures that stand in a Markdown text as `data:` addresses; their labels stay.
 
-Everything is found from the address on, with looks of bounded length to either side, so the time grows with the text
-alone.
+Each search starts at an address and looks a bounded distance to either side, so the time is linear in the text.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ from typing import NamedTuple
 IMAGES = "images"
 
 _LOOK = 2_000
-"""Characters before and behind an address that are looked at for what it belongs to."""
+"""Characters before and behind an address that are searched for what it belongs to."""
 
 _LONG = 100
-"""Characters of an address that stands anywhere else and is cut all the same."""
+"""Characters; a longer address is cut wherever it stands."""
 
 _ADDRESS = re.compile(r"data:[\w.+-]{1,100}/[\w.+-]{1,100}[;,]", re.IGNORECASE)
 _DESTINATION = re.compile(r"[^\s<>()]*")
@@ -28,7 +27,7 @@ _PAYLOAD = re.compile(r"[\w+/=%;:,.-]*")
 
 
 class _Cut(NamedTuple):
-    """What goes, from `start` to `end`, and what stands there instead."""
+    """A replacement: `start` to `end` goes, `instead` takes its place."""
 
     start: int
     end: int
@@ -36,7 +35,7 @@ class _Cut(NamedTuple):
 
 
 def without_pictures(text: str) -> tuple[str, int]:
-    """The text without pictures that are in it, and how many there were.
+    """Return the text without embedded pictures, and how many there were.
 
     >>> without_pictures("See ![a cat](data:image/png;base64,iVBORw0KGgo=) and ![a dog](dog.png).")
     ('See a cat and ![a dog](dog.png).', 1)
@@ -55,7 +54,7 @@ def without_pictures(text: str) -> tuple[str, int]:
 
 
 def _cut(text: str, found: re.Match[str], at: int) -> _Cut | None:
-    """What goes for the sake of an address, nothing before `at`; None for one that stays."""
+    """Return what to cut for an address, nothing before `at`; None if it stays."""
     start = found.start()
     begin = max(at, start - _LOOK)
     before = text[begin:start]
@@ -77,7 +76,7 @@ def _cut(text: str, found: re.Match[str], at: int) -> _Cut | None:
 
 
 def _of_link(text: str, begin: int, start: int) -> _Cut | None:
-    """A picture or a link of Markdown whose address begins at `start`; its text stays."""
+    """Return the cut of a Markdown image or link whose address begins at `start`; its label stays."""
     address = _DESTINATION.match(text, start)
     closing = _CLOSING.match(text, address.end() if address else start)
     bracket = text.rfind("](", begin, start)
@@ -91,7 +90,7 @@ def _of_link(text: str, begin: int, start: int) -> _Cut | None:
 
 
 def _of_tag(text: str, begin: int, start: int, quote: str) -> _Cut | None:
-    """An `img` element that begins at `begin` and whose address begins at `start`; its alternative text stays."""
+    """Return the cut of an `img` element that begins at `begin`, its address at `start`; its alternative text stays."""
     address = _DESTINATION.match(text, start)
     close = text.find(quote, start) if quote or address is None else address.end()
     end = text.find(">", close, close + _LOOK) if close >= 0 else -1

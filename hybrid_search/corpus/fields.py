@@ -1,4 +1,4 @@
-"""A record (a JSON object, a table's row) becomes a Document: an id, a title, a text; the rest is metadata."""
+"""Turns a record (a JSON object, a table's row) into a Document: an id, a title and a text; the rest is metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from hybrid_search._util.arguments import text, texts
 from hybrid_search.corpus.decoding import without_surrogates
-from hybrid_search.corpus.guessing import known_encoding
+from hybrid_search.corpus.guessing import check_encoding
 from hybrid_search.types import Document, Failure
 
 ID_FIELDS = ("_id", "id", "doc_id", "docid", "docno")
@@ -24,17 +24,17 @@ MAX_DEPTH = 32
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """What a reader cannot know by itself: which fields of a record are what, and the encoding of what is no UTF-8.
+    """What a reader cannot know by itself: the meaning of a record's fields, and the encoding of legacy files.
 
     Args:
-        id_field: None for the first of `_id`, `id`, `doc_id`, `docid`, `docno` that has a value, else `<file>:<line>`.
-        text_fields: joined by a blank line, in this order; `title` among them is the title. Empty for the first of
+        id_field: None for the first of `_id`, `id`, `doc_id`, `docid`, `docno` with a value, else `<file>:<line>`.
+        text_fields: joined by a blank line, in this order; `title` among them is the title. Empty: the first of
             `text`, `contents`, `content`, `body`, `abstract`, `description` that has a value.
-        title_field: None for `title`. What is neither id nor text nor title becomes metadata.
-        encoding: of text files without a byte order mark that are no UTF-8; empty for a guess, file by file.
+        title_field: None for `title`. All other fields become metadata.
+        encoding: of text files that are not UTF-8 and have no byte order mark; empty for a guess, file by file.
 
     Raises:
-        InvalidArgument: a name that is no text, one text where several are expected, or an encoding that is not known.
+        InvalidArgument: a name is not text, one text stands where several are expected, or the encoding is unknown.
     """
 
     id_field: str | None = None
@@ -44,14 +44,14 @@ class FieldMap:
 
     def __post_init__(self) -> None:
         if self.encoding:
-            known_encoding(self.encoding)
+            check_encoding(self.encoding)
         for name in ("id_field", "title_field"):
             if getattr(self, name) is not None:
                 text(name, getattr(self, name))
         object.__setattr__(self, "text_fields", tuple(texts("text_fields", self.text_fields)))
 
-    def named(self) -> tuple[str, ...]:
-        """The fields that every record must have, because they were asked for by name."""
+    def required(self) -> tuple[str, ...]:
+        """Return the fields that every record must have, because they were asked for by name."""
         asked = (self.id_field, self.title_field, *self.text_fields)
         return tuple(dict.fromkeys(name for name in asked if name is not None))
 
@@ -61,10 +61,10 @@ class BadRecord(ValueError):
 
 
 def check_columns(columns: Iterable[str], fields: FieldMap) -> None:
-    """Tell early that no row of a table can become a document.
+    """Check early that rows of a table can become documents.
 
     Raises:
-        BadRecord: a field asked for by name is missing, or there is neither a text nor a title.
+        BadRecord: a field asked for by name is missing, or there is neither a text nor a title field.
     """
     names = list(columns)
     _check_named(names, fields)
@@ -73,7 +73,7 @@ def check_columns(columns: Iterable[str], fields: FieldMap) -> None:
 
 
 def document_of(record: Mapping[str, Any], fields: FieldMap, *, origin: str, fallback_id: str) -> Document | Failure:
-    """The record as a document, or the reason why it is none. A record with a title only has the title as its text."""
+    """Return the record as a document, or why it cannot be one. If it has only a title, that is its text."""
     try:
         _check_named(record, fields)
         doc_id, id_field = _doc_id(record, fields, fallback_id)
@@ -92,12 +92,12 @@ def document_of(record: Mapping[str, Any], fields: FieldMap, *, origin: str, fal
 
 
 def json_value(value: Any, depth: int = 0) -> Any:
-    """A JSON value for any cell: dates as ISO text, bytes as UTF-8 text, NaN and infinity as None.
+    """Convert any cell to a JSON value: dates become ISO text, bytes UTF-8 text, NaN and infinity None.
 
-    Integers beyond 64 bits become text, so no digit is lost; bytes that are no text become None.
+    Integers beyond 64 bits become text, so that no digit is lost; bytes that are not UTF-8 become None.
 
     Raises:
-        BadRecord: nested deeper than 32, or a type that JSON has no form for.
+        BadRecord: the value is nested deeper than 32, or of a type that has no JSON form.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -131,7 +131,7 @@ def json_value(value: Any, depth: int = 0) -> Any:
 
 def _check_named(names: Iterable[str], fields: FieldMap) -> None:
     there = list(names)
-    missing = [name for name in fields.named() if name not in there]
+    missing = [name for name in fields.required() if name not in there]
     if missing:
         word = "field" if len(missing) == 1 else "fields"
         raise BadRecord(f"no {word} {_listed(missing)}; there are {_listed(there)}")
@@ -151,14 +151,14 @@ def _doc_id(record: Mapping[str, Any], fields: FieldMap, fallback_id: str) -> tu
 
 
 def _title_field(fields: FieldMap) -> str | None:
-    """The field that is the title; None where text fields were named and the title is not among them."""
+    """Return the title field; None if text fields were named and the title is not among them."""
     if fields.title_field is not None:
         return fields.title_field
     return TITLE_FIELD if not fields.text_fields or TITLE_FIELD in fields.text_fields else None
 
 
 def _text_fields(record: Mapping[str, Any], fields: FieldMap, title_field: str | None) -> tuple[str, ...]:
-    """The fields that are the text: those named, else the first usual one with content (and empty ones before it)."""
+    """Return the text fields: those named, else the first usual one with content (and empty ones before it)."""
     names = fields.text_fields or TEXT_FIELDS
     names = tuple(name for name in dict.fromkeys(names) if name != title_field)
     if fields.text_fields:
@@ -180,7 +180,7 @@ def _text(record: Mapping[str, Any], name: str) -> str:
 
 
 def _metadata(record: Mapping[str, Any], taken: set[str | None]) -> dict[str, Any]:
-    """Everything not taken, BEIR's nested `metadata` spread out; a field of the record wins over a nested one."""
+    """Return the fields not taken; BEIR's nested `metadata` is spread out, behind the record's own fields."""
     rest = {key: value for key, value in record.items() if key not in taken}
     nested = rest.get("metadata")
     if isinstance(nested, dict):
@@ -198,7 +198,7 @@ def _metadata(record: Mapping[str, Any], taken: set[str | None]) -> dict[str, An
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Up to twelve names, quoted, for a message."""
+    """Return up to twelve names, quoted, for a message."""
     shown = [repr(without_surrogates(str(name))) for name in names]
     more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
     return ", ".join(shown[:12]) + more if shown else "none"

@@ -1,8 +1,8 @@
-"""Front matter: the metadata at the very top of a Markdown file, YAML between `---`, or TOML between `+++`.
+"""Reads front matter: metadata at the very top of a Markdown file, YAML between `---` or TOML between `+++`.
 
-Whatever stands there and is no mapping that can be read whole, be it a rule or a slide, is left in the text.
-Values are read by the core schema of YAML 1.2 and by what is written: `NO`, `on` and `12:30` are texts, and a number is
-one only where it is printed as it was written, so that a version `1.10` is not the number 1.1.
+A block that is not a complete, readable mapping, such as a rule or a slide, is left in the text. Values follow the core
+schema of YAML 1.2 and keep their spelling: `NO`, `on` and `12:30` are texts. A number is one only if it prints as it is
+written, so a version `1.10` does not become the number 1.1.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ else:
     import tomli as tomllib
 
 MAX_FRONT_MATTER = {"---": 1 << 17, "+++": 1 << 14}
-"""Characters by fence; what is longer is a text between two rules. tomllib takes a square of a long dotted key."""
+"""Characters, by fence; a longer block is text between two rules.
+
+For TOML it is less, because tomllib takes quadratic time for a long dotted key.
+"""
 
 MAX_DEPTH = 16
-"""Half of what a record may have."""
+"""Levels of nesting: half of what a record may have."""
 
 MAX_VALUES = 10_000
-"""Values in all, those of aliases counted again wherever they stand: a few lines of aliases can name billions."""
+"""Values in total; an alias counts as all values it stands for, because a few lines of aliases can name billions."""
 
 _CLOSING = {"---": ("---", "..."), "+++": ("+++",)}
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
@@ -46,13 +49,14 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Unusable(ValueError):
-    """The block is no mapping that can be read whole."""
+    """The block is not a complete, readable mapping."""
 
 
 def front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """The metadata at the top of a text as JSON values, and the text without it; `{}` and the whole text for none.
+    """Return the metadata at the top of a text as JSON values, and the text without it.
 
-    A blank line after the opening rule makes it a rule, as in pandoc. Null values are left out.
+    Without front matter that is `{}` and the whole text. As in pandoc, a blank line after the opening rule makes it a
+    mere rule. Null values are left out.
 
     >>> front_matter("---\\ntitle: 'On tea'\\nyear: 1946\\ntags: [a, b]\\n---\\nbody")
     ({'title': 'On tea', 'year': 1946, 'tags': ['a', 'b']}, 'body')
@@ -72,7 +76,7 @@ def front_matter(text: str) -> tuple[dict[str, Any], str]:
 
 
 def _block(text: str) -> tuple[str, str, str]:
-    """The fence, what stands between it and the closing one, and what follows; three empty texts for no such block."""
+    """Return the fence, what stands between it and the closing one, and the rest; three empty texts for no block."""
     fence = text[:3]
     if fence not in _CLOSING:
         return "", "", ""
@@ -100,21 +104,21 @@ def _from_yaml(block: str) -> dict[str, Any]:
 
 
 class _Anchored(NamedTuple):
-    """What an alias stands for, and how many values that is."""
+    """The value of an alias, and how many values it counts as."""
 
     value: Any
     values: int
 
 
 class _Builder:
-    """Makes JSON values of the parser's events, within the bounds of depth and number."""
+    """Builds JSON values from parser events, within the limits of depth and number."""
 
     def __init__(self) -> None:
         self._values = 0
         self._anchored: dict[str, _Anchored] = {}
 
     def document(self, events: Iterator[Any]) -> Any:
-        """The one document of a stream."""
+        """Return the single document of a stream."""
         value = None
         documents = 0
         for event in events:
@@ -172,15 +176,15 @@ def _until(end: type, events: Iterator[Any]) -> Iterator[Any]:
 
 def _scalar(event: Any) -> Any:
     plain = not event.style and event.tag is None
-    return _resolved(event.value) if plain else event.value
+    return _resolve(event.value) if plain else event.value
 
 
-def _resolved(written: str) -> Any:
-    """A plain value by the core schema; dates stay as they are written, with a time they become ISO 8601.
+def _resolve(written: str) -> Any:
+    """Return a plain value by the core schema. Dates stay as written; a date with a time becomes ISO 8601.
 
-    >>> [_resolved(written) for written in ("no", "true", "~", "007", "1.10", "4.5", "12:30", "0o14", "2024-05-01")]
+    >>> [_resolve(written) for written in ("no", "true", "~", "007", "1.10", "4.5", "12:30", "0o14", "2024-05-01")]
     ['no', True, None, '007', '1.10', 4.5, '12:30', '0o14', '2024-05-01']
-    >>> _resolved("2024-05-01 08:00:00 -0500")
+    >>> _resolve("2024-05-01 08:00:00 -0500")
     '2024-05-01T08:00:00-05:00'
     """
     if written in _CONSTANTS:
@@ -195,7 +199,7 @@ def _resolved(written: str) -> Any:
 
 
 def _number(written: str) -> float | str:
-    """The number where it is printed as it is written, else the text."""
+    """Return the number if it prints as it is written, else the text."""
     if _DECIMAL.fullmatch(written) and repr(float(written)) == written:
         return float(written)
     return written

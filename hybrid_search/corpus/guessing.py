@@ -1,9 +1,9 @@
-"""Which encoding bytes are in where nothing says it: chardet's guess, less what nobody writes.
+"""Guesses the encoding of bytes when nothing declares it: chardet's guess, without what nobody writes.
 
-chardet ranks encodings by models of 49 languages. Two rules of our own come on top. Only encodings that people wrote
-files in are candidates: of the others those that win do so by chance. And no word is written in two alphabets: where
-the accents of Latin words would be Greek, Cyrillic, Hebrew, Arabic or Thai letters, the guess is wrong.
-`tests/corpus/test_guessing.py` counts how many short texts are read right.
+chardet ranks encodings by models of 49 languages. Two rules are added. Candidates are only encodings that people wrote
+files in, because the others win by chance. And no word mixes two alphabets: if the accents of Latin words would be
+Greek, Cyrillic, Hebrew, Arabic or Thai letters, the guess is wrong. `tests/corpus/test_guessing.py` counts how many
+short texts are read right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CANDIDATES = (
     *("cp932", "euc_jis_2004", "gb18030", "big5hkscs", "cp949", "euc_kr"),
     *(f"iso8859-{part}" for part in (2, 5, 6, 7, 8, 9, 13, 15)),
 )
-"""ISO 8859-1 is not among them: it is Windows-1252 without the quotation marks."""
+"""ISO 8859-1 is missing because it is Windows-1252 without the quotation marks."""
 
 _MOST = 5
 _LATIN = "[A-Za-z\u00c0-\u024f]"
@@ -29,8 +29,8 @@ _MIXED = re.compile(f"(?<={_LATIN}){_OTHER}|{_OTHER}(?={_LATIN})")
 _NO_TEXT = ("idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "charmap")
 
 
-def plausible(sample: bytes) -> list[str]:
-    """The encodings that a text may be in, the likeliest first; empty where no text is in any."""
+def guess_encodings(sample: bytes) -> list[str]:
+    """Return the encodings a text may be in, likeliest first; empty if none fits."""
     import chardet
 
     found: list[str] = []
@@ -41,11 +41,11 @@ def plausible(sample: bytes) -> list[str]:
     return found
 
 
-def known_encoding(name: str) -> str:
-    """Give the name of an encoding back if text can be in it.
+def check_encoding(name: str) -> str:
+    """Validate and return the name of a text encoding.
 
     Raises:
-        InvalidArgument: Python does not know it, or it is none of text.
+        InvalidArgument: Python does not know the encoding, or it does not encode text.
     """
     try:
         codec = codecs.lookup(name)

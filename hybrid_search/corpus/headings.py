@@ -1,8 +1,8 @@
-"""The headings of a Markdown text, and which of them stand above each place of it.
+"""Finds the headings of a Markdown text, and the path of headings above each place of it.
 
-Blocks are found by markdown-it-py, whose time grows with the number of lines: 0.1 s for a megabyte of prose, up to 15 s
-for one of the shortest lines, so in a text of more lines headings are looked for line by line. Its definitions of links
-are read here: there they take the square of a long paragraph.
+markdown-it-py finds the blocks. Its time grows with the number of lines: 0.1 s for a megabyte of prose, up to 15 s for
+a megabyte of the shortest lines. A text with more lines is therefore scanned line by line. Link definitions are read
+here, because the parser takes quadratic time for them in a long paragraph.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from markdown_it.token import Token
 from hybrid_search.types import Place
 
 MAX_HEADING = 100
-"""Characters of a heading that are kept: a paragraph in the style of a heading is no path."""
+"""Characters of a heading that are kept; a paragraph styled as a heading is no path."""
 
 MAX_PARSED = 1 << 22
 MAX_PARSED_LINES = 40_000
-"""Characters and lines that are parsed as Markdown, and headings whose text is."""
+"""Characters (`MAX_PARSED`) and lines that are parsed as Markdown; also the number of headings whose text is parsed."""
 
 MAX_NESTING = 20
 _MAX_WRITTEN = 600
 _MAX_BRACKETS = 40
-"""Characters of a heading, as it is written, that are read for its text; with more brackets it is left as it is."""
+"""Characters of a heading (`_MAX_WRITTEN`) that are parsed; one with more brackets stays as it is written."""
 
 _MAYBE = re.compile(r"^ {0,3}(?:#|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
@@ -41,7 +41,7 @@ _NAMED = re.compile(r"[ \t]*\{[#.:][^{}\n]*\}\Z")
 
 
 class Heading(NamedTuple):
-    """A heading: where its line begins, its level from 1, and its text as it is read, without its markup."""
+    """A heading: the offset of its line, its level from 1, and its text without markup."""
 
     start: int
     level: int
@@ -49,17 +49,17 @@ class Heading(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """The title that a text gives itself, empty for none, and its parts, `heading` being the path down to each."""
+    """The title a text gives itself, empty for none, and its places; `heading` is the path of headings to each."""
 
     title: str
     places: tuple[Place, ...]
 
 
 def headings(text: str) -> Iterator[Heading]:
-    """Every heading of the text itself, none of code blocks, quotations and lists; none that is empty.
+    """Yield every non-empty heading of the text itself, outside code blocks, quotations and lists.
 
-    A line underlined with `=` or `-` is one, several lines only with `=`: dashes below a paragraph are more often meant
-    as a rule.
+    A line underlined with `=` or `-` is a heading; several lines are one only with `=`, because dashes below a
+    paragraph are more often meant as a rule.
 
     >>> list(headings("# *Tea*\\n\\nHow to\\n---\\n"))
     [Heading(start=0, level=1, text='Tea'), Heading(start=9, level=2, text='How to')]
@@ -69,16 +69,16 @@ def headings(text: str) -> Iterator[Heading]:
     # One line end for another of the same length, so that places stay what they are.
     text = text.replace("\r\n", " \n").replace("\r", "\n")
     short = len(text) <= MAX_PARSED and text.count("\n") < MAX_PARSED_LINES
-    found = _parsed(text) if short else None
+    found = _parse(text) if short else None
     definitions = _definitions(text)
-    for number, (start, level, written) in enumerate(_scanned(text) if found is None else found):
+    for number, (start, level, written) in enumerate(_scan(text) if found is None else found):
         shown = _read(written, definitions) if number < MAX_PARSED_LINES else written[:_MAX_WRITTEN]
         if shown:
             yield Heading(start, level, shown)
 
 
 def outline(text: str) -> Outline:
-    """The first heading of level 1, and a place for each heading.
+    """Return the first heading of level 1 as the title, and a place for each heading.
 
     >>> outline("# Tea\\n## How to *brew*\\n# Milk\\n").title
     'Tea'
@@ -96,8 +96,8 @@ def outline(text: str) -> Outline:
     return Outline(title, tuple(places))
 
 
-def _parsed(text: str) -> list[tuple[int, int, str]] | None:
-    """Where each heading starts, its level, and how it is written; None where blocks are nested too deep to tell."""
+def _parse(text: str) -> list[tuple[int, int, str]] | None:
+    """Return start, level and written text of each heading; None if blocks are nested too deep for the parser."""
     starts = [0]
     for line in text.split("\n"):
         starts.append(starts[-1] + len(line) + 1)
@@ -112,12 +112,12 @@ def _parsed(text: str) -> list[tuple[int, int, str]] | None:
 
 
 def _is_rule(token: Token, written: str) -> bool:
-    """Whether dashes below some text are more likely a rule: below several lines, or a link's definition."""
+    """Return whether dashes below text are more likely a rule: below several lines, or below a link definition."""
     return token.markup == "-" and ("\n" in written or bool(_DEFINITION.match(written)))
 
 
-def _scanned(text: str) -> Iterator[tuple[int, int, str]]:
-    """The same of the lines that begin with `#`, outside code blocks with fences."""
+def _scan(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start, level and written text of the lines that begin with `#`, outside fenced code blocks."""
     fence, at = "", 0
     for line in text.split("\n"):
         start, at = at, at + len(line) + 1
@@ -133,7 +133,7 @@ def _scanned(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _read(written: str, definitions: dict[str, Any]) -> str:
-    """What a heading reads as: without marks of emphasis, code and links, an image as its text."""
+    """Return how a heading reads: without marks of emphasis, code and links; an image becomes its text."""
     written = written[:_MAX_WRITTEN]
     if _MARKED.search(written) and written.count("[") <= _MAX_BRACKETS:
         [inline] = _inline().parseInline(written, {"references": definitions})
@@ -152,7 +152,7 @@ def _texts(tokens: Sequence[Token]) -> Iterator[str]:
 
 
 def _definitions(text: str) -> dict[str, Any]:
-    """What `[text][label]` may refer to, in the parser's own form."""
+    """Return what `[text][label]` may refer to, in the parser's own form."""
     return {normalizeReference(label): {"href": link, "title": ""} for label, link in _DEFINITION.findall(text)}
 
 

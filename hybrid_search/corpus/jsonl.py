@@ -1,4 +1,4 @@
-"""JSON: an object a line, objects over several lines, or one array of objects."""
+"""Reads JSON: one object per line, objects over several lines, or one array of objects."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ _KINDS = {
 
 
 Record = tuple[int, dict[str, Any]]
-"""A JSON object with the number of its line, or of its place in the array or among the objects, from 1."""
+"""A JSON object with its number from 1: of its line, its place in the array, or its place among the objects."""
 
-Way = Literal["lines", "objects", "array"]
-"""How objects are written: a line each, over several lines each, or in one array."""
+Layout = Literal["lines", "objects", "array"]
+"""How objects are written: one per line, over several lines each, or in one array."""
 
 
 def read_jsonl(
     stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
 ) -> Iterator[Document | Failure]:
-    """One document per line; blank lines are passed over, a broken one is a Failure and the others go on.
+    """Yield one document per line; blank lines are skipped, a broken line is a Failure and the others go on.
 
     Args:
         stream: at the first byte.
-        encoding: what `sniff` says.
+        encoding: as `sniff` names it.
         origin: the path shown to the user; a line's origin is `path:line`.
-        name: where an id has to be made up it is `name:line`.
+        name: a record without an id gets the id `name:line`.
         fields: which fields are id, text and title.
     """
     return _documents(jsonl_records(stream, encoding, origin=origin), origin, name, fields)
@@ -58,26 +58,26 @@ def read_jsonl(
 def read_json(
     stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
 ) -> Iterator[Document | Failure]:
-    """A `.json` file: one array of objects, objects over several lines, or one object per line.
+    """Yield the documents of a `.json` file: one array of objects, objects over several lines, or one object per line.
 
-    An array is read element by element; its origins and made-up ids count the elements from 1.
+    An array is read element by element. Its origins and made-up ids count the elements from 1.
     """
     return _documents(json_records(stream, encoding, origin=origin), origin, name, fields)
 
 
-def read_json_of(
-    way: Way, stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
+def read_json_as(
+    layout: Layout, stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap
 ) -> Iterator[Document | Failure]:
-    """The same of JSON that is written in a known way, and may come through a pipe."""
-    return _documents(_records(way, stream, encoding, origin), origin, name, fields)
+    """Yield the documents of JSON that is written in a known layout; the stream may be a pipe."""
+    return _documents(_records(layout, stream, encoding, origin), origin, name, fields)
 
 
-def way_of(begins: str, *, is_cut: bool) -> Way | None:
-    """How objects are written in JSON; None where it is none.
+def layout_of(begins: str, *, is_cut: bool) -> Layout | None:
+    """Return how objects are written, judged by the beginning of a text; None if it is not JSON.
 
     Args:
-        begins: the first characters, without white space before them.
-        is_cut: whether there are more.
+        begins: the first characters, without leading white space.
+        is_cut: whether the text goes on.
 
     >>> [way_of(text, is_cut=False) for text in ('{"a": 1}', '{\\n"a": 1}', '[ {"a": 1}]', "[x] done", "[]")]
     ['lines', 'objects', 'array', None, 'array']
@@ -90,11 +90,11 @@ def way_of(begins: str, *, is_cut: bool) -> Way | None:
     first, _, rest = begins.partition("\n")
     if not rest and is_cut:
         return "lines"  # a line of its own, as long as it may be
-    return _way(first.strip(), next((line.strip() for line in rest.split("\n") if line.strip()), ""))
+    return _layout(first.strip(), next((line.strip() for line in rest.split("\n") if line.strip()), ""))
 
 
 def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[Record | Failure]:
-    """The objects that `read_jsonl` makes documents of."""
+    """Yield the objects that `read_jsonl` turns into documents."""
     empty = True
     for number, line in numbered_lines(stream, encoding):
         where = f"{origin}:{number}"
@@ -103,22 +103,22 @@ def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[
             yield (BrokeOff if isinstance(line, RestUndecodable) else Failure)(where, str(line))
         elif line.strip():
             empty = False
-            yield _parsed(line, where, number)
+            yield _parse_line(line, where, number)
     if empty:
         yield Failure(origin, "the file is empty")
 
 
 def json_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[Record | Failure]:
-    """The objects that `read_json` makes documents of."""
+    """Yield the objects that `read_json` turns into documents."""
     stream.seek(0)
     first, second = _first_two(stream, encoding)
     stream.seek(0)
-    way: Way = "array" if first.startswith("[") else _way(first, second)
-    yield from _records(way, stream, encoding, origin)
+    layout: Layout = "array" if first.startswith("[") else _layout(first, second)
+    yield from _records(layout, stream, encoding, origin)
 
 
 def count_json(stream: IO[bytes]) -> int:
-    """How many documents a `.json` file will give, about: the elements of its array, else its lines."""
+    """Estimate how many documents a `.json` file holds: the elements of its array, else its lines."""
     try:
         encoding = sniff(stream.read(SAMPLE_BYTES)).name
     except Undecodable:
@@ -138,7 +138,7 @@ def count_json(stream: IO[bytes]) -> int:
 
 
 def count_lines(stream: IO[bytes]) -> int:
-    """Lines from here to the end, a last one without `\\n` included."""
+    """Count the lines from here to the end, including a last one without `\\n`."""
     count = 0
     last = b"\n"
     while block := stream.read(1 << 20):
@@ -158,21 +158,21 @@ def _documents(
             yield document_of(record, fields, origin=f"{origin}:{number}", fallback_id=f"{name}:{number}")
 
 
-def _way(first: str, second: str) -> Way:
-    """How objects are written, by the first two lines with anything on them, neither of which begins an array."""
+def _layout(first: str, second: str) -> Layout:
+    """Return how objects are written, judged by the first two non-blank lines, neither of which begins an array."""
     return "lines" if not first or _is_object(first) or _is_object(second) else "objects"
 
 
-def _records(way: Way, stream: IO[bytes], encoding: str, origin: str) -> Iterator[Record | Failure]:
-    if way == "array":
+def _records(layout: Layout, stream: IO[bytes], encoding: str, origin: str) -> Iterator[Record | Failure]:
+    if layout == "array":
         return _read_array(stream, encoding, origin)
-    if way == "lines":
+    if layout == "lines":
         return jsonl_records(stream, encoding, origin=origin)
     return _read_objects(stream, encoding, origin)
 
 
 def _read_objects(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Record | Failure]:
-    """Objects one after another, each over as many lines as it likes, as `jq` prints them."""
+    """Yield objects that follow one another, each over any number of lines, as `jq` prints them."""
     data = stream.read(MAX_DOCUMENT_BYTES + 1)
     if len(data) > MAX_DOCUMENT_BYTES:
         yield Failure(origin, f"over {MAX_DOCUMENT_BYTES >> 20} MB of JSON; write one object per line, or an array")
@@ -196,12 +196,12 @@ def _read_objects(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Rec
 
 
 def _after_space(text: str, at: int) -> int:
-    """The place of the next character that is no white space of JSON, at or behind a place."""
+    """Return the offset of the next character, at or behind `at`, that is not JSON white space."""
     found = _NO_SPACE.search(text, at)
     return found.start() if found else len(text)
 
 
-def _parsed(text: str, where: str, number: int) -> Record | Failure:
+def _parse_line(text: str, where: str, number: int) -> Record | Failure:
     try:
         value = json.loads(text.rstrip())
     except (ValueError, RecursionError) as error:
@@ -229,70 +229,87 @@ def _read_array(stream: IO[bytes], encoding: str, origin: str) -> Iterator[Recor
 
 
 def _elements(stream: IO[bytes], encoding: str) -> Iterator[Any]:
-    """The elements of one JSON array, one after another, holding about one of them in memory.
+    """Yield the elements of one JSON array, holding about one of them in memory.
 
     Raises:
-        ValueError: the text is not JSON, or not text.
+        ValueError: the stream is not JSON, or not text.
     """
     text = io.TextIOWrapper(stream, encoding=encoding)
     try:
-        yield from _elements_of(text)
+        yield from _ArrayReader(text).elements()
     finally:
         text.detach()
 
 
-def _elements_of(text: io.TextIOWrapper) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
-    buffer, at, ended, step = "", 0, False, SAMPLE_BYTES
+class _ArrayReader:
+    """Reads one JSON array piece by piece, holding about one element of it.
 
-    def next_char() -> str:
-        nonlocal buffer, at, ended
+    Args:
+        text: the stream, at the opening bracket or at white space before it.
+    """
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self._decoder = json.JSONDecoder()
+        self._buffer, self._at, self._ended = "", 0, False
+
+    def elements(self) -> Iterator[Any]:
+        """Yield the elements of the array.
+
+        Raises:
+            ValueError: the text is not one JSON array.
+        """
+        self._next_char()
+        self._at += 1  # the opening bracket, which the caller has seen
+        closed = self._next_char() == "]"
+        self._at += closed
+        while not closed:
+            if not self._next_char():
+                raise self._error("the array is never closed")
+            yield self._element()
+            closed = self._closes()
+        if self._next_char():
+            raise self._error("something stands after the array's end")
+
+    def _next_char(self) -> str:
+        """Skip white space and return the next character, without taking it; empty at the end."""
         while True:
-            while at < len(buffer) and buffer[at] in _SPACE:
-                at += 1
-            if at < len(buffer) or ended:
-                return buffer[at : at + 1]
-            buffer, at = text.read(step), 0
-            ended = not buffer
+            while self._at < len(self._buffer) and self._buffer[self._at] in _SPACE:
+                self._at += 1
+            if self._at < len(self._buffer) or self._ended:
+                return self._buffer[self._at : self._at + 1]
+            self._buffer, self._at = self._text.read(SAMPLE_BYTES), 0
+            self._ended = not self._buffer
 
-    def fail(what: str) -> json.JSONDecodeError:
-        return json.JSONDecodeError(what, buffer, at)
-
-    next_char()
-    at += 1  # the opening bracket, which the caller has seen
-    if next_char() == "]":
-        at += 1
-    else:
+    def _element(self) -> Any:
+        """Take the next element. Each attempt reads twice as much, so a long element is parsed only a few times."""
         while True:
-            if not next_char():
-                raise fail("the array is never closed")
-            while True:
-                try:
-                    value, end = decoder.raw_decode(buffer, at)
-                    if end < len(buffer) or ended:
-                        break
-                except ValueError:
-                    if ended or len(buffer) - at > MAX_DOCUMENT_BYTES:
-                        raise
-                # Twice as much each time, so that a long element is not parsed more than a few times.
-                more = text.read(max(step, len(buffer) - at))
-                ended = not more
-                buffer, at = buffer[at:] + more, 0
-            at = end
-            yield value
-            mark = next_char()
-            at += 1
-            if mark == "]":
-                break
-            if mark != ",":
-                at -= 1
-                raise fail("expected ',' or ']' after an element" if mark else "the array is never closed")
-    if next_char():
-        raise fail("something stands after the array's end")
+            try:
+                value, end = self._decoder.raw_decode(self._buffer, self._at)
+                if end < len(self._buffer) or self._ended:
+                    self._at = end
+                    return value
+            except ValueError:
+                if self._ended or len(self._buffer) - self._at > MAX_DOCUMENT_BYTES:
+                    raise
+            more = self._text.read(max(SAMPLE_BYTES, len(self._buffer) - self._at))
+            self._ended = not more
+            self._buffer, self._at = self._buffer[self._at :] + more, 0
+
+    def _closes(self) -> bool:
+        """Take what stands behind an element, and return whether it closes the array."""
+        mark = self._next_char()
+        if mark not in (",", "]"):
+            raise self._error("expected ',' or ']' after an element" if mark else "the array is never closed")
+        self._at += 1
+        return mark == "]"
+
+    def _error(self, what: str) -> json.JSONDecodeError:
+        return json.JSONDecodeError(what, self._buffer, self._at)
 
 
 def _first_two(stream: IO[bytes], encoding: str) -> tuple[str, str]:
-    """The first two lines with anything on them, stripped; empty where there are none."""
+    """Return the first two non-blank lines, stripped; empty if there are none."""
     found: list[str] = []
     with closing(numbered_lines(stream, encoding)) as lines:
         for _, line in lines:
@@ -305,7 +322,7 @@ def _first_two(stream: IO[bytes], encoding: str) -> tuple[str, str]:
 
 
 def _is_object(line: str) -> bool:
-    """Whether the line is a whole JSON object; `{},` of a pretty-printed one is not."""
+    """Return whether the line is a whole JSON object; `{},` of a pretty-printed one is not."""
     try:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Which documents this run has met, in bounded memory: to tell duplicates, and to prune what the sources lost."""
+"""Remembers the documents of this run in bounded memory: to find duplicates, and to prune what the sources lost."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ CACHE_KIB = 16 * 1024
 
 
 class Ledger:
-    """Remembers every document id of one run, with its content hash and origin; gone when closed.
+    """The ids, content hashes and origins of one run's documents; gone when closed.
 
-    Lives in SQLite's own temporary database: in its page cache while small, then in a file that nobody has to clean up.
-    One thread at a time may use it, not always the same one.
+    Stored in SQLite's own temporary database: in its page cache while small, then in a file that SQLite removes. Only
+    one thread at a time may use it, not always the same one.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,10 @@ class Ledger:
         self._count = 0
 
     def seen(self, doc_id: str, content_hash: str, origin: str) -> tuple[str, str] | None:
-        """Record the document; the (content hash, origin) of the first with this id in this run, or None for none."""
+        """Record a document; return None if it is the first with its id in this run.
+
+        Otherwise return the (content hash, origin) of the first.
+        """
         key = _key(doc_id)
         added = self._db.execute("INSERT OR IGNORE INTO met VALUES (?, ?, ?)", (key, content_hash, origin)).rowcount
         if added:
@@ -59,5 +62,5 @@ class Ledger:
 
 
 def _key(doc_id: str) -> bytes:
-    """SQLite text cannot hold lone surrogates; an id made in memory may."""
+    """Return the id as bytes: SQLite text cannot hold the lone surrogates that an id made in memory may have."""
     return doc_id.encode("utf-8", "surrogatepass")

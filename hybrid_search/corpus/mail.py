@@ -1,4 +1,4 @@
-"""Mail as it is kept in files (RFC 5322): the text that its reader sees, and who wrote to whom, and when."""
+"""Reads mail files (RFC 5322): the text a reader sees, and who wrote to whom and when."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _HEADERS = ("From", "To", "Cc", "Date")
 
 
 def read_mail(data: bytes, *, origin: str, name: str, encoding: str = "") -> Iterator[SourceItem]:
-    """A message as one document: its subject is the title, `from`, `to`, `cc` and `date` (ISO 8601) are metadata.
+    """Yield a message as one document: its subject is the title; `from`, `to`, `cc` and `date` (ISO 8601) are metadata.
 
-    Its text is the plain one, and HTML only where there is none. A file without the headers of a message is plain text.
+    The text is the plain body, or the HTML body if there is no plain one. A file without message headers is plain text.
     """
     try:
         message: Any = BytesParser(policy=policy.default).parsebytes(data)
@@ -73,7 +73,7 @@ def _text(payload: bytes, charset: str, encoding: str) -> str | None:
 
 
 def _header(message: Any, name: str) -> str:
-    """A header as it is read, a date in ISO 8601; empty for none."""
+    """Return a header as text, a date in ISO 8601; empty if it is missing."""
     value = message[name]
     written = getattr(value, "datetime", None) if name == "Date" else None
     text = written.isoformat() if written is not None else str(value or "")

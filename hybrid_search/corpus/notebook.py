@@ -1,4 +1,4 @@
-"""Jupyter notebooks to Markdown: cells in their order, code between fences, and what it printed below it."""
+"""Converts Jupyter notebooks to Markdown: cells in order, code between fences, printed output below it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hybrid_search.corpus.embedded import IMAGES, without_pictures
 from hybrid_search.corpus.parts import Part, Unreadable, left_out
 
 MAX_OUTPUT = 2_000
-"""Characters of each output: who searches a notebook looks for its numbers, not for all rows of a table."""
+"""Characters of each output: people search a notebook for its numbers, not for all rows of a table."""
 
 OUTPUTS = "notebook outputs"
 
@@ -22,10 +22,10 @@ _REPRESENTATION = re.compile(r"<[^<>\n]{1,200}>\s*\Z")
 
 
 def read_notebook(data: bytes) -> Iterator[Part]:
-    """The title that a notebook names, its text, and what was left out of it.
+    """Yield the title a notebook declares, its text, and what was left out of it.
 
     Raises:
-        Unreadable: it is none, or older than version 4.
+        Unreadable: the data is not a notebook of version 4 or newer.
     """
     try:
         notebook: Any = json.loads(data.decode("utf-8-sig"))
@@ -46,16 +46,16 @@ def read_notebook(data: bytes) -> Iterator[Part]:
 
 
 def _cell(cell: dict[str, Any], language: str, counts: Counter[str]) -> Iterator[str]:
-    source = _joined(cell.get("source"))
+    source = _join(cell.get("source"))
     kind = cell.get("cell_type")
     if kind != "code":
         source, pictures = without_pictures(source)
         counts[IMAGES] += pictures
         if source.strip():
-            yield source if kind == "markdown" else _fenced(source)
+            yield source if kind == "markdown" else _fence(source)
         return
     if source.strip():
-        yield _fenced(source, language)
+        yield _fence(source, language)
     outputs = cell.get("outputs")
     for output in outputs if isinstance(outputs, list) else ():
         text = _output(_mapping(output), counts)
@@ -63,19 +63,19 @@ def _cell(cell: dict[str, Any], language: str, counts: Counter[str]) -> Iterator
             text = text[:MAX_OUTPUT]
             counts[f"{OUTPUTS} cut"] += 1
         if text.strip():
-            yield _fenced(text)
+            yield _fence(text)
 
 
 def _output(output: dict[str, Any], counts: Counter[str]) -> str:
-    """What an output says in words; what it shows otherwise is counted."""
+    """Return the text of an output; what it shows otherwise is counted."""
     kind = output.get("output_type")
     if kind == "stream":
-        return _printed(_joined(output.get("text")))
+        return _printed(_join(output.get("text")))
     if kind == "error":
         return _printed(f"{output.get('ename') or ''}: {output.get('evalue') or ''}")
     data = _mapping(output.get("data"))
     counts[IMAGES] += any(name.startswith("image/") for name in data)
-    text = _printed(_joined(data.get("text/markdown") or data.get("text/plain")))
+    text = _printed(_join(data.get("text/markdown") or data.get("text/plain")))
     only_stands_for_it = len(data) > 1 and "text/markdown" not in data and bool(_REPRESENTATION.match(text))
     if text.strip() and not only_stands_for_it:
         return text
@@ -84,18 +84,18 @@ def _output(output: dict[str, Any], counts: Counter[str]) -> str:
 
 
 def _printed(text: str) -> str:
-    """What a terminal would show at the end: without colours, and of lines that are written over the last state."""
+    """Return what a terminal would finally show: without colours, and with only the last state of overwritten lines."""
     lines = _ESCAPE.sub("", text.replace("\r\n", "\n")).split("\n")
     return "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in lines).strip("\n")
 
 
-def _fenced(text: str, language: str = "") -> str:
+def _fence(text: str, language: str = "") -> str:
     fence = max((*_TICKS.findall(text), "``"), key=len) + "`"
     end = "" if text.endswith("\n") else "\n"
     return f"{fence}{language}\n{text}{end}{fence}"
 
 
-def _joined(lines: Any) -> str:
+def _join(lines: Any) -> str:
     if isinstance(lines, list):
         return "".join(line for line in lines if isinstance(line, str))
     return lines if isinstance(lines, str) else ""

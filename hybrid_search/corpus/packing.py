@@ -1,4 +1,4 @@
-"""Spans of a text made of whole lines, where a splitter's own are too long for what stands in front, or too short."""
+"""Cuts text into spans of whole lines where a splitter's spans are too long for their context, or too short."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
 Span = tuple[int, int]
-"""Where a piece of a text begins and ends."""
+"""Start and end offset of a piece of text."""
 
 Tokens = Callable[[str], int]
 
@@ -15,15 +15,15 @@ _LINE_END = re.compile(r"\n")
 _INDENT = re.compile(r"[ \t]*")
 
 
-def packed(text: str, span: Span, capacity: int, tokens: Tokens, longest: int) -> Iterator[Span]:
-    """Pieces of as many whole lines as fit; one line that does not is a piece of its own.
+def pack_lines(text: str, span: Span, capacity: int, tokens: Tokens, longest: int) -> Iterator[Span]:
+    """Yield spans of as many whole lines as fit; a line that is too long is a span of its own.
 
     Args:
         text: the whole text.
-        span: what to cut of it.
-        capacity: tokens that a piece may have.
-        tokens: of a piece.
-        longest: characters that no piece exceeds, but for a single line.
+        span: the part of it to cut.
+        capacity: tokens of a piece, at most.
+        tokens: counts the tokens of a piece.
+        longest: characters of a piece, at most, unless it is a single line.
     """
     start, end = span
     while start < end:
@@ -31,22 +31,22 @@ def packed(text: str, span: Span, capacity: int, tokens: Tokens, longest: int) -
         ends = [place for place in dict.fromkeys(ends) if place <= start + longest] or [ends[0]]
         fitting = bisect_right(ends, capacity, key=lambda place: tokens(text[start:place]))
         stop = ends[max(0, fitting - 1)]
-        yield _trimmed(text, start, stop)
+        yield _trim(text, start, stop)
         start = stop
 
 
-def without_slivers(text: str, spans: Sequence[Span], least: int, capacity: int, tokens: Tokens) -> list[Span]:
-    """The spans of some code, none with fewer tokens than `least` where that can be helped.
+def merge_slivers(text: str, spans: Sequence[Span], least: int, capacity: int, tokens: Tokens) -> list[Span]:
+    """Merge spans of code so that none has fewer tokens than `least`, as far as possible.
 
-    A sliver, the first line of a function or a lone comment, goes with what follows: with all of that where it fits,
-    else with as many of its lines as do; and with what is before it where nothing of what follows fits.
+    A sliver, such as the first line of a function or a lone comment, goes with what follows: with all of it if that
+    fits, else with as many of its lines as fit. If nothing of what follows fits, it goes with what is before it.
 
     Args:
         text: the whole text.
         spans: in order, not overlapping.
-        least: tokens of a piece that stands by itself.
-        capacity: tokens that a piece may have.
-        tokens: of a piece.
+        least: tokens of a piece that may stand by itself.
+        capacity: tokens of a piece, at most.
+        tokens: counts the tokens of a piece.
     """
     found: list[Span] = []
     rest = list(reversed(spans))
@@ -57,7 +57,7 @@ def without_slivers(text: str, spans: Sequence[Span], least: int, capacity: int,
         elif rest and tokens(text[start : rest[-1][1]]) <= capacity:
             rest.append((start, rest.pop()[1]))
         elif rest and (cut := _cut(text, start, rest[-1], capacity, tokens)):
-            found.append(_trimmed(text, start, cut))
+            found.append(_trim(text, start, cut))
             rest.append((cut, rest.pop()[1]))
         elif found and tokens(text[found[-1][0] : end]) <= capacity:
             found.append((found.pop()[0], end))
@@ -67,9 +67,10 @@ def without_slivers(text: str, spans: Sequence[Span], least: int, capacity: int,
 
 
 def _cut(text: str, start: int, following: Span, capacity: int, tokens: Tokens) -> int:
-    """Where to cut the following span so that its first lines fit behind `start`; 0 where not even one does.
+    """Return where to cut the following span so that its first lines fit behind `start`; 0 if not even one fits.
 
-    Of the last half of the places that fit the one whose line is indented least: a statement begins there.
+    Among the last half of the line ends that fit, the one with the least indented next line wins: a statement begins
+    there.
     """
     ends = [place for place in _line_ends(text, *following) if text[place : following[1]].strip()]
     fitting = bisect_right(ends, capacity, key=lambda place: tokens(text[start:place]))
@@ -77,12 +78,12 @@ def _cut(text: str, start: int, following: Span, capacity: int, tokens: Tokens) 
     return min(places, key=lambda place: (_indent(text, place), -place), default=0)
 
 
-def _trimmed(text: str, start: int, end: int) -> Span:
+def _trim(text: str, start: int, end: int) -> Span:
     return start, start + len(text[start:end].rstrip())
 
 
 def _line_ends(text: str, start: int, end: int) -> list[int]:
-    """Where the lines end, behind their line ends."""
+    """Return the offsets behind the line ends of a span."""
     return [match.end() for match in _LINE_END.finditer(text, start, end)]
 
 

@@ -1,4 +1,4 @@
-"""What a conversion gives, piece by piece."""
+"""The pieces that a conversion yields."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Unreadable(ValueError):
 
 
 class Part(NamedTuple):
-    """What a conversion gives.
+    """A piece of a converted file.
 
     Args:
-        kind: `title`; `text`, of a PDF page by page; `passed_over`; `guessed`.
+        kind: `title`; `text` (one per page of a PDF); `passed_over`; `guessed`.
         text: the title or the text; the kind of what was left out; the encoding that was guessed.
         number: how much was left out.
     """
@@ -25,5 +25,5 @@ class Part(NamedTuple):
 
 
 def left_out(counts: Mapping[str, int]) -> Iterator[Part]:
-    """By kind what was left out; nothing for what there was none of."""
+    """Yield a part for each kind of which something was left out."""
     return (Part("passed_over", kind, number) for kind, number in counts.items() if number)

@@ -1,4 +1,4 @@
-"""PDF to text, page by page, through PDFium: what is printed there, what is filled in, and the notes."""
+"""Reads PDF page by page through PDFium: printed text, form values and notes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pypdfium2.raw as raw
 from hybrid_search.corpus.parts import Part, Unreadable, left_out
 
 MAX_ANNOTATIONS = 10_000
-"""Of a page. What is beyond is counted."""
+"""Annotations read per page; the rest is counted."""
 
 _PROGRAM_TITLE = re.compile(r"(?:Microsoft (?:Word|PowerPoint|Excel) - )|untitled\Z", re.IGNORECASE)
 _UNSEEN = raw.FPDF_ANNOT_FLAG_HIDDEN | raw.FPDF_ANNOT_FLAG_NOVIEW
@@ -25,12 +25,12 @@ _NO_VALUE = (raw.FPDF_FORMFIELD_PUSHBUTTON, raw.FPDF_FORMFIELD_SIGNATURE, raw.FP
 
 
 def read_pdf(data: bytes) -> Iterator[Part]:
-    """The title of a PDF, the text of each page, and what was left out.
+    """Yield the title of a PDF, the text of each page, and what was left out.
 
-    Behind the printed text of a page stand the values of its form, as `name: value`, and the texts of its notes.
+    Below a page's printed text stand its form values, as `name: value`, and the texts of its notes.
 
     Raises:
-        Unreadable: it is encrypted, damaged or something else.
+        Unreadable: the data is encrypted, damaged, or not a PDF.
     """
     try:
         document = pdfium.PdfDocument(data)
@@ -58,11 +58,11 @@ def read_pdf(data: bytes) -> Iterator[Part]:
 def _page(page: Any, forms: Any, counts: Counter[str]) -> str:
     # PDFium puts U+0002 where it joined the halves of a word.
     printed = page.get_textpage().get_text_bounded().replace("\r\n", "\n").replace("\x02", "")
-    return "\n\n".join(filter(None, (_flowing(printed).strip(), "\n".join(_annotations(page, forms, counts)))))
+    return "\n\n".join(filter(None, (_join_lines(printed).strip(), "\n".join(_annotations(page, forms, counts)))))
 
 
 def _annotations(page: Any, forms: Any, counts: Counter[str]) -> Iterator[str]:
-    """What the form of a page holds, and what its notes say."""
+    """Yield the form values of a page and the texts of its notes."""
     number = raw.FPDFPage_GetAnnotCount(page)
     counts["annotations"] += max(0, number - MAX_ANNOTATIONS)
     for place in range(min(number, MAX_ANNOTATIONS)):
@@ -87,7 +87,7 @@ def _said(annotation: Any, forms: Any) -> str:
 
 
 def _field(annotation: Any, forms: Any) -> str:
-    """The name and the value of a field that is filled in; empty for none."""
+    """Return the name and value of a form field that is filled in; empty otherwise."""
     kind = raw.FPDFAnnot_GetFormFieldType(forms, annotation)
     if kind in _NO_VALUE or (kind in _CHOICES and not raw.FPDFAnnot_IsChecked(forms, annotation)):
         return ""
@@ -108,7 +108,7 @@ def _selected(annotation: Any, forms: Any) -> Iterator[str]:
 
 
 def _wide(fill: Callable[..., int]) -> str:
-    """A text that PDFium gives as UTF-16, into room whose size it is asked for first."""
+    """Return a UTF-16 text from PDFium: ask for its size, then have the buffer filled."""
     size = fill(None, 0)
     if size <= 2:  # the ending NUL alone
         return ""
@@ -118,8 +118,8 @@ def _wide(fill: Callable[..., int]) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").strip()
 
 
-def _flowing(text: str) -> str:
-    """The text with the line ends inside its sentences taken out, so that it can be cut between sentences instead."""
+def _join_lines(text: str) -> str:
+    """Join the lines of a sentence, so that chunks are cut between sentences instead."""
     lines: list[str] = []
     for line in text.split("\n"):
         goes_on = bool(lines) and line[:1].islower() and lines[-1].strip() != "" and lines[-1][-1:] not in ".!?:;"

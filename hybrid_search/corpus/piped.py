@@ -1,4 +1,4 @@
-"""What comes through a pipe: no name says what it is, so its beginning does."""
+"""Reads a pipe: no name says what it holds, so its beginning decides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO
 from hybrid_search.corpus.csv_rows import TAB
 from hybrid_search.corpus.decoding import MAX_DOCUMENT_BYTES, SAMPLE_BYTES, Undecodable, decode, sniff
 from hybrid_search.corpus.fields import BadRecord, FieldMap, check_columns
-from hybrid_search.corpus.jsonl import read_json_of, way_of
+from hybrid_search.corpus.jsonl import layout_of, read_json_as
 from hybrid_search.corpus.tabular import read_csv
 from hybrid_search.corpus.walk import STDIN
 from hybrid_search.types import Document, Failure, Guessed, SourceItem
@@ -21,11 +21,14 @@ _DELIMITERS = (TAB, ";", ",")
 
 
 def read_piped(stream: IO[bytes], fields: FieldMap) -> Iterator[SourceItem]:
-    """The documents that come through a pipe; its first line with anything on it says how they are written.
+    """Yield the documents that come through a pipe; the first non-blank line decides how it is read.
 
-    It begins with `{`: JSON, an object a line, or objects over several lines. With `[` before a `{`: a JSON array of
-    objects. It is the header of a table, two columns at least and one of them a text (`text`, `title` and so on, or
-    as `fields` says): CSV, with tabs TSV. Anything else is one plain text.
+    - `{`: JSON, one object per line or objects over several lines.
+    - `[` before a `{`: a JSON array of objects.
+    - The header of a table with at least two columns, one of them a text (`text`, `title` and so on, or as `fields`
+    says):
+      CSV, or TSV if tabs divide it.
+    - Anything else is one plain text.
     """
     head = stream.read(SAMPLE_BYTES)
     if not head:
@@ -38,10 +41,10 @@ def read_piped(stream: IO[bytes], fields: FieldMap) -> Iterator[SourceItem]:
         return
     whole = io.BufferedReader(_Joined(head, stream))
     begins = head.decode(encoding, "ignore").lstrip("\ufeff").lstrip()
-    way = way_of(begins, is_cut=len(head) == SAMPLE_BYTES)
-    delimiter = None if way else _delimiter(begins.partition("\n")[0], fields)
-    if way:
-        yield from read_json_of(way, whole, encoding, origin=STDIN, name=NAME, fields=fields)
+    layout = layout_of(begins, is_cut=len(head) == SAMPLE_BYTES)
+    delimiter = None if layout else _delimiter(begins.partition("\n")[0], fields)
+    if layout:
+        yield from read_json_as(layout, whole, encoding, origin=STDIN, name=NAME, fields=fields)
     elif delimiter:
         given = TAB if delimiter == TAB else None
         yield from read_csv(whole, encoding, origin=STDIN, name=NAME, fields=fields, delimiter=given)
@@ -65,7 +68,7 @@ def _text(whole: IO[bytes], fields: FieldMap) -> Document | Failure:
 
 
 def _delimiter(line: str, fields: FieldMap) -> str | None:
-    """What divides the cells of a table's header; None where the line is none."""
+    """Return what divides the cells of a table's header; None if the line is not one."""
     counts = Counter(line)
     best = max(_DELIMITERS, key=lambda mark: counts[mark])
     try:
@@ -77,7 +80,7 @@ def _delimiter(line: str, fields: FieldMap) -> str | None:
 
 
 class _Joined(io.RawIOBase):
-    """Bytes already read from a stream, then the rest of it: a pipe cannot be wound back."""
+    """Bytes already read from a stream, then the rest of it, because a pipe cannot be rewound."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head = memoryview(head)

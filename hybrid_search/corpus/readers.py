@@ -1,4 +1,4 @@
-"""Sources in, a stream of documents and failures out."""
+"""Reads sources: yields a stream of documents and failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hybrid_search.types import Document, Failure, PassedOver, SourceItem
 __all__ = ["FieldMap", "Reader", "count_documents", "read", "read_all", "read_file"]
 
 READ_S, READ_BYTES = 7.0, 900_000_000
-"""What the reading of a file of a million bytes may take."""
+"""Processor seconds, and bytes of memory, that reading a file of one million bytes may take."""
 
 OPENER = "hybrid_search.corpus.reading:opened"
 _DEFAULT_FIELDS = FieldMap()
@@ -37,10 +37,10 @@ def read(
     follow_links: bool = False,
     stdin: IO[bytes] | None = None,
 ) -> Iterator[Document | Failure]:
-    """Stream the documents of files and folders; what cannot become one comes as a Failure in its place.
+    """Stream the documents of files and folders; what cannot become a document comes as a Failure in its place.
 
-    So does, after its documents, a file that changed or went away while it was read. Arguments and errors are those of
-    `read_all`.
+    A file that changed or vanished while it was read is reported by a Failure behind its documents. Arguments and
+    errors are those of `read_all`.
     """
     items = read_all(sources, fields=fields, globs=globs, follow_links=follow_links, stdin=stdin)
     return (item for item in items if isinstance(item, (Document, Failure)))
@@ -55,30 +55,28 @@ def read_all(
     stdin: IO[bytes] | None = None,
     roots: Roots | None = None,
 ) -> Iterator[SourceItem]:
-    """Stream what `read` does, and behind the documents of a file what was left out of it and what was guessed.
+    """Stream the items of `read`; behind a file's documents, report what was left out of it and what was guessed.
 
-    The suffix says how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown .eml .ipynb`, and with
-    the extra `documents` `.pdf .docx .html .htm`. Anything else is source code or plain text; in a folder a file of a
-    suffix that nobody knows is passed over where its content is no text. `-` is stdin, where the content says it
-    (`read_piped`).
+    The suffix decides how a file is read: `.jsonl .ndjson .json .csv .tsv .parquet .md .markdown .eml .ipynb`, and with
+    the extra `documents` `.pdf .docx .html .htm`. Anything else is source code or plain text. A file in a folder whose
+    suffix is unknown is passed over if its content is not text. `-` is stdin, whose content decides (`read_piped`).
 
-    Files are read in a process of their own, under a bound of time and memory (`bound_of`), whatever they hold. It ends
-    with the iterator.
+    A separate process reads the files, limited in time and memory (`bound_of`). It ends with the iterator.
 
     Args:
-        sources: paths, or `-`. A folder is walked, sorted, without hidden files and what a .gitignore excludes; a
-            folder with a `corpus.jsonl` is a BEIR folder and gives only that.
-        fields: which fields of a record are id, text and title, and the encoding of what is no UTF-8.
-        globs: with the meaning of .gitignore lines; only files of folders that match are read, whatever their suffix.
-        follow_links: read what links in folders lead to outside of them; else they come as PassedOver.
-        stdin: stands for `-`; None for the process's own.
-        roots: of the collection that the documents are for, which name its files; None for names relative to the
+        sources: paths, or `-`. A folder is walked in sorted order, without hidden files and what .gitignore excludes; a
+            folder with a `corpus.jsonl` is a BEIR folder, of which only that file is read.
+        fields: which fields of a record are id, text and title, and the encoding of files that are not UTF-8.
+        globs: patterns as in a .gitignore; only matching files of folders are read, whatever their suffix.
+        follow_links: also read what links in folders point to outside of them; otherwise such links come as PassedOver.
+        stdin: the stream behind `-`; None for the process's own.
+        roots: the folders of the target collection, which determine its ids; None for names relative to the
             sources.
 
     Raises:
-        InvalidArgument: no source, stdin twice, a bad glob. At once, before anything is read.
-        CorpusError: a source is not there; all of them are named. At once.
-        MissingExtra: a Parquet file comes up and pyarrow is not installed.
+        InvalidArgument: no source, stdin twice, or a bad glob. Raised at once, before anything is read.
+        CorpusError: sources do not exist; all of them are named. Raised at once.
+        MissingExtra: a Parquet file is met and pyarrow is not installed.
     """
     check_sources(sources)
     glob_spec(globs)
@@ -93,7 +91,7 @@ def read_all(
 def count_documents(
     sources: Sequence[str | Path], *, globs: Sequence[str] = (), follow_links: bool = False
 ) -> int | None:
-    """About how many documents and failures `read` will give, for a progress bar; None where stdin is a source.
+    """Estimate how many documents and failures `read` will yield, for a progress bar; None if stdin is a source.
 
     Counts lines and rows without parsing them, so blank lines and line breaks inside CSV cells count too much.
     """
@@ -111,7 +109,7 @@ def _documents(
     stdin: IO[bytes] | None,
     roots: Roots | None,
 ) -> Iterator[SourceItem | None]:
-    """None, and what `read_all` gives. Once the None is taken, to let go of this is to end the reader's process."""
+    """Yield None, then the items of `read_all`. After the None, closing the generator ends the reading process."""
     with reader:
         yield None
         for found in find(sources, globs, follow_links=follow_links):
@@ -124,7 +122,7 @@ def _documents(
 
 
 class Reader:
-    """The process that reads files; started with the first one, ended by `close`.
+    """A process that reads files; started with the first file, ended by `close`.
 
     Args:
         fields: as for `read_all`.
@@ -135,10 +133,10 @@ class Reader:
         self._process = BoundedProcess(OPENER, fields)
 
     def __call__(self, found: FoundFile) -> Iterator[SourceItem]:
-        """Stream one file that `find` has found, as `read_all` does.
+        """Stream the items of one file that `find` yielded, as `read_all` does.
 
         Raises:
-            MissingExtra: it is Parquet, and pyarrow is not installed.
+            MissingExtra: the file is Parquet and pyarrow is not installed.
         """
         there = found._replace(path=_for_another_process(found.path))
         try:
@@ -148,7 +146,7 @@ class Reader:
             yield kind_of_failure(found)(found.origin, f"cannot be read: {error}")
 
     def start(self) -> None:
-        """Start the process ahead of the first file."""
+        """Start the process before the first file."""
         self._process.start()
 
     def close(self) -> None:
@@ -162,13 +160,13 @@ class Reader:
 
 
 def read_file(found: FoundFile, fields: FieldMap = _DEFAULT_FIELDS) -> Iterator[SourceItem]:
-    """Stream one file that `find` has found, as `read_all` does, in a process of its own."""
+    """Stream the items of one file that `find` yielded, as `read_all` does, in a process of its own."""
     with Reader(fields) as reader:
         yield from reader(found)
 
 
 def bound_of(path: Path) -> Bound:
-    """What the reading of a file may take: one longer than a million bytes in proportion, below 4 GB."""
+    """Return the limits for reading a file: above one million bytes they grow with its size, memory up to 4 GB."""
     with suppress(OSError):
         size = path.stat().st_size
         return Bound(READ_S * max(1.0, size / 1e6), int(min(4e9, READ_BYTES + 32 * max(0.0, size - 1e6))))
@@ -176,7 +174,7 @@ def bound_of(path: Path) -> Bound:
 
 
 def _for_another_process(path: Path) -> Path:
-    """The path from anywhere. What is called after a process, as `/dev/stdin` is, is another thing in each."""
+    """Return a path that means the same in another process; `/dev/stdin`, for one, differs between processes."""
     return path.resolve() if path.parts[:2] in (("/", "dev"), ("/", "proc")) else path.absolute()
 
 

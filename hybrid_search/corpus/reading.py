@@ -1,4 +1,4 @@
-"""What one file gives. This runs in the process of its own that `readers.Reader` keeps, under a bound."""
+"""Reads one file. Runs in the separate process that `readers.Reader` keeps, within its limits."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from hybrid_search.types import BrokeOff, Document, Failure, Guessed, PassedOver
 
 EMPTY = "empty files"
 RECORDS = (*JSONL_SUFFIXES, ".csv", ".tsv", ".json", ".parquet")
-"""The suffixes of files that hold several documents."""
+"""Suffixes of files that hold several documents."""
 
 _BATCH_ITEMS, _BATCH_CHARACTERS = 64, 1_000_000
-"""What goes into one answer, at most; of a long document there is one alone."""
+"""Items and characters in one answer, at most; a longer document is answered alone."""
 
 
 def opened(fields: FieldMap) -> Handler:
-    """Give what reads files, with the fields of their records; called in the process that does so."""
+    """Return the handler that reads files with these fields; called inside the reading process."""
 
     def handle(found: FoundFile) -> Iterator[list[SourceItem]]:
         return _batched(_read(found, fields))
@@ -36,21 +36,21 @@ def opened(fields: FieldMap) -> Handler:
 
 
 def kind_of_failure(found: FoundFile) -> type[Failure]:
-    """What a file becomes that cannot be read to its end: of some it is not known how many documents are missing."""
+    """Return the failure type of a file that breaks off: `BrokeOff` if an unknown number of documents is lost."""
     return BrokeOff if found.path.suffix.lower() in RECORDS else Failure
 
 
 def _batched(items: Iterator[SourceItem]) -> Iterator[list[SourceItem]]:
-    """Lists of items. One is full when the next item has been read: a file of one document has been closed by then."""
-    some: list[SourceItem] = []
+    """Yield lists of items, each after the item behind it was read, so that a one-document file is closed by then."""
+    batch: list[SourceItem] = []
     size = 0
     for item in items:
-        if len(some) == _BATCH_ITEMS or size > _BATCH_CHARACTERS:
-            yield some
-            some, size = [], 0
-        some.append(item)
+        if len(batch) == _BATCH_ITEMS or size > _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
         size += len(item.text) if isinstance(item, Document) else 0
-    yield some
+    yield batch
 
 
 def _read(found: FoundFile, fields: FieldMap) -> Iterator[SourceItem]:
@@ -74,7 +74,7 @@ def _read(found: FoundFile, fields: FieldMap) -> Iterator[SourceItem]:
 
 
 def _change(found: FoundFile, before: os.stat_result) -> Failure | None:
-    """What is wrong where the file is no longer the one that was read, or not as it was when reading began."""
+    """Return a failure if the file was removed or changed since reading began, else None."""
     kind = kind_of_failure(found)
     try:
         after = found.path.stat()

@@ -1,8 +1,8 @@
-"""The folders that a collection's files come from, so that a file has one id however, and from wherever, it is named.
+"""Remembers the folders a collection's files come from, so that a file has one id from wherever it is named.
 
-A collection remembers each folder that was a source, or held one, with what stands before the ids of the files in it:
-nothing for the first, `name//` for the others. A file takes the deepest of these folders that holds it. A source whose
-folder is gone and whose files are found elsewhere under the same names has moved: it keeps its ids.
+A collection keeps each folder that was a source, or held one, together with a prefix for the ids of its files: empty
+for the first folder, `name//` for the others. A file belongs to the deepest of these folders that holds it. If a folder
+is gone and its files are found elsewhere under the same names, the source has moved and keeps its ids.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from hybrid_search._util.printable import storable
 from hybrid_search.corpus.walk import STDIN, FoundFile, find, real_path
 
 SEPARATOR = "//"
-"""Between a root's name and the path below it; no path has it."""
+"""Stands between a root's name and the path below it; no path contains it."""
 
 _LINE = re.compile(r":\d+\Z")
 
 SAMPLED_FILES = 64
-"""Of a source so many files are looked for in the collection, to tell whether it has moved."""
+"""How many files of a source are looked up in the collection to tell whether it has moved."""
 
 Have = Callable[[Sequence[str]], int]
-"""Told ids, how many of them a collection has."""
+"""Takes ids and returns how many of them a collection has."""
 
 
 class Roots(NamedTuple):
-    """Where a collection's files come from.
+    """The folders a collection's files come from.
 
     Args:
-        prefixes: by folder, absolute and with `/`, what stands before the ids of the files below it.
-        moved: by folder, the one that has taken its place in this run.
+        prefixes: folder (absolute, with `/`) -> what stands before the ids of the files below it.
+        moved: folder -> the folder that replaces it in this run.
     """
 
     prefixes: Mapping[str, str]
     moved: Mapping[str, str]
 
     def named(self, found: FoundFile) -> FoundFile:
-        """Give a file the name that the collection has for it, and its absolute path as the origin."""
+        """Return the file with the name the collection has for it, and with its absolute path as the origin."""
         if found.origin == STDIN:
             return found
         path = absolute(found)
@@ -52,12 +52,12 @@ class Roots(NamedTuple):
         return found._replace(path=path, origin=origin, name=name)
 
     def above(self, path: str) -> str | None:
-        """The deepest root that holds a file or folder, or is it."""
+        """Return the deepest root that holds a file or folder, or is it; None for none."""
         holding = [root for root in self.prefixes if holds(root, path)]
         return max(holding, key=len, default=None)
 
     def origin_now(self, origin: str) -> str:
-        """Where a document that was read at this origin stands, if its root has moved."""
+        """Return where a document that was read at this origin is now, if its root has moved."""
         for old, new in self.moved.items():
             if holds(old, as_written(origin)):
                 return new + origin[len(old) :]
@@ -70,13 +70,13 @@ NO_ROOTS = Roots({}, {})
 def resolve(
     sources: Sequence[str | Path], known: Mapping[str, str] | None, have: Have, globs: Sequence[str] = ()
 ) -> Roots:
-    """The roots of a collection once these sources belong to it.
+    """Return a collection's roots once these sources belong to it.
 
     Args:
-        sources: as for `read`; all there.
-        known: the prefixes that the collection remembers; None where it was built before there were any. Its ids are
-            kept: paths relative to the source, after the folder's name where there were several.
-        have: asked only where a source lies in no known root.
+        sources: as for `read`; all exist.
+        known: the prefixes that the collection remembers; None if it was built before there were any. Such ids are
+            kept: paths relative to the source, behind the folder's name if there were several sources.
+        have: called only if a source lies in no known root.
         globs: as for `read`.
     """
     prefixes = dict(known or {})
@@ -99,12 +99,12 @@ def resolve(
 
 
 def holds(root: str, path: str) -> bool:
-    """Whether a path is a folder or lies below it; both absolute, with `/`."""
+    """Return whether a path is this folder or lies below it; both are absolute, with `/`."""
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
 def is_same_place(before: str, now: str) -> bool:
-    """Whether two origins name one file, on whatever line; earlier versions kept them as they were written.
+    """Return whether two origins name one file, on any line; earlier versions stored origins as the user wrote them.
 
     >>> is_same_place("notes/a.md", "/home/me/notes/a.md:7"), is_same_place("/tmp/a.md", "/home/me/a.md")
     (True, False)
@@ -114,7 +114,7 @@ def is_same_place(before: str, now: str) -> bool:
 
 
 def path_below(name: str) -> str:
-    """The path below its root, of a file's name.
+    """Return the path below its root that a file's name contains.
 
     >>> path_below("docs//guide/a.md"), path_below("guide/a.md")
     ('guide/a.md', 'guide/a.md')
@@ -128,19 +128,19 @@ def _folder_of(source: str | Path) -> str:
 
 
 def absolute(found: FoundFile) -> Path:
-    """The absolute path of a file; within a folder that was a source as it was found there, whatever links lead to."""
+    """Return the absolute path of a file; inside a source folder, links below that folder are not resolved."""
     if not found.folder:
         return real_path(found.path)
     return real_path(found.folder) / found.path.relative_to(found.folder)
 
 
 def as_written(origin: str) -> str:
-    """A path as a collection remembers it, the same on every system."""
+    """Return a path with `/`, as collections store it on every system."""
     return origin.replace(os.sep, "/")
 
 
 def _was_indexed(source: str | Path, folder: str, prefix: str, have: Have, globs: Sequence[str]) -> bool:
-    """Whether at least half of the first files of a source have ids of the collection under a prefix."""
+    """Return whether at least half of a source's first files have ids in the collection under a prefix."""
     files = [as_written(storable(str(absolute(found)))) for found in islice(_files(source, globs), SAMPLED_FILES)]
     if not files:
         return False

@@ -1,4 +1,4 @@
-"""Tables: CSV and TSV with a header, Parquet."""
+"""Reads tables: CSV and TSV with a header, and Parquet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import chain
 from typing import IO, Any
 
 from hybrid_search._util.extras import importing_extra
-from hybrid_search.corpus.columns import NoCopy, Reading, column_readings, rewindable, typed
+from hybrid_search.corpus.columns import NoCopy, Reading, apply_types, column_readings, rewindable
 from hybrid_search.corpus.csv_rows import TAB, Rows
 from hybrid_search.corpus.decoding import Undecodable, numbered_lines
 from hybrid_search.corpus.fields import BadRecord, FieldMap, check_columns, document_of
@@ -22,19 +22,19 @@ _PARQUET_ROWS = 1024
 def read_csv(
     stream: IO[bytes], encoding: str, *, origin: str, name: str, fields: FieldMap, delimiter: str | None = None
 ) -> Iterator[Document | Failure]:
-    """One document per row; the first row is the header.
+    """Yield one document per row; the first row is the header.
 
-    The metadata have the types of their columns (`columns`), which are read in a first pass over the table; empty cells
-    are left out. A row that is no text, breaks the quoting or has not as many cells as the header is a Failure, and the
-    others go on.
+    Metadata get the types of their columns (`columns`), which a first pass over the table finds; empty cells are left
+    out. A row that is not text, breaks the quoting, or has another number of cells than the header is a Failure, and
+    the others go on.
 
     Args:
         stream: at the first byte.
-        encoding: what `sniff` says.
-        origin: the path shown to the user; a row's origin is `path:line`, the line that it starts on.
-        name: where an id has to be made up it is `name:line`.
+        encoding: as `sniff` names it.
+        origin: the path shown to the user; a row's origin is `path:line`, with the line it starts on.
+        name: a row without an id gets the id `name:line`.
         fields: which columns are id, text and title.
-        delimiter: None for whichever of `,`, `;` and tab the header has most of.
+        delimiter: None for the one of `,`, `;` and tab that is most frequent in the header.
     """
 
     def check(header: list[str]) -> None:
@@ -58,7 +58,9 @@ def _document(
 ) -> Document | Failure:
     # The id, the title and the text stay what they are, whatever their columns hold.
     document = document_of(record, fields, origin=f"{origin}:{line}", fallback_id=f"{name}:{line}")
-    return document if isinstance(document, Failure) else replace(document, metadata=typed(document.metadata, readings))
+    if isinstance(document, Failure):
+        return document
+    return replace(document, metadata=apply_types(document.metadata, readings))
 
 
 def csv_records(
@@ -70,10 +72,11 @@ def csv_records(
     delimiter: str | None = None,
     quoted: bool | None = None,
 ) -> Generator[tuple[int, dict[str, str]] | Failure, None, None]:
-    """The rows that `read_csv` makes documents of, each with the line that it starts on; `check` may refuse a header.
+    """Yield the rows that `read_csv` turns into documents, each with the line it starts on.
 
-    A header that `check` refuses, by a BadRecord, is a Failure, and no row follows. Where cells are not `quoted`, which
-    they are not unless said where the tab is given as the delimiter, quotes are characters like any other.
+    If `check` refuses the header by a BadRecord, that is a Failure, and no row follows. `quoted` says whether quotes
+    enclose cells; otherwise they are characters like any other. By default cells are quoted unless the given delimiter
+    is a tab.
     """
     lines = numbered_lines(stream, encoding)
     first = next((line for line in lines if isinstance(line[1], Undecodable) or line[1].strip()), None)
@@ -113,13 +116,13 @@ def csv_records(
 
 
 def _how_far(number: int, length: int, again: bool) -> str:
-    """How many lines the quotes of a wrong row took in, and what became of them."""
+    """Say how many lines the quotes of a broken row swallowed, and what became of them."""
     told = f"; its quotes go on for {length:,} lines"
     return f"{told}, which are read again from line {number + 1}" if again else f"{told}, which are left out"
 
 
 def read_parquet(stream: IO[bytes], *, origin: str, name: str, fields: FieldMap) -> Iterator[Document | Failure]:
-    """One document per row, in batches of rows; a row's origin is `path:row`, counted from 1.
+    """Yield one document per row, in batches of rows; a row's origin is `path:row`, counted from 1.
 
     Raises:
         MissingExtra: pyarrow is not installed.
@@ -154,7 +157,7 @@ def read_parquet(stream: IO[bytes], *, origin: str, name: str, fields: FieldMap)
 
 
 def count_parquet(stream: IO[bytes]) -> int:
-    """The number of rows by the file's own word; 0 where it cannot be read."""
+    """Return the number of rows that the file's metadata state; 0 if they cannot be read."""
     pa, pq = _pyarrow()
     try:
         return int(pq.ParquetFile(stream).metadata.num_rows)
@@ -184,7 +187,7 @@ def _records(pa: Any, batch: Any) -> Iterator[dict[str, Any] | Exception]:
 
 
 def _in_microseconds(pa: Any, batch: Any) -> Any:
-    """Times in nanoseconds need pandas to become Python values; Python's own end at microseconds."""
+    """Convert times to microseconds, where Python's values end; nanoseconds would need pandas."""
     columns = []
     for column in batch.columns:
         kind = column.type
@@ -199,10 +202,10 @@ def _in_microseconds(pa: Any, batch: Any) -> Any:
 
 
 def _header(names: list[str] | str) -> list[str]:
-    """The columns' names; one without a name is called after its place.
+    """Return the names of the columns; a column without a name is called after its position.
 
     Raises:
-        BadRecord: it cannot be read, or a name stands twice.
+        BadRecord: the header cannot be read, or a name stands twice.
     """
     if isinstance(names, str):
         raise BadRecord(names.removeprefix("the row cannot be read: "))

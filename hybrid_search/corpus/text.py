@@ -1,4 +1,4 @@
-"""One file, one document: plain text, Markdown and source code."""
+"""Reads one file as one document: plain text, Markdown and source code."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ MARKDOWN_SUFFIXES = (".md", ".markdown")
 
 
 def read_text(data: bytes, *, origin: str, name: str, encoding: str = "") -> Iterator[SourceItem]:
-    """The file as one document, with its name as id and `path` and `suffix` as metadata.
+    """Yield the file as one document, with its name as the id and `path` and `suffix` as metadata.
 
-    A Markdown file's title is `title` of its front matter, else its first level-1 heading; the front matter's other
-    values become metadata and the front matter leaves the text, and so do pictures that are in the text itself. Its
-    headings are places of the document.
+    The title of a Markdown file is the `title` of its front matter, else its first heading of level 1. The other values
+    of the front matter become metadata. Front matter and embedded pictures are removed from the text. Headings become
+    places.
 
     Args:
         data: the whole file.
         origin: the path shown to the user.
         name: the id.
-        encoding: of what is no UTF-8; empty for a guess, which is told too.
+        encoding: of a file that is not UTF-8; empty for a guess, which is reported by a Guessed item.
     """
     if not data:
         yield Failure(origin, "the file is empty")
@@ -56,9 +56,9 @@ def _markdown(text: str, metadata: dict[str, Any], origin: str, name: str) -> It
     heading, places = outline(text)
     title = _own_title(front) or heading
     if text.strip():
-        yield Document(name, text, title, _merged(front, metadata), origin, "markdown", places, line)
+        yield Document(name, text, title, _merge(front, metadata), origin, "markdown", places, line)
     elif title.strip():
-        yield Document(name, title, "", _merged(front, metadata), origin, "markdown")
+        yield Document(name, title, "", _merge(front, metadata), origin, "markdown")
     else:
         yield Failure(origin, "no text: the file holds only white space or front matter")
     if pictures:
@@ -66,14 +66,14 @@ def _markdown(text: str, metadata: dict[str, Any], origin: str, name: str) -> It
 
 
 def _own_title(front: dict[str, Any]) -> str:
-    """The title that the front matter names, taken out of it; empty for none. A list is no title."""
+    """Take the title out of the front matter and return it; empty for none. A list is no title."""
     if not isinstance(front.get("title"), (str, int, float)):
         return ""
     title = front.pop("title")
     return str(title).lower() if isinstance(title, bool) else str(title).strip()
 
 
-def _merged(front: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
-    """Both; what the front matter calls `path` or `suffix` too is kept below `front_matter`."""
+def _merge(front: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    """Merge both; front matter values named `path` or `suffix` are kept below `front_matter`."""
     hidden = {key: value for key, value in front.items() if key in metadata}
     return {**front, **({"front_matter": hidden} if hidden else {}), **metadata}

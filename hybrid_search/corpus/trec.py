@@ -1,4 +1,4 @@
-"""TREC and BEIR files: judgements, queries and runs. Field names are those of ir_measures."""
+"""Reads and writes TREC and BEIR files: judgements, queries and runs. Field names are those of ir_measures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ _Row = TypeVar("_Row")
 _SHOWN = 5
 _BEYOND = (0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080))
 _UNSAFE = {quote(c): c for c in map(chr, (*range(0x3001), *_BEYOND)) if c.isspace() or UNSEEN.match(c)}
-"""White space, which parts columns, and signs that a terminal obeys or that nobody sees, as they are written."""
+"""Percent-encoded form -> character.
+
+The characters are white space, which divides columns, and those that control a terminal or are invisible.
+"""
 _ESCAPE = re.compile(rf"\s|%(?=[0-9A-Fa-f]{{2}})|[{''.join(map(re.escape, _UNSAFE.values()))}]")
 _ESCAPED = re.compile("|".join([r"%25(?=[0-9A-Fa-f]{2})", *sorted(_UNSAFE, key=len, reverse=True)]))
 
 
 class Qrel(NamedTuple):
-    """One judgement: how relevant a document is to a query; 0 is judged and not relevant."""
+    """A judgement: how relevant a document is to a query; 0 means judged and not relevant."""
 
     query_id: str
     doc_id: str
@@ -35,7 +38,7 @@ class Qrel(NamedTuple):
 
 
 class ScoredDoc(NamedTuple):
-    """One line of a run; higher is better."""
+    """A line of a run; a higher score is better."""
 
     query_id: str
     doc_id: str
@@ -43,7 +46,7 @@ class ScoredDoc(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A corpus with queries and judgements: `queries` are those that `qrels` judge, in the file's order."""
+    """A corpus with queries and judgements; `queries` are those that `qrels` judge, in the file's order."""
 
     queries: tuple[Query, ...]
     qrels: tuple[Qrel, ...]
@@ -51,11 +54,11 @@ class Dataset(NamedTuple):
 
 
 def read_beir(folder: str | Path, split: str = "test") -> Dataset:
-    """Read a BEIR folder's queries and judgements; the corpus is left to the readers.
+    """Read the queries and judgements of a BEIR folder; the corpus is left to the readers.
 
     Raises:
-        EvaluationError: a piece is missing or broken, the split is not there (the message names those that are), it
-            judges no query, or it judges a query that queries.jsonl lacks.
+        EvaluationError: a file is missing or broken, the split does not exist (the message names those that do), it
+            judges no query, or it judges a query that is not in queries.jsonl.
     """
     folder = Path(folder)
     corpus, queries, judged = folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"
@@ -82,10 +85,10 @@ def read_beir(folder: str | Path, split: str = "test") -> Dataset:
 
 
 def read_queries(path: str | Path) -> list[Query]:
-    """Queries of a BEIR `queries.jsonl`: one object per line with `_id` and `text`.
+    """Read a BEIR `queries.jsonl`: one object per line with `_id` and `text`.
 
     Raises:
-        EvaluationError: the file cannot be read, a line is no such object, or an id stands twice.
+        EvaluationError: the file cannot be read, a line is not such an object, or an id stands twice.
     """
 
     def parse(line: str) -> Query:
@@ -96,13 +99,13 @@ def read_queries(path: str | Path) -> list[Query]:
             raise ValueError("the query is empty")
         return Query(str(record["_id"]), record["text"])
 
-    queries = _parsed(path, parse)
+    queries = _parse_lines(path, parse)
     _refuse_doubles(path, "query", (query.query_id for query in queries))
     return queries
 
 
 def read_qrels(path: str | Path) -> list[Qrel]:
-    """Judgements of a TREC file: `query_id iteration doc_id relevance`, separated by white space.
+    """Read a TREC file of judgements: `query_id iteration doc_id relevance`, separated by white space.
 
     Raises:
         EvaluationError: the file cannot be read, a line has another form, or a document is judged twice for a query.
@@ -110,13 +113,13 @@ def read_qrels(path: str | Path) -> list[Qrel]:
 
     def parse(line: str) -> Qrel:
         query_id, iteration, doc_id, relevance = _columns(line.split(), 4)
-        return Qrel(_unescaped(query_id), _unescaped(doc_id), int(relevance), iteration)
+        return Qrel(_unescape(query_id), _unescape(doc_id), int(relevance), iteration)
 
-    return _judgements(path, _parsed(path, parse))
+    return _judgements(path, _parse_lines(path, parse))
 
 
 def read_beir_qrels(path: str | Path) -> list[Qrel]:
-    """Judgements of a BEIR file: `query-id`, `corpus-id`, `score`, separated by tabs, below a header.
+    """Read a BEIR file of judgements: `query-id`, `corpus-id`, `score`, separated by tabs, below a header.
 
     Raises:
         EvaluationError: the file cannot be read, a line has another form, or a document is judged twice for a query.
@@ -130,11 +133,11 @@ def read_beir_qrels(path: str | Path) -> list[Qrel]:
             raise ValueError("an id is empty")
         return Qrel(cells[0], cells[1], int(cells[2]))
 
-    return _judgements(path, [row for row in _parsed(path, parse) if row is not None])
+    return _judgements(path, [row for row in _parse_lines(path, parse) if row is not None])
 
 
 def read_run(path: str | Path) -> list[ScoredDoc]:
-    """A run's lines in the file's order: `query_id Q0 doc_id rank score tag`; the rank is not looked at.
+    """Read the lines of a run, in the file's order: `query_id Q0 doc_id rank score tag`; the rank is ignored.
 
     Raises:
         EvaluationError: the file cannot be read, or a line has another form.
@@ -145,9 +148,9 @@ def read_run(path: str | Path) -> list[ScoredDoc]:
         value = float(score)
         if not math.isfinite(value):
             raise ValueError(f"the score {score} is not finite")
-        return ScoredDoc(_unescaped(query_id), _unescaped(doc_id), value)
+        return ScoredDoc(_unescape(query_id), _unescape(doc_id), value)
 
-    return _parsed(path, parse)
+    return _parse_lines(path, parse)
 
 
 def write_run(path: str | Path, rows: Iterable[ScoredDoc], tag: str) -> None:
@@ -162,11 +165,11 @@ def write_run(path: str | Path, rows: Iterable[ScoredDoc], tag: str) -> None:
 
 
 def run_lines(rows: Iterable[ScoredDoc], tag: str) -> Iterator[str]:
-    """`query_id Q0 doc_id rank score tag`, queries in the order they first appear, documents in the order given.
+    """Yield `query_id Q0 doc_id rank score tag`, queries in the order they first appear, documents in the order given.
 
-    Scorers drop the rank, keep scores in 32 bits and sort again, so inside a query every printed score is below the one
-    before it even in 32 bits; equal scores are set apart by the smallest step. White space and control
-    signs in ids are percent-encoded.
+    Scorers drop the rank, keep scores in 32 bits and sort again. So within a query every printed score is below the one
+    before it even in 32 bits; equal scores are set apart by the smallest step. White space and control characters in
+    ids are percent-encoded.
 
     Raises:
         InvalidArgument: the tag is empty.
@@ -179,16 +182,16 @@ def run_lines(rows: Iterable[ScoredDoc], tag: str) -> Iterator[str]:
         by_query.setdefault(row.query_id, []).append(row)
     for query_id, ranked in by_query.items():
         _refuse_doubles(f"query {query_id!r}", "document", (row.doc_id for row in ranked))
-        query = _escaped(query_id)
+        query = _escape(query_id)
         for rank, (row, score) in enumerate(zip(ranked, _falling(ranked), strict=True), 1):
-            yield f"{query} Q0 {_escaped(row.doc_id)} {rank} {score:.9g} {_escaped(tag.strip())}"
+            yield f"{query} Q0 {_escape(row.doc_id)} {rank} {score:.9g} {_escape(tag.strip())}"
 
 
 def write_qrels(path: str | Path, rows: Iterable[Qrel]) -> None:
     """Write TREC judgements: `query_id iteration doc_id relevance`. Ids are encoded as in `run_lines`."""
     with Path(path).open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
         for row in rows:
-            ids = (_escaped(row.query_id), _escaped(row.iteration), _escaped(row.doc_id))
+            ids = (_escape(row.query_id), _escape(row.iteration), _escape(row.doc_id))
             file.write(f"{' '.join(ids)} {row.relevance}\n")
 
 
@@ -207,7 +210,7 @@ def write_beir_qrels(path: str | Path, rows: Iterable[Qrel]) -> None:
 
 
 def _falling(rows: list[ScoredDoc]) -> Iterator[np.float32]:
-    """The scores in 32 bits, every one below the one before."""
+    """Yield the scores in 32 bits, each below the one before."""
     last: np.float32 | None = None
     before = math.inf
     for row in rows:
@@ -229,8 +232,8 @@ def _judgements(path: str | Path, qrels: list[Qrel]) -> list[Qrel]:
     return qrels
 
 
-def _parsed(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
-    """Every line with anything on it, parsed; all lines that cannot be are named together."""
+def _parse_lines(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
+    """Parse every non-blank line; the error names the lines that cannot be parsed together."""
     rows: list[_Row] = []
     bad: list[str] = []
     if Path(path).exists() and not Path(path).is_file():  # reading a pipe might never end
@@ -276,19 +279,19 @@ def _some(ids: list[str]) -> str:
     return ", ".join(repr(item) for item in ids[:_SHOWN]) + more
 
 
-def _escaped(text: str) -> str:
-    """White space and control signs percent-encoded, and `%` where it would be read as an escape; the rest as it is.
+def _escape(text: str) -> str:
+    """Percent-encode white space and control characters, and `%` where it would read as an escape; the rest stays.
 
-    >>> _escaped("my notes 100%20.md")
+    >>> _escape("my notes 100%20.md")
     'my%20notes%20100%2520.md'
     """
     return _ESCAPE.sub(lambda match: quote(match[0]) if match[0] != "%" else "%25", text)
 
 
-def _unescaped(text: str) -> str:
-    """The inverse of `_escaped`; other percent signs, as in web addresses, stay.
+def _unescape(text: str) -> str:
+    """Undo `_escape`; other percent signs, as in web addresses, stay.
 
-    >>> _unescaped("my%20notes%20100%2520.md")
+    >>> _unescape("my%20notes%20100%2520.md")
     'my notes 100%20.md'
     """
     return _ESCAPED.sub(lambda match: _UNSAFE.get(match[0], "%"), text)

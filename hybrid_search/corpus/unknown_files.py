@@ -1,7 +1,7 @@
-"""Files of a folder whose suffix no reader knows: which of them are plain text.
+"""Decides which files of an unknown suffix in a folder are plain text.
 
-What a name says comes first, so that no picture is opened. Of the others the content decides: text has no NUL, few
-control characters, and is in an encoding that is known.
+The name is judged first, so that no picture is opened. Then the content decides: text has no NUL, few control
+characters, and a known encoding.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from hybrid_search.corpus.decoding import SAMPLE_BYTES, Undecodable, marked, sniff
+from hybrid_search.corpus.decoding import SAMPLE_BYTES, Undecodable, bom_encoding, sniff
 
 MAX_BYTES = 16 << 20
-"""A text of a kind that nobody knows is a dump where it is longer. Given by name it is read all the same."""
+"""A longer text of an unknown kind is taken for a dump. If the user names the file itself, it is read all the same."""
 
 EMPTY, KEYS = "empty files", "keys and certificates"
 
@@ -37,7 +37,7 @@ _SUFFIX = re.compile(r"\.[\w+-]{1,12}")
 
 
 def left_out_by_name(name: str) -> str:
-    """Of what kind a file is that is no text by its name; empty for one that may be text.
+    """Return the kind of a file that is not text by its name; empty if it may be text.
 
     >>> left_out_by_name("a/photo.PNG"), left_out_by_name("Makefile")
     ('files .png', '')
@@ -47,10 +47,10 @@ def left_out_by_name(name: str) -> str:
 
 
 def left_out_by_content(path: Path) -> str:
-    """Of what kind a file is that is no text to read; empty for text.
+    """Return the kind of a file that is not text to read; empty for text.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     size = path.stat().st_size
     suffix = path.suffix.lower()
@@ -68,7 +68,7 @@ def left_out_by_content(path: Path) -> str:
 
 
 def _is_text(sample: bytes) -> bool:
-    if b"\0" in sample and not marked(sample):
+    if b"\0" in sample and not bom_encoding(sample):
         return False
     try:
         sniff(sample)

@@ -1,4 +1,4 @@
-"""Which files a source means: one file, or a folder's files in a stable order."""
+"""Finds the files of a source: one file, or the files of a folder in a stable order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KNOWN_SUFFIXES = frozenset(
 DEAD_LINKS = "links that lead nowhere"
 LINKS_OUT = "links out of the source"
 SPECIAL = "pipes, sockets and devices"
-"""Kinds of what is passed over in a folder."""
+"""Kinds of entries that are passed over in a folder."""
 
 
 class FoundFile(NamedTuple):
@@ -37,9 +37,9 @@ class FoundFile(NamedTuple):
         path: what is opened.
         origin: the path as the user would write it.
         name: the id of the document, or the front of made-up ids: posix, relative to the source.
-        folder: the source that it was found in; empty for one that was named itself.
-        sure: whether it is to be read whatever it is. Of the others no reader knows the suffix; they are read where
-            they turn out to be text.
+        folder: the source that it was found in; empty if the file itself was named.
+        sure: whether to read it whatever it holds. Files of unknown suffixes are not sure: they are read if they
+            turn out to be text.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class FoundFile(NamedTuple):
 
 
 def check_sources(sources: Sequence[str | Path]) -> None:
-    """Refuse sources that are not there, all at once.
+    """Refuse sources that do not exist; the error names all of them.
 
     Raises:
         InvalidArgument: no source, or stdin twice.
@@ -62,22 +62,22 @@ def check_sources(sources: Sequence[str | Path]) -> None:
     for place, source in enumerate(named):
         if not isinstance(source, (str, Path)):
             raise InvalidArgument(f"sources[{place}] is {shown(source)}; it must be a path.")
-    given = [os.fspath(source) for source in named]
-    if not given:
+    paths = [os.fspath(source) for source in named]
+    if not paths:
         raise InvalidArgument("No source given: name a file, a folder, or - for stdin")
-    if given.count(STDIN) > 1:
+    if paths.count(STDIN) > 1:
         raise InvalidArgument("Stdin (-) can be read only once")
-    troubles = [_trouble(source) for source in given if source != STDIN]
+    troubles = [_trouble(source) for source in paths if source != STDIN]
     found = [trouble for trouble in troubles if trouble]
     if found:
         raise CorpusError("; ".join(found))
 
 
 def glob_spec(globs: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
-    """The globs as one matcher, with the meaning they have in a .gitignore; None for none.
+    """Return the globs as one matcher, with the meaning they have in a .gitignore; None for no globs.
 
     Raises:
-        InvalidArgument: a glob that cannot be meant.
+        InvalidArgument: a glob is invalid.
     """
     if not globs:
         return None
@@ -90,20 +90,19 @@ def glob_spec(globs: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
 def find(
     sources: Sequence[str | Path], globs: Sequence[str] = (), *, follow_links: bool = False
 ) -> Iterator[FoundFile | Failure | PassedOver]:
-    """Every file of the sources, in the order given, folders sorted by name.
+    """Yield every file of the sources, in the order given; a folder's files are sorted by name.
 
-    Hidden files and what a .gitignore excludes are left out of folders. Unless globs say which to take, pictures,
-    programs and the like are passed over by their suffix, and files of suffixes that no reader knows are not `sure`.
-    Stdin is a FoundFile with `-` as its origin. A folder that holds `corpus.jsonl` is a BEIR folder: only that file is
-    read of it.
+    Hidden files and what a .gitignore excludes are left out of folders. Without globs, pictures, programs and the like
+    are passed over by their suffix, and files of unknown suffixes are not `sure`. Stdin is a FoundFile with the origin
+    `-`. A folder that holds `corpus.jsonl` is a BEIR folder: only that file of it is read.
 
-    Links in a folder that lead to a file or a folder outside of it are passed over, for they may lead anywhere, unless
-    `follow_links`. A link to a pipe, a socket or a device is a failure, for reading it might never end.
+    A link in a folder to something outside of it is passed over unless `follow_links` is set, because it may lead
+    anywhere. A link to a pipe, a socket or a device is a failure, because reading it might never end.
     """
     spec = glob_spec(globs)
-    given = [os.fspath(source) for source in sources]
-    folders = [source for source in given if source != STDIN and Path(source).is_dir()]
-    for source in given:
+    paths = [os.fspath(source) for source in sources]
+    folders = [source for source in paths if source != STDIN and Path(source).is_dir()]
+    for source in paths:
         if source == STDIN:
             yield FoundFile(Path(STDIN), STDIN, "stdin")
             continue
@@ -124,13 +123,13 @@ def find(
 
 
 def real_path(path: str | Path) -> Path:
-    """The one absolute path of a file or folder: links to folders on the way are followed, one to a file is not."""
+    """Return the one absolute path of a file or folder: links to folders are resolved, a link to a file is not."""
     path = Path(path)
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
 class _Walk:
-    """One walk through one folder. Links to folders outside are followed where that was asked for, each target once."""
+    """One walk through one folder. If asked, it follows links to folders outside, each target once."""
 
     def __init__(self, source: str, globs: pathspec.GitIgnoreSpec | None, follow_links: bool) -> None:
         self.source = source
@@ -169,7 +168,7 @@ class _Walk:
                     yield _link_out(entry)
 
     def _file(self, entry: os.DirEntry[str], name: str) -> FoundFile | Failure | PassedOver:
-        """What becomes of an entry that is no folder. Of a link that leads nowhere the reading fails, and is seen."""
+        """Classify an entry that is not a folder. A broken link yields a file, whose reading then reports the fault."""
         special = "" if _is_file(entry) else kind_of_special(entry.path)
         if special:
             if not entry.is_symlink():
@@ -184,15 +183,15 @@ class _Walk:
         return FoundFile(Path(entry.path), storable(entry.path), storable(name), self.source, sure)
 
     def _is_inside(self, target: Path | None) -> bool:
-        """Whether a link leads into the source, or nowhere."""
+        """Return whether a link's target is inside the source or does not exist."""
         return target is None or target == self.root or self.root in target.parents
 
     def _is_known(self, target: Path | None) -> bool:
-        """Whether a folder outside has been walked: as one that a link led to, or below such a one."""
+        """Return whether an outside folder was walked already, by itself or as part of one above it."""
         return target is not None and any(known == target or known in target.parents for known in self.linked)
 
     def _follows(self, target: Path | None) -> bool:
-        """Whether to walk a folder that a link leads to: outside, not yet walked, and not one that the source is in."""
+        """Return whether to walk a link's target: outside the source, not yet walked, no parent of the source."""
         if not self.follow_links or target is None or self._is_inside(target) or self._is_known(target):
             return False
         if target in self.root.parents:
@@ -221,7 +220,7 @@ class _Walk:
 
 
 def _ignored(name: str, ignores: tuple[tuple[str, pathspec.GitIgnoreSpec], ...]) -> bool:
-    """The deepest .gitignore that has a word on it decides."""
+    """Return whether a name is ignored; the deepest .gitignore with a matching line decides."""
     for base, spec in reversed(ignores):
         include = spec.check_file(name[len(base) :]).include
         if include is not None:
@@ -244,7 +243,7 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _target(entry: os.DirEntry[str]) -> Path | None:
-    """Where a link leads; None for one that leads to itself, or to nothing that is there."""
+    """Return where a link leads; None if it leads to itself or to nothing."""
     try:
         return Path(entry.path).resolve(strict=True)
     except (OSError, RuntimeError):
@@ -256,7 +255,7 @@ def _link_out(entry: os.DirEntry[str]) -> PassedOver:
 
 
 def kind_of_special(path: str | Path) -> str:
-    """What a path leads to where that is neither a file nor a folder, in words; else nothing."""
+    """Name what a path leads to if that is neither a file nor a folder; empty otherwise."""
     try:
         mode = Path(path).stat().st_mode
     except OSError:

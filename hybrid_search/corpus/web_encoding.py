@@ -1,7 +1,7 @@
-"""The bytes of a page to text: a byte order mark, else UTF-8 where it is valid, else what the page names, else a guess.
+"""Decodes the bytes of a web page: by a byte order mark, else as UTF-8, else as declared, else by a guess.
 
-A name means what the WHATWG's Encoding Standard says, and not what Python calls so: `iso-8859-1` is Windows-1252,
-`gb2312` is GB 18030, `shift_jis` is Windows-31J. (https://encoding.spec.whatwg.org, section 4.2.)
+A declared name means what the Encoding Standard of the WHATWG says, not what Python calls so: `iso-8859-1` is
+Windows-1252, `gb2312` is GB 18030, `shift_jis` is Windows-31J. (https://encoding.spec.whatwg.org, section 4.2.)
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from html.parser import HTMLParser
 
 import webencodings
 
-from hybrid_search.corpus.decoding import SAMPLE_BYTES, Decoded, Encoding, Undecodable, decode, marked, sniff
+from hybrid_search.corpus.decoding import SAMPLE_BYTES, Decoded, Encoding, Undecodable, bom_encoding, decode, sniff
 
 _LOOKED_AT = 4_096
-"""Bytes; browsers look at 1,024 at least, and at all that has come."""
+"""Bytes; browsers look at no fewer than 1,024, and at all that has arrived."""
 
 _SUPERSETS = {
     "shift_jis": "cp932",
@@ -26,7 +26,7 @@ _SUPERSETS = {
     "x-user-defined": "cp1252",
 }
 _SEVEN_BIT = ("iso2022_jp", "iso2022_kr", "hz")
-"""Their bytes are those of ASCII, so that any page in them is valid UTF-8."""
+"""Their bytes are ASCII, so any page in them is valid UTF-8."""
 
 _WIDE = ("utf-16le", "utf-16be")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s;\"']+)", re.IGNORECASE)
@@ -34,19 +34,19 @@ _XML = re.compile(r"\A\s*<\?xml[^>]*?\sencoding\s*=\s*[\"']([^\"'>]+)[\"'][^>]*>
 
 
 def page_text(data: bytes, asked: str = "") -> Decoded:
-    """The text of a page, and the encoding that it is in.
+    """Return the text of a page, and its encoding.
 
     Bytes that the encoding does not know become U+FFFD, as in a browser.
 
     Args:
         data: the whole page.
-        asked: the encoding of a page that names none, where it is no UTF-8; empty for a guess.
+        asked: the encoding of a page that declares none and is not UTF-8; empty for a guess.
 
     Raises:
-        Undecodable: it is no text.
+        Undecodable: the data is not text.
     """
     named = _codec(declared(data[:_LOOKED_AT]))
-    if not marked(data) and named and (not _is_utf8(data) or (named in _SEVEN_BIT and data.isascii())):
+    if not bom_encoding(data) and named and (not _is_utf8(data) or (named in _SEVEN_BIT and data.isascii())):
         return Decoded(data.decode(named, "replace"), Encoding(named))
     try:
         return decode(data, asked)
@@ -56,7 +56,7 @@ def page_text(data: bytes, asked: str = "") -> Decoded:
 
 
 def declared(head: bytes) -> str:
-    """The name that the first bytes of a page give its encoding: in a `meta` element or the XML declaration.
+    """Return the encoding that the first bytes of a page declare, in a `meta` element or the XML declaration.
 
     >>> declared(b"<!-- <meta charset=x> --><meta http-equiv=Content-Type content='text/html; charset=GBK'>")
     'GBK'
@@ -70,7 +70,7 @@ def declared(head: bytes) -> str:
 
 
 class _Metas(HTMLParser):
-    """Keeps the first name that a `meta` element gives; those in comments and scripts are none."""
+    """Keeps the first encoding that a `meta` element declares; those in comments and scripts do not count."""
 
     name = ""
 
@@ -86,7 +86,7 @@ class _Metas(HTMLParser):
 
 
 def _codec(label: str) -> str:
-    """Python's name of an encoding that a page names; empty for none, and for UTF-8, which needs no name."""
+    """Return Python's name of a declared encoding; empty for none, and for UTF-8, which needs no name."""
     known = webencodings.lookup(label) if label.isascii() else None
     if known is None or known.name in ("utf-8", *_WIDE):
         return ""

@@ -1,4 +1,4 @@
-"""The elements of a page as Markdown: markdownify's own rules, and ours where its time or its spaces are not right."""
+"""Writes the elements of a page as Markdown: markdownify's rules, and others where its time or spacing is not right."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from markdownify import ATX, MarkdownConverter
 from hybrid_search.corpus.embedded import IMAGES
 
 
-def names(listed: str) -> frozenset[str]:
-    """Names as a set."""
+def name_set(listed: str) -> frozenset[str]:
+    """Split a list of names into a set."""
     return frozenset(listed.split())
 
 
-_BLOCKS = names(
+_BLOCKS = name_set(
     "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure "
     "footer form frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend li listing main menu nav ol optgroup option p "
     "plaintext pre search section summary table tbody td tfoot th thead tr ul xmp"
 )
-_SPACED = names(
+_SPACED = name_set(
     "area audio br button canvas embed iframe img input marquee meter object output progress rp rt select svg textarea "
     "video"
 )
 APART = _BLOCKS | _SPACED
-"""What a browser sets apart from the text around it, on lines of its own or not. (HTML standard, section 15.3.)"""
+"""Elements that a browser sets apart from the text around them, by lines or by space (HTML standard, section 15.3)."""
 
-_PARTS = names("thead tbody tfoot")
-"""Of these the elements inside have the rules."""
+_PARTS = name_set("thead tbody tfoot")
+"""The elements inside these have the rules."""
 
-_APART_BY_STYLE = names("block flex flow-root grid inline-block inline-flex inline-grid list-item table")
+_APART_BY_STYLE = name_set("block flex flow-root grid inline-block inline-flex inline-grid list-item table")
 _DISPLAY = re.compile(r"(?:^|;)\s*(?:display|(visibility))\s*:\s*([a-z-]+)", re.IGNORECASE)
 _TICKS = re.compile(r"`{3,}")
 _LINKED = re.compile(r"(?:https?|file|ftp):|[^:?#/]*(?:[/?]|\Z)", re.IGNORECASE)
@@ -44,7 +44,7 @@ _MAX_INDENTED = 8
 
 
 def display_of(style: str) -> str:
-    """How an element is displayed by its own style; empty where that does not say, `none` where it is hidden."""
+    """Return how an element's own style displays it; empty if the style does not say, `none` if it is hidden."""
     display = ""
     for visibility, value in _DISPLAY.findall(style):
         if not visibility:
@@ -55,11 +55,11 @@ def display_of(style: str) -> str:
 
 
 class Writer(MarkdownConverter):  # type: ignore[misc]
-    """Writes a tree as Markdown, less some of its elements.
+    """Writes a tree as Markdown, without some of its elements.
 
     Args:
-        left_out: the identities of these.
-        first_row_is_header: of tables that mark none.
+        left_out: the `id()` of the elements to leave out.
+        first_row_is_header: for tables that mark no header.
     """
 
     def __init__(self, left_out: Collection[int], *, first_row_is_header: bool = False) -> None:
@@ -70,7 +70,7 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
         self._images = self._nested = 0
 
     def passed_over(self) -> dict[str, int]:
-        """What was left out besides: pictures that are in the page itself."""
+        """Return what else was left out: kind -> number of pictures embedded in the page."""
         return {IMAGES: self._images} if self._images else {}
 
     def process_element(self, node: Any, parent_tags: Any = None) -> str:
@@ -91,7 +91,7 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
         return text
 
     def get_conv_fn(self, tag_name: str) -> Any:
-        """The rule for an element: markdownify's or ours, else that of what a browser sets apart."""
+        """Return the rule for an element: markdownify's or ours, else the one for what a browser sets apart."""
         found: Any = super().get_conv_fn(tag_name)
         if found is None and tag_name in APART and tag_name not in _PARTS:
             return self.convert_div if tag_name in _BLOCKS else self._spaced
@@ -106,7 +106,7 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
         return " " if "_inline" in parent_tags else "\n"
 
     def convert_a(self, el: Any, text: str, parent_tags: Any) -> str:
-        """A link with its target, where that is one of a page or a file."""
+        """Write a link with its target if that is a page or a file."""
         inner = text.strip()
         href = str(el.attrs.get("href") or "").strip()
         if not inner or not href or "_noformat" in parent_tags or href[0] == "#" or not _LINKED.match(href):
@@ -115,7 +115,7 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
         return f"{before}[{inner}]({_address(href)}){after}"
 
     def convert_img(self, el: Any, text: str, parent_tags: Any) -> str:
-        """An image as its text, with its address where it has one of its own."""
+        """Write an image as its text, with its address if it has one of its own."""
         alt = " ".join(str(el.attrs.get("alt") or "").split())
         source = str(el.attrs.get("src") or "").strip()
         if source[:5].lower() == "data:":
@@ -126,7 +126,7 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
         return f" ![{alt}]({_address(source)}) "
 
     def convert_input(self, el: Any, text: str, parent_tags: Any) -> str:
-        """What a field shows: its value, else what stands there instead."""
+        """Write what a form field shows: its value, else its placeholder."""
         kind = str(el.attrs.get("type") or "text").lower()
         if kind in ("checkbox", "radio"):
             return " [x] " if "checked" in el.attrs else " [ ] "
@@ -141,7 +141,7 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
         return str(self.convert_div(el, text.strip() or str(el.attrs.get("label") or ""), parent_tags))
 
     def convert_pre(self, el: Any, text: str, parent_tags: Any) -> str:
-        """Preformatted text between fences that are longer than any inside it."""
+        """Write preformatted text between fences that are longer than any inside it."""
         if not text.strip() or "_inline" in parent_tags:
             return f" {text} "
         fence = max((*_TICKS.findall(text), "``"), key=len) + "`"
@@ -150,7 +150,7 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
     convert_listing = convert_plaintext = convert_xmp = convert_pre
 
     def convert_li(self, el: Any, text: str, parent_tags: Any) -> str:
-        """An item of a list, its other lines below its first. markdownify counts all items before each."""
+        """Write a list item, its other lines indented below its first. (markdownify counts all items before each.)"""
         parent = el.parent
         self._items[id(parent)] += 1
         bullet = "- "
@@ -173,7 +173,7 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
         return f"\n{super().convert_dd(el, text, parent_tags)}"
 
     def convert_tr(self, el: Any, text: str, parent_tags: Any) -> str:
-        """A row of a table; the first one with the line that makes it a table, below an empty header where need be."""
+        """Write a table row; the first one with the rule that makes it a table, below an empty header if needed."""
         table = el.find_parent("table")
         row = "|" + text + "\n"
         if id(table) in self._tables:
@@ -193,11 +193,11 @@ class Writer(MarkdownConverter):  # type: ignore[misc]
 
 
 def _span(cell: Any) -> int:
-    """How many columns a cell is wide."""
+    """Return how many columns a cell spans."""
     written = str(cell.attrs.get("colspan") or "")
     return max(1, min(_MAX_SPAN, int(written))) if written.isdecimal() and len(written) < 9 else 1
 
 
 def _address(written: str) -> str:
-    """An address, the signs that would end it in Markdown written as addresses write them."""
+    """Percent-encode the characters of an address that would end it in Markdown."""
     return _ENDING.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8")), written)

@@ -1,15 +1,14 @@
-"""HTML to Markdown, cut in the parsed tree (Beautiful Soup, markdownify): what a reader of the page has before them.
+"""Converts HTML to Markdown through its parsed tree (Beautiful Soup, markdownify): what a reader of the page sees.
 
-What a browser sets apart stands apart here, what it hides is left out, and so are scripts, styles and comments. What is
-the site's and not the page's, its navigation and the marks beside headings that link to themselves, is left out too,
-unless hardly anything else would remain. `aria-hidden` hides nothing from the eye and is kept; so are headers and
-footers, where titles, authors and addresses stand.
+What a browser sets apart stands apart here. Hidden elements, scripts, styles and comments are left out. So is what
+belongs to the site and not to the page: navigation, and the marks beside headings that link to themselves, unless
+hardly anything else would remain. `aria-hidden` hides nothing from the eye and is kept; so are headers and footers,
+where titles, authors and addresses stand.
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -18,46 +17,47 @@ from bs4 import BeautifulSoup
 from bs4.builder import ParserRejectedMarkup
 from bs4.element import NavigableString, PreformattedString, Tag
 
-from hybrid_search.corpus.web_markdown import APART, Writer, display_of, names
+from hybrid_search._util import quiet_warnings
+from hybrid_search.corpus.web_markdown import APART, Writer, display_of, name_set
 
 MAX_DEPTH = 150
-"""Elements inside one another; deeper ones lose their tags and keep their text. Browsers stop at 512."""
+"""Levels of nested elements; deeper ones lose their tags and keep their text. Browsers stop at 512."""
 
 HIDDEN, NAVIGATION, PERMALINKS = "hidden elements", "navigation", "permalinks"
 FEW_WORDS = 10
 FEW = 0.1
-"""With so few words, and so small a part of the page, what is not navigation is no page."""
+"""If fewer than `FEW_WORDS` words, and less than this share of the page, are not navigation, the navigation is kept."""
 
-_CODE = names("script style title")
-_UNSEEN = names("template noscript")
-_BREADCRUMBS = names("breadcrumb breadcrumbs")
+_CODE = name_set("script style title")
+_UNSEEN = name_set("template noscript")
+_BREADCRUMBS = name_set("breadcrumb breadcrumbs")
 _SKIP = re.compile(r"(?:skip|jump) to\b|(?:skip|jump) (?:the )?navigation\b", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\r\n\f]{2,}")
 _AS_WRITTEN = ("pre", "textarea", "listing", "xmp", "plaintext")
 _LOOK_BACK = 64
 
-_CELLS = names("td th")
-_GROUPS = names("thead tbody tfoot")
+_CELLS = name_set("td th")
+_GROUPS = name_set("thead tbody tfoot")
 _ENDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    "li": (names("li"), names("ul ol menu")),
-    **dict.fromkeys(("dt", "dd"), (names("dt dd"), names("dl"))),
-    "option": (names("option"), names("select datalist optgroup")),
-    "optgroup": (names("option optgroup"), names("select")),
-    **dict.fromkeys(_CELLS, (_CELLS, names("table tr"))),
-    "tr": (_CELLS | {"tr"}, names("table")),
-    **dict.fromkeys(_GROUPS, (_CELLS | _GROUPS | {"tr", "colgroup", "caption"}, names("table"))),
+    "li": (name_set("li"), name_set("ul ol menu")),
+    **dict.fromkeys(("dt", "dd"), (name_set("dt dd"), name_set("dl"))),
+    "option": (name_set("option"), name_set("select datalist optgroup")),
+    "optgroup": (name_set("option optgroup"), name_set("select")),
+    **dict.fromkeys(_CELLS, (_CELLS, name_set("table tr"))),
+    "tr": (_CELLS | {"tr"}, name_set("table")),
+    **dict.fromkeys(_GROUPS, (_CELLS | _GROUPS | {"tr", "colgroup", "caption"}, name_set("table"))),
 }
-"""By element the open ones that it ends though no end tag is there, and those that it does not look beyond."""
+"""Element -> the open elements that it ends implicitly, and those that it does not look beyond."""
 
-_PARAGRAPH = (names("p"), names("button caption object table td th"))
-_ENDS_PARAGRAPHS = names(
+_PARAGRAPH = (name_set("p"), name_set("button caption object table td th"))
+_ENDS_PARAGRAPHS = name_set(
     "address article aside blockquote center details dialog dir div dl fieldset figcaption figure footer form h1 h2 h3 "
     "h4 h5 h6 header hgroup hr main menu nav ol p pre search section summary table ul"
 )
 
 
 class Page(NamedTuple):
-    """A page: its title, its text as Markdown, and by kind how much was left out."""
+    """A page: its title, its text as Markdown, and how much was left out, by kind."""
 
     title: str
     markdown: str
@@ -65,13 +65,13 @@ class Page(NamedTuple):
 
 
 def read_page(html: str, *, first_row_is_header: bool = False) -> Page:
-    """The title and the text of a page, and what was left out of it.
+    """Return the title and the text of a page, and what was left out of it.
 
     Args:
         html: the page.
-        first_row_is_header: of tables that mark none; those of pages are as often there for the layout alone.
+        first_row_is_header: for tables that mark no header; on web pages such tables are as often mere layout.
     """
-    soup = _parsed(html)
+    soup = _parse(html)
     named = next((each for each in soup.find_all("title") if each.find_parent("svg") is None), None)
     title = " ".join(named.get_text().split()) if named is not None else ""
     kinds = _kinds(soup)
@@ -85,7 +85,7 @@ def read_page(html: str, *, first_row_is_header: bool = False) -> Page:
 
 
 class _Tree(BeautifulSoup):  # type: ignore[misc]
-    """The tree of a page, with the ends that HTML lets authors leave out, and no deeper than `MAX_DEPTH`."""
+    """The tree of a page, with the end tags that HTML lets authors omit, and no deeper than `MAX_DEPTH`."""
 
     def __init__(self, html: str) -> None:
         self._cut: Counter[str] = Counter()
@@ -107,7 +107,7 @@ class _Tree(BeautifulSoup):  # type: ignore[misc]
             super().handle_endtag(name, nsprefix)
 
     def handle_data(self, data: str) -> None:
-        """Text, its white space shortened where a browser does so too: markdownify takes the square of a long one."""
+        """Shorten white space where a browser does so too: markdownify takes quadratic time for a long one."""
         if not any(self.open_tag_counter.get(name) for name in _AS_WRITTEN):
             data = _BLANKS.sub(lambda match: "\n" if "\n" in match[0] else " ", data)
         super().handle_data(data)
@@ -134,10 +134,9 @@ class _Tree(BeautifulSoup):  # type: ignore[misc]
                 super().handle_endtag(outermost)
 
 
-def _parsed(html: str) -> BeautifulSoup:
+def _parse(html: str) -> BeautifulSoup:
     html = _without_open_ends(html)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it looks like a file's name, or like XML
+    with quiet_warnings():  # that it looks like a file's name, or like XML
         try:
             return _Tree(html)
         except ParserRejectedMarkup:  # the parser of the standard library knows few declarations
@@ -145,7 +144,7 @@ def _parsed(html: str) -> BeautifulSoup:
 
 
 def _without_open_ends(html: str) -> str:
-    """The same, what begins a tag or a comment and is never closed being text: the parser looks for each end anew."""
+    """Escape what begins a tag or comment that never ends; the parser would search for each end anew."""
     for end, begin, instead in ((">", "<", "&lt;"), ("-->", "<!--", "&lt;!--"), ("]>", "<![", "<! [")):
         at = html.rfind(end) + 1
         html = html[:at] + html[at:].replace(begin, instead)
@@ -153,7 +152,7 @@ def _without_open_ends(html: str) -> str:
 
 
 def _kinds(soup: BeautifulSoup) -> dict[int, str]:
-    """By identity the elements that are left out, and of what kind they are; what is inside them is of the same."""
+    """Return, by `id()`, the elements that are left out and their kind; the elements inside are of the same kind."""
     found: dict[int, str] = {}
     for tag in soup.find_all(True):
         kind = found.get(id(tag.parent)) or _kind(tag)
@@ -178,7 +177,7 @@ def _kind(tag: Tag) -> str:
 
 
 def _link_kind(tag: Tag) -> str:
-    """Whether a link leads past the navigation, or to the heading that it stands in."""
+    """Return the kind of a link that skips the navigation or points at its own heading; empty for others."""
     if "#" not in str(tag.attrs.get("href") or ""):
         return ""
     text = tag.get_text().strip()
@@ -196,7 +195,7 @@ def _is_hidden(name: str, attrs: Mapping[str, Any]) -> bool:
 
 
 def _words(soup: BeautifulSoup, kinds: Mapping[int, str]) -> Counter[str]:
-    """The words of the page by kind; of none, by the empty string."""
+    """Count the words of the page by kind; the empty string is the kind of what stays."""
     found: Counter[str] = Counter()
     for text in soup.find_all(string=True):
         if not isinstance(text, PreformattedString):
@@ -205,7 +204,7 @@ def _words(soup: BeautifulSoup, kinds: Mapping[int, str]) -> Counter[str]:
 
 
 def _counts(soup: BeautifulSoup, kinds: Mapping[int, str]) -> dict[str, int]:
-    """How many elements of a kind were left out; one inside another counts once, code never."""
+    """Count the elements left out, by kind; one inside another counts once, code never."""
     outermost = (kinds[id(tag)] for tag in _tags(soup) if id(tag) in kinds and id(tag.parent) not in kinds)
     return dict(Counter(kind for kind in outermost if kind not in _CODE))
 

@@ -1,7 +1,7 @@
-"""Word documents to Markdown: mammoth's HTML, and what it leaves out of the page.
+"""Converts Word documents to Markdown: mammoth's HTML, and what mammoth leaves out.
 
-Headers, footers, comments and text boxes stand behind the text, each once: a letterhead names who wrote, a footer the
-file number, and both are searched for. They repeat on every page of the document, not of the text.
+Headers, footers, comments and text boxes follow the text, each once: a letterhead names the writer and a footer the
+file number, and people search for both. They repeat on every printed page, but not in the text.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _SPACES = {f"{_WORD}tab": " ", f"{_WORD}br": "\n", f"{_WORD}cr": "\n"}
 
 
 def read_word(data: bytes) -> Iterator[Part]:
-    """The title and the text of a document, and what was left out of it.
+    """Yield the title and the text of a document, and what was left out of it.
 
     Raises:
-        Unreadable: it is encrypted, damaged, something else, or unpacks to more than `MAX_UNPACKED_BYTES`.
+        Unreadable: the data is encrypted, damaged, no Word file, or unpacks to more than `MAX_UNPACKED_BYTES`.
     """
     import mammoth
     from markitdown.converter_utils.docx.pre_process import pre_process_docx  # equations as LaTeX
@@ -54,7 +54,7 @@ def read_word(data: bytes) -> Iterator[Part]:
 
 
 def _beside_the_text(archive: ZipFile) -> tuple[str, list[str], dict[str, int]]:
-    """The title, the texts that do not stand in the flow of the document, and how much is neither."""
+    """Return the title, the texts outside the flow of the document, and the counts of what is left out."""
     unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > MAX_UNPACKED_BYTES:
         raise Unreadable(f"unpacks to {unpacked >> 20:,} MB, more than {MAX_UNPACKED_BYTES >> 20:,}")
@@ -73,7 +73,7 @@ def _beside_the_text(archive: ZipFile) -> tuple[str, list[str], dict[str, int]]:
 
 
 def _texts(xml: bytes, element: str) -> list[str]:
-    """The texts of all elements of a name, or of the whole where none is named; what is no XML has none."""
+    """Return the texts of all elements of a name, or of the whole if none is named; none if it is not XML."""
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError:

@@ -1,12 +1,21 @@
-"""The only room that runs models: text in, sparse vectors, dense vectors or scores out.
+"""Run models: text in, sparse vectors, dense vectors or scores out. No other room does.
 
-`catalog.py` knows the models by name, `local_card.py` reads a folder as one, `hub.py` finds and fetches their files.
-`load` gives the encoder that a card describes; `hybrid.py` makes two encoders of one that gives both vectors. One
-module per runtime: `onnx.py`, `torch.py` (sentence-transformers, an extra), `bundled/` (files of a Python package) and
-`fastembed.py` (what is no plain graph). `devices.py` says what runs on a GPU, `tokenizer.py` reads texts, and
-`onnx_graphs/` derives what `onnx.py` runs. Models are known by their cards and their files, so a
-collection can say what it was built with. May import the values, and nothing of the other rooms; no model library is
-imported before a model is used.
+A model is identified by its card and the hashes of its files, so a collection can record what it was built with. No
+model library is imported before a model is used.
+
+Words: a card describes a model; its runtime is what runs it; a fingerprint is a hash of all that changes its vectors; a
+leg is served by one encoder; a hybrid model gives both vectors in one pass, and a view shows one of them.
+
+Modules, in reading order:
+
+- which model: `catalog` and `dense_cards` (by name), `local_card` (a folder), `hub` (files), `hashing`;
+- what all share: `base`, `batching`, `threads`, `devices`, `tokenizer`, `token_cache`, `token_counter`,
+  `unknown_tokens`;
+- one module per runtime: `onnx` (with `onnx_session`, `openvino` and `onnx_graphs/`), `torch` (sentence-transformers,
+  an extra), `fastembed` (BM25 and others that are not one plain graph), `bundled/` (files of a Python package);
+- vectors: `hybrid` (one model, two legs), `pruning`, `query_table` (queries without a network).
+
+May import the values (`types`, `protocols`, `manifest`, `errors`, `_util`), and no other room.
 """
 
 from __future__ import annotations
@@ -21,9 +30,9 @@ from hybrid_search.types import ModelCard
 
 
 def precision_of(card: ModelCard, asked: Precision) -> Precision:
-    """What a model is run in where a precision is asked for.
+    """Return the precision a model runs in if `asked` is requested.
 
-    What has no network, or is in eight bits by its files, is run as it is, which is called `fp32`.
+    A model without a network, or with an eight-bit graph of its own, runs as it is; that is called `fp32`.
     """
     chosen = card.runtime == "onnx" or (card.runtime == "bundled" and card.kind == "dense") or card.runtime == "torch"
     return asked if chosen else "fp32"
@@ -37,18 +46,18 @@ def load(
     precision: Precision = "fp32",
     device: Device = "auto",
 ) -> SparseEncoder | DenseEncoder | HybridEncoder | Reranker:
-    """The encoder or reranker a card describes. Cheap: files are read on first use or by `warm_up()`.
+    """Return the encoder or reranker of a card. Cheap: files are read on first use or by `warm_up()`.
 
     Args:
-        card: of the catalogue, or of a local folder.
+        card: from the catalogue or of a local folder.
         cache_dir: where model files are looked for and downloaded to, besides the Hugging Face cache.
-        threads: of one forward pass; None means every core.
-        precision: of the products: `fp32` (as the files are), `int8`, `bf16`, `fp16`; see `precision_of`.
-        device: `auto` takes a GPU where there is one and the model can run on it, `cuda` insists, `cpu` touches none.
+        threads: threads of one forward pass; None means every core.
+        precision: of the matrix products: `fp32` (as the files are), `int8`, `bf16`, `fp16`; see `precision_of`.
+        device: `auto` takes a GPU if the model can run on one here, `cuda` insists on it, `cpu` never uses one.
 
     Raises:
-        ModelError: the card's runtime is not run here, or not in this precision, or not on this device. (Missing files
-            and extras are reported on first use.)
+        ModelError: the model cannot run here, or not in this precision, or not on this device. (Missing files and
+            extras are reported on first use.)
     """
     if device == "cuda":
         resolve_device(card, precision, device)

@@ -1,4 +1,4 @@
-"""What every model with files shares, whatever runs it: its card, its folder, its tokenizer, its batches."""
+"""What all models with files share, whatever runs them: card, folder, tokenizer, batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid_search.encoders import hub
-from hybrid_search.encoders.batching import BatchLimit, Places, Result, in_batches, out_of_memory, readable
+from hybrid_search.encoders.batching import BatchLimit, Positions, Result, in_batches, out_of_memory, readable
 from hybrid_search.encoders.devices import Device
 from hybrid_search.encoders.token_counter import Counter, TokenCount
 from hybrid_search.encoders.unknown_tokens import Unread
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PRECISION_VERSION = 1
-"""Goes into fingerprints: raise it whenever another precision than fp32 gives other vectors."""
+"""Part of fingerprints: raise it whenever a precision other than fp32 gives other vectors."""
 
 
 class FileModel(ABC):
-    """A model whose files are found, and loaded, when they are first needed.
+    """A model whose files are located and loaded when they are first needed.
 
     Args:
-        card: of the catalogue, or of a local folder.
-        cache_dir: where files are looked for and downloaded to, besides the Hugging Face cache.
-        threads: of one forward pass; None means every core.
-        precision: of the products.
-        device: where it is to run; what has one place only needs none.
+        card: from the catalogue or of a local folder.
+        cache_dir: where files are searched and downloaded to, besides the Hugging Face cache.
+        threads: threads of one forward pass; None means every core.
+        precision: of the matrix products.
+        device: where to run; ignored by models that run in one place only.
     """
 
     precision: Precision = "fp32"
-    """What its products are computed in; `fp32` is as its files are."""
+    """The precision of the matrix products; `fp32` leaves them as the files have them."""
 
     def __init__(
         self,
@@ -68,19 +68,19 @@ class FileModel(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A hash over the model's files and everything in the card that changes its output."""
+        """Return a hash of the model's files and of everything in the card that changes its output."""
 
-    def _precise(self) -> dict[str, str]:
-        """What a precision adds to the fingerprint; nothing for the files' own."""
+    def _precision_facts(self) -> dict[str, str]:
+        """Return what the precision adds to the fingerprint; nothing for fp32."""
         return {} if self.precision == "fp32" else {"precision": f"{self.precision} {PRECISION_VERSION}"}
 
     def warm_up(self) -> None:
         self._loaded()
 
     def tokenizer(self) -> Tokenizer | None:
-        """The model's own tokenizer without truncation and padding; None where the model reads everything.
+        """Return the model's tokenizer without truncation and padding; None if the model reads texts of any length.
 
-        Shared: do not change its settings.
+        It is shared: do not change its settings.
 
         Raises:
             ModelUnavailable: the model has no `tokenizer.json`.
@@ -91,18 +91,18 @@ class FileModel(ABC):
         return self._lengths(self._documents(texts))
 
     def token_count(self) -> TokenCount | None:
-        """How `count_tokens` counts, as a value; None where it has no tokenizer to count with."""
+        """Return how `count_tokens` counts, as a value; None without a tokenizer."""
         tokenizer = self.tokenizer()
         return None if tokenizer is None else TokenCount(tokenizer.to_str(), self._card.document_prefix)
 
     def readings(self, texts: Sequence[str]) -> list[Reading]:
-        """What the model makes of each text, without prefixes; nothing is unknown where it reads everything."""
+        """Return how much of each text the model knows, without prefixes; without a tokenizer, nothing is unknown."""
         unread = self._unknown()
         found = [readable(text) for text in texts]
         return unread.readings(found) if unread else [Reading(1, 0)] * len(texts)
 
     def reading_of_query(self, text: str) -> tuple[Reading, tuple[str, ...]]:
-        """What the model makes of a query, and the stretches of it that it does not know."""
+        """Return how much of a query the model knows, and the parts of it that it does not know."""
         unread = self._unknown()
         return unread.query(readable(text), self._card.max_tokens) if unread else (Reading(1, 0), ())
 
@@ -113,11 +113,11 @@ class FileModel(ABC):
         return self._unread
 
     def _documents(self, texts: Sequence[str]) -> list[str]:
-        """What the model is given for documents: readable, with the card's prefix."""
+        """Return the texts as the model gets them for documents: readable, with the card's prefix."""
         return [self._card.document_prefix + readable(text) for text in texts]
 
     def _queries(self, texts: Sequence[str]) -> list[str]:
-        """The same for queries."""
+        """Return the texts as the model gets them for queries: readable, with the card's prefix."""
         return [self._card.query_prefix + readable(text) for text in texts]
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
@@ -129,17 +129,17 @@ class FileModel(ABC):
         return self._counter(texts)
 
     def _batches(
-        self, lengths: Sequence[int], size: tuple[int, int], run: Callable[[Places], Result], lanes: int = 1
-    ) -> Iterator[tuple[Places, Result]]:
-        """Run batches of (tokens, texts) at most `size`, by what the model reads of each text; see `in_batches`.
+        self, lengths: Sequence[int], size: tuple[int, int], run: Callable[[Positions], Result], concurrency: int = 1
+    ) -> Iterator[tuple[Positions, Result]]:
+        """Run batches of at most `size` (tokens, texts), counted as the model reads them; see `in_batches`.
 
         Raises:
-            ModelError: the runtime failed, or memory was not enough for one text.
+            ModelError: the runtime failed, or memory does not suffice for a single text.
         """
         limit = self._card.max_tokens or max(lengths, default=1)
         read = [min(length, limit) for length in lengths]
         with self._running():
-            yield from in_batches(read, run, self._room, budget=size[0], limit=size[1], lanes=lanes)
+            yield from in_batches(read, run, self._room, budget=size[0], limit=size[1], concurrency=concurrency)
 
     def _folder(self) -> Path:
         if self._found is None:
@@ -165,7 +165,7 @@ class FileModel(ABC):
         return tokenizer
 
     def _unloadable(self, fault: Exception) -> ModelUnavailable:
-        """The error for whatever a runtime raises on files it cannot load; runtimes share no error type."""
+        """Return the error for a model that cannot be loaded; runtimes share no error type."""
         return ModelUnavailable(
             f"{self._card.name} cannot be loaded from {self._folder()}: {fault} "
             f"Check its files: hybrid-search models verify {self._card.name}"
@@ -185,4 +185,4 @@ class FileModel(ABC):
 
     @abstractmethod
     def _loaded(self) -> Any:
-        """The runtime's model, loaded on the first call."""
+        """Return the runtime's model, loaded on the first call."""

@@ -1,4 +1,4 @@
-"""Batches that waste little: texts of one length together, a bounded number of tokens each, fewer where memory ends."""
+"""Runs texts in batches of similar length and bounded size, which shrink when memory runs out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders.devices import release_memory
 
-Places = NDArray[np.intp]
+Positions = NDArray[np.intp]
 Result = TypeVar("Result")
 
-# Fewer are not worth a lane of their own.
+# Fewer are not worth a thread of their own.
 _LEAST_TOKENS = 64
 
 # What runtimes say when memory, the processor's or a GPU's, is not enough.
@@ -26,10 +26,10 @@ _FULL = re.compile(
 )
 
 
-def batches(lengths: Sequence[int], *, budget: int, limit: int) -> Iterator[Places]:
-    """Yield the places of the texts of each batch, shortest texts first, every place exactly once.
+def batches(lengths: Sequence[int], *, budget: int, limit: int) -> Iterator[Positions]:
+    """Yield the positions of the texts of each batch, shortest texts first, every position exactly once.
 
-    A batch is padded to its longest text, so its cost is that length times its size; sorting keeps the padding small.
+    A batch is padded to its longest text, so its cost is that length times its size. Sorting keeps the padding small.
 
     Args:
         lengths: tokens of each text, as the model reads it.
@@ -43,40 +43,40 @@ def batches(lengths: Sequence[int], *, budget: int, limit: int) -> Iterator[Plac
 
 
 class BatchLimit:
-    """What a model has learned of its memory: the tokens that a batch may have; None where it was never too small."""
+    """What a model has learned about its memory: the most tokens a batch may have; None while no batch failed."""
 
     tokens: int | None = None
 
 
 def in_batches(
     lengths: Sequence[int],
-    run: Callable[[Places], Result],
+    run: Callable[[Positions], Result],
     room: BatchLimit,
     *,
     budget: int,
     limit: int,
-    lanes: int = 1,
-) -> Iterator[tuple[Places, Result]]:
-    """Run batch after batch, as `batches` cuts them; yields the places of each, and what came of it.
+    concurrency: int = 1,
+) -> Iterator[tuple[Positions, Result]]:
+    """Run one batch after another, as `batches` forms them; yield the positions and the result of each.
 
-    Where memory runs out, the batch is halved and run again, and no later one is larger than what is left: `room` keeps
-    that for the calls to come.
+    If memory runs out, the batch is halved and run again, and no later batch is larger than what fitted. `room` keeps
+    that for later calls.
 
     Args:
         lengths: tokens of each text, as the model reads it.
-        run: is given the places of a batch; with several lanes by several threads at once.
-        room: the model's.
+        run: takes the positions of a batch; with `concurrency` above 1 it is called by several threads at once.
+        room: the model's limit; updated here.
         budget: tokens of a batch, padding included; a single text may exceed it.
         limit: texts of a batch.
-        lanes: batches that run side by side. A few texts are cut so that every lane has some.
+        concurrency: batches that run at once. A few texts are divided so that every thread has some.
 
     Raises:
-        Exception: whatever `run` raises, for want of memory too where the batch was one text.
+        Exception: whatever `run` raises; lack of memory only if the batch was a single text.
     """
     order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
-    if lanes > 1 and len(order) > 1:
-        budget = min(budget, max(_LEAST_TOKENS, -(-sum(lengths) // lanes)))
-        yield from _side_by_side(order, lengths, run, room, budget, limit, lanes)
+    if concurrency > 1 and len(order) > 1:
+        budget = min(budget, max(_LEAST_TOKENS, -(-sum(lengths) // concurrency)))
+        yield from _concurrent_batches(order, lengths, run, room, budget, limit, concurrency)
         return
     start = 0
     while start < len(order):
@@ -93,22 +93,22 @@ def in_batches(
         release_memory()
 
 
-def _side_by_side(
-    order: Places,
+def _concurrent_batches(
+    order: Positions,
     lengths: Sequence[int],
-    run: Callable[[Places], Result],
+    run: Callable[[Positions], Result],
     room: BatchLimit,
     budget: int,
     limit: int,
-    lanes: int,
-) -> Iterator[tuple[Places, Result]]:
+    concurrency: int,
+) -> Iterator[tuple[Positions, Result]]:
     start = 0
-    waiting: deque[tuple[Places, Future[Result]]] = deque()
-    with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
+    waiting: deque[tuple[Positions, Future[Result]]] = deque()
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="batch") as pool:
         try:
             while start < len(order) or waiting:
-                # One more than there are lanes, so that none waits for the caller.
-                while start < len(order) and len(waiting) <= lanes:
+                # One more than run at once, so that none waits for the caller.
+                while start < len(order) and len(waiting) <= concurrency:
                     allowed = budget if room.tokens is None else min(budget, room.tokens)
                     batch = _cut(order, start, lengths, allowed, limit)
                     waiting.append((batch, pool.submit(run, batch)))
@@ -132,23 +132,23 @@ def _side_by_side(
                 job.cancel()
 
 
-def _within(run: Callable[[Places], Result], places: Places) -> Callable[[Places], Result]:
+def _within(run: Callable[[Positions], Result], places: Positions) -> Callable[[Positions], Result]:
     return lambda part: run(places[part])
 
 
-def _cut(order: Places, start: int, lengths: Sequence[int], allowed: int, limit: int) -> Places:
-    """The next batch: as many of the texts from `start` on as are allowed, at least one."""
+def _cut(order: Positions, start: int, lengths: Sequence[int], allowed: int, limit: int) -> Positions:
+    """Return the next batch: as many of the texts from `start` on as are allowed, at least one."""
     end = start + 1
     while end < len(order) and end - start < limit and (end - start + 1) * max(1, lengths[order[end]]) <= allowed:
         end += 1
     return order[start:end]
 
 
-def _learn(room: BatchLimit, fault: Exception, batch: Places, lengths: Sequence[int]) -> None:
-    """Note how much less memory there is than a batch took.
+def _learn(room: BatchLimit, fault: Exception, batch: Positions, lengths: Sequence[int]) -> None:
+    """Note that memory allows less than the batch took: half of it.
 
     Raises:
-        Exception: the fault, where memory was not it, or the batch was one text.
+        Exception: the fault itself, if it is not a lack of memory or the batch was a single text.
     """
     if len(batch) == 1 or not out_of_memory(fault):
         raise fault
@@ -156,7 +156,7 @@ def _learn(room: BatchLimit, fault: Exception, batch: Places, lengths: Sequence[
 
 
 def out_of_memory(fault: BaseException) -> bool:
-    """Whether a fault means that memory was not enough; onnxruntime says so in words only.
+    """Return whether a fault means that memory ran out; onnxruntime says so in words only.
 
     >>> out_of_memory(RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer"))
     True
@@ -166,7 +166,7 @@ def out_of_memory(fault: BaseException) -> bool:
 
 
 def readable(text: str) -> str:
-    """The text without lone surrogates, which no tokenizer accepts; a pair of them becomes the character it stands for.
+    """Return the text without lone surrogates, which no tokenizer accepts; a pair becomes the character it stands for.
 
     >>> readable("caf\\u00e9 \\ud83d"), readable("\\ud83d\\ude00")
     ('café \ufffd', '😀')

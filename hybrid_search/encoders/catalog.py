@@ -1,7 +1,7 @@
-"""Every model known by name, as frozen cards, and the named sets of them.
+"""Lists every model known by name, as frozen cards, and the named sets of models.
 
-A card says what a model is before a byte of it is read. The facts of fastembed's models are checked against fastembed's
-own lists by a test; prefixes are those the models' authors give. Left out are models that are no text retrievers here:
+A card says what a model is before a byte of it is read. A test checks the facts of fastembed's models against
+fastembed's own lists; prefixes are those of the models' authors. Models that do not retrieve text here are left out:
 image-text models, and query-only or document-only halves of a pair.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["BM25_ENGINE", "CARDS", "PROFILES", "Kind", "Profile", "card", "cards
 Kind = Literal["sparse", "dense", "hybrid", "reranker"]
 
 BM25_ENGINE = "qdrant/bm25-engine"
-"""The card that the store supplies the encoder of."""
+"""The card whose encoder the store supplies."""
 
 BUNDLED_HYBRID = "bundled/minilm-splade"
 """The model that is part of this package."""
@@ -252,13 +252,13 @@ CARDS: tuple[ModelCard, ...] = (*_SPARSE, *_HYBRID, *DENSE_CARDS, *_RERANKERS)
 
 
 def card(name: str, kind: Kind) -> ModelCard:
-    """The card of a model: by its exact name (case ignored), or of a folder on this machine.
+    """Return the card of a model: by its name (case is ignored), or of a folder on this machine.
 
-    A hybrid model's card is given for `sparse` and for `dense` too.
+    A hybrid model's card is returned for `sparse` and for `dense` too.
 
     Raises:
-        UnknownModel: neither; names the near ones of this kind.
-        ModelError: a model of another kind, or a folder that is no usable model.
+        UnknownModel: there is no such model; the message names similar ones of this kind.
+        ModelError: the model is of another kind, or the folder holds no usable model.
     """
     for found in CARDS:
         if found.name.lower() == name.lower():
@@ -271,11 +271,11 @@ def card(name: str, kind: Kind) -> ModelCard:
 
 
 def kind_of(name: str) -> Literal["sparse", "dense"]:
-    """What a model gives a leg whose kind nobody said: sparse vectors if it has any, else dense ones.
+    """Return the kind of leg a model fills if nobody named one: sparse if it has sparse vectors, else dense.
 
     Raises:
-        UnknownModel: no such model; names the near ones of both kinds.
-        ModelError: a model that gives neither, or a folder that is no usable model.
+        UnknownModel: there is no such model; the message names similar ones of both kinds.
+        ModelError: the model gives neither kind, or the folder holds no usable model.
     """
     try:
         card(name, "sparse")
@@ -291,7 +291,7 @@ def kind_of(name: str) -> Literal["sparse", "dense"]:
 
 
 def cards(kind: Kind | None = None) -> tuple[ModelCard, ...]:
-    """All cards, or those that serve as one kind, in the catalogue's order: the default of each kind first."""
+    """Return all cards, or those that serve as one kind, in the catalogue's order: the default of each kind first."""
     return tuple(found for found in CARDS if kind is None or serves(found.kind, kind))
 
 

@@ -1,7 +1,7 @@
-"""The dense models of the catalogue.
+"""Lists the dense models of the catalogue.
 
-Prefixes are those the models' authors give; everything else, pooling too, is fastembed's own description, held to it by
-a test.
+Prefixes are those of the models' authors. Everything else, including pooling, is fastembed's own description; a test
+holds it to that.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Where a model runs: on the processor, or on a GPU that CUDA reaches.
+"""Decides where a model runs: on the processor, or on a GPU through CUDA.
 
-ONNX models need the package onnxruntime-gpu for that, torch models a torch that finds a GPU. Graphs in eight bits,
-bf16 and what fastembed runs stay on the processor. The device is the machine's business: a collection does not
-remember it, and is searched on any.
+ONNX models need the package onnxruntime-gpu for a GPU, torch models a torch that finds one. Graphs in int8 or bf16, and
+what fastembed runs, stay on the processor. The device belongs to the machine: a collection does not record it and can
+be searched on any.
 
-No GPU was at hand when this was written: what runs on one was held by fakes and by the processor's half of it, and the
-tests marked `gpu` are to prove it on a machine that has one.
+This was written without a GPU at hand. Fakes and the processor's half of the work hold what would run on one; the tests
+marked `gpu` are to prove it on a machine that has one.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Literal
 
+from hybrid_search._util import quiet_warnings
 from hybrid_search._util.extras import are_installed, check_extra
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
 
 Device = Literal["auto", "cpu", "cuda"]
-"""What is asked for; `auto` takes a GPU where there is one."""
+"""The requested device; `auto` takes a GPU if there is one."""
 
-Place = Literal["cpu", "cuda"]
+ActiveDevice = Literal["cpu", "cuda"]
 """Where a model then runs."""
 
-Sizes = Mapping[Place, tuple[int, int]]
-"""(tokens, texts) of one batch, by where it runs."""
+Sizes = Mapping[ActiveDevice, tuple[int, int]]
+"""(tokens, texts) of one batch, by device."""
 
 PROVIDER = "CUDAExecutionProvider"
 _INSTEAD = "Take --device auto or cpu"
 
 
 class NoCuda(ModelError):
-    """A model was asked onto a GPU, and cannot run there."""
+    """A GPU was requested for a model that cannot run on one here."""
 
 
-def resolve_device(card: ModelCard, precision: Precision, device: Device) -> Place:
-    """Where a model runs.
+def resolve_device(card: ModelCard, precision: Precision, device: Device) -> ActiveDevice:
+    """Return where a model runs.
 
     Args:
-        card: the model's. One without a network (BM25, word vectors from a table) is always on the processor.
-        precision: it is run in.
-        device: asked for.
+        card: the model. One without a network (BM25, word vectors from a table) always runs on the processor.
+        precision: the precision it runs in.
+        device: the requested device.
 
     Raises:
-        NoCuda: `cuda`, and this model runs on the processor only, or there is no CUDA here.
-        MissingExtra: `cuda`, and torch is not installed, which this model needs.
+        NoCuda: the device is `cuda`, and the model runs on the processor only or there is no CUDA here.
+        MissingExtra: the device is `cuda`, and torch, which this model needs, is not installed.
     """
     if device == "cpu" or _needs_no_network(card):
         return "cpu"
@@ -67,12 +67,12 @@ def resolve_device(card: ModelCard, precision: Precision, device: Device) -> Pla
 
 
 def check_building(card: ModelCard, precision: Precision, device: Device) -> None:
-    """Refuse to build in fp16 without a GPU: a processor computes it in fp32 and gains nothing by it.
+    """Refuse to build a collection in fp16 without a GPU: a processor computes it in fp32 and gains nothing.
 
-    Searching, and adding to, what was built in fp16 elsewhere goes on any machine.
+    What was built in fp16 elsewhere can be searched and extended on any machine.
 
     Raises:
-        ModelError: so it is; or as `place_of` raises.
+        ModelError: the precision is fp16 and there is no GPU; or as `resolve_device` raises.
     """
     if precision == "fp16" and resolve_device(card, precision, device) != "cuda":
         why = "the device is cpu." if device == "cpu" else _lacking(card)
@@ -83,7 +83,7 @@ def check_building(card: ModelCard, precision: Precision, device: Device) -> Non
 
 
 def release_memory() -> None:
-    """Give back what torch keeps of a GPU's memory, after it ran out."""
+    """Release the GPU memory that torch caches, after memory ran out."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -91,19 +91,18 @@ def release_memory() -> None:
 
 @cache
 def onnx_has_cuda() -> bool:
-    """Whether this onnxruntime was built for CUDA; whether it starts is seen when a graph is opened."""
+    """Return whether this onnxruntime was built for CUDA. Whether CUDA starts shows when a graph is opened."""
     import onnxruntime
 
     if getattr(onnxruntime, "cuda_version", "") and hasattr(onnxruntime, "preload_dlls"):
         # CUDA's libraries where pip put them. What is missing of them it prints; that matters when a graph is opened.
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), contextlib.suppress(Exception):
-            warnings.simplefilter("ignore")
+        with contextlib.redirect_stdout(io.StringIO()), quiet_warnings(), contextlib.suppress(Exception):
             onnxruntime.preload_dlls()
     return PROVIDER in onnxruntime.get_available_providers()
 
 
 def torch_has_cuda() -> bool:
-    """Whether torch is installed and finds a GPU."""
+    """Return whether torch is installed and finds a GPU."""
     if not are_installed("torch"):
         return False
     import torch
@@ -116,7 +115,7 @@ def _needs_no_network(card: ModelCard) -> bool:
 
 
 def _bound(card: ModelCard, precision: Precision) -> str:
-    """Why a model stays on the processor; empty where it need not."""
+    """Return why a model stays on the processor; empty if it need not."""
     if card.runtime == "fastembed":
         return f"fastembed runs it here, on the processor. {_INSTEAD}."
     if card.runtime == "bundled" and card.kind == "hybrid":
@@ -130,7 +129,7 @@ def _bound(card: ModelCard, precision: Precision) -> str:
 
 
 def _lacking(card: ModelCard) -> str:
-    """What a model lacks here to run on a GPU; empty where it lacks nothing."""
+    """Return what a model lacks here to run on a GPU; empty if nothing."""
     if card.runtime == "torch":
         if torch_has_cuda():
             return ""

@@ -1,14 +1,13 @@
-"""What fastembed runs: BM25, BM42, miniCOIL, and dense models that are a table of word vectors.
+"""Runs the models of fastembed: BM25, BM42, miniCOIL, and dense models that are a table of word vectors.
 
-fastembed is given a complete folder every time and never looks for files itself: its own search for them gives up only
-after forty seconds. It runs on the processor here, though it would take a GPU by itself. Batches are bounded by tokens,
-and the limit of a text's length is the card's, whatever the tokenizer's config says.
+fastembed always gets a complete folder and never looks for files itself, because its own search gives up only after
+forty seconds. It runs on the processor here, although by default it would take a GPU. Batches are bounded by tokens.
+The card limits a text's length, whatever the tokenizer's config says.
 """
 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search._util import quiet_warnings
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.base import FileModel
-from hybrid_search.encoders.batching import Places
+from hybrid_search.encoders.batching import Positions
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.errors import ModelError
 from hybrid_search.types import ModelCard, SparseVector
@@ -34,13 +34,13 @@ _BM25: dict[str, Any] = {"k": 1.2, "b": 0.75, "avg_len": 256.0, "language": "eng
 
 
 def load(card: ModelCard, *, cache_dir: Path, threads: int | None = None) -> FastembedSparse | FastembedDense:
-    """The encoder of a card whose runtime is `fastembed`."""
-    seat = FastembedSparse if card.kind == "sparse" else FastembedDense
-    return seat(card, cache_dir=cache_dir, threads=threads)
+    """Return the encoder of a card whose runtime is `fastembed`."""
+    encoder_class = FastembedSparse if card.kind == "sparse" else FastembedDense
+    return encoder_class(card, cache_dir=cache_dir, threads=threads)
 
 
 class _Fastembed(FileModel):
-    """What the seats share: the fingerprint, one lazily loaded model, and its faults."""
+    """What the encoders share: the fingerprint, one lazily loaded model, and its errors."""
 
     def fingerprint(self) -> str:
         folder = self._folder()
@@ -52,11 +52,11 @@ class _Fastembed(FileModel):
         return fingerprint_of(self._card, hashes, **facts)
 
     def _loaded(self, *, weights: bool = True) -> Any:
-        """The fastembed model; with `weights` False a lazy family comes without its network."""
+        """Return the fastembed model; with `weights` False a lazy family comes without its network."""
         with self._lock:
             if self._model is None:
                 folder = self._folder()
-                _hush()
+                _silence_log()
                 with self._faults():
                     model = self._open(folder)
                     self._limit_length(model)
@@ -83,11 +83,11 @@ class _Fastembed(FileModel):
 
     @abstractmethod
     def _open(self, folder: Path) -> Any:
-        """Fastembed's model over these files."""
+        """Load fastembed's model from these files."""
 
 
 class FastembedSparse(_Fastembed):
-    """A sparse encoder whose dimensions are hashes of words; which class runs it follows from the card's family."""
+    """A sparse encoder whose dimensions are hashes of words; the card's family decides which class runs it."""
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         model = self._loaded()
@@ -98,7 +98,7 @@ class FastembedSparse(_Fastembed):
         return self._encode(self._queries(texts), model.query_embed)
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        """`#<index>`: a hash does not say its word."""
+        """Return `#<index>` for each dimension, because a hash does not reveal its word."""
         return [f"#{index}" for index in indices]
 
     def _encode(self, texts: list[str], embed: Any) -> list[SparseVector]:
@@ -110,7 +110,7 @@ class FastembedSparse(_Fastembed):
                 encoded[place] = SparseVector.of(np.minimum(found.indices, _MAX_INDEX), found.values, signed=signed)
         return encoded
 
-    def _parts(self, texts: list[str], run: Callable[[Places], list[Any]]) -> Iterator[tuple[Places, list[Any]]]:
+    def _parts(self, texts: list[str], run: Callable[[Positions], list[Any]]) -> Iterator[tuple[Positions, list[Any]]]:
         if self._card.max_tokens:
             yield from self._batches(self._lengths(texts), _SPARSE_BATCH, run)
         elif texts:
@@ -143,7 +143,7 @@ class FastembedSparse(_Fastembed):
 
 
 class FastembedDense(_Fastembed):
-    """A mean of word vectors; it leaves with unit length."""
+    """A mean of word vectors, scaled to unit length."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._encode(self._documents(texts))
@@ -155,7 +155,7 @@ class FastembedDense(_Fastembed):
         model = self._loaded()
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
 
-        def run(batch: Places) -> NDArray[np.float32]:
+        def run(batch: Positions) -> NDArray[np.float32]:
             return np.stack(list(model.embed([texts[place] for place in batch]))).astype(np.float32)
 
         for batch, rows in self._batches(self._lengths(texts), _STATIC_BATCH, run):
@@ -171,13 +171,12 @@ class FastembedDense(_Fastembed):
         known = {described.model.lower() for described in StaticTextEmbedding._list_supported_models()}
         if self._card.name.lower() not in known:
             raise ModelError(f"{self._card.name}: this fastembed does not carry it. Install the version we ask for.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet_warnings():
             return StaticTextEmbedding(self._card.name, specific_model_path=str(folder), cache_dir=str(self._cache_dir))
 
 
 def _described_files(card: ModelCard) -> dict[str, Any]:
-    """What every description of fastembed's asks for; only the files count here."""
+    """Return what every description of fastembed must contain; only the files matter here."""
     from fastembed.common.model_description import ModelSource
 
     return {
@@ -191,12 +190,12 @@ def _described_files(card: ModelCard) -> dict[str, Any]:
 
 
 def _described(base: Any, description: Any) -> Any:
-    """A class of fastembed's that knows exactly one model; fastembed's own lists stay as they are."""
+    """Return a class of fastembed's that knows exactly one model; fastembed's own lists stay as they are."""
     return type(base.__name__, (base,), {"_list_supported_models": classmethod(lambda cls: [description])})
 
 
-def _hush() -> None:
-    """Fastembed tells its troubles to stderr through loguru; ours are raised."""
+def _silence_log() -> None:
+    """Silence fastembed's log, which goes to stderr through loguru; errors are raised."""
     from loguru import logger
 
     logger.disable("fastembed")

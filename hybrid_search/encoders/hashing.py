@@ -1,7 +1,7 @@
-"""Hashes of model files, and fingerprints made of them.
+"""Hashes model files, and makes fingerprints of the hashes.
 
-Hashing half a gigabyte takes a second, so a hash is remembered by (path, size, modification time) in a small JSON file
-in the cache folder. The memory is a convenience: where it cannot be read or written, the hash is computed again.
+Hashing half a gigabyte takes a second, so hashes are remembered by (path, size, modification time) in a small JSON file
+in the cache folder. If that file cannot be read or written, the hash is computed again.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from hybrid_search._util import atomic_write
 from hybrid_search.types import ModelCard
 
 _MEMORY = "file-hashes.json"
@@ -23,12 +22,12 @@ _SETTLED_S = 2.0
 
 
 def file_hash(path: Path, cache_dir: Path, *, trust_memory: bool = True) -> str:
-    """The SHA-256 of a file's content, 64 hex digits.
+    """Return the SHA-256 of a file's content, as 64 hex digits.
 
     Args:
         path: the file; links are followed.
-        cache_dir: where hashes are remembered; it need not be writable, nor exist.
-        trust_memory: False reads the content even where a hash is remembered.
+        cache_dir: where hashes are remembered; it need not exist or be writable.
+        trust_memory: False reads the content even if a hash is remembered.
 
     Raises:
         OSError: the file cannot be read.
@@ -51,14 +50,14 @@ def file_hash(path: Path, cache_dir: Path, *, trust_memory: bool = True) -> str:
 
 
 def fingerprint_of(card: ModelCard, hashes: Mapping[str, str], **facts: object) -> str:
-    """A hash over files and the parts of the card that change the model's output, 32 hex digits.
+    """Return a hash of a model's files and of the parts of its card that change its output, as 32 hex digits.
 
-    No path and no name goes in, so it is the same on every machine and for every name of the same files.
+    It contains no path and no name, so it is the same on every machine and for every name of the same files.
 
     Args:
-        card: the model's.
+        card: the model.
         hashes: file name inside the model's folder -> SHA-256.
-        facts: what else changes the output (pooling, constants).
+        facts: whatever else changes the output (pooling, constants).
     """
     content = {
         "family": card.family,
@@ -69,25 +68,6 @@ def fingerprint_of(card: ModelCard, hashes: Mapping[str, str], **facts: object) 
         "facts": facts,
     }
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Write a file, whole or part by part, so that every reader sees all of it or none of it.
-
-    Raises:
-        OSError: the folder cannot be made or written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for part in [content] if isinstance(content, bytes) else content:
-                file.write(part)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def _remembered(cache_dir: Path) -> dict[str, list[object]]:
@@ -104,4 +84,5 @@ def _remember(cache_dir: Path, key: str, entry: list[object]) -> None:
     known = _remembered(cache_dir)
     known[key] = entry
     with contextlib.suppress(OSError):
-        write_atomically(cache_dir / _MEMORY, json.dumps(known, indent=0).encode())
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        atomic_write(cache_dir / _MEMORY, json.dumps(known, indent=0).encode())

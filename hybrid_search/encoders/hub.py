@@ -1,8 +1,8 @@
-"""Where model files are, and how they come here.
+"""Locates model files, and downloads them.
 
-Looking is offline: the cache folder given, then the ordinary Hugging Face cache. Fetching asks first whether the hub
-answers at all, within three seconds, so that a machine without a network hears at once what is missing. The libraries
-that run models are only ever given a folder that is complete; none of them downloads anything by itself.
+Looking is offline: first the given cache folder, then the ordinary Hugging Face cache. Before a download, the hub must
+answer within three seconds, so a machine without a network hears at once what is missing. The libraries that run models
+only ever get a complete folder; none of them downloads anything.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import logging
 import re
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hybrid_search._util import quiet_loggers, quiet_warnings
 from hybrid_search.encoders.bundled.package import OWN_FILES, OWN_FOLDER, model_folder, not_installed
 from hybrid_search.encoders.hashing import file_hash
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.types import ModelCard
 
 Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all as far as known), from any thread."""
+"""Called with (bytes done, total bytes as far as known), from any thread."""
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 _HELPERS = ("config.json", "special_tokens_map.json")
@@ -36,10 +36,10 @@ _FORGET_SILENCE_S = 30.0
 
 
 class FileCheck(NamedTuple):
-    """One file of a model on this machine.
+    """The result of checking one file of a model on this machine.
 
-    `sound` is True where the content is what the cache says it is, False where it is damaged, None where nothing on
-    this machine says what it should be.
+    `sound` is True if the content is what the cache says, False if it is damaged, None if nothing on this machine says
+    what it should be.
     """
 
     name: str
@@ -50,7 +50,7 @@ class FileCheck(NamedTuple):
 
 
 def folder_of(card: ModelCard, cache_dir: Path) -> Path | None:
-    """The folder with all files of a model, or None where they are not (all) on this machine. Never uses the network.
+    """Return the folder with all files of a model; None if some are not on this machine. Never uses the network.
 
     A model of runtime `engine` has no files: None.
     """
@@ -69,16 +69,16 @@ def folder_of(card: ModelCard, cache_dir: Path) -> Path | None:
 
 
 def is_here(card: ModelCard, cache_dir: Path) -> bool:
-    """Whether the model can be used without a network."""
+    """Return whether the model can be used without a network."""
     return card.runtime == "engine" or folder_of(card, cache_dir) is not None
 
 
 def ensure(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = None) -> Path:
-    """The model's folder, downloaded first where it is missing and the hub answers.
+    """Return the model's folder; download it first if it is missing and the hub answers.
 
     Raises:
-        ModelUnavailable: the files are not here and cannot be fetched; known within four seconds where no hub answers.
-        ModelError: a model of runtime `engine`, which has no files.
+        ModelUnavailable: the files are missing and cannot be downloaded; without a hub that takes at most four seconds.
+        ModelError: the runtime is `engine`, which has no files.
     """
     folder = folder_of(card, cache_dir)
     if folder is not None:
@@ -96,20 +96,20 @@ def ensure(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = N
 
 
 def repaired(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = None) -> Path:
-    """The model's folder with sound files: what is damaged is fetched again, what is missing for the first time.
+    """Return the model's folder with sound files; damaged and missing files are downloaded.
 
     Raises:
-        ModelUnavailable: a file has to be fetched and cannot be.
+        ModelUnavailable: a file has to be downloaded and cannot be.
     """
     damaged = folder_of(card, cache_dir) and any(check.sound is False for check in verify(card, cache_dir))
     return (download if damaged else ensure)(card, cache_dir, on_progress=on_progress)
 
 
 def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = None) -> Path:
-    """Fetch what is missing of a model's files into `cache_dir`; returns the model's folder.
+    """Download what is missing of a model's files into `cache_dir`; return the model's folder.
 
-    Takes the card's revision where it names one. What is already there is not fetched again, and a download that was
-    broken off goes on where it stopped; a file whose content is not what the cache says is fetched again.
+    The card's revision is used if it names one. Existing files are not downloaded again, and an interrupted download is
+    resumed. A file whose content is not what the cache says is downloaded again.
 
     Raises:
         ModelUnavailable: the hub does not answer or refuses, the disk is full, or the hub no longer has the files.
@@ -119,17 +119,14 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
     # Asked before anything damaged is taken away: the library makes do with what is left where no hub answers.
     if not hub_answers():
         raise _unavailable(card, cache_dir)
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import snapshot_download
 
     _discard_damaged(card, cache_dir)
-    wanted = [[*needed_files(card), *_HELPERS]]
-    if card.runtime == "torch":  # pickled weights only where there are no others
-        wanted = [list(_TORCH_PATTERNS), [*_TORCH_PATTERNS, "pytorch_model.bin"]]
     folder = cache_dir
-    try:
-        for patterns in wanted:
+    with _download_errors(card, cache_dir):
+        for patterns in _patterns(card):
             if not _complete(card, folder):
-                with _quiet():
+                with quiet_loggers("huggingface_hub", level=logging.CRITICAL), quiet_warnings():
                     found = snapshot_download(
                         card.source,
                         revision=card.revision or None,
@@ -138,6 +135,29 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
                         tqdm_class=_counter(on_progress),
                     )
                 folder = Path(found)
+    if not _complete(card, folder):
+        missing = ", ".join(name for name in needed_files(card) if not (folder / name).is_file())
+        raise ModelUnavailable(
+            f"{card.source} was downloaded, but has no {missing or 'config or weights'}; "
+            f"the card of {card.name} is out of date."
+        )
+    return folder
+
+
+def _patterns(card: ModelCard) -> list[list[str]]:
+    """Return the files to download, as lists of names or globs; a later list is tried if the first lacks something."""
+    if card.runtime == "torch":  # pickled weights only where there are no others
+        return [list(_TORCH_PATTERNS), [*_TORCH_PATTERNS, "pytorch_model.bin"]]
+    return [[*needed_files(card), *_HELPERS]]
+
+
+@contextlib.contextmanager
+def _download_errors(card: ModelCard, cache_dir: Path) -> Iterator[None]:
+    """Translate the hub library's errors; its transport errors have no common root across its versions."""
+    from huggingface_hub import errors
+
+    try:
+        yield
     except errors.GatedRepoError as fault:
         raise ModelUnavailable(
             f"{card.name} is gated: accept its terms at {_endpoint()}/{card.source}, then log in with `hf auth login` "
@@ -148,16 +168,9 @@ def download(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None =
         raise ModelUnavailable(
             f"{_endpoint()} has no {what}, or hides it from you. Set HF_TOKEN if it is private."
         ) from fault
-    except Exception as fault:  # the library's transport errors have no common root across its versions
+    except Exception as fault:
         reason = str(fault).strip().splitlines() or [type(fault).__name__]
         raise _unavailable(card, cache_dir, reason[0]) from fault
-    if not _complete(card, folder):
-        missing = ", ".join(name for name in needed_files(card) if not (folder / name).is_file())
-        raise ModelUnavailable(
-            f"{card.source} was downloaded, but has no {missing or 'config or weights'}; "
-            f"the card of {card.name} is out of date."
-        )
-    return folder
 
 
 _answers: dict[str, tuple[bool, float]] = {}
@@ -165,10 +178,10 @@ _asking = threading.Lock()
 
 
 def hub_answers(timeout_s: float = 3.0) -> bool:
-    """Whether a model hub can be reached; False at once in offline mode (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE).
+    """Return whether a model hub can be reached; False at once in offline mode (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE).
 
-    Asks HF_ENDPOINT (or huggingface.co) once per process; silence is forgotten after half a minute. The bound holds
-    even where the name look-up hangs, for the question is asked in a thread that is left behind.
+    HF_ENDPOINT (or huggingface.co) is asked once per process; a missing answer is forgotten after half a minute. The
+    limit holds even if the name look-up hangs, because an abandoned thread does the asking.
     """
     if _offline():
         return False
@@ -186,7 +199,7 @@ def hub_answers(timeout_s: float = 3.0) -> bool:
 
 
 def verify(card: ModelCard, cache_dir: Path) -> list[FileCheck]:
-    """Read every file of a model and compare it with what the hub's cache says it is.
+    """Read every file of a model and compare it with what the hub's cache says about it.
 
     The cache names a file's content: SHA-256 for large files, git's SHA-1 for small ones.
 
@@ -207,7 +220,7 @@ def verify(card: ModelCard, cache_dir: Path) -> list[FileCheck]:
 
 
 def needed_files(card: ModelCard) -> tuple[str, ...]:
-    """The files without which the model cannot be loaded; none for torch, where layouts differ."""
+    """Return the files without which the model cannot be loaded; none for torch, whose layouts differ."""
     if card.runtime == "torch":
         return ()
     if card.family == "bm25":
@@ -232,7 +245,7 @@ def _bundled_folder(card: ModelCard) -> Path | None:
 
 
 def _snapshots(repository: Path, revision: str) -> Iterator[Path]:
-    """Folders of a cached repository that may hold the model, best first: the revision asked for, or else any."""
+    """Yield the folders of a cached repository that may hold the model, best first: the given revision, or else any."""
     if revision:
         yield repository / "snapshots" / revision
         return
@@ -283,7 +296,7 @@ def _unavailable(card: ModelCard, cache_dir: Path, reason: str = "") -> ModelUna
 
 
 def _counter(on_progress: Progress | None) -> type[Any]:
-    """A progress bar class that draws nothing and hands the bytes on."""
+    """Return a progress bar class that draws nothing and passes the bytes on."""
     tqdm: Any = import_module("tqdm.auto").tqdm  # comes with huggingface_hub
 
     class Counter(tqdm):  # type: ignore[misc]
@@ -304,22 +317,8 @@ def _counter(on_progress: Progress | None) -> type[Any]:
     return Counter
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the hub library's notes off stderr for the time of a download; what goes wrong is raised."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def _discard_damaged(card: ModelCard, cache_dir: Path) -> None:
-    """Take damaged files out of our cache; the hub library would take a file that exists for a whole one."""
+    """Remove damaged files from our cache, because the hub library takes any existing file for a whole one."""
     for snapshot in _snapshots(cache_dir / f"models--{card.source.replace('/', '--')}", card.revision):
         for path in [path for path in snapshot.rglob("*") if path.is_file()]:
             if _matches(path, file_hash(path, cache_dir, trust_memory=False), _content_name(path)) is False:
@@ -328,7 +327,7 @@ def _discard_damaged(card: ModelCard, cache_dir: Path) -> None:
 
 
 def _content_name(path: Path) -> str | None:
-    """The name of the blob a cached file links to, which is a hash of its content; None where it is no such link."""
+    """Return the name of the blob that a cached file links to, a hash of its content; None for no such link."""
     for link in _links(path)[1:]:
         if link.parent.name == "blobs" and link.parent.parent.name.startswith("models--"):
             return link.name
@@ -336,7 +335,7 @@ def _content_name(path: Path) -> str | None:
 
 
 def _links(path: Path) -> list[Path]:
-    """A cached file and what it links to: the repository's blob, and in newer caches a blob of the whole cache."""
+    """Return a cached file and what it links to: the repository's blob and, in newer caches, the whole cache's."""
     chain = [path]
     while chain[-1].is_symlink() and len(chain) < 5:
         target = chain[-1].parent / chain[-1].readlink()

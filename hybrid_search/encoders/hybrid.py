@@ -1,7 +1,7 @@
-"""A hybrid model as two encoders, and the encoding that runs it once for both.
+"""Shows a hybrid model as two encoders, and encodes several legs with one run per model.
 
-Whoever needs one vector takes a half and sees an ordinary sparse or dense encoder. Where several legs are encoded
-together (`groups`, `encode`), legs whose encoders are halves of one model share its forward pass.
+Code that needs one vector takes a view and sees an ordinary sparse or dense encoder. When several legs are encoded
+together (`group_by_model`, `encode`), legs that are views of one model share its forward pass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hybrid_search.types import DenseVector, Kind, LegName, ModelCard, SparseVec
 
 
 class _Half:
-    """What both halves share. The card is the model's own, cut down to this half."""
+    """What both views share. The card is the model's card, reduced to this view."""
 
     def __init__(self, whole: HybridEncoder, card: ModelCard) -> None:
         self.whole = whole
@@ -40,7 +40,7 @@ class _Half:
 
 
 class SparseHalf(_Half):
-    """The sparse vectors of a hybrid model."""
+    """A view of a hybrid model that gives its sparse vectors."""
 
     def __init__(self, whole: HybridEncoder) -> None:
         super().__init__(whole, replace(whole.card, kind="sparse", dim=0))
@@ -56,7 +56,7 @@ class SparseHalf(_Half):
 
 
 class DenseHalf(_Half):
-    """The dense vectors of a hybrid model."""
+    """A view of a hybrid model that gives its dense vectors."""
 
     def __init__(self, whole: HybridEncoder) -> None:
         super().__init__(whole, replace(whole.card, kind="dense", vocab_size=0, needs_idf=False))
@@ -75,19 +75,19 @@ class DenseHalf(_Half):
 
 
 def view_for(whole: HybridEncoder, kind: Kind) -> SparseEncoder | DenseEncoder:
-    """The half of a hybrid model that fills a leg of this kind."""
+    """Return the view of a hybrid model that fills a leg of this kind."""
     return SparseHalf(whole) if kind == "sparse" else DenseHalf(whole)
 
 
 def unwrap(encoder: Encoder) -> Encoder:
-    """The model that runs when this encoder does: what it is a half of, or itself."""
+    """Return the model behind an encoder: the hybrid model of a view, the inner one of a pruned encoder, or itself."""
     if isinstance(encoder, PrunedEncoder):
         return unwrap(encoder.inner)
     return encoder.whole if isinstance(encoder, _Half) else encoder
 
 
 def group_by_model(encoders: Mapping[LegName, Encoder]) -> list[dict[LegName, Encoder]]:
-    """The legs by the model that runs for them, in their order."""
+    """Group legs by the model behind them, so a shared hybrid model runs once. Their order is kept."""
     found: dict[int, dict[LegName, Encoder]] = {}
     for leg, encoder in encoders.items():
         found.setdefault(id(unwrap(encoder)), {})[leg] = encoder
@@ -97,20 +97,20 @@ def group_by_model(encoders: Mapping[LegName, Encoder]) -> list[dict[LegName, En
 def encode(
     encoders: Mapping[LegName, Encoder], texts: Sequence[str], *, queries: bool = False
 ) -> dict[LegName, Sequence[Vector]]:
-    """The vectors of texts by leg; every model runs once, however many of the legs are its."""
+    """Encode texts for several legs; every model runs once, however many legs it serves."""
     found: dict[LegName, Sequence[Vector]] = {}
     for group in group_by_model(encoders):
         whole: Any = unwrap(next(iter(group.values())))
         vectors = (whole.encode_queries if queries else whole.encode_documents)(texts)
         for leg, encoder in group.items():
-            found[leg] = _taken(encoder, vectors, queries)
+            found[leg] = _select(encoder, vectors, queries)
     return {leg: found[leg] for leg in encoders}
 
 
-def _taken(encoder: Encoder, vectors: Any, queries: bool) -> Sequence[Vector]:
-    """An encoder's own part of what its model gave."""
+def _select(encoder: Encoder, vectors: Any, queries: bool) -> Sequence[Vector]:
+    """Select an encoder's own part of its model's output."""
     if isinstance(encoder, PrunedEncoder):
-        return encoder.cut(_taken(encoder.inner, vectors, queries), queries=queries)  # type: ignore[arg-type]
+        return encoder.cut(_select(encoder.inner, vectors, queries), queries=queries)  # type: ignore[arg-type]
     if isinstance(encoder, _Half):
         return [pair[0 if isinstance(encoder, SparseHalf) else 1] for pair in vectors]
     return list(vectors)

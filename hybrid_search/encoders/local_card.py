@@ -1,4 +1,4 @@
-"""A model folder on this machine as a card, read from what lies in it and never guessed from its name."""
+"""Reads a model folder on this machine as a card: from its files, never from its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hybrid_search.types import ModelCard
 
 OWN_FILE = "hybrid_search.json"
 TRAINED = "model"
-"""Where a training puts its model, inside its own folder."""
+"""The subfolder of a training's folder that holds the model."""
 
 POOLINGS = ("mean", "cls", "last_token", "none")
 _ONNX_FILES = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx")
@@ -28,13 +28,14 @@ _NO_LIMIT = 1 << 24
 def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "reranker"]) -> ModelCard:
     """Read the card of a model folder; its name is the folder's absolute path.
 
-    What is read: `config.json` (architecture, sizes), `tokenizer_config.json` and `sentence_bert_config.json` (length),
-    `modules.json` and `config_sentence_transformers.json` (the sentence-transformers layout, prompts), an ONNX file
-    (`model.onnx`, `onnx/model.onnx`, `model_optimized.onnx`: then onnxruntime runs it, else torch), `idf.json` (queries
-    without inference), and `hybrid_search.json`, whose fields (those of ModelCard) go before all others.
+    These files are read: `config.json` (architecture, sizes), `tokenizer_config.json` and `sentence_bert_config.json`
+    (length), `modules.json` and `config_sentence_transformers.json` (the sentence-transformers layout, prompts),
+    `idf.json` (queries without inference), and `hybrid_search.json`. The fields of the last, which are those of
+    ModelCard, override all others. With an ONNX file (`model.onnx`, `onnx/model.onnx`, `model_optimized.onnx`)
+    onnxruntime runs the model, otherwise torch.
 
-    The folder that `hybrid-search train` leaves stands for the model in it. A hybrid model, which says of itself in
-    `hybrid_search.json` that it is one, serves as sparse and as dense.
+    The folder that `hybrid-search train` leaves stands for the model in it. A hybrid model, which must be declared in
+    `hybrid_search.json`, serves as sparse and as dense.
 
     Raises:
         ModelError: there is no such folder, a file is missing or damaged, or the model is of another kind.
@@ -71,8 +72,9 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
     facts["needs_idf"] = facts["family"] in _NEED_IDF
     facts["files"] = own.get("files") or (_files(folder, onnx) if facts["runtime"] in ("onnx", "fastembed") else ())
     facts.update({name: value for name, value in own.items() if name in _FIELDS})
-    told = facts.get("languages", ())
-    facts["files"], facts["languages"] = tuple(facts["files"]), (told,) if isinstance(told, str) else tuple(told)
+    languages = facts.get("languages", ())
+    facts["files"] = tuple(facts["files"])
+    facts["languages"] = (languages,) if isinstance(languages, str) else tuple(languages)
     try:
         return ModelCard(name=str(folder), **facts)
     except TypeError as fault:
@@ -80,15 +82,15 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
 
 
 def serves(kind: str, wanted: str) -> bool:
-    """Whether a model of one kind can stand where one of another is wanted: a hybrid one gives two vectors."""
+    """Return whether a model of one kind can serve as another: a hybrid model gives both vectors."""
     return kind == wanted or (kind == "hybrid" and wanted in ("sparse", "dense"))
 
 
 def pooling_of(folder: Path) -> str | None:
-    """How token vectors become one: one of POOLINGS; None where the folder does not say.
+    """Return how token vectors become one, one of POOLINGS; None if the folder does not say.
 
     Raises:
-        ModelError: a damaged file, or a pooling that is not known here.
+        ModelError: a file is damaged, or the pooling is unknown.
     """
     own = _own(folder).get("pooling")
     if own is not None:
@@ -114,7 +116,7 @@ def pooling_of(folder: Path) -> str | None:
 
 
 def length_limit(folder: Path) -> int | None:
-    """The limit of `tokenizer_config.json`, in tokens; None where it gives none.
+    """Return the limit of `tokenizer_config.json`, in tokens; None if it gives none.
 
     `max_length` comes second: transformers writes into it what the tokenizer was last cut at, not what the model reads.
     """
@@ -125,7 +127,7 @@ def length_limit(folder: Path) -> int | None:
 
 
 def cut_side(folder: Path) -> Literal["left", "right"]:
-    """The side on which a text that is too long loses tokens, by `tokenizer_config.json`."""
+    """Return the side on which too long a text loses tokens, by `tokenizer_config.json`."""
     return "left" if as_json(folder, "tokenizer_config.json").get("truncation_side") == "left" else "right"
 
 
@@ -140,7 +142,7 @@ def _own(folder: Path) -> dict[str, Any]:
 
 
 def as_json(folder: Path, name: str) -> dict[str, Any]:
-    """The JSON object in a model's file; empty where there is no such file.
+    """Return the JSON object in a model's file; empty if there is no such file.
 
     Raises:
         ModelError: it cannot be read, or holds something else.
@@ -160,7 +162,7 @@ def as_json(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _transformer_folder(folder: Path) -> Path:
-    """Where the network's files are: here, or where a router of sentence-transformers keeps its documents' side."""
+    """Return the folder of the network: this one, or the documents' side of a sentence-transformers router."""
     structure = as_json(folder, "router_config.json").get("structure") or {}
     for name in structure.get("document") or []:
         if not (folder / "config.json").is_file() and (folder / name / "config.json").is_file():

@@ -1,8 +1,8 @@
-"""ONNX models run by onnxruntime: SPLADE, inference-free SPLADE, dense models, cross-encoders.
+"""Runs ONNX models with onnxruntime: SPLADE, inference-free SPLADE, dense models, cross-encoders.
 
-What runs is a graph derived from the model's own (`onnx_graphs/`), which gives one row a text. Texts are tokenised
-once, batched by length under a bound of tokens, and come back in their order. A network runs on the processor or on a
-GPU; tables stay on the processor.
+The graph that runs is derived from the model's own (`onnx_graphs/`) and gives one row per text. Texts are tokenised
+once, batched by length within a limit of tokens, and returned in their order. Networks run on the processor or on a
+GPU, tables on the processor.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.base import FileModel
-from hybrid_search.encoders.batching import Places
-from hybrid_search.encoders.devices import Device, NoCuda, Place, Sizes, resolve_device
+from hybrid_search.encoders.batching import Positions
+from hybrid_search.encoders.devices import ActiveDevice, Device, NoCuda, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.local_card import cut_side
 from hybrid_search.encoders.onnx_graphs.artifacts import Derived, Source
 from hybrid_search.encoders.onnx_graphs.cache import get_or_build
 from hybrid_search.encoders.onnx_graphs.pooling import OUTPUT, NoPooling, OutputSpec
-from hybrid_search.encoders.onnx_graphs.shared_weights import is_worth_sharing, shared
-from hybrid_search.encoders.onnx_session import open_where_it_runs, sharing_weights
+from hybrid_search.encoders.onnx_graphs.shared_weights import is_worth_sharing, shared_graph
+from hybrid_search.encoders.onnx_session import open_with_fallback, sharing_weights
 from hybrid_search.encoders.openvino import OpenVinoSession
 from hybrid_search.encoders.pruning import sparse_rows
 from hybrid_search.encoders.query_table import QueryWeightTable
-from hybrid_search.encoders.threads import lanes_of
+from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import Pair, TruncatingTokenizer, attention, filled
+from hybrid_search.encoders.tokenizer import Pair, TruncatingTokenizer, attention_mask, pad_rows
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -54,28 +54,28 @@ def load(
     precision: Precision = "fp32",
     device: Device = "auto",
 ) -> OnnxSparse | OnnxDense | OnnxReranker:
-    """The encoder or reranker of a card whose runtime is `onnx`."""
-    seats: dict[str, type[OnnxSparse | OnnxDense | OnnxReranker]] = {"sparse": OnnxSparse, "dense": OnnxDense}
-    seat = seats.get(card.kind, OnnxReranker)
-    return seat(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
+    """Return the encoder or reranker of a card whose runtime is `onnx`."""
+    classes: dict[str, type[OnnxSparse | OnnxDense | OnnxReranker]] = {"sparse": OnnxSparse, "dense": OnnxDense}
+    encoder_class = classes.get(card.kind, OnnxReranker)
+    return encoder_class(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
 
 
 class Network:
-    """A derived graph, open.
+    """A derived graph with an open session.
 
     Args:
-        graph: what runs.
-        threads: of one run; None means every core.
-        precision: `bf16` is OpenVINO's; what is in eight bits or in fp16 is so by the graph.
-        place: where it is to run.
-        quick: see `sessions.open_session`.
-        strict: it must be there; else the processor does where a GPU cannot be started.
+        graph: the graph to run.
+        threads: threads of one run; None means every core.
+        precision: `bf16` runs with OpenVINO; int8 and fp16 are properties of the graph.
+        place: where to run.
+        quick: see `onnx_session.open_session`.
+        strict: refuse to fall back to the processor if the GPU cannot be started.
 
     Raises:
-        NoCuda: `strict`, and the GPU cannot be started.
+        NoCuda: `strict` is set, and the GPU cannot be started.
     """
 
-    place: Place = "cpu"
+    place: ActiveDevice = "cpu"
     """Where it runs."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Network:
         graph: Derived,
         threads: int | None,
         precision: Precision = "fp32",
-        place: Place = "cpu",
+        place: ActiveDevice = "cpu",
         *,
         quick: bool = False,
         strict: bool = False,
@@ -99,38 +99,38 @@ class Network:
         shares = place == "cpu" and sharing_weights() and is_worth_sharing(graph)
         self._arrays = {} if shares else graph.arrays()
         options |= {"quick": quick, "strict": strict, "mapped": shares}
-        self._session, self.place = open_where_it_runs(
-            shared(graph) if shares else graph.graph, self._arrays, **options
+        self._session, self.place = open_with_fallback(
+            shared_graph(graph) if shares else graph.graph, self._arrays, **options
         )
-        graph.maps.let_go()
+        graph.maps.release_memory()
 
     def rows(self, texts: Sequence[Ids | Pair], side: str) -> NDArray[np.float32]:
-        """One row a text; they are padded to the longest."""
+        """Return one row per text; texts are padded to the longest."""
         ids = [text.ids if isinstance(text, Pair) else text for text in texts]
-        attended = attention(ids)
-        given: dict[str, NDArray[Any]] = {}
+        attended = attention_mask(ids)
+        inputs: dict[str, NDArray[Any]] = {}
         for name, kind in self.graph.inputs.items():
             dtype = _NUMPY.get(kind, np.int64)
             if name == "input_ids":
-                given[name] = filled(ids, attended, dtype)
+                inputs[name] = pad_rows(ids, attended, dtype)
             elif name == "attention_mask":
-                given[name] = attended.astype(dtype)
+                inputs[name] = attended.astype(dtype)
             elif name == "token_type_ids":
                 types = [text.types for text in texts if isinstance(text, Pair)]
-                given[name] = filled(types, attended, dtype) if types else np.zeros(attended.shape, dtype)
+                inputs[name] = pad_rows(types, attended, dtype) if types else np.zeros(attended.shape, dtype)
             elif name == "position_ids":
-                given[name] = np.where(attended, np.arange(attended.shape[1]), 0).astype(dtype)
+                inputs[name] = np.where(attended, np.arange(attended.shape[1]), 0).astype(dtype)
             elif name == "task_id":
-                given[name] = np.array(_TASKS[side], dtype=dtype)
+                inputs[name] = np.array(_TASKS[side], dtype=dtype)
             else:
                 raise ModelError(f"The graph asks for {name!r}, which is not known here.")
-        [rows] = self._session.run([OUTPUT], given)
+        [rows] = self._session.run([OUTPUT], inputs)
         found: NDArray[np.float32] = rows
         return found
 
 
 class _Onnx(FileModel):
-    """What the three seats share: the fingerprint, the network, the reading, and their faults."""
+    """What the three models share: fingerprint, network, tokenizer, errors."""
 
     _reader: TruncatingTokenizer | None = None
     _narrow: Network | None = None
@@ -142,23 +142,23 @@ class _Onnx(FileModel):
             facts["pooling"] = self._card.pooling or None
         if cut_side(self._folder()) == "left":  # which versions before did not honour
             facts["cut"] = "left"
-        return fingerprint_of(self._card, self._hashes(names), **facts, **self._precise())
+        return fingerprint_of(self._card, self._hashes(names), **facts, **self._precision_facts())
 
     def warm_up(self) -> None:
-        """What a query needs."""
-        self._reading()
+        """Load what a query needs."""
+        self._truncating_tokenizer()
         self._loaded(quick=True)
 
     def _loaded(self, *, quick: bool = False, narrow: bool = False) -> Network:
-        """The network, opened when it is first needed: for one text, or `narrow`, for batches side by side."""
+        """Return the network, opened when first needed; `narrow` is for batches that run at once."""
         with self._lock:
-            narrow = narrow and self._lanes()[0] > 1
+            narrow = narrow and self._split_cores()[0] > 1
             found: Network | None = self._narrow if narrow else self._model
             if found is None:
-                threads = self._lanes()[1] if narrow else self._threads
+                threads = self._split_cores()[1] if narrow else self._threads
                 with self._faults():
                     place = resolve_device(self._card, self.precision, self._device)
-                    graph, strict = self._derived(), self._device == "cuda"
+                    graph, strict = self._derive(), self._device == "cuda"
                     found = Network(graph, threads, self.precision, place, quick=quick, strict=strict)
                 if narrow:
                     self._narrow = found
@@ -166,30 +166,30 @@ class _Onnx(FileModel):
                     self._model = found
             return found
 
-    def _lanes(self) -> tuple[int, int | None]:
-        """How many batches run at once, and on how many threads each."""
+    def _split_cores(self) -> tuple[int, int | None]:
+        """Return how many batches run at once, and on how many threads each."""
         alone = self.precision == "bf16" or resolve_device(self._card, self.precision, self._device) != "cpu"
-        return (1, self._threads) if alone else lanes_of(self._threads)
+        return (1, self._threads) if alone else split_cores(self._threads)
 
     def _network(self, count: int, side: str) -> Network:
-        """The network for so many texts."""
+        """Return the network for this many texts."""
         return self._loaded(quick=side == "queries", narrow=side == "documents" or count > 1)
 
-    def _derived(self) -> Derived:
-        return get_or_build(self._source(), self._wanted(), self.precision, self._cache_dir)
+    def _derive(self) -> Derived:
+        return get_or_build(self._source(), self._output_spec(), self.precision, self._cache_dir)
 
     def _source(self) -> Source:
         files = [name for name in self._card.files if name != "idf.json"]
         return Source(self._folder(), files[0], self._hashes(files))
 
-    def _wanted(self) -> OutputSpec:
+    def _output_spec(self) -> OutputSpec:
         return OutputSpec(self._card.family, self._card.pooling, self._card.dim or self._card.vocab_size)
 
     def _hashes(self, names: Sequence[str]) -> dict[str, str]:
         folder = self._folder()
         return {name: file_hash(folder / name, self._cache_dir) for name in names if (folder / name).is_file()}
 
-    def _reading(self) -> TruncatingTokenizer:
+    def _truncating_tokenizer(self) -> TruncatingTokenizer:
         with self._lock:
             if self._reader is None:
                 self._reader = TruncatingTokenizer(
@@ -199,19 +199,19 @@ class _Onnx(FileModel):
 
     def _rows(
         self, texts: Sequence[Ids | Pair], sizes: Sizes, side: str
-    ) -> Iterator[tuple[Places, NDArray[np.float32]]]:
-        """Batch by batch the places of its texts, and their rows."""
+    ) -> Iterator[tuple[Positions, NDArray[np.float32]]]:
+        """Yield, batch by batch, the positions of its texts and their rows."""
         network = self._network(len(texts), side)
 
-        def run(batch: Places) -> NDArray[np.float32]:
+        def run(batch: Positions) -> NDArray[np.float32]:
             rows = network.rows([texts[place] for place in batch], side)
             if len(rows) != len(batch):
                 raise ModelError(f"{len(rows)} rows came back for {len(batch)} texts.")
             return rows
 
         lengths = [len(text.ids if isinstance(text, Pair) else text) for text in texts]
-        lanes = self._lanes()[0] if network.place == "cpu" else 1
-        return self._batches(lengths, sizes[network.place], run, lanes)
+        concurrency = self._split_cores()[0] if network.place == "cpu" else 1
+        return self._batches(lengths, sizes[network.place], run, concurrency)
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -229,34 +229,37 @@ class _Onnx(FileModel):
 
 
 class OnnxSparse(_Onnx):
-    """A SPLADE model. Of an inference-free one the queries are looked up in a table, and no network is loaded."""
+    """A SPLADE model. Queries of an inference-free one are looked up in a table, without a network."""
 
     _table: QueryWeightTable | None = None
 
     def warm_up(self) -> None:
-        """What a query needs."""
-        self._reading()
-        if self._looked_up():
-            self._tabled()
+        """Load what a query needs."""
+        self._truncating_tokenizer()
+        if self._is_inference_free():
+            self._query_table()
         else:
             self._loaded(quick=True)
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
-        return self._encode(self._reading().texts(self._documents(texts), shared=True), "documents")
+        ids = self._truncating_tokenizer().texts(self._documents(texts), shared=True)
+        return self._encode(ids, "documents")
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
-        ids = self._reading().texts(self._queries(texts))
-        return [self._tabled().vector(each) for each in ids] if self._looked_up() else self._encode(ids, "queries")
+        ids = self._truncating_tokenizer().texts(self._queries(texts))
+        if self._is_inference_free():
+            return [self._query_table().vector(each) for each in ids]
+        return self._encode(ids, "queries")
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        """The wordpiece of each dimension."""
+        """Return the wordpiece of each dimension."""
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
 
-    def _looked_up(self) -> bool:
+    def _is_inference_free(self) -> bool:
         return self._card.family == "inference_free_splade"
 
-    def _tabled(self) -> QueryWeightTable:
+    def _query_table(self) -> QueryWeightTable:
         with self._lock:
             if self._table is None:
                 with self._faults():
@@ -267,16 +270,16 @@ class OnnxSparse(_Onnx):
         encoded: list[Any] = [None] * len(ids)
         pooled = bool(ids) and self._network(len(ids), side).graph.pooled
         for batch, rows in self._rows(ids, _SPLADE_BATCH, side):
-            if self._looked_up():
-                rows[:, self._tabled().special] = 0
-            logs = (2 if self._looked_up() else 1) if pooled else 0
+            if self._is_inference_free():
+                rows[:, self._query_table().special] = 0
+            logs = (2 if self._is_inference_free() else 1) if pooled else 0
             for place, vector in zip(batch, sparse_rows(rows, logs), strict=True):
                 encoded[place] = vector
         return encoded
 
 
 class OnnxDense(_Onnx):
-    """A dense encoder; vectors leave it with unit length, whatever the model does."""
+    """A dense encoder; its vectors have unit length, whatever the model does."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._encode(self._documents(texts), "documents")
@@ -286,7 +289,8 @@ class OnnxDense(_Onnx):
 
     def _encode(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
-        for batch, rows in self._rows(self._reading().texts(texts, shared=side == "documents"), _DENSE_BATCH, side):
+        ids = self._truncating_tokenizer().texts(texts, shared=side == "documents")
+        for batch, rows in self._rows(ids, _DENSE_BATCH, side):
             if rows.shape[1:] != (self._card.dim,):
                 raise ModelError(f"{self._card.name} gave {rows.shape[1]} dimensions; its card says {self._card.dim}.")
             norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -295,11 +299,11 @@ class OnnxDense(_Onnx):
 
 
 class OnnxReranker(_Onnx):
-    """A cross-encoder: reads query and text together. Scores are the model's raw outputs."""
+    """A cross-encoder, which reads query and text together. Scores are the model's raw outputs."""
 
     def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
         (asked,) = self._queries([query])
-        pairs = self._reading().pairs(asked, self._documents(texts))
+        pairs = self._truncating_tokenizer().pairs(asked, self._documents(texts))
         scores = np.zeros(len(pairs), dtype=np.float32)
         for batch, rows in self._rows(pairs, _RERANK_BATCH, "documents"):
             if rows.ndim > 2:

@@ -1,4 +1,4 @@
-"""How onnxruntime is asked to run a graph here."""
+"""Opens graphs in onnxruntime."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.devices import PROVIDER, NoCuda, Place
+from hybrid_search.encoders.devices import PROVIDER, ActiveDevice, NoCuda
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -18,7 +18,7 @@ _shared: list[bool] = []
 
 
 def share_weights() -> None:
-    """From here on, this process maps the weights of large models from files that others map too (`graphs.shared`)."""
+    """Map the weights of large models from shared files from here on (`onnx_graphs.shared_weights`)."""
     _shared.append(True)
 
 
@@ -31,22 +31,22 @@ def open_session(
     weights: Arrays,
     *,
     threads: int | None = None,
-    place: Place = "cpu",
+    place: ActiveDevice = "cpu",
     tf32: bool = False,
     quick: bool = False,
     mapped: bool = False,
 ) -> Any:
-    """An `onnxruntime.InferenceSession`.
+    """Return an `onnxruntime.InferenceSession`.
 
     Args:
         graph: the ONNX file, or its path.
-        weights: those that the file only names; they must outlive the session.
-        threads: of one run on the processor; None means every core.
-        place: the processor, or a GPU, which keeps to fp32 where the graph is in it.
-        mapped: leave the weights in the file beside the graph, where all processes share them.
-        quick: open in a third to half of the time, and run some 4 % slower: good for a handful of queries. (Which
-            buffers can be shared is not planned; onnxruntime compares every pair of values for it.)
-        tf32: let a GPU cut the factors of fp32 products to ten bits, as fp16 has, which is several times faster.
+        weights: the weights that the file only names; they must outlive the session.
+        threads: threads of one run on the processor; None means every core.
+        place: the processor, or a GPU, which computes in fp32 where the graph does.
+        mapped: leave the weights in the file beside the graph, so that all processes share them.
+        quick: open in a third to half of the time, and run about 4 % slower: good for a handful of queries. (The
+            sharing of buffers is not planned, for which onnxruntime compares every pair of values.)
+        tf32: let a GPU round the factors of fp32 products to ten bits, as in fp16, which is several times faster.
 
     Raises:
         NoCuda: onnxruntime could not start on the GPU.
@@ -85,21 +85,21 @@ def open_session(
     return session
 
 
-def open_where_it_runs(
+def open_with_fallback(
     graph: bytes | str,
     weights: Arrays,
     *,
     threads: int | None,
-    place: Place,
+    place: ActiveDevice,
     tf32: bool,
     quick: bool,
     strict: bool,
     mapped: bool = False,
-) -> tuple[Any, Place]:
-    """The session, and where it runs: on the processor where a GPU could not be started, unless it must be one.
+) -> tuple[Any, ActiveDevice]:
+    """Return the session and where it runs: on the processor if a GPU cannot be started, unless `strict` is set.
 
     Raises:
-        NoCuda: `strict`, and the GPU could not be started.
+        NoCuda: `strict` is set, and the GPU cannot be started.
     """
     if place == "cuda":
         try:

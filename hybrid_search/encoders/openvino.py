@@ -1,7 +1,7 @@
-"""Graphs run by OpenVINO in bf16, on processors that multiply in it. An extra.
+"""Runs graphs with OpenVINO in bf16, on processors that multiply in it. An extra.
 
-bf16 has the range of fp32 and eight bits of precision: vectors stay within a few thousandths of fp32, at several times
-the speed where the processor has AMX or AVX512_BF16. Elsewhere it would be slower than fp32, so it is refused.
+bf16 has the range of fp32 and eight bits of precision. Vectors stay within a few thousandths of fp32, at several times
+the speed if the processor has AMX or AVX512_BF16. On others it would be slower than fp32, so it is refused.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _HINT = "bf16"
 
 
 def require(name: str) -> None:
-    """Refuse where this machine cannot run a model in bf16.
+    """Refuse if this machine cannot run a model in bf16.
 
     Args:
-        name: of the model, for the message.
+        name: the model's name, for the message.
 
     Raises:
         ModelError: the processor has no bf16.
@@ -40,11 +40,11 @@ def require(name: str) -> None:
 
 
 class OpenVinoSession:
-    """A compiled graph, with the one method of onnxruntime's session that is used here. Safe to use from many threads.
+    """A compiled graph with the `run` method of onnxruntime's session. Safe to use from many threads.
 
     Args:
         graph: an ONNX file, its weights beside it.
-        threads: of one run; None means every core.
+        threads: threads of one run; None means every core.
     """
 
     def __init__(self, graph: Path, threads: int | None = None) -> None:
@@ -65,12 +65,12 @@ class OpenVinoSession:
 
 
 def _processor() -> tuple[str, set[str] | None]:
-    """The processor's name, and what it can do; None where the system does not tell."""
+    """Return the processor's name and its features; None for the features if the system does not list them."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return "", None
     facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    told = {name.strip(): value.strip() for name, value in facts.items()}
-    flags = told.get("flags")
-    return told.get("model name", "unknown"), None if flags is None else set(flags.split())
+    values = {name.strip(): value.strip() for name, value in facts.items()}
+    flags = values.get("flags")
+    return values.get("model name", "unknown"), None if flags is None else set(flags.split())

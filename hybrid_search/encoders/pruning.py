@@ -1,4 +1,4 @@
-"""Rows to sparse vectors, and smaller ones: the heaviest weights of each, the same for every sparse encoder."""
+"""Turns rows into sparse vectors, and prunes any sparse encoder's vectors to their heaviest weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hybrid_search.types import ModelCard, SparseVector
 
 
 def sparse_rows(rows: NDArray[np.float32], logs: int) -> list[SparseVector]:
-    """The vectors of a batch, from one look over all of it: of weights above 0, log(1 + w) taken `logs` times.
+    """Return the sparse vectors of a batch: of weights above 0, log(1 + w) taken `logs` times.
 
     Args:
         rows: shape (batch, vocabulary).
@@ -32,13 +32,15 @@ def sparse_rows(rows: NDArray[np.float32], logs: int) -> list[SparseVector]:
     return [SparseVector(dims, weights) for dims, weights in parts]
 
 
-def kept(vector: SparseVector, max_active_dims: int, min_weight: float) -> SparseVector:
-    """The vector without its lightest weights; by size where they are signed. Of equal weights the first are kept.
+def prune_vector(vector: SparseVector, max_active_dims: int, min_weight: float) -> SparseVector:
+    """Return the vector without its lightest weights.
+
+    Signed weights are compared by size. Of equal weights the first stay.
 
     Args:
-        vector: as the model gives it.
-        max_active_dims: weights that are kept at most; 0 for all.
-        min_weight: lighter ones are dropped, and if they are all that there is.
+        vector: the model's output.
+        max_active_dims: how many weights to keep at most; 0 for all.
+        min_weight: lighter weights are dropped, even if none remains.
     """
     weights = np.abs(vector.values)
     chosen = np.flatnonzero(weights >= min_weight)
@@ -51,11 +53,11 @@ def kept(vector: SparseVector, max_active_dims: int, min_weight: float) -> Spars
 
 
 class PrunedEncoder:
-    """A sparse encoder whose vectors keep their heaviest weights only.
+    """A sparse encoder whose vectors keep only their heaviest weights.
 
     Args:
-        inner: what gives them.
-        sparsity: what is kept of them.
+        inner: the encoder that gives the vectors.
+        sparsity: what to keep of them.
     """
 
     def __init__(self, inner: SparseEncoder, sparsity: Sparsity) -> None:
@@ -85,14 +87,14 @@ class PrunedEncoder:
         return self.cut(self.inner.encode_queries(texts), queries=True)
 
     def cut(self, vectors: Sequence[SparseVector], *, queries: bool = False) -> list[SparseVector]:
-        """What is kept of the inner encoder's vectors."""
+        """Prune the inner encoder's vectors."""
         side = 0 if queries else 1
         dims, weight = self.sparsity.max_active_dims[side], self.sparsity.min_weight[side]
-        return [kept(vector, dims, weight) for vector in vectors]
+        return [prune_vector(vector, dims, weight) for vector in vectors]
 
 
 def prune(encoder: Encoder, sparsity: Sparsity) -> Encoder:
-    """The encoder, cut where something is to be cut of its vectors."""
+    """Return the encoder, wrapped if something is to be pruned from its vectors."""
     if sparsity == Sparsity() or not isinstance(encoder, SparseEncoder):
         return encoder
     return PrunedEncoder(encoder, sparsity)

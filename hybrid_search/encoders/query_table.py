@@ -1,4 +1,4 @@
-"""Queries without a network: each token of a query weighs what a table says."""
+"""Encodes queries without a network: a table gives the weight of each token."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class QueryWeightTable(NamedTuple):
     """The query side of an inference-free SPLADE model.
 
     Args:
-        weights: by token id: (vocabulary,); 0 for special tokens and for those the table lacks.
-        special: ids of the special tokens, which weigh nothing in documents either.
+        weights: weight of each token id, shape (vocabulary,); 0 for special tokens and those missing in the table.
+        special: ids of the special tokens; they have no weight in documents either.
 
     Source: Geng et al. 2024, arXiv 2411.04403 (inference-free retrievers with IDF).
     """
@@ -42,8 +42,8 @@ class QueryWeightTable(NamedTuple):
         """Read `idf.json`: token -> weight.
 
         Raises:
-            ModelError: it is no table of weights.
-            OSError: it cannot be read.
+            ModelError: the file is not a table of weights.
+            OSError: the file cannot be read.
         """
         found = json.loads((folder / FILE).read_text("utf-8"))
         if not isinstance(found, dict):
@@ -57,19 +57,19 @@ class QueryWeightTable(NamedTuple):
         return cls(weights, special)
 
     def vector(self, ids: Ids) -> SparseVector:
-        """The vector of a query, by its token ids; how often a token stands in it does not count."""
+        """Return the vector of a query, given its token ids; repeated tokens count once."""
         once = np.unique(ids)
         weights = self.weights[once]
         return SparseVector(once[weights > 0], weights[weights > 0])
 
 
 class StaticTable(NamedTuple):
-    """The query side of an inference-free model that sentence-transformers saved: a router's `SparseStaticEmbedding`.
+    """The query side of an inference-free model saved by sentence-transformers: a router's `SparseStaticEmbedding`.
 
     Args:
-        weights: by token id, as that module has them; special tokens, which its tokenizer does not add, too.
-        reader: of its own tokenizer.
-        limit: tokens it reads of a query; 0 for all.
+        weights: weight of each token id, as in that module, including special tokens, which its tokenizer does not add.
+        reader: its own tokenizer.
+        limit: tokens that it reads of a query; 0 for all.
     """
 
     weights: NDArray[np.float32]
@@ -78,7 +78,7 @@ class StaticTable(NamedTuple):
 
     @classmethod
     def read(cls, folder: Path) -> StaticTable | None:
-        """Read it; None where the folder has another layout, or something that only that library knows of.
+        """Read the table; return None if the folder has another layout, or one that only that library can run.
 
         Raises:
             ModelError: a file is damaged.
@@ -98,16 +98,16 @@ class StaticTable(NamedTuple):
         return cls(weights.astype(np.float32), TruncatingTokenizer(tokenizer, limit, cut_side(found)), limit)
 
     def vectors(self, texts: Sequence[str]) -> list[SparseVector]:
-        """How often a token stands in a query does not count."""
+        """Return the vectors of queries; repeated tokens count once."""
         found = []
         for pieces in self.reader.pieces(texts, self.limit):
-            once = np.unique(self.reader.kept(pieces, self.limit) if self.limit else pieces)
+            once = np.unique(self.reader.truncate(pieces, self.limit) if self.limit else pieces)
             found.append(SparseVector.of(once, self.weights[once]))
         return found
 
 
 def static_folder(folder: Path) -> Path | None:
-    """Where a saved router keeps its queries' table; None where queries are not a table and nothing else."""
+    """Return where a saved router keeps its table for queries; None if queries need more than a table."""
     if as_json(folder, "config_sentence_transformers.json").get("max_active_dims"):
         return None
     router = as_json(folder, "router_config.json")
@@ -120,7 +120,7 @@ def static_folder(folder: Path) -> Path | None:
 
 
 def _special(folder: Path, tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """Those that the tokenizer calls special, and those that stand in `special_tokens_map.json`."""
+    """Return the ids of tokens that the tokenizer calls special or that `special_tokens_map.json` lists."""
     ids = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     path = folder / "special_tokens_map.json"
     named = json.loads(path.read_text("utf-8")) if path.is_file() else {}

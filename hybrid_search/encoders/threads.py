@@ -1,26 +1,26 @@
-"""How a processor's cores are shared: one text on all of them, or batches side by side.
+"""Divides a processor's cores between batches that run at once.
 
-The operators between the products of a network are small and divide badly, so two batches on half of the cores each
-finish sooner than one after the other on all of them; a single text finishes soonest on all. So a model has up to two
-sessions: a wide one for single queries, and a narrow one, of which two batches run at once.
+The operators between the matrix products of a network are small and parallelise badly. Two batches on half of the cores
+each therefore finish sooner than one after the other on all cores; a single text finishes soonest on all. So a model
+has up to two sessions: a wide one for single queries, and a narrow one that runs two batches at once.
 """
 
 from __future__ import annotations
 
-import os
+from hybrid_search._util import cpu_count
 
-LANES = 2
-"""Batches at once. More would hold more memory, for little."""
+CONCURRENCY = 2
+"""Batches at once. More would take more memory for little gain."""
 
 
-def lanes_of(threads: int | None) -> tuple[int, int]:
-    """How many batches run at once, and on how many threads each.
+def split_cores(threads: int | None) -> tuple[int, int]:
+    """Return how many batches run at once, and on how many threads each.
 
     Args:
-        threads: of a model; None means every core that this process may use.
+        threads: threads of a model; None means every core that this process may use.
 
     >>> lanes_of(1), lanes_of(2), lanes_of(16)
     ((1, 1), (2, 1), (2, 8))
     """
-    cores = threads or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    return (1, cores) if cores < LANES else (LANES, cores // LANES)
+    cores = threads or cpu_count()
+    return (1, cores) if cores < CONCURRENCY else (CONCURRENCY, cores // CONCURRENCY)

@@ -1,7 +1,7 @@
-"""What one model has read, the next whose tokenizer splits alike need not read again.
+"""Caches the token ids of the last batch per vocabulary, so that legs with the same tokenizer tokenize a batch once.
 
-The legs of a collection encode the same texts one after the other, and SPLADE++ and most dense models share BERT's
-vocabulary. So the pieces of the last batch are kept, one batch a vocabulary.
+The legs of a collection encode the same texts one after another, and SPLADE++ and most dense models share BERT's
+vocabulary.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Ids = NDArray[np.int32]
-"""Token ids of one text: (length,)."""
+"""Token ids of one text, shape (length,)."""
 
 Read = Callable[[Sequence[str], int], list[Ids]]
-"""Texts and room to their bare pieces: all of them, or more than the room where there are more; 0 for all."""
+"""Takes texts and room, returns bare pieces: all of a text's, or more than the room; room 0 means all."""
 
 MARGIN = 32
-"""Pieces beyond the room that must be there too: the last ones before a cut may not be those of the whole text."""
+"""Pieces needed beyond the room, because the last ones before a cut may differ from those of the whole text."""
 
 _MOST_CHARACTERS = 1 << 20
 # Parts of a tokenizer that add to the bare pieces or cut them, and do not change them.
@@ -45,7 +45,7 @@ class TokenCache:
         self._known: dict[str, _Piece] = {}
 
     def pieces(self, read: Read, texts: Sequence[str], room: int) -> list[Ids]:
-        """What `read` gives for these texts; it is asked only for those that were not read last, or not far enough."""
+        """Return what `read` gives for these texts; it is called only for those not read last, or not far enough."""
         with self._lock:  # another leg with this vocabulary waits, and finds them read
             known = self._known
             missing = [text for text in dict.fromkeys(texts) if not _enough(known.get(text), room)]
@@ -57,7 +57,7 @@ class TokenCache:
 
 
 def token_cache_for(tokenizer: Tokenizer, cut: str) -> TokenCache:
-    """The last batch of every tokenizer that splits like this one and cuts on this side."""
+    """Return the cache shared by all tokenizers that split like this one and cut on the same side."""
     parts = json.loads(tokenizer.to_str())
     parts = {name: part for name, part in parts.items() if name not in _AROUND}
     key = hashlib.blake2b(json.dumps([cut, parts], sort_keys=True).encode(), digest_size=16).hexdigest()

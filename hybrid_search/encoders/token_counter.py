@@ -1,8 +1,8 @@
-"""How many tokens a text has, by the words that it has.
+"""Counts tokens by counting each distinct word once.
 
-Cutting a document asks again and again for stretches of the same text, seven times the text in all. BERT's tokenizers
-read each word by itself, and each sign within it, so a word that was counted once need not be read again: 2 MB of prose
-are cut in 1.4 s instead of 8, into the same chunks.
+Chunking counts stretches of the same text again and again, seven times the text in all. BERT's tokenizers read each
+word by itself, and each sign within it, so a counted word need not be read again: 2 MB of prose are cut in 1.4 s
+instead of 8, into the same chunks.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from hybrid_search.encoders.batching import readable
-from hybrid_search.encoders.tokenizer import counted
+from hybrid_search.encoders.tokenizer import count_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MAX_KEPT = 100_000
-"""Words that are remembered; then it begins anew, so that a stream of ids and numbers does not fill the memory."""
+"""Words that are remembered. Then the memory is emptied, so that a stream of ids and numbers does not fill it."""
 
 MAX_KEPT_CHARACTERS = 64
-"""Longer words are read each time: text without blanks does not come again."""
+"""Characters of a remembered word; longer words are read each time, because text without blanks does not recur."""
 
 # What `str.split` takes for a blank and BERT's normalizer takes out, or may.
 _NO_BLANK = re.compile("[^\\S \\t\\n\\r]")
@@ -33,18 +33,18 @@ _PARTS = re.compile(f"[{_ALONE}]|[^{_ALONE}]+")
 
 
 class TokenCount(NamedTuple):
-    """How a model counts the tokens of a document, as a value that another process can take up.
+    """How a model counts the tokens of a document, as a value that can be sent to another process.
 
     Args:
-        tokenizer: as JSON, without truncation and padding.
-        prefix: what the model puts in front of documents.
+        tokenizer: the tokenizer as JSON, without truncation and padding.
+        prefix: the model's prefix for documents.
     """
 
     tokenizer: str
     prefix: str
 
     def counter(self) -> Callable[[Sequence[str]], list[int]]:
-        """Give what counts the tokens of texts, as the model's `count_tokens` does."""
+        """Return a function that counts the tokens of texts as the model's `count_tokens` does."""
         from tokenizers import Tokenizer
 
         count = Counter(Tokenizer.from_str(self.tokenizer))
@@ -64,7 +64,7 @@ class Counter:
     def __call__(self, texts: Sequence[str]) -> list[int]:
         if self._by_words:
             return [self._special + self._words(text) for text in texts]
-        return counted(self._tokenizer, texts)
+        return count_tokens(self._tokenizer, texts)
 
     def _words(self, text: str) -> int:
         words = _BLANKS.split(text) if _NO_BLANK.search(text) else text.split()
@@ -80,7 +80,7 @@ class Counter:
         return sum(sizes[word] if word in sizes else known[word] for word in words)
 
     def _sizes(self, words: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:
-        """The tokens of words, and of their parts: text without blanks has long words of few different parts."""
+        """Return the tokens of words and of their parts; text without blanks has long words with few distinct parts."""
         parts = {word: self._apart(word) for word in words}
         new = [part for part in dict.fromkeys(chain.from_iterable(parts.values())) if part not in known]
         sizes = dict(zip(new, self._bare(new), strict=True))
@@ -92,17 +92,17 @@ class Counter:
         return [word] if self._added and self._added.search(word) else _PARTS.findall(word)
 
     def _bare(self, texts: Sequence[str]) -> list[int]:
-        return [count - self._special for count in counted(self._tokenizer, texts)]
+        return [count - self._special for count in count_tokens(self._tokenizer, texts)]
 
 
 def _added(tokenizer: Tokenizer) -> re.Pattern[str] | None:
-    """What finds the tokens that are read whole, whatever signs they have, such as `[SEP]`."""
+    """Return a pattern of the tokens that are read whole whatever signs they hold, such as `[SEP]`; None for none."""
     contents = [re.escape(added.content) for added in tokenizer.get_added_tokens_decoder().values()]
     return re.compile("|".join(contents)) if contents else None
 
 
 def reads_words(tokenizer: Tokenizer) -> bool:
-    """Whether the tokens of a text are those of the words between its blanks, as with BERT's tokenizers."""
+    """Return whether a text's tokens are those of its blank-separated words, as with BERT's tokenizers."""
     from tokenizers import models, normalizers, pre_tokenizers
 
     return (

@@ -1,9 +1,9 @@
-"""Texts to token ids: read once, cut at the model's limit, in bounded memory whatever the length of a text.
+"""Turns texts into token ids: read once, cut at the model's limit, in bounded memory for texts of any length.
 
-A tokenizer is always asked for a text's bare pieces; the special tokens around them are put here, as the tokenizer's
-own template has them. So one reading serves whoever shares the vocabulary, a query is read once for all texts it is
-paired with, and of a text of 100,000 words only as much is read as surely fills the model's limit: its beginning, or
-its end where the model's texts are cut on the left.
+The tokenizer is always asked for a text's bare pieces; the special tokens around them are added here, as in the
+tokenizer's own template. So one reading serves every model with the vocabulary, and a query is read once for all texts
+it is paired with. Of a text of 100,000 words only so much is read as surely fills the model's limit: its beginning, or
+its end if the model cuts texts on the left.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LEAST_CHARACTERS = 1024
 
 
 class Pair(NamedTuple):
-    """Two texts as a cross-encoder reads them: (length,) ids, and to which of the two each belongs."""
+    """Two texts as a cross-encoder reads them: ids, shape (length,), and which of the two texts each belongs to."""
 
     ids: Ids
     types: Ids
@@ -40,7 +40,7 @@ class TruncatingTokenizer:
     """A tokenizer with a limit.
 
     Args:
-        tokenizer: without truncation and padding.
+        tokenizer: a tokenizer without truncation and padding.
         limit: tokens of a text, special tokens included; 0 for no limit.
         cut: the side on which a longer text loses tokens.
     """
@@ -50,29 +50,28 @@ class TruncatingTokenizer:
         self._limit = limit
         self._cut = cut
         self._head, self._tail = _around(tokenizer)
-        self._lately: TokenCache | None = None
+        self._shared_cache: TokenCache | None = None
 
     def texts(self, texts: Sequence[str], *, shared: bool = False) -> list[Ids]:
-        """The ids of each text, with special tokens, at most the limit.
+        """Return the ids of each text, with special tokens, at most the limit.
 
         Args:
-            texts: to read.
-            shared: models with the same vocabulary read them too, just before or after.
+            texts: the texts to read.
+            shared: whether models with the same vocabulary read these texts too, just before or after.
         """
         room = self._limit - len(self._head) - len(self._tail) if self._limit else 0
         head, tail = self._head, self._tail
         if shared:
-            self._lately = self._lately or token_cache_for(self._tokenizer, self._cut)
-            found = self._lately.pieces(self.pieces, texts, room)
+            self._shared_cache = self._shared_cache or token_cache_for(self._tokenizer, self._cut)
+            found = self._shared_cache.pieces(self.pieces, texts, room)
         else:
             found = self.pieces(texts, room)
-        return [np.concatenate([head, self.kept(each, room) if room else each, tail]) for each in found]
+        return [np.concatenate([head, self.truncate(each, room) if room else each, tail]) for each in found]
 
     def pairs(self, query: str, texts: Sequence[str]) -> list[Pair]:
-        """The query with each text; where they are too long together, the longer one is cut first.
+        """Pair the query with each text; if they are too long together, the longer one is cut first.
 
-        Which of two that both exceed the limit by far is the longer is told by their beginnings; it is worth one
-        token.
+        If both exceed the limit by far, their beginnings decide which is the longer; that is worth one token.
         """
         template = _between(self._tokenizer)
         fixed = sum(len(part.ids) for part in template)
@@ -80,24 +79,24 @@ class TruncatingTokenizer:
         [asked] = self.pieces([query], room)
         found = []
         for text in self.pieces(texts, room):
-            kept = _longest_first(len(asked), len(text), room) if room else (len(asked), len(text))
-            both = (self.kept(asked, kept[0]), self.kept(text, kept[1]))
+            lengths = _longest_first(len(asked), len(text), room) if room else (len(asked), len(text))
+            both = (self.truncate(asked, lengths[0]), self.truncate(text, lengths[1]))
             ids, types = [], []
             for part in template:
-                given = part.ids if part.of is None else both[part.of]
-                ids.append(given)
-                types.append(np.full(len(given), part.type, dtype=np.int32))
+                part_ids = part.ids if part.of is None else both[part.of]
+                ids.append(part_ids)
+                types.append(np.full(len(part_ids), part.type, dtype=np.int32))
             found.append(Pair(np.concatenate(ids), np.concatenate(types)))
         return found
 
     def pieces(self, texts: Sequence[str], room: int) -> list[Ids]:
-        """The bare pieces of each text: all of them, or more than `room` where there are more; 0 for all."""
+        """Return the bare pieces of each text: all, or more than `room` if there are more; room 0 means all."""
         found: list[Ids] = [np.zeros(0, np.int32)] * len(texts)
         left: Sequence[int] = range(len(texts))
         characters = max(room * _CHARACTERS_A_TOKEN, _LEAST_CHARACTERS) if room else max(map(len, texts), default=0)
         while left:
             again = []
-            for group in grouped([min(len(texts[place]), characters) for place in left]):
+            for group in group_by_size([min(len(texts[place]), characters) for place in left]):
                 places = left[group]
                 part = _beginning if self._cut == "right" else _end
                 read = [part(texts[place], characters) for place in places]
@@ -111,35 +110,35 @@ class TruncatingTokenizer:
             left, characters = again, characters * 8
         return found
 
-    def kept(self, ids: Ids, room: int) -> Ids:
-        """What is left of a text's pieces where there is room for so many."""
+    def truncate(self, ids: Ids, room: int) -> Ids:
+        """Return the pieces of a text that are kept if there is room for `room` of them."""
         return ids[:room] if self._cut == "right" else ids[max(0, len(ids) - room) :]
 
 
-def attention(rows: Sequence[Ids]) -> NDArray[np.bool_]:
-    """Where rows of different lengths have tokens when they are padded: (rows, the longest, at least 1)."""
+def attention_mask(rows: Sequence[Ids]) -> NDArray[np.bool_]:
+    """Return where rows of different lengths have tokens once padded: shape (rows, longest row, at least 1)."""
     lengths = np.array([len(row) for row in rows])
     attended: NDArray[np.bool_] = np.arange(max(1, int(lengths.max()))) < lengths[:, None]
     return attended
 
 
-def filled(rows: Sequence[Ids], attended: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
-    """Rows of different lengths as one array, 0 behind their ends."""
+def pad_rows(rows: Sequence[Ids], attended: NDArray[np.bool_], dtype: Any) -> NDArray[Any]:
+    """Return rows of different lengths as one array, with 0 behind their ends."""
     found = np.zeros(attended.shape, dtype=dtype)
     found[attended] = np.concatenate(rows)
     return found
 
 
-def counted(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
-    """The tokens of each text, special tokens included, without any limit."""
+def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
+    """Count the tokens of each text, special tokens included, without any limit."""
     counts: list[int] = []
-    for group in grouped([len(text) for text in texts]):
+    for group in group_by_size([len(text) for text in texts]):
         counts += [len(found.ids) for found in tokenizer.encode_batch_fast(list(texts[group]))]
     return counts
 
 
-def grouped(sizes: Sequence[int], at_once: int = _AT_ONCE) -> Iterator[slice]:
-    """Neighbours that take at most `at_once` together; one that takes more by itself is alone.
+def group_by_size(sizes: Sequence[int], at_once: int = _AT_ONCE) -> Iterator[slice]:
+    """Yield slices of neighbours whose sizes add up to at most `at_once`; a larger item is alone.
 
     >>> list(grouped([3, 3, 9, 1], at_once=6))
     [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
@@ -155,7 +154,7 @@ def grouped(sizes: Sequence[int], at_once: int = _AT_ONCE) -> Iterator[slice]:
 
 
 def _beginning(text: str, characters: int) -> str:
-    """The text's first characters, cut before a blank where there is one: a word must not end where it does not."""
+    """Return the text's first characters, cut before a blank if there is one, because a word must not end inside."""
     if len(text) <= characters:
         return text
     cut = text[:characters]
@@ -165,7 +164,7 @@ def _beginning(text: str, characters: int) -> str:
 
 
 def _end(text: str, characters: int) -> str:
-    """The same of the text's last characters, cut behind a blank."""
+    """Return the text's last characters, cut behind a blank if there is one."""
     if len(text) <= characters:
         return text
     cut = text[-characters:]
@@ -175,7 +174,7 @@ def _end(text: str, characters: int) -> str:
 
 
 def _around(tokenizer: Tokenizer) -> tuple[Ids, Ids]:
-    """The special tokens before and after a text."""
+    """Return the special tokens before and after a text."""
     found = tokenizer.encode("a")
     special = np.array(found.special_tokens_mask, dtype=bool)
     ids = np.array(found.ids, dtype=np.int32)
@@ -186,7 +185,7 @@ def _around(tokenizer: Tokenizer) -> tuple[Ids, Ids]:
 
 
 class _Part(NamedTuple):
-    """A stretch of a pair: special tokens, or the text of this number."""
+    """A part of a pair: special tokens, or the text with this number."""
 
     ids: Ids
     of: int | None
@@ -194,7 +193,7 @@ class _Part(NamedTuple):
 
 
 def _between(tokenizer: Tokenizer) -> list[_Part]:
-    """How a pair is put together: the special tokens, and where each text goes."""
+    """Return how a pair is put together: the special tokens, and where each text goes."""
     found = tokenizer.encode("a", "a")
     parts: list[_Part] = []
     last: int | None = -1
@@ -210,7 +209,7 @@ def _between(tokenizer: Tokenizer) -> list[_Part]:
 
 
 def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """How much of each of two texts is kept.
+    """Return how much of each of two texts is kept.
 
     Source: the strategy `longest_first` of the tokenizers library, which the models were trained with.
 

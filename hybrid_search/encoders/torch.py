@@ -1,7 +1,7 @@
-"""Models run by sentence-transformers and torch: those without an ONNX file. An extra.
+"""Runs models with sentence-transformers and torch: those without an ONNX file. An extra.
 
-On a GPU fp16 is autocast: products in fp16, and what needs the range (layer norms, softmax, logarithms) in fp32. On a
-processor the same model computes in fp32.
+On a GPU fp16 is autocast: matrix products in fp16, and what needs the range (layer norms, softmax, logarithms) in fp32.
+On a processor the same model computes in fp32.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from hybrid_search._util.extras import check_extra
 from hybrid_search.encoders.base import FileModel
-from hybrid_search.encoders.batching import Places
-from hybrid_search.encoders.devices import Device, Place, Sizes, resolve_device
+from hybrid_search.encoders.batching import Positions
+from hybrid_search.encoders.devices import ActiveDevice, Device, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.query_table import StaticTable
 from hybrid_search.errors import ModelError, ModelUnavailable
@@ -42,22 +42,22 @@ def load(
     precision: Precision = "fp32",
     device: Device = "auto",
 ) -> TorchSparse | TorchDense | TorchReranker:
-    """The encoder or reranker of a card whose runtime is `torch`.
+    """Return the encoder or reranker of a card whose runtime is `torch`.
 
     Raises:
-        ModelError: another precision than fp32 and fp16.
+        ModelError: the precision is neither fp32 nor fp16.
     """
     if precision not in ("fp32", "fp16"):
         raise ModelError(f"{card.name} runs with torch, in fp32 or fp16 only; {precision} is for ONNX models.")
-    seats: dict[str, type[TorchSparse | TorchDense | TorchReranker]] = {"sparse": TorchSparse, "dense": TorchDense}
-    seat = seats.get(card.kind, TorchReranker)
-    return seat(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
+    classes: dict[str, type[TorchSparse | TorchDense | TorchReranker]] = {"sparse": TorchSparse, "dense": TorchDense}
+    encoder_class = classes.get(card.kind, TorchReranker)
+    return encoder_class(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
 
 
 class _Torch(FileModel):
-    """What the three seats share."""
+    """What the three models share."""
 
-    _place: Place = "cpu"
+    _place: ActiveDevice = "cpu"
     """Where the model runs, once it is loaded."""
 
     def fingerprint(self) -> str:
@@ -66,7 +66,7 @@ class _Torch(FileModel):
         # What sentence-transformers notes of its own versions changes nothing of the output.
         paths = {path for path in paths if path.name not in ("config_sentence_transformers.json", "hybrid_search.json")}
         hashes = {path.relative_to(folder).as_posix(): file_hash(path, self._cache_dir) for path in paths}
-        return fingerprint_of(self._card, hashes, **self._precise())
+        return fingerprint_of(self._card, hashes, **self._precision_facts())
 
     def _loaded(self) -> Any:
         with self._lock:
@@ -79,7 +79,7 @@ class _Torch(FileModel):
                     torch.set_num_threads(self._threads)
                 try:
                     self._place = resolve_device(self._card, self.precision, self._device)
-                    with _quiet() as said:
+                    with _collected_warnings() as said:
                         model = self._open(str(folder))
                 except (ModelError, MemoryError):
                     raise
@@ -90,7 +90,7 @@ class _Torch(FileModel):
             return self._model
 
     def _refuse_random_weights(self, said: Sequence[str]) -> None:
-        """Transformers fills in random numbers for weights that a file lacks, and only logs it."""
+        """Refuse a model with missing weights: transformers fills in random numbers and only logs it."""
         lacking = {name for message in said for name in _lacking(message)}
         if self._card.kind == "dense":  # BERT's own pooler is made with every BERT, and used by none of these
             lacking = {name for name in lacking if "pooler." not in name}
@@ -101,7 +101,7 @@ class _Torch(FileModel):
             )
 
     def _mixed(self) -> contextlib.AbstractContextManager[Any]:
-        """What a batch runs in."""
+        """Return the context that a batch runs in: autocast for fp16 on a GPU, else none."""
         if self.precision != "fp16" or self._place != "cuda":
             return contextlib.nullcontext()
         import torch
@@ -109,7 +109,7 @@ class _Torch(FileModel):
         context: contextlib.AbstractContextManager[Any] = torch.autocast("cuda", dtype=torch.float16)
         return context
 
-    def _limited(self, model: Any) -> Any:
+    def _limit(self, model: Any) -> Any:
         if self._card.max_tokens:
             model.max_seq_length = self._card.max_tokens
         # Prefixes are ours to put, from the card.
@@ -119,32 +119,32 @@ class _Torch(FileModel):
 
     @abstractmethod
     def _open(self, folder: str) -> Any:
-        """The model of sentence-transformers in this folder."""
+        """Load the model of sentence-transformers in this folder."""
 
 
 class TorchSparse(_Torch):
-    """A sparse encoder of sentence-transformers: SPLADE, or its kin with queries by a table, which load no torch."""
+    """A sparse encoder of sentence-transformers: SPLADE, or inference-free models, whose queries load no torch."""
 
     _table: StaticTable | None = None
 
     def warm_up(self) -> None:
-        """What a query needs."""
-        if self._tabled() is None:
+        """Load what a query needs."""
+        if self._query_table() is None:
             self._loaded()
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         return self._encode(self._documents(texts), "encode_document")
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
-        given, table = self._queries(texts), self._tabled()
+        given, table = self._queries(texts), self._query_table()
         return self._encode(given, "encode_query") if table is None else table.vectors(given)
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
 
-    def _tabled(self) -> StaticTable | None:
-        """The table of the queries; None where they take the network, or a query side that only torch can run."""
+    def _query_table(self) -> StaticTable | None:
+        """Return the table of the queries; None if they need the network, or a query side that only torch can run."""
         if self._card.family != "inference_free_splade":
             return None
         with self._lock:
@@ -156,7 +156,7 @@ class TorchSparse(_Torch):
         encode = getattr(self._loaded(), verb)
         encoded: list[Any] = [None] * len(texts)
 
-        def run(batch: Places) -> Any:
+        def run(batch: Positions) -> Any:
             options = {"batch_size": len(batch), "show_progress_bar": False, "save_to_cpu": True}
             with self._mixed():
                 part = [texts[place] for place in batch]
@@ -171,11 +171,11 @@ class TorchSparse(_Torch):
     def _open(self, folder: str) -> Any:
         from sentence_transformers import SparseEncoder
 
-        return self._limited(SparseEncoder(folder, local_files_only=True, device=self._place))
+        return self._limit(SparseEncoder(folder, local_files_only=True, device=self._place))
 
 
 class TorchDense(_Torch):
-    """A dense encoder of sentence-transformers; vectors leave it with unit length."""
+    """A dense encoder of sentence-transformers; its vectors have unit length."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._encode(self._documents(texts), "encode_document")
@@ -187,7 +187,7 @@ class TorchDense(_Torch):
         encode = getattr(self._loaded(), verb)
         encoded = np.zeros((len(texts), self._card.dim), dtype=np.float32)
 
-        def run(batch: Places) -> Any:
+        def run(batch: Positions) -> Any:
             with self._mixed():
                 part = [texts[place] for place in batch]
                 return encode(part, batch_size=len(part), show_progress_bar=False, normalize_embeddings=True)
@@ -201,7 +201,7 @@ class TorchDense(_Torch):
     def _open(self, folder: str) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        return self._limited(SentenceTransformer(folder, local_files_only=True, device=self._place))
+        return self._limit(SentenceTransformer(folder, local_files_only=True, device=self._place))
 
 
 class TorchReranker(_Torch):
@@ -216,7 +216,7 @@ class TorchReranker(_Torch):
         of_query = self._lengths([asked])[0]
         scores = np.zeros(len(passages), dtype=np.float32)
 
-        def run(batch: Places) -> Any:
+        def run(batch: Positions) -> Any:
             options = {"batch_size": len(batch), "show_progress_bar": False, "activation_fn": torch.nn.Identity()}
             with self._mixed():
                 return model.predict([(asked, passages[place]) for place in batch], **options)
@@ -243,24 +243,33 @@ class _Collector(logging.Handler):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keep the progress bars and notes of loading off the terminal; yields what transformers warned of."""
+def no_progress_bars() -> Iterator[None]:
+    """Switch the progress bars of transformers off while the block runs."""
     theirs: Any = import_module("transformers.utils.logging")
-    logger = logging.getLogger("transformers")
-    collector, handlers, passes_on = _Collector(), list(logger.handlers), logger.propagate
     had_bars = theirs.is_progress_bar_enabled()
     theirs.disable_progress_bar()
-    logger.handlers, logger.propagate = [collector], False
     try:
-        yield collector.messages
+        yield
     finally:
-        logger.handlers, logger.propagate = handlers, passes_on
         if had_bars:
             theirs.enable_progress_bar()
 
 
+@contextlib.contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+    """Keep what transformers writes off the terminal while the block runs, and yield its warnings as they come."""
+    logger = logging.getLogger("transformers")
+    collector, handlers, passes_on = _Collector(), list(logger.handlers), logger.propagate
+    with no_progress_bars():
+        logger.handlers, logger.propagate = [collector], False
+        try:
+            yield collector.messages
+        finally:
+            logger.handlers, logger.propagate = handlers, passes_on
+
+
 def _lacking(message: str) -> list[str]:
-    """Names of the weights that a message of transformers calls missing: a table in version 5, a list in version 4."""
+    """Return the weights that transformers reports as missing: in a table (version 5) or in a list (version 4)."""
     if "newly initialized: [" in message:
         return re.findall(r"'([^']+)'", message.partition("newly initialized: [")[2].partition("]")[0])
     rows = [[part.strip() for part in line.split("|")] for line in message.splitlines()]

@@ -1,8 +1,8 @@
-"""What a model cannot read: tokens of a text that its vocabulary has no entry for.
+"""Finds what a model cannot read: tokens of a text that are not in its vocabulary.
 
-A tokenizer with a closed vocabulary makes one and the same token of every word that it does not know, so to the model
-all such texts are alike: of an English one, most Chinese, Thai and Korean, and most pictures. Tokenizers that fall back
-to bytes or single letters know everything, whether their model has learned anything of it or not.
+A tokenizer with a closed vocabulary maps every unknown word to one token, so to the model all such texts are alike: for
+an English model, most Chinese, Thai and Korean, and most pictures. Tokenizers that fall back to bytes or single letters
+know everything, whether or not their model has learned anything about it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import regex
 
 from hybrid_search._util.unicode_text import whole_character
 from hybrid_search.encoders.token_counter import MAX_KEPT, MAX_KEPT_CHARACTERS, reads_words
-from hybrid_search.encoders.tokenizer import grouped
+from hybrid_search.encoders.tokenizer import group_by_size
 from hybrid_search.protocols import Reading
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 MAX_CHARACTERS = 20_000
-"""Of a query, to say which of its words are not read."""
+"""Characters of a query that are searched for unknown words."""
 
 MAX_WORDS = 20
-"""That are named."""
+"""Unknown words that are named."""
 
 MAX_SHOWN = 40
-"""Characters of each."""
+"""Characters of each named word."""
 
 _CONTENT = regex.compile(r"[^\p{P}\p{Z}\p{C}]")
 
@@ -42,14 +42,14 @@ class Unread:
         self._known: dict[str, Reading] = {}
 
     def readings(self, texts: Sequence[str]) -> list[Reading]:
-        """What is made of each text, however long."""
+        """Return how much of each text is known; texts may have any length."""
         return [self._words(text) for text in texts] if self._by_words else self._read(texts)
 
     def query(self, text: str, limit: int) -> tuple[Reading, tuple[str, ...]]:
-        """What is made of a query, and the first stretches of it that are not known, as they are written.
+        """Return how much of a query is known, and its first unknown parts, as they are written.
 
         Args:
-            text: of the query.
+            text: the query.
             limit: tokens that the model reads of it; 0 for all.
         """
         beginning = text[:MAX_CHARACTERS]
@@ -73,10 +73,10 @@ class Unread:
 
     def _read(self, texts: Sequence[str]) -> list[Reading]:
         found: list[Reading] = []
-        for group in grouped([len(text) for text in texts]):
-            some = list(texts[group])
-            encodings = self._tokenizer.encode_batch(some, add_special_tokens=False)
-            found += [self._reading(text, encoding) for text, encoding in zip(some, encodings, strict=True)]
+        for group in group_by_size([len(text) for text in texts]):
+            batch = list(texts[group])
+            encodings = self._tokenizer.encode_batch(batch, add_special_tokens=False)
+            found += [self._reading(text, encoding) for text, encoding in zip(batch, encodings, strict=True)]
         return found
 
     def _reading(self, text: str, encoding: Encoding) -> Reading:
@@ -89,7 +89,7 @@ class Unread:
 
 
 def _unknown(tokenizer: Tokenizer) -> int | None:
-    """The id of what is not known; None where everything is."""
+    """Return the id of the unknown token; None if everything is known."""
     named = getattr(tokenizer.model, "unk_token", None)
     names = [named] if isinstance(named, str) else ["<unk>", "[UNK]"]
     ids = (tokenizer.token_to_id(name) for name in names)
@@ -97,7 +97,7 @@ def _unknown(tokenizer: Tokenizer) -> int | None:
 
 
 def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans of a text, those that touch as one."""
+    """Merge spans that touch."""
     found: list[tuple[int, int]] = []
     for start, end in spans:
         if found and start <= found[-1][1]:

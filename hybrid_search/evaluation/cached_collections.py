@@ -1,4 +1,4 @@
-"""The collections that evaluations build: kept in the cache folder, and found again by their content."""
+"""Keeps the collections that evaluations build in the cache folder, and finds them again by their content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAIT_S = 3600.0
 
 
 class Kept(NamedTuple):
-    """What lies there: the folder, how many collections, and the bytes that they take on disk."""
+    """What evaluations keep: the folder, the number of collections, and the bytes they take on disk."""
 
     folder: Path
     collections: int
@@ -23,18 +23,18 @@ class Kept(NamedTuple):
 
 
 def store_of(settings: Settings) -> EdgeStore:
-    """The store of such collections; never the user's own."""
+    """Return the store of the evaluations' collections; it is never the user's own."""
     return EdgeStore(settings.cache_dir / "evaluation")
 
 
 def kept(settings: Settings) -> Kept:
-    """What evaluations have left so far."""
+    """Return what evaluations have kept so far."""
     folder = store_of(settings).folder
     return Kept(folder, len(_folders(folder)), real_size(folder))
 
 
 def clear(settings: Settings) -> Kept:
-    """Remove all of it, and say what that was.
+    """Remove all collections of evaluations, and return what they were.
 
     Raises:
         StoreBusy: an evaluation is building one of them.

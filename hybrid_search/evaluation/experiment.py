@@ -1,4 +1,4 @@
-"""One dataset, several ways to search it, one report."""
+"""Evaluates one dataset in several modes, and reports all of them."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from hybrid_search.types import LEGS, LegName, Mode, in_order
 BASELINE = "bm25"
 QUERY_BATCH = 64
 RUN_DEPTH = 1000
-"""Documents a query in a run that is written, as TREC has it."""
+"""Documents per query in a written run, as in TREC."""
 RERANK = "rerank"
-"""Added to a mode, `+rerank` re-ranks it; `+auto` fuses it with weights chosen for each query."""
+"""`+rerank` after a mode re-ranks it; `+auto` fuses it with weights chosen for each query."""
 
 Watch = Mapping[str, Callable[..., None]]
 
 
 class ModeResult(NamedTuple):
-    """One way to search: the mean of each measure, and the p-value of its first against the baseline."""
+    """One mode: the mean of each measure, and the p-value of its first measure against the baseline."""
 
     mode: str
     measures: dict[str, float]
@@ -52,7 +52,7 @@ class ModeResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `evaluate` found."""
+    """The result of `evaluate`."""
 
     dataset: str
     documents: int
@@ -64,7 +64,7 @@ class Report:
     indexed: tuple[IndexReport, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `evaluate --format json` prints."""
+        """Return the object that `evaluate --format json` prints."""
         return {
             "dataset": self.dataset,
             "documents": self.documents,
@@ -97,31 +97,31 @@ def evaluate(
 
     Args:
         folder: a BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.
-        settings: name the store of `collection`, and the cache folder, for models and the collections that are built.
+        settings: name the store of `collection`, and the cache folder for models and for collections that are built.
         profile: the models of a collection that is built.
-        sparse: instead of the profile's, as `Indexer.open` takes it.
-        dense: the same for the dense leg.
-        legs: of a collection that is built, as `Indexer.open` takes them.
-        precision: the same of its models.
-        sparsity: the same of its learned sparse vectors.
-        collection: search this one; else one is built in the cache folder, one chunk a document, and reused while data
-            and models are the same.
-        modes: any leg's name, `hybrid`, `a+b` for these legs fused, and `bm25`: the baseline, whatever legs there are.
-            When not given: the baseline, each leg, `hybrid`, and for each leg that stands beside the others `hybrid`
-            with it in the place of the leg of its kind (`new+dense`). Each may end in `+rerank`, which re-ranks it,
+        sparse: the sparse model instead of the profile's, as in `Indexer.open`.
+        dense: the dense model instead of the profile's.
+        legs: the legs of a collection that is built, as in `Indexer.open`.
+        precision: the precision of its models.
+        sparsity: the pruning of its learned sparse vectors.
+        collection: the collection to search; by default one is built in the cache folder, with one chunk per
+            document, and reused while data and models are the same.
+        modes: any leg's name, `hybrid`, `a+b` for these legs fused, and `bm25`, the baseline, with any legs.
+            By default: the baseline, each leg, `hybrid`, and for each shadow leg `hybrid` with it in the place of the
+            leg of its kind (`new+dense`). Each may end in `+rerank`, which re-ranks it,
             and a fused one in `+auto`, which chooses the weights for each query (`hybrid+auto+rerank`).
-        search: keywords of a search: `fusion`, `rrf_k` and `weights` of the fused modes, `rerank` and `rerank_depth` of
-            the re-ranked ones. Where `rerank` is given and no modes are, the usual ones' last stands there re-ranked.
-        measures: ir_measures' names.
-        runs: write a TREC run a mode into this folder.
-        run_depth: documents a query in these runs, whatever the measures need. Each leg hands on as many, and the
-            measures are of these runs.
+        search: options of a search: `fusion`, `rrf_k` and `weights` for the fused modes, `rerank` and `rerank_depth`
+            for the re-ranked ones. With `rerank` but no modes, the last default mode is added re-ranked.
+        measures: names of measures, as in ir_measures.
+        runs: a folder for one TREC run per mode.
+        run_depth: documents per query in these runs, whatever the measures need. Each leg hands on as many, and the
+            measures are those of these runs.
         watch: callbacks of the index job.
 
     Raises:
-        EvaluationError: the folder is no dataset, or a measure is unknown.
-        InvalidArgument: an unknown mode, one whose leg the models lack, or no mode at all; an option out of range.
-        ModelError: the re-ranker is unknown, or cannot be loaded here.
+        EvaluationError: the folder is not a dataset, or a measure is unknown.
+        InvalidArgument: a mode is unknown or its leg missing, no mode is given, or an option is out of range.
+        ModelError: the re-ranker is unknown or cannot be loaded here.
     """
     search = search or {}
     SearchRequest(**search)
@@ -144,7 +144,7 @@ def evaluate(
         modes = _check_modes(modes, in_order(found.legs), usual_modes(found.fused(), _beside(found)))
     if search.get("rerank") and not any(_way(mode).rerank for mode in modes):
         modes = (*modes, f"{modes[-1]}+{RERANK}")
-    k = max(measuring.deepest(parsed), 10, run_depth if runs is not None else 0)
+    k = max(measuring.max_cutoff(parsed), 10, run_depth if runs is not None else 0)
     scores: dict[str, dict[str, NDArray[np.float64]]] = {}
     with job.open:
         for mode in modes:
@@ -167,14 +167,14 @@ def evaluate(
 
 
 class _Built(NamedTuple):
-    """A collection, and where it lies."""
+    """A collection, and the store it lies in."""
 
     store: Store
     name: str
 
 
 class _Job:
-    """The collections of one evaluation, and the time each step took."""
+    """The collections of one evaluation, and the time of each step."""
 
     def __init__(self, settings: Settings, data: Dataset, name: str, watch: Watch, search: Options) -> None:
         self._search, self._kept = search, store_of(settings)
@@ -190,14 +190,14 @@ class _Job:
                 self._corpus_hash.update(block)
 
     def choose(self, asked: ModelRequest) -> ModelSet:
-        """The models asked for, fetched first where they are not on this machine."""
+        """Return the requested models, downloaded first if they are not on this machine."""
         models = select_models(asked.profile, asked.names, self._settings, asked.legs, asked.precision, asked.sparsity)
         self.reason = self.reason or models.reason
         fetch(models, self._settings, self._watch.get("on_download"))
         return models
 
     def built(self, models: ModelSet, precision: Precision | None = None, sparsity: Sparsity | None = None) -> _Built:
-        """A collection with these models over this corpus, built first where none of the same content is there."""
+        """Return a collection with these models over this corpus; build it if none with the same content exists."""
         key = self._corpus_hash.copy()
         for leg, encoder in sorted(models.encoders.items()):
             key.update(f"{leg} {encoder.card.name} {encoder.fingerprint()}".encode())
@@ -225,7 +225,7 @@ class _Job:
         return _Built(self._kept, collection)
 
     def run(self, main: _Built, mode: str, k: int) -> list[ScoredDoc]:
-        """The run of every judged query in one mode."""
+        """Return the run of all judged queries in one mode."""
         way = _way(mode)
         collection, search_mode = self._baseline(main) if way.mode == BASELINE else (main, way.mode)
         options: Options = {"k": k, "mode": search_mode, "depth": max(DEPTH, k), "highlight": False}
@@ -249,7 +249,7 @@ class _Job:
         return rows
 
     def _baseline(self, main: _Built) -> tuple[_Built, Mode]:
-        """Where BM25 is searched: the leg of this name, a sparse leg that is BM25, or a collection built for it."""
+        """Return where BM25 is searched: a leg of this name, a sparse leg with BM25, or a new collection."""
         legs = main.store.info(main.name).manifest.legs
         if BASELINE in legs:
             return main, BASELINE
@@ -260,7 +260,7 @@ class _Job:
         ), "sparse"
 
     def _searcher(self, collection: _Built) -> Searcher:
-        """One for all modes of a collection, so that its models are loaded once; closed with `open`."""
+        """Return the searcher of a collection, one for all modes so that models load once; closed with `open`."""
         if collection not in self._searchers:
             searcher = Searcher.open(collection.name, store=collection.store, settings=self._settings, follow=False)
             self._searchers[collection] = self.open.enter_context(searcher)
@@ -268,7 +268,7 @@ class _Job:
 
 
 def usual_modes(fused: Collection[LegName], beside: Mapping[LegName, Mode] | None = None) -> tuple[Mode, ...]:
-    """The baseline, each leg, `hybrid`, and hybrid with each leg that stands beside.
+    """Return the baseline, each leg, `hybrid`, and hybrid with each shadow leg.
 
     >>> usual_modes(["dense", "sparse"], {"new": "new+dense"})
     ('bm25', 'sparse', 'dense', 'new', 'hybrid', 'new+dense')
@@ -280,7 +280,7 @@ def usual_modes(fused: Collection[LegName], beside: Mapping[LegName, Mode] | Non
 
 
 def _beside(manifest: Manifest) -> dict[LegName, Mode]:
-    """For each leg that stands beside the others, `hybrid` with it in the place of the first leg of its kind."""
+    """Return, for each shadow leg, `hybrid` with it in the place of the first leg of its kind."""
     found: dict[LegName, Mode] = {}
     for leg, spec in manifest.legs.items():
         if spec.beside:
@@ -292,7 +292,7 @@ def _beside(manifest: Manifest) -> dict[LegName, Mode]:
 
 
 class _Way(NamedTuple):
-    """A mode without its endings, and what they said."""
+    """A mode without its endings, and what these said."""
 
     mode: Mode
     auto: bool
@@ -303,13 +303,13 @@ class _Way(NamedTuple):
         return self.mode == HYBRID or "+" in self.mode
 
     def among(self, single: Collection[str], legs: Collection[LegName]) -> bool:
-        """Whether it is one of these modes, or fuses some of these legs."""
+        """Return whether it is one of these modes, or fuses some of these legs."""
         known = self.mode in single or ("+" in self.mode and {*self.mode.split("+")} <= {*legs})
         return known and (self.fused or not self.auto)
 
 
 def _way(mode: str) -> _Way:
-    """Read a mode's endings.
+    """Parse a mode's endings.
 
     >>> _way("new+dense+auto+rerank")
     _Way(mode='new+dense', auto=True, rerank=True)
@@ -319,7 +319,7 @@ def _way(mode: str) -> _Way:
 
 
 def _check_words(asked: Sequence[str] | None, legs: Collection[LegName]) -> None:
-    """Refuse what is no mode at all, before anything is read."""
+    """Refuse what is not a mode at all, before anything is read."""
     words = (BASELINE, *in_order({*LEGS, *legs} - {BASELINE}), HYBRID)
     wrong = [mode for mode in asked or () if not _way(mode).among(words, legs)]
     if wrong or (asked is not None and not asked):
@@ -330,10 +330,10 @@ def _check_words(asked: Sequence[str] | None, legs: Collection[LegName]) -> None
 
 
 def _check_modes(asked: Sequence[str] | None, legs: Sequence[LegName], usual: Sequence[Mode]) -> Sequence[Mode]:
-    """The modes asked for, or the usual ones.
+    """Return the requested modes, or the usual ones.
 
     Raises:
-        InvalidArgument: a mode whose leg is not there.
+        InvalidArgument: the leg of a mode does not exist.
     """
     if asked is None:
         return usual

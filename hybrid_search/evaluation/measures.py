@@ -1,4 +1,4 @@
-"""Scores of a run, query by query. The measures and their names are those of ir_measures."""
+"""Scores a run, query by query. Measures and their names are those of ir_measures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DEFAULT_MEASURES = ("nDCG@10", "R@100", "RR@10")
 
 
 def parse(names: Sequence[str]) -> list[Any]:
-    """The measures of these names.
+    """Return the measures with these names.
 
     Raises:
-        EvaluationError: names that are no measure, all of them at once.
+        EvaluationError: some names are not measures; the message lists all of them.
         MissingExtra: ir-measures is not installed.
     """
     ir_measures = _library()
@@ -38,21 +38,21 @@ def parse(names: Sequence[str]) -> list[Any]:
     return parsed
 
 
-def deepest(measures: Sequence[Any]) -> int:
-    """The largest rank that any of the measures looks at; 1,000 for one that looks at all."""
+def max_cutoff(measures: Sequence[Any]) -> int:
+    """Return the largest rank that any of the measures looks at; 1,000 for a measure without a cutoff."""
     return max(int(measure.params.get("cutoff") or 1_000) for measure in measures)
 
 
 def score(run: Sequence[ScoredDoc], qrels: Sequence[Qrel], measures: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
-    """The value of each measure for each judged query.
+    """Return the value of each measure for each judged query.
 
     Args:
-        run: for each query its documents, best first. Equal scores keep this order: what counts is the rank.
-        measures: parsed ones.
-        qrels: they say which queries count: one that the run lacks scores 0, and is never left out.
+        run: for each query its documents, best first. Equal scores keep this order: only the rank counts.
+        measures: parsed measures.
+        qrels: decide which queries count: one that the run lacks scores 0 and is never left out.
 
     Returns:
-        By the measure's name an array of shape (queries,), in the order of the queries' first judgement.
+        Measure name -> array of shape (queries,), in the order of the queries' first judgement.
     """
     ir_measures = _library()
     places = {query_id: place for place, query_id in enumerate(dict.fromkeys(qrel.query_id for qrel in qrels))}

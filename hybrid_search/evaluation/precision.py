@@ -1,4 +1,4 @@
-"""What a precision costs: the same model over the same judged queries, in fp32 and in the other."""
+"""Measures what a precision costs: the same model over the same judged queries, in fp32 and in the other precision."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Cost(NamedTuple):
 
     @property
     def loss(self) -> float:
-        """What the other lacks; negative where it is better."""
+        """The loss of the other precision; negative if it is better."""
         return self.fp32 - self.other
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What `compare` found."""
+    """The result of `compare`."""
 
     model: str
     precision: Precision
@@ -42,11 +42,11 @@ class Comparison:
 
     @property
     def mean_loss(self) -> float:
-        """Over the datasets, each counting once."""
+        """The mean loss over the datasets, each counted once."""
         return sum(cost.loss for cost in self.costs) / len(self.costs)
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `models verify --precision --format json` prints."""
+        """Return the object that `models verify --precision --format json` prints."""
         results = [
             {
                 "dataset": cost.dataset,
@@ -75,19 +75,19 @@ def compare(
 ) -> Comparison:
     """Search every dataset with a model in fp32 and in another precision.
 
-    The collections are built in the cache folder, and found again there.
+    The collections are built in the cache folder and found there again.
 
     Args:
-        model: a sparse or a dense one.
-        precision: other than fp32.
+        model: a sparse or a dense model.
+        precision: a precision other than fp32.
         datasets: BEIR folders.
         settings: name the cache folder.
         watch: callbacks of the index jobs.
 
     Raises:
-        InvalidArgument: a model that is run in one precision only, or nothing to compare.
-        ModelError: the model cannot be run in this precision here.
-        EvaluationError: a folder is no dataset.
+        InvalidArgument: the model runs in one precision only, or there is no dataset.
+        ModelError: the model cannot run in this precision here.
+        EvaluationError: a folder is not a dataset.
     """
     if model.kind not in ("sparse", "dense") or precision_of(model, precision) != precision or precision == "fp32":
         raise InvalidArgument(

@@ -1,4 +1,4 @@
-"""Whether a difference between two systems could be chance."""
+"""Tests whether a difference between two systems could be chance."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _BLOCK = 1_000
 
 
 def paired_p(ours: NDArray[np.float64], theirs: NDArray[np.float64], *, seed: int = 0) -> float:
-    """Two-sided p-value of the mean difference, by paired randomization.
+    """Return the two-sided p-value of the mean difference, by a paired randomization test.
 
     Args:
-        ours: values of one measure, shape (queries,).
-        theirs: the same queries' values of the other system.
-        seed: of the random signs; the same seed gives the same value.
+        ours: values of one measure of our system, shape (queries,).
+        theirs: the other system's values for the same queries.
+        seed: seed of the random signs; the same seed gives the same value.
 
     Returns:
-        In 0..1: the share of 20,000 random exchanges of the two systems' values, query by query, whose mean difference
-        is at least as large as the real one. 1.0 where all values are equal.
+        A value in 0..1: the share of 20,000 random exchanges of the two systems' values, query by query, whose mean
+        difference is at least as large as the real one. 1.0 if all values are equal.
 
     Source: Smucker, Allan & Carterette, A Comparison of Statistical Significance Tests for Information Retrieval
     Evaluation, CIKM 2007 (the randomization test).

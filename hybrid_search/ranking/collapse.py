@@ -1,4 +1,4 @@
-"""From chunks to documents."""
+"""Groups chunks into documents, and builds the hits that a user sees."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def collapse(ranking: Ranking) -> list[tuple[Hit, ...]]:
     """Group a ranking's chunks by document, in the order of each document's best chunk (MaxP).
 
     Returns:
-        One tuple a document: its chunks, best first. The tuple's first hit speaks for the document.
+        One tuple per document: its chunks, best first. The first chunk speaks for the document.
 
     Source: Dai & Callan, Deeper Text Understanding for IR with Contextual Neural Language Modeling, SIGIR 2019 (MaxP).
 
@@ -37,15 +37,15 @@ def document_hits(
     folded: Mapping[str, tuple[str, ...]] | None = None,
     reranked: str = "",
 ) -> tuple[DocumentHit, ...]:
-    """The hits a user sees, ranked from `first` on in the order of `documents`.
+    """Build the hits a user sees, in the order of `documents`, ranked from `first` on.
 
     Args:
-        documents: each with the chunks to show of it, best first.
-        payloads: by chunk_id, of every chunk to show.
-        legs: those of the collection; a leg that did not find a document's best chunk is None there.
-        first: the rank of the first of them.
-        folded: by document the ids of those that were left out for it.
-        reranked: the re-ranker that had its say, so that a hit tells its rank before; empty for none.
+        documents: each with the chunks to show, best first.
+        payloads: chunk_id -> payload, of every chunk to show.
+        legs: the collection's legs; a leg that did not find a document's best chunk is None in its hit.
+        first: the rank of the first document.
+        folded: doc_id -> ids of the near-duplicates left out in its favour.
+        reranked: the re-ranker that was used, so that hits carry their earlier rank; empty for none.
     """
     twins = folded or {}
     return tuple(

@@ -1,4 +1,4 @@
-"""What a learned sparse model makes of a query, in words people can read."""
+"""Lists what a learned sparse model makes of a query, in words people can read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ _INSIDE = "##"
 
 
 def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tuple[Term, ...]:
-    """The terms of a query's vector, heaviest first, equal ones by name.
+    """Return the terms of a query's vector, heaviest first, equal ones by name.
 
-    A term is the query's own where one of its words has the same stem (Snowball's English one), or where it is a piece
-    (`##ing`) that one of its words contains; of a script without blanks, where it is any part of the query.
+    A term is the query's own if a word of the query has the same stem (Snowball's English one), or if it is a piece
+    (`##ing`) inside a word of the query. In scripts without blanks it is the query's own if it is any part of the
+    query.
 
     Args:
-        query: its text.
-        terms: the vocabulary's entry of each dimension.
-        weights: of each, in the same order.
+        query: the query's text.
+        terms: the vocabulary's entry for each dimension.
+        weights: the weight of each dimension, in the same order.
 
     >>> [(found.term, found.in_query) for found in expansion("hearts", ["cardiac", "heart"], [1.2, 2.5])]
     [('heart', True), ('cardiac', False)]
@@ -45,7 +46,7 @@ def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tup
 
 
 def joined(terms: Sequence[str], words: Sequence[str]) -> dict[str, str]:
-    """For word pieces among a query's terms the word of the query that they make up.
+    """Map the word pieces among a query's terms to the query word that they make up.
 
     >>> joined(["prize", "##fight", "##ing", "boxing"], ["a", "prizefighting", "film"])
     {'prize': 'prizefighting', '##fight': 'prizefighting', '##ing': 'prizefighting'}
@@ -61,7 +62,7 @@ def joined(terms: Sequence[str], words: Sequence[str]) -> dict[str, str]:
 
 
 def _cut(word: str, whole: set[str], pieces: set[str]) -> list[str]:
-    """The pieces of a word, the longest first from its start (WordPiece); empty where they do not make it up."""
+    """Split a word into pieces, longest first from its start (WordPiece); empty if the pieces do not make it up."""
     found, start = [], 0
     while start < len(word):
         known = ((word[start:end], end) for end in range(len(word), start, -1))

@@ -1,4 +1,4 @@
-"""From the legs' answers to one ranking."""
+"""Fuses the rankings of the legs into one."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Fusion = Literal["rrf", "dbsf", "minmax"]
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 
 Shares = Callable[[Ranking], Sequence[float]]
-"""What a leg's hits bring into the fusion, best first, before the leg's weight."""
+"""Returns what each hit of a leg adds to the fusion, best first, before the leg's weight."""
 
 
 def rank(leg: str, scored: Sequence[tuple[str, float]], depth: int) -> Ranking:
-    """Rank what a leg brought: by score descending, ties by chunk_id, cut at `depth`.
+    """Rank what a leg found: by score descending, ties by chunk_id, cut at `depth`.
 
-    Scores that are the same once `settled` tie, on every engine. Each hit keeps the leg's own score, or, where a tie
-    went against its last bits, the score of the hit before it, so that scores never increase.
+    Scores that are equal once rounded (`round_score`) tie, on every engine. Each hit keeps the leg's own score; if a
+    tie reversed two scores, it gets the score of the hit before it, so that scores never increase.
 
     >>> [(hit.chunk_id, hit.rank) for hit in rank("sparse", [("b#0", 2.0), ("a#0", 2.0), ("c#0", 3.0)], 2)]
     [('c#0', 1), ('a#0', 2)]
@@ -46,11 +46,11 @@ def rank(leg: str, scored: Sequence[tuple[str, float]], depth: int) -> Ranking:
 
 
 def round_score(score: float) -> float:
-    """A leg's score for comparing, rounded to what 32-bit sums agree on in any order: six digits, or four decimals.
+    """Round a leg's score for comparison, to what 32-bit sums in any order agree on: six digits, or four decimals.
 
     Engines add up a score's parts in an order that depends on their segments, so its last bits are chance.
 
-    >>> settled(8.90260124), settled(0.439271688), settled(123.456789)
+    >>> round_score(8.90260124), round_score(0.439271688), round_score(123.456789)
     (8.9026, 0.439272, 123.4568)
     """
     size = abs(score)
@@ -67,10 +67,10 @@ def fuse(
     """Fuse the rankings of any number of legs, for one query, in one of the ways below.
 
     Args:
-        rankings: one a leg. A chunk that a leg lacks gets nothing from it.
+        rankings: leg -> ranking. A chunk gets nothing from a leg that did not find it.
         how: `rrf`, `dbsf` or `minmax`.
-        rrf_k: of `rrf`, >= 0.
-        weights: by leg, >= 0, 1 where not given. They multiply what the leg brings.
+        rrf_k: the constant of `rrf`, >= 0.
+        weights: leg -> factor of what it adds, >= 0; 1 by default.
 
     Returns:
         Every chunk that a leg with a weight above 0 found, by score descending, ties by chunk_id; each keeps its rank
@@ -112,16 +112,16 @@ def rrf(legs: Mapping[str, Ranking], *, rrf_k: float = RRF_K, weights: Mapping[s
 
 
 def dbsf(legs: Mapping[str, Ranking], *, weights: Mapping[str, float] | None = None) -> Ranking:
-    """Distribution-based score fusion: score(d) = sum over legs of weight * (s - low) / (high - low).
+    """Fuse rankings by distribution-based score fusion: score(d) = sum over legs of weight * (s - low) / (high - low).
 
     `s` is the chunk's score in the leg, `low` and `high` are the mean of the leg's scores minus and plus three of their
-    standard deviations (the sample's, n - 1). Where there is one score, or all are the same, each counts 0.5. Most
-    shares lie in 0..1; one that is further out is not cut, so a score may be a little below 0 or above the sum of the
-    weights. The mean is that of what the leg handed on, so another depth is another score.
+    standard deviations (the sample's, n - 1). If there is one score, or all are the same, each counts 0.5. Most
+    shares lie in 0..1. One that is further out is not cut, so a score may be a little below 0 or above the sum of the
+    weights. The mean is that of the hits the leg handed on, so another depth gives another score.
 
     Args:
         legs: one ranking a leg, for the same query.
-        weights: as in `fuse`; Qdrant's has none.
+        weights: as in `fuse`; Qdrant's version has none.
 
     Raises:
         FusionError: as `fuse`.
@@ -137,11 +137,11 @@ def dbsf(legs: Mapping[str, Ranking], *, weights: Mapping[str, float] | None = N
 
 
 def minmax(legs: Mapping[str, Ranking], *, weights: Mapping[str, float] | None = None) -> Ranking:
-    """Weighted sum of scores scaled to 0..1 in each leg: score(d) = sum over legs of weight * (s - min) / (max - min).
+    """Fuse rankings by scores scaled to 0..1 in each leg: score(d) = sum over legs of weight * (s - min) / (max - min).
 
-    `s` is the chunk's score in the leg, `min` and `max` are the least and the greatest that the leg handed on, so
-    another depth is another score. A leg's last chunk gets 0 from it, as one that it did not find. Where a leg brings
-    one hit, or all of its scores are the same, each counts 1: it was found, and nothing better was.
+    `s` is the chunk's score in the leg; `min` and `max` are the least and the greatest that the leg handed on, so
+    another depth gives another score. A leg's last chunk gets 0 from it, like one that it did not find. If a leg has
+    one hit, or all of its scores are the same, each counts 1: nothing better was found.
 
     Args:
         legs: one ranking a leg, for the same query.
@@ -165,7 +165,7 @@ def check_rrf_k(rrf_k: float) -> None:
     """Refuse an invalid constant.
 
     Raises:
-        FusionError: it is no number, negative or not finite.
+        FusionError: it is not a number, negative or not finite.
     """
     if not (is_number(rrf_k) and rrf_k >= MIN_RRF_K):
         raise FusionError(
@@ -174,7 +174,7 @@ def check_rrf_k(rrf_k: float) -> None:
 
 
 def check_weights(weights: Mapping[str, float] | None, legs: Sequence[str]) -> dict[str, float]:
-    """One weight for every leg, 1 where none is given.
+    """Return one weight for every leg, 1 by default.
 
     Raises:
         FusionError: a weight names no leg, is negative or not finite, or none is above 0.
@@ -191,10 +191,10 @@ def check_weights(weights: Mapping[str, float] | None, legs: Sequence[str]) -> d
 
 
 def check_shares(weights: Mapping[str, float]) -> None:
-    """Refuse weights that are invalid whatever the legs are.
+    """Refuse weights that are invalid for any legs.
 
     Raises:
-        FusionError: one is no number, negative or not finite.
+        FusionError: one is not a number, negative or not finite.
     """
     for leg, weight in weights.items():
         if not (is_number(weight) and weight >= 0):
@@ -202,7 +202,7 @@ def check_shares(weights: Mapping[str, float]) -> None:
 
 
 def _summed(legs: Mapping[str, Ranking], shares: Shares, weights: Mapping[str, float] | None) -> Ranking:
-    """The weighted sum of what the legs bring. Exact sums (`fsum`), so the order of the legs changes no last bit."""
+    """Return the weighted sum over the legs. Sums are exact (`fsum`), so the order of the legs changes no last bit."""
     share = check_weights(weights, tuple(legs))
     parts: dict[str, list[float]] = {}
     found: dict[str, Mapping[str, LegHit]] = {}

@@ -1,4 +1,4 @@
-"""Which words of a text a query's vector stands for: marks in it, and the window that holds most of them."""
+"""Finds the words of a text that a query's vector stands for: marks, and the window that holds most of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WINDOW = 280
 """Characters of a passage that are shown."""
 
 EXPANSIONS = 40
-"""Of the words that only the expansion brings, the heaviest are looked for."""
+"""How many of the words that only the expansion adds are looked for, heaviest first."""
 
 # Words that say nothing by themselves are not marked, unless the query has no others.
 _SMALL_WORDS = """
@@ -33,26 +33,26 @@ class Target(NamedTuple):
 
 
 def target_stems(query: str, terms: Iterable[Term] = ()) -> dict[str, Target]:
-    """What to look for in texts, by stem: the query's words, and the heaviest words that its expansion adds.
+    """Return what to look for in texts, by stem: the query's words, and the heaviest words of its expansion.
 
-    Of scripts without blanks it is the words themselves, which are looked for as parts of a text.
+    Words of scripts without blanks have no stem; they are looked for as parts of a text.
 
     Args:
-        query: its text.
-        terms: of its sparse vector, heaviest first; none where no leg has words.
+        query: the query's text.
+        terms: the terms of its sparse vector, heaviest first; none if no leg has terms.
 
-    >>> [(stem, found.kind) for stem, found in sought("hearts", [Term("cardiac", 1.2, False)]).items()]
+    >>> [(stem, found.kind) for stem, found in target_stems("hearts", [Term("cardiac", 1.2, False)]).items()]
     [('heart', 'literal'), ('cardiac', 'expansion')]
     """
     words = word_list(query)
-    told = [word for word in words if plain(word) not in _SMALL] or words
+    literal = [word for word in words if plain(word) not in _SMALL] or words
     terms = list(terms)
     weights: dict[str, float] = {}
     for term in terms:
         weights[_root(term.term)] = max(weights.get(_root(term.term), 0.0), term.weight)
     top = max(weights.values(), default=1.0)
-    told += [term.term for term in terms if term.in_query and is_run(term.term)]
-    found = {_root(word): Target("literal", max(weights.get(_root(word), 0.0), top / 2)) for word in told}
+    literal += [term.term for term in terms if term.in_query and is_run(term.term)]
+    found = {_root(word): Target("literal", max(weights.get(_root(word), 0.0), top / 2)) for word in literal}
     added = [term for term in terms if not term.in_query and term.term.isalnum() and term.term not in _SMALL]
     for term in added[:EXPANSIONS]:
         found.setdefault(_root(term.term), Target("expansion", term.weight))
@@ -60,9 +60,10 @@ def target_stems(query: str, terms: Iterable[Term] = ()) -> dict[str, Target]:
 
 
 def highlight(text: str, wanted: Mapping[str, Target], window: int = WINDOW) -> Highlight:
-    """The marks in a text, and the window of at most `window` characters that holds the most of what is wanted.
+    """Return the marks in a text, and the window of at most `window` characters that holds the most of what is wanted.
 
-    A window counts each stem once, by its weight, and a little for every repetition; of equal ones the first is taken.
+    A window counts each stem once, by its weight, and a little for every repetition. Of equal windows the first is
+    taken.
     """
     places = _matches(text, wanted)
     stems = [root for _, _, root in places]
@@ -72,12 +73,12 @@ def highlight(text: str, wanted: Mapping[str, Target], window: int = WINDOW) -> 
 
 
 def _root(word: str) -> str:
-    """What a word is looked for by: its stem, or of a script without blanks the word itself."""
+    """Return what a word is looked for by: its stem or, in a script without blanks, the word itself."""
     return nfc(word) if is_run(word) else stem(word)
 
 
 def _matches(text: str, wanted: Mapping[str, Target]) -> list[tuple[int, int, str]]:
-    """Where a text has what is looked for: start, end and root, by place, none inside another."""
+    """Return start, end and root of all matches, in order, none inside another."""
     if text.isascii():
         # Each word is looked at once, and then only those that match are looked for.
         roots = {word: root for word in set(word_list(text)) if (root := stem(word)) in wanted}
@@ -85,16 +86,16 @@ def _matches(text: str, wanted: Mapping[str, Target]) -> list[tuple[int, int, st
     words = ((found.start(), found.end(), stem(found[0])) for found in WORDS.finditer(text) if not found["run"])
     places = [place for place in words if place[2] in wanted]
     parts = [place for root in wanted if is_run(root) for form in spellings(root) for place in _parts(form, root, text)]
-    kept: list[tuple[int, int, str]] = []
+    distinct: list[tuple[int, int, str]] = []
     # Of parts that overlap the first counts, of those that begin at one place the longest.
     for place in sorted([*places, *parts], key=lambda each: (each[0], -each[1])):
-        if not kept or place[0] >= kept[-1][1]:
-            kept.append(place)
-    return kept
+        if not distinct or place[0] >= distinct[-1][1]:
+            distinct.append(place)
+    return distinct
 
 
 def _parts(form: str, root: str, text: str) -> Iterator[tuple[int, int, str]]:
-    """Where a word stands in a text as any part of it that is made of whole characters."""
+    """Yield where a word stands in a text as any part of it that consists of whole characters."""
     start = text.find(form)
     while start >= 0:
         end = start + len(form)
@@ -104,7 +105,7 @@ def _parts(form: str, root: str, text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _places(word: str, text: str) -> Iterator[int]:
-    """Where a word stands in a text in ASCII as a whole word."""
+    """Yield where a word stands in an ASCII text as a whole word."""
     start = text.find(word)
     while start >= 0:
         end = start + len(word)
@@ -114,5 +115,5 @@ def _places(word: str, text: str) -> Iterator[int]:
 
 
 def _inside(sign: str) -> bool:
-    """Whether a sign belongs to a word; the one beyond a text's end does not."""
+    """Return whether a sign belongs to a word; beyond a text's end there is none."""
     return sign.isalnum() or sign == "_"

@@ -1,4 +1,4 @@
-"""Weights of the legs chosen for each query, from what a search knows of it anyway."""
+"""Chooses the weights of the legs for each query, from what a search knows about it anyway."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from hybrid_search.results import Term
 from hybrid_search.types import Ranking
 
 HEAD = 10
-"""Hits of each leg whose agreement counts."""
+"""First hits of each leg whose agreement counts."""
 
 LONG = 8
-"""Words from which a query is long."""
+"""Words from which on a query is long."""
 
 GUESSED = 0.6
-"""Share of added weight from which the sparse leg is held to guess."""
+"""Share of added weight from which on the sparse leg is taken to guess."""
 
 LEAN = 0.4
-"""How far the dense share may go above a half."""
+"""How far the dense share may rise above a half."""
 
 
 class Features(NamedTuple):
-    """What is known of a query once its legs have answered, and costs nothing more.
+    """What is known about a query once its legs have answered, at no extra cost.
 
     Args:
-        words: how many the query has.
-        expanded: 0..1, of a learned sparse vector the share of its weight on terms that the query lacks; 0 where no
+        words: how many words the query has.
+        expanded: 0..1, the share of a learned sparse vector's weight on terms that the query lacks; 0 if no
             leg expands.
-        agreement: 0..1, the share of their first hits that two legs have in common, the mean over pairs of legs.
+        agreement: 0..1, the share of first hits that two legs have in common, averaged over pairs of legs.
     """
 
     words: int
@@ -39,12 +39,12 @@ class Features(NamedTuple):
 
 
 def features(query: str, terms: Sequence[Term], rankings: Mapping[str, Ranking]) -> Features:
-    """The features of one query.
+    """Return the features of one query.
 
     Args:
-        query: its text.
-        terms: of its learned sparse vector; none where no leg has one.
-        rankings: by leg.
+        query: the query's text.
+        terms: the terms of its learned sparse vector; none if no leg has one.
+        rankings: leg -> ranking.
 
     >>> features("heart attack", [Term("heart", 3.0, True), Term("cardiac", 1.0, False)], {})
     Features(words=2, expanded=0.25, agreement=1.0)
@@ -55,9 +55,9 @@ def features(query: str, terms: Sequence[Term], rankings: Mapping[str, Ranking])
 
 
 def agreement(rankings: Mapping[str, Ranking], head: int = HEAD) -> float:
-    """The share of their first `head` hits that two legs have in common, the mean over pairs of legs; 1 for one leg.
+    """Return the share of first hits that two legs have in common, averaged over pairs of legs; 1 for one leg.
 
-    A leg that found nothing agrees with none.
+    The first `head` hits of each leg count. A leg that found nothing agrees with none.
     """
     heads = [{hit.chunk_id for hit in ranking.hits[:head]} for ranking in rankings.values()]
     pairs = [(one, other) for place, one in enumerate(heads) for other in heads[:place]]
@@ -67,28 +67,28 @@ def agreement(rankings: Mapping[str, Ranking], head: int = HEAD) -> float:
 
 
 def leg_weights(found: Features, kinds: Mapping[str, str]) -> dict[str, float]:
-    """The weights of the legs for a query with these features: 0.2..1.8, and 1 for all where nothing speaks against it.
+    """Return the weights of the legs for a query with these features: 0.2..1.8, and 1 each by default.
 
-    A sparse leg that adds most of its words to a short query goes by its guesses; where the dense leg finds other
-    documents than it does, the dense leg is given more. The three signs, each 0..1:
+    A sparse leg that adds most of its words to a short query relies on guesses. If the dense leg then finds other
+    documents than the sparse leg, the dense leg gets more weight. The three signs, each 0..1:
 
         short    = (8 - words) / 7
         guessed  = expanded / 0.6
         apart    = 1 - agreement
 
-    and the dense share is 0.5 + 0.4 * (short * guessed * apart) ** (1 / 3): their geometric mean, so that each of them
-    has to speak for it. A dense leg weighs twice the share, a sparse one twice the rest.
+    The dense share is 0.5 + 0.4 * (short * guessed * apart) ** (1 / 3). The root is the geometric mean, so each sign
+    has to speak for the dense leg. A dense leg weighs twice the share, a sparse one twice the rest.
 
     Args:
-        found: of the query.
-        kinds: `sparse` or `dense`, by leg. Where all legs are of one kind, each weighs 1.
+        found: the query's features.
+        kinds: leg -> `sparse` or `dense`. If all legs are of one kind, each weighs 1.
 
-    Source: our own; form and numbers were chosen on 400 queries out of the training data of the bundled model, with
-    that model. `hybrid-search guide evaluation` says what it is worth elsewhere.
+    Source: our own. Form and numbers were chosen on 400 queries from the training data of the bundled model, with that
+    model. `hybrid-search guide evaluation` says what it is worth elsewhere.
 
-    >>> weigh(Features(words=1, expanded=0.6, agreement=0.0), {"sparse": "sparse", "dense": "dense"})
+    >>> leg_weights(Features(words=1, expanded=0.6, agreement=0.0), {"sparse": "sparse", "dense": "dense"})
     {'sparse': 0.2, 'dense': 1.8}
-    >>> weigh(Features(words=20, expanded=0.6, agreement=0.0), {"sparse": "sparse", "dense": "dense"})
+    >>> leg_weights(Features(words=20, expanded=0.6, agreement=0.0), {"sparse": "sparse", "dense": "dense"})
     {'sparse': 1.0, 'dense': 1.0}
     """
     if len(set(kinds.values())) < 2:

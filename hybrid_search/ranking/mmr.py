@@ -1,4 +1,4 @@
-"""Documents that answer a query and do not repeat each other."""
+"""Chooses documents that answer a query and do not repeat each other."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from hybrid_search.errors import InvalidArgument
 
 
 def mmr(query: NDArray[np.float32], documents: NDArray[np.float32], k: int, relevance: float = 0.5) -> list[int]:
-    """Choose k documents by maximal marginal relevance: the next one is the one with the greatest
+    """Choose k documents by maximal marginal relevance.
+
+    The next document is the one with the greatest
 
         relevance * cos(query, document) - (1 - relevance) * max over those chosen of cos(chosen, document)
 
     Args:
         query: shape (dim,).
         documents: shape (n, dim), none of length 0.
-        k: at most so many are chosen.
-        relevance: 0..1; 1 counts nearness to the query alone, 0 counts being different alone.
+        k: how many to choose at most.
+        relevance: 0..1; 1 counts only nearness to the query, 0 only difference from those chosen.
 
     Returns:
-        Their places in `documents`, in the order in which they were chosen; of equals the first.
+        Their positions in `documents`, in the order in which they were chosen; of equals the first.
 
     Raises:
-        InvalidArgument: relevance out of range.
+        InvalidArgument: relevance is out of range.
 
     Source: Carbonell & Goldstein, SIGIR 1998, MMR.
 
-    >>> marginally_relevant(np.array([1.0, 0.1]), np.array([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]]), 2, 0.3)
+    >>> mmr(np.array([1.0, 0.1]), np.array([[1.0, 0.0], [1.0, 0.01], [0.0, 1.0]]), 2, 0.3)
     [1, 2]
     """
     lengths = np.linalg.norm(documents, axis=1) * np.linalg.norm(query)
@@ -41,9 +43,9 @@ def mmr(query: NDArray[np.float32], documents: NDArray[np.float32], k: int, rele
 def mmr_by_similarity(
     near: Sequence[float] | NDArray[Any], documents: NDArray[Any], k: int, relevance: float = 0.5
 ) -> list[int]:
-    """`marginally_relevant` where the nearness to the query is known: `near` is the cosine of each document to it.
+    """Choose as `mmr` does, with the nearness to the query given: `near` is each document's cosine to it.
 
-    >>> diverse([0.9, 0.89, 0.5], np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2, 0.5)
+    >>> mmr_by_similarity([0.9, 0.89, 0.5], np.array([[1, 0], [1, 0], [0, 1]], np.float32), 2, 0.5)
     [0, 2]
     """
     if not (is_number(relevance) and 0 <= relevance <= 1):

@@ -1,4 +1,4 @@
-"""From the fused order and a re-ranker's scores to the order that is shown."""
+"""Turns the fused order and a re-ranker's scores into the order that is shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hybrid_search.types import Hit
 
 
 class RankedDocument(NamedTuple):
-    """A document in its last place: its chunks, best first, its rank before, and its score where it was read."""
+    """A document in its final place: its chunks, best first, its fused rank, and its re-ranking score if any."""
 
     hits: tuple[Hit, ...]
     fused_rank: int
@@ -18,17 +18,17 @@ class RankedDocument(NamedTuple):
 
 
 def rerank(documents: Sequence[tuple[Hit, ...]], scores: Sequence[float]) -> list[RankedDocument]:
-    """Put the documents that were scored first, by score descending, ties by the best chunk's id.
+    """Put the scored documents first, by score descending, ties by the best chunk's id.
 
-    Those that were not scored follow, in the order they had: nothing is known of them that would move them.
+    The others follow in their old order, because nothing is known that would move them.
 
     Args:
-        documents: in fused order, each its chunks, best first.
-        scores: of the first `len(scores)` of them, higher is better. Scores that are the same once `settled` tie, for
-            their last bits depend on what else was in the batch.
+        documents: in fused order, each as its chunks, best first.
+        scores: of the first `len(scores)` documents, higher is better. Scores that are equal once rounded tie,
+            because their last bits depend on what else was in the batch.
 
     Raises:
-        ValueError: more scores than documents, or one that is not a number.
+        ValueError: there are more scores than documents, or a score is NaN.
 
     >>> documents = [(Hit("a#0", 1, 0.3),), (Hit("b#0", 2, 0.2),), (Hit("c#0", 3, 0.1),)]
     >>> [(placed.hits[0].chunk_id, placed.fused_rank, placed.score) for placed in rerank(documents, [-1.5, 2.0])]

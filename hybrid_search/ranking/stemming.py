@@ -1,4 +1,4 @@
-"""Words and their stems."""
+"""Stems words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @lru_cache(maxsize=200_000)
 def stem(word: str) -> str:
-    """The Snowball stem of a word, in small letters without accents."""
+    """Return the Snowball stem of a word, in lower case without accents."""
     return str(_stemmer().stem_word(plain(word)))
 
 
@@ -21,7 +21,7 @@ def _stemmer() -> Any:
 
 
 def plain(word: str) -> str:
-    """Small letters without accents, as the models' tokenizers read them."""
+    """Return a word in lower case without accents, as the models' tokenizers read it."""
     word = word.lower()
     if word.isascii():
         return word

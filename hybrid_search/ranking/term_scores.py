@@ -1,4 +1,4 @@
-"""What each term gave to a leg's score."""
+"""Computes what each term adds to a leg's score."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def contributions(
     terms: Mapping[int, Term],
     idf: Mapping[int, float] | None = None,
 ) -> tuple[MatchedTerm, ...]:
-    """The terms that a query's and a document's vector share, the greatest contribution first, equal ones by name.
+    """Return the terms that a query's and a document's vector share, greatest contribution first, equal ones by name.
 
-    score(q, d) = sum over shared terms of q_t * d_t, and * idf_t where the store multiplies that in.
+    score(q, d) = sum over shared terms of q_t * d_t, times idf_t if the store applies it.
 
     Args:
-        leg: whose vectors they are.
-        query: its vector.
+        leg: the leg of the vectors.
+        query: the query's vector.
         document: the vector of one chunk.
-        terms: the query's, by dimension.
-        idf: by dimension, where the store multiplies it in.
+        terms: dimension -> term of the query.
+        idf: dimension -> idf, if the store applies it.
     """
     if not len(document):
         return ()

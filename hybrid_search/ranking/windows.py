@@ -1,4 +1,4 @@
-"""Which part of a text is shown: the window that holds the most of what matches."""
+"""Chooses which part of a text is shown: the window that holds the most of what matches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from hybrid_search._util.unicode_text import whole_character
 from hybrid_search.results import Mark
 
 REPEATED = 0.1
-"""What a word counts that a window has already, against one that it has not."""
+"""What a repeated word counts in a window, compared with a new one."""
 
 _SENTENCE = re.compile(r"[.!?]\s+|[。！？｡]|\n")
 _REACH = 90
-"""Characters before the first match in which a sentence may begin that the window begins with."""
+"""Characters before the first match within which a sentence may begin that the window starts with."""
 
 
 def densest(text: str, marks: Sequence[Mark], window: int) -> tuple[int, int]:
-    """The same where all that is known are the marks: words of the query count double, equal letters are one word."""
+    """Return the best window if only marks are known: query words count double, equal letters are one word."""
     weights = [1.0 if mark.kind == "literal" else 0.5 for mark in marks]
     return window_of(text, marks, weights, [text[mark.start : mark.end].lower() for mark in marks], window)
 
@@ -25,16 +25,16 @@ def densest(text: str, marks: Sequence[Mark], window: int) -> tuple[int, int]:
 def window_of(
     text: str, marks: Sequence[Mark], weights: Sequence[float], stems: Sequence[str], window: int
 ) -> tuple[int, int]:
-    """The window of at most `window` characters that holds the most of the marks, and begins and ends between words.
+    """Return the window of at most `window` characters that holds the most marks; it begins and ends between words.
 
-    Each stem counts once, by its weight, and a little for every repetition; of equal windows the first is taken. It
-    holds a mark wherever there is one that is no longer than it; else it begins with a mark.
+    Each stem counts once, by its weight, and a little for every repetition. Of equal windows the first is taken. It
+    holds at least one mark if any is not longer than the window; otherwise it begins with a mark.
 
     Args:
-        text: in which the marks are.
+        text: the text with the marks.
         marks: in order, none inside another.
-        weights: of the marks.
-        stems: of the marks: those of one word have one.
+        weights: the weight of each mark.
+        stems: the stem of each mark; marks of one word share it.
         window: characters, > 0.
     """
     if len(text) <= window:
@@ -55,7 +55,7 @@ def window_of(
 
 
 def _best(marks: Sequence[Mark], weights: Sequence[float], stems: Sequence[str], window: int) -> tuple[int, int]:
-    """The first and the last mark of the best window."""
+    """Return the first and the last mark of the best window."""
     counts: dict[str, int] = {}
     total, best, found, end = 0.0, -1.0, (0, 0), 0
     # Two ends that only move forward, so that a long text takes time by its length alone.
@@ -75,7 +75,7 @@ def _best(marks: Sequence[Mark], weights: Sequence[float], stems: Sequence[str],
 
 
 def _beginning(text: str, mark: int, reach: int) -> int:
-    """Where the window begins that is to hold a mark, at most `reach` before it: with a sentence or else a word."""
+    """Return where the window begins that holds a mark, at most `reach` before it: with a sentence or else a word."""
     lower = max(0, mark - reach)
     ends = [match.end() for match in _SENTENCE.finditer(text, lower, mark)]
     if ends:
@@ -84,7 +84,7 @@ def _beginning(text: str, mark: int, reach: int) -> int:
 
 
 def _word_start(text: str, start: int, mark: int) -> int:
-    """The first start of a word soon behind `start` and before a mark; where there is none, that of a character."""
+    """Return the first start of a word soon behind `start` and before a mark; else the start of a character."""
     blank = text.find(" ", max(0, start - 1), min(mark, start + _REACH // 3))
     if blank >= 0:
         return blank + 1

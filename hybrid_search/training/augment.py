@@ -1,7 +1,7 @@
-"""Between the sources and the trainer: hard negatives and teachers' scores, worked out once and kept.
+"""Adds hard negatives and teachers' scores to the data, once per training.
 
-Both can take longer than the training, and a collection may change meanwhile; so what came of them lies in the
-training's folder, and a training that goes on reads it from there.
+Both can take longer than the training, and the collection may change meanwhile. So the results are kept in the
+training's folder, and a resumed training reads them from there.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from hybrid_search._util import atomic_write
 from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.catalog import CARDS, Kind, card
-from hybrid_search.encoders.hashing import write_atomically
 from hybrid_search.errors import InvalidArgument, ModelError, TrainingError, UnknownModel
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
@@ -30,7 +30,7 @@ EXAMPLES_FILE = "examples.jsonl.gz"
 OnDownload = Callable[[str, int, int], None]
 
 
-def prepared(
+def augment(
     out: Path,
     read: TrainingSet,
     recipe: Recipe,
@@ -38,11 +38,11 @@ def prepared(
     tell: OnProgress,
     on_download: OnDownload | None,
 ) -> tuple[TrainingSet, dict[str, int]]:
-    """The training set with what the recipe adds to it, and counts of what was done, by what is counted.
+    """Return the training set with what the recipe adds to it, and how much was added, by kind.
 
     Raises:
-        InvalidArgument: teachers whose scores no loss reads.
-        TrainingError: what was kept cannot be read or written.
+        InvalidArgument: there are teachers, but the loss reads no scores.
+        TrainingError: the kept results cannot be read or written.
         HybridSearchError: whatever mining and the teachers raise.
     """
     if recipe.teachers and recipe.loss not in SCORED:
@@ -99,14 +99,14 @@ def _teacher(
         texts = dict.fromkeys(text for example in examples for text in (example.positive, *example.negatives))
         return teachers.Teacher(Bm25Encoder(model).fitted(list(texts)), name=name)
     if model.source and not hub.is_here(model, settings.cache_dir):
-        told = None if on_download is None else lambda done, total: on_download(model.name, done, total)
-        hub.ensure(model, settings.cache_dir, on_progress=told)
+        on_progress = None if on_download is None else lambda done, total: on_download(model.name, done, total)
+        hub.ensure(model, settings.cache_dir, on_progress=on_progress)
     encoder = load(model, cache_dir=settings.cache_dir, threads=settings.threads, device=settings.device)
     return teachers.Teacher(encoder, name=name)
 
 
 def _card(name: str) -> ModelCard:
-    """The card of a teacher: of whichever kind the catalogue, or the folder, says it is."""
+    """Return the card of a teacher, of whichever kind the catalogue or the folder says it is."""
     for found in CARDS:
         if found.name.lower() == name.lower():
             return found
@@ -125,7 +125,7 @@ def _card(name: str) -> ModelCard:
 def _keep(file: Path, examples: tuple[Example, ...], done: dict[str, int]) -> None:
     lines = [json.dumps(done), *(json.dumps(example._asdict()) for example in examples)]
     try:
-        write_atomically(file, gzip.compress("\n".join(lines).encode(), mtime=0))
+        atomic_write(file, gzip.compress("\n".join(lines).encode(), mtime=0))
     except OSError as fault:
         raise TrainingError(f"{file} cannot be written: {fault}. Make room, and go on with --resume.") from fault
 

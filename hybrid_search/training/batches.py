@@ -1,7 +1,7 @@
-"""Which examples stand together in a batch, and what the model is given of them.
+"""Forms batches of examples, and the columns that the model gets of them.
 
-The order is one endless stream drawn from the seed, cut after as many batches as the training has, so that a training
-that goes on after a kill sees the batches it would have seen.
+The order is one endless stream drawn from the seed, cut after the number of batches of the training. So a training that
+is resumed after a kill sees the batches it would have seen.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_search.training.examples import Example, TrainingSet, normalised
+from hybrid_search.training.examples import Example, TrainingSet, normalize
 from hybrid_search.training.pooling import dimensions
 from hybrid_search.training.recipe import SCORED, Recipe
 
 
 class Batches:
-    """The places of each batch's examples, as torch's DataLoader takes them for a batch sampler.
+    """The positions of each batch's examples, usable as a batch sampler of torch's DataLoader.
 
-    Batches are full, and all their examples have the same number of negatives. With `contrast`, where everything in a
-    batch is a negative to every other query in it, none of them is a known answer to another's query; where too few fit
-    together a batch is smaller.
+    Batches are full, and all their examples have the same number of negatives. With `contrast`, every text of a batch
+    is a negative for every other query in it, so no text in the batch is a known answer to another query. If too few
+    examples fit together, a batch is smaller.
 
     Args:
-        examples: to be drawn from.
-        size: of a batch.
-        count: of batches in all.
-        seed: of their order.
+        examples: the examples to draw from.
+        size: examples of a batch.
+        count: number of batches.
+        seed: seed of their order.
         contrast: keep known answers of other queries out.
     """
 
@@ -42,9 +42,9 @@ class Batches:
         self._texts: list[frozenset[int]] = []
         for example in examples if contrast else ():
             texts = [
-                numbers.setdefault(normalised(text), len(numbers)) for text in (example.positive, *example.negatives)
+                numbers.setdefault(normalize(text), len(numbers)) for text in (example.positive, *example.negatives)
             ]
-            self._queries.append(normalised(example.query))
+            self._queries.append(normalize(example.query))
             self._texts.append(frozenset(texts))
             answers.setdefault(self._queries[-1], set()).add(texts[0])
         self._answers = answers
@@ -59,7 +59,7 @@ class Batches:
             yield batch
 
     def _stream(self) -> Iterator[list[int]]:
-        """Batches without end. What does not fit the open batch of its group waits for the next one."""
+        """Yield batches without end. An example that does not fit the open batch of its group waits for the next."""
         sizes = {group: self._groups.count(group) for group in sorted(set(self._groups))}
         waiting: dict[int, list[int]] = {group: [] for group in sizes}
         open_: dict[int, _Open] = {group: _Open() for group in sizes}
@@ -82,7 +82,7 @@ class Batches:
             passes += 1
 
     def _next(self, waiting: list[int]) -> _Open:
-        """A new batch with those of the waiting that fit; the others go on waiting."""
+        """Return a new batch with the waiting examples that fit; the others keep waiting."""
         batch, before = _Open(), list(waiting)
         waiting.clear()
         for at, place in enumerate(before):
@@ -108,7 +108,7 @@ class Batches:
 
 
 class _Open:
-    """A batch in the making: its examples, their queries, all their texts, and all answers to those queries."""
+    """A batch under construction: its examples, their queries, all their texts, and all answers to those queries."""
 
     def __init__(self) -> None:
         self.places: list[int] = []
@@ -118,7 +118,7 @@ class _Open:
 
 
 def batches_of(data: TrainingSet, recipe: Recipe, count: int) -> Batches:
-    """The batches of a training: `count` of them, of examples, or of given vectors where the loss reads those."""
+    """Return the batches of a training: `count` batches of examples, or of given vectors if the loss reads those."""
     if recipe.loss == "vectors":
         texts = [Example(text, text) for text, _ in data.vectors]
         return Batches(texts, recipe.batch_size, count, recipe.seed, contrast=False)
@@ -127,7 +127,7 @@ def batches_of(data: TrainingSet, recipe: Recipe, count: int) -> Batches:
 
 
 def collator(model: Any, data: TrainingSet, recipe: Recipe, routes: Mapping[str, str]) -> Any:
-    """What turns a batch of places into the columns that the losses of sentence-transformers read.
+    """Return the collator that turns a batch of positions into the columns that sentence-transformers' losses read.
 
     Columns: query, positive, negative_1 ..., and the scores as label; or text, and the dense target as label.
     """

@@ -1,4 +1,4 @@
-"""What is watched while a model trains: its losses, what it does on held-out queries, which weights were the best."""
+"""Watches a training: its losses, its quality on held-out queries, and which weights were the best."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search._util import atomic_write
 from hybrid_search.errors import TrainingError
 from hybrid_search.training import checkpoints
 from hybrid_search.training.evaluation import Evaluation, encoding, judge
@@ -26,13 +26,13 @@ class Progress(NamedTuple):
     """How far a training is.
 
     Args:
-        stage: what is being done: reading, mining, scoring, loading the base, training, judging the held-out queries,
+        stage: the current step: reading, mining, scoring, loading the base, training, judging the held-out queries,
             exporting.
-        done: of `total`: queries, texts, or optimiser steps.
-        total: 0 where it is not known.
-        loss: the mean since the last report, where there is one.
-        evaluation: made just now, where there was one.
-        note: what else is to be said: the teacher that scores, the step a resumed training goes on from.
+        done: how many of `total` queries, texts, or optimiser steps are done.
+        total: 0 if unknown.
+        loss: the mean since the last report, if there is one.
+        evaluation: the evaluation just made, if there is one.
+        note: more to show: the teacher that scores, or the step a resumed training continues from.
     """
 
     stage: Stage
@@ -47,15 +47,15 @@ OnProgress = Callable[[Progress], None]
 
 
 class Journal:
-    """What has happened so far; lies in every checkpoint.
+    """What has happened so far; stored in every checkpoint.
 
     Attributes:
         evaluations: in the order of their steps, the base's first.
-        curve: for each report of the losses its numbers, `step` among them.
+        curve: the numbers of each report of the losses, including `step`.
         best: the evaluated step with the highest nDCG@10 after the first step, the earliest of equals; -1 for none.
         waited: evaluations since then.
         stopped: whether patience ended the training.
-        seconds: spent on training and evaluating, over all runs.
+        seconds: time spent on training and evaluating, over all runs.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Journal:
         self.seconds = 0.0
 
     def add(self, evaluation: Evaluation) -> bool:
-        """Note an evaluation; whether it is the best of a trained model so far."""
+        """Add an evaluation; return whether it is the best of a trained model so far."""
         before = [one.ndcg for one in self.evaluations if one.step > 0]
         self.evaluations.append(evaluation)
         if evaluation.step == 0:
@@ -78,13 +78,13 @@ class Journal:
         return better
 
     def write(self, file: Path) -> None:
-        """Raises OSError where that fails."""
+        """Write the journal as JSON. Raises OSError if that fails."""
         content = {**vars(self), "evaluations": [one._asdict() for one in self.evaluations]}
-        write_atomically(file, json.dumps(content).encode())
+        atomic_write(file, json.dumps(content).encode())
 
     @classmethod
     def read(cls, file: Path) -> Journal:
-        """Read one back. Raises OSError and ValueError where it cannot be read."""
+        """Read a journal. Raises OSError or ValueError if it cannot be read."""
         content: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
         journal = cls()
         vars(journal).update(content)
@@ -93,17 +93,17 @@ class Journal:
 
 
 class Watcher:
-    """Evaluates, keeps the best weights, and says when to write a checkpoint and when to stop.
+    """Evaluates, keeps the best weights, and decides when to write a checkpoint and when to stop.
 
     Args:
-        model: the one that trains.
-        folder: of the checkpoints; the best weights lie beside them, as `best-STEP`.
-        held_out: with no query, the last weights are the best.
-        journal: of the training so far.
-        eval_every: steps.
-        checkpoint_every: steps.
-        patience: evaluations without a better one; 0 for no end.
-        on_progress: told of every step's report and every evaluation.
+        model: the model in training.
+        folder: the folder of the checkpoints; the best weights lie beside them, as `best-STEP`.
+        held_out: the queries to judge; if there are none, the last weights are the best.
+        journal: the training so far.
+        eval_every: steps between evaluations.
+        checkpoint_every: steps between checkpoints.
+        patience: evaluations without a better one after which training stops; 0 for never.
+        on_progress: called for every report of a step and every evaluation.
     """
 
     def __init__(
@@ -124,16 +124,16 @@ class Watcher:
         self._since = time.monotonic()
 
     def begin(self, total: int) -> None:
-        """Before the first step: judge the base, unless that is known."""
+        """Judge the base before the first step, unless that was done."""
         self._since = time.monotonic()
         if not self.journal.evaluations and self._held_out.queries:
             self._evaluate(0, total)
 
     def step(self, step: int, total: int) -> tuple[bool, bool]:
-        """After each step: whether a checkpoint is due, and whether training is over before its last step.
+        """Return after each step whether a checkpoint is due, and whether training ends before its last step.
 
         Raises:
-            TrainingError: an evaluation is due, and the model has weights that are no numbers.
+            TrainingError: an evaluation is due, and the model has weights that are not finite.
         """
         last = step >= total
         if last or step % self._eval_every == 0:
@@ -148,12 +148,12 @@ class Watcher:
         return last or self.journal.stopped or step % self._checkpoint_every == 0, self.journal.stopped
 
     def report(self, step: int, total: int, numbers: Mapping[str, float]) -> None:
-        """Note the losses since the last report."""
+        """Record the losses since the last report."""
         self.journal.curve.append({"step": step, **numbers})
         self._tell(Progress("train", step, total, loss=numbers.get("loss")))
 
-    def saved(self, checkpoint: Path) -> None:
-        """A checkpoint's files are written: put the journal with them, seal it, and clear away what it replaces."""
+    def finish_checkpoint(self, checkpoint: Path) -> None:
+        """Complete a written checkpoint: add the journal, seal it, and remove what it replaces."""
         self.journal.seconds += time.monotonic() - self._since
         self._since = time.monotonic()
         self.journal.write(checkpoint / JOURNAL)
@@ -179,37 +179,37 @@ def check_finite(model: Any, step: int, folder: Path) -> None:
     """Refuse to judge or keep a model with weights that are NaN or infinite.
 
     Raises:
-        TrainingError: it has some.
+        TrainingError: it has such weights.
     """
     torch: Any = import_module("torch")
     if not all(bool(torch.isfinite(weight).all()) for weight in model.parameters()):
         raise TrainingError(
-            f"After step {step} the model has weights that are not finite, and is not kept. {kept(folder)} Start "
-            "again, into another folder, with a smaller --learning-rate."
+            f"After step {step} the model has weights that are not finite, and is not kept. {resume_hint(folder)} "
+            "Start again, into another folder, with a smaller --learning-rate."
         )
 
 
-def kept(folder: Path) -> str:
-    """What there is to go on from, in words."""
+def resume_hint(folder: Path) -> str:
+    """Say in words which checkpoint a training can continue from."""
     last = checkpoints.last_whole(folder)
     return f"The last checkpoint is {last}." if last else "There is no checkpoint yet."
 
 
 def best_folder(folder: Path, step: int) -> Path:
-    """Where the weights of the best step lie."""
+    """Return where the weights of the best step lie."""
     return folder / f"{_BEST}{step}"
 
 
 def forget_others(folder: Path) -> None:
     """Remove the weights of every best step that no checkpoint refers to any more."""
-    kept = {best_folder(folder, Journal.read(path / JOURNAL).best) for path in checkpoints.all_in(folder)}
+    referenced = {best_folder(folder, Journal.read(path / JOURNAL).best) for path in checkpoints.all_in(folder)}
     for path in folder.glob(f"{_BEST}*"):
-        if path not in kept:
+        if path not in referenced:
             checkpoints.remove(path)
 
 
 def callback(watcher: Watcher) -> Any:
-    """The watcher as a callback of the Trainer of transformers."""
+    """Return the watcher as a callback of the Trainer of transformers."""
     return _callback()(watcher)
 
 
@@ -236,6 +236,6 @@ def _callback() -> Any:
                 self._watcher.report(state.global_step, state.max_steps, numbers)
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._watcher.saved(self._watcher.folder / f"checkpoint-{state.global_step}")
+            self._watcher.finish_checkpoint(self._watcher.folder / f"checkpoint-{state.global_step}")
 
     return Callback

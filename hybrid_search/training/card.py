@@ -1,4 +1,4 @@
-"""The model card: what a model was made from, what it does, and how to make it again."""
+"""Writes the model card: what a model was made from, how good it is, and how to make it again."""
 
 from __future__ import annotations
 
@@ -17,20 +17,18 @@ _LOSSES: dict[Loss, str] = {
 
 
 def model_card(report: Report) -> str:
-    """A README.md, with the front matter that model hubs read."""
-    recipe, licence = report.recipe, report.base.get("licence", "")
-    on_queries, on_documents = recipe.regularizer_weights
-    name = Path(report.out).name
+    """Return a README.md, with the front matter that model hubs read."""
+    licence = report.base.get("licence", "")
     lines = [
         "---",
         *([f"license: {licence}"] if licence else []),
         f"base_model: {report.base['name']}",
         "tags: [splade, sparse, retrieval, hybrid-search]",
         "---",
-        f"# {name}",
+        f"# {Path(report.out).name}",
         "",
-        f"A learned sparse retrieval model ({'inference-free ' if recipe.inference_free else ''}SPLADE), trained with "
-        "hybrid-search. Use it:",
+        f"A learned sparse retrieval model ({'inference-free ' if report.recipe.inference_free else ''}SPLADE), "
+        "trained with hybrid-search. Use it:",
         "",
         f"    hybrid-search index SOURCE -c NAME --sparse {report.out}          # fp32",
         f"    hybrid-search index SOURCE -c NAME --sparse {report.out}/int8     # int8: smaller, faster on a CPU",
@@ -41,16 +39,7 @@ def model_card(report: Report) -> str:
         "",
         "## Made from",
         "",
-        f"- Base: `{report.base['name']}`, weights {report.base['weights'][:16]}, head {report.base['head']}.",
-        f"- Loss: {_LOSSES[recipe.loss]}, with {recipe.regularizer.upper()} regularisation of {on_queries:g} on "
-        f"queries and {on_documents:g} on documents, growing over the first {recipe.warmup_fraction:.0%} of the steps.",
-        f"- {report.made:,} steps of {recipe.batch_size * recipe.accumulate:,} examples, learning rate "
-        f"{recipe.learning_rate:g}, {recipe.precision}, seed {recipe.seed}; it reads {recipe.max_tokens} tokens.",
-        *(f"- {count:,} {what}." for what, count in report.data.items()),
-        "",
-        "| data | SHA-256 |",
-        "|---|---|",
-        *(f"| `{file}` | `{digest}` |" for file, digest in report.hashes.items()),
+        *_made_from(report),
         "",
         "## Again",
         "",
@@ -63,6 +52,23 @@ def model_card(report: Report) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _made_from(report: Report) -> list[str]:
+    recipe = report.recipe
+    on_queries, on_documents = recipe.regularizer_weights
+    return [
+        f"- Base: `{report.base['name']}`, weights {report.base['weights'][:16]}, head {report.base['head']}.",
+        f"- Loss: {_LOSSES[recipe.loss]}, with {recipe.regularizer.upper()} regularisation of {on_queries:g} on "
+        f"queries and {on_documents:g} on documents, growing over the first {recipe.warmup_fraction:.0%} of the steps.",
+        f"- {report.made:,} steps of {recipe.batch_size * recipe.accumulate:,} examples, learning rate "
+        f"{recipe.learning_rate:g}, {recipe.precision}, seed {recipe.seed}; it reads {recipe.max_tokens} tokens.",
+        *(f"- {count:,} {what}." for what, count in report.data.items()),
+        "",
+        "| data | SHA-256 |",
+        "|---|---|",
+        *(f"| `{file}` | `{digest}` |" for file, digest in report.hashes.items()),
+    ]
 
 
 def _measured(report: Report) -> list[str]:

@@ -1,6 +1,6 @@
-"""Sources of training data in, one TrainingSet out: read, checked, and split so that no held-out query is trained on.
+"""Reads sources of training data into one TrainingSet, checked, and split so that no held-out query is trained on.
 
-A file's suffix says how its rows are written, the fields of a row say what it is (`rows.py`).
+A file's suffix says how its rows are written; the fields of a row say what it is (`records`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from hybrid_search.corpus.trec import Dataset, read_beir
 from hybrid_search.corpus.walk import BEIR_CORPUS, JSONL_SUFFIXES, STDIN, check_sources
 from hybrid_search.errors import CorpusError, EvaluationError, InvalidArgument
 from hybrid_search.training import holdout
-from hybrid_search.training.examples import Example, TrainingSet, draw, normalised
+from hybrid_search.training.examples import Example, TrainingSet, draw, normalize
 from hybrid_search.training.holdout import Judged
-from hybrid_search.training.records import GivenVector, is_index, kind_of, row_of, row_of_cells, vector_of
+from hybrid_search.training.records import GivenVector, is_index, kind_of, parse_cells, parse_row, vector_of
 from hybrid_search.types import Chunk, Document, Failure, SparseVector
 
 HELD_OUT = 0.2
 HELD_OUT_DOCUMENTS = 2_000
 JUDGED_NEGATIVES = 8
-"""Of the documents a BEIR folder judges 0 for a query, so many become negatives of each of its examples."""
+"""How many of the documents that a BEIR folder judges 0 for a query become negatives of each of its examples."""
 
 _SPLITS = ("train", "dev", "test")
 _SHOWN = 5
@@ -48,29 +48,29 @@ def read(
 ) -> TrainingSet:
     """Read everything a training needs, and hold queries out for evaluation.
 
-    A BEIR folder gives an example for every document judged above 0, from its `train` split, else from `dev`, else
-    from `test`. Where it has `train` and `dev`, the queries of `dev` are held out; a `test` split beside them is not
-    touched. Where no source has held-out queries of its own, the seed draws some: the side a query is on depends on its
-    text, not on its id or row. No held-out query is trained on under any id, as an example or as a given vector, its
-    text compared in `normalised` form.
+    A BEIR folder gives an example for every document judged above 0, from its `train` split, else from `dev`, else from
+    `test`. If it has `train` and `dev`, the queries of `dev` are held out, and a `test` split is not touched. If no
+    source has held-out queries of its own, the seed draws some: the side of a query depends on its text, not on its id
+    or row. No held-out query is trained on under any id, as an example or as a given vector; texts are compared in
+    `normalize` form.
 
     Args:
-        sources: files (their rows as in `rows.py`) and BEIR folders.
+        sources: files (their rows as in `records`) and BEIR folders.
         held_out: a fraction of the distinct queries (0 .. 0.5, but 5 .. 1,000 queries and at most half of them); a
-            number of queries; 0 for none; or a BEIR folder whose `test` queries, else `dev`, are the held-out ones.
-        held_out_documents: how many documents nobody judged stand beside the judged ones, at most.
-        seed: of the split and of the documents drawn.
-        vocabulary: token -> dimension of the model to train; needed for vectors given by token. A file whose keys are
-            all whole numbers gives dimensions instead.
-        on_failure: gets each row that cannot be used, and the others go on; without it one such row is an error.
+            number of queries; 0 for none; or a BEIR folder whose `test` queries, else `dev` queries, are held out.
+        held_out_documents: how many unjudged documents are ranked beside the judged ones, at most.
+        seed: seed of the split and of the documents drawn.
+        vocabulary: token -> dimension of the model to train; needed for vectors given by token. If all keys of a
+            file are whole numbers, they are dimensions.
+        on_failure: gets each unusable row, and the others go on; without it, one such row is an error.
 
     Raises:
-        InvalidArgument: a value that cannot be meant, or vectors by token without a vocabulary.
+        InvalidArgument: a value is invalid, or vectors are given by token without a vocabulary.
         CorpusError: a source is missing or unreadable, rows cannot be used (each named with file, line, field and what
             was expected), or nothing is left to train on.
     """
-    paths = _checked(sources, held_out, held_out_documents)
-    reading = _Reading(seed, vocabulary, on_failure, holdout.Pool(held_out_documents, seed))
+    paths = _check_sources(sources, held_out, held_out_documents)
+    reading = _Reader(seed, vocabulary, on_failure, holdout.Pool(held_out_documents, seed))
     if isinstance(held_out, (str, Path)):
         reading.hold_out(Path(held_out))
     for number, path in enumerate(paths, 1):
@@ -83,7 +83,7 @@ def read(
     return reading.result(0.0 if isinstance(held_out, (str, Path)) else float(held_out))
 
 
-class _Reading:
+class _Reader:
     """What has been read so far."""
 
     def __init__(
@@ -107,21 +107,21 @@ class _Reading:
     # ------------------------------------------------------------ files
 
     def file(self, path: Path) -> None:
-        """Every row of a file: examples, given vectors, or both."""
-        given: list[tuple[str, GivenVector]] = []
+        """Read every row of a file: examples, given vectors, or both."""
+        vectors: list[tuple[str, GivenVector]] = []
         for found in self._file_rows(path):
             if isinstance(found, Failure):
                 self._fail(found, of=path)
             elif isinstance(found[1], GivenVector):
-                given.append((found[0], found[1]))
+                vectors.append((found[0], found[1]))
             else:
                 self._rows.append(_judged(found[1]))
-        self._add_vectors(path, given)
+        self._add_vectors(path, vectors)
 
     def _file_rows(self, path: Path) -> Iterator[tuple[str, Example | GivenVector] | Failure]:
         self._hash(path)
         try:
-            with _opened(path) as stream:
+            with _open(path) as stream:
                 encoding = sniff(stream.read(SAMPLE_BYTES)).name
                 stream.seek(0)
                 for found in _records(stream, encoding, path):
@@ -149,7 +149,7 @@ class _Reading:
     # ------------------------------------------------------------ BEIR folders
 
     def folder(self, path: Path, prefix: str, *, own_split: bool) -> None:
-        """A BEIR folder's examples; with `own_split` its dev queries are held out, where it has train and dev."""
+        """Read a BEIR folder's examples. With `own_split`, its dev queries are held out if it has train and dev."""
         there = [name for name in _SPLITS if (path / "qrels" / f"{name}.tsv").is_file()]
         names = there[: 2 if own_split and there[:2] == ["train", "dev"] else 1] or ["train"]
         judged = [_beir(path, name) for name in names]
@@ -158,7 +158,7 @@ class _Reading:
         self._held += [row for each in rows[1:] for row in each]
 
     def hold_out(self, path: Path) -> None:
-        """The queries of this folder are the held-out ones, and its documents are what they are ranked among."""
+        """Hold out the queries of this folder; its documents are what they are ranked among."""
         there = [name for name in ("test", "dev") if (path / "qrels" / f"{name}.tsv").is_file()]
         name = there[0] if there else "test"
         (self._held,) = self._judged(path, [_beir(path, name)], [name], "", pooling=True)
@@ -169,7 +169,7 @@ class _Reading:
     def _judged(
         self, path: Path, judged: Sequence[Dataset], names: Sequence[str], prefix: str, *, pooling: bool
     ) -> list[list[Judged]]:
-        """For each split its rows. One pass over the corpus, which keeps the judged texts and what the pool draws."""
+        """Return the rows of each split, in one pass over the corpus; it keeps judged texts and the pool's."""
         for file in (path / BEIR_CORPUS, path / "queries.jsonl", *(path / "qrels" / f"{name}.tsv" for name in names)):
             self._hash(file)
         wanted = {qrel.doc_id for data in judged for qrel in data.qrels}
@@ -209,17 +209,17 @@ class _Reading:
             zeros.sort(key=lambda doc_id: draw(self._seed, "judged 0", query.query_id, doc_id))
             for doc_id, grade in grades.items():
                 if grade > 0:
-                    other = [zero for zero in zeros if normalised(texts[zero]) != normalised(texts[doc_id])]
+                    other = [zero for zero in zeros if normalize(texts[zero]) != normalize(texts[doc_id])]
                     other = other[:JUDGED_NEGATIVES]
                     negatives = tuple(texts[zero] for zero in other)
                     example = Example(query.text, texts[doc_id], negatives, (), query.query_id, doc_id)
                     ids = tuple(prefix + each for each in (doc_id, *other))
-                    yield Judged(example, normalised(query.text), grade, prefix + query.query_id, ids)
+                    yield Judged(example, normalize(query.text), grade, prefix + query.query_id, ids)
 
     # ------------------------------------------------------------ the end
 
     def complain(self) -> None:
-        """Raise where something is wrong that nobody asked to have passed over."""
+        """Raise if unusable rows were not asked to be passed over."""
         if self._bad_count:
             more = f"; and {self._bad_count - _SHOWN:,} more" if self._bad_count > _SHOWN else ""
             shown = "; ".join(map(str, self._bad))
@@ -231,13 +231,13 @@ class _Reading:
             raise CorpusError(f"Training data that cannot be used: {shown}{more}. {advice}")
 
     def result(self, share: float) -> TrainingSet:
-        """The training set; `share` of the queries are held out where no source brought held-out ones."""
+        """Return the training set; `share` of the queries are held out if no source brought held-out ones."""
         own = {row.query for row in self._held}
-        more = frozenset() if own else holdout.chosen({row.query for row in self._rows}, share, self._seed)
-        judged = holdout.drawn(own, holdout.MAX_QUERIES, self._seed)
+        more = frozenset() if own else holdout.choose_queries({row.query for row in self._rows}, share, self._seed)
+        judged = holdout.draw_queries(own, holdout.MAX_QUERIES, self._seed)
         held = [row for row in self._held if row.query in judged] + [row for row in self._rows if row.query in more]
         rows = [row for row in self._rows if row.query not in own and row.query not in more]
-        vectors = [pair for pair in self._vectors if (query := normalised(pair[0])) not in own and query not in more]
+        vectors = [pair for pair in self._vectors if (query := normalize(pair[0])) not in own and query not in more]
         if not rows and not vectors:
             why = "every query is a held-out one" if self._rows or self._vectors else "no row could be used"
             if self._unanswered and not self._rows:
@@ -247,11 +247,11 @@ class _Reading:
             for row in rows:
                 for doc_id, text in zip(row.doc_ids, (row.example.positive, *row.example.negatives), strict=True):
                     self._pool.offer(doc_id, text)
-        ranked = holdout.held_out(held, self._pool.documents() if held else {})
+        ranked = holdout.build_held_out(held, self._pool.documents() if held else {})
         return TrainingSet(tuple(row.example for row in rows), ranked, tuple(vectors), dict(self._hashes))
 
     def _fail(self, failure: Failure, of: Path | None = None) -> None:
-        """Count a bad row. A failure without a line is that of the whole file, which is never passed over."""
+        """Count a bad row. A failure without a line concerns the whole file, which is never passed over."""
         whole = of is not None and failure.origin == str(of)
         if self._on_failure is not None and not whole:
             self._on_failure(failure)
@@ -271,7 +271,7 @@ class _Reading:
         self._hashes[str(path)] = digest.hexdigest()
 
 
-def _checked(sources: Sequence[str | Path], held_out: float | str | Path, documents: int) -> list[Path]:
+def _check_sources(sources: Sequence[str | Path], held_out: float | str | Path, documents: int) -> list[Path]:
     check_sources(sources)
     if any(str(source) == STDIN for source in sources):
         raise InvalidArgument("Training data cannot come from stdin (-): name files or folders.")
@@ -284,8 +284,8 @@ def _checked(sources: Sequence[str | Path], held_out: float | str | Path, docume
     return [Path(source) for source in sources]
 
 
-def _opened(path: Path) -> IO[bytes]:
-    """The file's bytes, unpacked where they are gzip, whatever the file is called."""
+def _open(path: Path) -> IO[bytes]:
+    """Open a file for its bytes, decompressed if they are gzip, whatever the file is called."""
     with path.open("rb") as stream:
         packed = stream.read(len(_GZIP)) == _GZIP
     return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
@@ -313,15 +313,15 @@ def _row(number: int, record: Mapping[str, Any], path: Path) -> tuple[str, Examp
     where = f"{path}:{number}"
     try:
         table = path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
-        return where, row_of_cells(record) if table else row_of(record)
+        return where, parse_cells(record) if table else parse_row(record)
     except BadRecord as error:
         return Failure(where, str(error))
 
 
 def _judged(example: Example) -> Judged:
-    """A row without judgements: its positive is graded 1, and its texts are their own ids."""
-    query = normalised(example.query)
-    doc_ids = tuple(_made_up("d", normalised(text)) for text in (example.positive, *example.negatives))
+    """Return a row without judgements as a judged one: its positive is graded 1, and its texts are their own ids."""
+    query = normalize(example.query)
+    doc_ids = tuple(_made_up("d", normalize(text)) for text in (example.positive, *example.negatives))
     return Judged(example, query, 1, _made_up("q", query), doc_ids)
 
 
@@ -341,6 +341,6 @@ def _beir(path: Path, name: str) -> Dataset:
 
 
 def _line_of(qrels: Path, query_id: str, doc_id: str) -> int:
-    """The line of a judgement, from 1."""
+    """Return the line of a judgement, from 1."""
     with qrels.open(encoding="utf-8-sig", errors="surrogatepass", newline="\n") as file:
         return next(number for number, line in enumerate(file, 1) if line.split("\t")[:2] == [query_id, doc_id])

@@ -1,4 +1,4 @@
-"""How good a model is on held-out queries, and what its vectors cost: pure functions over sparse vectors."""
+"""Measures a model on held-out queries, and what its vectors cost: pure functions over sparse vectors."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Encode = Callable[[Sequence[str]], list[SparseVector]]
 
 
 class Evaluation(NamedTuple):
-    """What a model does on the held-out queries.
+    """The result of judging a model on the held-out queries.
 
     Args:
-        step: after how many optimiser steps; 0 is the base, before the first.
+        step: number of optimiser steps before it; 0 is the base.
         ndcg: the mean nDCG@10 over the held-out queries, each ranking all held-out documents.
         query_dims: mean active dims of the queries.
-        document_dims: of the documents.
+        document_dims: mean active dims of the documents.
         flops: expected multiplications for one query and one document, as `expected_flops`.
     """
 
@@ -67,9 +67,9 @@ def judge(queries: Encode, documents: Encode, held_out: HeldOut, step: int) -> E
 
 
 def expected_flops(queries: Sequence[SparseVector], documents: Sequence[SparseVector]) -> float:
-    """Σ_j p_q(j) · p_d(j), where p is the part of the queries, or documents, in which dimension j is active.
+    """Return Σ_j p_q(j) · p_d(j), where p is the share of the queries, or documents, in which dimension j is active.
 
-    It is the mean number of multiplications to score one document for one query.
+    This is the mean number of multiplications to score one document for one query.
 
     Source: Paria et al., 2020, arXiv 2004.05665, section 3; measured so in Formal et al., SPLADE, 2021, arXiv
     2107.05720, section 4.
@@ -83,10 +83,10 @@ def expected_flops(queries: Sequence[SparseVector], documents: Sequence[SparseVe
 
 
 def encoding(model: Any, side: str) -> Encode:
-    """A SparseEncoder of sentence-transformers as a function from texts to vectors.
+    """Return a SparseEncoder of sentence-transformers as a function from texts to vectors.
 
     Args:
-        model: left in evaluation mode.
+        model: the model; left in evaluation mode.
         side: `query` or `document`.
     """
     torch: Any = import_module("torch")
@@ -112,7 +112,7 @@ def encoding(model: Any, side: str) -> Encode:
 
 
 class _Index:
-    """Documents by dimension: the places and weights of those in which it is active."""
+    """Documents by dimension: the positions and weights of those in which it is active."""
 
     def __init__(self, documents: Sequence[SparseVector]) -> None:
         self._count = len(documents)
@@ -123,7 +123,7 @@ class _Index:
         self._dims, self._places, self._weights = dims[order], places[order], weights[order].astype(np.float64)
 
     def scores(self, query: SparseVector) -> NDArray[np.float64]:
-        """The dot product with every document, shape (documents,)."""
+        """Return the dot product with every document, shape (documents,)."""
         scores = np.zeros(self._count)
         starts = np.searchsorted(self._dims, query.indices, side="left")
         ends = np.searchsorted(self._dims, query.indices, side="right")

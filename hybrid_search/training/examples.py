@@ -1,4 +1,4 @@
-"""The values that travel the training road. Frozen; stdlib and the values of the package only.
+"""Defines the values of a training. They are frozen, and import only the standard library and the package's values.
 
     sources -> TrainingSet -> (mining adds negatives) -> (teachers add scores) -> trainer
 
@@ -19,15 +19,15 @@ _END_MARKS = " .?!…"
 
 
 class Example(NamedTuple):
-    """A query with a text that answers it, and, where known, texts that do not and how teachers score them all.
+    """A query with a text that answers it and, if known, texts that do not and teachers' scores of them all.
 
     Args:
         query: the query, as a user would type it.
         positive: a text that answers it.
-        negatives: texts that do not, hardest first where their maker knows an order.
-        scores: the teacher's scores of (positive, *negatives), higher is better, finite; empty where there is none.
-        query_id: the id its source gives it; empty where the source has none.
-        positive_id: the document's id; empty where the source has none.
+        negatives: texts that do not, hardest first if their source orders them.
+        scores: the teacher's scores of (positive, *negatives), higher is better, finite; empty if there are none.
+        query_id: the id its source gives it; empty if it has none.
+        positive_id: the document's id; empty if it has none.
     """
 
     query: str
@@ -39,7 +39,7 @@ class Example(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-    """What evaluation during training ranks: none of these queries stands in an example.
+    """What evaluation during training ranks; none of these queries stands in an example.
 
     Args:
         queries: query_id -> text; no two are the same text.
@@ -57,7 +57,7 @@ class TrainingSet(NamedTuple):
 
     Args:
         examples: in the order of their sources.
-        held_out: what it is judged on; empty where nothing was to be held out.
+        held_out: what the model is judged on; empty if nothing was to be held out.
         vectors: texts, each with a given sparse vector to regress on.
         hashes: file -> SHA-256 of its bytes, in hex, for the report.
     """
@@ -68,8 +68,8 @@ class TrainingSet(NamedTuple):
     hashes: Mapping[str, str] = MappingProxyType({})
 
 
-def normalised(text: str) -> str:
-    """The form in which two texts count as the same: Unicode NFKC, no case, single spaces, no mark at the end.
+def normalize(text: str) -> str:
+    """Return the form in which two texts count as the same: Unicode NFKC, no case, single spaces, no end mark.
 
     >>> normalised("  What is\\tBM25? ") == normalised("what is bm25")
     True
@@ -81,9 +81,9 @@ def normalised(text: str) -> str:
 
 
 def draw(seed: int, *parts: str) -> int:
-    """A number in 0 .. 2**64 - 1 that depends on the seed and the parts alone: chance that every machine repeats.
+    """Return a number in 0 .. 2**64 - 1 that depends only on the seed and the parts: chance that repeats everywhere.
 
-    Sorting by it shuffles, and an item's place among the others does not change when further items join them.
+    Sorting by it shuffles, and further items do not change the order of those that were there.
     """
     key = "\0".join((str(seed), *parts)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")

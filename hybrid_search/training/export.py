@@ -1,4 +1,4 @@
-"""From trained weights to folders that `--sparse` takes: ONNX in full precision and in int8, checked against torch."""
+"""Exports trained weights to folders that `--sparse` takes: ONNX in fp32 and int8, checked against torch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from hybrid_search.training import checkpoints
 from hybrid_search.training.evaluation import Evaluation, encoding, judge
 from hybrid_search.training.examples import HeldOut
 from hybrid_search.training.graphs import onnx_model
-from hybrid_search.training.hushing import hushed
 from hybrid_search.training.mlm_head import wordless
-from hybrid_search.training.models import TORCH_FOLDER, is_inference_free, query_weights
+from hybrid_search.training.models import TORCH_FOLDER, is_inference_free, query_weights, quiet_libraries
 from hybrid_search.training.pooling import dimensions, parts
 from hybrid_search.types import SparseVector
 
@@ -40,11 +39,11 @@ class Exported(NamedTuple):
     """What the exported models do.
 
     Args:
-        difference: the largest of any weight between torch and fp32 ONNX.
+        difference: the largest difference of any weight between torch and fp32 ONNX.
         int8_cosine: the mean cosine between a text's int8 and fp32 vector.
-        full: fp32 on the held-out queries; None where there are none.
+        full: fp32 on the held-out queries; None if there are none.
         int8: int8 on the same.
-        megabytes: of the two ONNX files, fp32 and int8.
+        megabytes: sizes of the two ONNX files, fp32 and int8.
     """
 
     difference: float
@@ -55,26 +54,26 @@ class Exported(NamedTuple):
 
 
 def export(model: Any, out: Path, texts: Sequence[str], held_out: HeldOut, *, step: int, licence: str) -> Exported:
-    """Write `out/model`, `out/int8` and `out/torch`. Each takes the place of an earlier one only when it is complete.
+    """Write `out/model`, `out/int8` and `out/torch`. Each replaces an earlier one only when it is complete.
 
     Args:
         model: the trained SparseEncoder of sentence-transformers.
         out: the folder of the training.
-        texts: some that the model was made for; the exported ones are compared with torch on them.
-        held_out: what both exported models are judged on.
-        step: the model's, for those judgements.
-        licence: for the cards of the models; may be empty.
+        texts: texts of the kind the model is for; the exported models are compared with torch on them.
+        held_out: the queries that both exported models are judged on.
+        step: the model's step, recorded in those judgements.
+        licence: the licence for the models' cards; may be empty.
 
     Raises:
-        TrainingError: the exported model differs from torch, cannot be loaded, or there is no room for it.
+        TrainingError: the exported model differs from torch or cannot be loaded, or there is no room for it.
     """
     model.eval()
     samples = [*list(dict.fromkeys(texts))[:_CHECKED], *_ODD]
-    with tempfile.TemporaryDirectory(prefix="hybrid-search-export-") as cache, hushed():
-        return _exported(model, out, samples, held_out, step, licence, Path(cache))
+    with tempfile.TemporaryDirectory(prefix="hybrid-search-export-") as cache, quiet_libraries():
+        return _export_all(model, out, samples, held_out, step, licence, Path(cache))
 
 
-def _exported(
+def _export_all(
     model: Any, out: Path, samples: Sequence[str], held_out: HeldOut, step: int, licence: str, cache: Path
 ) -> Exported:
     try:
@@ -82,27 +81,27 @@ def _exported(
             model.save_pretrained(str(folder), create_model_card=False)
         with checkpoints.replacing(out / FULL_FOLDER) as folder:
             _write(model, folder, onnx_model(model), licence)
-            difference = _compared(model, _opened(folder, cache), samples)
+            difference = _compare(model, _load_exported(folder, cache), samples)
         with checkpoints.replacing(out / INT8_FOLDER) as folder:
-            _write(model, folder, _quantised(onnx_model(model, tied=False)), licence)
+            _write(model, folder, _quantize(onnx_model(model, tied=False)), licence)
     except OSError as fault:
         raise TrainingError(
             f"The trained model could not be written to {out}: {fault}. The checkpoints are kept: make room, and go on "
             f"with --resume."
         ) from fault
-    full, int8 = _opened(out / FULL_FOLDER, cache), _opened(out / INT8_FOLDER, cache)
+    full, int8 = _load_exported(out / FULL_FOLDER, cache), _load_exported(out / INT8_FOLDER, cache)
     sizes = [(out / name / "model.onnx").stat().st_size / 1e6 for name in (FULL_FOLDER, INT8_FOLDER)]
     return Exported(
         difference,
         _cosine(full.encode_documents(samples), int8.encode_documents(samples)),
-        _judged(full, held_out, step),
-        _judged(int8, held_out, step),
+        _judge(full, held_out, step),
+        _judge(int8, held_out, step),
         (sizes[0], sizes[1]),
     )
 
 
 def _write(model: Any, folder: Path, graph: bytes, licence: str) -> None:
-    """Graph, tokenizer, config and our own file of facts: everything that `local_card` and the ONNX runner read."""
+    """Write graph, tokenizer, config and our own file: everything that `local_card` and the ONNX runner read."""
     (folder / "model.onnx").write_bytes(graph)
     tokenizer = model.tokenizer
     tokenizer.save_pretrained(str(folder))
@@ -129,10 +128,10 @@ def _write(model: Any, folder: Path, graph: bytes, licence: str) -> None:
 def _config(model: Any) -> dict[str, Any]:
     config = parts(model)[0].auto_model.config
     known = config.to_dict()
-    kept = ("model_type", "pad_token_id", "hidden_size", "num_hidden_layers", "max_position_embeddings")
+    copied = ("model_type", "pad_token_id", "hidden_size", "num_hidden_layers", "max_position_embeddings")
     return {
         "architectures": [type(parts(model)[0].auto_model).__name__],
-        **{name: known[name] for name in kept if name in known},
+        **{name: known[name] for name in copied if name in known},
         "vocab_size": dimensions(model),
     }
 
@@ -147,10 +146,10 @@ def _query_table(model: Any) -> Mapping[str, float]:
     }
 
 
-def _quantised(graph: bytes) -> bytes:
-    """The same graph with its weights in eight bits, a scale each column; activations are scaled as they come.
+def _quantize(graph: bytes) -> bytes:
+    """Return the graph with int8 weights, one scale per column; activations are scaled at run time.
 
-    Seven of the eight bits are used, for processors without VNNI add pairs of products in sixteen bits.
+    Seven of the eight bits are used, because processors without VNNI add pairs of products in sixteen bits.
     """
     quantization: Any = import_module("onnxruntime.quantization")
     with tempfile.TemporaryDirectory(prefix="hybrid-search-int8-") as folder:
@@ -168,8 +167,8 @@ def _quantised(graph: bytes) -> bytes:
         return small.read_bytes()
 
 
-def _compared(model: Any, exported: SparseEncoder, samples: Sequence[str]) -> float:
-    """The largest difference between torch and the exported model, run as a user's search runs it."""
+def _compare(model: Any, exported: SparseEncoder, samples: Sequence[str]) -> float:
+    """Return the largest difference between torch and the exported model, run as a user's search runs it."""
     largest = 0.0
     left_out = np.array(wordless(model.tokenizer) if is_inference_free(model) else [], dtype=np.int64)
     for side, encode in (("query", exported.encode_queries), ("document", exported.encode_documents)):
@@ -192,8 +191,8 @@ def _difference(one: SparseVector, other: SparseVector, left_out: Any) -> float:
     values = []
     for vector in (one, other):
         row = np.zeros(int(dims[-1]) + 1)
-        kept = vector.indices <= dims[-1]
-        row[vector.indices[kept]] = vector.values[kept]
+        inside = vector.indices <= dims[-1]
+        row[vector.indices[inside]] = vector.values[inside]
         values.append(row[dims])
     return float(np.abs(values[0] - values[1]).max())
 
@@ -203,13 +202,13 @@ def _cosine(ones: Sequence[SparseVector], others: Sequence[SparseVector]) -> flo
     return float(np.mean([a.dot(b) / np.sqrt(a.dot(a) * b.dot(b)) for a, b in both])) if both else 1.0
 
 
-def _judged(encoder: SparseEncoder, held_out: HeldOut, step: int) -> Evaluation | None:
+def _judge(encoder: SparseEncoder, held_out: HeldOut, step: int) -> Evaluation | None:
     if not held_out.queries:
         return None
     return judge(encoder.encode_queries, encoder.encode_documents, held_out, step)
 
 
-def _opened(folder: Path, cache: Path) -> SparseEncoder:
+def _load_exported(folder: Path, cache: Path) -> SparseEncoder:
     try:
         encoder = cast(SparseEncoder, load(local_card(folder, "sparse"), cache_dir=cache))
         encoder.warm_up()

@@ -1,14 +1,13 @@
-"""A trained model as an ONNX graph: input_ids, attention_mask -> logits (batch, length, vocabulary).
+"""Writes a trained model as an ONNX graph: input_ids, attention_mask -> logits (batch, length, vocabulary).
 
-A plain BERT is written operator by operator, with onnxruntime's fused ones (`encoders/bundled/graph.py`); any other
-transformer goes through torch's exporter. What an encoder does behind the logits depends on the family that the folder
-is read as, so where the model does something else, the graph makes up for it.
+A plain BERT is written operator by operator, with onnxruntime's fused operators (`encoders/bundled/graph.py`). Any
+other transformer goes through torch's exporter. The family of the folder decides what an encoder does behind the
+logits; if the model does something else, the graph makes up for it.
 """
 
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search._util import quiet_warnings
 from hybrid_search.encoders.bundled.graph import BertShape, Graph, bert_body
 from hybrid_search.errors import ModelError, TrainingError
 from hybrid_search.training.models import is_inference_free
@@ -26,14 +26,14 @@ _OPSET = 17
 
 
 def onnx_model(model: Any, *, tied: bool = True) -> bytes:
-    """The serialised graph of the model's documents' side.
+    """Return the serialised graph of the model's document side.
 
     Args:
         model: a SparseEncoder of sentence-transformers.
-        tied: keep the word embeddings once, for input and output; a quantiser wants them apart.
+        tied: store the word embeddings once, for input and output; a quantiser needs them apart.
 
     Raises:
-        TrainingError: the transformer is none that can be exported.
+        TrainingError: the transformer cannot be exported.
     """
     transformer, pooling = parts(model)
     mlm = transformer.auto_model
@@ -45,11 +45,11 @@ def onnx_model(model: Any, *, tied: bool = True) -> bytes:
     except ModelError:
         shape = None
     if shape is None:
-        return _traced(mlm, logs - read_logs)
-    return _written(mlm, shape, logs - read_logs, tied=tied)
+        return _trace(mlm, logs - read_logs)
+    return _write_bert(mlm, shape, logs - read_logs, tied=tied)
 
 
-def _written(mlm: Any, shape: BertShape, extra_logs: int, *, tied: bool) -> bytes:
+def _write_bert(mlm: Any, shape: BertShape, extra_logs: int, *, tied: bool) -> bytes:
     weights = _weights(mlm)
     at = "cls.predictions."
     graph = Graph()
@@ -75,7 +75,7 @@ def _written(mlm: Any, shape: BertShape, extra_logs: int, *, tied: bool) -> byte
 
 
 def _each_once(built: Any) -> Any:
-    """The graph with one copy of weights that are the same, such as word embeddings that serve both ends."""
+    """Return the graph with equal weights stored once, such as word embeddings that serve both ends."""
     first: dict[tuple[Any, ...], str] = {}
     same = {}
     for weight in built.graph.initializer:
@@ -83,9 +83,9 @@ def _each_once(built: Any) -> Any:
         same[weight.name] = first.setdefault(key, weight.name)
     for node in built.graph.node:
         node.input[:] = [same.get(name, name) for name in node.input]
-    kept = [weight for weight in built.graph.initializer if same[weight.name] == weight.name]
+    distinct = [weight for weight in built.graph.initializer if same[weight.name] == weight.name]
     del built.graph.initializer[:]
-    built.graph.initializer.extend(kept)
+    built.graph.initializer.extend(distinct)
     return built
 
 
@@ -95,7 +95,7 @@ def _weights(mlm: Any) -> Mapping[str, NDArray[Any]]:
     }
 
 
-def _traced(mlm: Any, extra_logs: int) -> bytes:
+def _trace(mlm: Any, extra_logs: int) -> bytes:
     torch: Any = import_module("torch")
 
     class Logits(torch.nn.Module):  # type: ignore[misc]
@@ -116,8 +116,7 @@ def _traced(mlm: Any, extra_logs: int) -> bytes:
     examples = tuple(torch.ones((2, 7), dtype=torch.long, device=device) for _ in _INPUTS)
     content = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with quiet_warnings(), torch.no_grad():
             torch.onnx.export(
                 Logits().eval(),
                 examples,

@@ -1,4 +1,4 @@
-"""Which queries are held out, and which documents evaluation during training ranks for them. Pure functions."""
+"""Chooses which queries are held out, and which documents evaluation during training ranks for them. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hybrid_search.training.examples import Example, HeldOut, draw
 
 MIN_QUERIES = 5
 MAX_QUERIES = 1_000
-"""A fraction of the queries becomes at least and at most so many: fewer tell nothing, more only take time."""
+"""A fraction of the queries becomes `MIN_QUERIES` to `MAX_QUERIES`: fewer tell nothing, more only take time."""
 
 MAX_FRACTION = 0.5
 
 
 def check_share(share: float) -> None:
-    """Refuse a share of the queries that cannot be meant.
+    """Refuse an invalid share of the queries.
 
     Raises:
-        InvalidArgument: neither 0, nor a fraction up to 0.5, nor a whole number of queries.
+        InvalidArgument: it is neither 0, nor a fraction up to 0.5, nor a whole number of queries.
     """
     whole = math.isfinite(share) and share >= 1 and share == int(share)
     if isinstance(share, bool) or not (0 <= share <= MAX_FRACTION or whole):
@@ -32,14 +32,14 @@ def check_share(share: float) -> None:
 
 
 class Judged(NamedTuple):
-    """An example, and what evaluation needs to know of it where its query is held out.
+    """An example, and what evaluation needs to know about it if its query is held out.
 
     Args:
-        example: with its positive and negatives.
-        query: the example's, normalised.
-        grade: of the positive, > 0.
-        query_id: names the query among all sources.
-        doc_ids: name the documents of (positive, *negatives) among all sources.
+        example: the example, with its positive and negatives.
+        query: the example's query, normalised.
+        grade: the positive's grade, > 0.
+        query_id: identifies the query among all sources.
+        doc_ids: identify the documents of (positive, *negatives) among all sources.
     """
 
     example: Example
@@ -50,9 +50,9 @@ class Judged(NamedTuple):
 
 
 class Pool:
-    """The documents that stand beside the judged ones: `size` of those offered, drawn by the seed, in bounded memory.
+    """The unjudged documents to rank: `size` of those offered, drawn by the seed, in bounded memory.
 
-    Which ones depends on the seed and their ids, not on the order in which they come.
+    The choice depends on the seed and the ids, not on the order of the offers.
     """
 
     def __init__(self, size: int, seed: int) -> None:
@@ -75,21 +75,21 @@ class Pool:
         self._held.add(doc_id)
 
     def documents(self) -> dict[str, str]:
-        """doc_id -> text, sorted by id."""
+        """Return doc_id -> text, sorted by id."""
         return dict(sorted((doc_id, text) for _, doc_id, text in self._heap))
 
 
-def chosen(queries: Collection[str], share: float, seed: int) -> frozenset[str]:
-    """The normalised queries to hold out.
+def choose_queries(queries: Collection[str], share: float, seed: int) -> frozenset[str]:
+    """Return the normalised queries to hold out.
 
     Args:
         queries: normalised texts, each once.
-        share: as `check_share` allows. A fraction becomes 5 .. 1,000 queries, but at most half of them; 0 is none.
-        seed: draws them.
+        share: as `check_share` allows. A fraction becomes 5 .. 1,000 queries, but at most half of all; 0 is none.
+        seed: decides which.
 
     Raises:
-        CorpusError: fewer than two queries, so that none would be left on one side.
-        InvalidArgument: more are asked for than half of them.
+        CorpusError: there are fewer than two queries, so one side would be empty.
+        InvalidArgument: more than half of them are requested.
     """
     if share == 0 or not queries:
         return frozenset()
@@ -104,23 +104,23 @@ def chosen(queries: Collection[str], share: float, seed: int) -> frozenset[str]:
             f"expected at most {len(queries) // 2:,}."
         )
     count = int(share) if share >= 1 else min(max(round(share * len(queries)), MIN_QUERIES), MAX_QUERIES)
-    return drawn(queries, min(count, len(queries) // 2), seed)
+    return draw_queries(queries, min(count, len(queries) // 2), seed)
 
 
-def drawn(queries: Iterable[str], count: int, seed: int) -> frozenset[str]:
-    """`count` of the queries, or all where there are fewer."""
+def draw_queries(queries: Iterable[str], count: int, seed: int) -> frozenset[str]:
+    """Draw `count` of the queries, or all if there are fewer."""
     return frozenset(heapq.nsmallest(count, queries, key=lambda query: (draw(seed, "held out", query), query)))
 
 
-def held_out(rows: Sequence[Judged], beside: Mapping[str, str]) -> HeldOut:
-    """What evaluation ranks: the queries of these rows, their documents, and those beside.
+def build_held_out(rows: Sequence[Judged], beside: Mapping[str, str]) -> HeldOut:
+    """Return what evaluation ranks: the queries of these rows, their documents, and unjudged documents beside them.
 
-    The same query text under several ids is one query, under its first id, with all their judgements; of two grades for
+    The same query text under several ids is one query, under its first id, with all their judgements. Of two grades for
     one document the higher counts. Negatives are judged 0.
 
     Args:
-        rows: of the held-out queries.
-        beside: doc_id -> text of documents that nobody judged.
+        rows: the rows of the held-out queries.
+        beside: doc_id -> text of unjudged documents.
     """
     queries: dict[str, str] = {}
     documents: dict[str, str] = {}

@@ -1,8 +1,8 @@
-"""What a training minimises: a loss of sentence-transformers, and the regulariser that keeps vectors sparse.
+"""Builds what a training minimises: a loss of sentence-transformers, and the regulariser that keeps vectors sparse.
 
     total = loss(scores) + λq(t) · R(queries) + λd(t) · R(documents)
 
-Source: Formal et al., From distillation to hard negative sampling, 2022, arXiv 2205.04733, equation 6; λ(t) grows
+Source: Formal et al., From distillation to hard negative sampling, 2022, arXiv 2205.04733, equation 6. λ(t) grows
 quadratically over the first part of the steps, as in Paria et al., Minimizing FLOPs to learn efficient sparse
 representations, 2020, arXiv 2004.05665, section 5.
 """
@@ -23,12 +23,14 @@ _AT_ONCE = 1e-9
 
 
 def loss_of(model: Any, recipe: Recipe) -> tuple[Any, Any]:
-    """The loss of a recipe over a SparseEncoder, and the callback that moves the regulariser's weights.
+    """Return the loss of a recipe over a SparseEncoder, and the callback that moves the regulariser's weights.
 
-    `contrastive` is a softmax over the dot products with everything in the batch (van den Oord et al., 2018, arXiv
-    1807.03748); `margin-mse` the squared error of score differences (Hofstätter et al., 2020, arXiv 2010.02666); `kl`
-    the Kullback-Leibler divergence of the score distributions over an example's texts (Lin et al., 2020, arXiv
-    2010.11386); `vectors` the squared distance to the given vector, divided by that vector's squared length.
+    - `contrastive`: a softmax over the dot products with everything in the batch (van den Oord et al., 2018, arXiv
+      1807.03748).
+    - `margin-mse`: the squared error of score differences (Hofstätter et al., 2020, arXiv 2010.02666).
+    - `kl`: the Kullback-Leibler divergence of the score distributions over an example's texts (Lin et al., 2020, arXiv
+      2010.11386).
+    - `vectors`: the squared distance to the given vector, divided by that vector's squared length.
     """
     losses: Any = import_module("sentence_transformers.sparse_encoder.losses")
     callbacks: Any = import_module("sentence_transformers.sparse_encoder.callbacks.splade_callbacks")
@@ -60,15 +62,15 @@ def loss_of(model: Any, recipe: Recipe) -> tuple[Any, Any]:
 
 
 def check_data(data: TrainingSet, recipe: Recipe, dimensions: int) -> None:
-    """Make sure that the data has what the loss reads, before anything is computed.
+    """Check before any computation that the data has what the loss reads.
 
     Args:
-        data: with mined negatives and teachers' scores.
+        data: the data, with mined negatives and teachers' scores.
         recipe: names the loss.
-        dimensions: of the model's vectors.
+        dimensions: number of dimensions of the model's vectors.
 
     Raises:
-        TrainingError: naming the first example or vector that lacks it, and what to do.
+        TrainingError: something is missing; the message names the first such example or vector, and what to do.
     """
     if recipe.loss == "vectors":
         _check_vectors(data, dimensions)
@@ -120,7 +122,7 @@ def _check_scored(example: Example, recipe: Recipe) -> None:
 
 @cache
 def _l1() -> Any:
-    """A regulariser: the mean over texts of the sum of a vector's weights."""
+    """Return the L1 regulariser: the mean over texts of the sum of a vector's weights."""
     torch: Any = import_module("torch")
 
     class L1(torch.nn.Module):  # type: ignore[misc]
@@ -132,7 +134,7 @@ def _l1() -> Any:
 
 @cache
 def _regression() -> Any:
-    """Σ_texts |vector - target|² / |target|², over the number of texts."""
+    """Return the loss Σ_texts |vector - target|² / |target|², divided by the number of texts."""
     torch: Any = import_module("torch")
 
     class Regression(torch.nn.Module):  # type: ignore[misc]

@@ -1,7 +1,7 @@
-"""Hard negatives from the user's own collection: what hybrid search finds for a query and is not its answer.
+"""Mines hard negatives from the user's own collection: what hybrid search finds for a query and is not its answer.
 
-A first stage's mistakes are what a model has to learn to avoid, but many of them are answers that nobody labelled. So
-each candidate is compared with the positive, on the score of one leg, and those too close to it are left out.
+A model has to learn to avoid the mistakes of a first stage, but many of these are answers that nobody labelled. So each
+candidate is compared with the positive by the score of one leg, and those too close to it are left out.
 
 Source: Moreira et al., NV-Retriever: Improving text embedding models with effective hard-negative mining, 2024,
 arXiv 2407.15831, section 4: positive-aware mining, `TopK-PercPos`, a candidate's score at most 95 % of the positive's.
@@ -21,7 +21,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.results import DocumentHit, Results
 from hybrid_search.search.request import DEPTH, MAX_DEPTH
 from hybrid_search.searcher import Searcher
-from hybrid_search.training.examples import Example, draw, normalised
+from hybrid_search.training.examples import Example, draw, normalize
 from hybrid_search.types import Chunk, LegName
 
 MARGIN = 0.05
@@ -32,8 +32,8 @@ _REMEMBERED = 20_000
 Pick = Literal["sample", "top"]
 
 
-class Place(NamedTuple):
-    """Where the search put a document: its rank in the list, from 1, and the reference leg's score, None for none."""
+class RankedPlace(NamedTuple):
+    """Where the search ranked a document: its rank from 1, and the reference leg's score, None if that leg lacks it."""
 
     doc_id: str
     rank: int
@@ -41,25 +41,25 @@ class Place(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Why an example got its negatives: the positive's place, None where it was not found, and theirs."""
+    """Why an example got its negatives: the place of its positive, None if it was not found, and of the negatives."""
 
-    positive: Place | None
-    negatives: tuple[Place, ...]
+    positive: RankedPlace | None
+    negatives: tuple[RankedPlace, ...]
 
 
 class Mined(NamedTuple):
-    """What `mine` gives.
+    """The result of `mine`.
 
     Args:
-        examples: those given, in order, with the mined negatives behind their own.
-        evidence: one an example; without negatives for those that were passed over.
+        examples: the given examples, in order, with the mined negatives behind their own.
+        evidence: one per example; without negatives for those that were passed over.
         reference: the leg whose scores were compared.
-        searched: distinct queries.
-        positives_found: examples whose positive stood in the list.
+        searched: number of distinct queries.
+        positives_found: examples whose positive was in the list.
         known: candidates left out because they answer the query.
         likely_false: candidates left out as likely answers that nobody labelled.
-        short: examples that got fewer negatives than asked for.
-        scored: examples passed over because a teacher's scores came with them.
+        short: examples that got fewer negatives than requested.
+        scored: examples passed over because they came with a teacher's scores.
     """
 
     examples: tuple[Example, ...]
@@ -91,42 +91,43 @@ def mine(
 
     A negative is a document's best passage, as `Chunk.searchable`. Left out are:
 
-    - known answers: a document with the `positive_id` of any example of the same query, one whose passage says the same
-      as such a positive (one contains the other; chunks are parts of documents), and what the example has already;
+    - known answers: a document with the `positive_id` of any example of the same query; one whose passage says the same
+      as
+      such a positive (one contains the other, because chunks are parts of documents); and what the example has already;
     - likely answers that nobody labelled, by the score s of the reference leg: s >= p - margin * |p|, where p is the
-      positive's. A candidate that this leg did not hand on scores below everything it did, and stays;
-    - where the list has the positive but the reference leg does not, so that there is no p: whatever ranks above it.
+      positive's score. A candidate that this leg did not hand on scores below everything it did, and stays;
+    - if the list has the positive but the reference leg does not, so that there is no p: whatever ranks above it.
 
-    Where the positive is not in the list, nothing says how good an answer has to be, and the top of the list is where
-    the unlabelled answers are: negatives then come from the lower half of the list alone. Without `margin` only known
-    answers are left out.
+    If the positive is not in the list, nothing says how good an answer has to be, and the unlabelled answers are at the
+    top of the list. Negatives then come only from the lower half of the list. Without `margin` only known answers are
+    left out.
 
-    Examples that come with a teacher's scores are passed over: a mined negative would have no score among them.
+    Examples that come with a teacher's scores are passed over, because a mined negative would have no score.
 
     Args:
-        examples: to be mined for; those of one query are searched once.
-        searcher: of the collection to mine from, all its legs fused.
-        depth: ranks that are looked at, 1..10,000.
-        first: the rank from which candidates are taken, 1..depth.
-        negatives: to add to each example, at most, >= 1.
+        examples: the examples to mine for; those of one query are searched once.
+        searcher: searches the collection to mine from, all its legs fused.
+        depth: ranks that are considered, 1..10,000.
+        first: the first rank that candidates are taken from, 1..depth.
+        negatives: how many to add to each example at most, >= 1.
         margin: 0 <= margin < 1; None to leave out known answers only.
         pick: `sample` draws from all candidates, by the seed; `top` takes the highest ranked.
-        reference: the leg that scores are compared on; when not given, the first dense one, else the first.
+        reference: the leg whose scores are compared; by default the first dense one, else the first.
         exclude: doc_ids that are never taken.
         seed: an example's draw depends on this, its query and its positive, not on the other examples.
-        on_progress: told (queries done, queries in all) after each batch.
+        on_progress: called with (queries done, total queries) after each batch.
 
     Raises:
-        InvalidArgument: a value out of range, or a reference leg that the collection lacks.
+        InvalidArgument: a value is out of range, or the collection lacks the reference leg.
         HybridSearchError: whatever `Searcher.search_many` raises.
     """
     _check(depth, first, negatives, margin, pick)
     reference = _reference(searcher.manifest, reference)
     by_query: dict[str, list[int]] = {}
     for place, example in enumerate(examples):
-        by_query.setdefault(normalised(example.query), []).append(place)
+        by_query.setdefault(normalize(example.query), []).append(place)
     wanted = {query: places for query, places in by_query.items() if any(not examples[at].scores for at in places)}
-    job = _Job(first, negatives, margin, pick, reference, frozenset(map(nfc, exclude)), seed)
+    miner = _Miner(first, negatives, margin, pick, reference, frozenset(map(nfc, exclude)), seed)
     made: dict[int, tuple[Example, Evidence]] = {}
     done = 0
     for some in batched(wanted.items(), QUERY_BATCH):
@@ -134,7 +135,7 @@ def mine(
             [examples[places[0]].query for _, places in some], k=depth, depth=depth, highlight=False
         )
         for (_, places), results in zip(some, answers, strict=True):
-            made.update(job.mined({at: examples[at] for at in places}, results))
+            made.update(miner.mine_query({at: examples[at] for at in places}, results))
         done += len(some)
         if on_progress is not None:
             on_progress(done, len(wanted))
@@ -144,10 +145,10 @@ def mine(
         evidence=tuple(evidence for _, evidence in both),
         reference=reference,
         searched=len(wanted),
-        positives_found=job.positives_found,
-        known=job.known,
-        likely_false=job.likely_false,
-        short=job.short,
+        positives_found=miner.positives_found,
+        known=miner.known,
+        likely_false=miner.likely_false,
+        short=miner.short,
         scored=len(examples) - len(made),
     )
 
@@ -155,14 +156,14 @@ def mine(
 class _Candidate(NamedTuple):
     """A hit, with its texts in normalised form: the passage alone, and with the title as models read it."""
 
-    place: Place
+    place: RankedPlace
     text: str
     passage: str
     whole: str
 
 
-class _Job:
-    """The rules of one `mine`, and what they did."""
+class _Miner:
+    """The rules of one `mine`, and their effect."""
 
     def __init__(
         self,
@@ -177,11 +178,11 @@ class _Job:
         self.positives_found = self.known = self.likely_false = self.short = 0
         self._first, self._negatives, self._margin = first, negatives, margin
         # The same passages come up for many queries.
-        self._normalised = lru_cache(maxsize=_REMEMBERED)(normalised)
+        self._normalize = lru_cache(maxsize=_REMEMBERED)(normalize)
         self._pick, self._reference, self._exclude, self._seed = pick, reference, exclude, seed
 
-    def mined(self, examples: Mapping[int, Example], results: Results) -> dict[int, tuple[Example, Evidence]]:
-        """The unscored among the examples of one query, with negatives from its results."""
+    def mine_query(self, examples: Mapping[int, Example], results: Results) -> dict[int, tuple[Example, Evidence]]:
+        """Return the unscored examples of one query, with negatives from its results."""
         found = [self._candidate(hit) for hit in results]
         answers = {at: _saying(found, example) for at, example in examples.items()}
         known = {one.place.doc_id for ones in answers.values() for one in ones}
@@ -199,33 +200,33 @@ class _Job:
             hit.doc_id, 0, passage.text, passage.start, passage.end, hit.title, context=passage.context
         ).searchable
         leg = hit.legs[self._reference]
-        place = Place(hit.doc_id, hit.rank, None if leg is None else leg.score)
-        return _Candidate(place, text, self._normalised(passage.text), self._normalised(text))
+        place = RankedPlace(hit.doc_id, hit.rank, None if leg is None else leg.score)
+        return _Candidate(place, text, self._normalize(passage.text), self._normalize(text))
 
     def _for_one(
-        self, example: Example, positive: Place | None, others: Sequence[_Candidate], last: int
+        self, example: Example, positive: RankedPlace | None, others: Sequence[_Candidate], last: int
     ) -> tuple[Example, Evidence]:
         self.positives_found += positive is not None
-        have = {normalised(text) for text in example.negatives}
+        have = {normalize(text) for text in example.negatives}
         from_rank = self._first
         if positive is None and self._margin is not None:
             from_rank = max(self._first, (self._first + last) // 2 + 1)
         window = [one for one in others if one.place.rank >= from_rank and one.whole not in have]
-        kept = [one for one in window if not self._likely_false(one.place, positive)]
-        self.likely_false += len(window) - len(kept)
-        kept = _distinct(kept)
-        if self._pick == "sample" and len(kept) > self._negatives:
-            chance = random.Random(draw(self._seed, "negatives", normalised(example.query), example.positive))
-            kept = sorted(chance.sample(kept, self._negatives), key=lambda one: one.place.rank)
-        kept = kept[: self._negatives]
-        self.short += len(kept) < self._negatives
-        texts = tuple(one.text for one in kept)
+        candidates = [one for one in window if not self._likely_false(one.place, positive)]
+        self.likely_false += len(window) - len(candidates)
+        candidates = _distinct(candidates)
+        if self._pick == "sample" and len(candidates) > self._negatives:
+            chance = random.Random(draw(self._seed, "negatives", normalize(example.query), example.positive))
+            candidates = sorted(chance.sample(candidates, self._negatives), key=lambda one: one.place.rank)
+        candidates = candidates[: self._negatives]
+        self.short += len(candidates) < self._negatives
+        texts = tuple(one.text for one in candidates)
         return (
             example._replace(negatives=example.negatives + texts),
-            Evidence(positive, tuple(one.place for one in kept)),
+            Evidence(positive, tuple(one.place for one in candidates)),
         )
 
-    def _likely_false(self, candidate: Place, positive: Place | None) -> bool:
+    def _likely_false(self, candidate: RankedPlace, positive: RankedPlace | None) -> bool:
         if self._margin is None or positive is None:
             return False
         if positive.score is None:
@@ -235,8 +236,8 @@ class _Job:
 
 
 def _saying(found: Sequence[_Candidate], example: Example) -> list[_Candidate]:
-    """The hits that are the example's positive: by id, or because one text contains the other."""
-    positive = normalised(example.positive)
+    """Return the hits that are the example's positive: by id, or because one text contains the other."""
+    positive = normalize(example.positive)
     return [
         one
         for one in found
@@ -247,7 +248,7 @@ def _saying(found: Sequence[_Candidate], example: Example) -> list[_Candidate]:
 
 
 def _contains(text: str, part: str) -> bool:
-    """Whether the part stands in the text as whole words.
+    """Return whether the part stands in the text as whole words.
 
     >>> _contains("apollo 13. it came home", "apollo 13"), _contains("apollo 13", "apollo 1")
     (True, False)
@@ -262,7 +263,7 @@ def _contains(text: str, part: str) -> bool:
 
 
 def _distinct(candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """Each text once, under its best rank."""
+    """Keep each text once, at its best rank."""
     first: dict[str, _Candidate] = {}
     for one in candidates:
         first.setdefault(one.whole, one)

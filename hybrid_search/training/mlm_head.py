@@ -1,9 +1,9 @@
-"""A vocabulary head for a transformer that never had one, fitted in closed form so that training starts from a matcher.
+"""Fits a vocabulary head in closed form for a transformer that has none, so that training starts from a matcher.
 
-A sentence encoder's token states still know their token: a linear map, fitted on a few thousand tokens, sends five out
-of six states of all-MiniLM-L6-v2 nearest to the embedding of their own word, and to related words next. So the head is
-not begun at random: its transform is that map, its decoder the word embeddings, and its bias a threshold that lets a
-text's own words and few others pass, rare words with more weight than frequent ones. Unlike a random head it ranks
+A sentence encoder's token states still know their token. A linear map, fitted on a few thousand tokens, sends five out
+of six states of all-MiniLM-L6-v2 nearest to the embedding of their own word, and next to related words. So the head
+does not start at random: its transform is that map, its decoder the word embeddings, and its bias a threshold that lets
+a text's own words and few others pass, rare words with more weight than frequent ones. Unlike a random head it ranks
 before the first step, about as well as BM25 or better, and training has something to improve.
 """
 
@@ -28,20 +28,17 @@ _UNUSED = re.compile(r"\[unused\d+\]")
 
 
 def fit_head(mlm: Any, tokenizer: Any, texts: Sequence[str]) -> None:
-    """Give a BertForMaskedLM whose head is random one that finds words again. Changes the head, and nothing else.
-
-    With token states h (n, hidden), the embeddings E (vocabulary, hidden) and their mean m, the map is the ridge
-    regression W = argmin Σ |h W - (E[token] - m)|² + λ|W|²; an inverse document frequency over `texts` sets the bias.
+    """Replace the random head of a BertForMaskedLM by one that recognises words. Nothing else is changed.
 
     Args:
-        mlm: of transformers, its decoder tied to the word embeddings.
+        mlm: a model of transformers, its decoder tied to the word embeddings.
         tokenizer: its tokenizer.
-        texts: of the kind it will read, one or more.
+        texts: one or more texts of the kind it will read.
     """
     torch: Any = import_module("torch")
     words = mlm.get_output_embeddings().weight.detach()
     head = mlm.cls.predictions
-    states, tokens, rarity = _observed(mlm, tokenizer, texts)
+    states, tokens, rarity = _observe(mlm, tokenizer, texts)
     inputs = torch.cat([states, torch.ones(len(states), 1)], dim=1).double()
     targets = (words - words.mean(0))[tokens].double()
     ridge = RIDGE * len(inputs) * float(states.pow(2).mean())
@@ -61,16 +58,13 @@ def fit_head(mlm: Any, tokenizer: Any, texts: Sequence[str]) -> None:
 
 
 def wordless(tokenizer: Any) -> list[int]:
-    """The ids of a vocabulary that no text's word has: special and reserved tokens."""
+    """Return the ids of special and reserved tokens, which no word of a text has."""
     reserved = [number for token, number in tokenizer.get_vocab().items() if _UNUSED.fullmatch(token)]
     return sorted({*tokenizer.all_special_ids, *reserved})
 
 
 def inverse_frequency(tokenizer: Any, texts: Sequence[str]) -> Any:
-    """log((n + 1) / (df + ½)) of each entry of the vocabulary over n texts, shape (vocabulary,), float32.
-
-    Source: Robertson & Spärck Jones' weight without relevance information, smoothed to stay above 0.
-    """
+    """Return log((n + 1) / (df + ½)) of each vocabulary entry over n texts, shape (vocabulary,), float32."""
     torch: Any = import_module("torch")
     frequency = torch.zeros(len(tokenizer))
     for at in range(0, len(texts), 256):
@@ -79,8 +73,8 @@ def inverse_frequency(tokenizer: Any, texts: Sequence[str]) -> Any:
     return torch.log((len(texts) + 1) / (frequency + 0.5))
 
 
-def _observed(mlm: Any, tokenizer: Any, texts: Sequence[str]) -> tuple[Any, Any, Any]:
-    """Token states (n, hidden), their tokens (n,), and each word's rarity (vocabulary,), 0..1."""
+def _observe(mlm: Any, tokenizer: Any, texts: Sequence[str]) -> tuple[Any, Any, Any]:
+    """Return token states (n, hidden), their tokens (n,), and each word's rarity (vocabulary,), 0..1."""
     torch: Any = import_module("torch")
     rarity = inverse_frequency(tokenizer, texts)
     states, tokens, count = [], [], 0

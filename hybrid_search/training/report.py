@@ -1,4 +1,4 @@
-"""What came of a training: one value, as JSON, as a page, and as the model's card."""
+"""Reports the result of a training: one value, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search._util import atomic_write
 from hybrid_search.training.evaluation import MEASURE, Evaluation
 from hybrid_search.training.export import Exported
 from hybrid_search.training.recipe import Recipe
@@ -42,16 +41,16 @@ class Report:
 
     Args:
         out: the folder with everything in it.
-        command: that trains it again.
-        recipe: as it was used.
-        data: counts, by what is counted, and what mining and teachers did.
+        command: the command that trains it again.
+        recipe: the recipe that was used.
+        data: what is counted -> count, including what mining and teachers did.
         hashes: file -> SHA-256 of the training data.
         base: `name`, `licence`, `head` (`fitted` or `its own`) and `weights` (a hash).
         environment: Python, machine, device and the versions of packages.
-        steps: planned.
-        made: steps made; fewer where patience ended it.
-        seconds: of training and evaluating.
-        evaluations: in the order of their steps, the base's first; empty where nothing was held out.
+        steps: planned steps.
+        made: steps made; fewer if patience ended it.
+        seconds: time of training and evaluating.
+        evaluations: in the order of their steps, the base's first; empty if nothing was held out.
         curve: the losses over the steps.
         best: the step whose weights were exported.
         exported: what the exported models do.
@@ -76,23 +75,23 @@ class Report:
 
     @property
     def before(self) -> Evaluation | None:
-        """The base, before the first step."""
+        """The evaluation of the base, before the first step."""
         return next((one for one in self.evaluations if one.step == 0), None)
 
     @property
     def after(self) -> Evaluation | None:
-        """The weights that were exported."""
+        """The evaluation of the exported weights."""
         return next((one for one in self.evaluations if one.step == self.best), None)
 
     @property
     def improved(self) -> bool | None:
-        """Whether the exported weights do better than the base; None where nothing was held out."""
+        """Whether the exported weights do better than the base; None if nothing was held out."""
         if self.before is None or self.after is None:
             return None
         return self.after.ndcg > self.before.ndcg
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that report.json holds and `train --format json` prints."""
+        """Return the object that report.json holds and `train --format json` prints."""
         exported = self.exported._asdict()
         for name in ("full", "int8"):
             exported[name] = None if exported[name] is None else exported[name]._asdict()
@@ -108,18 +107,14 @@ class Report:
         }
 
     def write(self) -> None:
-        """Write report.json and report.html. Raises OSError where that fails."""
+        """Write report.json and report.html. Raises OSError if that fails."""
         out = Path(self.out)
-        write_atomically(out / REPORT_JSON, json.dumps(self.to_dict(), indent=1, ensure_ascii=False).encode())
-        write_atomically(out / REPORT_HTML, page(self).encode("utf-8", "replace"))
-
-
-def now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+        atomic_write(out / REPORT_JSON, json.dumps(self.to_dict(), indent=1, ensure_ascii=False).encode())
+        atomic_write(out / REPORT_HTML, page(self).encode("utf-8", "replace"))
 
 
 def environment(device: str) -> dict[str, str]:
-    """What the outcome may depend on besides recipe and data."""
+    """Return what the outcome may depend on besides recipe and data."""
     found = {"python": platform.python_version(), "system": platform.platform(), "machine": platform.machine()}
     for name in _PACKAGES:
         try:
@@ -130,31 +125,12 @@ def environment(device: str) -> dict[str, str]:
 
 
 def page(report: Report) -> str:
-    """The report as one HTML page that needs nothing else: no script, no picture, no network."""
-    losses = _lines(report.curve, {"loss": "loss", "base_loss": "without regulariser"})
-    weights = {"query_regularizer_weight": "on queries", "document_regularizer_weight": "on documents"}
-    evaluations = report.evaluations
-    charts = [
-        line_chart(f"{MEASURE} on held-out queries", {MEASURE: [(one.step, one.ndcg) for one in evaluations]}),
-        line_chart("Loss", losses),
-        line_chart(
-            "Mean active dims",
-            {
-                "queries": [(one.step, one.query_dims) for one in evaluations],
-                "documents": [(one.step, one.document_dims) for one in evaluations],
-            },
-        ),
-        line_chart(
-            "Expected FLOPS of a query and a document", {"FLOPS": [(one.step, one.flops) for one in evaluations]}
-        ),
-        line_chart("Regulariser's weight", _lines(report.curve, weights)),
-        line_chart("Learning rate", _lines(report.curve, {"learning_rate": "of the transformer"})),
-    ]
+    """Return the report as one HTML page that needs nothing else: no script, no picture, no network."""
     body = [
         f"<h1>Training of {escape(report.out)}</h1>",
         f"<p>{escape(_summary(report))}</p>",
         *(['<p class="warn">' + escape(WORSE) + "</p>"] if report.improved is False else []),
-        f'<div class="charts">{"".join(charts)}</div>',
+        f'<div class="charts">{"".join(_charts(report))}</div>',
         "<h2>Evaluations</h2>",
         _evaluations(report),
         "<h2>Exported models</h2>",
@@ -173,6 +149,28 @@ def page(report: Report) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Training report</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def _charts(report: Report) -> list[str]:
+    losses = _lines(report.curve, {"loss": "loss", "base_loss": "without regulariser"})
+    weights = {"query_regularizer_weight": "on queries", "document_regularizer_weight": "on documents"}
+    evaluations = report.evaluations
+    return [
+        line_chart(f"{MEASURE} on held-out queries", {MEASURE: [(one.step, one.ndcg) for one in evaluations]}),
+        line_chart("Loss", losses),
+        line_chart(
+            "Mean active dims",
+            {
+                "queries": [(one.step, one.query_dims) for one in evaluations],
+                "documents": [(one.step, one.document_dims) for one in evaluations],
+            },
+        ),
+        line_chart(
+            "Expected FLOPS of a query and a document", {"FLOPS": [(one.step, one.flops) for one in evaluations]}
+        ),
+        line_chart("Regulariser's weight", _lines(report.curve, weights)),
+        line_chart("Learning rate", _lines(report.curve, {"learning_rate": "of the transformer"})),
+    ]
 
 
 WORSE = (

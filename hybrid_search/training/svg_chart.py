@@ -1,4 +1,4 @@
-"""Line charts as SVG, drawn by hand: a report then needs no plotting library, no script and no network."""
+"""Draws line charts as SVG, so that a report needs no plotting library, no script and no network."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Point = tuple[float, float]
 
 
 def line_chart(title: str, lines: Mapping[str, Sequence[Point]], *, across: str = "step") -> str:
-    """An SVG of a few lines over one axis; points that are not finite are left out.
+    """Return an SVG of a few lines over one axis; points that are not finite are left out.
 
     Args:
-        title: above the chart.
+        title: the title above the chart.
         lines: name -> points (x, y), in the order of x.
         across: what x counts.
 
     Returns:
-        An `<svg>` element; empty where no line has a point.
+        An `<svg>` element; empty if no line has a point.
     """
-    kept = {
+    finite = {
         name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)] for name, points in lines.items()
     }
-    kept = {name: points for name, points in kept.items() if points}
-    if not kept:
+    finite = {name: points for name, points in finite.items() if points}
+    if not finite:
         return ""
-    xs = [x for points in kept.values() for x, _ in points]
-    ys = [y for points in kept.values() for _, y in points]
+    xs = [x for points in finite.values() for x, _ in points]
+    ys = [y for points in finite.values() for _, y in points]
     ticks_x, ticks_y = _ticks(min(xs), max(xs)), _ticks(min(ys), max(ys))
 
     def place(x: float, y: float) -> Point:
@@ -50,7 +50,7 @@ def line_chart(title: str, lines: Mapping[str, Sequence[Point]], *, across: str 
         x = place(value, ticks_y[0])[0]
         shapes.append(f'<text x="{x}" y="{HEIGHT - 12}" class="tick middle">{_number(value)}</text>')
     shapes.append(f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 1}" class="tick end">{escape(across)}</text>')
-    for number, (name, points) in enumerate(kept.items()):
+    for number, (name, points) in enumerate(finite.items()):
         colour = _COLOURS[number % len(_COLOURS)]
         placed = [place(x, y) for x, y in points]
         joined = " ".join(f"{x},{y}" for x, y in placed)
@@ -68,7 +68,7 @@ def line_chart(title: str, lines: Mapping[str, Sequence[Point]], *, across: str 
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers around a range, two or more.
+    """Return two or more round numbers around a range.
 
     >>> _ticks(0.31, 0.47)
     [0.3, 0.35, 0.4, 0.45, 0.5]

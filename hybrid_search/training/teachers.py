@@ -1,8 +1,8 @@
-"""Scores to learn from: what teachers think of an example's positive and negatives, brought together.
+"""Combines the scores that teachers give to an example's positive and negatives, to learn from.
 
 A teacher is a re-ranker, which reads query and text together, or an encoder, whose score is the dot product of the two
-vectors. Teachers of different kinds score on different scales, so before they are averaged each is brought to a common
-one; all ways to do that keep the order in which a teacher puts a query's texts.
+vectors. Teachers of different kinds score on different scales, so each is brought to a common scale before they are
+averaged. All ways to do that keep the order in which a teacher ranks a query's texts.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Teacher(NamedTuple):
     """A model to learn from.
 
     Args:
-        model: of any seat; of a `HybridEncoder` the score is `sparse` or `dense`, whichever `leg` says.
-        weight: in the mean of all teachers, > 0.
-        name: in errors and progress; the model's own when empty.
-        leg: read for a `HybridEncoder` alone.
+        model: of any protocol; `leg` decides which vector of a `HybridEncoder` gives the score.
+        weight: its weight in the mean of all teachers, > 0.
+        name: its name in errors and progress; the model's own name if empty.
+        leg: the leg of a `HybridEncoder`; ignored for others.
     """
 
     model: Reranker | DenseEncoder | SparseEncoder | HybridEncoder
@@ -51,7 +51,7 @@ class Teacher(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """One query, with every text that its examples ask to be scored, each once."""
+    """One query, with every text that its examples want scored, each once."""
 
     query: str
     texts: tuple[str, ...]
@@ -65,49 +65,54 @@ def score(
     scale: float = 1.0,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Example, ...]:
-    """Give every example the weighted mean of its teachers' scores; scores that it came with are replaced.
+    """Give every example the weighted mean of its teachers' scores; its earlier scores are replaced.
 
-    A text has one score for a query, in whichever examples it stands. Where `needs_idf` says that a sparse teacher's
+    A text has one score for a query, in whichever examples it stands. If `needs_idf` says that a sparse teacher's
     scores need the inverse document frequency, it is measured on the texts of the examples. Vectors of all distinct
     texts are held in memory, about as much as the texts themselves.
 
     With q's texts T, a teacher's scores s, their mean m(q) and standard deviation d(q) over T, the scalings are
 
     - `none`: s. Right for one teacher, and for several of one kind: Hofstätter et al., Improving Efficient Neural
-      Ranking Models with Cross-Architecture Knowledge Distillation, 2020, arXiv 2010.02666, average cross-encoders so.
-    - `pooled`: (s - m(q)) / D, where D² is the mean of (s - m(q))² over all texts of queries with several. One divisor
-      a teacher: where it sees little difference between a query's texts, little difference is left. The shift loses
-      nothing, for MarginMSE and KL read differences within a query only.
-    - `query`: (s - m(q)) / d(q), the standard score. Every query counts the same, sure or not; 0 where d(q) is 0.
-    - `minmax`: (s - min) / (max - min) over T, so 0 .. 1; 0 where all are equal. Lassance et al., SPLADE-v3: New
-      baselines for SPLADE, 2024, arXiv 2403.06789, average five re-rankers so, and then stretch the mean to the spread
-      of one of them, which is what `scale` is for.
+      Ranking
+      Models with Cross-Architecture Knowledge Distillation, 2020, arXiv 2010.02666, average cross-encoders so.
+    - `pooled`: (s - m(q)) / D, where D² is the mean of (s - m(q))² over all texts of queries with several texts. There
+      is
+      one divisor per teacher: if it sees little difference between a query's texts, little difference is left. The
+      shift
+      loses nothing, because MarginMSE and KL read only differences within a query.
+    - `query`: (s - m(q)) / d(q), the standard score. Every query counts the same, sure or not; 0 if d(q) is 0.
+    - `minmax`: (s - min) / (max - min) over T, so 0 .. 1; 0 if all are equal. Lassance et al., SPLADE-v3: New baselines
+      for
+      SPLADE, 2024, arXiv 2403.06789, average five re-rankers so, and then stretch the mean to the spread of one of
+      them,
+      which is what `scale` is for.
 
     Args:
-        examples: with negatives; a positive alone gets a score too, but there is nothing to compare it with.
+        examples: examples with negatives; a positive alone gets a score, but has nothing to be compared with.
         teachers: one or more.
-        scaling: when not given, `none` for one teacher and `pooled` for several.
-        scale: what the mean is multiplied by, > 0: the spread that the student's scores should have. A dense teacher's
+        scaling: by default `none` for one teacher and `pooled` for several.
+        scale: factor of the mean, > 0: the spread that the student's scores should have. A dense teacher's
             cosines lie a few tenths apart, a SPLADE model's dot products several units.
-        on_progress: told (teacher, done, in all) after each batch.
+        on_progress: called with (teacher, done, total) after each batch.
 
     Returns:
-        The same examples, `scores` holding one finite number for the positive and one for each negative.
+        The same examples; `scores` holds one finite number for the positive and one for each negative.
 
     Raises:
-        InvalidArgument: no teacher, a weight or scale that is not above 0, an unknown scaling, or no example with a
-            negative.
-        ModelError: a teacher gave a score that is NaN or infinite (naming teacher and query), too many or too few
-            scores, or the same one to all texts of every query.
+        InvalidArgument: there is no teacher, a weight or scale is not above 0, the scaling is unknown, or no example
+            has a negative.
+        ModelError: a teacher gave a score that is NaN or infinite (the message names teacher and query), too many or
+            too few scores, or the same score to all texts of every query.
     """
-    scaling = _checked(examples, teachers, scaling, scale)
-    groups, places = _grouped(examples)
+    scaling = _check_options(examples, teachers, scaling, scale)
+    groups, places = _group_by_query(examples)
     total = np.zeros(sum(len(group.texts) for group in groups))
     weights = sum(teacher.weight for teacher in teachers)
     bounds = np.cumsum([0, *(len(group.texts) for group in groups)])
     for teacher in teachers:
         raw = _raw(teacher, groups, on_progress)
-        total += teacher.weight / weights * _scaled(raw, bounds, scaling, teacher)
+        total += teacher.weight / weights * _scale(raw, bounds, scaling, teacher)
     total *= scale
     return tuple(
         example._replace(scores=tuple(float(total[bounds[group] + at]) for at in texts))
@@ -115,7 +120,7 @@ def score(
     )
 
 
-def _checked(
+def _check_options(
     examples: Sequence[Example], teachers: Sequence[Teacher], scaling: Scaling | None, scale: float
 ) -> Scaling:
     if not teachers:
@@ -135,8 +140,8 @@ def _checked(
     return scaling
 
 
-def _grouped(examples: Sequence[Example]) -> tuple[list[_Group], list[tuple[int, list[int]]]]:
-    """The queries with their texts, and for each example the group and the places of its texts there."""
+def _group_by_query(examples: Sequence[Example]) -> tuple[list[_Group], list[tuple[int, list[int]]]]:
+    """Return the queries with their texts, and for each example its group and the positions of its texts there."""
     order: dict[str, int] = {}
     texts: list[dict[str, int]] = []
     places = []
@@ -150,7 +155,7 @@ def _grouped(examples: Sequence[Example]) -> tuple[list[_Group], list[tuple[int,
 
 
 def _raw(teacher: Teacher, groups: Sequence[_Group], on_progress: Callable[[str, int, int], None] | None) -> Scores:
-    """The teacher's own scores of every group's texts, one after another."""
+    """Return the teacher's own scores of every group's texts, one after another."""
     tell = None if on_progress is None else partial(on_progress, teacher.shown)
     kind = teacher.model.card.kind
     per_group = _read_together(teacher, groups, tell) if kind == "reranker" else _by_vectors(teacher, groups, tell)
@@ -183,26 +188,26 @@ def _read_together(teacher: Teacher, groups: Sequence[_Group], tell: _Tell | Non
 
 
 def _by_vectors(teacher: Teacher, groups: Sequence[_Group], tell: _Tell | None) -> list[Scores]:
-    """Dot products; every distinct query and text is encoded once."""
+    """Score by dot products; every distinct query and text is encoded once."""
     model: Any = teacher.model
     queries = list(dict.fromkeys(group.query for group in groups))
     texts = list(dict.fromkeys(text for group in groups for text in group.texts))
     count = len(queries) + len(texts)
-    after = partial(_shifted, tell, 0, count), partial(_shifted, tell, len(queries), count)
-    asked = dict(zip(queries, _encoded(model.encode_queries, queries, teacher, after[0]), strict=True))
-    read = dict(zip(texts, _encoded(model.encode_documents, texts, teacher, after[1]), strict=True))
+    after = partial(_report_shifted, tell, 0, count), partial(_report_shifted, tell, len(queries), count)
+    asked = dict(zip(queries, _encode_all(model.encode_queries, queries, teacher, after[0]), strict=True))
+    read = dict(zip(texts, _encode_all(model.encode_documents, texts, teacher, after[1]), strict=True))
     if model.card.needs_idf and isinstance(next(iter(read.values())), SparseVector):
         idf = _idf(read.values())
         asked = {query: _times(vector, idf) for query, vector in asked.items()}
     return [np.array([_dot(asked[group.query], read[text]) for text in group.texts]) for group in groups]
 
 
-def _shifted(tell: _Tell | None, before: int, count: int, done: int) -> None:
+def _report_shifted(tell: _Tell | None, before: int, count: int, done: int) -> None:
     if tell is not None:
         tell(before + done, count)
 
 
-def _encoded(
+def _encode_all(
     encode: Callable[[Sequence[str]], Any], texts: Sequence[str], teacher: Teacher, after: Callable[[int], None]
 ) -> list[Any]:
     vectors: list[Any] = []
@@ -224,11 +229,7 @@ def _dot(query: Any, text: Any) -> float:
 
 
 def _idf(vectors: Iterable[SparseVector]) -> Mapping[int, float]:
-    """ln(1 + (n - df + 0.5) / (df + 0.5)) for each dimension that occurs.
-
-    Source: Robertson & Zaragoza 2009, equation 3.3 (the RSJ weight without relevance information), with the 1 that
-    Lucene and Qdrant add so that it stays above 0.
-    """
+    """Return ln(1 + (n - df + 0.5) / (df + 0.5)) for each dimension that occurs."""
     frequency: Counter[int] = Counter()
     count = 0
     for vector in vectors:
@@ -238,13 +239,13 @@ def _idf(vectors: Iterable[SparseVector]) -> Mapping[int, float]:
 
 
 def _times(vector: SparseVector, idf: Mapping[int, float]) -> SparseVector:
-    """The vector times the weights; dimensions that no text has score nothing and are left out."""
+    """Return the vector times the weights; dimensions that no text has score nothing and are left out."""
     factors = [idf.get(index, 0.0) for index in vector.indices.tolist()]
     return SparseVector.of(vector.indices, vector.values * np.asarray(factors, dtype=np.float32), signed=vector.signed)
 
 
-def _scaled(raw: Scores, bounds: NDArray[Any], scaling: Scaling, teacher: Teacher) -> Scores:
-    """The scores on the common scale; `bounds` says where each query's begin and end."""
+def _scale(raw: Scores, bounds: NDArray[Any], scaling: Scaling, teacher: Teacher) -> Scores:
+    """Return the scores on the common scale; `bounds` says where each query's scores begin and end."""
     lengths = np.diff(bounds)
     starts = bounds[:-1]
     lowest = np.repeat(np.minimum.reduceat(raw, starts), lengths)
@@ -258,17 +259,15 @@ def _scaled(raw: Scores, bounds: NDArray[Any], scaling: Scaling, teacher: Teache
         return raw
     differs = spread > 0
     if scaling == "minmax":
-        return _divided(raw - lowest, spread, differs)
+        return _divide(raw - lowest, spread, differs)
     centred = np.where(differs, raw - np.repeat(np.add.reduceat(raw, starts) / lengths, lengths), 0.0)
     centred /= np.abs(centred).max()  # so that squares neither overflow nor vanish; the unit drops out below
     if scaling == "pooled":
-        return _divided(centred, np.sqrt(np.square(centred[np.repeat(lengths, lengths) > 1]).mean()), differs)
-    return _divided(
-        centred, np.repeat(np.sqrt(np.add.reduceat(np.square(centred), starts) / lengths), lengths), differs
-    )
+        return _divide(centred, np.sqrt(np.square(centred[np.repeat(lengths, lengths) > 1]).mean()), differs)
+    return _divide(centred, np.repeat(np.sqrt(np.add.reduceat(np.square(centred), starts) / lengths), lengths), differs)
 
 
-def _divided(scores: Scores, by: Any, where: NDArray[np.bool_]) -> Scores:
-    """The quotient, 0 where the teacher sees no difference."""
+def _divide(scores: Scores, by: Any, where: NDArray[np.bool_]) -> Scores:
+    """Return the quotient, 0 where the teacher sees no difference."""
     quotient: Scores = np.divide(scores, by, out=np.zeros_like(scores), where=where)
     return quotient

@@ -1,7 +1,7 @@
-"""The whole road of a training: sources -> data -> model -> folders and report. And the same road after a kill.
+"""Runs a whole training: sources -> data -> model -> folders and report; and resumes one after a kill.
 
-A training's folder: `training.json` (what was asked for), `examples.jsonl.gz` (where negatives were mined or teachers
-asked), `checkpoints/`, and at the end `model/`, `int8/`, `torch/`, `report.html`, `report.json` and `README.md`.
+A training's folder holds `training.json` (what was requested), `examples.jsonl.gz` (mined negatives and teachers'
+scores), `checkpoints/`, and at the end `model/`, `int8/`, `torch/`, `report.html`, `report.json` and `README.md`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search._util import atomic_write, utc_now
 from hybrid_search.errors import HybridSearchError, InvalidArgument, TrainingError
 from hybrid_search.settings import Settings
 from hybrid_search.training import augment, checkpoints, data
 from hybrid_search.training.callbacks import OnProgress, Progress, forget_others
 from hybrid_search.training.card import model_card
 from hybrid_search.training.examples import TrainingSet, draw
-from hybrid_search.training.export import FULL_FOLDER, INT8_FOLDER, export
+from hybrid_search.training.export import FULL_FOLDER, INT8_FOLDER, Exported, export
 from hybrid_search.training.losses import check_data
 from hybrid_search.training.models import Base, check_extra, load_base, vocabulary, without_inference
 from hybrid_search.training.recipe import Recipe, differences
-from hybrid_search.training.report import Report, environment, now
+from hybrid_search.training.report import Report, environment
 from hybrid_search.training.trainer import Fitted, fit
 from hybrid_search.types import Failure
 
@@ -41,13 +41,13 @@ OnDownload = Callable[[str, int, int], None]
 
 
 class _Begun(NamedTuple):
-    """What `training.json` holds: how a training was begun, and on what.
+    """The content of `training.json`: how a training was begun, and on what.
 
     Args:
-        sources: absolute paths.
-        recipe: with the settings of the first run.
-        hashes: of the data's files, by absolute path.
-        weights: a hash over the base's; empty until it is loaded.
+        sources: absolute paths of the sources.
+        recipe: the settings of the first run.
+        hashes: absolute path -> hash of each data file.
+        weights: a hash of the base's weights; empty until it is loaded.
     """
 
     sources: tuple[str, ...]
@@ -57,7 +57,7 @@ class _Begun(NamedTuple):
 
     def write(self, out: Path) -> None:
         content = {"schema": 1, **self._asdict(), "recipe": self.recipe.to_dict()}
-        write_atomically(out / TRAINING_FILE, json.dumps(content, indent=1).encode("utf-8", "surrogatepass"))
+        atomic_write(out / TRAINING_FILE, json.dumps(content, indent=1).encode("utf-8", "surrogatepass"))
 
     @classmethod
     def read(cls, out: Path) -> _Begun:
@@ -88,18 +88,18 @@ def train(
     """Train a sparse model on the user's data, and leave folders that `--sparse` takes.
 
     Args:
-        sources: as `data.read` takes them.
-        out: a folder that is empty or not there yet; again so where this fails before its first checkpoint, unless
+        sources: as in `data.read`.
+        out: an empty or missing folder. It is so again after a failure before the first checkpoint, unless
             the disk was full.
-        recipe: how; the defaults when not given.
+        recipe: the settings; the defaults if not given.
         settings: name the store to mine from, the model cache and the threads.
-        on_progress: told what is being done, and of every evaluation.
+        on_progress: called for every step of the work and every evaluation.
         on_failure: gets each row that was left out, with `recipe.skip_bad_rows`.
-        on_download: told (model, bytes done, bytes in all) while a teacher or a collection's model is fetched.
+        on_download: called with (model, bytes done, total bytes) while a model is downloaded.
 
     Raises:
-        MissingExtra: the [train] extra is not installed; before anything is read.
-        InvalidArgument: a setting that cannot be meant.
+        MissingExtra: the extra `train` is not installed; raised before anything is read.
+        InvalidArgument: a setting is invalid.
         CorpusError: the sources cannot be read.
         TrainingError: the folder is in use, the data lacks what the loss reads, or the training or its export failed.
         ModelError: the base or a teacher cannot be used.
@@ -116,7 +116,7 @@ def train(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TrainingError(f"{out} is there and is no empty folder. Name another one for the training.")
-    asked = _Asked(settings, on_progress or (lambda _: None), on_failure or (lambda _: None), on_download)
+    asked = _Options(settings, on_progress or (lambda _: None), on_failure or (lambda _: None), on_download)
     read = asked.read([str(source) for source in sources], recipe)
     begun = _Begun(tuple(str(Path(source).resolve()) for source in sources), recipe, _by_path(read.hashes))
     try:
@@ -142,37 +142,37 @@ def resume(
     on_failure: OnFailure | None = None,
     on_download: OnDownload | None = None,
 ) -> Report:
-    """Go on with a training from its last whole checkpoint, to the result it would have had.
+    """Resume a training from its last whole checkpoint, to the result it would have had.
 
     Args:
-        out: its folder.
-        given: settings asked for, by the recipe's names; each must be what it was begun with.
-        sources: asked for; none, or those it was begun with.
+        out: the folder of the training.
+        given: requested settings, by the recipe's names; each must equal the one it was begun with.
+        sources: none, or those it was begun with.
         settings: as for `train`.
         on_progress: as for `train`.
         on_failure: as for `train`.
         on_download: as for `train`.
 
     Raises:
-        TrainingError: no training is there, or settings, sources or data are others than it was begun with.
+        TrainingError: there is no training, or its settings, sources or data differ from those it was begun with.
         HybridSearchError: whatever `train` raises.
     """
     check_extra()
     out = Path(out)
     begun = _Begun.read(out)
-    other = differences(begun.recipe, given or {})
+    changes = differences(begun.recipe, given or {})
     absolute = tuple(str(Path(source).resolve()) for source in sources)
     if absolute and absolute != begun.sources:
-        other.append(f"the sources are {', '.join(absolute)}, were {', '.join(begun.sources)}")
-    if other:
+        changes.append(f"the sources are {', '.join(absolute)}, were {', '.join(begun.sources)}")
+    if changes:
         raise TrainingError(
-            f"The training in {out} was begun otherwise: {'; '.join(other)}. Leave these options out to go on with it, "
-            "or train anew into another folder."
+            f"The training in {out} was begun otherwise: {'; '.join(changes)}. Leave these options out to go on with "
+            "it, or train anew into another folder."
         )
     begun = begun._replace(recipe=begun.recipe.with_given(given or {}))
     begun.recipe.check()
     _check_device(begun.recipe)
-    asked = _Asked(settings, on_progress or (lambda _: None), on_failure or (lambda _: None), on_download)
+    asked = _Options(settings, on_progress or (lambda _: None), on_failure or (lambda _: None), on_download)
     read = asked.read(begun.sources, begun.recipe)
     if changed := _changed(begun.hashes, _by_path(read.hashes)):
         raise TrainingError(
@@ -182,8 +182,8 @@ def resume(
     return _go(out, begun, read, asked)
 
 
-class _Asked(NamedTuple):
-    """What the caller gave besides recipe and sources."""
+class _Options(NamedTuple):
+    """What the caller passed besides recipe and sources."""
 
     settings: Settings
     tell: OnProgress
@@ -201,30 +201,29 @@ class _Asked(NamedTuple):
         )
 
 
-def _go(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
+def _go(out: Path, begun: _Begun, read: TrainingSet, asked: _Options) -> Report:
     lock = FileLock(out / ".lock", timeout=0)
     try:
         with lock:
-            return _walk(out, begun, read, asked)
+            return _run(out, begun, read, asked)
     except Timeout:
         raise TrainingError(f"Another process is training into {out}. Wait for it, or name another folder.") from None
 
 
 def _withdraw(out: Path) -> None:
-    """Clear away a training that failed before there was anything to go on from, so that its folder is free again."""
+    """Remove a training that failed before its first checkpoint, so that its folder is free again."""
     left = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if left <= {TRAINING_FILE, CHECKPOINTS, ".lock"} and checkpoints.last_whole(out / CHECKPOINTS) is None:
         shutil.rmtree(out, ignore_errors=True)
 
 
-def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
+def _run(out: Path, begun: _Begun, read: TrainingSet, asked: _Options) -> Report:
     recipe = begun.recipe
     if asked.settings.threads is not None:
         torch: Any = import_module("torch")
         torch.set_num_threads(asked.settings.threads)
-    prepared, done = augment.prepared(out, read, recipe, asked.settings, asked.tell, asked.download)
-    dimensions = len(vocabulary(recipe.base)) if recipe.loss == "vectors" else 0
-    check_data(prepared, recipe, dimensions)
+    prepared, done = augment.augment(out, read, recipe, asked.settings, asked.tell, asked.download)
+    check_data(prepared, recipe, len(vocabulary(recipe.base)) if recipe.loss == "vectors" else 0)
     texts = _texts(prepared, recipe)
     asked.tell(Progress("base"))
     base = load_base(recipe.base, texts, max_tokens=recipe.max_tokens, device=recipe.device)
@@ -234,11 +233,7 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
     _same_base(out, begun, base, weights)
     fitted = fit(base, prepared, recipe, out / CHECKPOINTS, on_progress=asked.tell)
     asked.tell(Progress("export"))
-    best = load_base(str(fitted.best), (), max_tokens=recipe.max_tokens, device="cpu")
-    samples = [*prepared.held_out.documents.values(), *texts] if prepared.held_out.queries else texts
-    samples = [*list(prepared.held_out.queries.values())[:8], *samples]
-    step = fitted.journal.best
-    exported = export(best.model, out, samples, prepared.held_out, step=step, licence=base.licence)
+    exported = _export(out, recipe, fitted, prepared, texts, base.licence)
     report = Report(
         out=str(out),
         command=command_of(begun.sources, out, recipe),
@@ -252,25 +247,45 @@ def _walk(out: Path, begun: _Begun, read: TrainingSet, asked: _Asked) -> Report:
         seconds=fitted.journal.seconds,
         evaluations=tuple(fitted.journal.evaluations),
         curve=tuple(fitted.journal.curve),
-        best=step,
+        best=fitted.journal.best,
         exported=exported,
-        created=now(),
+        created=utc_now(),
     )
-    try:
-        report.write()
-        for folder in (out, out / FULL_FOLDER, out / INT8_FOLDER):
-            write_atomically(folder / "README.md", model_card(report).encode("utf-8", "replace"))
-    except OSError as fault:
-        raise TrainingError(
-            f"The report could not be written to {out}: {fault}. Make room, and use --resume."
-        ) from fault
+    _write_report(out, report)
     checkpoints.prune(out / CHECKPOINTS, keep=1)
     forget_others(out / CHECKPOINTS)
     return report
 
 
+def _export(
+    out: Path, recipe: Recipe, fitted: Fitted, prepared: TrainingSet, texts: Sequence[str], licence: str
+) -> Exported:
+    """Export the best weights, checked on held-out queries and documents if there are any, else on training texts."""
+    best = load_base(str(fitted.best), (), max_tokens=recipe.max_tokens, device="cpu")
+    held_out = prepared.held_out
+    samples = [*held_out.documents.values(), *texts] if held_out.queries else texts
+    samples = [*list(held_out.queries.values())[:8], *samples]
+    return export(best.model, out, samples, held_out, step=fitted.journal.best, licence=licence)
+
+
+def _write_report(out: Path, report: Report) -> None:
+    """Write the report, and the model card into each folder that `--sparse` may name.
+
+    Raises:
+        TrainingError: a file cannot be written.
+    """
+    try:
+        report.write()
+        for folder in (out, out / FULL_FOLDER, out / INT8_FOLDER):
+            atomic_write(folder / "README.md", model_card(report).encode("utf-8", "replace"))
+    except OSError as fault:
+        raise TrainingError(
+            f"The report could not be written to {out}: {fault}. Make room, and use --resume."
+        ) from fault
+
+
 def command_of(sources: Sequence[str], out: Path, recipe: Recipe) -> str:
-    """The command line of a training: what differs from the defaults, in the order of the recipe.
+    """Return the command line of a training: what differs from the defaults, in the order of the recipe.
 
     >>> command_of(["films"], Path("out"), Recipe(loss="kl", teachers=("a", "b"), inference_free=True))
     'hybrid-search train films --out out --loss kl --inference-free --teacher a --teacher b'
@@ -299,7 +314,7 @@ def _check_device(recipe: Recipe) -> None:
 
 
 def _same_base(out: Path, begun: _Begun, base: Base, weights: str) -> None:
-    """Remember the base's weights, or compare them. A head that was fitted here may differ in its last digits."""
+    """Record the base's weights, or compare them. A head that was fitted here may differ in its last digits."""
     if begun.weights and begun.weights != weights and not base.fresh:
         raise TrainingError(
             f"The base {begun.recipe.base} has changed since the training in {out} was begun. Bring it back, or train "
@@ -313,7 +328,7 @@ def _same_base(out: Path, begun: _Begun, base: Base, weights: str) -> None:
 
 
 def _texts(prepared: TrainingSet, recipe: Recipe) -> list[str]:
-    """Distinct texts of the kind that the model will read, in an order that the seed draws."""
+    """Return distinct texts of the kind that the model will read, in an order drawn by the seed."""
     found = [text for example in prepared.examples for text in (example.positive, *example.negatives)]
     distinct = list(dict.fromkeys([*found, *(text for text, _ in prepared.vectors)]))
     return sorted(distinct, key=lambda text: draw(recipe.seed, "text", text))[:_TEXTS]
@@ -338,7 +353,7 @@ def _about(recipe: Recipe, base: Base, weights: str) -> dict[str, str]:
 
 
 def _weights_hash(model: Any) -> str:
-    """Over every weight before the first step, by name."""
+    """Return a hash of every weight before the first step, by name."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""The training itself: sentence-transformers' trainer, with our batches, our checkpoints, and an end to NaN."""
+"""Trains with sentence-transformers' trainer, our own batches and checkpoints, and a check for NaN."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ from hybrid_search.training.callbacks import (
     best_folder,
     callback,
     check_finite,
-    kept,
+    resume_hint,
 )
 from hybrid_search.training.examples import TrainingSet
-from hybrid_search.training.hushing import hushed
 from hybrid_search.training.losses import loss_of
-from hybrid_search.training.models import Base, is_inference_free
+from hybrid_search.training.models import Base, is_inference_free, quiet_libraries
 from hybrid_search.training.pooling import parts
 from hybrid_search.training.recipe import Recipe
 
 REPORTS = 200
-"""The curve has about so many points."""
+"""The approximate number of points of the curve."""
 
 WARM_UP = 0.1
 # A word's own weight in the vocabulary is one number, and has far to go: times the rate of a new head.
@@ -45,7 +44,7 @@ class Fitted(NamedTuple):
     Args:
         journal: what happened.
         best: the folder with the best weights, in the layout of sentence-transformers.
-        steps: planned, of which `journal.curve` may show fewer where patience ended it.
+        steps: planned steps; `journal.curve` shows fewer if patience ended it.
     """
 
     journal: Journal
@@ -54,17 +53,17 @@ class Fitted(NamedTuple):
 
 
 def fit(base: Base, data: TrainingSet, recipe: Recipe, folder: Path, *, on_progress: OnProgress) -> Fitted:
-    """Train a base, from the last whole checkpoint in `folder` where there is one.
+    """Train a base, from the last whole checkpoint in `folder` if there is one.
 
     Args:
-        base: its model is changed.
-        data: what the recipe's loss reads.
+        base: the base; its model is changed.
+        data: the data that the recipe's loss reads.
         recipe: everything that decides the outcome.
-        folder: for checkpoints and the best weights.
-        on_progress: told of every report and evaluation.
+        folder: the folder of checkpoints and the best weights.
+        on_progress: called for every report and evaluation.
 
     Raises:
-        TrainingError: a loss that is no number, no room for a checkpoint, not enough memory, or a step that failed.
+        TrainingError: the loss is not finite, there is no room for a checkpoint or not enough memory, or a step failed.
             Checkpoints are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +72,7 @@ def fit(base: Base, data: TrainingSet, recipe: Recipe, folder: Path, *, on_progr
     last = checkpoints.last_whole(folder)
     journal = Journal.read(last / JOURNAL) if last else Journal()
     if last is None or not _is_over(journal, last, steps):
-        with hushed():
+        with quiet_libraries():
             _run(base, data, recipe, folder, steps, journal, last, on_progress)
     best = best_folder(folder, journal.best)
     if not checkpoints.is_whole(best):
@@ -134,7 +133,7 @@ def _is_over(journal: Journal, last: Path, steps: int) -> bool:
 
 
 def _routes(data: TrainingSet) -> dict[str, str]:
-    """Which side of an inference-free model reads which column."""
+    """Return which side of an inference-free model reads which column."""
     most = max((len(example.negatives) for example in data.examples), default=0)
     documents = ["positive", *(f"negative_{number}" for number in range(1, most + 1))]
     return {"query": "query", **dict.fromkeys(documents, "document")}
@@ -168,7 +167,7 @@ def _arguments(recipe: Recipe, folder: Path, steps: int, routes: dict[str, str])
 
 
 def _optimizer(base: Base, recipe: Recipe) -> Any:
-    """AdamW, with a rate of its own for what has to be learned from the start."""
+    """Return AdamW, with a rate of its own for what has to be learned from the start."""
     torch: Any = import_module("torch")
     mlm = parts(base.model)[0].auto_model
     body = {id(parameter) for parameter in mlm.base_model.parameters()}
@@ -204,14 +203,14 @@ def _trainer() -> Any:
             return self._our_batches
 
         def add_model_card_callback(self, *_: Any) -> None:
-            """The model card is ours, and theirs asks the hub."""
+            """Add nothing: the model card is ours, and theirs asks the hub."""
 
         def training_step(self, *arguments: Any, **options: Any) -> Any:
             loss = super().training_step(*arguments, **options)
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"The loss of step {self.state.global_step + 1} is {float(loss)}, not a number to learn from. "
-                    f"{kept(self._our_folder)} Start again, into another folder, with a smaller --learning-rate "
+                    f"{resume_hint(self._our_folder)} Start again, into another folder, with a smaller --learning-rate "
                     f"(now {self.args.learning_rate:g}), with --precision fp32, or with other data."
                 )
             return loss
@@ -228,14 +227,14 @@ def _trainer() -> Any:
 
 @contextlib.contextmanager
 def _faults(folder: Path, trainer: Any, recipe: Recipe) -> Iterator[None]:
-    """Say what went wrong in our own words; what is half written goes, what is whole stays."""
+    """Translate errors; remove what is half written, and keep what is whole."""
     try:
         yield
     except HybridSearchError:
         raise
     except Exception as fault:  # torch, safetensors, transformers and the file system share no error type
         checkpoints.drop_halves(folder)
-        where, safe = f"after step {trainer.state.global_step}", kept(folder)
+        where, safe = f"after step {trainer.state.global_step}", resume_hint(folder)
         text = (str(fault).strip().splitlines() or [type(fault).__name__])[0].rstrip(" .") + "."
         if isinstance(fault, MemoryError) or "out of memory" in text.lower() or "not enough memory" in text.lower():
             raise TrainingError(

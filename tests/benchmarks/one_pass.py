@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 
 from hybrid_search.encoders.batching import batches
-from hybrid_search.encoders.bundled.graph import Graph, mean_pooled
+from hybrid_search.encoders.bundled.graph import Graph, mean_pooling
 from hybrid_search.encoders.bundled.hybrid import BATCH_TEXTS, BATCH_TOKENS, BundledHybrid
 from hybrid_search.encoders.catalog import card
 from hybrid_search.training.bundled.graph import Builder, transformer
-from hybrid_search.training.bundled.states import base_model, padded
+from hybrid_search.training.bundled.states import base_model, pad
 
 ROUNDS = 7
 MOVIES = Path(__file__).parents[2] / "datasets" / "movies" / "corpus.jsonl"
@@ -80,7 +80,7 @@ def graph(shape: Any, weights: Any, *, splade: bool) -> Any:
         top = made.graph.add("ReduceMax", made.graph.add("Mul", logits, mask), axes=[1], keepdims=0)
         found = made.graph.add("Log", made.graph.add("Add", top, made.number(1.0)))
     else:
-        found = mean_pooled(made.graph, last)
+        found = mean_pooling(made.graph, last)
     batch = ("batch", "length")
     shapes = {"found": (found, ("batch", words.shape[0 if splade else 1]))}
     return made.graph.model({"input_ids": batch, "attention_mask": batch}, shapes)
@@ -97,7 +97,7 @@ def session(model: Any) -> Any:
 def run(model: Any, ids: Sequence[Sequence[int]]) -> None:
     """Encode, and for a sparse output find what is above 0, as any caller has to."""
     for batch in batches([len(each) for each in ids], budget=BATCH_TOKENS[1], limit=BATCH_TEXTS):
-        [found] = model.run(None, padded([ids[place] for place in batch]))
+        [found] = model.run(None, pad([ids[place] for place in batch]))
         if found.shape[1] > 1000:
             for row in found:
                 np.flatnonzero(row > 0)

@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_search.corpus.decoding import Encoding, Undecodable, decode, sniff
 from hybrid_search.corpus.fields import FieldMap
-from hybrid_search.corpus.guessing import known_encoding, plausible
+from hybrid_search.corpus.guessing import check_encoding, guess_encodings
 from hybrid_search.corpus.readers import read, read_all
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Document, Failure, Guessed
@@ -57,14 +57,14 @@ def test_where_the_first_guess_does_not_fit_the_whole_the_next_is_taken():
 )
 def test_guessing_takes_no_time(data):
     began = time.perf_counter()
-    plausible(data)
+    guess_encodings(data)
     assert time.perf_counter() - began < 5
 
 
 def test_no_word_is_of_two_alphabets():
     french = "Perché il caffè è già finito? La città è più bella la domenica."
-    assert "cp1251" not in plausible(french.encode("cp1252"))
-    assert plausible("Привет мир, а это SQL-сервер и два слова".encode("cp1251"))[0] == "cp1251"
+    assert "cp1251" not in guess_encodings(french.encode("cp1252"))
+    assert guess_encodings("Привет мир, а это SQL-сервер и два слова".encode("cp1251"))[0] == "cp1251"
 
 
 # ---- an encoding that is asked for
@@ -108,7 +108,7 @@ def test_what_does_not_fit_the_encoding_asked_for_is_named(tmp_path):
 )
 def test_a_bad_name_is_refused_at_once(name):
     with pytest.raises(InvalidArgument, match="is not known"):
-        known_encoding(name)
+        check_encoding(name)
     if name:
         with pytest.raises(InvalidArgument, match="is not known"):
             FieldMap(encoding=name)

@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 
 from hybrid_search.corpus import readers
-from hybrid_search.corpus.columns import column_readings, typed
+from hybrid_search.corpus.columns import apply_types, column_readings
 from hybrid_search.corpus.readers import FieldMap, count_documents, read
 from hybrid_search.corpus.tabular import read_csv
 from hybrid_search.errors import MissingExtra
@@ -144,7 +144,7 @@ def test_a_pipe_for_which_there_is_no_room(monkeypatch):
 
 
 def test_a_cell_that_changed_between_the_two_passes_stays_text():
-    assert typed({"n": "x", "m": "1"}, column_readings([{"n": "1", "m": "2"}])) == {"n": "x", "m": 1}
+    assert apply_types({"n": "x", "m": "1"}, column_readings([{"n": "1", "m": "2"}])) == {"n": "x", "m": 1}
 
 
 def test_a_cell_of_another_kind_makes_truth_values_text(here):

@@ -37,9 +37,11 @@ def test_good_text_stays_itself():
 
 
 @given(st.lists(st.integers(0, 90), max_size=40), st.integers(2, 4))
-def test_lanes_give_every_text_once_in_its_place(lengths, lanes):
+def test_concurrent_batches_give_every_text_once_in_its_place(lengths, concurrency):
     found = dict.fromkeys(range(len(lengths)), -1)
-    for places, result in in_batches(lengths, lambda b: b * 2, BatchLimit(), budget=200, limit=8, lanes=lanes):
+    for places, result in in_batches(
+        lengths, lambda b: b * 2, BatchLimit(), budget=200, limit=8, concurrency=concurrency
+    ):
         assert np.array_equal(result, places * 2)
         for place in places:
             found[int(place)] += 1
@@ -48,7 +50,7 @@ def test_lanes_give_every_text_once_in_its_place(lengths, lanes):
 
 def test_batches_run_side_by_side_and_few_texts_are_shared_out():
     both = threading.Barrier(2, timeout=10)
-    found = list(in_batches([50] * 4, lambda batch: both.wait(), BatchLimit(), budget=1000, limit=64, lanes=2))
+    found = list(in_batches([50] * 4, lambda batch: both.wait(), BatchLimit(), budget=1000, limit=64, concurrency=2))
     assert [len(batch) for batch, _ in found] == [2, 2]
 
 
@@ -59,4 +61,4 @@ def test_a_fault_in_one_lane_is_raised_and_ends_the_others():
         return len(batch)
 
     with pytest.raises(ValueError, match="broken"):
-        list(in_batches([100] * 8, run, BatchLimit(), budget=100, limit=64, lanes=2))
+        list(in_batches([100] * 8, run, BatchLimit(), budget=100, limit=64, concurrency=2))

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from hybrid_search._util import atomic_write
 from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.hashing import file_hash, write_atomically
+from hybrid_search.encoders.hashing import file_hash
 from hybrid_search.errors import ModelError, ModelUnavailable
 from tests import hub_models
 
@@ -230,7 +231,8 @@ def test_a_damaged_memory_does_no_harm(tmp_path, content):
     path, cache = tmp_path / "file", tmp_path / "cache"
     path.write_bytes(b"one")
     os.utime(path, (1, 1))
-    write_atomically(cache / "file-hashes.json", content)
+    cache.mkdir()
+    atomic_write(cache / "file-hashes.json", content)
     assert file_hash(path, cache) == hashlib.sha256(b"one").hexdigest()
     assert file_hash(path, tmp_path / "file" / "no-folder") == hashlib.sha256(b"one").hexdigest()
 

@@ -305,7 +305,7 @@ def test_a_skeleton_names_every_large_weight(splade):
             np.testing.assert_array_equal(maps.array(weights[tensor.name]), numpy_helper.to_array(tensor))
     small = [tensor for tensor in onnx.ModelProto.FromString(lean).graph.initializer if tensor.name not in large]
     assert all(tensor.raw_data for tensor in small)
-    maps.let_go()
+    maps.release_memory()
 
 
 def test_rows_become_vectors_in_one_look():

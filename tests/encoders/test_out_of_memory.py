@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hybrid_search.encoders import batching, load
 from hybrid_search.encoders.batching import BatchLimit, in_batches, out_of_memory
 from hybrid_search.encoders.catalog import BUNDLED_HYBRID, card
-from hybrid_search.encoders.threads import LANES
+from hybrid_search.encoders.threads import CONCURRENCY
 from hybrid_search.errors import ModelError
 from tests import hub_models
 
@@ -42,16 +42,16 @@ class Small:
         self.sizes.append(texts)
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3])
+@pytest.mark.parametrize("concurrency", [1, 2, 3])
 @given(st.lists(st.integers(0, 600), max_size=60), st.integers(1, 9))
-def test_every_place_once_whatever_fits(lanes, lengths, most):
+def test_every_place_once_whatever_fits(concurrency, lengths, most):
     small, room, seen = Small(most), BatchLimit(), []
 
     def run(batch):
         small.take(len(batch))
         return [lengths[place] for place in batch]
 
-    for batch, found in in_batches(lengths, run, room, budget=2000, limit=16, lanes=lanes):
+    for batch, found in in_batches(lengths, run, room, budget=2000, limit=16, concurrency=concurrency):
         assert found == [lengths[place] for place in batch]
         seen += batch.tolist()
     assert sorted(seen) == list(range(len(lengths)))
@@ -70,7 +70,7 @@ def test_the_batch_is_halved_and_the_smaller_size_is_kept():
 
 def test_memory_is_given_back_before_the_next_try(monkeypatch):
     given_back, small = [], Small(1)
-    monkeypatch.setattr(batching, "let_go", lambda: given_back.append(small.tries[-1]))
+    monkeypatch.setattr(batching, "release_memory", lambda: given_back.append(small.tries[-1]))
     assert len(list(in_batches([3, 3, 3, 3], lambda b: small.take(len(b)), BatchLimit(), budget=100, limit=9))) == 4
     assert given_back == [4, 2]
 
@@ -133,7 +133,9 @@ def test_onnx_goes_on_in_smaller_batches(models, tmp_path, monkeypatch):
     assert len(small.tries) > len(small.sizes) > len(TEXTS) / 4
     before = len(small.tries) - len(small.sizes)
     same(encoder.encode_queries(TEXTS), wanted)
-    assert len(small.tries) - len(small.sizes) <= before + 2 * LANES  # as many are under way when the first one fails
+    assert (
+        len(small.tries) - len(small.sizes) <= before + 2 * CONCURRENCY
+    )  # as many are under way when the first one fails
     small.most = 0
     with pytest.raises(ModelError, match=r"Memory is not enough for .*splade, even for one text.*--device cpu"):
         encoder.encode_documents(["music"])

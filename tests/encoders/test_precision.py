@@ -12,7 +12,7 @@ from hybrid_search._util import extras
 from hybrid_search.encoders import load, openvino, precision_of
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
-from hybrid_search.encoders.onnx_graphs.int8 import quantised
+from hybrid_search.encoders.onnx_graphs.int8 import quantize_matrix
 from hybrid_search.errors import MissingExtra, ModelError
 from tests import hub_models
 
@@ -77,7 +77,7 @@ def test_the_reranker_runs_in_fp16(folders, cache):
 
 
 def test_products_are_in_fp16_and_what_needs_the_range_is_not(folders, cache):
-    derived = model(folders, cache, "sparse", "fp16")._derived()
+    derived = model(folders, cache, "sparse", "fp16")._derive()
     onnx = import_module("onnx")
     graph = onnx.ModelProto.FromString(derived.graph).graph
     gives = {name: node for node in graph.node for name in node.output}
@@ -126,7 +126,7 @@ def test_the_reranker_runs_in_eight_bits(folders, cache):
 
 
 def test_products_are_in_eight_bits_and_word_embeddings_are_not(folders, cache):
-    derived = model(folders, cache, "sparse", "int8")._derived()
+    derived = model(folders, cache, "sparse", "int8")._derive()
     onnx = import_module("onnx")
     operators = [node.op_type for node in onnx.ModelProto.FromString(derived.graph).graph.node]
     # Six of each of two layers, of the attention too; the head's transform, and the decoder.
@@ -154,7 +154,7 @@ def test_eight_bits_need_no_cache(folders, tmp_path):
 
 def test_a_matrix_in_eight_bits_has_a_scale_a_column():
     kernel = np.random.default_rng(0).standard_normal((64, 5)).astype(np.float32) * [1, 10, 0.1, 0, 5]
-    whole, scale = quantised(kernel.astype(np.float32))
+    whole, scale = quantize_matrix(kernel.astype(np.float32))
     assert whole.dtype == np.int8
     assert np.abs(whole).max(axis=0).tolist() == [63, 63, 63, 0, 63]
     np.testing.assert_allclose(whole * scale, kernel, atol=float(np.abs(kernel).max()) / 120)

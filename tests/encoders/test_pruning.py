@@ -11,7 +11,7 @@ from hybrid_search import Indexer, Searcher
 from hybrid_search.collection.models import load_models, select_models, spec_of
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hybrid import SparseHalf, encode, group_by_model
-from hybrid_search.encoders.pruning import PrunedEncoder, kept, prune
+from hybrid_search.encoders.pruning import PrunedEncoder, prune, prune_vector
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
 from hybrid_search.indexing.add_leg import add_leg
 from hybrid_search.manifest import LegSpec, Manifest, Sparsity
@@ -35,15 +35,15 @@ VECTOR = SparseVector.of([1, 3, 5, 7, 9], [0.5, 2.0, 0.1, 2.0, 1.0])
     ],
 )
 def test_the_heaviest_are_kept(dims, weight, left):
-    found = kept(VECTOR, dims, weight)
+    found = prune_vector(VECTOR, dims, weight)
     assert found.indices.tolist() == left
     assert found.values.tolist() == [VECTOR.values[VECTOR.indices == place][0] for place in left]
 
 
 def test_signed_weights_count_by_size():
     vector = SparseVector.of([1, 2, 3], [-3.0, 1.0, 2.0], signed=True)
-    assert kept(vector, 2, 0.0).indices.tolist() == [1, 3]
-    assert kept(vector, 2, 0.0).signed
+    assert prune_vector(vector, 2, 0.0).indices.tolist() == [1, 3]
+    assert prune_vector(vector, 2, 0.0).signed
 
 
 @pytest.fixture

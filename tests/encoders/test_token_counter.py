@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 import hybrid_search
 from hybrid_search.encoders import token_counter
 from hybrid_search.encoders.token_counter import Counter
-from hybrid_search.encoders.tokenizer import counted
+from hybrid_search.encoders.tokenizer import count_tokens
 
 [BUNDLED] = Path(hybrid_search.__file__).parent.glob("encoders/bundled/**/tokenizer.json")
 
@@ -67,18 +67,18 @@ texts = st.lists(odd | st.text(max_size=8), max_size=30).map("".join)
 @given(st.lists(texts, max_size=4))
 def test_the_counts_are_those_of_the_tokenizer(some):
     assert COUNTER._by_words
-    assert COUNTER(some) == counted(TOKENIZER, some)
+    assert COUNTER(some) == count_tokens(TOKENIZER, some)
 
 
 def test_a_word_is_read_once(monkeypatch):
     read = []
     counter = Counter(TOKENIZER)
     monkeypatch.setattr(
-        token_counter, "counted", lambda tokenizer, texts: read.extend(texts) or counted(tokenizer, texts)
+        token_counter, "count_tokens", lambda tokenizer, texts: read.extend(texts) or count_tokens(tokenizer, texts)
     )
     assert counter(["tea for two", "two for tea"]) == [5, 5]
     long = "z" * 65
-    assert counter([f"tea {long}"]) == counter([f"{long} tea"]) == counted(TOKENIZER, [f"tea {long}"])
+    assert counter([f"tea {long}"]) == counter([f"{long} tea"]) == count_tokens(TOKENIZER, [f"tea {long}"])
     assert read == ["tea", "for", "two", long, long]
 
 
@@ -87,10 +87,10 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     counter = Counter(TOKENIZER)
     for start in range(0, 100, 5):
         text = " ".join(map(str, range(start, start + 7)))
-        assert counter([text]) == counted(TOKENIZER, [text])
+        assert counter([text]) == count_tokens(TOKENIZER, [text])
         assert len(counter._known) <= 10
     text = " ".join(map(str, range(50)))
-    assert counter([text, text]) == counted(TOKENIZER, [text, text])
+    assert counter([text, text]) == count_tokens(TOKENIZER, [text, text])
 
 
 def byte_level(tokenizer):
@@ -116,4 +116,4 @@ def test_other_tokenizers_read_the_whole_text(change):
     counter = Counter(tokenizer)
     assert not counter._by_words
     some = ["a b", "two words", ""]
-    assert counter(some) == counted(tokenizer, some)
+    assert counter(some) == count_tokens(tokenizer, some)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hybrid_search.encoders import load
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.tokenizer import TruncatingTokenizer, counted, grouped
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer, count_tokens, group_by_size
 from tests import hub_models
 
 WORDS = hub_models.WORDS
@@ -111,15 +111,15 @@ def test_no_limit_reads_everything(folder):
 
 def test_tokens_are_counted_to_the_end(folder):
     texts = [*TEXTS, "music " * 30_000]
-    assert counted(tokenizer(folder), texts) == [len(each.ids) for each in tokenizer(folder).encode_batch(texts)]
+    assert count_tokens(tokenizer(folder), texts) == [len(each.ids) for each in tokenizer(folder).encode_batch(texts)]
 
 
 def test_groups_hold_every_text_once():
     sizes = [5, 0, 3, 99, 1, 1, 50, 50]
-    groups = list(grouped(sizes, at_once=100))
+    groups = list(group_by_size(sizes, at_once=100))
     assert [place for group in groups for place in range(len(sizes))[group]] == list(range(len(sizes)))
     assert all(sum(sizes[group]) <= 100 or group.stop - group.start == 1 for group in groups)
-    assert list(grouped([])) == []
+    assert list(group_by_size([])) == []
 
 
 def test_of_a_long_text_only_a_beginning_is_kept(folder):

@@ -81,9 +81,9 @@ def test_all_names_that_are_no_measure_are_told_at_once():
 
 
 def test_the_deepest_rank_that_is_looked_at():
-    assert measures.deepest(measures.parse(["nDCG@10", "R@100", "RR@10"])) == 100
-    assert measures.deepest(measures.parse(["P@1"])) == 1
-    assert measures.deepest(measures.parse(["nDCG@10", "AP"])) == 1_000
+    assert measures.max_cutoff(measures.parse(["nDCG@10", "R@100", "RR@10"])) == 100
+    assert measures.max_cutoff(measures.parse(["P@1"])) == 1
+    assert measures.max_cutoff(measures.parse(["nDCG@10", "AP"])) == 1_000
 
 
 def test_a_missing_package_is_an_error_with_the_install_line(monkeypatch):

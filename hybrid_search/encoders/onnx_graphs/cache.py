@@ -1,9 +1,9 @@
-"""Graphs derived from models' own, made once and kept: `CACHE/derived/<hash>/`.
+"""Keeps graphs derived from models' own: `CACHE/derived/<hash>/`, made once.
 
-A kept graph holds no large weight: those of the original stay in its files, new ones (eight bits) lie beside the graph.
-The folder's name is a hash of the original's files, of what was wanted and of VERSION, so a changed original or a newer
-derivation never meets an old graph; the graphs that earlier versions made of the same are removed when it is made.
-Where the folder cannot be written the graph is made in memory each time.
+A kept graph holds no large weight. Weights of the original stay in its files; new ones (int8) lie beside the graph. The
+folder's name is a hash of the original's files, of the wanted output and of VERSION, so a changed original or a newer
+derivation never meets an old graph. Making a graph removes those that earlier versions made of the same original. If
+the folder cannot be written, the graph is made in memory each time.
 """
 
 from __future__ import annotations
@@ -14,32 +14,33 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from hybrid_search.encoders.hashing import file_hash, write_atomically
-from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Derived, GraphDraft, Source, placed
+from hybrid_search._util import atomic_write
+from hybrid_search.encoders.hashing import file_hash
+from hybrid_search.encoders.onnx_graphs.artifacts import OWN, Derived, GraphDraft, Source, pack_weights
 from hybrid_search.encoders.onnx_graphs.pooling import OutputSpec
 from hybrid_search.encoders.onnx_graphs.weights import Weight, WeightFiles
 
 VERSION = 1
-"""Goes into the name of the folder: raise it, by one, whenever other graphs are made."""
+"""Part of the folder's name: raise it, by one, whenever other graphs are made."""
 
 _GRAPH, _INDEX = "graph.onnx", "index.json"
 
 
 def get_or_build(source: Source, wanted: OutputSpec, precision: str, cache_dir: Path) -> Derived:
-    """The graph that gives what is wanted: the kept one, or a new one.
+    """Return the derived graph: the kept one, or a new one.
 
     Raises:
-        ModelError: the original is damaged, or has no output that can be meant.
-        OSError: it cannot be read.
+        ModelError: the original is damaged or has no usable output.
+        OSError: the original cannot be read.
     """
     folder = cache_dir / "derived" / _name(VERSION, source, wanted, precision)
-    kept = _kept(folder, source, cache_dir)
-    if kept is not None:
-        return kept
+    cached = _kept(folder, source, cache_dir)
+    if cached is not None:
+        return cached
     from hybrid_search.encoders.onnx_graphs.build import make
 
     made = make(source, wanted, precision)
-    own, places = placed(made.new)
+    own, places = pack_weights(made.new)
     try:
         found = _keep(folder, made, own, places, source, cache_dir)
         for version in range(1, VERSION):
@@ -54,13 +55,13 @@ def get_or_build(source: Source, wanted: OutputSpec, precision: str, cache_dir: 
 
 
 def _name(version: int, source: Source, wanted: OutputSpec, precision: str) -> str:
-    """The folder of a graph; the same formula in all versions, so that each knows the names its forerunners gave."""
+    """Return a graph's folder name. The formula is the same in all versions, so each knows its predecessors' names."""
     key = json.dumps([version, wanted, precision, dict(source.hashes)], sort_keys=True)
     return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
 
 
 def _kept(folder: Path, source: Source, cache_dir: Path) -> Derived | None:
-    """The kept graph; None where there is none, or it is not what was written."""
+    """Return the kept graph; None if there is none, or it is not what was written."""
     try:
         index = json.loads((folder / _INDEX).read_text("utf-8"))
         graph = (folder / _GRAPH).read_bytes()
@@ -79,11 +80,12 @@ def _kept(folder: Path, source: Source, cache_dir: Path) -> Derived | None:
 def _keep(
     folder: Path, made: GraphDraft, own: list[bytes], places: Mapping[str, Weight], source: Source, cache_dir: Path
 ) -> Derived:
-    """Write the parts, and last the index that vouches for them."""
+    """Write the parts, and then the index that vouches for them."""
     weights = {**made.old, **places}
+    folder.mkdir(parents=True, exist_ok=True)
     if own:
-        write_atomically(folder / OWN, own)
-    write_atomically(folder / _GRAPH, made.graph)
+        atomic_write(folder / OWN, own)
+    atomic_write(folder / _GRAPH, made.graph)
     index = {
         "graph": hashlib.sha256(made.graph).hexdigest(),
         "own": file_hash(folder / OWN, cache_dir, trust_memory=False) if own else "",
@@ -91,6 +93,6 @@ def _keep(
         "pooled": made.pooled,
         "weights": weights,
     }
-    write_atomically(folder / _INDEX, json.dumps(index).encode())
+    atomic_write(folder / _INDEX, json.dumps(index).encode())
     maps = WeightFiles(source.folder, folder / OWN)
     return Derived(made.graph, weights, maps, made.inputs, made.pooled, folder / _GRAPH)

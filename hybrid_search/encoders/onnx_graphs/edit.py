@@ -1,6 +1,6 @@
-"""An ONNX graph under change: nodes are put in, values get new sources, and what is left over goes.
+"""Edits an ONNX graph: adds nodes, gives values new sources, and removes what is left over.
 
-What is put in works in every opset from 11 on, and leaves the file's opset and IR version as they are.
+What is added works in every opset from 11 on. The file's opset and IR version stay as they are.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _LEAST_SIDE = 16
 
 
 class Edit:
-    """One graph.
+    """An ONNX graph being edited.
 
     Args:
         model: changed in place.
-        weights: the values of weights that are not in the graph itself, by name.
+        weights: name -> value of the weights that are not in the graph itself.
     """
 
     def __init__(self, model: onnx.ModelProto, weights: Mapping[str, Array] | None = None) -> None:
@@ -46,7 +46,7 @@ class Edit:
         self._made = 0
 
     def add(self, op: str, *inputs: str, domain: str = "", name: str = "", **attributes: Any) -> str:
-        """Put an operator in; returns the name of its output."""
+        """Add an operator; return the name of its output."""
         from onnx import helper
 
         self._made += 1
@@ -66,18 +66,18 @@ class Edit:
         return self.add("Constant", value=numpy_helper.from_array(np.array(value, dtype=dtype)))
 
     def reduce(self, op: str, value: str, axis: int, *, keepdims: bool = False) -> str:
-        """ReduceMax, ReduceMin or ReduceSum over one axis."""
+        """Add ReduceMax, ReduceMin or ReduceSum over one axis; return the name of its output."""
         takes_input = self.opset >= (13 if op == "ReduceSum" else 18)
         if takes_input:
             return self.add(op, value, self.constant([axis], np.int64), keepdims=int(keepdims))
         return self.add(op, value, axes=[axis], keepdims=int(keepdims))
 
     def source(self, name: str) -> Any:
-        """The node that gives a value; None for inputs and weights."""
+        """Return the node that gives a value; None for inputs and weights."""
         return self._sources.get(name)
 
     def value(self, name: str) -> Array | None:
-        """What a name stands for, where that is a constant, turned over or not; None elsewhere."""
+        """Return the array a name stands for if it is constant, transposed or not; None otherwise."""
         from onnx import numpy_helper
 
         if name in self._weights:
@@ -88,19 +88,19 @@ class Edit:
         node = self.source(name)
         if node is None:
             return None
-        given = {attribute.name: attribute for attribute in node.attribute}
-        if node.op_type == "Constant" and "value" in given:
-            found = numpy_helper.to_array(given["value"].t)
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type == "Constant" and "value" in attributes:
+            found = numpy_helper.to_array(attributes["value"].t)
             return found
         if node.op_type in ("Identity", "Transpose"):
             inner = self.value(node.input[0])
             if inner is None or node.op_type == "Identity":
                 return inner
-            return np.transpose(inner, list(given["perm"].ints) if "perm" in given else None)
+            return np.transpose(inner, list(attributes["perm"].ints) if "perm" in attributes else None)
         return None
 
     def outside(self, name: str, array: Array) -> None:
-        """Put a weight in whose value lies in another file."""
+        """Add a weight whose value lies in another file."""
         from onnx import TensorProto, helper
 
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -110,20 +110,20 @@ class Edit:
         self.graph.initializer.append(tensor)
 
     def take_over(self, node: Any, op: str, *inputs: str, **attributes: Any) -> None:
-        """Let an operator stand where a node stood."""
+        """Replace a node by an operator."""
         name = node.output[0]
         node.output[0] = f"{name}/before"
         self.add(op, *inputs, name=name, **attributes)
 
     def put_behind(self, node: Any, op: str, **attributes: Any) -> None:
-        """Put an operator behind a node: whoever read what the node gives reads what the operator makes of it."""
+        """Add an operator behind a node: all readers of the node's output read the operator's output instead."""
         name = node.output[0]
         node.output[0] = f"{name}/inner"
         self._sources[node.output[0]] = node
         self.add(op, node.output[0], name=name, **attributes)
 
     def input(self, name: str, shape: Iterable[str], kind: int = INT64) -> str:
-        """The graph's input of this name, put in where there is none."""
+        """Return the graph's input of this name, added if it is missing."""
         from onnx import helper
 
         if all(one.name != name for one in self.graph.input):
@@ -131,7 +131,7 @@ class Edit:
         return name
 
     def replace_output(self, name: str, value: str, shape: list[str | int]) -> None:
-        """Let the graph give one value, as float32, and nothing else."""
+        """Make the graph give one value, as float32, and nothing else."""
         from onnx import helper
 
         self.add("Cast", value, name=name, to=FLOAT)
@@ -139,7 +139,7 @@ class Edit:
         self.graph.output.append(helper.make_tensor_value_info(name, FLOAT, shape))
 
     def tidy(self) -> None:
-        """Drop what no output needs, and put the rest in an order in which it can run."""
+        """Drop what no output needs, and sort the rest so that it can run."""
         needed: dict[int, Any] = {}
         ready: list[Any] = []
         stack = [(node, False) for output in self.graph.output if (node := self.source(output.name)) is not None]
@@ -157,15 +157,15 @@ class Edit:
         del self.graph.node[:]
         self.graph.node.extend(copies)
         used = {name for node in copies for name in _read(node)} | {output.name for output in self.graph.output}
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
-        kept = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
+        initializers = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        initializers = [type(tensor).FromString(tensor.SerializeToString()) for tensor in initializers]
         del self.graph.initializer[:]
-        self.graph.initializer.extend(kept)
+        self.graph.initializer.extend(initializers)
         del self.graph.value_info[:]
 
 
 def rank_of(model: onnx.ModelProto, name: str) -> int | None:
-    """The number of dimensions of one of the graph's outputs; None where nothing tells."""
+    """Return the number of dimensions of one of the graph's outputs; None if it is unknown."""
     from onnx import shape_inference
 
     def told(known: Any) -> int | None:
@@ -184,7 +184,7 @@ def rank_of(model: onnx.ModelProto, name: str) -> int | None:
 
 
 def _read(node: Any) -> set[str]:
-    """The values a node reads, those that its inner graphs take from outside included."""
+    """Return the values a node reads, including those that its inner graphs take from outside."""
     found = {name for name in node.input if name}
     for attribute in node.attribute:
         for graph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
@@ -196,7 +196,7 @@ def _read(node: Any) -> set[str]:
 
 
 def kernel_of(edit: Edit, node: Any) -> Array | None:
-    """The constant matrix that a node multiplies with; None where it does not, or the matrix is small."""
+    """Return the constant matrix that a node multiplies with; None if there is none or it is small."""
     if node.op_type not in ("MatMul", "Gemm"):
         return None
     kernel = edit.value(node.input[1])
@@ -204,8 +204,8 @@ def kernel_of(edit: Edit, node: Any) -> Array | None:
         return None
     if node.op_type == "MatMul":
         return kernel
-    given = {attribute.name: attribute for attribute in node.attribute}
-    plain = all(given[name].f == 1 for name in ("alpha", "beta") if name in given)
-    if not plain or ("transA" in given and given["transA"].i):
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    plain = all(attributes[name].f == 1 for name in ("alpha", "beta") if name in attributes)
+    if not plain or ("transA" in attributes and attributes["transA"].i):
         return None
-    return kernel.T if "transB" in given and given["transB"].i else kernel
+    return kernel.T if "transB" in attributes and attributes["transB"].i else kernel

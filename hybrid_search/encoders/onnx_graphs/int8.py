@@ -1,9 +1,9 @@
-"""Products with constant matrices in eight bits: a quarter of the weights, and two to four times the speed.
+"""Converts products with constant matrices to int8: a quarter of the weights, two to four times the speed.
 
-Weights have one scale a column, values one scale a row, taken from the row itself when it comes (dynamic): so a text's
-vector does not depend on what else is in its batch, as it does with one scale for all of it. Source: Dettmers et al.
-2022, arXiv 2208.07339, section 2 (vector-wise quantisation). Word embeddings and everything that is no product with a
-matrix stay as they are.
+Weights have one scale per column, values one scale per row, computed from the row itself at run time (dynamic). So a
+text's vector does not depend on the rest of its batch, as it would with one scale for the whole batch. Source: Dettmers
+et al. 2022, arXiv 2208.07339, section 2 (vector-wise quantisation). Word embeddings and everything that is not a
+product with a constant matrix stay as they are.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _MIDDLE = 128
 
 
 def quantize_int8(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
-    """The same graph with its products in eight bits; what it was given stays as it is.
+    """Return the graph with its products in int8. Its inputs stay as they are.
 
     Args:
         made: a graph in fp32.
-        maps: what gives its weights.
+        maps: gives its weights.
     """
     import onnx
 
@@ -54,7 +54,7 @@ def quantize_int8(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
 
 
 class _Products:
-    """Products put into a graph; the rows of a value are made eight bits once, however many matrices it meets."""
+    """Adds int8 products to a graph; the rows of a value are quantised once, however many matrices it meets."""
 
     def __init__(self, edit: Edit) -> None:
         self._edit = edit
@@ -62,13 +62,13 @@ class _Products:
         self.new: dict[str, Array] = {}
 
     def add(self, value: str, kernel: Array, bias: str = "") -> str:
-        """`value @ kernel + bias`; the bias is the name of a value."""
+        """Add `value @ kernel + bias`, with the bias given as the name of a value; return the name of the result."""
         edit = self._edit
         if value not in self._rows:
             self._rows[value] = _row_by_row(edit, value)
         rows, row_scale = self._rows[value]
         names = []
-        for kind, array in zip(("whole", "scale"), quantised(kernel), strict=True):
+        for kind, array in zip(("whole", "scale"), quantize_matrix(kernel), strict=True):
             names.append(f"eight/{len(self.new)}/{kind}")
             self.new[names[-1]] = array
             edit.outside(names[-1], array)
@@ -79,18 +79,18 @@ class _Products:
         return edit.add("Add", product, bias) if bias else product
 
 
-def quantised(kernel: Array) -> tuple[Array, Array]:
-    """A matrix (in, out) as int8 within -63..63, and the scale of each column: (out,)."""
+def quantize_matrix(kernel: Array) -> tuple[Array, Array]:
+    """Return a matrix (in, out) as int8 within -63..63, and the scale of each column, shape (out,)."""
     scale = np.maximum(np.abs(kernel).max(axis=0), 1e-12).astype(np.float32) / np.float32(_LEVELS)
     return np.rint(kernel / scale).astype(np.int8), scale
 
 
 def _apart(edit: Edit, node: Any, products: _Products) -> None:
-    """Take onnxruntime's fused attention apart, into three products and what is left; one of another form stays."""
+    """Split onnxruntime's fused attention into three products and the rest; attention of another form stays."""
     kernel, shifts = edit.value(node.input[1]), edit.value(node.input[2])
-    given = {attribute.name: attribute for attribute in node.attribute}
-    plain = len(node.input) == 4 and not set(given) - {"num_heads", "mask_filter_value", "scale", "unidirectional"}
-    causal = "unidirectional" in given and given["unidirectional"].i
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    plain = len(node.input) == 4 and not set(attributes) - {"num_heads", "mask_filter_value", "scale", "unidirectional"}
+    causal = "unidirectional" in attributes and attributes["unidirectional"].i
     mask = edit.source(node.input[3]) if plain else None
     known = mask is not None and mask.op_type == "Cast" and mask.input[0] == "attention_mask"
     if kernel is None or shifts is None or causal or not known or kernel.shape[1] != len(shifts):
@@ -100,13 +100,13 @@ def _apart(edit: Edit, node: Any, products: _Products) -> None:
     three = [
         products.add(node.input[0], kernel[:, third], edit.constant(shifts[third], np.float32)) for third in thirds
     ]
-    kept = {name: given[name].f for name in ("mask_filter_value", "scale") if name in given}
-    heads = given["num_heads"].i
-    edit.take_over(node, "MultiHeadAttention", *three, "", node.input[3], domain=FUSED, num_heads=heads, **kept)
+    options = {name: attributes[name].f for name in ("mask_filter_value", "scale") if name in attributes}
+    heads = attributes["num_heads"].i
+    edit.take_over(node, "MultiHeadAttention", *three, "", node.input[3], domain=FUSED, num_heads=heads, **options)
 
 
 def _row_by_row(edit: Edit, value: str) -> tuple[str, str]:
-    """The value as uint8 around 128, and what each of its rows is to be multiplied with."""
+    """Return the value as uint8 around 128, and the factor of each of its rows."""
     high = edit.reduce("ReduceMax", value, -1, keepdims=True)
     low = edit.add("Neg", edit.reduce("ReduceMin", value, -1, keepdims=True))
     top = edit.add("Max", high, low)

@@ -1,8 +1,8 @@
-"""Pooling taken into a graph, so that one row a text leaves the runtime instead of one a token.
+"""Fuses pooling into a graph, so that the runtime gives one row per text instead of one per token.
 
-SPLADE: the maximum over the tokens of the logits, (batch, vocabulary); the logarithm is taken later, of the few hundred
-that are above 0, for both it and ReLU are monotonic. Dense: mean, first or last token, (batch, dim). Padding does not
-count.
+SPLADE: the maximum of the logits over the tokens, (batch, vocabulary). The logarithm is taken later, only of the few
+hundred values above 0; that is allowed because logarithm and ReLU are monotonic. Dense: mean, first or last token,
+(batch, dim). Padding does not count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnx
 
 OUTPUT = "pooled"
-"""What the one output of a derived graph is called."""
+"""The name of a derived graph's only output."""
 
 _MASK = "attention_mask"
 _FAR_BELOW = -1e4
@@ -26,12 +26,12 @@ _POOLED_NAMES = ("sentence_embedding", "pooled", "pooler_output")
 
 
 class OutputSpec(NamedTuple):
-    """What is to come out.
+    """What the graph is to give.
 
     Args:
         family: `splade`, `inference_free_splade`, `dense` or `cross_encoder`.
-        pooling: of a dense model: `mean`, `cls`, `last_token`, `none` (the graph does it), or empty: nobody said.
-        width: of a row: vocabulary or dimensions; 0 where it is not known.
+        pooling: of a dense model: `mean`, `cls`, `last_token`, `none` (the graph does it), or empty if unknown.
+        width: length of a row: vocabulary or dimensions; 0 if unknown.
     """
 
     family: str
@@ -40,18 +40,18 @@ class OutputSpec(NamedTuple):
 
 
 class NoPooling(ModelError):
-    """A dense graph gives token vectors, and nobody said how they become one."""
+    """A dense graph gives token vectors, and its pooling is unknown."""
 
 
 def fuse_pooling(edit: Edit, wanted: OutputSpec) -> bool:
-    """Let the graph give one row a text.
+    """Make the graph give one row per text.
 
     Returns:
-        Whether they were pooled here; False where the graph pooled them already.
+        True if the rows were pooled here, False if the graph pooled them already.
 
     Raises:
-        NoPooling: see there.
-        ModelError: there is no output that can be meant.
+        NoPooling: the graph gives token vectors, and its pooling is unknown.
+        ModelError: the graph has no usable output.
     """
     name, rank = _chosen(edit.model, wanted)
     if rank != 3 or wanted.family == "cross_encoder":
@@ -66,7 +66,7 @@ def fuse_pooling(edit: Edit, wanted: OutputSpec) -> bool:
 
 
 def _chosen(model: onnx.ModelProto, wanted: OutputSpec) -> tuple[str, int]:
-    """The output that is meant, and its number of dimensions: the first, or the one that fits what is known of it."""
+    """Choose the output and return it with its number of dimensions: the one that fits the spec, or the first."""
     outputs = [output.name for output in model.graph.output]
     if not outputs:
         raise ModelError("The graph has no output.")
@@ -92,10 +92,10 @@ def _width(model: onnx.ModelProto, name: str) -> int:
 
 
 def _maximum(edit: Edit, logits: str, mask: str) -> str:
-    """The maximum over the attended tokens: (batch, vocabulary).
+    """Add the maximum over the attended tokens: (batch, vocabulary).
 
-    Where the logits are a product and a bias, padding is dealt with before the product, on rows of hidden size: each
-    padded token becomes its text's first one, which changes no maximum. The bias is added behind the maximum.
+    If the logits are a product and a bias, padding is handled before the product, on rows of hidden size: each padded
+    token becomes a copy of its text's first one, which changes no maximum. The bias is added behind the maximum.
     """
     seen = edit.add("Cast", edit.add("Reshape", mask, edit.constant([0, -1, 1], np.int64)), to=BOOL)
     parts = _product(edit, logits)
@@ -105,13 +105,13 @@ def _maximum(edit: Edit, logits: str, mask: str) -> str:
         return edit.reduce("ReduceMax", edit.add("Where", seen, logits, far), 1)
     value, kernel, bias = parts
     first = edit.add("Gather", value, edit.constant([0], np.int64), axis=1)
-    kept = edit.add("Where", seen, value, first)
-    top = edit.reduce("ReduceMax", edit.add("MatMul", kept, kernel), 1)
+    masked = edit.add("Where", seen, value, first)
+    top = edit.reduce("ReduceMax", edit.add("MatMul", masked, kernel), 1)
     return top if bias is None else edit.add("Add", top, bias)
 
 
 def _product(edit: Edit, logits: str) -> tuple[str, str, str | None] | None:
-    """Hidden states, kernel and bias of the last layer, where it is a plain one."""
+    """Return hidden states, kernel and bias of the last layer if it is a plain product; None otherwise."""
     node, bias = edit.source(logits), None
     while node is not None and node.op_type == "Identity":
         node = edit.source(node.input[0])
@@ -128,7 +128,7 @@ def _product(edit: Edit, logits: str) -> tuple[str, str, str | None] | None:
 
 
 def _vector(edit: Edit, hidden: str, mask: str, pooling: str) -> str:
-    """One vector a text, of any length: (batch, dim)."""
+    """Add one vector per text, not normalised: (batch, dim)."""
     hidden = edit.add("Cast", hidden, to=FLOAT)
     if pooling == "cls":
         first = edit.constant(0, np.int64)
@@ -141,8 +141,8 @@ def _vector(edit: Edit, hidden: str, mask: str, pooling: str) -> str:
         whole = edit.reduce("ReduceMax", along, 1, keepdims=True)
         counts = edit.add("Mul", edit.add("Cast", edit.add("Equal", along, whole), to=FLOAT), counts)
     seen = edit.add("Cast", edit.add("Reshape", counts, edit.constant([0, -1, 1], np.int64)), to=BOOL)
-    kept = edit.add("Where", seen, hidden, edit.constant(0, np.float32))
-    return edit.reduce("ReduceSum", kept, 1)
+    masked = edit.add("Where", seen, hidden, edit.constant(0, np.float32))
+    return edit.reduce("ReduceSum", masked, 1)
 
 
 def _kind(edit: Edit, name: str) -> int:
@@ -152,8 +152,8 @@ def _kind(edit: Edit, name: str) -> int:
     return FLOAT
 
 
-def facts(model: Any) -> dict[str, int]:
-    """The graph's inputs and their element types, without those that are weights."""
+def input_types(model: Any) -> dict[str, int]:
+    """Return the graph's inputs and their element types, without those that are weights."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return {
         given.name: int(given.type.tensor_type.elem_type) for given in model.graph.input if given.name not in weights

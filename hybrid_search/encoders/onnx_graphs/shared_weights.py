@@ -1,9 +1,9 @@
-"""A derived graph whose weights every process maps from one file, so that several workers hold them once.
+"""Stores a derived graph with its weights in one file that every process maps, so that several workers hold them once.
 
-onnxruntime maps the weights of a graph that lies on the disk with its weights beside it, aligned to pages; weights that
-it is handed it copies, and so it does when it packs them anew for its kernels. Measured on a BERT-base graph, one
-thread, a batch of eight: 130 MB of a process's own instead of 635 in fp32 (440 MB of weights), 190 instead of 410 in
-int8, and 8 to 10 % more time in fp32.
+onnxruntime maps the weights of a graph on disk if they lie beside it, aligned to pages. It copies weights that it is
+handed, and weights that it packs anew for its kernels. Measured on a BERT-base graph, one thread, batches of eight: a
+process needs 130 MB of its own instead of 635 in fp32 (440 MB of weights), 190 instead of 410 in int8, and 8 to 10 %
+more time in fp32.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from hybrid_search.encoders.hashing import write_atomically
+from hybrid_search._util import atomic_write
 from hybrid_search.encoders.onnx_graphs.artifacts import Derived
 
 LEAST_BYTES = 64_000_000
@@ -24,15 +24,15 @@ _PAGE = 4096
 
 
 def is_worth_sharing(graph: Derived) -> bool:
-    """Whether its weights are large, and there is a folder to keep them in."""
+    """Return whether the graph's weights are large and there is a folder to keep them in."""
     return graph.file is not None and sum(weight.size for weight in graph.weights.values()) >= LEAST_BYTES
 
 
-def shared(graph: Derived) -> str:
-    """The path of the graph with its weights in one file beside it; written by the first process that asks.
+def shared_graph(graph: Derived) -> str:
+    """Return the path of the graph with its weights in one file beside it; the first process that asks writes it.
 
     Args:
-        graph: one that is kept in a folder.
+        graph: a graph that is kept in a folder.
 
     Raises:
         OSError: the folder cannot be written.
@@ -66,5 +66,6 @@ def _write(graph: Derived, folder: Path) -> None:
             yield data
             yield bytes(-len(data) % _PAGE)
 
-    write_atomically(folder / _WEIGHTS, content())
-    write_atomically(folder / _GRAPH, model.SerializeToString())
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(folder / _WEIGHTS, content())
+    atomic_write(folder / _GRAPH, model.SerializeToString())

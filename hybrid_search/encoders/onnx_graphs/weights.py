@@ -1,7 +1,11 @@
-"""An ONNX file without its weights: the graph as a few hundred kilobytes, and where in which file each weight lies.
+"""Reads an ONNX file without its weights: a graph of a few hundred kilobytes, and where in which file each weight lies.
 
 A graph of half a gigabyte is edited without being read: its weights stay where they are and are memory-mapped. The file
-is walked as what it is, a protocol buffer. Source: protobuf.dev/programming-guides/encoding and onnx/onnx.proto.
+is parsed as a protocol buffer. Source: protobuf.dev/programming-guides/encoding and onnx/onnx.proto.
+
+`onnx.load` would be shorter, but it reads all weights twice over. Measured as the growth of the peak resident memory
+(`ru_maxrss`) of a fresh process with onnx 1.23 imported: 3 MB here against 59 MB for the bundled model's graph (30 MB),
+2 MB against 977 MB for a graph with one weight of 500 MB.
 """
 
 from __future__ import annotations
@@ -30,8 +34,8 @@ class Weight(NamedTuple):
     """Where a weight lies.
 
     Args:
-        file: relative to the model's folder; empty for the file of weights beside a derived graph.
-        offset: of the first byte.
+        file: path inside the model's folder; empty for the file of weights beside a derived graph.
+        offset: position of the first byte.
         dtype: as numpy writes it, little-endian.
         shape: its dimensions.
     """
@@ -50,13 +54,13 @@ Weights = Mapping[str, Weight]
 
 
 def strip_weights(folder: Path, file: str) -> tuple[bytes, dict[str, Weight]]:
-    """The graph of an ONNX file without its large weights, and where those are, by name.
+    """Return the graph of an ONNX file without its large weights, and name -> where each of those lies.
 
-    In the graph they are marked as external data. Weights that are external already are not touched, nor listed.
+    The graph marks them as external data. Weights that are external already are neither changed nor listed.
 
     Raises:
-        ModelError: the file is cut off, or no ONNX graph.
-        OSError: it cannot be read.
+        ModelError: the file is cut off, or not an ONNX graph.
+        OSError: the file cannot be read.
     """
     with (folder / file).open("rb") as opened:
         try:
@@ -78,7 +82,7 @@ def strip_weights(folder: Path, file: str) -> tuple[bytes, dict[str, Weight]]:
 
 
 class WeightFiles:
-    """Files as they lie on the disk, mapped into memory when a weight of theirs is asked for."""
+    """Files of weights on disk, mapped into memory when one of their weights is needed."""
 
     def __init__(self, folder: Path, own: Path | bytes | None = None) -> None:
         """`own` is the file of weights that has no name, or its content."""
@@ -86,10 +90,10 @@ class WeightFiles:
         self._open: dict[str, mmap.mmap | bytes] = {}
 
     def array(self, weight: Weight) -> NDArray[Any]:
-        """The weight, read-only, not copied.
+        """Return the weight, read-only, not copied.
 
         Raises:
-            ModelError: its file ends before it does.
+            ModelError: the file ends inside the weight.
         """
         data = self._data(weight.file)
         if weight.offset + weight.size > len(data):
@@ -97,8 +101,8 @@ class WeightFiles:
         count = int(np.prod(weight.shape, dtype=np.int64))
         return np.frombuffer(data, weight.dtype, count, weight.offset).reshape(weight.shape)
 
-    def let_go(self) -> None:
-        """Tell the system that what was read of the files need not stay in memory; it is read again where needed."""
+    def release_memory(self) -> None:
+        """Tell the system that pages of the files may leave memory; they are read again if needed."""
         for data in self._open.values():
             if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
                 data.madvise(mmap.MADV_DONTNEED)
@@ -127,7 +131,7 @@ def _graph(view: memoryview, start: int, end: int, file: str, weights: dict[str,
 
 
 def _lean(view: memoryview, start: int, end: int, file: str, weights: dict[str, Weight]) -> bytes | None:
-    """A tensor without its data, which is noted in `weights`; None where it is to stay as it is."""
+    """Return a tensor without its data, which `weights` records; None if the tensor stays as it is."""
     if end - start < _LEAST_BYTES:
         return None
     tensor, shape, kind, name, offset = bytearray(), [], 0, "", -1
@@ -160,7 +164,7 @@ def _lean(view: memoryview, start: int, end: int, file: str, weights: dict[str, 
 
 
 def _fields(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """(number, first byte, first byte of the value, byte behind it) of each field of a message."""
+    """Yield (number, first byte, first byte of the value, byte behind it) of each field of a message."""
     at = start
     while at < end:
         tag, value = _varint(view, at)

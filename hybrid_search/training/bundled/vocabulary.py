@@ -1,4 +1,4 @@
-"""Word classes of the wordpiece vocabulary: one dimension for all inflections of a word."""
+"""Groups the wordpiece vocabulary into word classes: one dimension for all inflections of a word."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _STOP_WORDS = frozenset(_STOPS.split())
 
 
 def word_classes(vocabulary: Sequence[str]) -> NDArray[np.int64]:
-    """For each wordpiece the one that stands for its class: the first with the same stem; -1: it carries no meaning.
+    """Return for each wordpiece the one that stands for its class; -1 if it has no meaning.
 
-    Whole words of a stem (Snowball's English one) are one class, so that `computing` finds `computers`. Pieces inside
-    words (`##ing`) and numbers stand for themselves. Stop words, punctuation, other scripts and special tokens get -1.
+    Whole words with the same stem (Snowball's English one) are one class, so that `computing` finds `computers`; the
+    first of them stands for all. Pieces inside words (`##ing`) and numbers stand for themselves. Stop words,
+    punctuation, other scripts and special tokens get -1.
 
     >>> word_classes(["[PAD]", "compute", "##ing", "computing", "the", "!"]).tolist()
     [-1, 1, 2, 1, -1, -1]
@@ -52,12 +53,12 @@ def word_classes(vocabulary: Sequence[str]) -> NDArray[np.int64]:
 def lexicon(
     tokenizer: Tokenizer, texts: Iterable[Sequence[int] | NDArray[np.int32]], taught: Sequence[Sequence[int]]
 ) -> Lexicon:
-    """What the model is to know of the vocabulary.
+    """Return what the model is to know about the vocabulary.
 
     Args:
-        tokenizer: its own.
-        texts: token ids of the training passages: they say how rare a word is.
-        taught: dimensions of each of the teacher's vectors. Expansion may add whole words that stand in at least two
+        tokenizer: the model's tokenizer.
+        texts: token ids of the training passages, which tell how rare a word is.
+        taught: dimensions of each of the teacher's vectors. Expansion may add whole words found in at least two
             passages or vectors.
     """
     vocabulary = [tokenizer.id_to_token(place) or "" for place in range(tokenizer.get_vocab_size())]
