@@ -15,16 +15,14 @@ from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.indexing import pipeline
 from hybrid_search.indexing.chunker import chunker_for, searchable_texts
-from hybrid_search.indexing.deletion import conclude
 from hybrid_search.indexing.dry_run import ExistingHeads, dry_run_report, known_ids, remembered
-from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.job import IndexJob, index_job
 from hybrid_search.indexing.memory import MemoryLimit
-from hybrid_search.indexing.prefetch import JobThreads
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.indexing.sources import Source, open_source, peek, validated
 from hybrid_search.indexing.workers import check_workers, encoded_by_workers
 from hybrid_search.manifest import Precision, Sparsity
-from hybrid_search.protocols import CollectionWriter, Store
+from hybrid_search.protocols import Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import LegName
@@ -163,38 +161,33 @@ class Indexer:
             manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens, roots.prefixes)
             writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
             using.enter_context(closing(writer))
-            using.enter_context(journaled(self._store.location, self.collection, tally))
             # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
             known: pipeline.ExistingDocuments = writer if any(True for _ in writer.doc_ids()) else ExistingHeads(None)
-            with JobThreads() as threads:
-                groups = threads.gathered(documents)
+            with index_job("index", self._store, writer, tally) as job:
+                groups = job.threads.gathered(documents)
                 changed = pipeline.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
-                batches = pipeline.batches(changed, cut, writer, cap.budget)
-                self._fill(batches, models, writer, tally, cap, workers, threads)
-                threads.require_complete()
-            return conclude(self._store, writer, ledger, tally, prune=prune, replace=self._replace, roots=roots)
+                self._fill(job, pipeline.batches(changed, cut, writer, cap.budget), models, cap, workers)
+                return job.conclude(ledger, prune=prune, replace=self._replace, roots=roots)
 
     def _fill(
         self,
+        job: IndexJob,
         batches: Generator[pipeline.Batch, None, None],
         models: ModelSet,
-        writer: CollectionWriter,
-        tally: JobProgress,
         cap: MemoryLimit,
         workers: int,
-        threads: JobThreads,
     ) -> None:
         """Encode and write; reading, encoding and writing go on side by side."""
-        manifest = writer.manifest
-        read = threads.ahead(batches, "cutting")
+        manifest, tally = job.writer.manifest, job.progress
+        read = job.threads.ahead(batches, "cutting")
         if workers == 1:
             encoded = pipeline.encoded(read, models.encoders, manifest.chunk_tokens)
         else:
             encoded = encoded_by_workers(read, workers, self.collection, manifest, self._settings)
         saved = perf_counter()
-        for batch in threads.ahead(encoded, "encoding", tally.emit):
-            pipeline.write(batch, writer, tally)
+        for batch in job.threads.ahead(encoded, "encoding", tally.emit):
+            pipeline.write(batch, job.writer, tally)
             cap.check()
             if perf_counter() - saved >= SAVE_EVERY_S:
-                writer.flush()
+                job.writer.flush()
                 tally.saved, saved = tally.documents + tally.unchanged, perf_counter()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from hybrid_search._util import batched
 from hybrid_search.collection.legs import with_legs, writing
@@ -17,7 +17,7 @@ from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexing.chunker import count_truncated, unread
-from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.job import IndexJob, index_job
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.indexing.sources import SAMPLE_DOCUMENTS
 from hybrid_search.manifest import LegSpec, Manifest, Precision, Sparsity, check_leg_name
@@ -80,7 +80,7 @@ def add_leg(
     encoder = encoder_of(found, kind, settings, {}, precision, sparsity)
     fetch(ModelSet("custom", {leg: encoder}), settings, on_download)
     opened = open_store_for(store, settings)
-    with writing(collection, opened, settings, wait_s) as writer, ExitStack() as journal:
+    with writing(collection, opened, settings, wait_s) as writer:
         encoder = _fitted(encoder, leg, writer)
         spec = _spec(collection, leg, encoder, writer.manifest)
         manifest = writer.manifest
@@ -89,20 +89,31 @@ def add_leg(
         documents = writer.info().documents
         tally = JobProgress(collection, manifest.profile, "", documents, on_progress)
         tally.emit()
-        journal.enter_context(journaled(opened.location, collection, tally, "add-leg"))
-        writer.add_vector(spec)
-        for payloads in batched(writer.iter_payloads(without=spec.vector), ENCODE_BATCH):
-            chunks = [chunk_of(payload) for payload in payloads]
-            texts = [chunk.searchable for chunk in chunks]
-            vectors = encode({leg: encoder}, texts)[leg]
-            writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
-            tally.cut_off(count_truncated({leg: encoder}, manifest.chunk_tokens, texts))
-            places = unread({leg: encoder}, texts, {leg: vectors})[leg]
-            tally.leave_unread({leg: [payloads[place]["origin"] or chunks[place].doc_id for place in places]})
-            tally.add(sum(chunk.number == 0 for chunk in chunks), len(chunks))
-        writer.publish(manifest)
-        tally.unchanged = max(0, documents - tally.documents)
-        return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
+        with index_job("add-leg", opened, writer, tally) as job:
+            writer.add_vector(spec)
+            for payloads in batched(writer.iter_payloads(without=spec.vector), ENCODE_BATCH):
+                _encode_payloads(payloads, leg, encoder, spec, manifest.chunk_tokens, job)
+            tally.unchanged = max(0, documents - tally.documents)
+            return job.finish(manifest)
+
+
+def _encode_payloads(
+    payloads: Sequence[Mapping[str, Any]],
+    leg: LegName,
+    encoder: Encoder,
+    spec: LegSpec,
+    chunk_tokens: int,
+    job: IndexJob,
+) -> None:
+    """Give the chunks with these payloads the new leg's vectors, and count them."""
+    chunks = [chunk_of(payload) for payload in payloads]
+    texts = [chunk.searchable for chunk in chunks]
+    vectors = encode({leg: encoder}, texts)[leg]
+    job.writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
+    job.progress.cut_off(count_truncated({leg: encoder}, chunk_tokens, texts))
+    places = unread({leg: encoder}, texts, {leg: vectors})[leg]
+    job.progress.leave_unread({leg: [payloads[place]["origin"] or chunks[place].doc_id for place in places]})
+    job.progress.add(sum(chunk.number == 0 for chunk in chunks), len(chunks))
 
 
 def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder:

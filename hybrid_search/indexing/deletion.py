@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import replace as with_values
 from pathlib import Path
 
 from hybrid_search._util import batched
 from hybrid_search._util.arguments import texts
 from hybrid_search.collection.models import open_store_for
-from hybrid_search.corpus.ledger import Ledger
-from hybrid_search.corpus.roots import Roots
-from hybrid_search.errors import CollectionNotFound, CorpusError
+from hybrid_search.errors import CollectionNotFound
 from hybrid_search.indexing import pipeline
 from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
-from hybrid_search.indexing.progress import IndexReport, JobProgress
 from hybrid_search.protocols import CollectionWriter, Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
@@ -68,36 +64,3 @@ def delete_ids(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
         writer.delete([chunk_id_of(doc_id, n) for doc_id, head in heads.items() for n in range(head.chunks)])
         count += len(heads)
     return count
-
-
-def conclude(
-    store: Store,
-    writer: CollectionWriter,
-    ledger: Ledger,
-    tally: JobProgress,
-    *,
-    prune: bool,
-    replace: bool,
-    roots: Roots | None = None,
-) -> IndexReport:
-    """Bring an index job, all of whose sources have come to their end, to its own: prune, publish, report.
-
-    With `prune` the documents that are not in the ledger are removed, but only where none failed. A replacement that an
-    earlier run began may hold what the sources have lost since: of that it is pruned in any case. From then on the
-    collection remembers `roots`, if given.
-
-    Raises:
-        CorpusError: a source broke off, and what it still gave was to replace a collection that is there.
-    """
-    if replace and tally.broke_off and tally.collection in store.names():
-        raise CorpusError(
-            f"A source broke off: {tally.broke_off}. Collection {tally.collection!r} stays as it was, for nobody can "
-            "say how much would be missing. Mend the source or leave it out, then run the same command again."
-        )
-    if (prune and not tally.failed) or (replace and writer.resumed):
-        gone = [doc_id for doc_id in writer.doc_ids() if doc_id not in ledger]  # all before the first is removed
-        tally.removed += delete_ids(writer, gone)
-    new = roots is not None and roots.prefixes != (writer.manifest.roots or {})
-    writer.publish(with_values(writer.manifest, roots=roots.prefixes) if roots and new else None)
-    tally.saved = tally.documents + tally.unchanged
-    return tally.report(bytes_on_disk=writer.info().bytes_on_disk)

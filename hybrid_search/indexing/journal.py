@@ -157,7 +157,7 @@ def journaled(location: str, collection: str, tally: JobProgress, kind: Kind = "
         yield
         return
     with entry:
-        entry.follow(tally)
+        entry.attach(tally)
         try:
             yield
         except KeyboardInterrupt:
@@ -177,8 +177,8 @@ class _Entry:
         self._db, self._number, self._facts, self._lock = db, number, facts, lock
         self._written = -TELL_EVERY_S
 
-    def follow(self, tally: JobProgress) -> None:
-        """Write what the job tells, and hand it on."""
+    def attach(self, tally: JobProgress) -> None:
+        """Write what the job reports from now on, and hand it on."""
         others = tally.on_progress
 
         def on_progress(now: Progress) -> None:

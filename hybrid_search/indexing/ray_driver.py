@@ -29,9 +29,8 @@ from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, MissingExtra, StoreError
 from hybrid_search.indexing.chunker import chunker_for, searchable_texts
-from hybrid_search.indexing.deletion import conclude
 from hybrid_search.indexing.dry_run import known_ids
-from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.job import index_job
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.indexing.ray_worker import (
     Encoding,
@@ -122,6 +121,7 @@ def index_on_ray(
     fields, asked = fields or FieldMap(), asked or ModelRequest()
     store = cast("ServerStore", open_store_for(None, settings))
     with _cluster(address), Ledger() as ledger, ExitStack() as opened:
+        opened.enter_context(closing(store))
         found = None if replace else store.manifest(collection)
         models = models_for(collection, found, asked, settings, on_download)
         cutting = opened.enter_context(closing(chunker_for(collection, models, found, chunk_tokens, overlap_tokens)))
@@ -135,19 +135,15 @@ def index_on_ray(
         if found is None:
             models = models.fitted(searchable_texts(first, cutting))
         manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)
-        writer = store.writer(collection, manifest, replace=replace)
-        try:
-            opened.enter_context(journaled(store.location, collection, tally, "ray"))
+        writer = opened.enter_context(closing(store.writer(collection, manifest, replace=replace)))
+        with index_job("ray", store, writer, tally) as running:
             job = Job(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
             left, wanted = _meet(job, find(sources, globs, follow_links=follow_links), ledger, writer, tally)
             done = _index(job, left, tally)
             if done < wanted:
                 why = f"{wanted - done} documents changed while they were read; run it again"
                 tally.fail(BrokeOff("the sources", why))
-            return conclude(store, writer, ledger, tally, prune=prune, replace=replace, roots=roots)
-        finally:
-            writer.close()
-            store.close()
+            return running.conclude(ledger, prune=prune, replace=replace, roots=roots)
 
 
 def _beginning(items: Iterable[SourceItem], tally: JobProgress, *, sample: bool) -> list[Document]:

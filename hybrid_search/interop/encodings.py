@@ -11,7 +11,7 @@ unchanged.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from itertools import chain, groupby, islice
 from pathlib import Path
 from time import perf_counter
@@ -21,8 +21,7 @@ from hybrid_search._util import batched
 from hybrid_search.collection.models import open_store_for
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
-from hybrid_search.indexing.deletion import conclude
-from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.job import index_job
 from hybrid_search.indexing.pipeline import INCOMPLETE
 from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
@@ -135,26 +134,18 @@ def load_encodings(
     """
     check_name(collection)
     place = open_store_for(store, settings or load_settings())
-    encoded = EncodedFile(Path(file).expanduser())
-    try:
+    with closing(EncodedFile(Path(file).expanduser())) as encoded, Ledger() as ledger:
         found = None if replace else place.manifest(collection)
         if found is not None:
             _check_same(collection, found, encoded.manifest)
-        tally = JobProgress(collection, encoded.manifest.profile, "", None, on_progress)
-        with Ledger() as ledger, ExitStack() as journal:
-            tally.total = encoded.outline(ledger)
-            if not tally.total:
-                raise CorpusError(f"{file} holds no document. Nothing was written.")
-            tally.emit()
-            writer = place.writer(collection, found or encoded.manifest, replace=replace, wait_s=wait_s)
-            try:
-                journal.enter_context(journaled(place.location, collection, tally, "load"))
-                _fill(writer, encoded, tally)
-                return conclude(place, writer, ledger, tally, prune=prune, replace=replace)
-            finally:
-                writer.close()
-    finally:
-        encoded.close()
+        tally = JobProgress(collection, encoded.manifest.profile, "", encoded.outline(ledger), on_progress)
+        if not tally.total:
+            raise CorpusError(f"{file} holds no document. Nothing was written.")
+        tally.emit()
+        opened = place.writer(collection, found or encoded.manifest, replace=replace, wait_s=wait_s)
+        with closing(opened) as writer, index_job("load", place, writer, tally) as job:
+            _fill(writer, encoded, tally)
+            return job.conclude(ledger, prune=prune, replace=replace)
 
 
 def _chunk_ids(collection: str, reader: CollectionReader) -> Iterator[str]:

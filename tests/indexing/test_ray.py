@@ -70,6 +70,14 @@ def test_the_journal_knows_the_job(settings, jsonl, monkeypatch, tmp_path):
         with pytest.raises(ZeroDivisionError):
             index_on_ray("c", [source], "auto", settings=server)
         assert [(job.kind, job.state) for job in journal.recent_jobs(url)] == [("ray", "failed")]
+        monkeypatch.setattr(ray_driver, "_index", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            index_on_ray("c", [source], "auto", settings=server)
+        assert [(job.kind, job.state) for job in journal.recent_jobs(url)] == [("ray", "interrupted")]
+
+
+def stopped(*_):
+    raise KeyboardInterrupt
 
 
 def test_what_the_readers_of_all_workers_left_out_is_summed(settings, tmp_path):
