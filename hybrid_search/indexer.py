@@ -166,7 +166,7 @@ class Indexer:
             with index_job("index", self._store, writer, tally) as job:
                 groups = job.threads.gathered(documents)
                 changed = pipeline.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
-                self._fill(job, pipeline.batches(changed, cut, writer, cap.budget), models, cap, workers)
+                self._fill(job, pipeline.batches(changed, writer, cap.budget), models, cap, workers)
                 return job.conclude(ledger, prune=prune, replace=self._replace, roots=roots)
 
     def _fill(

@@ -67,6 +67,7 @@ class Document:
     markup: str = "plain"
     places: tuple[Place, ...] = ()
     line: int = 0
+    _content_hash: str = field(default="", init=False, repr=False, compare=False)
 
     def metadata_at(self, offset: int) -> Mapping[str, Any]:
         """What holds at an offset of the text: the metadata of the place it is in, empty before the first."""
@@ -74,7 +75,15 @@ class Document:
         return self.places[found - 1].metadata if found else {}
 
     def content_hash(self) -> str:
-        """Sixteen hex bytes over title, text, metadata and places: equal content, equal hash; origin does not count."""
+        """Return sixteen hex bytes over title, text, metadata and places; computed once for a document.
+
+        Equal content has an equal hash. The origin does not count.
+        """
+        if not self._content_hash:
+            object.__setattr__(self, "_content_hash", self._hashed())
+        return self._content_hash
+
+    def _hashed(self) -> str:
         parts: list[Any] = [self.title, self.text, dict(self.metadata)]
         if self.places:  # without any the hash is that of earlier versions
             parts.append([[place.start, dict(place.metadata)] for place in self.places])
@@ -137,6 +146,7 @@ class Chunk:
     `line` is that of the file, from 1, on which the first sign of it stands; 0 where that is not known.
     Its context is what stands elsewhere in the document and says what the text is about: the header of its table, the
     path and the names around a piece of code.
+    `tokens` are those that the models read of `searchable`, special tokens included; 0 where nobody has counted them.
     """
 
     doc_id: str
@@ -148,6 +158,7 @@ class Chunk:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     line: int = 0
     context: str = ""
+    tokens: int = field(default=0, repr=False, compare=False)
 
     @property
     def chunk_id(self) -> str:

@@ -76,13 +76,13 @@ def dry_run_report(
             if isinstance(change, list):
                 tally.moved += len(change)
                 continue
-            for part in parts_of(change, cut):
+            for part in parts_of(change):
                 place = tally.chunks if len(sample) < SAMPLE_CHUNKS else random.randrange(tally.chunks + 1)
                 if place < len(sample):
                     sample[place] = part
                 elif len(sample) < SAMPLE_CHUNKS:
                     sample.append(part)
-                tokens += part.tokens
+                tokens += part.chunk.tokens
                 tally.chunks += 1
             tally.add(1, 0)
         threads.require_complete()
@@ -111,14 +111,14 @@ def _estimate(sample: list[PendingChunk], tokens: int, chunks: int, encoders: Ma
     begun = perf_counter()
     vectors = encode(encoders, texts)
     seconds = perf_counter() - begun
-    size = sum(len(json.dumps(part.payload, ensure_ascii=False).encode()) for part in sample)
+    size = sum(len(json.dumps(part.payload(), ensure_ascii=False).encode()) for part in sample)
     size += sum(present_bytes(vector) for some in vectors.values() for vector in islice(some, len(sample)))
     each = size / len(sample)
     now = resident_bytes()
     return Estimate(
         tokens=tokens,
         sampled=len(sample),
-        seconds=seconds * tokens / max(1, sum(part.tokens for part in sample)),
+        seconds=seconds * tokens / max(1, sum(part.chunk.tokens for part in sample)),
         memory_bytes=None if now is None else round(now + OPTIMIZING * each * min(chunks, OPTIMIZED_POINTS)),
         disk_bytes=round(COPIES * each * chunks) + min(LOG_BYTES, round(each * chunks)),
     )

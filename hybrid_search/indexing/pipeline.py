@@ -57,11 +57,33 @@ class Change(NamedTuple):
 
 
 class PendingChunk(NamedTuple):
-    """One chunk on its way to the store, with the tokens that its models read."""
+    """One chunk on its way to the store, and what its payload says of its document.
+
+    Args:
+        chunk: with its `tokens`.
+        metadata: of its document.
+        origin: of its document.
+        stamp: of its document; None for a chunk that carries none, as all but the head of a short document.
+        chunks: how many its document has.
+    """
 
     chunk: Chunk
-    payload: dict[str, Any]
-    tokens: int
+    metadata: Mapping[str, Any]
+    origin: str
+    stamp: str | None
+    chunks: int
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether reports count it: not the head that a long document begins with, for it is written once more."""
+        return self.stamp != INCOMPLETE
+
+    def payload(self) -> dict[str, Any]:
+        """Build what the store keeps beside the vectors."""
+        if self.chunk.number == 0 and self.stamp is not None:
+            return payload_of(self.chunk, self.metadata, self.origin, (self.stamp, self.chunks))
+        stamp = {} if self.stamp is None else {"stamp": self.stamp}
+        return {**payload_of(self.chunk, self.metadata, self.origin, None), **stamp}
 
 
 class Batch(NamedTuple):
@@ -94,10 +116,10 @@ class Encoded(NamedTuple):
     unread: Mapping[LegName, Sequence[str]]
 
     def points(self) -> list[Point]:
-        by_place = enumerate(self.batch.parts)
+        """Build what the store takes."""
         return [
-            Point(part.chunk.chunk_id, {leg: vectors[place] for leg, vectors in self.vectors.items()}, part.payload)
-            for place, part in by_place
+            Point(part.chunk.chunk_id, {leg: vectors[place] for leg, vectors in self.vectors.items()}, part.payload())
+            for place, part in enumerate(self.batch.parts)
         ]
 
 
@@ -195,7 +217,7 @@ def former_heads(known: ExistingDocuments, doc_ids: Iterable[str]) -> dict[str, 
 
 
 def batches(
-    changed: Iterable[Change | list[Moved] | None], cut: Chunker, writer: CollectionWriter, budget: BatchBudget
+    changed: Iterable[Change | list[Moved] | None], writer: CollectionWriter, budget: BatchBudget
 ) -> Generator[Batch, None, None]:
     """What is written at once: whole documents, the head of each last; or a part of a document too long for that.
 
@@ -216,7 +238,7 @@ def batches(
             continue
         if not batch.parts:
             begun = monotonic()
-        order = parts_of(change, cut)
+        order = parts_of(change)
         some, size = _take_tokens(order, budget.tokens)
         if batch.parts and (tokens + size > budget.tokens or len(batch.parts) + len(some) > BATCH_CHUNKS):
             yield batch
@@ -227,7 +249,7 @@ def batches(
             batch.parts.extend(some)
             tokens += size
             continue
-        yield from _stream_long(change, cut, writer, budget, batch.gone)
+        yield from _stream_long(change, writer, budget, batch.gone)
         batch, tokens = Batch([], []), 0
     if batch.parts:
         yield batch
@@ -246,10 +268,10 @@ def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens
         return Encoded(batch, {}, {}, {})
     texts = [part.chunk.searchable for part in batch.parts]
     vectors = encode(encoders, texts)
-    counted = [place for place, part in enumerate(batch.parts) if part.payload.get("stamp") != INCOMPLETE]
+    counted = [place for place, part in enumerate(batch.parts) if part.is_counted]
     shown = [texts[place] for place in counted]
     places = unread(encoders, shown, {leg: [some[place] for place in counted] for leg, some in vectors.items()})
-    origins = [batch.parts[place].payload["origin"] or batch.parts[place].chunk.doc_id for place in counted]
+    origins = [batch.parts[place].origin or batch.parts[place].chunk.doc_id for place in counted]
     lost = {leg: [origins[place] for place in some] for leg, some in places.items()}
     return Encoded(batch, vectors, count_truncated(encoders, chunk_tokens, shown), lost)
 
@@ -261,37 +283,35 @@ def write(ready: Encoded, writer: CollectionWriter, tally: JobProgress) -> None:
     tally.moved += len(ready.batch.moved)
     if ready.batch.parts:
         writer.upsert(ready.points())
-    counted = [part for part in ready.batch.parts if part.payload.get("stamp") != INCOMPLETE]
+    counted = [part for part in ready.batch.parts if part.is_counted]
     tally.cut_off(ready.truncated)
     tally.leave_unread(ready.unread)
-    tally.tokens += sum(part.tokens for part in ready.batch.parts)
+    tally.tokens += sum(part.chunk.tokens for part in ready.batch.parts)
     tally.add(sum(part.chunk.number == 0 for part in counted), len(counted))
 
 
-def parts_of(change: Change, cut: Chunker) -> Iterator[PendingChunk]:
+def parts_of(change: Change) -> Iterator[PendingChunk]:
     """The parts of a document that is written at once: the head last."""
     first, *others = change.chunks
     for chunk in others:
-        yield _part(change, chunk, cut)
-    yield _part(change, first, cut, change.stamp)
+        yield _part(change, chunk)
+    yield _part(change, first, change.stamp)
 
 
-def _stream_long(
-    change: Change, cut: Chunker, writer: CollectionWriter, budget: BatchBudget, gone: list[str]
-) -> Iterator[Batch]:
+def _stream_long(change: Change, writer: CollectionWriter, budget: BatchBudget, gone: list[str]) -> Iterator[Batch]:
     first, *others = change.chunks
-    begun = _part(change, first, cut, INCOMPLETE)
+    begun = _part(change, first, INCOMPLETE)
     yield Batch([begun], gone)
     # Chunks of this very version are there where an earlier run was cut short. What it did not reach has other stamps.
     resumed = change.old is not None and change.old.stamp == INCOMPLETE
     missing = _missing(change, others, writer) if resumed else iter(others)
-    parts = (_part(change, chunk, cut, change.stamp) for chunk in missing)
+    parts = (_part(change, chunk, change.stamp) for chunk in missing)
     while True:
         some, _ = _take_tokens(parts, budget.tokens)
         if not some:
             break
         yield Batch(some, [])
-    yield Batch([_part(change, first, cut, change.stamp)], [])
+    yield Batch([_part(change, first, change.stamp)], [])
 
 
 def _missing(change: Change, chunks: Sequence[Chunk], writer: CollectionWriter) -> Iterator[Chunk]:
@@ -318,15 +338,11 @@ def _take_tokens(parts: Iterator[PendingChunk], tokens: int) -> tuple[list[Pendi
     size = 0
     for part in parts:
         some.append(part)
-        size += part.tokens
+        size += part.chunk.tokens
         if size >= tokens or len(some) >= BATCH_CHUNKS:
             break
     return some, size
 
 
-def _part(change: Change, chunk: Chunk, cut: Chunker, stamp: str | None = None) -> PendingChunk:
-    head = None if stamp is None or chunk.number else (stamp, len(change.chunks))
-    payload = payload_of(chunk, change.document.metadata, change.document.origin, head)
-    if stamp is not None:
-        payload["stamp"] = stamp
-    return PendingChunk(chunk, payload, cut.count([chunk.searchable])[0])
+def _part(change: Change, chunk: Chunk, stamp: str | None = None) -> PendingChunk:
+    return PendingChunk(chunk, change.document.metadata, change.document.origin, stamp, len(change.chunks))

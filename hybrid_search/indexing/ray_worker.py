@@ -188,7 +188,7 @@ class Encoding:
 
     def _write(self, cuts: Cuts, job: Job) -> Iterator[Written]:
         together = cuts.changes
-        models, writer, cutter = _models(pickle.dumps(job)), _writer(job), _cutter(pickle.dumps(job))
+        models, writer = _models(pickle.dumps(job)), _writer(job)
         tally = JobProgress(job.collection, "", "", None, None)
         doc_ids = [each.document.doc_id for each in together]
         heads = writer.heads(doc_ids)
@@ -200,7 +200,7 @@ class Encoding:
         # What has its stamp already was written by an earlier attempt of Ray's.
         wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
         replaced = [other for each in wanted if (other := replacement(each.document, each.old, job.roots))]
-        for batch in batches(wanted, cutter, writer, BatchBudget()):
+        for batch in batches(wanted, writer, BatchBudget()):
             write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
         chunks = sum(len(each.chunks) for each in together)
         told = (tally.truncated, cuts.failures, cuts.passed, replaced, tally.unread, tally.unread_origins)
