@@ -10,7 +10,8 @@ from pathlib import Path
 from time import perf_counter
 
 from hybrid_search._util.arguments import flags, number, texts
-from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, models_for, open_store_for
+from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, open_store_for
+from hybrid_search.collection.profiles import models_for
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.indexing import pipeline
@@ -34,15 +35,23 @@ SAVE_EVERY_S = 5.0
 class Indexer:
     """Fills one collection. What is there already and has not changed costs a hash and is left alone."""
 
-    def __init__(self, collection: str, store: Store, settings: Settings, *, wait_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        collection: str,
+        store: Store,
+        settings: Settings,
+        request: ModelRequest | None = None,
+        sizes: tuple[int | None, int | None] = (None, None),
+        *,
+        replace: bool = False,
+        wait_s: float = 0.0,
+        models: ModelSet | None = None,
+    ) -> None:
         self.collection = check_name(collection)
         self._store, self._settings = store, settings
+        self._request, self._models = request or ModelRequest(), models
+        self._sizes, self._replace = sizes, replace
         self._wait_s = number("wait_s", wait_s, "a number of seconds >= 0")
-        self._asked = ModelRequest()
-        self._chunk_tokens: int | None = None
-        self._overlap_tokens: int | None = None
-        self._replace = False
-        self._models: ModelSet | None = None
 
     @classmethod
     def open(
@@ -82,7 +91,8 @@ class Indexer:
             layout: of a new collection on a server: `langchain`, `llamaindex`, `haystack` or `mcp` read it too.
             replace: build the collection anew beside the old one, which answers until the new one is complete.
             wait_s: seconds to wait for another process that writes to the collection.
-            models: of the collection, where they are open already; opened anew where it was built with others.
+            models: open already. A new collection takes them instead of any that are asked for; an existing one that
+                was built with others opens its own.
 
         Raises:
             InvalidArgument: an invalid name, or an option of another type or out of range.
@@ -91,11 +101,9 @@ class Indexer:
         flags(replace=replace)
         legs = None if legs is None else texts("legs", legs)
         settings = settings or load_settings()
-        indexer = cls(collection, open_store_for(store, settings), settings, wait_s=wait_s)
-        indexer._asked = ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity, layout)
-        indexer._chunk_tokens, indexer._overlap_tokens, indexer._replace = chunk_tokens, overlap_tokens, replace
-        indexer._models = models
-        return indexer
+        request = ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity, layout)
+        opened, sizes = open_store_for(store, settings), (chunk_tokens, overlap_tokens)
+        return cls(collection, opened, settings, request, sizes, replace=replace, wait_s=wait_s, models=models)
 
     def index(
         self,
@@ -143,9 +151,8 @@ class Indexer:
         opened = open_source(source, fields or FieldMap(), globs, found, have, follow_links=follow_links)
         with ExitStack() as using:
             items, total, roots = using.enter_context(closing(opened))
-            models = models_for(self.collection, found, self._asked, self._settings, on_download, self._models)
-            cut = chunker_for(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
-            using.enter_context(closing(cut))
+            models = models_for(self.collection, found, self._request, self._settings, on_download, self._models)
+            cut = using.enter_context(closing(chunker_for(self.collection, models, found, *self._sizes)))
             tally = JobProgress(self.collection, models.profile, models.reason, total, on_progress)
             tally.emit()
             ledger = using.enter_context(Ledger())

@@ -49,7 +49,6 @@ LONG: set[tuple[str, str]] = {
     ("cli", "follow_sources"),
     ("corpus", "_elements_of"),
     ("encoders", "download"),
-    ("evaluation", "evaluate"),
     ("integrations", "create_app"),
     ("interop", "writing"),
     ("training", "read_material"),

@@ -16,8 +16,8 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from hybrid_search.collection.models import ModelSet, OnDownload, fetch, open_store_for, select_models, spec_of
-from hybrid_search.collection.profiles import NO_LEG
+from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, fetch, open_store_for, spec_of
+from hybrid_search.collection.profiles import NO_LEG, select_models
 from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.manifest import LAID_OUT, Layout, LegSpec, Manifest, Precision
@@ -115,7 +115,7 @@ def adopt(
     asked = {leg: name for leg, name in (("dense", dense), ("sparse", sparse)) if name and name != NO_LEG}
     _check_foreign(collection, foreign, asked)
     found = layout_of(foreign.payloads, layout, _checked(fields))
-    models = select_models("auto", asked, settings, sorted(asked), precision)
+    models = select_models(ModelRequest("auto", asked, sorted(asked), precision), settings)
     vectors = {
         leg: _vector(collection, foreign, leg, encoder, {"dense": dense_vector, "sparse": sparse_vector}[leg])
         for leg, encoder in models.encoders.items()

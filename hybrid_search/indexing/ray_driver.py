@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hybrid_search import errors
 from hybrid_search._util.locations import is_server
-from hybrid_search.collection.models import ModelRequest, OnDownload, models_for, open_store_for
+from hybrid_search.collection.models import ModelRequest, OnDownload, open_store_for
+from hybrid_search.collection.profiles import models_for
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.walk import STDIN, FoundFile, find

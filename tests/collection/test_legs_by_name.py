@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from hybrid_search.collection.models import load_models, select_models
+from hybrid_search.collection.models import ModelRequest, load_models
+from hybrid_search.collection.profiles import select_models
 from hybrid_search.errors import FusionError, InvalidArgument, ManifestMismatch
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing import pipeline
@@ -129,10 +130,10 @@ def test_modes_of_several_legs_fuse_these(settings, fakes):
 
 
 def test_bm25_stands_for_itself_whatever_the_profile(settings, fakes):
-    models = select_models("auto", {}, settings, ["bm25"])
+    models = select_models(ModelRequest("auto", {}, ["bm25"]), settings)
     assert {leg: encoder.card.name for leg, encoder in models.encoders.items()} == {"bm25": "qdrant/bm25-engine"}
     assert (models.profile, models.reason, models.measuring) == ("custom", "", True)
-    both = select_models("auto", BOTH, settings, ["bm25", "dense", "sparse", "dense"])
+    both = select_models(ModelRequest("auto", BOTH, ["bm25", "dense", "sparse", "dense"]), settings)
     assert list(both.encoders) == ["sparse", "dense", "bm25"]
     fitted = both.fitted(["one two three", "four"])
     assert fitted.encoders["bm25"].average_tokens == 2.0
@@ -150,7 +151,7 @@ def test_bm25_stands_for_itself_whatever_the_profile(settings, fakes):
 )
 def test_legs_that_cannot_be(settings, fakes, names, legs, message):
     with pytest.raises(InvalidArgument, match=message):
-        select_models("bundled", names, settings, legs)
+        select_models(ModelRequest("bundled", names, legs), settings)
 
 
 def test_other_legs_than_a_collection_has_are_refused(settings, fakes):
