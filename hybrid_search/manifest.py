@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from hybrid_search._util.arguments import is_number, shown
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.types import Kind, LegName, in_order
+from hybrid_search.types import Kind, LegName, Vector, in_order
 
 SCHEMA = 2
 """Of the manifest. 1 knew the legs `sparse` and `dense` only; it is read as it is."""
@@ -265,3 +265,31 @@ def check_leg_name(name: str) -> LegName:
             f"most 40 characters, and none of {', '.join(_TAKEN)}."
         )
     return name
+
+
+class DenseVectors(NamedTuple):
+    """Dense vectors of a collection: their length, how they are compared, and whether a point has many of them."""
+
+    dim: int
+    distance: str
+    many: bool
+
+
+class Foreign(NamedTuple):
+    """What a collection that somebody else may have made is like.
+
+    Args:
+        points: how many it has.
+        dense: its dense vectors by name, the empty name for that without one.
+        sparse: whether the store multiplies in the inverse document frequency, by the name of its sparse vectors.
+        payloads: of some points.
+        vectors: of the same points, by name.
+        manifest: it has, where it was adopted before or made by us.
+    """
+
+    points: int
+    dense: Mapping[str, DenseVectors]
+    sparse: Mapping[str, bool]
+    payloads: Sequence[Mapping[str, Any]]
+    vectors: Sequence[Mapping[str, Vector]]
+    manifest: Manifest | None

@@ -20,13 +20,11 @@ from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, 
 from hybrid_search.collection.profiles import NO_LEG, select_models
 from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument, StoreError
-from hybrid_search.manifest import LAID_OUT, Layout, LegSpec, Manifest, Precision
+from hybrid_search.manifest import LAID_OUT, Foreign, Layout, LegSpec, Manifest, Precision
 from hybrid_search.protocols import Encoder, Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
-from hybrid_search.store.server.foreign import Foreign
 from hybrid_search.store.server.payload_layouts import PARTS, encoded_forms, layout_of, named, text_in
-from hybrid_search.store.server.store import ServerStore
 from hybrid_search.types import LEGS, Kind, LegName, SparseVector, Vector
 
 CHECKED = 3
@@ -106,11 +104,6 @@ def adopt(
     """
     settings = settings or load_settings()
     place = open_store_for(store, settings)
-    if not isinstance(place, ServerStore):
-        raise InvalidArgument(
-            f"The store is {place.location}, and all its collections are ours. Name the server that has "
-            f"{collection!r}: --store http://HOST:6333"
-        )
     foreign = place.described(check_name(collection))
     asked = {leg: name for leg, name in (("dense", dense), ("sparse", sparse)) if name and name != NO_LEG}
     _check_foreign(collection, foreign, asked)
