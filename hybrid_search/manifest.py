@@ -24,6 +24,9 @@ Precision = Literal["fp32", "int8", "bf16", "fp16"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SIDES = ("queries", "documents")
+_SHADOW_KEY = "beside"
+"""What `LegSpec.shadow` is called on disk and in JSON, where names do not change."""
+
 _TAKEN = ("hybrid", "none", "points", "documents", "auto", "rerank")
 
 
@@ -94,7 +97,7 @@ class LegSpec:
         max_tokens: what the model reads of a chunk, 0 for everything.
         average_tokens: BM25's mean document length, measured on the corpus; 0 where it does not apply.
         vector: the vector's name in the store, which a leg keeps when its own name changes; empty for the leg's own.
-        beside: the leg stands beside the others: searched when it is named, but no part of `hybrid`.
+        shadow: a shadow leg is searched when it is named, and is no part of `hybrid`. On disk the key is `beside`.
         precision: of the model's products.
         sparsity: what is kept of its sparse vectors.
         unnamed: its vector has no name in the store, as the only dense vector of many collections.
@@ -107,7 +110,7 @@ class LegSpec:
     max_tokens: int = 0
     average_tokens: float = 0.0
     vector: str = ""
-    beside: bool = False
+    shadow: bool = False
     precision: Precision = "fp32"
     sparsity: Sparsity = Sparsity()
     unnamed: bool = False
@@ -116,9 +119,14 @@ class LegSpec:
     def kind(self) -> Kind:
         return "dense" if self.dim else "sparse"
 
+    @property
+    def beside(self) -> bool:
+        """Whether it is a shadow leg, under the name that this had in earlier versions."""
+        return self.shadow
+
     def to_dict(self) -> dict[str, Any]:
-        """Without what earlier versions did not know, where it says nothing: they read it."""
-        found = asdict(self)
+        """Build the JSON object. It lacks what earlier versions did not know where that says nothing: they read it."""
+        found = {_SHADOW_KEY if name == "shadow" else name: value for name, value in asdict(self).items()}
         if self.precision == "fp32":
             del found["precision"]
         if self.sparsity == Sparsity():
@@ -131,6 +139,8 @@ class LegSpec:
     def from_dict(cls, data: Mapping[str, Any]) -> LegSpec:
         """Read one back. Raises TypeError, ValueError or AttributeError where it is none."""
         given = dict(data)
+        if _SHADOW_KEY in given:
+            given["shadow"] = given.pop(_SHADOW_KEY)
         if "sparsity" in given:
             given["sparsity"] = Sparsity(**{name: tuple(pair) for name, pair in given["sparsity"].items()})
         return cls(**given)
@@ -215,8 +225,8 @@ class Manifest:
         return {leg: "" if spec.unnamed else spec.vector or leg for leg, spec in self.legs.items()}
 
     def fused(self) -> tuple[LegName, ...]:
-        """The legs of the `hybrid` mode, in order: all that do not stand beside."""
-        return in_order(leg for leg, spec in self.legs.items() if not spec.beside)
+        """The legs of the `hybrid` mode, in order: all but the shadow legs."""
+        return in_order(leg for leg, spec in self.legs.items() if not spec.shadow)
 
     def with_legs(self, legs: Mapping[LegName, LegSpec], profile: str) -> Manifest:
         """The same collection with other legs, whose documents need no new stamps."""

@@ -187,7 +187,7 @@ def swap_leg(
 @app.command("join-leg", cls=Verb)
 @verb
 def promote_leg(name: Name, leg: Leg) -> None:
-    """Take a leg that stands beside the others into `hybrid`.
+    """Take a shadow leg into `hybrid`.
 
     Example: `hybrid-search collections join-leg movies bm25`
     """

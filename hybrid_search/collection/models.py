@@ -126,14 +126,14 @@ def load_models(
             model = card(spec.model, spec.kind)
             encoder = encoder_of(model, spec.kind, settings, loaded, spec.precision, spec.sparsity)
         except UnknownModel as error:
-            beside = f", or leave it out: hybrid-search collections drop-leg {collection} {leg}" if spec.beside else ""
+            instead = f", or leave it out: hybrid-search collections drop-leg {collection} {leg}" if spec.shadow else ""
             why = "which this version does not know. Use the version that built it"
             if Path(spec.model).is_absolute():
                 why = "a folder that is no longer there. Bring it back"
             raise ModelError(
                 f"Collection {collection!r} was built with the {leg} model {spec.model!r}, {why}, or rebuild it with "
                 "another model: "
-                f"hybrid-search index SOURCE -c {collection} --replace{beside}"
+                f"hybrid-search index SOURCE -c {collection} --replace{instead}"
             ) from error
         if isinstance(encoder, Bm25Encoder):
             encoder = replace(encoder, average_tokens=spec.average_tokens)
@@ -155,7 +155,7 @@ def load_models(
 def matches_manifest(models: ModelSet, manifest: Manifest) -> bool:
     """Whether a collection was built with these models, as `reopen` would open them."""
     opened = {leg: spec_of(encoder) for leg, encoder in models.encoders.items()}
-    return opened == {leg: replace(spec, vector="", beside=False) for leg, spec in manifest.legs.items()}
+    return opened == {leg: replace(spec, vector="", shadow=False) for leg, spec in manifest.legs.items()}
 
 
 def fetch(models: ModelSet, settings: Settings, on_download: OnDownload | None = None) -> None:

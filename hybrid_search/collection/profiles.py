@@ -154,7 +154,7 @@ def _check_encoding(
 ) -> None:
     """Refuse another precision, or other limits of sparse vectors, than the legs of `hybrid` were built with."""
     for leg, spec in manifest.legs.items():
-        if leg not in KINDS or spec.beside:
+        if leg not in KINDS or spec.shadow:
             continue
         model = card(spec.model, spec.kind)
         if precision is not None and precision_of(model, precision) != spec.precision:
@@ -185,7 +185,7 @@ def legs_wanted(legs: Sequence[LegName] | None, given: Mapping[LegName, str]) ->
         raise InvalidArgument(
             f"The legs of a new collection are {', '.join(KINDS)}, or some of these; "
             f"{', '.join(map(repr, unknown)) or 'none'} cannot be one. "
-            "Others are put beside them later: hybrid-search index --add-leg NAME=MODEL -c COLLECTION"
+            "Others are added later, as shadow legs: hybrid-search index --add-leg NAME=MODEL -c COLLECTION"
         )
     for leg, name in given.items():
         if leg not in legs and name != NO_LEG:

@@ -107,9 +107,9 @@ def evaluate(
         collection: search this one; else one is built in the cache folder, one chunk a document, and reused while data
             and models are the same.
         modes: any leg's name, `hybrid`, `a+b` for these legs fused, and `bm25`: the baseline, whatever legs there are.
-            When not given: the baseline, each leg, `hybrid`, and for each leg that stands beside the others `hybrid`
-            with it in the place of the leg of its kind (`new+dense`). Each may end in `+rerank`, which re-ranks it,
-            and a fused one in `+auto`, which chooses the weights for each query (`hybrid+auto+rerank`).
+            When not given: the baseline, each leg, `hybrid`, and for each shadow leg `hybrid` with it in the place of
+            the leg of its kind (`new+dense`). Each may end in `+rerank`, which re-ranks it, and a fused one in
+            `+auto`, which chooses the weights for each query (`hybrid+auto+rerank`).
         search: keywords of a search: `fusion`, `rrf_k` and `weights` of the fused modes, `rerank` and `rerank_depth` of
             the re-ranked ones. Where `rerank` is given and no modes are, the usual ones' last stands there re-ranked.
         measures: ir_measures' names.
@@ -273,23 +273,23 @@ class _Job:
         return self._searchers[collection]
 
 
-def usual_modes(fused: Collection[LegName], beside: Mapping[LegName, Mode] | None = None) -> tuple[Mode, ...]:
-    """The baseline, each leg, `hybrid`, and hybrid with each leg that stands beside.
+def usual_modes(fused: Collection[LegName], shadows: Mapping[LegName, Mode] | None = None) -> tuple[Mode, ...]:
+    """The baseline, each leg, `hybrid`, and `hybrid` with each shadow leg.
 
     >>> usual_modes(["dense", "sparse"], {"new": "new+dense"})
     ('bm25', 'sparse', 'dense', 'new', 'hybrid', 'new+dense')
     """
-    beside = beside or {}
+    shadows = shadows or {}
     hybrid = (HYBRID,) if len(fused) > 1 else ()
-    swapped = (mode for mode in beside.values() if "+" in mode)
-    return tuple(dict.fromkeys((BASELINE, *in_order(fused), *in_order(beside), *hybrid, *swapped)))
+    swapped = (mode for mode in shadows.values() if "+" in mode)
+    return tuple(dict.fromkeys((BASELINE, *in_order(fused), *in_order(shadows), *hybrid, *swapped)))
 
 
 def _shadow_modes(manifest: Manifest) -> dict[LegName, Mode]:
-    """For each leg that stands beside the others, `hybrid` with it in the place of the first leg of its kind."""
+    """Return, for each shadow leg, `hybrid` with it in the place of the first leg of its kind."""
     found: dict[LegName, Mode] = {}
     for leg, spec in manifest.legs.items():
-        if spec.beside:
+        if spec.shadow:
             old = next((one for one in manifest.fused() if manifest.legs[one].kind == spec.kind), None)
             found[leg] = "+".join(leg if one == old else one for one in manifest.fused())
             if old is None:

@@ -1,4 +1,4 @@
-"""A leg with another model, put beside those that a collection has: the stored texts are encoded, no source is read."""
+"""Adds a shadow leg with another model to a collection: the stored texts are encoded, no source is read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def add_leg(
     on_progress: Callable[[Progress], None] | None = None,
     on_download: OnDownload | None = None,
 ) -> IndexReport:
-    """Put a leg with another model beside those that a collection has; no source is read.
+    """Add a shadow leg with another model to a collection; no source is read.
 
     Cut short, it leaves the collection as it was, and goes on where it stopped when it is called again with the same
     leg and model. Called once more after its end, it fills what lacks a vector, which is nothing as a rule. On a
@@ -144,4 +144,4 @@ def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -
             raise InvalidArgument(
                 f"Collection {collection!r} has the {spec.kind} vectors of {spec.model!r} already: its leg {name!r}."
             )
-    return replace(spec, vector=f"{leg}.{spec.fingerprint[:8]}", beside=True)
+    return replace(spec, vector=f"{leg}.{spec.fingerprint[:8]}", shadow=True)

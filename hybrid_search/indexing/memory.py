@@ -20,7 +20,9 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]I?|)B?", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """Bytes, from a number with a unit.
+    """Read a number of bytes with a unit: GB counts in thousands, GiB in 1,024s.
+
+    Pydantic's `ByteSize` would be shorter, but it refuses `2Gi` and reads `2.GB` as 2 bytes and `2Gbit` as bits.
 
     Raises:
         InvalidArgument: it cannot be read.

@@ -37,7 +37,7 @@ def watch(
     Whatever changes while a round is at work brings another one. What a round does is `index_once`'s business:
 
         indexer = Indexer.open("notes")
-        follow(lambda: indexer.index(["notes/"], prune=True), ["notes/"], on_report=print)
+        watch(lambda: indexer.index(["notes/"], prune=True), ["notes/"], on_report=print)
 
     Args:
         index_once: brings the collection in step with the sources.
@@ -58,7 +58,7 @@ def watch(
     """
     check_sources(sources)
     if STDIN in map(str, sources):
-        raise InvalidArgument("Stdin (-) cannot be followed: it is read once. Name files or folders.")
+        raise InvalidArgument("Stdin (-) cannot be watched: it is read once. Name files or folders.")
     stop = stop or Event()
     passing: tuple[type[Exception], ...] = PASSING
     while not stop.is_set():
@@ -116,7 +116,7 @@ def _changes(sources: Sequence[str | Path], globs: Sequence[str], quiet_s: float
         begun = Event()
         options = {"recursive": paths is folders, "step": int(quiet_s * 1000), "debounce": int(quiet_s * 10_000)}
         arguments = (watch, paths, wanted, options, changed, begun, over)
-        threads.append(Thread(target=_watch, args=arguments, name="following", daemon=True))
+        threads.append(Thread(target=_watch, args=arguments, name="watching", daemon=True))
         threads[-1].start()
         begun.wait()  # what changes from here on is noticed
     try:
@@ -210,5 +210,5 @@ def _watchfiles() -> Any:
     try:
         from watchfiles import watch
     except ImportError as error:
-        raise MissingExtra("watch", "Following files") from error
+        raise MissingExtra("watch", "Watching files") from error
     return watch

@@ -178,7 +178,7 @@ SPARSE, DENSE = LegSpec("m", "f"), LegSpec("n", "g", dim=4)
 
 
 def test_a_leg_that_stands_beside_is_no_part_of_hybrid_until_it_is_named():
-    manifest = Manifest("custom", {"dense": DENSE, "new": LegSpec("o", "h", beside=True), "sparse": SPARSE}, 0)
+    manifest = Manifest("custom", {"dense": DENSE, "new": LegSpec("o", "h", shadow=True), "sparse": SPARSE}, 0)
     assert manifest.fused() == ("sparse", "dense")
     assert available_modes(manifest) == ("hybrid", "sparse", "dense", "new")
     assert resolve_mode("hybrid", manifest, "c") == ("hybrid", ("sparse", "dense"))
@@ -187,7 +187,7 @@ def test_a_leg_that_stands_beside_is_no_part_of_hybrid_until_it_is_named():
 
 
 def test_hybrid_over_one_leg_is_that_leg_though_another_stands_beside():
-    manifest = Manifest("custom", {"sparse": SPARSE, "new": LegSpec("o", "h", beside=True)}, 0)
+    manifest = Manifest("custom", {"sparse": SPARSE, "new": LegSpec("o", "h", shadow=True)}, 0)
     assert resolve_mode("hybrid", manifest, "c") == ("sparse", ("sparse",))
     assert available_modes(manifest) == ("sparse", "new")
 
@@ -227,3 +227,18 @@ def test_the_fingerprint_of_an_old_manifest_is_what_it_was():
     """It is in the stamps of its documents. Computed by the first version over the same values."""
     legs = {"sparse": LegSpec("m", "f", average_tokens=2.5), "dense": LegSpec("n", "g", dim=4)}
     assert Manifest("custom", legs, 256, 32, schema=1).fingerprint() == "8d884a8e4e4bba5a2fecf8bb1f1555c9"
+
+
+def test_a_shadow_leg_is_called_beside_on_disk_as_ever():
+    spec = LegSpec("m", "f", vector="new.1", shadow=True)
+    told = spec.to_dict()
+    assert list(told) == [
+        "model", "fingerprint", "dim", "needs_idf", "max_tokens", "average_tokens", "vector", "beside",
+    ]  # fmt: skip
+    assert told["beside"] is True
+    assert LegSpec.from_dict(told) == spec
+    assert LegSpec.from_dict({"model": "m", "fingerprint": "f"}) == LegSpec("m", "f")
+    assert spec.beside
+    manifest = Manifest("custom", {"sparse": SPARSE, "new": spec}, 0)
+    assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
+    assert manifest.fused() == ("sparse",)
