@@ -50,7 +50,6 @@ LONG: set[tuple[str, str]] = {
     ("corpus", "_elements_of"),
     ("encoders", "download"),
     ("integrations", "create_app"),
-    ("interop", "writing"),
     ("training", "read_material"),
     ("training", "ship"),
     ("training", "model_card"),

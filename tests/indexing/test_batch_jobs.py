@@ -76,7 +76,7 @@ def test_the_estimates_of_disk_and_memory_are_near_what_it_took(settings):
 # ---------------------------------------------------------------- memory
 
 
-@pytest.mark.parametrize("text", ["", "2 GBB", "much", "-1GB", "1.5.2M", "GB"])
+@pytest.mark.parametrize("text", ["", "2 GBB", "much", "-1GB", "1.5.2M", "GB", "2.GB", "2Gbit", "1_000"])
 def test_a_size_that_cannot_be_read_is_refused(text):
     with pytest.raises(InvalidArgument, match="write a number with a unit"):
         parse_size(text)
