@@ -126,7 +126,7 @@ class Indexer:
             fields: which fields of a row are id, title and text.
             globs: of a folder only the files that match one of these.
             follow_links: read what links in a folder lead to outside of it; else they are passed over, and counted.
-            prune: remove documents that the source does not hold (any more). Skipped when a document failed.
+            prune: delete documents that the source does not hold (any more). Skipped when a document failed.
             dry_run: read and cut everything, encode a few chunks to measure the pace, write nothing.
             workers: processes that encode; they are spawned, so a script needs `if __name__ == "__main__":`.
             max_memory: bytes that the job may hold, its workers included, mapped files not counted; None for no cap.
@@ -171,7 +171,7 @@ class Indexer:
             # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
             known: pipeline.ExistingDocuments = writer if any(True for _ in writer.doc_ids()) else ExistingHeads(None)
             with index_job("index", self._store, writer, tally) as job:
-                groups = job.threads.gathered(documents)
+                groups = job.threads.lookup_batches(documents)
                 changed = pipeline.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
                 self._fill(job, pipeline.batches(changed, writer, cap.budget), models, cap, workers)
                 return job.conclude(ledger, prune=prune, replace=self._replace, roots=roots)
@@ -186,13 +186,13 @@ class Indexer:
     ) -> None:
         """Encode and write; reading, encoding and writing go on side by side."""
         manifest, tally = job.writer.manifest, job.progress
-        read = job.threads.ahead(batches, "cutting")
+        read = job.threads.prefetch(batches, "cutting")
         if workers == 1:
             encoded = pipeline.encoded(read, models.encoders, manifest.chunk_tokens)
         else:
             encoded = encoded_by_workers(read, workers, self.collection, manifest, self._settings)
         saved = perf_counter()
-        for batch in job.threads.ahead(encoded, "encoding", tally.emit):
+        for batch in job.threads.prefetch(encoded, "encoding", tally.emit):
             pipeline.write(batch, job.writer, tally)
             cap.check()
             if perf_counter() - saved >= SAVE_EVERY_S:

@@ -1,4 +1,4 @@
-"""Taking in a collection that somebody else wrote on a Qdrant server, so that it is searched as it is.
+"""Takes in a collection that somebody else wrote on a Qdrant server, so that it is searched as it is.
 
 What langchain-qdrant, LlamaIndex, Haystack, mcp-server-qdrant or a script wrote has no manifest, so its models are not
 known. `adopt` is told them, finds out how the payloads are laid out, encodes a few of the stored texts again to see
@@ -149,7 +149,7 @@ def _checked(fields: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _vector(collection: str, foreign: Foreign, leg: LegName, encoder: Encoder, asked: str | None) -> str:
-    """The name of the vectors that a leg searches.
+    """Return the name of the vectors that a leg searches.
 
     Raises:
         InvalidArgument: there is none of this name, none at all, or several.
@@ -191,7 +191,7 @@ def _told(foreign: Foreign) -> str:
 def _compared(
     foreign: Foreign, layout: Layout, encoders: Mapping[LegName, Encoder], names: Mapping[LegName, str]
 ) -> dict[LegName, float]:
-    """By leg the lowest cosine of stored vectors and those of the same texts encoded again."""
+    """Return by leg the lowest cosine of stored vectors and those of the same texts encoded again."""
     found: dict[LegName, float] = {}
     for leg, encoder in encoders.items():
         rows = [
@@ -210,7 +210,7 @@ def _compared(
 
 
 def cosine(one: Vector, other: Vector) -> float:
-    """The cosine of two vectors of one kind; 0 where one has no length.
+    """Return the cosine of two vectors of one kind; 0 where one has no length.
 
     >>> cosine(np.array([1.0, 0.0]), np.array([3.0, 0.0]))
     1.0
@@ -234,7 +234,7 @@ def _disagreement(collection: str, leg: LegName, encoder: Encoder, vector: str, 
 
 
 def _spec(encoder: Encoder, vector: str, foreign: Foreign) -> LegSpec:
-    """A leg over vectors that are there: what the store does with them is the collection's, not the model's."""
+    """Describe a leg over vectors that are there. How the store weighs them is the collection's, not the model's."""
     spec = named(spec_of(encoder), vector)
     return spec if spec.dim else replace(spec, needs_idf=foreign.sparse[vector])
 

@@ -1,4 +1,4 @@
-"""A document as a collection holds it: put together again from its chunks."""
+"""Documents as a collection holds them: put together again from their chunks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCUMENTS = 256
 
 
 def payloads_of(reader: CollectionReader, doc_id: str) -> list[Mapping[str, Any]]:
-    """The payloads of a document's chunks, in their order; none where there is no such document.
+    """Return the payloads of a document's chunks, in their order; none where there is no such document.
 
     Raises:
         StoreError: some of its chunks are not there, because it is being written now.
@@ -41,7 +41,7 @@ def payloads_of(reader: CollectionReader, doc_id: str) -> list[Mapping[str, Any]
 
 
 def stored_as(reader: CollectionReader, doc_ids: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """The ids as the collection has them, each in its place, and the payloads of the first chunks, by chunk_id.
+    """Return the ids as the collection has them, in order, and the payloads of the first chunks by chunk_id.
 
     An id is the same however its letters are composed; one that is not there stays as it is.
     """
@@ -58,7 +58,7 @@ def stored_as(reader: CollectionReader, doc_ids: Sequence[str]) -> tuple[list[st
 
 
 def fetch_document(reader: CollectionReader, doc_id: str, collection: str) -> Document:
-    """A document, from its chunks: overlaps once, offsets as in the document that was indexed.
+    """Return a document, from its chunks: overlaps once, offsets as in the document that was indexed.
 
     White space between two chunks, and before the first, is not stored. One letter of it comes back as a blank, more as
     line breaks where the text has any, else as blanks; what stood behind the last chunk does not come back.
@@ -81,7 +81,7 @@ def fetch_document(reader: CollectionReader, doc_id: str, collection: str) -> Do
 def all_payloads(
     reader: CollectionReader, doc_ids: Iterable[str], passes: Callable[[Mapping[str, Any]], bool] | None = None
 ) -> Iterator[list[Mapping[str, Any]]]:
-    """Of each document the payloads of its chunks, in their order; see `payloads_of`.
+    """Yield of each document the payloads of its chunks, in their order; see `payloads_of`.
 
     Args:
         reader: of the collection.
@@ -106,7 +106,7 @@ def all_payloads(
 
 
 def document_from(payloads: Sequence[Mapping[str, Any]]) -> Document:
-    """The document whose chunks have these payloads, in their order."""
+    """Build the document whose chunks have these payloads, in their order."""
     head = payloads[0]
     own = own_metadata(head)
     metadata = {name: value for name, value in head["metadata"].items() if name not in own}
@@ -114,7 +114,7 @@ def document_from(payloads: Sequence[Mapping[str, Any]]) -> Document:
 
 
 def reassemble_text(payloads: Sequence[Mapping[str, Any]]) -> str:
-    """The text of a document, from the payloads of its chunks in their order.
+    """Join the text of a document, from the payloads of its chunks in their order.
 
     >>> whole_text([{"start": 0, "text": "one two"}, {"start": 4, "text": "two three"}, {"start": 14, "text": "four"}])
     'one two three four'

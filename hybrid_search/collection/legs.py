@@ -85,7 +85,7 @@ def drop_leg(
     settings: Settings | None = None,
     wait_s: float = 0.0,
 ) -> Manifest:
-    """Remove a leg and its vectors.
+    """Drop a leg and its vectors.
 
     Returns:
         The collection's manifest from here on.
@@ -112,7 +112,7 @@ def drop_leg(
 def writing(
     collection: str, store: str | Path | Store | None, settings: Settings, wait_s: float
 ) -> Iterator[CollectionWriter]:
-    """A writer of a collection that is there; what it refuses is refused before anything is changed."""
+    """Open a writer of a collection that is there. What it refuses is refused before anything is changed."""
     place = open_store_for(store, settings)
     found = place.info(collection).manifest
     writer = place.writer(collection, place.manifest(collection) or found, wait_s=wait_s)

@@ -1,4 +1,4 @@
-"""From names to parts: the store a setting names, the models a new collection gets, and the same ones back later."""
+"""From names to parts: the store that a setting names, and the models that a collection was built with."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ModelSet(NamedTuple):
     layout: str = ""
 
     def manifest(self, chunk_tokens: int, overlap_tokens: int, roots: Mapping[str, str] | None = None) -> Manifest:
-        """What a new collection with them records. Hashes the models' files, once per file and machine."""
+        """Build what a new collection with them records. Hashes the models' files, once per file and machine."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         specs = named_for(self.layout, {leg: spec_of(encoder) for leg, encoder in self.encoders.items()})
         schema = LAID_OUT if self.layout else SCHEMA
@@ -72,7 +72,7 @@ class ModelSet(NamedTuple):
         return any(isinstance(encoder, Bm25Encoder) for encoder in self.encoders.values())
 
     def fitted(self, texts: Iterable[str]) -> ModelSet:
-        """The same models, those that measure the corpus having measured these texts, which are read only for them."""
+        """Return the same models; those that measure the corpus have measured these texts, read only for them."""
         measured = list(texts) if self.measuring else []
         fitted = {
             leg: encoder.fitted(measured) if isinstance(encoder, Bm25Encoder) else encoder
@@ -82,7 +82,7 @@ class ModelSet(NamedTuple):
 
 
 def open_store_for(store: str | Path | Store | None, settings: Settings) -> Store:
-    """The store itself, the one that a folder or URL names, or the settings'.
+    """Return the store itself, or open the one that a folder or URL names, or the settings'.
 
     Raises:
         ConfigError: an API key would travel unencrypted.
@@ -103,7 +103,7 @@ def load_models(
     *,
     known: Iterable[Encoder] = (),
 ) -> ModelSet:
-    """The models that a collection was built with.
+    """Load the models that a collection was built with.
 
     Args:
         collection: its name.
@@ -153,7 +153,7 @@ def load_models(
 
 
 def matches_manifest(models: ModelSet, manifest: Manifest) -> bool:
-    """Whether a collection was built with these models, as `reopen` would open them."""
+    """Say whether a collection was built with these models, as `load_models` would open them."""
     opened = {leg: spec_of(encoder) for leg, encoder in models.encoders.items()}
     return opened == {leg: replace(spec, vector="", shadow=False) for leg, spec in manifest.legs.items()}
 
@@ -179,7 +179,7 @@ def encoder_of(
     precision: Precision | None = None,
     sparsity: Sparsity | None = None,
 ) -> Encoder:
-    """The encoder of one leg: of a hybrid model the half that its kind says.
+    """Make the encoder of one leg; of a hybrid model, the view that gives the vectors of its kind.
 
     Args:
         model: the leg's.
@@ -207,7 +207,7 @@ def _key(model: ModelCard, precision: Precision) -> str:
 
 
 def spec_of(encoder: Encoder) -> LegSpec:
-    """What a manifest records of a leg's encoder."""
+    """Describe a leg's encoder as a manifest records it."""
     return LegSpec(
         model=encoder.card.name,
         fingerprint=encoder.fingerprint(),
@@ -221,5 +221,5 @@ def spec_of(encoder: Encoder) -> LegSpec:
 
 
 def is_learned(model: ModelCard, kind: Kind) -> bool:
-    """Whether its sparse vectors may be cut: those of a network, not counts of words."""
+    """Say whether a model's sparse vectors may be cut: those of a network, not counts of words."""
     return kind == "sparse" and model.family not in ("bm25", "bm42", "minicoil")

@@ -165,13 +165,13 @@ def _check_encoding(
 
 
 def profile_of(names: Mapping[LegName, str]) -> str:
-    """The profile whose models the legs `sparse` and `dense` have, by the models' names; `custom` where it is none."""
+    """Return the profile with these models for the legs `sparse` and `dense`; `custom` where there is none."""
     own = {leg: name for leg, name in names.items() if leg in LEGS}
     return next((profile for profile in PROFILES if profile_names(profile) == own), "custom")
 
 
 def legs_wanted(legs: Sequence[LegName] | None, given: Mapping[LegName, str]) -> tuple[LegName, ...]:
-    """The legs of a new collection, in order: those asked for, where each has or can have a model.
+    """Return the legs of a new collection, in order: those asked for, where each has or can have a model.
 
     Raises:
         InvalidArgument: none, an unknown one, or a model for a leg that is not among them.
@@ -194,7 +194,7 @@ def legs_wanted(legs: Sequence[LegName] | None, given: Mapping[LegName, str]) ->
 
 
 def auto_profile(cache_dir: Path) -> tuple[str, str]:
-    """The profile whose models are at hand, and why that one."""
+    """Choose the profile whose models are at hand, and say why that one."""
     if all(hub.is_here(card(name, KINDS[leg]), cache_dir) for leg, name in profile_names("splade").items()):
         return "splade", "profile splade: its files are on this machine"
     if hub.hub_answers():
@@ -203,7 +203,7 @@ def auto_profile(cache_dir: Path) -> tuple[str, str]:
 
 
 def profile_names(profile: str) -> dict[LegName, str]:
-    """The models of a profile by leg. What a folder's model does not serve, the bundled one does."""
+    """Return the models of a profile by leg. What a folder's model does not serve, the bundled one does."""
     if profile in PROFILES:
         return {"sparse": PROFILES[profile].sparse, "dense": PROFILES[profile].dense}
     if not Path(profile).expanduser().is_dir():

@@ -64,7 +64,7 @@ class Report:
     indexed: tuple[IndexReport, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `evaluate --format json` prints."""
+        """Build the object that `evaluate --format json` prints."""
         return {
             "dataset": self.dataset,
             "documents": self.documents,
@@ -231,7 +231,7 @@ class _Job:
         return scores
 
     def run(self, main: _Built, mode: str, k: int) -> list[ScoredDoc]:
-        """The run of every judged query in one mode."""
+        """Return the run of every judged query in one mode."""
         way = _way(mode)
         collection, search_mode = self._baseline(main) if way.mode == BASELINE else (main, way.mode)
         options: Options = {"k": k, "mode": search_mode, "depth": max(DEPTH, k), "highlight": False}
@@ -255,7 +255,7 @@ class _Job:
         return rows
 
     def _baseline(self, main: _Built) -> tuple[_Built, Mode]:
-        """Where BM25 is searched: the leg of this name, a sparse leg that is BM25, or a collection built for it."""
+        """Find where BM25 is searched: a leg of this name, a sparse leg that is BM25, or a collection built for it."""
         legs = main.store.info(main.name).manifest.legs
         if BASELINE in legs:
             return main, BASELINE
@@ -266,7 +266,7 @@ class _Job:
         ), "sparse"
 
     def _searcher(self, collection: _Built) -> Searcher:
-        """One for all modes of a collection, so that its models are loaded once; closed with `open`."""
+        """Return the one searcher for all modes of a collection, whose models are loaded once; closed with `open`."""
         if collection not in self._searchers:
             searcher = Searcher.open(collection.name, store=collection.store, settings=self._settings, follow=False)
             self._searchers[collection] = self.open.enter_context(searcher)
@@ -274,7 +274,7 @@ class _Job:
 
 
 def usual_modes(fused: Collection[LegName], shadows: Mapping[LegName, Mode] | None = None) -> tuple[Mode, ...]:
-    """The baseline, each leg, `hybrid`, and `hybrid` with each shadow leg.
+    """Return the baseline, each leg, `hybrid`, and `hybrid` with each shadow leg.
 
     >>> usual_modes(["dense", "sparse"], {"new": "new+dense"})
     ('bm25', 'sparse', 'dense', 'new', 'hybrid', 'new+dense')
@@ -309,7 +309,7 @@ class _Way(NamedTuple):
         return self.mode == HYBRID or "+" in self.mode
 
     def among(self, single: Collection[str], legs: Collection[LegName]) -> bool:
-        """Whether it is one of these modes, or fuses some of these legs."""
+        """Say whether it is one of these modes, or fuses some of these legs."""
         known = self.mode in single or ("+" in self.mode and {*self.mode.split("+")} <= {*legs})
         return known and (self.fused or not self.auto)
 
@@ -336,7 +336,7 @@ def _check_words(asked: Sequence[str] | None, legs: Collection[LegName]) -> None
 
 
 def _check_modes(asked: Sequence[str] | None, legs: Sequence[LegName], usual: Sequence[Mode]) -> Sequence[Mode]:
-    """The modes asked for, or the usual ones.
+    """Return the modes asked for, or the usual ones.
 
     Raises:
         InvalidArgument: a mode whose leg is not there.

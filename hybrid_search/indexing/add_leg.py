@@ -117,7 +117,7 @@ def _encode_payloads(
 
 
 def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder:
-    """BM25 with the mean length of what is stored, or with the one that its leg has already."""
+    """Fit BM25 to the mean length of what is stored, or to the one that its leg has already."""
     if not isinstance(encoder, Bm25Encoder):
         return encoder
     if leg in writer.manifest.legs and writer.manifest.legs[leg].average_tokens:
@@ -128,7 +128,7 @@ def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder
 
 
 def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -> LegSpec:
-    """The new leg's; its vector is named after leg and model, so that a job cut short goes on only with the same."""
+    """Describe the new leg. Its vector is named after leg and model: a job cut short goes on only with the same."""
     spec = spec_of(encoder)
     called = manifest.vectors()
     for name, other in manifest.legs.items():

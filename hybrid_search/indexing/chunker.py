@@ -55,7 +55,7 @@ class Chunker:
             self._chunker.start()
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """For each text the tokens that the models read, by the one that needs most; words where none has a limit."""
+        """Count the tokens of each text, by the model that needs most; words where none has a limit."""
         return most_tokens([encoder.count_tokens for encoder in self._limited], texts)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Chunker:
 def chunker_for(
     collection: str, models: ModelSet, found: Manifest | None, size_tokens: int | None, overlap_tokens: int | None
 ) -> Chunker:
-    """The cutter of an existing collection, or of a new one as asked for.
+    """Make the chunker of an existing collection, or of a new one as asked for.
 
     Raises:
         ManifestMismatch: other chunking asked for than the existing collection has.
@@ -100,7 +100,7 @@ def chunker_for(
 
 
 def chunk_size(models: ModelSet, asked: int | None) -> int:
-    """Tokens a chunk of a new collection may take: what was asked for, else what all its models read.
+    """Choose the tokens of a chunk of a new collection: what was asked for, else what all its models read.
 
     Raises:
         InvalidArgument: too small for text, or more than a model reads.
@@ -115,14 +115,14 @@ def chunk_size(models: ModelSet, asked: int | None) -> int:
 
 
 def searchable_texts(documents: Iterable[Document], cut: Chunker) -> Iterator[str]:
-    """What the encoders will read of documents; without those that cannot be cut in time."""
+    """Yield what the encoders will read of documents; without those that cannot be cut in time."""
     for document in documents:
         with suppress(Exceeded):
             yield from (part.searchable for part in cut(document))
 
 
 def count_truncated(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Sequence[str]) -> dict[LegName, int]:
-    """How many texts a leg's model does not read to the end, by leg; not counted where no chunk can be that long."""
+    """Count by leg the texts that its model does not read to the end, where a chunk can be that long."""
     found: dict[LegName, int] = {}
     for group in group_by_model(encoders):
         encoder = next(iter(group.values()))
@@ -135,7 +135,7 @@ def count_truncated(encoders: Mapping[LegName, Encoder], chunk_tokens: int, text
 def unread(
     encoders: Mapping[LegName, Encoder], texts: Sequence[str], vectors: Mapping[LegName, Sequence[Vector]]
 ) -> dict[LegName, list[int]]:
-    """The places of the texts of which a leg reads little or nothing, by leg.
+    """Find, by leg, the places of the texts of which it reads little or nothing.
 
     Its model knows less than half of their tokens, or made a sparse vector without a term of them.
     """

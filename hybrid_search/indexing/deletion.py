@@ -1,4 +1,4 @@
-"""Documents leave a collection by their ids; no source is read, and no model is loaded."""
+"""Deletes documents of a collection by their ids; no source is read, and no model is loaded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def delete_documents(
     settings: Settings | None = None,
     wait_s: float = 0.0,
 ) -> int:
-    """Remove documents, all at once for those who search; the collection stays, with its models, even if none is left.
+    """Delete documents, all at once for those who search. The collection stays, even if none is left.
 
     Args:
         collection: its name.
@@ -37,13 +37,13 @@ def delete_documents(
         wait_s: seconds to wait for another process that writes to the collection.
 
     Returns:
-        How many documents were removed.
+        How many documents were deleted.
 
     Raises:
         InvalidArgument: one id instead of several, or one that is no text.
         CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
     """
-    asked = None if doc_ids is None else texts("doc_ids", doc_ids)  # all of them, before the first is removed
+    asked = None if doc_ids is None else texts("doc_ids", doc_ids)  # all of them, before the first is deleted
     place = open_store_for(store, settings or load_settings())
     manifest = place.manifest(check_name(collection))
     if manifest is None:
@@ -55,7 +55,7 @@ def delete_documents(
 
 
 def delete_ids(writer: CollectionWriter, doc_ids: Iterable[str]) -> int:
-    """Remove documents with all their chunks, to be published by the caller; how many there were."""
+    """Delete documents with all their chunks, and return how many there were. The caller publishes."""
     count = 0
     for some in batched(doc_ids, LOOKUP_DOCUMENTS):
         heads = writer.heads(some)

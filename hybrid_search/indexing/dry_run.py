@@ -1,4 +1,4 @@
-"""What an index job would do, cost and need, told before it begins: a dry run."""
+"""Estimates what an index job would do, cost and need, before it begins: a dry run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ExistingHeads:
 
 
 def known_ids(store: Store, collection: str, doc_ids: Sequence[str]) -> int:
-    """How many of these ids a collection has, as far as readers see."""
+    """Count how many of these ids a collection has, as far as readers see."""
     with remembered(store, collection, replace=False) as there:
         return len(there.heads(doc_ids))
 
@@ -70,7 +70,7 @@ def dry_run_report(
     sample: list[PendingChunk] = []
     random, tokens = Random(0), 0
     with JobThreads() as threads:
-        for change in changes(threads.gathered(documents), cut, base, known, tally, roots):
+        for change in changes(threads.lookup_batches(documents), cut, base, known, tally, roots):
             if change is None:
                 continue
             if isinstance(change, list):
@@ -91,7 +91,7 @@ def dry_run_report(
 
 @contextmanager
 def remembered(store: Store, collection: str, *, replace: bool) -> Iterator[ExistingHeads]:
-    """What a job on the collection would find there; a rebuild finds nothing."""
+    """Open what a job on the collection would find there; a rebuild finds nothing."""
     reader = None
     if not replace:
         with suppress(StoreError):

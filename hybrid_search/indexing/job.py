@@ -1,7 +1,7 @@
 """The one way to run an index job, whichever composer writes: the indexer, a Ray driver, a new leg, a loaded file.
 
     with index_job("index", store, writer, progress) as job:
-        for batch in job.threads.ahead(batches, "encoding"):
+        for batch in job.threads.prefetch(batches, "encoding"):
             write(batch, job.writer, job.progress)
         return job.conclude(ledger, prune=True)
 

@@ -1,4 +1,4 @@
-"""How much memory a job holds, and the cap on it."""
+"""Measures how much memory a job holds, and keeps it below a limit."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def parse_size(text: str) -> int:
 
 
 def resident_bytes() -> int | None:
-    """Bytes of memory that this process and its children hold for themselves, mapped files not counted.
+    """Measure the bytes that this process and its children hold for themselves, mapped files not counted.
 
     None where the system does not tell.
     """
@@ -69,7 +69,7 @@ class MemoryLimit:
         self.budget = BatchBudget()
 
     def check(self) -> None:
-        """To be called after every batch.
+        """Make batches smaller where memory is short. Called after every batch.
 
         Raises:
             MemoryExceeded: more is held than allowed with the smallest batches.
@@ -86,7 +86,7 @@ class MemoryLimit:
 
 
 def _anonymous(process: psutil.Process) -> int:
-    """Bytes of a process that belong to no file; where the system does not tell those, the ones that are its own."""
+    """Measure the bytes of a process that belong to no file, or where these are unknown, to it alone."""
     try:
         told = process.memory_info()
         return int(told.rss - told.shared) if hasattr(told, "shared") else int(process.memory_full_info().uss)

@@ -91,12 +91,12 @@ class Batch(NamedTuple):
 
     Args:
         parts: chunks on their way.
-        gone: chunks of older versions, to be removed before.
+        stale: chunks of older versions, to be deleted before.
         moved: documents that stand elsewhere now.
     """
 
     parts: list[PendingChunk]
-    gone: list[str]
+    stale: list[str]
     moved: Sequence[Moved] = ()
 
 
@@ -131,7 +131,7 @@ class BatchBudget:
 
 
 def stamp_of(document: Document, base: str) -> str:
-    """Content and manifest in one hash: a document whose stamp the store has needs no work.
+    """Hash content and manifest together: a document whose stamp the store has needs no work.
 
     So has the way in which chunks are encoded, where that is not with their title and text alone.
     """
@@ -153,7 +153,7 @@ def changes(
     tally: JobProgress,
     roots: Roots = NO_ROOTS,
 ) -> Iterator[Change | list[Moved] | None]:
-    """The documents that are new or have changed, and those that have moved; the others are counted.
+    """Yield the documents that are new or have changed, and lists of those that have moved; count the others.
 
     None where no more are there just now.
     """
@@ -180,12 +180,12 @@ def changes(
 
 
 def is_elsewhere(document: Document, old: DocumentHead) -> bool:
-    """Whether an unchanged document stands at another origin now; those made in memory stand nowhere."""
+    """Say whether an unchanged document stands at another origin now; those made in memory stand nowhere."""
     return document.origin not in ("", old.origin) and not document.origin.startswith(IN_MEMORY)
 
 
 def replacement(document: Document, old: DocumentHead | None, roots: Roots) -> Replaced | None:
-    """What a document replaces that is not an older version of itself: it has its id, and was read elsewhere."""
+    """Describe what a document replaces that is no older version of it: it has its id, and was read elsewhere."""
     if old is None or not old.origin or not document.origin or document.origin.startswith(IN_MEMORY):
         return None
     before = roots.origin_now(old.origin)
@@ -210,7 +210,7 @@ def cut_or_failed(document: Document, cut: Chunker, tally: JobProgress) -> list[
 
 
 def former_heads(known: ExistingDocuments, doc_ids: Iterable[str]) -> dict[str, tuple[tuple[str, DocumentHead], ...]]:
-    """What is remembered of documents under other spellings of their ids, by the id that was asked for."""
+    """Look up documents under other spellings of their ids; by the id that was asked for."""
     others = {doc_id: id_forms(doc_id)[1:] for doc_id in doc_ids if not doc_id.isascii()}
     heads = known.heads([form for forms in others.values() for form in forms]) if others else {}
     return {doc_id: tuple((form, heads[form]) for form in forms if form in heads) for doc_id, forms in others.items()}
@@ -219,7 +219,7 @@ def former_heads(known: ExistingDocuments, doc_ids: Iterable[str]) -> dict[str, 
 def batches(
     changed: Iterable[Change | list[Moved] | None], writer: CollectionWriter, budget: BatchBudget
 ) -> Generator[Batch, None, None]:
-    """What is written at once: whole documents, the head of each last; or a part of a document too long for that.
+    """Yield what is written at once: whole documents, the head of each last, or a part of a longer document.
 
     A batch that is not full goes out all the same where nothing more comes for a second.
 
@@ -243,13 +243,13 @@ def batches(
         if batch.parts and (tokens + size > budget.tokens or len(batch.parts) + len(some) > BATCH_CHUNKS):
             yield batch
             batch, tokens = Batch([], []), 0
-        batch.gone.extend(_stale_chunks(change))
+        batch.stale.extend(_stale_chunks(change))
         rest = next(order, None)
         if rest is None:
             batch.parts.extend(some)
             tokens += size
             continue
-        yield from _stream_long(change, writer, budget, batch.gone)
+        yield from _stream_long(change, writer, budget, batch.stale)
         batch, tokens = Batch([], []), 0
     if batch.parts:
         yield batch
@@ -258,12 +258,12 @@ def batches(
 def encoded(
     items: Iterable[Batch], encoders: Mapping[LegName, Encoder], chunk_tokens: int
 ) -> Generator[Encoded, None, None]:
-    """The batches with their vectors, in their order."""
+    """Yield the batches with their vectors, in their order."""
     return (encode_batch(batch, encoders, chunk_tokens) for batch in items)
 
 
 def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens: int) -> Encoded:
-    """The vectors of one batch."""
+    """Encode one batch."""
     if not batch.parts:
         return Encoded(batch, {}, {}, {})
     texts = [part.chunk.searchable for part in batch.parts]
@@ -278,7 +278,7 @@ def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens
 
 def write(ready: Encoded, writer: CollectionWriter, tally: JobProgress) -> None:
     """Write one batch, and count it."""
-    writer.delete(ready.batch.gone)
+    writer.delete(ready.batch.stale)
     writer.set_origins(ready.batch.moved)
     tally.moved += len(ready.batch.moved)
     if ready.batch.parts:
@@ -291,17 +291,17 @@ def write(ready: Encoded, writer: CollectionWriter, tally: JobProgress) -> None:
 
 
 def parts_of(change: Change) -> Iterator[PendingChunk]:
-    """The parts of a document that is written at once: the head last."""
+    """Yield the chunks of a document that is written at once: the head last."""
     first, *others = change.chunks
     for chunk in others:
         yield _part(change, chunk)
     yield _part(change, first, change.stamp)
 
 
-def _stream_long(change: Change, writer: CollectionWriter, budget: BatchBudget, gone: list[str]) -> Iterator[Batch]:
+def _stream_long(change: Change, writer: CollectionWriter, budget: BatchBudget, stale: list[str]) -> Iterator[Batch]:
     first, *others = change.chunks
     begun = _part(change, first, INCOMPLETE)
-    yield Batch([begun], gone)
+    yield Batch([begun], stale)
     # Chunks of this very version are there where an earlier run was cut short. What it did not reach has other stamps.
     resumed = change.old is not None and change.old.stamp == INCOMPLETE
     missing = _missing(change, others, writer) if resumed else iter(others)
@@ -322,18 +322,18 @@ def _missing(change: Change, chunks: Sequence[Chunk], writer: CollectionWriter) 
 
 
 def _stale_chunks(change: Change) -> list[str]:
-    """Chunks that the new version does not overwrite: of a version that had more of them, all; and of other spellings.
+    """Name the chunks that the new version does not overwrite, of a longer version and of other spellings.
 
     Not only those too many: the head of the old version must not outlive its chunks.
     """
-    gone = dict(change.former)
+    stale = dict(change.former)
     if change.old is not None and change.old.chunks > len(change.chunks):
-        gone[change.document.doc_id] = change.old
-    return [chunk_id_of(doc_id, number) for doc_id, head in gone.items() for number in range(head.chunks)]
+        stale[change.document.doc_id] = change.old
+    return [chunk_id_of(doc_id, number) for doc_id, head in stale.items() for number in range(head.chunks)]
 
 
 def _take_tokens(parts: Iterator[PendingChunk], tokens: int) -> tuple[list[PendingChunk], int]:
-    """The next parts until they have so many tokens, one at least; and how many they have."""
+    """Take the next chunks until they have so many tokens, one at least; return them and their tokens."""
     some: list[PendingChunk] = []
     size = 0
     for part in parts:

@@ -33,8 +33,8 @@ class JobThreads:
     """The threads of one job. Use it as a context: leaving it ends them.
 
     with JobThreads() as threads:
-        changed = threads.ahead(batches(threads.gathered(documents)), "cutting")
-        for batch in threads.ahead(encoded(changed), "encoding"):
+        changed = threads.prefetch(batches(threads.lookup_batches(documents)), "cutting")
+        for batch in threads.prefetch(encoded(changed), "encoding"):
             write(batch)
         threads.require_complete()
     """
@@ -55,7 +55,7 @@ class JobThreads:
         for thread in self._threads:
             thread.join(timeout=_PATIENCE_S)
 
-    def ahead(
+    def prefetch(
         self, items: Generator[T, None, None], name: str, idle: Callable[[], None] | None = None
     ) -> Generator[T, None, None]:
         """Give the same items, each made in a thread of its own while the one before is in use.
@@ -91,7 +91,7 @@ class JobThreads:
             if not arrived and idle is not None:
                 idle()
 
-    def gathered(self, documents: Iterable[Document], name: str = "reading") -> Iterator[list[Document]]:
+    def lookup_batches(self, documents: Iterable[Document], name: str = "reading") -> Iterator[list[Document]]:
         """Give the documents in lists, for the store to be asked about many at once; read in a thread of their own.
 
         What comes slowly, through a pipe for instance, is not waited for: a list is shorter then, or empty.

@@ -1,4 +1,4 @@
-"""What an index job tells: while it runs (`Progress`), and at its end (`IndexReport`)."""
+"""What an index job reports: while it runs (`Progress`), and at its end (`IndexReport`)."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class EwmaRate:
         self.begin(seconds, done)
 
     def left_s(self, documents: int) -> float | None:
-        """Seconds that so many documents will take; None before anything was measured."""
+        """Estimate the seconds that so many documents will take; None before anything was measured."""
         return documents * self.weighed / self.weight if self.weight else None
 
 
@@ -258,7 +258,7 @@ class JobProgress:
                 self.unread_origins[leg] = tuple(named)[:NAMED_UNREAD]
 
     def now(self) -> Progress:
-        """Where the job stands."""
+        """Return where the job stands."""
         with self.lock:
             return self._now(perf_counter() - self.started, ())
 
@@ -295,7 +295,7 @@ class JobProgress:
         )
 
     def report(self, **more: Any) -> IndexReport:
-        """The end of the job; what has not been told yet is told first."""
+        """Build the report at the end of the job; what has not been reported yet is reported first."""
         if self.told_failures < len(self.failures):
             self.emit()
         return IndexReport(

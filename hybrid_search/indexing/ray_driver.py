@@ -3,12 +3,12 @@
 The driver, which is the process that asks, finds the files, makes the collection, and at the end prunes and publishes.
 In between Ray Data runs two passes over the files, one task a file:
 
-    meet:    read -> hash -> look up                  which documents are new or changed, and which ids stand twice
+    scan:    read -> hash -> look up                  which documents are new or changed, and which ids stand twice
     index:   read -> chunk -> encode -> upsert        only those; encoders are actors that load the models once
 
 What a worker does may be done again, for Ray repeats what a lost worker did. So reading and cutting depend on nothing
 but the file and the first pass: were they to look at the server, a second attempt would give other blocks than the
-first, and Ray would take them for the same. Encoding and upserting are one step, whose result is in the server.
+first, and Ray would take them for the same. ShardEncoder and upserting are one step, whose result is in the server.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from hybrid_search.indexing.dry_run import known_ids
 from hybrid_search.indexing.job import index_job
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.indexing.ray_worker import (
-    Encoding,
-    Job,
+    RayJob,
     RemoteError,
     Shard,
+    ShardEncoder,
     ShardSummary,
     chunk_shard,
     may_use_gpu,
@@ -93,7 +93,7 @@ def index_on_ray(
         chunk_tokens: as for `Indexer.open`.
         overlap_tokens: as for `Indexer.open`.
         replace: build the collection anew beside the old one, which answers until the new one is complete.
-        prune: remove documents that the sources do not hold (any more). Skipped when a document failed.
+        prune: delete documents that the sources do not hold (any more). Skipped when a document failed.
         fields: which fields of a row are id, title and text.
         globs: of a folder only the files that match one of these.
         follow_links: as for `Indexer.index`.
@@ -131,37 +131,37 @@ def index_on_ray(
         items, total, roots = opened.enter_context(closing(source))
         tally = JobProgress(collection, models.profile, models.reason, total, on_progress)
         tally.emit()
-        first = _beginning(items, tally, sample=found is None and models.measuring)
+        first = _first_documents(items, tally, sample=found is None and models.measuring)
         source.close()
         if found is None:
             models = models.fitted(searchable_texts(first, cutting))
         manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)
         writer = opened.enter_context(closing(store.writer(collection, manifest, replace=replace)))
         with index_job("ray", store, writer, tally) as running:
-            job = Job(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
-            left, wanted = _meet(job, find(sources, globs, follow_links=follow_links), ledger, writer, tally)
-            done = _index(job, left, tally)
+            job = RayJob(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
+            left, wanted = _scan(job, find(sources, globs, follow_links=follow_links), ledger, writer, tally)
+            done = _index_shards(job, left, tally)
             if done < wanted:
                 why = f"{wanted - done} documents changed while they were read; run it again"
                 tally.fail(BrokeOff("the sources", why))
             return running.conclude(ledger, prune=prune, replace=replace, roots=roots)
 
 
-def _beginning(items: Iterable[SourceItem], tally: JobProgress, *, sample: bool) -> list[Document]:
-    """The first documents, read by the driver for their own sake: what fails among them is counted by the workers."""
+def _first_documents(items: Iterable[SourceItem], tally: JobProgress, *, sample: bool) -> list[Document]:
+    """Read the first documents in the driver. What fails among them is counted by the workers."""
     aside = JobProgress(tally.collection, "", "", None, None)
     with Ledger() as ledger:
         return peek(validated(items, ledger, aside), aside, sample=sample)
 
 
-def _meet(
-    job: Job,
+def _scan(
+    job: RayJob,
     files: Iterable[FoundFile | Failure | PassedOver],
     ledger: Ledger,
     writer: ServerWriter,
     tally: JobProgress,
 ) -> tuple[list[Shard], int]:
-    """The first pass: the files with something to index, and how many documents that is.
+    """Run the first pass; return the files with something to index, and how many documents that is.
 
     Of documents with one id the first in the order of the sources is taken, as without Ray.
     """
@@ -177,12 +177,12 @@ def _meet(
     dataset = _rows(list(enumerate(shards))).map_batches(
         scan_shard, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF
     )
-    for place, met in _results(dataset):
-        if isinstance(met, ShardSummary):
-            _take_in(met, tally)
-            fields.update(_wanted(met.fields, fields))
+    for place, scanned in _results(dataset):
+        if isinstance(scanned, ShardSummary):
+            _add_summary(scanned, tally)
+            fields.update(_wanted(scanned.fields, fields))
             continue
-        for document in met:
+        for document in scanned:
             earlier = ledger.seen(document.doc_id, document.content_hash, document.origin)
             if earlier is None and not document.unchanged:
                 taken[place] += 1
@@ -202,7 +202,7 @@ def _meet(
     return left, sum(taken)
 
 
-def _take_in(seen: ShardSummary, tally: JobProgress) -> None:
+def _add_summary(seen: ShardSummary, tally: JobProgress) -> None:
     """Count what a worker counted."""
     for failure in seen.failures:
         tally.fail(failure)
@@ -215,8 +215,8 @@ def _take_in(seen: ShardSummary, tally: JobProgress) -> None:
         tally.guess(encoding, number)
 
 
-def _index(job: Job, shards: list[Shard], tally: JobProgress) -> int:
-    """The second pass; the documents that were written, or told as failures."""
+def _index_shards(job: RayJob, shards: list[Shard], tally: JobProgress) -> int:
+    """Run the second pass; return how many documents were written, or counted as failures."""
     if not shards:
         return 0
     from ray.data import ActorPoolStrategy
@@ -226,7 +226,7 @@ def _index(job: Job, shards: list[Shard], tally: JobProgress) -> int:
         _rows(list(enumerate(shards)))
         .map_batches(chunk_shard, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF)
         .map_batches(
-            Encoding,
+            ShardEncoder,
             batch_size=1,
             batch_format="pyarrow",
             fn_args=(job,),
@@ -255,7 +255,7 @@ def _index(job: Job, shards: list[Shard], tally: JobProgress) -> int:
 
 @contextmanager
 def _cluster(address: str) -> Iterator[None]:
-    """A connection to the cluster, silent, and ended afterwards if it was begun here.
+    """Connect to the cluster, silently, and end the connection afterwards if it was begun here.
 
     Raises:
         MissingExtra: Ray is not installed.
@@ -296,8 +296,8 @@ def _cluster(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def _pool(job: Job) -> tuple[int, dict[str, float]]:
-    """How many encoders, and what each takes: one on every GPU, or on every processor but one, on which is read."""
+def _pool(job: RayJob) -> tuple[int, dict[str, float]]:
+    """Choose how many encoders there are, and what each takes: one on every GPU, or on all processors but one."""
     import ray
 
     there = ray.cluster_resources()
@@ -308,29 +308,29 @@ def _pool(job: Job) -> tuple[int, dict[str, float]]:
 
 
 def _rows(values: list[tuple[int, Any]]) -> Any:
-    """A data set with a block for each value."""
+    """Make a data set with a block for each value."""
     import ray.data
 
     return ray.data.from_arrow([table_of([value]) for value in values])
 
 
 def _results(dataset: Any) -> Iterator[tuple[int, Any]]:
-    """The values of a data set as they come.
+    """Yield the values of a data set as they come.
 
     Raises:
-        HybridSearchError: a worker met one.
+        HybridSearchError: a worker raised one.
     """
     for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for place, value in values_of(table):
             if isinstance(value, RemoteError):
                 kinds = (errors.StoreUnavailable, errors.StoreError, errors.CorpusError, errors.ModelError, ConfigError)
-                met = getattr(errors, value.kind, StoreError)
-                raise next((kind for kind in kinds if issubclass(met, kind)), HybridSearchError)(value.message)
+                raised = getattr(errors, value.kind, StoreError)
+                raise next((kind for kind in kinds if issubclass(raised, kind)), HybridSearchError)(value.message)
             yield place, value
 
 
 def _wanted(more: Mapping[str, FieldType], known: Mapping[str, FieldType]) -> dict[str, FieldType]:
-    """Of the fields of one more shard those that are new, or that turn out float."""
+    """Select the fields of one more shard that are new, or that turn out float."""
     return {
         path: kind for path, kind in more.items() if path not in known or (known[path], kind) == ("integer", "float")
     }

@@ -1,4 +1,4 @@
-"""From whatever a caller calls a source to documents that can be indexed."""
+"""From what a caller gives as a source to documents that can be indexed."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _as_document(row: object, place: int, fields: FieldMap) -> SourceItem:
 
 
 def validated(items: Iterable[SourceItem], ledger: Ledger, tally: JobProgress) -> Iterator[Document]:
-    """Documents that can be indexed, each id once; all others are counted with the reason."""
+    """Yield the documents that can be indexed, each id once; count all others with the reason."""
     for item in items:
         tally.origin = str(item.origin or "")
         if not isinstance(item, Document):
@@ -145,12 +145,12 @@ def count(item: Failure | PassedOver | Guessed, tally: JobProgress) -> None:
 
 
 def duplicate_reason(doc_id: str, elsewhere: str) -> str:
-    """Why the second document with an id fails."""
+    """Explain why the second document with an id fails."""
     return f"doc_id {doc_id!r} stands at {elsewhere} too, with other content"
 
 
 def peek(documents: Iterator[Document], tally: JobProgress, *, sample: bool) -> list[Document]:
-    """The first document, or with `sample` as many as tell the mean length.
+    """Take the first document, or with `sample` as many as are enough to measure the mean length.
 
     Raises:
         CorpusError: there is none; the message says why, as the tally holds it.
@@ -172,7 +172,7 @@ def peek(documents: Iterator[Document], tally: JobProgress, *, sample: bool) -> 
 
 
 def clean(document: Document) -> Document:
-    """The document as every store can hold it. Callers make documents of whatever they have, so all is checked.
+    """Return the document as every store can hold it. Callers make documents of anything, so all is checked.
 
     Its id is in normal form C: ids that differ in how a letter is composed, as names of files do, are one.
 

@@ -1,4 +1,4 @@
-"""Keep a collection in step with files that change: index once, then again whenever something below the sources did."""
+"""Keeps a collection in step with files that change: indexes once, then again after every change."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class _Changes(Event):
 
 @contextmanager
 def _changes(sources: Sequence[str | Path], globs: Sequence[str], quiet_s: float) -> Iterator[_Changes]:
-    """Set whenever one of the files that these sources mean, or may mean now, has changed."""
+    """Watch the files that these sources name, or may name now; the event is set when one has changed."""
     watch = _watchfiles()
     changed, over = _Changes(), Event()
     folders, files = _places(sources)
@@ -160,7 +160,7 @@ def _watch(
 
 
 def _places(sources: Sequence[str | Path]) -> tuple[list[Path], set[Path]]:
-    """The folders that are there, and the files: under their own name and under the one that a link leads to."""
+    """Return the folders that are there, and the files: under their own name and under a link's target."""
     folders, files = [], set()
     for source in map(Path, sources):
         if source.is_dir():
@@ -171,12 +171,12 @@ def _places(sources: Sequence[str | Path]) -> tuple[list[Path], set[Path]]:
 
 
 def _parents(files: Iterable[Path]) -> list[Path]:
-    """Where a file is replaced by another of its name, as editors do, the folder notices and the file does not."""
+    """Return the folders of files. Where an editor replaces a file, its folder notices and the file does not."""
     return sorted({file.parent for file in files if file.parent.is_dir()})
 
 
 def _wanted_below(folders: Sequence[Path], globs: Sequence[str]) -> Callable[[Path], bool]:
-    """Whether a change may matter to `walk.find`. Rather once too often: unchanged costs a hash."""
+    """Make the filter of changes that may matter to `walk.find`. Rather once too often: unchanged costs a hash."""
     spec = glob_spec(globs)
 
     def wanted(path: Path) -> bool:

@@ -121,7 +121,7 @@ def load_encodings(
         store: a folder, a server's URL, or an open store; the settings' store when not given.
         settings: read from the environment and the config file when not given.
         replace: build the collection anew beside the old one, which answers until the new one is complete.
-        prune: remove documents that the file does not hold. Skipped when a document failed.
+        prune: delete documents that the file does not hold. Skipped when a document failed.
         wait_s: seconds to wait for another process that writes to the collection.
         on_progress: called at the beginning and after every batch.
 
@@ -149,7 +149,7 @@ def load_encodings(
 
 
 def _chunk_ids(collection: str, reader: CollectionReader) -> Iterator[str]:
-    """Every chunk, document by document, each from its first to its last."""
+    """Yield every chunk id, document by document, each from its first to its last."""
     for doc_ids in batched(reader.doc_ids(), LOOKUP_DOCUMENTS):
         heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
         for doc_id in doc_ids:
@@ -213,7 +213,7 @@ class _BadRow(Exception):
 
 
 def _write_long(writer: CollectionWriter, first: Sequence[Point], rows: Iterable[Row]) -> None:
-    """A document of several batches begins with a head without a stamp: cut short, it leaves no chunk unaccounted for.
+    """Write a document of several batches, its head without a stamp first: cut short, no chunk is unaccounted for.
 
     Raises:
         _BadRow: see there.
@@ -233,7 +233,7 @@ def _write_long(writer: CollectionWriter, first: Sequence[Point], rows: Iterable
 def _arriving(
     writer: CollectionWriter, encoded: EncodedFile, tally: JobProgress
 ) -> Iterator[tuple[Row, DocumentHead | None]]:
-    """Each row, that of a document's first chunk with what the collection remembers of the document."""
+    """Yield each row, that of a document's first chunk with what the collection remembers of the document."""
     for rows in encoded.rows():
         heads = writer.heads([row.doc_id for row in rows if row.number == 0])
         for row in rows:

@@ -42,7 +42,7 @@ class Row(NamedTuple):
     """Where the chunk before it in its document starts, 0 where there is none."""
 
     def point(self) -> Point:
-        """What the store takes; that of chunk 0 is its document's head.
+        """Build what the store takes; that of chunk 0 is its document's head.
 
         Raises:
             ValueError: it cannot be stored; the message is the reason.
@@ -113,7 +113,7 @@ class EncodedFile:
             raise
 
     def outline(self, ledger: Ledger) -> int:
-        """How many documents there are; each is put down in the ledger. Reads no text and no vector.
+        """Count the documents; each is put down in the ledger. Reads no text and no vector.
 
         Raises:
             CorpusError: a document is not there whole, or stands twice.
@@ -148,7 +148,7 @@ class EncodedFile:
         return documents
 
     def rows(self) -> Iterator[list[Row]]:
-        """All rows, `READ_ROWS` at a time.
+        """Yield all rows, `READ_ROWS` at a time.
 
         Raises:
             CorpusError: the file is damaged.
@@ -176,19 +176,19 @@ class EncodedFile:
         self._file.close()
 
     def _batches(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """By column's name: a list of the plain ones, an Arrow array of lists of the others."""
+        """Yield columns by name: a list for a plain one, an Arrow array of lists for the others."""
         schema = self._pa.schema([self._schema.field(name) for name in names])
         batches = self._file.iter_batches(batch_size=READ_ROWS, columns=list(names))
 
-        def following() -> dict[str, Any] | None:
+        def next_batch() -> dict[str, Any] | None:
             batch = next(batches, None)
             if batch is None:
                 return None
             cast = {name: batch.column(name).cast(schema.field(name).type) for name in names}
             return {name: column.to_pylist() if is_plain(name) else column for name, column in cast.items()}
 
-        while (found := self._read(following)) is not None:
-            yield found
+        while (columns := self._read(next_batch)) is not None:
+            yield columns
 
     def _read(self, reading: Callable[[], T]) -> T:
         try:
@@ -282,7 +282,7 @@ def _sparse_at(indices: Any, values: Any, signed: bool) -> Callable[[int], Vecto
 
 
 def _may_be_signed(spec: LegSpec) -> bool:
-    """Whether a sparse model may give weights below 0, as miniCOIL does and no other.
+    """Say whether a sparse model may give weights below 0, as miniCOIL does and no other.
 
     A folder's model need not be on this machine: then its need of the inverse document frequency speaks for miniCOIL,
     since learned models of the other kind have none.
@@ -294,7 +294,7 @@ def _may_be_signed(spec: LegSpec) -> bool:
 
 
 def _json(text: str) -> Any:
-    """What a text says, None where it is no JSON."""
+    """Parse a text; None where it is no JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

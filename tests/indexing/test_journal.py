@@ -110,7 +110,7 @@ def test_a_stage_that_has_not_ended_is_never_published(settings):
 
         def partly():
             with index_job("index", store, writer, progress) as job:
-                next(job.threads.gathered(iter(documents(5_000))))
+                next(job.threads.lookup_batches(iter(documents(5_000))))
                 job.conclude(ledger, prune=True)
 
         with pytest.raises(StoreError, match="before reading had come to an end"):

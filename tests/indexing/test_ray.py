@@ -22,7 +22,7 @@ from hybrid_search.corpus.walk import find
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexing import journal, ray_driver
 from hybrid_search.indexing.progress import JobProgress
-from hybrid_search.indexing.ray_driver import _take_in, index_on_ray
+from hybrid_search.indexing.ray_driver import _add_summary, index_on_ray
 from hybrid_search.indexing.ray_worker import ShardSummary
 from hybrid_search.indexing.sources import count, validated
 from hybrid_search.settings import Settings
@@ -30,7 +30,7 @@ from hybrid_search.store.server.store import ServerStore
 from hybrid_search.types import PassedOver
 from tests.qdrant_over_http import child
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LEGS = {"sparse": "fake/sparse", "dense": "fake/dense"}
 
 
@@ -59,18 +59,18 @@ def test_the_journal_knows_the_job(settings, jsonl, monkeypatch, tmp_path):
         seen.extend(journal.recent_jobs(url))
         return [], 0
 
-    monkeypatch.setattr(ray_driver, "_meet", met)
+    monkeypatch.setattr(ray_driver, "_scan", met)
     with child() as url:
         server = settings.model_copy(update={"store": url})
         source = jsonl([{"_id": "a", "text": "x"}])
         index_on_ray("c", [source], "auto", asked=ModelRequest(legs=["bm25"]), settings=server)
         assert [(job.kind, job.state) for job in seen] == [("ray", "running")]
         assert [(job.kind, job.state, job.collection) for job in journal.recent_jobs(url)] == [("ray", "finished", "c")]
-        monkeypatch.setattr(ray_driver, "_index", lambda *_: 1 // 0)
+        monkeypatch.setattr(ray_driver, "_index_shards", lambda *_: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             index_on_ray("c", [source], "auto", settings=server)
         assert [(job.kind, job.state) for job in journal.recent_jobs(url)] == [("ray", "failed")]
-        monkeypatch.setattr(ray_driver, "_index", stopped)
+        monkeypatch.setattr(ray_driver, "_index_shards", stopped)
         with pytest.raises(KeyboardInterrupt):
             index_on_ray("c", [source], "auto", settings=server)
         assert [(job.kind, job.state) for job in journal.recent_jobs(url)] == [("ray", "interrupted")]
@@ -96,7 +96,7 @@ def test_what_the_readers_of_all_workers_left_out_is_summed(settings, tmp_path):
             list(validated(read_file(found), ledger, tally))
         shards.append(ShardSummary(tally.failed, tally.failures, tally.repeated, 0, {}, tally.passed, tally.guessed))
     for seen in pickle.loads(pickle.dumps(shards)):
-        _take_in(seen, whole)
+        _add_summary(seen, whole)
     report = whole.report()
     assert (report.passed_over, report.guessed) == ({"files .png": 1, "images": 1}, {"koi8-r": 1})
     assert pickle.loads(pickle.dumps(FieldMap(encoding="koi8-r"))).encoding == "koi8-r"
