@@ -146,33 +146,33 @@ class Indexer:
         flags(prune=prune, dry_run=dry_run)
         cap = MemoryLimit(max_memory)
         check_workers(workers)
-        found = None if self._replace else self._store.manifest(self.collection)
+        existing = None if self._replace else self._store.manifest(self.collection)
         have = partial(known_ids, self._store, self.collection)
-        opened = open_source(source, fields or FieldMap(), globs, found, have, follow_links=follow_links)
+        opened = open_source(source, fields or FieldMap(), globs, existing, have, follow_links=follow_links)
         with ExitStack() as using:
             items, total, roots = using.enter_context(closing(opened))
-            models = models_for(self.collection, found, self._request, self._settings, on_download, self._models)
-            cut = using.enter_context(closing(chunker_for(self.collection, models, found, *self._sizes)))
-            tally = JobProgress(self.collection, models.profile, models.reason, total, on_progress)
-            tally.emit()
+            models = models_for(self.collection, existing, self._request, self._settings, on_download, self._models)
+            cut = using.enter_context(closing(chunker_for(self.collection, models, existing, *self._sizes)))
+            progress = JobProgress(self.collection, models.profile, models.reason, total, on_progress)
+            progress.emit()
             ledger = using.enter_context(Ledger())
-            documents = validated(items, ledger, tally)
-            first = peek(documents, tally, sample=found is None and models.measuring)
+            documents = validated(items, ledger, progress)
+            first = peek(documents, progress, sample=existing is None and models.measuring)
             documents = chain(first, documents)
-            if found is None:
+            if existing is None:
                 models = models.fitted(searchable_texts(first, cut))
             if dry_run:
                 with remembered(self._store, self.collection, replace=self._replace) as there:
-                    base = found.stamp_base() if found else ""
-                    return dry_run_report(documents, cut, base, models.encoders, there, tally, roots)
-            manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens, roots.prefixes)
+                    base = existing.stamp_base() if existing else ""
+                    return dry_run_report(documents, cut, base, models.encoders, there, progress, roots)
+            manifest = existing or models.manifest(cut.size_tokens, cut.overlap_tokens, roots.prefixes)
             writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
             using.enter_context(closing(writer))
             # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
             known: pipeline.ExistingDocuments = writer if any(True for _ in writer.doc_ids()) else ExistingHeads(None)
-            with index_job("index", self._store, writer, tally) as job:
+            with index_job("index", self._store, writer, progress) as job:
                 groups = job.threads.lookup_batches(documents)
-                changed = pipeline.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
+                changed = pipeline.changes(groups, cut, writer.manifest.stamp_base(), known, progress, roots)
                 self._fill(job, pipeline.batches(changed, writer, cap.budget), models, cap, workers)
                 return job.conclude(ledger, prune=prune, replace=self._replace, roots=roots)
 
@@ -185,16 +185,16 @@ class Indexer:
         workers: int,
     ) -> None:
         """Encode and write; reading, encoding and writing go on side by side."""
-        manifest, tally = job.writer.manifest, job.progress
+        manifest, progress = job.writer.manifest, job.progress
         read = job.threads.prefetch(batches, "cutting")
         if workers == 1:
             encoded = pipeline.encoded(read, models.encoders, manifest.chunk_tokens)
         else:
             encoded = encoded_by_workers(read, workers, self.collection, manifest, self._settings)
         saved = perf_counter()
-        for batch in job.threads.prefetch(encoded, "encoding", tally.emit):
-            pipeline.write(batch, job.writer, tally)
+        for batch in job.threads.prefetch(encoded, "encoding", progress.emit):
+            pipeline.write(batch, job.writer, progress)
             cap.check()
             if perf_counter() - saved >= SAVE_EVERY_S:
                 job.writer.flush()
-                tally.saved, saved = tally.documents + tally.unchanged, perf_counter()
+                progress.saved, saved = progress.documents + progress.unchanged, perf_counter()

@@ -103,25 +103,25 @@ def adopt(
             another length or do not agree with those stored, or it is not known where the texts lie.
     """
     settings = settings or load_settings()
-    place = open_store_for(store, settings)
-    foreign = place.described(check_name(collection))
+    opened = open_store_for(store, settings)
+    foreign = opened.described(check_name(collection))
     asked = {leg: name for leg, name in (("dense", dense), ("sparse", sparse)) if name and name != NO_LEG}
     _check_foreign(collection, foreign, asked)
-    found = layout_of(foreign.payloads, layout, _checked(fields))
+    payload_layout = layout_of(foreign.payloads, layout, _checked(fields))
     models = select_models(ModelRequest("auto", asked, sorted(asked), precision), settings)
     vectors = {
         leg: _vector(collection, foreign, leg, encoder, {"dense": dense_vector, "sparse": sparse_vector}[leg])
         for leg, encoder in models.encoders.items()
     }
     fetch(models, settings, on_download)
-    agreement = _compared(foreign, found, models.encoders, vectors)
+    agreement = _compared(foreign, payload_layout, models.encoders, vectors)
     for leg, cosine in agreement.items():
         if check and cosine < AGREE:
             raise _disagreement(collection, leg, models.encoders[leg], vectors[leg], cosine)
     specs = {leg: _spec(encoder, vectors[leg], foreign) for leg, encoder in models.encoders.items()}
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    manifest = Manifest(models.profile, specs, 0, created=now, schema=LAID_OUT, adopted=found)
-    place.adopt(collection, manifest)
+    manifest = Manifest(models.profile, specs, 0, created=now, schema=LAID_OUT, adopted=payload_layout)
+    opened.adopt(collection, manifest)
     return Adoption(manifest, foreign.points, agreement, _notes(models, foreign, vectors, agreement))
 
 
@@ -136,8 +136,8 @@ def _check_foreign(collection: str, foreign: Foreign, asked: Mapping[LegName, st
         )
     if not asked:
         raise InvalidArgument(
-            f"No model is named. Collection {collection!r} has {_told(foreign)}. Name what wrote them: --dense MODEL, "
-            "--sparse MODEL, or both."
+            f"No model is named. Collection {collection!r} has {_vectors_in_words(foreign)}. Name what wrote them: "
+            "--dense MODEL, --sparse MODEL, or both."
         )
 
 
@@ -162,10 +162,12 @@ def _vector(collection: str, foreign: Foreign, leg: LegName, encoder: Encoder, a
             if names
             else f"no {leg} vectors for {encoder.card.name}"
         )
-        raise InvalidArgument(f"Collection {collection!r} has {which}. It has {_told(foreign)}.")
+        raise InvalidArgument(f"Collection {collection!r} has {which}. It has {_vectors_in_words(foreign)}.")
     name = names[0] if asked is None else asked
     if name not in names:
-        raise InvalidArgument(f"Collection {collection!r} has no {leg} vectors {name!r}. It has {_told(foreign)}.")
+        raise InvalidArgument(
+            f"Collection {collection!r} has no {leg} vectors {name!r}. It has {_vectors_in_words(foreign)}."
+        )
     if leg == "dense":
         one, dim = foreign.dense[name], encoder.card.dim
         if one.distance not in COMPARED or one.many:
@@ -182,7 +184,7 @@ def _vector(collection: str, foreign: Foreign, leg: LegName, encoder: Encoder, a
     return name
 
 
-def _told(foreign: Foreign) -> str:
+def _vectors_in_words(foreign: Foreign) -> str:
     dense = [f"{name!r} ({one.dim} dimensions, {one.distance})" for name, one in foreign.dense.items()]
     sparse = [f"{name!r}{' (with IDF)' if idf else ''}" for name, idf in foreign.sparse.items()]
     return f"dense vectors {', '.join(dense) or 'none'}; sparse vectors {', '.join(sparse) or 'none'}"
@@ -192,7 +194,7 @@ def _compared(
     foreign: Foreign, layout: Layout, encoders: Mapping[LegName, Encoder], names: Mapping[LegName, str]
 ) -> dict[LegName, float]:
     """Return by leg the lowest cosine of stored vectors and those of the same texts encoded again."""
-    found: dict[LegName, float] = {}
+    agreement: dict[LegName, float] = {}
     for leg, encoder in encoders.items():
         rows = [
             (encoded_forms(payload, layout), vectors[names[leg]])
@@ -205,8 +207,8 @@ def _compared(
         if not texts:
             continue
         again = iter(encode({leg: encoder}, texts)[leg])
-        found[leg] = min(max(cosine(next(again), stored) for _ in forms) for forms, stored in rows)
-    return found
+        agreement[leg] = min(max(cosine(next(again), stored) for _ in forms) for forms, stored in rows)
+    return agreement
 
 
 def cosine(one: Vector, other: Vector) -> float:

@@ -30,14 +30,14 @@ def payloads_of(reader: CollectionReader, doc_id: str) -> list[Mapping[str, Any]
         return []
     count = head.get("chunks", 1)
     ids = [chunk_id_of(doc_id, number) for number in range(count)]
-    found = {chunk_id_of(doc_id, 0): head}
+    payloads = {chunk_id_of(doc_id, 0): head}
     for start in range(1, count, BATCH):
-        found = {**found, **reader.payloads(ids[start : start + BATCH])}
-    if len(found) < count:
+        payloads = {**payloads, **reader.payloads(ids[start : start + BATCH])}
+    if len(payloads) < count:
         raise StoreError(
-            f"Of document {doc_id!r} {len(found)} of {count} chunks are there: it is being written. Ask again soon."
+            f"Of document {doc_id!r} {len(payloads)} of {count} chunks are there: it is being written. Ask again soon."
         )
-    return [found[chunk_id] for chunk_id in ids]
+    return [payloads[chunk_id] for chunk_id in ids]
 
 
 def stored_as(reader: CollectionReader, doc_ids: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
@@ -88,18 +88,18 @@ def all_payloads(
         doc_ids: those that are not there, or that are being written, are passed over.
         passes: told a document's first payload, whether the document is wanted; all when not given.
     """
-    for some in batched(doc_ids, DOCUMENTS):
-        some, heads = stored_as(reader, some)
+    for batch in batched(doc_ids, DOCUMENTS):
+        batch, heads = stored_as(reader, batch)
         heads = {name: head for name, head in heads.items() if passes is None or passes(head)}
         rest = [chunk_id_of(head["doc_id"], n) for head in heads.values() for n in range(1, head.get("chunks", 1))]
-        found = dict(heads)
+        payloads = dict(heads)
         for more in batched(rest, BATCH):
-            found.update(reader.payloads(more))
-        for doc_id in some:
-            head = found.get(chunk_id_of(doc_id, 0))
+            payloads.update(reader.payloads(more))
+        for doc_id in batch:
+            head = payloads.get(chunk_id_of(doc_id, 0))
             if head is None or head.get("stamp") == "":
                 continue
-            chunks = [found.get(chunk_id_of(doc_id, n)) for n in range(head.get("chunks", 1))]
+            chunks = [payloads.get(chunk_id_of(doc_id, n)) for n in range(head.get("chunks", 1))]
             whole: list[Mapping[str, Any]] = [chunk for chunk in chunks if chunk is not None]
             if len(whole) == len(chunks):
                 yield whole

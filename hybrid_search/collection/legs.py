@@ -113,9 +113,9 @@ def writing(
     collection: str, store: str | Path | Store | None, settings: Settings, wait_s: float
 ) -> Iterator[CollectionWriter]:
     """Open a writer of a collection that is there. What it refuses is refused before anything is changed."""
-    place = open_store_for(store, settings)
-    found = place.info(collection).manifest
-    writer = place.writer(collection, place.manifest(collection) or found, wait_s=wait_s)
+    opened = open_store_for(store, settings)
+    manifest = opened.info(collection).manifest
+    writer = opened.writer(collection, opened.manifest(collection) or manifest, wait_s=wait_s)
     try:
         yield writer
     finally:

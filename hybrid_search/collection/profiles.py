@@ -42,7 +42,7 @@ KINDS: Mapping[LegName, Kind] = {"sparse": "sparse", "dense": "dense", BM25_LEG:
 
 def models_for(
     collection: str,
-    found: Manifest | None,
+    manifest: Manifest | None,
     request: ModelRequest,
     settings: Settings,
     on_download: OnDownload | None,
@@ -52,7 +52,7 @@ def models_for(
 
     Args:
         collection: its name.
-        found: what it was built with; None for a new one.
+        manifest: what it was built with; None for a new one.
         request: what is asked of its models.
         settings: where model files are kept.
         on_download: called while a model is fetched.
@@ -65,13 +65,13 @@ def models_for(
         HybridSearchError: whatever `check_request`, `load_models`, `select_models` and `fetch` raise.
     """
     layout = check_layout(request.layout) if request.layout else ""
-    if found is not None:
-        if found.adopted:
-            raise read_only(collection, found)
-        check_request(collection, found, request)
-        if opened is not None and matches_manifest(opened, found):
+    if manifest is not None:
+        if manifest.adopted:
+            raise read_only(collection, manifest)
+        check_request(collection, manifest, request)
+        if opened is not None and matches_manifest(opened, manifest):
             return opened
-        return load_models(collection, found, settings, on_download)
+        return load_models(collection, manifest, settings, on_download)
     models = select_models(request, settings) if opened is None else opened
     fetch(models, settings, on_download)
     return models._replace(layout=layout)

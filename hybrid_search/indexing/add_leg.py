@@ -75,9 +75,9 @@ def add_leg(
     settings = settings or load_settings()
     check_leg_name(leg)
     kind = kind or kind_of(model)
-    found = card(model, kind)
-    check_building(found, precision_of(found, precision or settings.precision), settings.device)
-    encoder = encoder_of(found, kind, settings, {}, precision, sparsity)
+    model_card = card(model, kind)
+    check_building(model_card, precision_of(model_card, precision or settings.precision), settings.device)
+    encoder = encoder_of(model_card, kind, settings, {}, precision, sparsity)
     fetch(ModelSet("custom", {leg: encoder}), settings, on_download)
     opened = open_store_for(store, settings)
     with writing(collection, opened, settings, wait_s) as writer:
@@ -87,13 +87,13 @@ def add_leg(
         if leg not in manifest.legs:
             manifest = with_legs(manifest, {**manifest.legs, leg: spec})
         documents = writer.info().documents
-        tally = JobProgress(collection, manifest.profile, "", documents, on_progress)
-        tally.emit()
-        with index_job("add-leg", opened, writer, tally) as job:
+        progress = JobProgress(collection, manifest.profile, "", documents, on_progress)
+        progress.emit()
+        with index_job("add-leg", opened, writer, progress) as job:
             writer.add_vector(spec)
             for payloads in batched(writer.iter_payloads(without=spec.vector), ENCODE_BATCH):
                 _encode_payloads(payloads, leg, encoder, spec, manifest.chunk_tokens, job)
-            tally.unchanged = max(0, documents - tally.documents)
+            progress.unchanged = max(0, documents - progress.documents)
             return job.finish(manifest)
 
 

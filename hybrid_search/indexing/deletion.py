@@ -44,11 +44,11 @@ def delete_documents(
         CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
     """
     asked = None if doc_ids is None else texts("doc_ids", doc_ids)  # all of them, before the first is deleted
-    place = open_store_for(store, settings or load_settings())
-    manifest = place.manifest(check_name(collection))
+    opened = open_store_for(store, settings or load_settings())
+    manifest = opened.manifest(check_name(collection))
     if manifest is None:
-        raise CollectionNotFound(collection, place.names(), place.location)
-    with closing(place.writer(collection, manifest, wait_s=wait_s)) as writer:
+        raise CollectionNotFound(collection, opened.names(), opened.location)
+    with closing(opened.writer(collection, manifest, wait_s=wait_s)) as writer:
         count = delete_ids(writer, list(writer.doc_ids()) if asked is None else asked)
         writer.publish()
     return count

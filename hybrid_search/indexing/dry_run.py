@@ -44,8 +44,8 @@ class ExistingHeads:
     def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]:
         if self.reader is None:
             return {}
-        found = self.reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
-        return {payload["doc_id"]: DocumentHead.of(payload) for payload in found.values()}
+        payloads = self.reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
+        return {payload["doc_id"]: DocumentHead.of(payload) for payload in payloads.values()}
 
 
 def known_ids(store: Store, collection: str, doc_ids: Sequence[str]) -> int:
@@ -60,7 +60,7 @@ def dry_run_report(
     base: str,
     encoders: Mapping[LegName, Encoder],
     known: ExistingHeads,
-    tally: JobProgress,
+    progress: JobProgress,
     roots: Roots,
 ) -> IndexReport:
     """Read and cut everything, write nothing, and encode only a sample of the chunks, to judge the others by.
@@ -70,23 +70,23 @@ def dry_run_report(
     sample: list[PendingChunk] = []
     random, tokens = Random(0), 0
     with JobThreads() as threads:
-        for change in changes(threads.lookup_batches(documents), cut, base, known, tally, roots):
+        for change in changes(threads.lookup_batches(documents), cut, base, known, progress, roots):
             if change is None:
                 continue
             if isinstance(change, list):
-                tally.moved += len(change)
+                progress.moved += len(change)
                 continue
             for part in parts_of(change):
-                place = tally.chunks if len(sample) < SAMPLE_CHUNKS else random.randrange(tally.chunks + 1)
+                place = progress.chunks if len(sample) < SAMPLE_CHUNKS else random.randrange(progress.chunks + 1)
                 if place < len(sample):
                     sample[place] = part
                 elif len(sample) < SAMPLE_CHUNKS:
                     sample.append(part)
                 tokens += part.chunk.tokens
-                tally.chunks += 1
-            tally.add(1, 0)
+                progress.chunks += 1
+            progress.add(1, 0)
         threads.require_complete()
-    return tally.report(dry_run=True, estimate=_estimate(sample, tokens, tally.chunks, encoders))
+    return progress.report(dry_run=True, estimate=_estimate(sample, tokens, progress.chunks, encoders))
 
 
 @contextmanager

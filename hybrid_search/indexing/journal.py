@@ -114,7 +114,7 @@ def recent_jobs(location: str, collection: str | None = None) -> list[Job]:
             f"The journal of jobs {file} cannot be read ({error}). It is only looked at: what the jobs did is in the "
             "collections. If it is damaged, delete it; the next job begins a new one."
         ) from error
-    found: list[Job] = []
+    jobs: list[Job] = []
     for number, facts in rows:
         job = _job(number, facts)
         if job is None:
@@ -123,11 +123,11 @@ def recent_jobs(location: str, collection: str | None = None) -> list[Job]:
         if job.state == "running" and not _is_held(file, number):
             job = Job(**{**asdict(job), "state": "interrupted"})
         if collection in (None, job.collection):
-            found.append(job)
+            jobs.append(job)
     if collection is not None:
-        return found
-    newest = {job.collection: job for job in reversed(found)}
-    return [job for job in found if newest[job.collection] is job or job.state == "running"]
+        return jobs
+    newest = {job.collection: job for job in reversed(jobs)}
+    return [job for job in jobs if newest[job.collection] is job or job.state == "running"]
 
 
 def journal_problem(location: str) -> str:
@@ -149,7 +149,7 @@ def journal_problem(location: str) -> str:
 
 
 @contextmanager
-def journaled(location: str, collection: str, tally: JobProgress, kind: Kind = "index") -> Iterator[None]:
+def journaled(location: str, collection: str, progress: JobProgress, kind: Kind = "index") -> Iterator[None]:
     """Keep a journal of a job while it runs. What cannot be written does not stop it."""
     file = journal_file(location)
     entry = None if file is None else _begun(file, location, collection, kind)
@@ -157,17 +157,17 @@ def journaled(location: str, collection: str, tally: JobProgress, kind: Kind = "
         yield
         return
     with entry:
-        entry.attach(tally)
+        entry.attach(progress)
         try:
             yield
         except KeyboardInterrupt:
-            entry.end("interrupted", tally)
+            entry.end("interrupted", progress)
             raise
         except BaseException as error:
-            entry.end("failed", tally, without_secrets(f"{type(error).__name__}: {error}"))
+            entry.end("failed", progress, without_secrets(f"{type(error).__name__}: {error}"))
             raise
         else:
-            entry.end("finished", tally)
+            entry.end("finished", progress)
 
 
 class _Entry:
@@ -177,9 +177,9 @@ class _Entry:
         self._db, self._number, self._facts, self._lock = db, number, facts, lock
         self._written = -TELL_EVERY_S
 
-    def attach(self, tally: JobProgress) -> None:
+    def attach(self, progress: JobProgress) -> None:
         """Write what the job reports from now on, and hand it on."""
-        others = tally.on_progress
+        others = progress.on_progress
 
         def on_progress(now: Progress) -> None:
             if monotonic() - self._written >= TELL_EVERY_S:
@@ -187,12 +187,12 @@ class _Entry:
             if others is not None:
                 others(now)
 
-        tally.on_progress = on_progress
-        self._take(tally.now())
+        progress.on_progress = on_progress
+        self._take(progress.now())
 
-    def end(self, state: State, tally: JobProgress, message: str = "") -> None:
+    def end(self, state: State, progress: JobProgress, message: str = "") -> None:
         self._facts |= {"state": state, "message": message[:2_000]}
-        self._take(tally.now())
+        self._take(progress.now())
 
     def __enter__(self) -> _Entry:
         return self

@@ -30,10 +30,10 @@ def parse_size(text: str) -> int:
     >>> parse_size("2GB"), parse_size("512 MiB"), parse_size("1000000")
     (2000000000, 536870912, 1000000)
     """
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
+    parts = _SIZE.fullmatch(text.strip())
+    if parts is None:
         raise InvalidArgument(f"{text!r} is no size of memory; write a number with a unit, such as 800MB or 2GiB.")
-    return round(float(found[1]) * _UNITS[found[2].upper()])
+    return round(float(parts[1]) * _UNITS[parts[2].upper()])
 
 
 def resident_bytes() -> int | None:
@@ -88,8 +88,8 @@ class MemoryLimit:
 def _anonymous(process: psutil.Process) -> int:
     """Measure the bytes of a process that belong to no file, or where these are unknown, to it alone."""
     try:
-        told = process.memory_info()
-        return int(told.rss - told.shared) if hasattr(told, "shared") else int(process.memory_full_info().uss)
+        memory = process.memory_info()
+        return int(memory.rss - memory.shared) if hasattr(memory, "shared") else int(process.memory_full_info().uss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
         return 0
 

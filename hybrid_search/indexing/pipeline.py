@@ -150,7 +150,7 @@ def changes(
     cut: Chunker,
     base: str,
     known: ExistingDocuments,
-    tally: JobProgress,
+    progress: JobProgress,
     roots: Roots = NO_ROOTS,
 ) -> Iterator[Change | list[Moved] | None]:
     """Yield the documents that are new or have changed, and lists of those that have moved; count the others.
@@ -165,13 +165,13 @@ def changes(
         for document in some:
             stamp, old = stamp_of(document, base), heads.get(document.doc_id)
             if old is not None and old.stamp == stamp:
-                tally.unchanged += 1
+                progress.unchanged += 1
                 if is_elsewhere(document, old):
                     moved.append(Moved(document.doc_id, old.chunks, document.origin))
                 continue
-            chunks = cut_or_failed(document, cut, tally)
+            chunks = cut_or_failed(document, cut, progress)
             if chunks:
-                tally.replace(replacement(document, old, roots))
+                progress.replace(replacement(document, old, roots))
                 yield Change(document, stamp, chunks, old, former.get(document.doc_id, ()))
         if moved:
             yield moved
@@ -192,7 +192,7 @@ def replacement(document: Document, old: DocumentHead | None, roots: Roots) -> R
     return None if is_same_place(before, document.origin) else Replaced(document.doc_id, before, document.origin)
 
 
-def cut_or_failed(document: Document, cut: Chunker, tally: JobProgress) -> list[Chunk]:
+def cut_or_failed(document: Document, cut: Chunker, progress: JobProgress) -> list[Chunk]:
     """Cut a document, as plain text where its syntax takes too long, which is counted.
 
     Where that takes too long as well it is a failure, and there are no chunks.
@@ -204,8 +204,8 @@ def cut_or_failed(document: Document, cut: Chunker, tally: JobProgress) -> list[
         except Exceeded as error:
             reason = str(error)
             if markup != "plain":
-                tally.passed_over("syntax that takes too long")
-    tally.fail(Failure(document.origin or document.doc_id, f"cannot be cut into chunks: {reason}"))
+                progress.passed_over("syntax that takes too long")
+    progress.fail(Failure(document.origin or document.doc_id, f"cannot be cut into chunks: {reason}"))
     return []
 
 
@@ -276,18 +276,18 @@ def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens
     return Encoded(batch, vectors, count_truncated(encoders, chunk_tokens, shown), lost)
 
 
-def write(ready: Encoded, writer: CollectionWriter, tally: JobProgress) -> None:
+def write(ready: Encoded, writer: CollectionWriter, progress: JobProgress) -> None:
     """Write one batch, and count it."""
     writer.delete(ready.batch.stale)
     writer.set_origins(ready.batch.moved)
-    tally.moved += len(ready.batch.moved)
+    progress.moved += len(ready.batch.moved)
     if ready.batch.parts:
         writer.upsert(ready.points())
     counted = [part for part in ready.batch.parts if part.is_counted]
-    tally.cut_off(ready.truncated)
-    tally.leave_unread(ready.unread)
-    tally.tokens += sum(part.chunk.tokens for part in ready.batch.parts)
-    tally.add(sum(part.chunk.number == 0 for part in counted), len(counted))
+    progress.cut_off(ready.truncated)
+    progress.leave_unread(ready.unread)
+    progress.tokens += sum(part.chunk.tokens for part in ready.batch.parts)
+    progress.add(sum(part.chunk.number == 0 for part in counted), len(counted))
 
 
 def parts_of(change: Change) -> Iterator[PendingChunk]:

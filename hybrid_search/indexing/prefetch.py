@@ -170,9 +170,9 @@ class JobThreads:
         Raises:
             BaseException: the first error, in the thread that owns the job. It ends any other as soon as there is one.
         """
-        found = self._turn.wait_for(lambda: self._stopped or ready(), most_s)
+        is_ready = self._turn.wait_for(lambda: self._stopped or ready(), most_s)
         self._check()
-        return found
+        return is_ready
 
     def _check(self) -> None:
         if self._stopped:

@@ -123,33 +123,33 @@ def index_on_ray(
     store = cast("ServerStore", open_store_for(None, settings))
     with _cluster(address), Ledger() as ledger, ExitStack() as opened:
         opened.enter_context(closing(store))
-        found = None if replace else store.manifest(collection)
-        models = models_for(collection, found, asked, settings, on_download)
-        cutting = opened.enter_context(closing(chunker_for(collection, models, found, chunk_tokens, overlap_tokens)))
+        existing = None if replace else store.manifest(collection)
+        models = models_for(collection, existing, asked, settings, on_download)
+        chunker = opened.enter_context(closing(chunker_for(collection, models, existing, chunk_tokens, overlap_tokens)))
         have = partial(known_ids, store, collection)
-        source = open_source(sources, fields, globs, found, have, follow_links=follow_links)
+        source = open_source(sources, fields, globs, existing, have, follow_links=follow_links)
         items, total, roots = opened.enter_context(closing(source))
-        tally = JobProgress(collection, models.profile, models.reason, total, on_progress)
-        tally.emit()
-        first = _first_documents(items, tally, sample=found is None and models.measuring)
+        progress = JobProgress(collection, models.profile, models.reason, total, on_progress)
+        progress.emit()
+        first = _first_documents(items, progress, sample=existing is None and models.measuring)
         source.close()
-        if found is None:
-            models = models.fitted(searchable_texts(first, cutting))
-        manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)
+        if existing is None:
+            models = models.fitted(searchable_texts(first, chunker))
+        manifest = existing or models.manifest(chunker.size_tokens, chunker.overlap_tokens, roots.prefixes)
         writer = opened.enter_context(closing(store.writer(collection, manifest, replace=replace)))
-        with index_job("ray", store, writer, tally) as running:
+        with index_job("ray", store, writer, progress) as running:
             job = RayJob(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
-            left, wanted = _scan(job, find(sources, globs, follow_links=follow_links), ledger, writer, tally)
-            done = _index_shards(job, left, tally)
+            left, wanted = _scan(job, find(sources, globs, follow_links=follow_links), ledger, writer, progress)
+            done = _index_shards(job, left, progress)
             if done < wanted:
                 why = f"{wanted - done} documents changed while they were read; run it again"
-                tally.fail(BrokeOff("the sources", why))
+                progress.fail(BrokeOff("the sources", why))
             return running.conclude(ledger, prune=prune, replace=replace, roots=roots)
 
 
-def _first_documents(items: Iterable[SourceItem], tally: JobProgress, *, sample: bool) -> list[Document]:
+def _first_documents(items: Iterable[SourceItem], progress: JobProgress, *, sample: bool) -> list[Document]:
     """Read the first documents in the driver. What fails among them is counted by the workers."""
-    aside = JobProgress(tally.collection, "", "", None, None)
+    aside = JobProgress(progress.collection, "", "", None, None)
     with Ledger() as ledger:
         return peek(validated(items, ledger, aside), aside, sample=sample)
 
@@ -159,18 +159,18 @@ def _scan(
     files: Iterable[FoundFile | Failure | PassedOver],
     ledger: Ledger,
     writer: ServerWriter,
-    tally: JobProgress,
+    progress: JobProgress,
 ) -> tuple[list[Shard], int]:
     """Run the first pass; return the files with something to index, and how many documents that is.
 
     Of documents with one id the first in the order of the sources is taken, as without Ray.
     """
     shards = []
-    for found in files:
-        if isinstance(found, FoundFile):
-            shards.append(Shard(job.roots.named(found)))
+    for file in files:
+        if isinstance(file, FoundFile):
+            shards.append(Shard(job.roots.named(file)))
         else:
-            count(found, tally)
+            count(file, progress)
     skip: list[set[str]] = [set() for _ in shards]
     taken = [0] * len(shards)
     fields: dict[str, FieldType] = {}
@@ -179,7 +179,7 @@ def _scan(
     )
     for place, scanned in _results(dataset):
         if isinstance(scanned, ShardSummary):
-            _add_summary(scanned, tally)
+            _add_summary(scanned, progress)
             fields.update(_wanted(scanned.fields, fields))
             continue
         for document in scanned:
@@ -189,12 +189,12 @@ def _scan(
                 continue
             skip[place].add(document.doc_id)
             if earlier is None:
-                tally.unchanged += 1
+                progress.unchanged += 1
             elif earlier[0] == document.content_hash:
-                tally.repeated += 1
+                progress.repeated += 1
             else:
-                tally.fail(Failure(document.origin, duplicate_reason(document.doc_id, earlier[1])))
-        tally.emit()
+                progress.fail(Failure(document.origin, duplicate_reason(document.doc_id, earlier[1])))
+        progress.emit()
     if sum(taken):
         # Here and once: workers that meet a field as integer here and as float there would undo each other's index.
         writer.index(fields)
@@ -202,20 +202,20 @@ def _scan(
     return left, sum(taken)
 
 
-def _add_summary(seen: ShardSummary, tally: JobProgress) -> None:
+def _add_summary(seen: ShardSummary, progress: JobProgress) -> None:
     """Count what a worker counted."""
     for failure in seen.failures:
-        tally.fail(failure)
-    tally.failed += seen.failed - len(seen.failures)
-    tally.repeated += seen.repeated
-    tally.moved += seen.moved
+        progress.fail(failure)
+    progress.failed += seen.failed - len(seen.failures)
+    progress.repeated += seen.repeated
+    progress.moved += seen.moved
     for kind, number in seen.passed_over.items():
-        tally.passed_over(kind, number)
+        progress.passed_over(kind, number)
     for encoding, number in seen.guessed.items():
-        tally.guess(encoding, number)
+        progress.guess(encoding, number)
 
 
-def _index_shards(job: RayJob, shards: list[Shard], tally: JobProgress) -> int:
+def _index_shards(job: RayJob, shards: list[Shard], progress: JobProgress) -> int:
     """Run the second pass; return how many documents were written, or counted as failures."""
     if not shards:
         return 0
@@ -236,17 +236,17 @@ def _index_shards(job: RayJob, shards: list[Shard], tally: JobProgress) -> int:
     )
     done = 0
     for _, written in _results(dataset):
-        tally.cut_off(written.truncated)
-        tally.leave_unread(written.unread_origins, written.unread)
-        tally.tokens += written.tokens
+        progress.cut_off(written.truncated)
+        progress.leave_unread(written.unread_origins, written.unread)
+        progress.tokens += written.tokens
         for failure in written.failures:
-            tally.fail(failure)
+            progress.fail(failure)
         for kind, number in written.passed.items():
-            tally.passed_over(kind, number)
+            progress.passed_over(kind, number)
         for replaced in written.replaced:
-            tally.replace(replaced)
+            progress.replace(replaced)
         done += written.documents + len(written.failures)
-        tally.add(written.documents, written.chunks)
+        progress.add(written.documents, written.chunks)
     return done
 
 

@@ -138,11 +138,11 @@ def scan_shard(table: pa.Table, job: RayJob) -> Iterator[pa.Table]:
 
 
 def _scan_shard(shard: Shard, job: RayJob) -> Iterator[Any]:
-    tally = JobProgress(job.collection, "", "", None, None)
+    progress = JobProgress(job.collection, "", "", None, None)
     writer, base = _writer(job), job.manifest.stamp_base()
     fields: dict[str, FieldType] = {}
     moved: list[Moved] = []
-    for some in batched(_documents(shard, job, tally), LOOKUP_DOCUMENTS):
+    for some in batched(_documents(shard, job, progress), LOOKUP_DOCUMENTS):
         heads = writer.heads([document.doc_id for document in some])
         scanned = []
         for document in some:
@@ -156,7 +156,8 @@ def _scan_shard(shard: Shard, job: RayJob) -> Iterator[Any]:
             fields.update(new_fields([Point(document.doc_id, {}, {"metadata": document.metadata})], fields))
         yield scanned
     writer.set_origins(moved)
-    yield ShardSummary(tally.failed, tally.failures, tally.repeated, len(moved), fields, tally.passed, tally.guessed)
+    counts = (progress.failed, progress.failures, progress.repeated, len(moved))
+    yield ShardSummary(*counts, fields, progress.passed, progress.guessed)
 
 
 def chunk_shard(table: pa.Table, job: RayJob) -> Iterator[pa.Table]:
@@ -189,7 +190,7 @@ class ShardEncoder:
     def _write(self, chunked: ChunkedDocuments, job: RayJob) -> Iterator[Written]:
         together = chunked.changes
         models, writer = _models(pickle.dumps(job)), _writer(job)
-        tally = JobProgress(job.collection, "", "", None, None)
+        progress = JobProgress(job.collection, "", "", None, None)
         doc_ids = [each.document.doc_id for each in together]
         heads = writer.heads(doc_ids)
         former = former_heads(writer, [doc_id for doc_id in doc_ids if doc_id not in heads])
@@ -201,13 +202,22 @@ class ShardEncoder:
         wanted = [each for each in known if each.old is None or each.old.stamp != each.stamp]
         replaced = [other for each in wanted if (other := replacement(each.document, each.old, job.roots))]
         for batch in batches(wanted, writer, BatchBudget()):
-            write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
+            write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, progress)
         chunks = sum(len(each.chunks) for each in together)
-        counts = (tally.truncated, chunked.failures, chunked.passed, replaced, tally.unread, tally.unread_origins)
-        yield Written(len(together), chunks, tally.tokens, *counts)
+        yield Written(
+            documents=len(together),
+            chunks=chunks,
+            tokens=progress.tokens,
+            truncated=progress.truncated,
+            failures=chunked.failures,
+            passed=chunked.passed,
+            replaced=replaced,
+            unread=progress.unread,
+            unread_origins=progress.unread_origins,
+        )
 
 
-def _documents(shard: Shard, job: RayJob, tally: JobProgress) -> Iterator[Document]:
+def _documents(shard: Shard, job: RayJob, progress: JobProgress) -> Iterator[Document]:
     """Yield what of a file can be indexed, each id once.
 
     Raises:
@@ -216,7 +226,7 @@ def _documents(shard: Shard, job: RayJob, tally: JobProgress) -> Iterator[Docume
     if not shard.file.path.exists():
         raise CorpusError(f"A worker on {platform.node()} finds no file {shard.file.path}. {CANNOT_SEE}")
     with Ledger() as ledger:
-        yield from validated(_reader(job.fields)(shard.file), ledger, tally)
+        yield from validated(_reader(job.fields)(shard.file), ledger, progress)
 
 
 @lru_cache(maxsize=1)

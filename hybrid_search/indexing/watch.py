@@ -97,10 +97,10 @@ class _Changes(Event):
     trouble: Exception | None = None
 
     def wait(self, timeout: float | None = None) -> bool:
-        found = super().wait(timeout)
+        is_set = super().wait(timeout)
         if self.trouble is not None:
             raise CorpusError(f"The sources cannot be watched: {self.trouble}.") from self.trouble
-        return found
+        return is_set
 
 
 @contextmanager
@@ -134,21 +134,21 @@ def _watch(
     options: Mapping[str, Any],
     changed: _Changes,
     begun: Event,
-    over: Event,
+    stop: Event,
 ) -> None:
     try:
-        for found in watch(
+        for changes in watch(
             *paths,
             watch_filter=lambda _, path: wanted(Path(path)),
-            stop_event=over,
+            stop_event=stop,
             rust_timeout=int(_POLL_S * 1000),
             yield_on_timeout=True,  # so that it is seen to have begun
             ignore_permission_denied=True,
             **options,
         ):
             begun.set()
-            if found:
-                changed.lost = changed.lost or any(Path(path) in paths for _, path in found)
+            if changes:
+                changed.lost = changed.lost or any(Path(path) in paths for _, path in changes)
                 changed.set()
     except FileNotFoundError:
         changed.set()  # a source has just vanished: the round will say so

@@ -125,9 +125,9 @@ def _open(collection: str, manifest: Mapping[str, Any], settings: Mapping[str, A
     # Ctrl-C goes to every process of a terminal; the parent ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_weights()
-    found = Manifest.from_dict(manifest)
-    _models["encoders"] = load_models(collection, found, Settings(**settings)).encoders
-    _models["chunk_tokens"] = found.chunk_tokens
+    read = Manifest.from_dict(manifest)
+    _models["encoders"] = load_models(collection, read, Settings(**settings)).encoders
+    _models["chunk_tokens"] = read.chunk_tokens
 
 
 def _encode(batch: Batch) -> Encoded:

@@ -68,8 +68,8 @@ def schema_of(pa: Any, manifest: Manifest, *, reading: bool = False) -> Any:
             fields.append(pa.field(f"indices_{leg}", pa.list_(pa.uint32())))
             fields.append(pa.field(f"values_{leg}", pa.list_(pa.float32())))
     fields += [pa.field("context", pa.string()), pa.field("line", pa.int32()), pa.field("own", pa.list_(pa.string()))]
-    told = json.dumps(manifest.to_dict(), sort_keys=True).encode()
-    return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode(), MANIFEST_KEY: told})
+    recorded = json.dumps(manifest.to_dict(), sort_keys=True).encode()
+    return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode(), MANIFEST_KEY: recorded})
 
 
 def is_plain(name: str) -> bool:

@@ -47,17 +47,17 @@ class Row(NamedTuple):
         Raises:
             ValueError: it cannot be stored; the message is the reason.
         """
-        found = {name: column[self.place] for name, column in self.columns.items()}
-        self._check(found)
-        metadata = _json(found["metadata"])
+        values = {name: column[self.place] for name, column in self.columns.items()}
+        self._check(values)
+        metadata = _json(values["metadata"])
         if not isinstance(metadata, dict):
-            raise ValueError(f"metadata of chunk {self.number} is {found['metadata'][:40]!r}, expected a JSON object")
+            raise ValueError(f"metadata of chunk {self.number} is {values['metadata'][:40]!r}, expected a JSON object")
         metadata = clean_metadata(metadata)
-        own = {name: metadata.pop(name) for name in found.get("own") or () if name in metadata}
-        parts = {name: found[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
-        chunk = Chunk(**parts, metadata=own, line=max(0, found.get("line") or 0), context=found.get("context") or "")
+        own = {name: metadata.pop(name) for name in values.get("own") or () if name in metadata}
+        parts = {name: values[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
+        chunk = Chunk(**parts, metadata=own, line=max(0, values.get("line") or 0), context=values.get("context") or "")
         head = None if self.number else (self.stamp, self.chunks)
-        payload = payload_of(chunk, metadata, found["origin"], head)
+        payload = payload_of(chunk, metadata, values["origin"], head)
         vectors: dict[LegName, Vector] = {}
         for leg, vector_at in self.vectors.items():
             try:
@@ -68,14 +68,14 @@ class Row(NamedTuple):
                 vectors[leg] = vector
         return Point(chunk.chunk_id, vectors, payload)
 
-    def _check(self, found: Mapping[str, Any]) -> None:
+    def _check(self, values: Mapping[str, Any]) -> None:
         """Refuse a row without a value, without text, or whose offsets are not those of its text."""
-        for name, value in found.items():
+        for name, value in values.items():
             if value is None and name not in ("stamp", "chunks", *OPTIONAL):
                 raise ValueError(f"{name} of chunk {self.number} is null")
-        start, end, size = found["start"], found["end"], len(found["text"])
-        if not found["text"].strip():
-            raise ValueError(f"text of chunk {self.number} is {found['text'][:40]!r}, expected a text")
+        start, end, size = values["start"], values["end"], len(values["text"])
+        if not values["text"].strip():
+            raise ValueError(f"text of chunk {self.number} is {values['text'][:40]!r}, expected a text")
         if start < self.begun:
             before = f"{self.begun}, the start of the chunk before it" if self.begun else "0"
             raise ValueError(f"start of chunk {self.number} is {start}, expected at least {before}")
@@ -200,19 +200,19 @@ class EncodedFile:
             ) from error
 
     def _manifest(self) -> Manifest:
-        told: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
-        if FORMAT_KEY not in told or MANIFEST_KEY not in told:
+        recorded: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
+        if FORMAT_KEY not in recorded or MANIFEST_KEY not in recorded:
             raise CorpusError(
                 f"{self.path} holds no encodings: it has no {MANIFEST_KEY.decode()}. Write one with --save-encodings; "
                 "documents without encodings are indexed with: hybrid-search index SOURCE -c NAME"
             )
-        version = told[FORMAT_KEY].decode("utf-8", "replace")
+        version = recorded[FORMAT_KEY].decode("utf-8", "replace")
         if not version.isdecimal() or int(version) > FORMAT:
             raise CorpusError(
                 f"{self.path} has format {version}, this version reads {FORMAT} and older; update hybrid-search."
             )
         try:
-            manifest = Manifest.from_dict(json.loads(told[MANIFEST_KEY]))
+            manifest = Manifest.from_dict(json.loads(recorded[MANIFEST_KEY]))
             for leg in manifest.legs:
                 check_leg_name(leg)
         except ValueError as error:
@@ -222,27 +222,27 @@ class EncodedFile:
         return manifest
 
     def _check_columns(self) -> None:
-        there = self._read(lambda: self._file.schema_arrow)
+        stored = self._read(lambda: self._file.schema_arrow)
         for name in OPTIONAL:
-            if name not in there.names:
+            if name not in stored.names:
                 self._schema = self._schema.remove(self._schema.get_field_index(name))
-        lacking = [name for name in self._schema.names if name not in there.names]
+        lacking = [name for name in self._schema.names if name not in stored.names]
         if lacking:
             raise CorpusError(
-                f"{self.path} lacks the columns {', '.join(lacking)}; it has {', '.join(there.names)}. "
+                f"{self.path} lacks the columns {', '.join(lacking)}; it has {', '.join(stored.names)}. "
                 "Save it again with --save-encodings."
             )
         dims = {f"vector_{leg}": spec.dim for leg, spec in self.manifest.legs.items() if spec.dim}
         for field in self._schema:
-            found = there.field(field.name).type
-            fixed = self._pa.types.is_fixed_size_list(found)
-            fits = not fixed or found.list_size == dims.get(field.name, found.list_size)
+            column_type = stored.field(field.name).type
+            fixed = self._pa.types.is_fixed_size_list(column_type)
+            fits = not fixed or column_type.list_size == dims.get(field.name, column_type.list_size)
             with suppress(self._pa.ArrowException):
-                self._pa.array([], found).cast(field.type)
+                self._pa.array([], column_type).cast(field.type)
                 if fits:
                     continue
             wanted = f"{dims[field.name]} floats" if field.name in dims else str(field.type)
-            raise CorpusError(f"Column {field.name} of {self.path} is {found}, expected {wanted}.")
+            raise CorpusError(f"Column {field.name} of {self.path} is {column_type}, expected {wanted}.")
 
 
 def _dense_at(column: Any, dim: int) -> Callable[[int], Vector | None]:
