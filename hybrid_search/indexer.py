@@ -152,7 +152,7 @@ class Indexer:
         with ExitStack() as using:
             items, total, roots = using.enter_context(closing(opened))
             models = models_for(self.collection, existing, self._request, self._settings, on_download, self._models)
-            cut = using.enter_context(closing(chunker_for(self.collection, models, existing, *self._sizes)))
+            chunker = using.enter_context(closing(chunker_for(self.collection, models, existing, *self._sizes)))
             progress = JobProgress(self.collection, models.profile, models.reason, total, on_progress)
             progress.emit()
             ledger = using.enter_context(Ledger())
@@ -160,19 +160,19 @@ class Indexer:
             first = peek(documents, progress, sample=existing is None and models.measuring)
             documents = chain(first, documents)
             if existing is None:
-                models = models.fitted(searchable_texts(first, cut))
+                models = models.fitted(searchable_texts(first, chunker))
             if dry_run:
                 with remembered(self._store, self.collection, replace=self._replace) as there:
                     base = existing.stamp_base() if existing else ""
-                    return dry_run_report(documents, cut, base, models.encoders, there, progress, roots)
-            manifest = existing or models.manifest(cut.size_tokens, cut.overlap_tokens, roots.prefixes)
+                    return dry_run_report(documents, chunker, base, models.encoders, there, progress, roots)
+            manifest = existing or models.manifest(chunker.size_tokens, chunker.overlap_tokens, roots.prefixes)
             writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
             using.enter_context(closing(writer))
             # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
             known: pipeline.ExistingDocuments = writer if any(True for _ in writer.doc_ids()) else ExistingHeads(None)
             with index_job("index", self._store, writer, progress) as job:
                 groups = job.threads.lookup_batches(documents)
-                changed = pipeline.changes(groups, cut, writer.manifest.stamp_base(), known, progress, roots)
+                changed = pipeline.changes(groups, chunker, writer.manifest.stamp_base(), known, progress, roots)
                 self._fill(job, pipeline.batches(changed, writer, cap.budget), models, cap, workers)
                 return job.conclude(ledger, prune=prune, replace=self._replace, roots=roots)
 

@@ -127,7 +127,7 @@ class Reranker(Protocol):
 
 
 HEAD_FIELDS = ["doc_id", "stamp", "chunks", "origin"]
-"""Of the payload of a document's first chunk: all that a `Head` needs, and whose it is."""
+"""Of the payload of a document's first chunk: all that a `DocumentHead` needs, and whose it is."""
 
 
 class DocumentHead(NamedTuple):
@@ -311,7 +311,7 @@ class CollectionWriter(Protocol):
         ...
 
     def set_vectors(self, spec: LegSpec, vectors: Mapping[str, Vector]) -> None:
-        """Give chunks, by chunk_id, the vector that `extend` made room for. Checks all before the first is written."""
+        """Give chunks, by chunk_id, the vector that `add_vector` made room for; checked before the first write."""
         ...
 
     def replace_manifest(self, manifest: Manifest) -> None:

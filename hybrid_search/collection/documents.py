@@ -86,7 +86,7 @@ def all_payloads(
     Args:
         reader: of the collection.
         doc_ids: those that are not there, or that are being written, are passed over.
-        passes: told a document's first payload, whether the document is wanted; all when not given.
+        passes: says by a document's first payload whether the document is wanted; all when not given.
     """
     for batch in batched(doc_ids, DOCUMENTS):
         batch, heads = stored_as(reader, batch)
@@ -116,8 +116,8 @@ def document_from(payloads: Sequence[Mapping[str, Any]]) -> Document:
 def reassemble_text(payloads: Sequence[Mapping[str, Any]]) -> str:
     """Join the text of a document, from the payloads of its chunks in their order.
 
-    >>> whole_text([{"start": 0, "text": "one two"}, {"start": 4, "text": "two three"}, {"start": 14, "text": "four"}])
-    'one two three four'
+    >>> reassemble_text([{"start": 0, "text": "one two"}, {"start": 4, "text": "two three"}])
+    'one two three'
     """
     white = "\n" if any("\n" in payload["text"] for payload in payloads) else " "
     parts: list[str] = []

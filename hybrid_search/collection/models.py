@@ -24,7 +24,7 @@ from hybrid_search.store.server.payload_layouts import named_for
 from hybrid_search.types import Kind, LegName, ModelCard, in_order
 
 OnDownload = Callable[[str, int, int], None]
-"""Told (model, bytes done, bytes in all) while a model is fetched."""
+"""Called with (model, bytes done, bytes in all) while a model is fetched."""
 
 
 class ModelRequest(NamedTuple):
@@ -36,7 +36,7 @@ class ModelRequest(NamedTuple):
         legs: of a new collection.
         precision: of the models that have a choice; the settings' for a new collection when not given.
         sparsity: what is kept of learned sparse vectors.
-        layout: whose readers, besides ours, can read the collection: one of `store.layouts.FRAMEWORKS`.
+        layout: whose readers, besides ours, can read the collection: one of `payload_layouts.FRAMEWORKS`.
     """
 
     profile: str = "auto"
@@ -109,7 +109,7 @@ def load_models(
         collection: its name.
         manifest: what it was built with.
         settings: where model files are kept, and what they run on.
-        on_download: told while files are fetched.
+        on_download: called while files are fetched.
         known: encoders made with the same settings, whose models are taken instead of loading them again.
 
     Raises:

@@ -114,11 +114,11 @@ def chunk_size(models: ModelSet, asked: int | None) -> int:
     return size
 
 
-def searchable_texts(documents: Iterable[Document], cut: Chunker) -> Iterator[str]:
+def searchable_texts(documents: Iterable[Document], chunker: Chunker) -> Iterator[str]:
     """Yield what the encoders will read of documents; without those that cannot be cut in time."""
     for document in documents:
         with suppress(Exceeded):
-            yield from (part.searchable for part in cut(document))
+            yield from (part.searchable for part in chunker(document))
 
 
 def count_truncated(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Sequence[str]) -> dict[LegName, int]:

@@ -37,7 +37,7 @@ OPTIMIZING = 3
 
 @dataclass(slots=True)
 class ExistingHeads:
-    """What a collection that can be read remembers of documents; of one that is not there, nothing."""
+    """The document heads of a collection that is only read; of one that is not there, none."""
 
     reader: CollectionReader | None
 
@@ -56,7 +56,7 @@ def known_ids(store: Store, collection: str, doc_ids: Sequence[str]) -> int:
 
 def dry_run_report(
     documents: Iterable[Document],
-    cut: Chunker,
+    chunker: Chunker,
     base: str,
     encoders: Mapping[LegName, Encoder],
     known: ExistingHeads,
@@ -70,7 +70,7 @@ def dry_run_report(
     sample: list[PendingChunk] = []
     random, tokens = Random(0), 0
     with JobThreads() as threads:
-        for change in changes(threads.lookup_batches(documents), cut, base, known, progress, roots):
+        for change in changes(threads.lookup_batches(documents), chunker, base, known, progress, roots):
             if change is None:
                 continue
             if isinstance(change, list):

@@ -57,7 +57,7 @@ class Change(NamedTuple):
 
 
 class PendingChunk(NamedTuple):
-    """One chunk on its way to the store, and what its payload says of its document.
+    """One chunk on its way to the store, and the facts about its document that go into its payload.
 
     Args:
         chunk: with its `tokens`.
@@ -147,7 +147,7 @@ class ExistingDocuments(Protocol):
 
 def changes(
     groups: Iterable[list[Document]],
-    cut: Chunker,
+    chunker: Chunker,
     base: str,
     known: ExistingDocuments,
     progress: JobProgress,
@@ -155,7 +155,7 @@ def changes(
 ) -> Iterator[Change | list[Moved] | None]:
     """Yield the documents that are new or have changed, and lists of those that have moved; count the others.
 
-    None where no more are there just now.
+    Yields None while the source is idle, so that a batch that is not full can be written.
     """
     for some in groups:
         doc_ids = [document.doc_id for document in some]
@@ -169,7 +169,7 @@ def changes(
                 if is_elsewhere(document, old):
                     moved.append(Moved(document.doc_id, old.chunks, document.origin))
                 continue
-            chunks = cut_or_failed(document, cut, progress)
+            chunks = cut_or_failed(document, chunker, progress)
             if chunks:
                 progress.replace(replacement(document, old, roots))
                 yield Change(document, stamp, chunks, old, former.get(document.doc_id, ()))
@@ -192,7 +192,7 @@ def replacement(document: Document, old: DocumentHead | None, roots: Roots) -> R
     return None if is_same_place(before, document.origin) else Replaced(document.doc_id, before, document.origin)
 
 
-def cut_or_failed(document: Document, cut: Chunker, progress: JobProgress) -> list[Chunk]:
+def cut_or_failed(document: Document, chunker: Chunker, progress: JobProgress) -> list[Chunk]:
     """Cut a document, as plain text where its syntax takes too long, which is counted.
 
     Where that takes too long as well it is a failure, and there are no chunks.
@@ -200,7 +200,7 @@ def cut_or_failed(document: Document, cut: Chunker, progress: JobProgress) -> li
     reason = ""
     for markup in dict.fromkeys((document.markup, "plain")):
         try:
-            return cut(replace(document, markup=markup))
+            return chunker(replace(document, markup=markup))
         except Exceeded as error:
             reason = str(error)
             if markup != "plain":
@@ -223,7 +223,7 @@ def batches(
 
     A batch that is not full goes out all the same where nothing more comes for a second.
 
-    Such a document begins with a head without a stamp, so that a run cut short leaves no chunk that the next one does
+    A longer document begins with a head without a stamp: a run that is cut short leaves no chunk that the next one does
     not know of. Its other chunks carry the stamp, so that the next run need not encode them again.
     """
     batch, tokens, begun = Batch([], []), 0, monotonic()

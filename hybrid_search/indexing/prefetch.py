@@ -58,7 +58,7 @@ class JobThreads:
     def prefetch(
         self, items: Generator[T, None, None], name: str, idle: Callable[[], None] | None = None
     ) -> Generator[T, None, None]:
-        """Give the same items, each made in a thread of its own while the one before is in use.
+        """Yield the same items, each made in a thread of its own while the one before is in use.
 
         Args:
             items: read, and closed, by that thread alone.
@@ -92,7 +92,7 @@ class JobThreads:
                 idle()
 
     def lookup_batches(self, documents: Iterable[Document], name: str = "reading") -> Iterator[list[Document]]:
-        """Give the documents in lists, for the store to be asked about many at once; read in a thread of their own.
+        """Yield the documents in lists, so that the store looks up many at once; read them in a thread of their own.
 
         What comes slowly, through a pipe for instance, is not waited for: a list is shorter then, or empty.
 

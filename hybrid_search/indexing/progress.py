@@ -29,7 +29,7 @@ _PLACE = re.compile(r":\d+\Z")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a job stands, told at its beginning and after every batch.
+    """Where a job stands, reported at its beginning and after every batch.
 
     Args:
         total: an estimate of the documents in all, None where it cannot be known.
@@ -38,8 +38,8 @@ class Progress:
         tokens: encoded so far; words where no model has tokens, as for BM25 alone.
         current: the file that was read last, as the user would write it; empty for documents made in memory.
         saved: documents that outlive whatever happens now, a power cut included.
-        eta_s: seconds left, if the documents to come are like the last ones; None where that cannot be told yet.
-        failures: those since it was told last; of all of a job the first 1,000.
+        eta_s: seconds left, if the documents to come are like the last ones; None where that is not known yet.
+        failures: those since the last report; of all of a job the first 1,000.
     """
 
     documents: int
@@ -172,7 +172,7 @@ class EwmaRate:
 
 @dataclass(slots=True)
 class JobProgress:
-    """Counts while a job runs. May be filled and told from several threads.
+    """Counts while a job runs. May be filled and reported from several threads.
 
     `origin` is where the last document was read, `tokens` and `saved` are as in `Progress`; the job keeps them.
     `broke_off` is the first source of which an unknown number of documents is missing.
@@ -209,7 +209,7 @@ class JobProgress:
     lock: RLock = field(default_factory=RLock)
 
     def fail(self, failure: Failure) -> None:
-        """Count a document that cannot be indexed; it is told with the next batch, or at once where that takes long."""
+        """Count a document that cannot be indexed. It is reported with the next batch, or at once if that is far."""
         self.failed += 1
         if len(self.failures) < KEPT_FAILURES:
             self.failures.append(failure)
@@ -230,7 +230,7 @@ class JobProgress:
                 self.replacements.append(replaced)
 
     def add(self, documents: int, chunks: int) -> None:
-        """Count what has been written, and tell."""
+        """Count what has been written, and report it."""
         self.documents += documents
         self.chunks += chunks
         self.emit()
@@ -263,6 +263,7 @@ class JobProgress:
             return self._now(perf_counter() - self.started, ())
 
     def emit(self) -> None:
+        """Call `on_progress`, if there is one, with where the job stands and the failures since the last call."""
         if self.on_progress is None:
             return
         with self.lock:

@@ -67,7 +67,7 @@ def open_source(
         fields: which fields of a row are id, title and text.
         globs: of a folder only the files that match one of these.
         manifest: the collection's manifest; None for a new one.
-        have: told ids, how many of them the collection has.
+        have: counts how many of some ids the collection has.
         follow_links: read what links in folders lead to outside of them.
 
     Raises:

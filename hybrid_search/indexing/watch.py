@@ -43,8 +43,8 @@ def watch(
         index_once: brings the collection in step with the sources.
         sources: what `index_once` reads: files and folders, without stdin.
         globs: those of `index_once`; other files' changes bring no round.
-        on_report: told after every round.
-        on_trouble: told the error of a round that failed and will be tried again.
+        on_report: called with the report after every round.
+        on_trouble: called with the error of a round that failed and will be tried again.
         stop: ends it when set, after the round at work; None for never.
         quiet_s: seconds without a further change before a round begins, so that a file is not read half written.
         pause_s: seconds after which a failed round is tried again, if no change brings one before.

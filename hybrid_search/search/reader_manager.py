@@ -57,7 +57,7 @@ class CollectionOpener(NamedTuple):
         """The collection as it is now; models that were open before and are the same are taken over.
 
         Raises:
-            HybridSearchError: whatever `Store.reader`, `check_same` and `reopen` raise.
+            HybridSearchError: whatever `Store.reader`, `check_request` and `load_models` raise.
         """
         reader = self.store.reader(self.collection)
         try:
