@@ -14,16 +14,18 @@ import numpy as np
 import pytest
 
 from hybrid_search import Indexer
-from hybrid_search.collection.models import ModelRequest
+from hybrid_search.collection.models import ModelRequest, open_store_for
+from hybrid_search.collection.profiles import select_models
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import read_file
+from hybrid_search.corpus.roots import NO_ROOTS
 from hybrid_search.corpus.walk import find
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.indexing import journal, ray_driver
+from hybrid_search.indexing import journal, ray_driver, ray_worker
 from hybrid_search.indexing.progress import JobProgress
 from hybrid_search.indexing.ray_driver import _add_summary, index_on_ray
-from hybrid_search.indexing.ray_worker import ShardSummary
+from hybrid_search.indexing.ray_worker import RayJob, ShardSummary
 from hybrid_search.indexing.sources import count, validated
 from hybrid_search.settings import Settings
 from hybrid_search.store.server.store import ServerStore
@@ -100,6 +102,19 @@ def test_what_the_readers_of_all_workers_left_out_is_summed(settings, tmp_path):
     report = whole.report()
     assert (report.passed_over, report.guessed) == ({"files .png": 1, "images": 1}, {"koi8-r": 1})
     assert pickle.loads(pickle.dumps(FieldMap(encoding="koi8-r"))).encoding == "koi8-r"
+
+
+def test_a_worker_opens_once_the_version_that_the_driver_has_made(settings):
+    with child() as url:
+        server = settings.model_copy(update={"store": url})
+        manifest = select_models(ModelRequest(legs=["bm25"]), server).manifest(64, 0)
+        with contextlib.closing(open_store_for(None, server).writer("c", manifest)) as driver:
+            job = RayJob("c", driver.manifest, server.model_dump(), FieldMap(), False, NO_ROOTS, "this run")
+            with contextlib.closing(ray_worker._writer(job)) as worker:
+                assert worker.manifest == driver.manifest
+                assert ray_worker._writer(job) is worker
+                assert worker.heads(["a"]) == {}
+        ray_worker._writer_of.cache_clear()
 
 
 # ---------------------------------------------------------------- on a cluster
