@@ -75,10 +75,7 @@ class Document:
         return self.places[found - 1].metadata if found else {}
 
     def content_hash(self) -> str:
-        """Return sixteen hex bytes over title, text, metadata and places; computed once for a document.
-
-        Equal content has an equal hash. The origin does not count.
-        """
+        """Return sixteen hex bytes over title, text, metadata and places, computed once. The origin does not count."""
         if not self._content_hash:
             object.__setattr__(self, "_content_hash", self._hashed())
         return self._content_hash
@@ -145,8 +142,7 @@ class Chunk:
     Its metadata is that of the place where it begins; what the document itself says under the same name comes first.
     `line` is that of the file, from 1, on which the first sign of it stands; 0 where that is not known.
     Its context is what stands elsewhere in the document and says what the text is about: the header of its table, the
-    path and the names around a piece of code.
-    `tokens` are those that the models read of `searchable`, special tokens included; 0 where nobody has counted them.
+    path and the names around a piece of code. `tokens` are those of `searchable`; 0 where nobody has counted them.
     """
 
     doc_id: str
@@ -230,8 +226,7 @@ class SparseVector:
             wrong = values == 0 if self.signed else values <= 0
             if not np.isfinite(values).all() or wrong.any():
                 raise ValueError(f"values must be finite and {'not 0' if self.signed else '> 0'}")
-        indices.flags.writeable = False
-        values.flags.writeable = False
+        indices.flags.writeable = values.flags.writeable = False
         object.__setattr__(self, "indices", indices)
         object.__setattr__(self, "values", values)
 
@@ -244,8 +239,7 @@ class SparseVector:
         Raises:
             ValueError: lengths differ, an index is negative or over 2**31 - 1, or a weight is not finite.
         """
-        raw_indices = np.asarray(indices, dtype=np.int64).ravel()
-        raw_values = np.asarray(values, dtype=np.float32).ravel()
+        raw_indices, raw_values = np.asarray(indices, np.int64).ravel(), np.asarray(values, np.float32).ravel()
         if raw_indices.shape != raw_values.shape:
             raise ValueError(f"{raw_indices.size} indices but {raw_values.size} values")
         if not np.isfinite(raw_values).all():
@@ -328,11 +322,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """An ordered list of chunks: ranks 1..n, scores never increasing, ids unique.
-
-    Raises:
-        ValueError: the hits break one of the three.
-    """
+    """An ordered list of chunks: ranks 1..n, scores never increasing, ids unique; ValueError if they are not."""
 
     hits: tuple[Hit, ...] = ()
 
