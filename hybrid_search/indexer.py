@@ -10,21 +10,20 @@ from pathlib import Path
 from time import perf_counter
 
 from hybrid_search._util.arguments import flags, number, texts
-from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, models_for, open_store_for
+from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, open_store_for
+from hybrid_search.collection.profiles import models_for
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.indexing import pipeline
 from hybrid_search.indexing.chunker import chunker_for, searchable_texts
-from hybrid_search.indexing.deletion import conclude
 from hybrid_search.indexing.dry_run import ExistingHeads, dry_run_report, known_ids, remembered
-from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.job import IndexJob, index_job
 from hybrid_search.indexing.memory import MemoryLimit
-from hybrid_search.indexing.prefetch import JobThreads
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.indexing.sources import Source, open_source, peek, validated
 from hybrid_search.indexing.workers import check_workers, encoded_by_workers
 from hybrid_search.manifest import Precision, Sparsity
-from hybrid_search.protocols import CollectionWriter, Store
+from hybrid_search.protocols import Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import LegName
@@ -36,15 +35,23 @@ SAVE_EVERY_S = 5.0
 class Indexer:
     """Fills one collection. What is there already and has not changed costs a hash and is left alone."""
 
-    def __init__(self, collection: str, store: Store, settings: Settings, *, wait_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        collection: str,
+        store: Store,
+        settings: Settings,
+        request: ModelRequest | None = None,
+        sizes: tuple[int | None, int | None] = (None, None),
+        *,
+        replace: bool = False,
+        wait_s: float = 0.0,
+        models: ModelSet | None = None,
+    ) -> None:
         self.collection = check_name(collection)
         self._store, self._settings = store, settings
+        self._request, self._models = request or ModelRequest(), models
+        self._sizes, self._replace = sizes, replace
         self._wait_s = number("wait_s", wait_s, "a number of seconds >= 0")
-        self._asked = ModelRequest()
-        self._chunk_tokens: int | None = None
-        self._overlap_tokens: int | None = None
-        self._replace = False
-        self._models: ModelSet | None = None
 
     @classmethod
     def open(
@@ -84,7 +91,8 @@ class Indexer:
             layout: of a new collection on a server: `langchain`, `llamaindex`, `haystack` or `mcp` read it too.
             replace: build the collection anew beside the old one, which answers until the new one is complete.
             wait_s: seconds to wait for another process that writes to the collection.
-            models: of the collection, where they are open already; opened anew where it was built with others.
+            models: open already. A new collection takes them instead of any that are asked for; an existing one that
+                was built with others opens its own.
 
         Raises:
             InvalidArgument: an invalid name, or an option of another type or out of range.
@@ -93,11 +101,9 @@ class Indexer:
         flags(replace=replace)
         legs = None if legs is None else texts("legs", legs)
         settings = settings or load_settings()
-        indexer = cls(collection, open_store_for(store, settings), settings, wait_s=wait_s)
-        indexer._asked = ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity, layout)
-        indexer._chunk_tokens, indexer._overlap_tokens, indexer._replace = chunk_tokens, overlap_tokens, replace
-        indexer._models = models
-        return indexer
+        request = ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity, layout)
+        opened, sizes = open_store_for(store, settings), (chunk_tokens, overlap_tokens)
+        return cls(collection, opened, settings, request, sizes, replace=replace, wait_s=wait_s, models=models)
 
     def index(
         self,
@@ -120,7 +126,7 @@ class Indexer:
             fields: which fields of a row are id, title and text.
             globs: of a folder only the files that match one of these.
             follow_links: read what links in a folder lead to outside of it; else they are passed over, and counted.
-            prune: remove documents that the source does not hold (any more). Skipped when a document failed.
+            prune: delete documents that the source does not hold (any more). Skipped when a document failed.
             dry_run: read and cut everything, encode a few chunks to measure the pace, write nothing.
             workers: processes that encode; they are spawned, so a script needs `if __name__ == "__main__":`.
             max_memory: bytes that the job may hold, its workers included, mapped files not counted; None for no cap.
@@ -140,61 +146,55 @@ class Indexer:
         flags(prune=prune, dry_run=dry_run)
         cap = MemoryLimit(max_memory)
         check_workers(workers)
-        found = None if self._replace else self._store.manifest(self.collection)
+        existing = None if self._replace else self._store.manifest(self.collection)
         have = partial(known_ids, self._store, self.collection)
-        opened = open_source(source, fields or FieldMap(), globs, found, have, follow_links=follow_links)
+        opened = open_source(source, fields or FieldMap(), globs, existing, have, follow_links=follow_links)
         with ExitStack() as using:
             items, total, roots = using.enter_context(closing(opened))
-            models = models_for(self.collection, found, self._asked, self._settings, on_download, self._models)
-            cut = chunker_for(self.collection, models, found, self._chunk_tokens, self._overlap_tokens)
-            using.enter_context(closing(cut))
-            tally = JobProgress(self.collection, models.profile, models.reason, total, on_progress)
-            tally.emit()
+            models = models_for(self.collection, existing, self._request, self._settings, on_download, self._models)
+            chunker = using.enter_context(closing(chunker_for(self.collection, models, existing, *self._sizes)))
+            progress = JobProgress(self.collection, models.profile, models.reason, total, on_progress)
+            progress.emit()
             ledger = using.enter_context(Ledger())
-            documents = validated(items, ledger, tally)
-            first = peek(documents, tally, sample=found is None and models.measuring)
+            documents = validated(items, ledger, progress)
+            first = peek(documents, progress, sample=existing is None and models.measuring)
             documents = chain(first, documents)
-            if found is None:
-                models = models.fitted(searchable_texts(first, cut))
+            if existing is None:
+                models = models.fitted(searchable_texts(first, chunker))
             if dry_run:
                 with remembered(self._store, self.collection, replace=self._replace) as there:
-                    base = found.stamp_base() if found else ""
-                    return dry_run_report(documents, cut, base, models.encoders, there, tally, roots)
-            manifest = found or models.manifest(cut.size_tokens, cut.overlap_tokens, roots.prefixes)
+                    base = existing.stamp_base() if existing else ""
+                    return dry_run_report(documents, chunker, base, models.encoders, there, progress, roots)
+            manifest = existing or models.manifest(chunker.size_tokens, chunker.overlap_tokens, roots.prefixes)
             writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
             using.enter_context(closing(writer))
-            using.enter_context(journaled(self._store.location, self.collection, tally))
             # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.
             known: pipeline.ExistingDocuments = writer if any(True for _ in writer.doc_ids()) else ExistingHeads(None)
-            with JobThreads() as threads:
-                groups = threads.gathered(documents)
-                changed = pipeline.changes(groups, cut, writer.manifest.stamp_base(), known, tally, roots)
-                batches = pipeline.batches(changed, cut, writer, cap.budget)
-                self._fill(batches, models, writer, tally, cap, workers, threads)
-                threads.require_complete()
-            return conclude(self._store, writer, ledger, tally, prune=prune, replace=self._replace, roots=roots)
+            with index_job("index", self._store, writer, progress) as job:
+                groups = job.threads.lookup_batches(documents)
+                changed = pipeline.changes(groups, chunker, writer.manifest.stamp_base(), known, progress, roots)
+                self._fill(job, pipeline.batches(changed, writer, cap.budget), models, cap, workers)
+                return job.conclude(ledger, prune=prune, replace=self._replace, roots=roots)
 
     def _fill(
         self,
+        job: IndexJob,
         batches: Generator[pipeline.Batch, None, None],
         models: ModelSet,
-        writer: CollectionWriter,
-        tally: JobProgress,
         cap: MemoryLimit,
         workers: int,
-        threads: JobThreads,
     ) -> None:
         """Encode and write; reading, encoding and writing go on side by side."""
-        manifest = writer.manifest
-        read = threads.ahead(batches, "cutting")
+        manifest, progress = job.writer.manifest, job.progress
+        read = job.threads.prefetch(batches, "cutting")
         if workers == 1:
             encoded = pipeline.encoded(read, models.encoders, manifest.chunk_tokens)
         else:
             encoded = encoded_by_workers(read, workers, self.collection, manifest, self._settings)
         saved = perf_counter()
-        for batch in threads.ahead(encoded, "encoding", tally.emit):
-            pipeline.write(batch, writer, tally)
+        for batch in job.threads.prefetch(encoded, "encoding", progress.emit):
+            pipeline.write(batch, job.writer, progress)
             cap.check()
             if perf_counter() - saved >= SAVE_EVERY_S:
-                writer.flush()
-                tally.saved, saved = tally.documents + tally.unchanged, perf_counter()
+                job.writer.flush()
+                progress.saved, saved = progress.documents + progress.unchanged, perf_counter()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from hybrid_search._util.arguments import is_number, shown
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.types import Kind, LegName, in_order
+from hybrid_search.types import Kind, LegName, Vector, in_order
 
 SCHEMA = 2
 """Version of the manifest. Version 1 knew only the legs `sparse` and `dense`, and is still read."""
@@ -24,6 +24,9 @@ Precision = Literal["fp32", "int8", "bf16", "fp16"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 SIDES = ("queries", "documents")
+_SHADOW_KEY = "beside"
+"""What `LegSpec.shadow` is called on disk and in JSON, where names do not change."""
+
 _TAKEN = ("hybrid", "none", "points", "documents", "auto", "rerank")
 
 
@@ -94,7 +97,7 @@ class LegSpec:
         max_tokens: longest input of the model, 0 for no limit.
         average_tokens: BM25's mean document length, measured on the corpus; 0 where it does not apply.
         vector: the vector's name in the store, which stays when the leg is renamed; empty for the leg's name.
-        beside: it is a shadow leg: searched only when named, and no part of `hybrid`.
+        shadow: a shadow leg is searched when it is named, and is no part of `hybrid`. On disk the key is `beside`.
         precision: in which the model computes.
         sparsity: pruning limits for its sparse vectors.
         unnamed: its vector has no name in the store, like the only dense vector of many collections.
@@ -107,7 +110,7 @@ class LegSpec:
     max_tokens: int = 0
     average_tokens: float = 0.0
     vector: str = ""
-    beside: bool = False
+    shadow: bool = False
     precision: Precision = "fp32"
     sparsity: Sparsity = Sparsity()
     unnamed: bool = False
@@ -116,9 +119,14 @@ class LegSpec:
     def kind(self) -> Kind:
         return "dense" if self.dim else "sparse"
 
+    @property
+    def beside(self) -> bool:
+        """Whether it is a shadow leg, under the name that this had in earlier versions."""
+        return self.shadow
+
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, without default values of fields that earlier versions do not know."""
-        found = asdict(self)
+        found = {_SHADOW_KEY if name == "shadow" else name: value for name, value in asdict(self).items()}
         if self.precision == "fp32":
             del found["precision"]
         if self.sparsity == Sparsity():
@@ -131,6 +139,8 @@ class LegSpec:
     def from_dict(cls, data: Mapping[str, Any]) -> LegSpec:
         """Rebuild one from its dict. Raises TypeError, ValueError or AttributeError if it is none."""
         given = dict(data)
+        if _SHADOW_KEY in given:
+            given["shadow"] = given.pop(_SHADOW_KEY)
         if "sparsity" in given:
             given["sparsity"] = Sparsity(**{name: tuple(pair) for name, pair in given["sparsity"].items()})
         return cls(**given)
@@ -218,8 +228,8 @@ class Manifest:
         return {leg: "" if spec.unnamed else spec.vector or leg for leg, spec in self.legs.items()}
 
     def fused(self) -> tuple[LegName, ...]:
-        """Return the legs of the `hybrid` mode, in order: all but shadow legs."""
-        return in_order(leg for leg, spec in self.legs.items() if not spec.beside)
+        """Return the legs of the `hybrid` mode, in order: all but the shadow legs."""
+        return in_order(leg for leg, spec in self.legs.items() if not spec.shadow)
 
     def with_legs(self, legs: Mapping[LegName, LegSpec], profile: str) -> Manifest:
         """Return the same collection with other legs. The documents' version hashes stay valid."""
@@ -268,3 +278,31 @@ def check_leg_name(name: str) -> LegName:
             f"most 40 characters, and none of {', '.join(_TAKEN)}."
         )
     return name
+
+
+class DenseVectors(NamedTuple):
+    """Dense vectors of a collection: their length, how they are compared, and whether a point has many of them."""
+
+    dim: int
+    distance: str
+    many: bool
+
+
+class Foreign(NamedTuple):
+    """What a collection that somebody else may have made is like.
+
+    Args:
+        points: how many it has.
+        dense: its dense vectors by name, the empty name for that without one.
+        sparse: whether the store multiplies in the inverse document frequency, by the name of its sparse vectors.
+        payloads: of some points.
+        vectors: of the same points, by name.
+        manifest: it has, where it was adopted before or made by us.
+    """
+
+    points: int
+    dense: Mapping[str, DenseVectors]
+    sparse: Mapping[str, bool]
+    payloads: Sequence[Mapping[str, Any]]
+    vectors: Sequence[Mapping[str, Vector]]
+    manifest: Manifest | None

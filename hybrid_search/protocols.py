@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hybrid_search._util.json_objects import CollectionDict
 from hybrid_search.filters import Condition
-from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.manifest import Foreign, LegSpec, Manifest
 from hybrid_search.types import DenseVector, LegName, ModelCard, Moved, Point, SparseVector, Vector
 
 
@@ -360,6 +360,17 @@ class Store(Protocol):
 
         Raises StoreBusy after `wait_s` seconds, ManifestMismatch, StoreUnavailable.
         """
+        ...
+
+    def described(self, name: str) -> Foreign:
+        """Describe a collection, whoever made it, for `adopt`.
+
+        Raises CollectionNotFound, and InvalidArgument where nobody else can make collections in this store.
+        """
+        ...
+
+    def adopt(self, name: str, manifest: Manifest) -> None:
+        """Let a collection that somebody else made be searched under a manifest from now on. Raises as `described`."""
         ...
 
     def info(self, name: str) -> CollectionInfo:

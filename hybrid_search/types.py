@@ -67,6 +67,7 @@ class Document:
     markup: str = "plain"
     places: tuple[Place, ...] = ()
     line: int = 0
+    _content_hash: str = field(default="", init=False, repr=False, compare=False)
 
     def metadata_at(self, offset: int) -> Mapping[str, Any]:
         """Return the metadata of the place that contains an offset of the text; empty before the first place."""
@@ -74,7 +75,12 @@ class Document:
         return self.places[found - 1].metadata if found else {}
 
     def content_hash(self) -> str:
-        """Sixteen hex bytes over title, text, metadata and places: equal content, equal hash; origin does not count."""
+        """Return sixteen hex bytes over title, text, metadata and places, computed once. The origin does not count."""
+        if not self._content_hash:
+            object.__setattr__(self, "_content_hash", self._hashed())
+        return self._content_hash
+
+    def _hashed(self) -> str:
         parts: list[Any] = [self.title, self.text, dict(self.metadata)]
         if self.places:  # without any the hash is that of earlier versions
             parts.append([[place.start, dict(place.metadata)] for place in self.places])
@@ -136,6 +142,7 @@ class Chunk:
     `metadata` is that of the place where it begins; the document's own value of the same name takes precedence. `line`
     is the line of the file, from 1, of its first character; 0 if unknown. `context` is text from elsewhere in the
     document that says what this one is about: the header of its table, the path and the names around a piece of code.
+    `tokens` are those of `searchable`; 0 if nobody has counted them.
     """
 
     doc_id: str
@@ -147,6 +154,7 @@ class Chunk:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     line: int = 0
     context: str = ""
+    tokens: int = field(default=0, repr=False, compare=False)
 
     @property
     def chunk_id(self) -> str:
@@ -218,8 +226,7 @@ class SparseVector:
             wrong = values == 0 if self.signed else values <= 0
             if not np.isfinite(values).all() or wrong.any():
                 raise ValueError(f"values must be finite and {'not 0' if self.signed else '> 0'}")
-        indices.flags.writeable = False
-        values.flags.writeable = False
+        indices.flags.writeable = values.flags.writeable = False
         object.__setattr__(self, "indices", indices)
         object.__setattr__(self, "values", values)
 
@@ -232,8 +239,7 @@ class SparseVector:
         Raises:
             ValueError: lengths differ, an index is negative or over 2**31 - 1, or a weight is not finite.
         """
-        raw_indices = np.asarray(indices, dtype=np.int64).ravel()
-        raw_values = np.asarray(values, dtype=np.float32).ravel()
+        raw_indices, raw_values = np.asarray(indices, np.int64).ravel(), np.asarray(values, np.float32).ravel()
         if raw_indices.shape != raw_values.shape:
             raise ValueError(f"{raw_indices.size} indices but {raw_values.size} values")
         if not np.isfinite(raw_values).all():
@@ -316,11 +322,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """An ordered list of chunks: ranks 1..n, scores never increasing, ids unique.
-
-    Raises:
-        ValueError: the hits violate one of the three.
-    """
+    """An ordered list of chunks: ranks 1..n, scores never increasing, ids unique; ValueError if they are not."""
 
     hits: tuple[Hit, ...] = ()
 

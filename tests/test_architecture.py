@@ -42,10 +42,7 @@ LEVELS = {
     for room in line.replace("|", " ").split()
     if line.strip()
 }
-LONG: set[tuple[str, str]] = {
-    ("evaluation", "evaluate"),
-    ("interop", "writing"),
-}
+LONG: set[tuple[str, str]] = set()
 """Functions that are longer, each with its reason."""
 
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]

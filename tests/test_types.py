@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -119,3 +122,17 @@ def test_manifest_round_trip_and_fingerprint() -> None:
 def test_manifest_refuses_what_it_cannot_read(data: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"not a manifest|newer than this version"):
         Manifest.from_dict(data)
+
+
+def test_a_document_is_hashed_once_and_a_changed_one_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    whole = Document._hashed
+    monkeypatch.setattr(Document, "_hashed", lambda document: hashed.append(document.doc_id) or whole(document))
+    document = Document("a", "text", "title", {"year": 1984})
+    assert document.content_hash() == document.content_hash()
+    assert hashed == ["a"]
+    assert replace(document, text="other").content_hash() != document.content_hash()
+    assert pickle.loads(pickle.dumps(document)).content_hash() == document.content_hash()
+    assert hashed == ["a", "a"]
+    assert document == Document("a", "text", "title", {"year": 1984})
+    assert "hash" not in repr(document)

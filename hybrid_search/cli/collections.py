@@ -181,7 +181,7 @@ def swap_leg(
 
 @command(app, "join-leg")
 def promote_leg(name: Name, leg: Leg) -> None:
-    """Include a leg that stands beside the others in `hybrid`.
+    """Include a shadow leg in `hybrid`.
 
     Example: `hybrid-search collections join-leg movies bm25`
     """

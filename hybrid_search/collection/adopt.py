@@ -1,4 +1,4 @@
-"""Taking in a collection that somebody else wrote on a Qdrant server, so that it is searched as it is.
+"""Takes in a collection that somebody else wrote on a Qdrant server, so that it is searched as it is.
 
 What langchain-qdrant, LlamaIndex, Haystack, mcp-server-qdrant or a script wrote has no manifest, so its models are not
 known. `adopt` is told them, finds out how the payloads are laid out, encodes a few of the stored texts again to see
@@ -16,17 +16,15 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from hybrid_search.collection.models import ModelSet, OnDownload, fetch, open_store_for, select_models, spec_of
-from hybrid_search.collection.profiles import NO_LEG
+from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, fetch, open_store_for, spec_of
+from hybrid_search.collection.profiles import NO_LEG, select_models
 from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument, StoreError
-from hybrid_search.manifest import LAID_OUT, Layout, LegSpec, Manifest, Precision
+from hybrid_search.manifest import LAID_OUT, Foreign, Layout, LegSpec, Manifest, Precision
 from hybrid_search.protocols import Encoder, Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
-from hybrid_search.store.server.foreign import Foreign
 from hybrid_search.store.server.payload_layouts import PARTS, encoded_forms, layout_of, named, text_in
-from hybrid_search.store.server.store import ServerStore
 from hybrid_search.types import LEGS, Kind, LegName, SparseVector, Vector
 
 CHECKED = 3
@@ -105,30 +103,25 @@ def adopt(
             another length or do not agree with those stored, or it is not known where the texts lie.
     """
     settings = settings or load_settings()
-    place = open_store_for(store, settings)
-    if not isinstance(place, ServerStore):
-        raise InvalidArgument(
-            f"The store is {place.location}, and all its collections are ours. Name the server that has "
-            f"{collection!r}: --store http://HOST:6333"
-        )
-    foreign = place.described(check_name(collection))
+    opened = open_store_for(store, settings)
+    foreign = opened.described(check_name(collection))
     asked = {leg: name for leg, name in (("dense", dense), ("sparse", sparse)) if name and name != NO_LEG}
     _check_foreign(collection, foreign, asked)
-    found = layout_of(foreign.payloads, layout, _checked(fields))
-    models = select_models("auto", asked, settings, sorted(asked), precision)
+    payload_layout = layout_of(foreign.payloads, layout, _checked(fields))
+    models = select_models(ModelRequest("auto", asked, sorted(asked), precision), settings)
     vectors = {
         leg: _vector(collection, foreign, leg, encoder, {"dense": dense_vector, "sparse": sparse_vector}[leg])
         for leg, encoder in models.encoders.items()
     }
     fetch(models, settings, on_download)
-    agreement = _compared(foreign, found, models.encoders, vectors)
+    agreement = _compared(foreign, payload_layout, models.encoders, vectors)
     for leg, cosine in agreement.items():
         if check and cosine < AGREE:
             raise _disagreement(collection, leg, models.encoders[leg], vectors[leg], cosine)
     specs = {leg: _spec(encoder, vectors[leg], foreign) for leg, encoder in models.encoders.items()}
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    manifest = Manifest(models.profile, specs, 0, created=now, schema=LAID_OUT, adopted=found)
-    place.adopt(collection, manifest)
+    manifest = Manifest(models.profile, specs, 0, created=now, schema=LAID_OUT, adopted=payload_layout)
+    opened.adopt(collection, manifest)
     return Adoption(manifest, foreign.points, agreement, _notes(models, foreign, vectors, agreement))
 
 
@@ -143,8 +136,8 @@ def _check_foreign(collection: str, foreign: Foreign, asked: Mapping[LegName, st
         )
     if not asked:
         raise InvalidArgument(
-            f"No model is named. Collection {collection!r} has {_told(foreign)}. Name what wrote them: --dense MODEL, "
-            "--sparse MODEL, or both."
+            f"No model is named. Collection {collection!r} has {_vectors_in_words(foreign)}. Name what wrote them: "
+            "--dense MODEL, --sparse MODEL, or both."
         )
 
 
@@ -156,7 +149,7 @@ def _checked(fields: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _vector(collection: str, foreign: Foreign, leg: LegName, encoder: Encoder, asked: str | None) -> str:
-    """The name of the vectors that a leg searches.
+    """Return the name of the vectors that a leg searches.
 
     Raises:
         InvalidArgument: there is none of this name, none at all, or several.
@@ -169,10 +162,12 @@ def _vector(collection: str, foreign: Foreign, leg: LegName, encoder: Encoder, a
             if names
             else f"no {leg} vectors for {encoder.card.name}"
         )
-        raise InvalidArgument(f"Collection {collection!r} has {which}. It has {_told(foreign)}.")
+        raise InvalidArgument(f"Collection {collection!r} has {which}. It has {_vectors_in_words(foreign)}.")
     name = names[0] if asked is None else asked
     if name not in names:
-        raise InvalidArgument(f"Collection {collection!r} has no {leg} vectors {name!r}. It has {_told(foreign)}.")
+        raise InvalidArgument(
+            f"Collection {collection!r} has no {leg} vectors {name!r}. It has {_vectors_in_words(foreign)}."
+        )
     if leg == "dense":
         one, dim = foreign.dense[name], encoder.card.dim
         if one.distance not in COMPARED or one.many:
@@ -189,7 +184,7 @@ def _vector(collection: str, foreign: Foreign, leg: LegName, encoder: Encoder, a
     return name
 
 
-def _told(foreign: Foreign) -> str:
+def _vectors_in_words(foreign: Foreign) -> str:
     dense = [f"{name!r} ({one.dim} dimensions, {one.distance})" for name, one in foreign.dense.items()]
     sparse = [f"{name!r}{' (with IDF)' if idf else ''}" for name, idf in foreign.sparse.items()]
     return f"dense vectors {', '.join(dense) or 'none'}; sparse vectors {', '.join(sparse) or 'none'}"
@@ -198,8 +193,8 @@ def _told(foreign: Foreign) -> str:
 def _compared(
     foreign: Foreign, layout: Layout, encoders: Mapping[LegName, Encoder], names: Mapping[LegName, str]
 ) -> dict[LegName, float]:
-    """By leg the lowest cosine of stored vectors and those of the same texts encoded again."""
-    found: dict[LegName, float] = {}
+    """Return by leg the lowest cosine of stored vectors and those of the same texts encoded again."""
+    agreement: dict[LegName, float] = {}
     for leg, encoder in encoders.items():
         rows = [
             (encoded_forms(payload, layout), vectors[names[leg]])
@@ -212,12 +207,12 @@ def _compared(
         if not texts:
             continue
         again = iter(encode({leg: encoder}, texts)[leg])
-        found[leg] = min(max(cosine(next(again), stored) for _ in forms) for forms, stored in rows)
-    return found
+        agreement[leg] = min(max(cosine(next(again), stored) for _ in forms) for forms, stored in rows)
+    return agreement
 
 
 def cosine(one: Vector, other: Vector) -> float:
-    """The cosine of two vectors of one kind; 0 where one has no length.
+    """Return the cosine of two vectors of one kind; 0 where one has no length.
 
     >>> cosine(np.array([1.0, 0.0]), np.array([3.0, 0.0]))
     1.0
@@ -241,7 +236,7 @@ def _disagreement(collection: str, leg: LegName, encoder: Encoder, vector: str, 
 
 
 def _spec(encoder: Encoder, vector: str, foreign: Foreign) -> LegSpec:
-    """A leg over vectors that are there: what the store does with them is the collection's, not the model's."""
+    """Describe a leg over vectors that are there. How the store weighs them is the collection's, not the model's."""
     spec = named(spec_of(encoder), vector)
     return spec if spec.dim else replace(spec, needs_idf=foreign.sparse[vector])
 

@@ -1,4 +1,4 @@
-"""A document as a collection holds it: put together again from its chunks."""
+"""Documents as a collection holds them: put together again from their chunks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCUMENTS = 256
 
 
 def payloads_of(reader: CollectionReader, doc_id: str) -> list[Mapping[str, Any]]:
-    """The payloads of a document's chunks, in their order; none where there is no such document.
+    """Return the payloads of a document's chunks, in their order; none where there is no such document.
 
     Raises:
         StoreError: some of its chunks are not there, because it is being written now.
@@ -30,18 +30,18 @@ def payloads_of(reader: CollectionReader, doc_id: str) -> list[Mapping[str, Any]
         return []
     count = head.get("chunks", 1)
     ids = [chunk_id_of(doc_id, number) for number in range(count)]
-    found = {chunk_id_of(doc_id, 0): head}
+    payloads = {chunk_id_of(doc_id, 0): head}
     for start in range(1, count, BATCH):
-        found = {**found, **reader.payloads(ids[start : start + BATCH])}
-    if len(found) < count:
+        payloads = {**payloads, **reader.payloads(ids[start : start + BATCH])}
+    if len(payloads) < count:
         raise StoreError(
-            f"Of document {doc_id!r} {len(found)} of {count} chunks are there: it is being written. Ask again soon."
+            f"Of document {doc_id!r} {len(payloads)} of {count} chunks are there: it is being written. Ask again soon."
         )
-    return [found[chunk_id] for chunk_id in ids]
+    return [payloads[chunk_id] for chunk_id in ids]
 
 
 def stored_as(reader: CollectionReader, doc_ids: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """The ids as the collection has them, each in its place, and the payloads of the first chunks, by chunk_id.
+    """Return the ids as the collection has them, in order, and the payloads of the first chunks by chunk_id.
 
     An id is the same however its letters are composed; one that is not there stays as it is.
     """
@@ -58,7 +58,7 @@ def stored_as(reader: CollectionReader, doc_ids: Sequence[str]) -> tuple[list[st
 
 
 def fetch_document(reader: CollectionReader, doc_id: str, collection: str) -> Document:
-    """A document, from its chunks: overlaps once, offsets as in the document that was indexed.
+    """Return a document, from its chunks: overlaps once, offsets as in the document that was indexed.
 
     White space between two chunks, and before the first, is not stored. One letter of it comes back as a blank, more as
     line breaks where the text has any, else as blanks; what stood behind the last chunk does not come back.
@@ -81,32 +81,32 @@ def fetch_document(reader: CollectionReader, doc_id: str, collection: str) -> Do
 def all_payloads(
     reader: CollectionReader, doc_ids: Iterable[str], passes: Callable[[Mapping[str, Any]], bool] | None = None
 ) -> Iterator[list[Mapping[str, Any]]]:
-    """Of each document the payloads of its chunks, in their order; see `payloads_of`.
+    """Yield of each document the payloads of its chunks, in their order; see `payloads_of`.
 
     Args:
         reader: of the collection.
         doc_ids: those that are not there, or that are being written, are passed over.
-        passes: told a document's first payload, whether the document is wanted; all when not given.
+        passes: says by a document's first payload whether the document is wanted; all when not given.
     """
-    for some in batched(doc_ids, DOCUMENTS):
-        some, heads = stored_as(reader, some)
+    for batch in batched(doc_ids, DOCUMENTS):
+        batch, heads = stored_as(reader, batch)
         heads = {name: head for name, head in heads.items() if passes is None or passes(head)}
         rest = [chunk_id_of(head["doc_id"], n) for head in heads.values() for n in range(1, head.get("chunks", 1))]
-        found = dict(heads)
+        payloads = dict(heads)
         for more in batched(rest, BATCH):
-            found.update(reader.payloads(more))
-        for doc_id in some:
-            head = found.get(chunk_id_of(doc_id, 0))
+            payloads.update(reader.payloads(more))
+        for doc_id in batch:
+            head = payloads.get(chunk_id_of(doc_id, 0))
             if head is None or head.get("stamp") == "":
                 continue
-            chunks = [found.get(chunk_id_of(doc_id, n)) for n in range(head.get("chunks", 1))]
+            chunks = [payloads.get(chunk_id_of(doc_id, n)) for n in range(head.get("chunks", 1))]
             whole: list[Mapping[str, Any]] = [chunk for chunk in chunks if chunk is not None]
             if len(whole) == len(chunks):
                 yield whole
 
 
 def document_from(payloads: Sequence[Mapping[str, Any]]) -> Document:
-    """The document whose chunks have these payloads, in their order."""
+    """Build the document whose chunks have these payloads, in their order."""
     head = payloads[0]
     own = own_metadata(head)
     metadata = {name: value for name, value in head["metadata"].items() if name not in own}
@@ -114,10 +114,10 @@ def document_from(payloads: Sequence[Mapping[str, Any]]) -> Document:
 
 
 def reassemble_text(payloads: Sequence[Mapping[str, Any]]) -> str:
-    """The text of a document, from the payloads of its chunks in their order.
+    """Join the text of a document, from the payloads of its chunks in their order.
 
-    >>> whole_text([{"start": 0, "text": "one two"}, {"start": 4, "text": "two three"}, {"start": 14, "text": "four"}])
-    'one two three four'
+    >>> reassemble_text([{"start": 0, "text": "one two"}, {"start": 4, "text": "two three"}])
+    'one two three'
     """
     white = "\n" if any("\n" in payload["text"] for payload in payloads) else " "
     parts: list[str] = []

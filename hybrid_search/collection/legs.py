@@ -1,11 +1,11 @@
-"""The legs of a live collection: swap two, take one in, drop one. `indexing.add_leg` puts one beside the others.
+"""The legs of a live collection: swap two, promote one, drop one. `indexing.add_leg` adds one.
 
 A new model is tried without indexing anything again: `add_leg` encodes the texts that are stored, `evaluate` shows the
 old leg and the new one side by side, and `swap_legs` gives the new one the old one's name and place, in one write that
 is done whole or not at all. Searches go on throughout; those that are open already keep what they opened.
 
-A leg that was added stands beside: it is searched by its name (`--mode new`, `--mode new+dense`) and is no part of
-`hybrid` until it is swapped or taken in. Documents indexed from then on get a vector of every leg, beside or not.
+A leg that was added is a shadow leg: it is searched by its name (`--mode new`, `--mode new+dense`) and is no part of
+`hybrid` until it is swapped or promoted. Documents indexed from then on get a vector of every leg, shadow or not.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def swap_legs(
             raise InvalidArgument(f"The legs {old!r} and {new!r} of {collection!r} cannot be swapped: {why}.")
         called = writer.manifest.vectors()
         changed = {
-            old: replace(becomes, vector=called[new], beside=was.beside),
-            new: replace(was, vector=called[old], beside=becomes.beside),
+            old: replace(becomes, vector=called[new], shadow=was.shadow),
+            new: replace(was, vector=called[old], shadow=becomes.shadow),
         }
         writer.replace_manifest(with_legs(writer.manifest, {**writer.manifest.legs, **changed}))
         return writer.manifest
@@ -66,14 +66,14 @@ def promote_leg(
     settings: Settings | None = None,
     wait_s: float = 0.0,
 ) -> Manifest:
-    """Take a leg that stands beside the others into `hybrid`. Raises as `swap_legs` does.
+    """Take a shadow leg into `hybrid`. Raises as `swap_legs` does.
 
     Returns:
         The collection's manifest from here on.
     """
     with writing(collection, store, settings or load_settings(), wait_s) as writer:
-        joined = replace(_require_leg(collection, writer.manifest, leg), beside=False)
-        writer.replace_manifest(with_legs(writer.manifest, {**writer.manifest.legs, leg: joined}))
+        promoted = replace(_require_leg(collection, writer.manifest, leg), shadow=False)
+        writer.replace_manifest(with_legs(writer.manifest, {**writer.manifest.legs, leg: promoted}))
         return writer.manifest
 
 
@@ -85,7 +85,7 @@ def drop_leg(
     settings: Settings | None = None,
     wait_s: float = 0.0,
 ) -> Manifest:
-    """Remove a leg and its vectors.
+    """Drop a leg and its vectors.
 
     Returns:
         The collection's manifest from here on.
@@ -97,7 +97,7 @@ def drop_leg(
     with writing(collection, store, settings or load_settings(), wait_s) as writer:
         _require_leg(collection, writer.manifest, leg)
         left = {name: spec for name, spec in writer.manifest.legs.items() if name != leg}
-        if all(spec.beside for spec in left.values()):
+        if all(spec.shadow for spec in left.values()):
             raise InvalidArgument(
                 f"{leg!r} is all that `hybrid` searches in {collection!r}, so it cannot be dropped. Swap another leg "
                 f"into its place first: hybrid-search collections swap-leg {collection} {leg} OTHER"
@@ -112,10 +112,10 @@ def drop_leg(
 def writing(
     collection: str, store: str | Path | Store | None, settings: Settings, wait_s: float
 ) -> Iterator[CollectionWriter]:
-    """A writer of a collection that is there; what it refuses is refused before anything is changed."""
-    place = open_store_for(store, settings)
-    found = place.info(collection).manifest
-    writer = place.writer(collection, place.manifest(collection) or found, wait_s=wait_s)
+    """Open a writer of a collection that is there. What it refuses is refused before anything is changed."""
+    opened = open_store_for(store, settings)
+    manifest = opened.info(collection).manifest
+    writer = opened.writer(collection, opened.manifest(collection) or manifest, wait_s=wait_s)
     try:
         yield writer
     finally:

@@ -23,6 +23,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -66,13 +67,32 @@ class _Room(NamedTuple):
     Args:
         tokens: how many are left for title and text.
         sizes: counts the tokens of each text, without special tokens.
+        special: the special tokens that the model adds to a text.
+        measured: the sizes of texts that may be those of chunks, so that these are not counted once more.
     """
 
     tokens: int
     sizes: CountTokens
+    special: int
+    measured: dict[str, int]
 
     def fits(self, text: str) -> bool:
-        return self.sizes([text])[0] <= self.tokens
+        return self.measure([text])[0] <= self.tokens
+
+    def measure(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens of each text, as `sizes` does, and remember them."""
+        sizes = self.sizes(texts)
+        self.measured.update(zip(texts, sizes, strict=True))
+        return sizes
+
+    def counted(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Return the chunks with their `tokens`; only those that no step has measured are counted here."""
+        texts = [without_surrogates(chunk.searchable) for chunk in chunks]
+        missing = [text for text in texts if text not in self.measured]
+        if missing:
+            self.measure(missing)
+        tokens = (self.measured[text] + self.special for text in texts)
+        return [replace(chunk, tokens=size) for chunk, size in zip(chunks, tokens, strict=True)]
 
 
 def chunk(
@@ -104,7 +124,8 @@ def chunk(
     """
     if size_tokens == 0:
         context = next(iter(context_options(document, document.text, [0])[0]), "")
-        return _chunks(document, [(0, len(document.text))], document.title, [context])
+        [whole] = _chunks(document, [(0, len(document.text))], document.title, [context])
+        return [replace(whole, tokens=count_tokens([whole.searchable])[0])]
     whole_room = size_tokens - overhead_tokens
     if overhead_tokens < 0 or whole_room < MIN_TEXT_TOKENS:
         raise InvalidArgument(
@@ -126,7 +147,8 @@ def chunk(
         title = _shorten(title, room._replace(tokens=room.tokens // 2))
         in_front = title + "\n" if title else ""
         spans = _spans(text, in_front, room, overlap_tokens, document.markup)
-    return _chunks(document, spans, document.title[: len(title)], _contexts(document, text, in_front, spans, room))
+    contexts = _contexts(document, text, in_front, spans, room)
+    return room.counted(_chunks(document, spans, document.title[: len(title)], contexts))
 
 
 def _spans(text: str, in_front: str, room: _Room, overlap_tokens: int, markup: str) -> list[tuple[int, int]]:
@@ -190,7 +212,7 @@ def _contexts(document: Document, text: str, in_front: str, spans: Sequence[tupl
     pieces = [text[start:end] for start, end in spans]
     left = [min(room.tokens // _SHARE, room.tokens - size) for size in room.sizes([in_front + each for each in pieces])]
     chosen = [_chosen(each, room._replace(tokens=space)) for each, space in zip(options, left, strict=True)]
-    sizes = room.sizes([f"{in_front}{context}\n{piece}" for context, piece in zip(chosen, pieces, strict=True)])
+    sizes = room.measure([f"{in_front}{context}\n{piece}" for context, piece in zip(chosen, pieces, strict=True)])
     return [context if size <= room.tokens else "" for context, size in zip(chosen, sizes, strict=True)]
 
 
@@ -208,7 +230,7 @@ def _room(count_tokens: CountTokens, size_tokens: int, overhead_tokens: int) -> 
     def count(texts: Sequence[str]) -> list[int]:
         return [tokens - special for tokens in count_tokens(texts)]
 
-    return _Room(size_tokens - max(overhead_tokens, special), count)
+    return _Room(size_tokens - max(overhead_tokens, special), count, special, {})
 
 
 def _shorten(title: str, room: _Room) -> str:
@@ -280,7 +302,7 @@ def _character_end(text: str, end: int) -> int:
 
 def _fit(text: str, in_front: str, spans: list[tuple[int, int]], room: _Room) -> list[tuple[int, int]]:
     """Halve spans that do not fit behind the title. The result is in order, without blank spans or equal starts."""
-    counts = room.sizes([in_front + text[start:end] for start, end in spans])
+    counts = room.measure([in_front + text[start:end] for start, end in spans])
     longest: dict[int, int] = {}
     for span, tokens in zip(spans, counts, strict=True):
         for start, end in [span] if tokens <= room.tokens else _halve(text, in_front, span, room):

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search._util import batched
-from hybrid_search.collection.models import ModelRequest, ModelSet, fetch, open_store_for, select_models
-from hybrid_search.collection.profiles import DEFAULT_LEGS, NO_LEG
+from hybrid_search.collection.models import ModelRequest, ModelSet, fetch, open_store_for
+from hybrid_search.collection.profiles import DEFAULT_LEGS, NO_LEG, select_models
 from hybrid_search.corpus.trec import Dataset, ScoredDoc, read_beir, write_run
 from hybrid_search.encoders.catalog import BM25_ENGINE
 from hybrid_search.errors import InvalidArgument
@@ -136,23 +136,15 @@ def evaluate(
     if collection is None:
         models = job.choose(ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity))
         modes = _check_modes(modes, in_order(models.encoders), usual_modes(models.encoders))
-        main = job.built(models, precision, sparsity)
+        main = job.built(models)
     else:
         main = _Built(open_store_for(None, settings), collection)
         found = main.store.info(collection).manifest
         _check_words(modes, tuple(found.legs))
-        modes = _check_modes(modes, in_order(found.legs), usual_modes(found.fused(), _beside(found)))
+        modes = _check_modes(modes, in_order(found.legs), usual_modes(found.fused(), _shadow_modes(found)))
     if search.get("rerank") and not any(_way(mode).rerank for mode in modes):
         modes = (*modes, f"{modes[-1]}+{RERANK}")
-    k = max(measuring.max_cutoff(parsed), 10, run_depth if runs is not None else 0)
-    scores: dict[str, dict[str, NDArray[np.float64]]] = {}
-    with job.open:
-        for mode in modes:
-            run = job.run(main, mode, k)
-            scores[mode] = measuring.score(run, data.qrels, parsed)
-            if runs is not None:
-                runs.mkdir(parents=True, exist_ok=True)
-                write_run(runs / f"{name}.{mode}.trec", run, tag=f"hybrid-search-{mode}")
+    scores = job.scores(main, modes, parsed, runs, run_depth)
     info = main.store.info(main.name)
     return Report(
         dataset=name,
@@ -189,15 +181,15 @@ class _Job:
             while block := stream.read(1 << 20):
                 self._corpus_hash.update(block)
 
-    def choose(self, asked: ModelRequest) -> ModelSet:
-        """Return the requested models, downloaded first if they are not on this machine."""
-        models = select_models(asked.profile, asked.names, self._settings, asked.legs, asked.precision, asked.sparsity)
+    def choose(self, request: ModelRequest) -> ModelSet:
+        """Select the models asked for, and fetch those that are not on this machine."""
+        models = select_models(request, self._settings)
         self.reason = self.reason or models.reason
         fetch(models, self._settings, self._watch.get("on_download"))
         return models
 
-    def built(self, models: ModelSet, precision: Precision | None = None, sparsity: Sparsity | None = None) -> _Built:
-        """Return a collection with these models over this corpus; build it if none with the same content exists."""
+    def built(self, models: ModelSet) -> _Built:
+        """Return a collection with these models over this corpus; build it where none of the same content is there."""
         key = self._corpus_hash.copy()
         for leg, encoder in sorted(models.encoders.items()):
             key.update(f"{leg} {encoder.card.name} {encoder.fingerprint()}".encode())
@@ -206,16 +198,11 @@ class _Job:
         collection = there[0] if there else f"eval-{name[:60]}-{content}"
         if not there:
             start = perf_counter()
-            given = {leg: encoder.card.name for leg, encoder in models.encoders.items()}
             indexer = Indexer.open(
                 collection,
                 store=self._kept,
                 settings=self._settings,
-                sparse=given.get("sparse", NO_LEG),
-                dense=given.get("dense", NO_LEG),
-                legs=in_order({*LEGS, *given}),
-                precision=precision,
-                sparsity=sparsity,
+                models=models._replace(reason=""),  # the report of the evaluation gives it
                 chunk_tokens=0,
                 wait_s=WAIT_S,
             )
@@ -224,8 +211,27 @@ class _Job:
             self.timings_s["index"] += perf_counter() - start
         return _Built(self._kept, collection)
 
+    def scores(
+        self, main: _Built, modes: Sequence[str], parsed: Sequence[Any], runs: Path | None, run_depth: int
+    ) -> dict[str, dict[str, NDArray[np.float64]]]:
+        """Search every judged query in each mode, write the runs where a folder is given, and score them.
+
+        Returns:
+            By mode and measure one score a query.
+        """
+        k = max(measuring.max_cutoff(parsed), 10, run_depth if runs is not None else 0)
+        scores: dict[str, dict[str, NDArray[np.float64]]] = {}
+        with self.open:
+            for mode in modes:
+                run = self.run(main, mode, k)
+                scores[mode] = measuring.score(run, self._data.qrels, parsed)
+                if runs is not None:
+                    runs.mkdir(parents=True, exist_ok=True)
+                    write_run(runs / f"{self._name}.{mode}.trec", run, tag=f"hybrid-search-{mode}")
+        return scores
+
     def run(self, main: _Built, mode: str, k: int) -> list[ScoredDoc]:
-        """Return the run of all judged queries in one mode."""
+        """Return the run of every judged query in one mode."""
         way = _way(mode)
         collection, search_mode = self._baseline(main) if way.mode == BASELINE else (main, way.mode)
         options: Options = {"k": k, "mode": search_mode, "depth": max(DEPTH, k), "highlight": False}
@@ -249,7 +255,7 @@ class _Job:
         return rows
 
     def _baseline(self, main: _Built) -> tuple[_Built, Mode]:
-        """Return where BM25 is searched: a leg of this name, a sparse leg with BM25, or a new collection."""
+        """Find where BM25 is searched: a leg of this name, a sparse leg that is BM25, or a collection built for it."""
         legs = main.store.info(main.name).manifest.legs
         if BASELINE in legs:
             return main, BASELINE
@@ -260,30 +266,30 @@ class _Job:
         ), "sparse"
 
     def _searcher(self, collection: _Built) -> Searcher:
-        """Return the searcher of a collection, one for all modes so that models load once; closed with `open`."""
+        """Return the one searcher for all modes of a collection, whose models are loaded once; closed with `open`."""
         if collection not in self._searchers:
             searcher = Searcher.open(collection.name, store=collection.store, settings=self._settings, follow=False)
             self._searchers[collection] = self.open.enter_context(searcher)
         return self._searchers[collection]
 
 
-def usual_modes(fused: Collection[LegName], beside: Mapping[LegName, Mode] | None = None) -> tuple[Mode, ...]:
-    """Return the baseline, each leg, `hybrid`, and hybrid with each shadow leg.
+def usual_modes(fused: Collection[LegName], shadows: Mapping[LegName, Mode] | None = None) -> tuple[Mode, ...]:
+    """Return the baseline, each leg, `hybrid`, and `hybrid` with each shadow leg.
 
     >>> usual_modes(["dense", "sparse"], {"new": "new+dense"})
     ('bm25', 'sparse', 'dense', 'new', 'hybrid', 'new+dense')
     """
-    beside = beside or {}
+    shadows = shadows or {}
     hybrid = (HYBRID,) if len(fused) > 1 else ()
-    swapped = (mode for mode in beside.values() if "+" in mode)
-    return tuple(dict.fromkeys((BASELINE, *in_order(fused), *in_order(beside), *hybrid, *swapped)))
+    swapped = (mode for mode in shadows.values() if "+" in mode)
+    return tuple(dict.fromkeys((BASELINE, *in_order(fused), *in_order(shadows), *hybrid, *swapped)))
 
 
-def _beside(manifest: Manifest) -> dict[LegName, Mode]:
+def _shadow_modes(manifest: Manifest) -> dict[LegName, Mode]:
     """Return, for each shadow leg, `hybrid` with it in the place of the first leg of its kind."""
     found: dict[LegName, Mode] = {}
     for leg, spec in manifest.legs.items():
-        if spec.beside:
+        if spec.shadow:
             old = next((one for one in manifest.fused() if manifest.legs[one].kind == spec.kind), None)
             found[leg] = "+".join(leg if one == old else one for one in manifest.fused())
             if old is None:
@@ -303,7 +309,7 @@ class _Way(NamedTuple):
         return self.mode == HYBRID or "+" in self.mode
 
     def among(self, single: Collection[str], legs: Collection[LegName]) -> bool:
-        """Return whether it is one of these modes, or fuses some of these legs."""
+        """Say whether it is one of these modes, or fuses some of these legs."""
         known = self.mode in single or ("+" in self.mode and {*self.mode.split("+")} <= {*legs})
         return known and (self.fused or not self.auto)
 
@@ -330,7 +336,7 @@ def _check_words(asked: Sequence[str] | None, legs: Collection[LegName]) -> None
 
 
 def _check_modes(asked: Sequence[str] | None, legs: Sequence[LegName], usual: Sequence[Mode]) -> Sequence[Mode]:
-    """Return the requested modes, or the usual ones.
+    """Return the modes asked for, or the usual ones.
 
     Raises:
         InvalidArgument: the leg of a mode does not exist.

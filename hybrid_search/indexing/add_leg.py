@@ -1,12 +1,12 @@
-"""A leg with another model, put beside those that a collection has: the stored texts are encoded, no source is read."""
+"""Adds a shadow leg with another model to a collection: the stored texts are encoded, no source is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from hybrid_search._util import batched
 from hybrid_search.collection.legs import with_legs, writing
@@ -17,7 +17,7 @@ from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexing.chunker import count_truncated, unread
-from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.job import IndexJob, index_job
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.indexing.sources import SAMPLE_DOCUMENTS
 from hybrid_search.manifest import LegSpec, Manifest, Precision, Sparsity, check_leg_name
@@ -44,7 +44,7 @@ def add_leg(
     on_progress: Callable[[Progress], None] | None = None,
     on_download: OnDownload | None = None,
 ) -> IndexReport:
-    """Put a leg with another model beside those that a collection has; no source is read.
+    """Add a shadow leg with another model to a collection; no source is read.
 
     Cut short, it leaves the collection as it was, and goes on where it stopped when it is called again with the same
     leg and model. Called once more after its end, it fills what lacks a vector, which is nothing as a rule. On a
@@ -75,38 +75,49 @@ def add_leg(
     settings = settings or load_settings()
     check_leg_name(leg)
     kind = kind or kind_of(model)
-    found = card(model, kind)
-    check_building(found, precision_of(found, precision or settings.precision), settings.device)
-    encoder = encoder_of(found, kind, settings, {}, precision, sparsity)
+    model_card = card(model, kind)
+    check_building(model_card, precision_of(model_card, precision or settings.precision), settings.device)
+    encoder = encoder_of(model_card, kind, settings, {}, precision, sparsity)
     fetch(ModelSet("custom", {leg: encoder}), settings, on_download)
     opened = open_store_for(store, settings)
-    with writing(collection, opened, settings, wait_s) as writer, ExitStack() as journal:
+    with writing(collection, opened, settings, wait_s) as writer:
         encoder = _fitted(encoder, leg, writer)
         spec = _spec(collection, leg, encoder, writer.manifest)
         manifest = writer.manifest
         if leg not in manifest.legs:
             manifest = with_legs(manifest, {**manifest.legs, leg: spec})
         documents = writer.info().documents
-        tally = JobProgress(collection, manifest.profile, "", documents, on_progress)
-        tally.emit()
-        journal.enter_context(journaled(opened.location, collection, tally, "add-leg"))
-        writer.add_vector(spec)
-        for payloads in batched(writer.iter_payloads(without=spec.vector), ENCODE_BATCH):
-            chunks = [chunk_of(payload) for payload in payloads]
-            texts = [chunk.searchable for chunk in chunks]
-            vectors = encode({leg: encoder}, texts)[leg]
-            writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
-            tally.cut_off(count_truncated({leg: encoder}, manifest.chunk_tokens, texts))
-            places = unread({leg: encoder}, texts, {leg: vectors})[leg]
-            tally.leave_unread({leg: [payloads[place]["origin"] or chunks[place].doc_id for place in places]})
-            tally.add(sum(chunk.number == 0 for chunk in chunks), len(chunks))
-        writer.publish(manifest)
-        tally.unchanged = max(0, documents - tally.documents)
-        return tally.report(bytes_on_disk=writer.info().bytes_on_disk)
+        progress = JobProgress(collection, manifest.profile, "", documents, on_progress)
+        progress.emit()
+        with index_job("add-leg", opened, writer, progress) as job:
+            writer.add_vector(spec)
+            for payloads in batched(writer.iter_payloads(without=spec.vector), ENCODE_BATCH):
+                _encode_payloads(payloads, leg, encoder, spec, manifest.chunk_tokens, job)
+            progress.unchanged = max(0, documents - progress.documents)
+            return job.finish(manifest)
+
+
+def _encode_payloads(
+    payloads: Sequence[Mapping[str, Any]],
+    leg: LegName,
+    encoder: Encoder,
+    spec: LegSpec,
+    chunk_tokens: int,
+    job: IndexJob,
+) -> None:
+    """Give the chunks with these payloads the new leg's vectors, and count them."""
+    chunks = [chunk_of(payload) for payload in payloads]
+    texts = [chunk.searchable for chunk in chunks]
+    vectors = encode({leg: encoder}, texts)[leg]
+    job.writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
+    job.progress.cut_off(count_truncated({leg: encoder}, chunk_tokens, texts))
+    places = unread({leg: encoder}, texts, {leg: vectors})[leg]
+    job.progress.leave_unread({leg: [payloads[place]["origin"] or chunks[place].doc_id for place in places]})
+    job.progress.add(sum(chunk.number == 0 for chunk in chunks), len(chunks))
 
 
 def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder:
-    """BM25 with the mean length of what is stored, or with the one that its leg has already."""
+    """Fit BM25 to the mean length of what is stored, or to the one that its leg has already."""
     if not isinstance(encoder, Bm25Encoder):
         return encoder
     if leg in writer.manifest.legs and writer.manifest.legs[leg].average_tokens:
@@ -117,7 +128,7 @@ def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder
 
 
 def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -> LegSpec:
-    """The new leg's; its vector is named after leg and model, so that a job cut short goes on only with the same."""
+    """Describe the new leg. Its vector is named after leg and model: a job cut short goes on only with the same."""
     spec = spec_of(encoder)
     called = manifest.vectors()
     for name, other in manifest.legs.items():
@@ -133,4 +144,4 @@ def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -
             raise InvalidArgument(
                 f"Collection {collection!r} has the {spec.kind} vectors of {spec.model!r} already: its leg {name!r}."
             )
-    return replace(spec, vector=f"{leg}.{spec.fingerprint[:8]}", beside=True)
+    return replace(spec, vector=f"{leg}.{spec.fingerprint[:8]}", shadow=True)

@@ -55,7 +55,7 @@ class Chunker:
             self._chunker.start()
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """For each text the tokens that the models read, by the one that needs most; words where none has a limit."""
+        """Count the tokens of each text, by the model that needs most; words where none has a limit."""
         return most_tokens([encoder.count_tokens for encoder in self._limited], texts)
 
     def close(self) -> None:
@@ -69,18 +69,18 @@ class Chunker:
 
     @cached_property
     def _chunker(self) -> ChunkerProcess | None:
-        """The process that cuts; None where a model counts tokens in a way that cannot be told to another process."""
-        told = [getattr(unwrap(encoder), "token_count", lambda: None)() for encoder in self._limited]
-        counts = tuple(count for count in told if count is not None)
-        return (
-            ChunkerProcess(Recipe(counts, self.size_tokens, self.overlap_tokens)) if len(counts) == len(told) else None
-        )
+        """The process that cuts; None where a model counts tokens in a way that cannot travel to another process."""
+        counters = [getattr(unwrap(encoder), "token_count", lambda: None)() for encoder in self._limited]
+        counts = tuple(count for count in counters if count is not None)
+        if len(counts) < len(counters):
+            return None
+        return ChunkerProcess(Recipe(counts, self.size_tokens, self.overlap_tokens))
 
 
 def chunker_for(
-    collection: str, models: ModelSet, found: Manifest | None, size_tokens: int | None, overlap_tokens: int | None
+    collection: str, models: ModelSet, manifest: Manifest | None, size_tokens: int | None, overlap_tokens: int | None
 ) -> Chunker:
-    """The cutter of an existing collection, or of a new one as asked for.
+    """Make the chunker of an existing collection, or of a new one as asked for.
 
     Raises:
         ManifestMismatch: other chunking asked for than the existing collection has.
@@ -88,19 +88,19 @@ def chunker_for(
     """
     size_tokens = None if size_tokens is None else whole("chunk_tokens", size_tokens)
     overlap_tokens = None if overlap_tokens is None else whole("overlap_tokens", overlap_tokens, 0)
-    if found is not None:
+    if manifest is not None:
         for what, have, want in (
-            ("--chunk-tokens", found.chunk_tokens, size_tokens),
-            ("--overlap-tokens", found.overlap_tokens, overlap_tokens),
+            ("--chunk-tokens", manifest.chunk_tokens, size_tokens),
+            ("--overlap-tokens", manifest.overlap_tokens, overlap_tokens),
         ):
             if want is not None and want != have:
                 raise ManifestMismatch(collection, what, have, want)
-        return Chunker(models, found.chunk_tokens, found.overlap_tokens)
+        return Chunker(models, manifest.chunk_tokens, manifest.overlap_tokens)
     return Chunker(models, chunk_size(models, size_tokens), overlap_tokens or 0)
 
 
 def chunk_size(models: ModelSet, asked: int | None) -> int:
-    """Tokens a chunk of a new collection may take: what was asked for, else what all its models read.
+    """Choose the tokens of a chunk of a new collection: what was asked for, else what all its models read.
 
     Raises:
         InvalidArgument: too small for text, or more than a model reads.
@@ -114,32 +114,32 @@ def chunk_size(models: ModelSet, asked: int | None) -> int:
     return size
 
 
-def searchable_texts(documents: Iterable[Document], cut: Chunker) -> Iterator[str]:
-    """What the encoders will read of documents; without those that cannot be cut in time."""
+def searchable_texts(documents: Iterable[Document], chunker: Chunker) -> Iterator[str]:
+    """Yield what the encoders will read of documents; without those that cannot be cut in time."""
     for document in documents:
         with suppress(Exceeded):
-            yield from (part.searchable for part in cut(document))
+            yield from (part.searchable for part in chunker(document))
 
 
 def count_truncated(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Sequence[str]) -> dict[LegName, int]:
-    """How many texts a leg's model does not read to the end, by leg; not counted where no chunk can be that long."""
-    found: dict[LegName, int] = {}
+    """Count by leg the texts that its model does not read to the end, where a chunk can be that long."""
+    counts: dict[LegName, int] = {}
     for group in group_by_model(encoders):
         encoder = next(iter(group.values()))
         limit = encoder.card.max_tokens
         if limit and not 0 < chunk_tokens <= limit:
-            found.update(dict.fromkeys(group, sum(count > limit for count in encoder.count_tokens(texts))))
-    return found
+            counts.update(dict.fromkeys(group, sum(count > limit for count in encoder.count_tokens(texts))))
+    return counts
 
 
 def unread(
     encoders: Mapping[LegName, Encoder], texts: Sequence[str], vectors: Mapping[LegName, Sequence[Vector]]
 ) -> dict[LegName, list[int]]:
-    """The places of the texts of which a leg reads little or nothing, by leg.
+    """Find, by leg, the places of the texts of which it reads little or nothing.
 
     Its model knows less than half of their tokens, or made a sparse vector without a term of them.
     """
-    found: dict[LegName, list[int]] = {}
+    places: dict[LegName, list[int]] = {}
     for group in group_by_model(encoders):
         whole = unwrap(next(iter(group.values())))
         little = (
@@ -147,5 +147,5 @@ def unread(
         )
         for leg in group:
             pairs = enumerate(zip(little, vectors[leg], strict=True))
-            found[leg] = [place for place, (unknown, vector) in pairs if unknown or is_empty(vector)]
-    return found
+            places[leg] = [place for place, (unknown, vector) in pairs if unknown or is_empty(vector)]
+    return places

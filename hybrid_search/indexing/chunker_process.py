@@ -1,4 +1,4 @@
-"""Documents that may take long to cut are cut in a process of their own, under a bound.
+"""Cuts documents that may take long in a process of their own, under a bound.
 
 Splitters that know a syntax look again and again at what is nested: 8 kB of parentheses in a Python file take 24 s. As
 plain text a document takes time by its length alone.
@@ -36,7 +36,7 @@ class Recipe(NamedTuple):
 
 
 def most_tokens(counters: Sequence[Callable[[Sequence[str]], list[int]]], texts: Sequence[str]) -> list[int]:
-    """For each text the tokens that the models read, by the one that needs most; words where there is none."""
+    """Count the tokens of each text, by the model that needs most; words where there is none."""
     if not counters:
         return [len(text.split()) for text in texts]
     return [max(each) for each in zip(*(count(texts) for count in counters), strict=True)]
@@ -66,19 +66,19 @@ class ChunkerProcess:
 
 
 def bound_of(characters: int, *, plain: bool) -> Bound:
-    """What cutting a text of so many characters may take."""
+    """Return the time and memory that cutting a text of so many characters may take."""
     millions = max(1.0, characters / 1e6)
     memory = min(4e9, CUT_BYTES + 64e6 * (millions - 1))
     return Bound((PLAIN_S if plain else STRUCTURED_S) * millions, int(memory))
 
 
 def is_short(document: Document) -> bool:
-    """Whether a document can be cut anywhere: it takes well below a second, whatever it holds."""
+    """Say whether a document can be cut anywhere: it takes well below a second, whatever it holds."""
     return len(document.text) <= (SHORT_TEXT if document.markup == "plain" else SHORT_STRUCTURED)
 
 
 def opened(recipe: Recipe) -> Handler:
-    """Give what cuts documents by a recipe; called in the process that does so."""
+    """Make the handler that cuts documents by a recipe; called in the process that does so."""
     counters = [each.counter() for each in recipe.counts]
 
     def count(texts: Sequence[str]) -> list[int]:

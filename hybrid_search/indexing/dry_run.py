@@ -1,4 +1,4 @@
-"""What an index job would do, cost and need, told before it begins: a dry run."""
+"""Estimates what an index job would do, cost and need, before it begins: a dry run."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ OPTIMIZING = 3
 
 @dataclass(slots=True)
 class ExistingHeads:
-    """What a collection that can be read remembers of documents; of one that is not there, nothing."""
+    """The document heads of a collection that is only read; of one that is not there, none."""
 
     reader: CollectionReader | None
 
     def heads(self, doc_ids: Sequence[str]) -> dict[str, DocumentHead]:
         if self.reader is None:
             return {}
-        found = self.reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
-        return {payload["doc_id"]: DocumentHead.of(payload) for payload in found.values()}
+        payloads = self.reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
+        return {payload["doc_id"]: DocumentHead.of(payload) for payload in payloads.values()}
 
 
 def known_ids(store: Store, collection: str, doc_ids: Sequence[str]) -> int:
-    """How many of these ids a collection has, as far as readers see."""
+    """Count how many of these ids a collection has, as far as readers see."""
     with remembered(store, collection, replace=False) as there:
         return len(there.heads(doc_ids))
 
 
 def dry_run_report(
     documents: Iterable[Document],
-    cut: Chunker,
+    chunker: Chunker,
     base: str,
     encoders: Mapping[LegName, Encoder],
     known: ExistingHeads,
-    tally: JobProgress,
+    progress: JobProgress,
     roots: Roots,
 ) -> IndexReport:
     """Read and cut everything, write nothing, and encode only a sample of the chunks, to judge the others by.
@@ -70,28 +70,28 @@ def dry_run_report(
     sample: list[PendingChunk] = []
     random, tokens = Random(0), 0
     with JobThreads() as threads:
-        for change in changes(threads.gathered(documents), cut, base, known, tally, roots):
+        for change in changes(threads.lookup_batches(documents), chunker, base, known, progress, roots):
             if change is None:
                 continue
             if isinstance(change, list):
-                tally.moved += len(change)
+                progress.moved += len(change)
                 continue
-            for part in parts_of(change, cut):
-                place = tally.chunks if len(sample) < SAMPLE_CHUNKS else random.randrange(tally.chunks + 1)
+            for part in parts_of(change):
+                place = progress.chunks if len(sample) < SAMPLE_CHUNKS else random.randrange(progress.chunks + 1)
                 if place < len(sample):
                     sample[place] = part
                 elif len(sample) < SAMPLE_CHUNKS:
                     sample.append(part)
-                tokens += part.tokens
-                tally.chunks += 1
-            tally.add(1, 0)
+                tokens += part.chunk.tokens
+                progress.chunks += 1
+            progress.add(1, 0)
         threads.require_complete()
-    return tally.report(dry_run=True, estimate=_estimate(sample, tokens, tally.chunks, encoders))
+    return progress.report(dry_run=True, estimate=_estimate(sample, tokens, progress.chunks, encoders))
 
 
 @contextmanager
 def remembered(store: Store, collection: str, *, replace: bool) -> Iterator[ExistingHeads]:
-    """What a job on the collection would find there; a rebuild finds nothing."""
+    """Open what a job on the collection would find there; a rebuild finds nothing."""
     reader = None
     if not replace:
         with suppress(StoreError):
@@ -111,14 +111,14 @@ def _estimate(sample: list[PendingChunk], tokens: int, chunks: int, encoders: Ma
     begun = perf_counter()
     vectors = encode(encoders, texts)
     seconds = perf_counter() - begun
-    size = sum(len(json.dumps(part.payload, ensure_ascii=False).encode()) for part in sample)
+    size = sum(len(json.dumps(part.payload(), ensure_ascii=False).encode()) for part in sample)
     size += sum(present_bytes(vector) for some in vectors.values() for vector in islice(some, len(sample)))
     each = size / len(sample)
     now = resident_bytes()
     return Estimate(
         tokens=tokens,
         sampled=len(sample),
-        seconds=seconds * tokens / max(1, sum(part.tokens for part in sample)),
+        seconds=seconds * tokens / max(1, sum(part.chunk.tokens for part in sample)),
         memory_bytes=None if now is None else round(now + OPTIMIZING * each * min(chunks, OPTIMIZED_POINTS)),
         disk_bytes=round(COPIES * each * chunks) + min(LOG_BYTES, round(each * chunks)),
     )

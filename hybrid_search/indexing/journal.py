@@ -1,4 +1,4 @@
-"""Which jobs fill collections, how far each one is, and how it ended: kept in SQLite, so that another terminal can ask.
+"""The journal of index jobs: how far each is and how it ended, kept in SQLite for other processes to read.
 
 The journal of a folder's jobs lies in that folder (`jobs.sqlite`), that of a server's in the user's data folder. A job
 holds a lock file while it runs, which the operating system lets go of when it dies: so one that was killed is told from
@@ -91,7 +91,7 @@ _FROM_PROGRESS = (
 
 
 def journal_file(location: str) -> Path | None:
-    """Where the journal of a store's jobs lies; None for a store that no other process can reach."""
+    """Return where the journal of a store's jobs lies; None for a store that no other process can reach."""
     if is_server(location):
         return user_data_path("hybrid-search", appauthor=False) / "jobs.sqlite"
     folder = Path(location)
@@ -99,7 +99,7 @@ def journal_file(location: str) -> Path | None:
 
 
 def recent_jobs(location: str, collection: str | None = None) -> list[Job]:
-    """The last job of each collection of a store, or the last ones of one collection; newest first."""
+    """Return the last job of each collection of a store, or the last ones of one collection; newest first."""
     file = journal_file(location)
     if file is None or not file.is_file():
         return []
@@ -112,9 +112,9 @@ def recent_jobs(location: str, collection: str | None = None) -> list[Job]:
     except sqlite3.Error as error:
         raise StoreError(
             f"The journal of jobs {file} cannot be read ({error}). It is only looked at: what the jobs did is in the "
-            "collections. If it is damaged, remove it; the next job begins a new one."
+            "collections. If it is damaged, delete it; the next job begins a new one."
         ) from error
-    found: list[Job] = []
+    jobs: list[Job] = []
     for number, facts in rows:
         job = _job(number, facts)
         if job is None:
@@ -123,15 +123,15 @@ def recent_jobs(location: str, collection: str | None = None) -> list[Job]:
         if job.state == "running" and not _is_held(file, number):
             job = Job(**{**asdict(job), "state": "interrupted"})
         if collection in (None, job.collection):
-            found.append(job)
+            jobs.append(job)
     if collection is not None:
-        return found
-    newest = {job.collection: job for job in reversed(found)}
-    return [job for job in found if newest[job.collection] is job or job.state == "running"]
+        return jobs
+    newest = {job.collection: job for job in reversed(jobs)}
+    return [job for job in jobs if newest[job.collection] is job or job.state == "running"]
 
 
 def journal_problem(location: str) -> str:
-    """What is wrong with the journal of a store's jobs, in words; empty for nothing, or where there is none."""
+    """Describe what is wrong with the journal of a store's jobs; empty for nothing, or where there is none."""
     file = journal_file(location)
     if file is None or not file.exists():
         return ""
@@ -149,7 +149,7 @@ def journal_problem(location: str) -> str:
 
 
 @contextmanager
-def journaled(location: str, collection: str, tally: JobProgress, kind: Kind = "index") -> Iterator[None]:
+def journaled(location: str, collection: str, progress: JobProgress, kind: Kind = "index") -> Iterator[None]:
     """Keep a journal of a job while it runs. What cannot be written does not stop it."""
     file = journal_file(location)
     entry = None if file is None else _begun(file, location, collection, kind)
@@ -157,17 +157,17 @@ def journaled(location: str, collection: str, tally: JobProgress, kind: Kind = "
         yield
         return
     with entry:
-        entry.follow(tally)
+        entry.attach(progress)
         try:
             yield
         except KeyboardInterrupt:
-            entry.end("interrupted", tally)
+            entry.end("interrupted", progress)
             raise
         except BaseException as error:
-            entry.end("failed", tally, without_secrets(f"{type(error).__name__}: {error}"))
+            entry.end("failed", progress, without_secrets(f"{type(error).__name__}: {error}"))
             raise
         else:
-            entry.end("finished", tally)
+            entry.end("finished", progress)
 
 
 class _Entry:
@@ -177,9 +177,9 @@ class _Entry:
         self._db, self._number, self._facts, self._lock = db, number, facts, lock
         self._written = -TELL_EVERY_S
 
-    def follow(self, tally: JobProgress) -> None:
-        """Write what the job tells, and hand it on."""
-        others = tally.on_progress
+    def attach(self, progress: JobProgress) -> None:
+        """Write what the job reports from now on, and hand it on."""
+        others = progress.on_progress
 
         def on_progress(now: Progress) -> None:
             if monotonic() - self._written >= TELL_EVERY_S:
@@ -187,12 +187,12 @@ class _Entry:
             if others is not None:
                 others(now)
 
-        tally.on_progress = on_progress
-        self._take(tally.now())
+        progress.on_progress = on_progress
+        self._take(progress.now())
 
-    def end(self, state: State, tally: JobProgress, message: str = "") -> None:
+    def end(self, state: State, progress: JobProgress, message: str = "") -> None:
         self._facts |= {"state": state, "message": message[:2_000]}
-        self._take(tally.now())
+        self._take(progress.now())
 
     def __enter__(self) -> _Entry:
         return self
@@ -244,7 +244,7 @@ def _begun(file: Path, location: str, collection: str, kind: Kind) -> _Entry | N
 
 
 def _set_aside(file: Path) -> None:
-    """Move a journal that is none out of the way: it is only looked at, and no job is to fail for it."""
+    """Move a damaged journal out of the way: it is only looked at, and no job is to fail for it."""
     if not file.exists() or file.stat().st_size == 0:
         return
     try:
@@ -274,7 +274,7 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 
 def _job(number: int, facts: str) -> Job | None:
-    """A job as it was written; None where that cannot be read."""
+    """Return a job as it was written; None where that cannot be read."""
     try:
         return Job(number=number, **_known(json.loads(facts)))
     except (ValueError, TypeError, AttributeError):
@@ -286,14 +286,14 @@ def _is_read(facts: str) -> bool:
 
 
 def _known(facts: dict[str, Any]) -> dict[str, Any]:
-    """Without what another version wrote and this one does not know."""
+    """Leave out what another version wrote and this one does not know."""
     names = {field.name for field in fields(Job)} - {"number"}
     missing: dict[str, Any] = dict.fromkeys(("collection", "place", "host", "command", "started", "updated"), "")
     return {**missing, "state": "interrupted", "pid": 0, **{k: v for k, v in facts.items() if k in names}}
 
 
 def _is_held(file: Path, number: int) -> bool:
-    """Whether a job is alive: its lock is held."""
+    """Say whether a job is alive: its lock is held."""
     path = _lock_file(file, number)
     if not path.exists():
         return False

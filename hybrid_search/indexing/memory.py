@@ -1,4 +1,4 @@
-"""How much memory a job holds, and the cap on it."""
+"""Measures how much memory a job holds, and keeps it below a limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]I?|)B?", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """Bytes, from a number with a unit.
+    """Read a number of bytes with a unit: GB counts in thousands, GiB in 1,024s.
+
+    Pydantic's `ByteSize` would be shorter, but it refuses `2Gi` and reads `2.GB` as 2 bytes and `2Gbit` as bits.
 
     Raises:
         InvalidArgument: it cannot be read.
@@ -28,14 +30,14 @@ def parse_size(text: str) -> int:
     >>> parse_size("2GB"), parse_size("512 MiB"), parse_size("1000000")
     (2000000000, 536870912, 1000000)
     """
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
+    parts = _SIZE.fullmatch(text.strip())
+    if parts is None:
         raise InvalidArgument(f"{text!r} is no size of memory; write a number with a unit, such as 800MB or 2GiB.")
-    return round(float(found[1]) * _UNITS[found[2].upper()])
+    return round(float(parts[1]) * _UNITS[parts[2].upper()])
 
 
 def resident_bytes() -> int | None:
-    """Bytes of memory that this process and its children hold for themselves, mapped files not counted.
+    """Measure the bytes that this process and its children hold for themselves, mapped files not counted.
 
     None where the system does not tell.
     """
@@ -67,7 +69,7 @@ class MemoryLimit:
         self.budget = BatchBudget()
 
     def check(self) -> None:
-        """To be called after every batch.
+        """Make batches smaller where memory is short. Called after every batch.
 
         Raises:
             MemoryExceeded: more is held than allowed with the smallest batches.
@@ -84,10 +86,10 @@ class MemoryLimit:
 
 
 def _anonymous(process: psutil.Process) -> int:
-    """Bytes of a process that belong to no file; where the system does not tell those, the ones that are its own."""
+    """Measure the bytes of a process that belong to no file, or where these are unknown, to it alone."""
     try:
-        told = process.memory_info()
-        return int(told.rss - told.shared) if hasattr(told, "shared") else int(process.memory_full_info().uss)
+        memory = process.memory_info()
+        return int(memory.rss - memory.shared) if hasattr(memory, "shared") else int(process.memory_full_info().uss)
     except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended
         return 0
 

@@ -57,11 +57,33 @@ class Change(NamedTuple):
 
 
 class PendingChunk(NamedTuple):
-    """One chunk on its way to the store, with the tokens that its models read."""
+    """One chunk on its way to the store, and the facts about its document that go into its payload.
+
+    Args:
+        chunk: with its `tokens`.
+        metadata: of its document.
+        origin: of its document.
+        stamp: of its document; None for a chunk that carries none, as all but the head of a short document.
+        chunks: how many its document has.
+    """
 
     chunk: Chunk
-    payload: dict[str, Any]
-    tokens: int
+    metadata: Mapping[str, Any]
+    origin: str
+    stamp: str | None
+    chunks: int
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether reports count it: not the head that a long document begins with, for it is written once more."""
+        return self.stamp != INCOMPLETE
+
+    def payload(self) -> dict[str, Any]:
+        """Build what the store keeps beside the vectors."""
+        if self.chunk.number == 0 and self.stamp is not None:
+            return payload_of(self.chunk, self.metadata, self.origin, (self.stamp, self.chunks))
+        stamp = {} if self.stamp is None else {"stamp": self.stamp}
+        return {**payload_of(self.chunk, self.metadata, self.origin, None), **stamp}
 
 
 class Batch(NamedTuple):
@@ -69,12 +91,12 @@ class Batch(NamedTuple):
 
     Args:
         parts: chunks on their way.
-        gone: chunks of older versions, to be removed before.
+        stale: chunks of older versions, to be deleted before.
         moved: documents that stand elsewhere now.
     """
 
     parts: list[PendingChunk]
-    gone: list[str]
+    stale: list[str]
     moved: Sequence[Moved] = ()
 
 
@@ -94,10 +116,10 @@ class Encoded(NamedTuple):
     unread: Mapping[LegName, Sequence[str]]
 
     def points(self) -> list[Point]:
-        by_place = enumerate(self.batch.parts)
+        """Build what the store takes."""
         return [
-            Point(part.chunk.chunk_id, {leg: vectors[place] for leg, vectors in self.vectors.items()}, part.payload)
-            for place, part in by_place
+            Point(part.chunk.chunk_id, {leg: vectors[place] for leg, vectors in self.vectors.items()}, part.payload())
+            for place, part in enumerate(self.batch.parts)
         ]
 
 
@@ -109,7 +131,7 @@ class BatchBudget:
 
 
 def stamp_of(document: Document, base: str) -> str:
-    """Content and manifest in one hash: a document whose stamp the store has needs no work.
+    """Hash content and manifest together: a document whose stamp the store has needs no work.
 
     So has the way in which chunks are encoded, where that is not with their title and text alone.
     """
@@ -125,15 +147,15 @@ class ExistingDocuments(Protocol):
 
 def changes(
     groups: Iterable[list[Document]],
-    cut: Chunker,
+    chunker: Chunker,
     base: str,
     known: ExistingDocuments,
-    tally: JobProgress,
+    progress: JobProgress,
     roots: Roots = NO_ROOTS,
 ) -> Iterator[Change | list[Moved] | None]:
-    """The documents that are new or have changed, and those that have moved; the others are counted.
+    """Yield the documents that are new or have changed, and lists of those that have moved; count the others.
 
-    None where no more are there just now.
+    Yields None while the source is idle, so that a batch that is not full can be written.
     """
     for some in groups:
         doc_ids = [document.doc_id for document in some]
@@ -143,13 +165,13 @@ def changes(
         for document in some:
             stamp, old = stamp_of(document, base), heads.get(document.doc_id)
             if old is not None and old.version_hash == stamp:
-                tally.unchanged += 1
+                progress.unchanged += 1
                 if is_elsewhere(document, old):
                     moved.append(Moved(document.doc_id, old.chunks, document.origin))
                 continue
-            chunks = cut_or_failed(document, cut, tally)
+            chunks = cut_or_failed(document, chunker, progress)
             if chunks:
-                tally.replace(replacement(document, old, roots))
+                progress.replace(replacement(document, old, roots))
                 yield Change(document, stamp, chunks, old, former.get(document.doc_id, ()))
         if moved:
             yield moved
@@ -158,19 +180,19 @@ def changes(
 
 
 def is_elsewhere(document: Document, old: DocumentHead) -> bool:
-    """Whether an unchanged document stands at another origin now; those made in memory stand nowhere."""
+    """Say whether an unchanged document stands at another origin now; those made in memory stand nowhere."""
     return document.origin not in ("", old.origin) and not document.origin.startswith(IN_MEMORY)
 
 
 def replacement(document: Document, old: DocumentHead | None, roots: Roots) -> Replaced | None:
-    """What a document replaces that is not an older version of itself: it has its id, and was read elsewhere."""
+    """Describe what a document replaces that is no older version of it: it has its id, and was read elsewhere."""
     if old is None or not old.origin or not document.origin or document.origin.startswith(IN_MEMORY):
         return None
     before = roots.origin_now(old.origin)
     return None if is_same_place(before, document.origin) else Replaced(document.doc_id, before, document.origin)
 
 
-def cut_or_failed(document: Document, cut: Chunker, tally: JobProgress) -> list[Chunk]:
+def cut_or_failed(document: Document, chunker: Chunker, progress: JobProgress) -> list[Chunk]:
     """Cut a document, as plain text where its syntax takes too long, which is counted.
 
     Where that takes too long as well it is a failure, and there are no chunks.
@@ -178,30 +200,30 @@ def cut_or_failed(document: Document, cut: Chunker, tally: JobProgress) -> list[
     reason = ""
     for markup in dict.fromkeys((document.markup, "plain")):
         try:
-            return cut(replace(document, markup=markup))
+            return chunker(replace(document, markup=markup))
         except Exceeded as error:
             reason = str(error)
             if markup != "plain":
-                tally.passed_over("syntax that takes too long")
-    tally.fail(Failure(document.origin or document.doc_id, f"cannot be cut into chunks: {reason}"))
+                progress.passed_over("syntax that takes too long")
+    progress.fail(Failure(document.origin or document.doc_id, f"cannot be cut into chunks: {reason}"))
     return []
 
 
 def former_heads(known: ExistingDocuments, doc_ids: Iterable[str]) -> dict[str, tuple[tuple[str, DocumentHead], ...]]:
-    """What is remembered of documents under other spellings of their ids, by the id that was asked for."""
+    """Look up documents under other spellings of their ids; by the id that was asked for."""
     others = {doc_id: id_forms(doc_id)[1:] for doc_id in doc_ids if not doc_id.isascii()}
     heads = known.heads([form for forms in others.values() for form in forms]) if others else {}
     return {doc_id: tuple((form, heads[form]) for form in forms if form in heads) for doc_id, forms in others.items()}
 
 
 def batches(
-    changed: Iterable[Change | list[Moved] | None], cut: Chunker, writer: CollectionWriter, budget: BatchBudget
+    changed: Iterable[Change | list[Moved] | None], writer: CollectionWriter, budget: BatchBudget
 ) -> Generator[Batch, None, None]:
-    """What is written at once: whole documents, the head of each last; or a part of a document too long for that.
+    """Yield what is written at once: whole documents, the head of each last, or a part of a longer document.
 
     A batch that is not full goes out all the same where nothing more comes for a second.
 
-    Such a document begins with a head without a stamp, so that a run cut short leaves no chunk that the next one does
+    A longer document begins with a head without a stamp: a run that is cut short leaves no chunk that the next one does
     not know of. Its other chunks carry the stamp, so that the next run need not encode them again.
     """
     batch, tokens, begun = Batch([], []), 0, monotonic()
@@ -216,18 +238,18 @@ def batches(
             continue
         if not batch.parts:
             begun = monotonic()
-        order = parts_of(change, cut)
+        order = parts_of(change)
         some, size = _take_tokens(order, budget.tokens)
         if batch.parts and (tokens + size > budget.tokens or len(batch.parts) + len(some) > BATCH_CHUNKS):
             yield batch
             batch, tokens = Batch([], []), 0
-        batch.gone.extend(_stale_chunks(change))
+        batch.stale.extend(_stale_chunks(change))
         rest = next(order, None)
         if rest is None:
             batch.parts.extend(some)
             tokens += size
             continue
-        yield from _stream_long(change, cut, writer, budget, batch.gone)
+        yield from _stream_long(change, writer, budget, batch.stale)
         batch, tokens = Batch([], []), 0
     if batch.parts:
         yield batch
@@ -236,62 +258,60 @@ def batches(
 def encoded(
     items: Iterable[Batch], encoders: Mapping[LegName, Encoder], chunk_tokens: int
 ) -> Generator[Encoded, None, None]:
-    """The batches with their vectors, in their order."""
+    """Yield the batches with their vectors, in their order."""
     return (encode_batch(batch, encoders, chunk_tokens) for batch in items)
 
 
 def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens: int) -> Encoded:
-    """The vectors of one batch."""
+    """Encode one batch."""
     if not batch.parts:
         return Encoded(batch, {}, {}, {})
     texts = [part.chunk.searchable for part in batch.parts]
     vectors = encode(encoders, texts)
-    counted = [place for place, part in enumerate(batch.parts) if part.payload.get("stamp") != INCOMPLETE]
+    counted = [place for place, part in enumerate(batch.parts) if part.is_counted]
     shown = [texts[place] for place in counted]
     places = unread(encoders, shown, {leg: [some[place] for place in counted] for leg, some in vectors.items()})
-    origins = [batch.parts[place].payload["origin"] or batch.parts[place].chunk.doc_id for place in counted]
+    origins = [batch.parts[place].origin or batch.parts[place].chunk.doc_id for place in counted]
     lost = {leg: [origins[place] for place in some] for leg, some in places.items()}
     return Encoded(batch, vectors, count_truncated(encoders, chunk_tokens, shown), lost)
 
 
-def write(ready: Encoded, writer: CollectionWriter, tally: JobProgress) -> None:
+def write(ready: Encoded, writer: CollectionWriter, progress: JobProgress) -> None:
     """Write one batch, and count it."""
-    writer.delete(ready.batch.gone)
+    writer.delete(ready.batch.stale)
     writer.set_origins(ready.batch.moved)
-    tally.moved += len(ready.batch.moved)
+    progress.moved += len(ready.batch.moved)
     if ready.batch.parts:
         writer.upsert(ready.points())
-    counted = [part for part in ready.batch.parts if part.payload.get("stamp") != INCOMPLETE]
-    tally.cut_off(ready.truncated)
-    tally.leave_unread(ready.unread)
-    tally.tokens += sum(part.tokens for part in ready.batch.parts)
-    tally.add(sum(part.chunk.number == 0 for part in counted), len(counted))
+    counted = [part for part in ready.batch.parts if part.is_counted]
+    progress.cut_off(ready.truncated)
+    progress.leave_unread(ready.unread)
+    progress.tokens += sum(part.chunk.tokens for part in ready.batch.parts)
+    progress.add(sum(part.chunk.number == 0 for part in counted), len(counted))
 
 
-def parts_of(change: Change, cut: Chunker) -> Iterator[PendingChunk]:
-    """The parts of a document that is written at once: the head last."""
+def parts_of(change: Change) -> Iterator[PendingChunk]:
+    """Yield the chunks of a document that is written at once: the head last."""
     first, *others = change.chunks
     for chunk in others:
-        yield _part(change, chunk, cut)
-    yield _part(change, first, cut, change.stamp)
+        yield _part(change, chunk)
+    yield _part(change, first, change.stamp)
 
 
-def _stream_long(
-    change: Change, cut: Chunker, writer: CollectionWriter, budget: BatchBudget, gone: list[str]
-) -> Iterator[Batch]:
+def _stream_long(change: Change, writer: CollectionWriter, budget: BatchBudget, stale: list[str]) -> Iterator[Batch]:
     first, *others = change.chunks
-    begun = _part(change, first, cut, INCOMPLETE)
-    yield Batch([begun], gone)
+    begun = _part(change, first, INCOMPLETE)
+    yield Batch([begun], stale)
     # Chunks of this very version are there where an earlier run was cut short. What it did not reach has other stamps.
     resumed = change.old is not None and change.old.version_hash == INCOMPLETE
     missing = _missing(change, others, writer) if resumed else iter(others)
-    parts = (_part(change, chunk, cut, change.stamp) for chunk in missing)
+    parts = (_part(change, chunk, change.stamp) for chunk in missing)
     while True:
         some, _ = _take_tokens(parts, budget.tokens)
         if not some:
             break
         yield Batch(some, [])
-    yield Batch([_part(change, first, cut, change.stamp)], [])
+    yield Batch([_part(change, first, change.stamp)], [])
 
 
 def _missing(change: Change, chunks: Sequence[Chunk], writer: CollectionWriter) -> Iterator[Chunk]:
@@ -302,31 +322,27 @@ def _missing(change: Change, chunks: Sequence[Chunk], writer: CollectionWriter) 
 
 
 def _stale_chunks(change: Change) -> list[str]:
-    """Chunks that the new version does not overwrite: of a version that had more of them, all; and of other spellings.
+    """Name the chunks that the new version does not overwrite, of a longer version and of other spellings.
 
     Not only those too many: the head of the old version must not outlive its chunks.
     """
-    gone = dict(change.former)
+    stale = dict(change.former)
     if change.old is not None and change.old.chunks > len(change.chunks):
-        gone[change.document.doc_id] = change.old
-    return [chunk_id_of(doc_id, number) for doc_id, head in gone.items() for number in range(head.chunks)]
+        stale[change.document.doc_id] = change.old
+    return [chunk_id_of(doc_id, number) for doc_id, head in stale.items() for number in range(head.chunks)]
 
 
 def _take_tokens(parts: Iterator[PendingChunk], tokens: int) -> tuple[list[PendingChunk], int]:
-    """The next parts until they have so many tokens, one at least; and how many they have."""
+    """Take the next chunks until they have so many tokens, one at least; return them and their tokens."""
     some: list[PendingChunk] = []
     size = 0
     for part in parts:
         some.append(part)
-        size += part.tokens
+        size += part.chunk.tokens
         if size >= tokens or len(some) >= BATCH_CHUNKS:
             break
     return some, size
 
 
-def _part(change: Change, chunk: Chunk, cut: Chunker, stamp: str | None = None) -> PendingChunk:
-    head = None if stamp is None or chunk.number else (stamp, len(change.chunks))
-    payload = payload_of(chunk, change.document.metadata, change.document.origin, head)
-    if stamp is not None:
-        payload["stamp"] = stamp
-    return PendingChunk(chunk, payload, cut.count([chunk.searchable])[0])
+def _part(change: Change, chunk: Chunk, stamp: str | None = None) -> PendingChunk:
+    return PendingChunk(chunk, change.document.metadata, change.document.origin, stamp, len(change.chunks))

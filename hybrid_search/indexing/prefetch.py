@@ -33,8 +33,8 @@ class JobThreads:
     """The threads of one job. Use it as a context: leaving it ends them.
 
     with JobThreads() as threads:
-        changed = threads.ahead(batches(threads.gathered(documents)), "cutting")
-        for batch in threads.ahead(encoded(changed), "encoding"):
+        changed = threads.prefetch(batches(threads.lookup_batches(documents)), "cutting")
+        for batch in threads.prefetch(encoded(changed), "encoding"):
             write(batch)
         threads.require_complete()
     """
@@ -55,10 +55,10 @@ class JobThreads:
         for thread in self._threads:
             thread.join(timeout=_PATIENCE_S)
 
-    def ahead(
+    def prefetch(
         self, items: Generator[T, None, None], name: str, idle: Callable[[], None] | None = None
     ) -> Generator[T, None, None]:
-        """Give the same items, each made in a thread of its own while the one before is in use.
+        """Yield the same items, each made in a thread of its own while the one before is in use.
 
         Args:
             items: read, and closed, by that thread alone.
@@ -91,8 +91,8 @@ class JobThreads:
             if not arrived and idle is not None:
                 idle()
 
-    def gathered(self, documents: Iterable[Document], name: str = "reading") -> Iterator[list[Document]]:
-        """Give the documents in lists, for the store to be asked about many at once; read in a thread of their own.
+    def lookup_batches(self, documents: Iterable[Document], name: str = "reading") -> Iterator[list[Document]]:
+        """Yield the documents in lists, so that the store looks up many at once; read them in a thread of their own.
 
         What comes slowly, through a pipe for instance, is not waited for: a list is shorter then, or empty.
 
@@ -170,9 +170,9 @@ class JobThreads:
         Raises:
             BaseException: the first error, in the thread that owns the job. It ends any other as soon as there is one.
         """
-        found = self._turn.wait_for(lambda: self._stopped or ready(), most_s)
+        is_ready = self._turn.wait_for(lambda: self._stopped or ready(), most_s)
         self._check()
-        return found
+        return is_ready
 
     def _check(self) -> None:
         if self._stopped:

@@ -1,4 +1,4 @@
-"""What an index job tells: while it runs (`Progress`), and at its end (`IndexReport`)."""
+"""What an index job reports: while it runs (`Progress`), and at its end (`IndexReport`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PLACE = re.compile(r":\d+\Z")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a job stands, told at its beginning and after every batch.
+    """Where a job stands, reported at its beginning and after every batch.
 
     Args:
         total: an estimate of the documents in all, None where it cannot be known.
@@ -38,8 +38,8 @@ class Progress:
         tokens: encoded so far; words where no model has tokens, as for BM25 alone.
         current: the file that was read last, as the user would write it; empty for documents made in memory.
         saved: documents that outlive whatever happens now, a power cut included.
-        eta_s: seconds left, if the documents to come are like the last ones; None where that cannot be told yet.
-        failures: those since it was told last; of all of a job the first 1,000.
+        eta_s: seconds left, if the documents to come are like the last ones; None where that is not known yet.
+        failures: those since the last report; of all of a job the first 1,000.
     """
 
     documents: int
@@ -166,13 +166,13 @@ class EwmaRate:
         self.begin(seconds, done)
 
     def left_s(self, documents: int) -> float | None:
-        """Seconds that so many documents will take; None before anything was measured."""
+        """Estimate the seconds that so many documents will take; None before anything was measured."""
         return documents * self.weighed / self.weight if self.weight else None
 
 
 @dataclass(slots=True)
 class JobProgress:
-    """Counts while a job runs. May be filled and told from several threads.
+    """Counts while a job runs. May be filled and reported from several threads.
 
     `origin` is where the last document was read, `tokens` and `saved` are as in `Progress`; the job keeps them.
     `broke_off` is the first source of which an unknown number of documents is missing.
@@ -209,7 +209,7 @@ class JobProgress:
     lock: RLock = field(default_factory=RLock)
 
     def fail(self, failure: Failure) -> None:
-        """Count a document that cannot be indexed; it is told with the next batch, or at once where that takes long."""
+        """Count a document that cannot be indexed. It is reported with the next batch, or at once if that is far."""
         self.failed += 1
         if len(self.failures) < KEPT_FAILURES:
             self.failures.append(failure)
@@ -230,7 +230,7 @@ class JobProgress:
                 self.replacements.append(replaced)
 
     def add(self, documents: int, chunks: int) -> None:
-        """Count what has been written, and tell."""
+        """Count what has been written, and report it."""
         self.documents += documents
         self.chunks += chunks
         self.emit()
@@ -258,11 +258,12 @@ class JobProgress:
                 self.unread_origins[leg] = tuple(named)[:NAMED_UNREAD]
 
     def now(self) -> Progress:
-        """Where the job stands."""
+        """Return where the job stands."""
         with self.lock:
             return self._now(perf_counter() - self.started, ())
 
     def emit(self) -> None:
+        """Call `on_progress`, if there is one, with where the job stands and the failures since the last call."""
         if self.on_progress is None:
             return
         with self.lock:
@@ -295,7 +296,7 @@ class JobProgress:
         )
 
     def report(self, **more: Any) -> IndexReport:
-        """The end of the job; what has not been told yet is told first."""
+        """Build the report at the end of the job; what has not been reported yet is reported first."""
         if self.told_failures < len(self.failures):
             self.emit()
         return IndexReport(

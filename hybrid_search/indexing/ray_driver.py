@@ -3,12 +3,12 @@
 The driver, which is the process that asks, finds the files, makes the collection, and at the end prunes and publishes.
 In between Ray Data runs two passes over the files, one task a file:
 
-    meet:    read -> hash -> look up                  which documents are new or changed, and which ids stand twice
+    scan:    read -> hash -> look up                  which documents are new or changed, and which ids stand twice
     index:   read -> chunk -> encode -> upsert        only those; encoders are actors that load the models once
 
 What a worker does may be done again, for Ray repeats what a lost worker did. So reading and cutting depend on nothing
 but the file and the first pass: were they to look at the server, a second attempt would give other blocks than the
-first, and Ray would take them for the same. Encoding and upserting are one step, whose result is in the server.
+first, and Ray would take them for the same. ShardEncoder and upserting are one step, whose result is in the server.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from typing import TYPE_CHECKING, Any, cast
 from hybrid_search import errors
 from hybrid_search._util.extras import importing_extra
 from hybrid_search._util.locations import is_server
-from hybrid_search.collection.models import ModelRequest, OnDownload, models_for, open_store_for
+from hybrid_search.collection.models import ModelRequest, OnDownload, open_store_for
+from hybrid_search.collection.profiles import models_for
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.walk import STDIN, FoundFile, find
 from hybrid_search.errors import ConfigError, HybridSearchError, InvalidArgument, StoreError
 from hybrid_search.indexing.chunker import chunker_for, searchable_texts
-from hybrid_search.indexing.deletion import conclude
 from hybrid_search.indexing.dry_run import known_ids
-from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.job import index_job
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.indexing.ray_worker import (
-    Encoding,
-    Job,
+    RayJob,
     RemoteError,
     Shard,
+    ShardEncoder,
     ShardSummary,
     chunk_shard,
     may_use_gpu,
@@ -94,7 +94,7 @@ def index_on_ray(
         chunk_tokens: as for `Indexer.open`.
         overlap_tokens: as for `Indexer.open`.
         replace: build the collection anew beside the old one, which answers until the new one is complete.
-        prune: remove documents that the sources do not hold (any more). Skipped when a document failed.
+        prune: delete documents that the sources do not hold (any more). Skipped when a document failed.
         fields: which fields of a row are id, title and text.
         globs: of a folder only the files that match one of these.
         follow_links: as for `Indexer.index`.
@@ -123,82 +123,79 @@ def index_on_ray(
     fields, asked = fields or FieldMap(), asked or ModelRequest()
     store = cast("ServerStore", open_store_for(None, settings))
     with _cluster(address), Ledger() as ledger, ExitStack() as opened:
-        found = None if replace else store.manifest(collection)
-        models = models_for(collection, found, asked, settings, on_download)
-        cutting = opened.enter_context(closing(chunker_for(collection, models, found, chunk_tokens, overlap_tokens)))
+        opened.enter_context(closing(store))
+        existing = None if replace else store.manifest(collection)
+        models = models_for(collection, existing, asked, settings, on_download)
+        chunker = opened.enter_context(closing(chunker_for(collection, models, existing, chunk_tokens, overlap_tokens)))
         have = partial(known_ids, store, collection)
-        source = open_source(sources, fields, globs, found, have, follow_links=follow_links)
+        source = open_source(sources, fields, globs, existing, have, follow_links=follow_links)
         items, total, roots = opened.enter_context(closing(source))
-        tally = JobProgress(collection, models.profile, models.reason, total, on_progress)
-        tally.emit()
-        first = _beginning(items, tally, sample=found is None and models.measuring)
+        progress = JobProgress(collection, models.profile, models.reason, total, on_progress)
+        progress.emit()
+        first = _first_documents(items, progress, sample=existing is None and models.measuring)
         source.close()
-        if found is None:
-            models = models.fitted(searchable_texts(first, cutting))
-        manifest = found or models.manifest(cutting.size_tokens, cutting.overlap_tokens, roots.prefixes)
-        writer = store.writer(collection, manifest, replace=replace)
-        try:
-            opened.enter_context(journaled(store.location, collection, tally, "ray"))
-            job = Job(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
-            left, wanted = _meet(job, find(sources, globs, follow_links=follow_links), ledger, writer, tally)
-            done = _index(job, left, tally)
+        if existing is None:
+            models = models.fitted(searchable_texts(first, chunker))
+        manifest = existing or models.manifest(chunker.size_tokens, chunker.overlap_tokens, roots.prefixes)
+        writer = opened.enter_context(closing(store.writer(collection, manifest, replace=replace)))
+        with index_job("ray", store, writer, progress) as running:
+            job = RayJob(collection, writer.manifest, settings.model_dump(), fields, replace, roots, uuid.uuid4().hex)
+            left, wanted = _scan(job, find(sources, globs, follow_links=follow_links), ledger, writer, progress)
+            done = _index_shards(job, left, progress)
             if done < wanted:
                 why = f"{wanted - done} documents changed while they were read; run it again"
-                tally.fail(BrokeOff("the sources", why))
-            return conclude(store, writer, ledger, tally, prune=prune, replace=replace, roots=roots)
-        finally:
-            writer.close()
-            store.close()
+                progress.fail(BrokeOff("the sources", why))
+            return running.conclude(ledger, prune=prune, replace=replace, roots=roots)
 
 
-def _beginning(items: Iterable[SourceItem], tally: JobProgress, *, sample: bool) -> list[Document]:
-    """The first documents, read by the driver for their own sake: what fails among them is counted by the workers."""
-    aside = JobProgress(tally.collection, "", "", None, None)
+def _first_documents(items: Iterable[SourceItem], progress: JobProgress, *, sample: bool) -> list[Document]:
+    """Read the first documents in the driver. What fails among them is counted by the workers."""
+    aside = JobProgress(progress.collection, "", "", None, None)
     with Ledger() as ledger:
         return peek(validated(items, ledger, aside), aside, sample=sample)
 
 
-def _meet(
-    job: Job,
+def _scan(
+    job: RayJob,
     files: Iterable[FoundFile | Failure | PassedOver],
     ledger: Ledger,
     writer: ServerWriter,
-    tally: JobProgress,
+    progress: JobProgress,
 ) -> tuple[list[Shard], int]:
-    """The first pass: the files with something to index, and how many documents that is.
+    """Run the first pass; return the files with something to index, and how many documents that is.
 
     Of documents with one id the first in the order of the sources is taken, as without Ray.
     """
     shards = []
-    for found in files:
-        if isinstance(found, FoundFile):
-            shards.append(Shard(job.roots.named(found)))
+    for file in files:
+        if isinstance(file, FoundFile):
+            shards.append(Shard(job.roots.named(file)))
         else:
-            count(found, tally)
+            count(file, progress)
     skip: list[set[str]] = [set() for _ in shards]
     taken = [0] * len(shards)
     fields: dict[str, FieldType] = {}
     dataset = _rows(list(enumerate(shards))).map_batches(
         scan_shard, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF
     )
-    for place, met in _results(dataset):
-        if isinstance(met, ShardSummary):
-            _take_in(met, tally)
-            fields.update(_wanted(met.fields, fields))
+    for place, scanned in _results(dataset):
+        if isinstance(scanned, ShardSummary):
+            _add_summary(scanned, progress)
+            fields.update(_wanted(scanned.fields, fields))
             continue
-        for document in met:
+        for document in scanned:
             earlier = ledger.seen(document.doc_id, document.content_hash, document.origin)
             if earlier is None and not document.unchanged:
                 taken[place] += 1
                 continue
             skip[place].add(document.doc_id)
             if earlier is None:
-                tally.unchanged += 1
+                progress.unchanged += 1
             elif earlier[0] == document.content_hash:
-                tally.repeated += 1
+                progress.repeated += 1
             else:
-                tally.fail(Failure(document.origin, duplicate_reason(document.doc_id, earlier[1])))
-        tally.emit()
+                progress.fail(Failure(document.origin, duplicate_reason(document.doc_id, earlier[1])))
+        progress.emit()
     if sum(taken):
         # Here and once: workers that meet a field as integer here and as float there would undo each other's index.
         writer.index(fields)
@@ -206,21 +203,21 @@ def _meet(
     return left, sum(taken)
 
 
-def _take_in(seen: ShardSummary, tally: JobProgress) -> None:
+def _add_summary(seen: ShardSummary, progress: JobProgress) -> None:
     """Count what a worker counted."""
     for failure in seen.failures:
-        tally.fail(failure)
-    tally.failed += seen.failed - len(seen.failures)
-    tally.repeated += seen.repeated
-    tally.moved += seen.moved
+        progress.fail(failure)
+    progress.failed += seen.failed - len(seen.failures)
+    progress.repeated += seen.repeated
+    progress.moved += seen.moved
     for kind, number in seen.passed_over.items():
-        tally.passed_over(kind, number)
+        progress.passed_over(kind, number)
     for encoding, number in seen.guessed.items():
-        tally.guess(encoding, number)
+        progress.guess(encoding, number)
 
 
-def _index(job: Job, shards: list[Shard], tally: JobProgress) -> int:
-    """The second pass; the documents that were written, or told as failures."""
+def _index_shards(job: RayJob, shards: list[Shard], progress: JobProgress) -> int:
+    """Run the second pass; return how many documents were written, or counted as failures."""
     if not shards:
         return 0
     from ray.data import ActorPoolStrategy
@@ -230,7 +227,7 @@ def _index(job: Job, shards: list[Shard], tally: JobProgress) -> int:
         _rows(list(enumerate(shards)))
         .map_batches(chunk_shard, batch_size=1, batch_format="pyarrow", fn_args=(job,), num_cpus=HALF)
         .map_batches(
-            Encoding,
+            ShardEncoder,
             batch_size=1,
             batch_format="pyarrow",
             fn_args=(job,),
@@ -240,17 +237,17 @@ def _index(job: Job, shards: list[Shard], tally: JobProgress) -> int:
     )
     done = 0
     for _, written in _results(dataset):
-        tally.cut_off(written.truncated)
-        tally.leave_unread(written.unread_origins, written.unread)
-        tally.tokens += written.tokens
+        progress.cut_off(written.truncated)
+        progress.leave_unread(written.unread_origins, written.unread)
+        progress.tokens += written.tokens
         for failure in written.failures:
-            tally.fail(failure)
+            progress.fail(failure)
         for kind, number in written.passed.items():
-            tally.passed_over(kind, number)
+            progress.passed_over(kind, number)
         for replaced in written.replaced:
-            tally.replace(replaced)
+            progress.replace(replaced)
         done += written.documents + len(written.failures)
-        tally.add(written.documents, written.chunks)
+        progress.add(written.documents, written.chunks)
     return done
 
 
@@ -259,7 +256,7 @@ def _index(job: Job, shards: list[Shard], tally: JobProgress) -> int:
 
 @contextmanager
 def _cluster(address: str) -> Iterator[None]:
-    """A connection to the cluster, silent, and ended afterwards if it was begun here.
+    """Connect to the cluster, silently, and end the connection afterwards if it was begun here.
 
     Raises:
         MissingExtra: Ray is not installed.
@@ -298,8 +295,8 @@ def _cluster(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def _pool(job: Job) -> tuple[int, dict[str, float]]:
-    """How many encoders, and what each takes: one on every GPU, or on every processor but one, on which is read."""
+def _pool(job: RayJob) -> tuple[int, dict[str, float]]:
+    """Choose how many encoders there are, and what each takes: one on every GPU, or on all processors but one."""
     import ray
 
     there = ray.cluster_resources()
@@ -310,29 +307,29 @@ def _pool(job: Job) -> tuple[int, dict[str, float]]:
 
 
 def _rows(values: list[tuple[int, Any]]) -> Any:
-    """A data set with a block for each value."""
+    """Make a data set with a block for each value."""
     import ray.data
 
     return ray.data.from_arrow([table_of([value]) for value in values])
 
 
 def _results(dataset: Any) -> Iterator[tuple[int, Any]]:
-    """The values of a data set as they come.
+    """Yield the values of a data set as they come.
 
     Raises:
-        HybridSearchError: a worker met one.
+        HybridSearchError: a worker raised one.
     """
     for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for place, value in values_of(table):
             if isinstance(value, RemoteError):
                 kinds = (errors.StoreUnavailable, errors.StoreError, errors.CorpusError, errors.ModelError, ConfigError)
-                met = getattr(errors, value.kind, StoreError)
-                raise next((kind for kind in kinds if issubclass(met, kind)), HybridSearchError)(value.message)
+                raised = getattr(errors, value.kind, StoreError)
+                raise next((kind for kind in kinds if issubclass(raised, kind)), HybridSearchError)(value.message)
             yield place, value
 
 
 def _wanted(more: Mapping[str, FieldType], known: Mapping[str, FieldType]) -> dict[str, FieldType]:
-    """Of the fields of one more shard those that are new, or that turn out float."""
+    """Select the fields of one more shard that are new, or that turn out float."""
     return {
         path: kind for path, kind in more.items() if path not in known or (known[path], kind) == ("integer", "float")
     }

@@ -50,7 +50,7 @@ TOGETHER_CHUNKS = 64
 CANNOT_SEE = "Every machine of the cluster must see the sources under the same path."
 
 
-class Job(NamedTuple):
+class RayJob(NamedTuple):
     """What every worker has to know.
 
     Args:
@@ -80,7 +80,7 @@ class Shard(NamedTuple):
 
 
 class ScannedDocument(NamedTuple):
-    """A document as the first pass meets it."""
+    """A document as the first pass finds it."""
 
     doc_id: str
     content_hash: str
@@ -103,7 +103,7 @@ class ShardSummary(NamedTuple):
     guessed: dict[str, int]
 
 
-class Cuts(NamedTuple):
+class ChunkedDocuments(NamedTuple):
     """Documents that travel together, in chunks; those before them that could not be cut, and what was passed over."""
 
     changes: list[Change]
@@ -112,7 +112,7 @@ class Cuts(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What an encoder did with one batch, and what was told of it when it was cut."""
+    """What an encoder did with one batch, and what was counted when it was cut."""
 
     documents: int
     chunks: int
@@ -132,64 +132,65 @@ class RemoteError(NamedTuple):
     message: str
 
 
-def scan_shard(table: pa.Table, job: Job) -> Iterator[pa.Table]:
-    """The documents of a shard, told in the order in which they stand there, and at last what is left to say."""
-    yield from _guarded(table, lambda shard: _meet_shard(shard, job))
+def scan_shard(table: pa.Table, job: RayJob) -> Iterator[pa.Table]:
+    """Yield the documents of a shard in the order in which they stand there, and at last one summary."""
+    yield from _guarded(table, lambda shard: _scan_shard(shard, job))
 
 
-def _meet_shard(shard: Shard, job: Job) -> Iterator[Any]:
-    tally = JobProgress(job.collection, "", "", None, None)
+def _scan_shard(shard: Shard, job: RayJob) -> Iterator[Any]:
+    progress = JobProgress(job.collection, "", "", None, None)
     writer, base = _writer(job), job.manifest.stamp_base()
     fields: dict[str, FieldType] = {}
     moved: list[Moved] = []
-    for some in batched(_documents(shard, job, tally), LOOKUP_DOCUMENTS):
+    for some in batched(_documents(shard, job, progress), LOOKUP_DOCUMENTS):
         heads = writer.heads([document.doc_id for document in some])
-        met = []
+        scanned = []
         for document in some:
             old, stamp = heads.get(document.doc_id), stamp_of(document, base)
             unchanged = old is not None and old.version_hash == stamp
             if old is not None and unchanged and is_elsewhere(document, old):
                 moved.append(Moved(document.doc_id, old.chunks, document.origin))
-            met.append(
+            scanned.append(
                 ScannedDocument(document.doc_id, document.content_hash(), document.origin or document.doc_id, unchanged)
             )
             fields.update(new_fields([Point(document.doc_id, {}, {"metadata": document.metadata})], fields))
-        yield met
+        yield scanned
     writer.set_origins(moved)
-    yield ShardSummary(tally.failed, tally.failures, tally.repeated, len(moved), fields, tally.passed, tally.guessed)
+    counts = (progress.failed, progress.failures, progress.repeated, len(moved))
+    yield ShardSummary(*counts, fields, progress.passed, progress.guessed)
 
 
-def chunk_shard(table: pa.Table, job: Job) -> Iterator[pa.Table]:
-    """The documents of a shard that are to be indexed, in chunks: as many together as are encoded at once."""
-    yield from _guarded(table, lambda shard: _cut_shard(shard, job))
+def chunk_shard(table: pa.Table, job: RayJob) -> Iterator[pa.Table]:
+    """Yield the documents of a shard that are to be indexed, in chunks: as many together as are encoded at once."""
+    yield from _guarded(table, lambda shard: _chunk_shard(shard, job))
 
 
-def _cut_shard(shard: Shard, job: Job) -> Iterator[Cuts]:
-    cutter, base = _cutter(pickle.dumps(job)), job.manifest.stamp_base()
+def _chunk_shard(shard: Shard, job: RayJob) -> Iterator[ChunkedDocuments]:
+    chunker, base = _chunker(pickle.dumps(job)), job.manifest.stamp_base()
     together: list[Change] = []
-    told = JobProgress(job.collection, "", "", None, None)
+    progress = JobProgress(job.collection, "", "", None, None)
     for document in _documents(shard, job, JobProgress(job.collection, "", "", None, None)):
         if document.doc_id in shard.skip:
             continue
-        chunks = cut_or_failed(document, cutter, told)
+        chunks = cut_or_failed(document, chunker, progress)
         if together and sum(len(each.chunks) for each in together) + len(chunks) > TOGETHER_CHUNKS:
-            yield Cuts(together, told.failures, told.passed)
-            together, told = [], JobProgress(job.collection, "", "", None, None)
+            yield ChunkedDocuments(together, progress.failures, progress.passed)
+            together, progress = [], JobProgress(job.collection, "", "", None, None)
         if chunks:
             together.append(Change(replace(document, text=""), stamp_of(document, base), chunks, None))
-    yield Cuts(together, told.failures, told.passed)
+    yield ChunkedDocuments(together, progress.failures, progress.passed)
 
 
-class Encoding:
+class ShardEncoder:
     """Encodes and writes what arrives; loads the models once."""
 
-    def __call__(self, table: pa.Table, job: Job) -> Iterator[pa.Table]:
-        return _guarded(table, lambda cuts: self._write(cuts, job))
+    def __call__(self, table: pa.Table, job: RayJob) -> Iterator[pa.Table]:
+        return _guarded(table, lambda chunked: self._write(chunked, job))
 
-    def _write(self, cuts: Cuts, job: Job) -> Iterator[Written]:
-        together = cuts.changes
-        models, writer, cutter = _models(pickle.dumps(job)), _writer(job), _cutter(pickle.dumps(job))
-        tally = JobProgress(job.collection, "", "", None, None)
+    def _write(self, chunked: ChunkedDocuments, job: RayJob) -> Iterator[Written]:
+        together = chunked.changes
+        models, writer = _models(pickle.dumps(job)), _writer(job)
+        progress = JobProgress(job.collection, "", "", None, None)
         doc_ids = [each.document.doc_id for each in together]
         heads = writer.heads(doc_ids)
         former = former_heads(writer, [doc_id for doc_id in doc_ids if doc_id not in heads])
@@ -200,15 +201,24 @@ class Encoding:
         # What has its stamp already was written by an earlier attempt of Ray's.
         wanted = [each for each in known if each.old is None or each.old.version_hash != each.stamp]
         replaced = [other for each in wanted if (other := replacement(each.document, each.old, job.roots))]
-        for batch in batches(wanted, cutter, writer, BatchBudget()):
-            write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, tally)
+        for batch in batches(wanted, writer, BatchBudget()):
+            write(encode_batch(batch, models.encoders, job.manifest.chunk_tokens), writer, progress)
         chunks = sum(len(each.chunks) for each in together)
-        told = (tally.truncated, cuts.failures, cuts.passed, replaced, tally.unread, tally.unread_origins)
-        yield Written(len(together), chunks, tally.tokens, *told)
+        yield Written(
+            documents=len(together),
+            chunks=chunks,
+            tokens=progress.tokens,
+            truncated=progress.truncated,
+            failures=chunked.failures,
+            passed=chunked.passed,
+            replaced=replaced,
+            unread=progress.unread,
+            unread_origins=progress.unread_origins,
+        )
 
 
-def _documents(shard: Shard, job: Job, tally: JobProgress) -> Iterator[Document]:
-    """What of a file can be indexed, each id once.
+def _documents(shard: Shard, job: RayJob, progress: JobProgress) -> Iterator[Document]:
+    """Yield what of a file can be indexed, each id once.
 
     Raises:
         CorpusError: the file is not there on this machine.
@@ -216,47 +226,48 @@ def _documents(shard: Shard, job: Job, tally: JobProgress) -> Iterator[Document]
     if not shard.file.path.exists():
         raise CorpusError(f"A worker on {platform.node()} finds no file {shard.file.path}. {CANNOT_SEE}")
     with Ledger() as ledger:
-        yield from validated(_reader(job.fields)(shard.file), ledger, tally)
+        yield from validated(_reader(job.fields)(shard.file), ledger, progress)
 
 
 @lru_cache(maxsize=1)
 def _reader(fields: FieldMap) -> Reader:
-    """A reader of files, one a process; it ends with that."""
+    """Make the reader of files, one a process; it ends with that."""
     return Reader(fields)
 
 
-def _writer(job: Job) -> CollectionWriter:
+def _writer(job: RayJob) -> CollectionWriter:
     return _writer_of(pickle.dumps(job))
 
 
 @lru_cache(maxsize=1)
 def _writer_of(job: bytes) -> CollectionWriter:
-    """A writer, one a process, of the version that the driver has made: the live one, or the one that it begins."""
-    told: Job = pickle.loads(job)
-    settings = Settings(**told.settings)
-    line: Any = RetryingClient(None, shown_location(settings.store), RetryPolicy(settings.retry_s))  # type: ignore[arg-type]
-    store = line.ask(lambda _: open_store_for(None, settings))
-    writer: CollectionWriter = store.writer(told.collection, told.manifest, replace=told.replace)
+    """Make the writer, one a process, of the version that the driver has made, live or a replacement."""
+    ray_job: RayJob = pickle.loads(job)
+    settings = Settings(**ray_job.settings)
+    # Of the client alone its patience: there is none yet.
+    retrying = RetryingClient(None, shown_location(settings.store), RetryPolicy(settings.retry_s))  # type: ignore[arg-type]
+    store = retrying.call(lambda _: open_store_for(None, settings))
+    writer: CollectionWriter = store.writer(ray_job.collection, ray_job.manifest, replace=ray_job.replace)
     return writer
 
 
 @lru_cache(maxsize=1)
 def _models(job: bytes) -> ModelSet:
-    told: Job = pickle.loads(job)
-    settings = Settings(**told.settings)
-    if settings.threads is None and not may_use_gpu(told):
+    ray_job: RayJob = pickle.loads(job)
+    settings = Settings(**ray_job.settings)
+    if settings.threads is None and not may_use_gpu(ray_job):
         settings = settings.model_copy(update={"threads": 1})  # a worker has one processor
-    return load_models(told.collection, told.manifest, settings)
+    return load_models(ray_job.collection, ray_job.manifest, settings)
 
 
 @lru_cache(maxsize=1)
-def _cutter(job: bytes) -> Chunker:
-    told: Job = pickle.loads(job)
-    return Chunker(_models(job), told.manifest.chunk_tokens, told.manifest.overlap_tokens)
+def _chunker(job: bytes) -> Chunker:
+    ray_job: RayJob = pickle.loads(job)
+    return Chunker(_models(job), ray_job.manifest.chunk_tokens, ray_job.manifest.overlap_tokens)
 
 
 def _guarded(table: pa.Table, work: Callable[[Any], Iterator[Any]]) -> Iterator[pa.Table]:
-    """Do some work on the value in a row, and give what comes of it as rows; an error of ours as a `Fault`."""
+    """Work on the value in a row, and yield the results as rows; an error of ours as a `RemoteError`."""
     for place, value in values_of(table):
         if isinstance(value, RemoteError):
             yield table_of([(place, value)])
@@ -268,13 +279,13 @@ def _guarded(table: pa.Table, work: Callable[[Any], Iterator[Any]]) -> Iterator[
             yield table_of([(place, RemoteError(type(error).__name__, str(error)))])
 
 
-def may_use_gpu(job: Job) -> bool:
-    """Whether the models may run on a GPU."""
+def may_use_gpu(job: RayJob) -> bool:
+    """Say whether the models may run on a GPU."""
     return str(job.settings["device"]) != "cpu"
 
 
 def table_of(values: list[tuple[int, Any]]) -> pa.Table:
-    """Values as Ray carries them: pickled, beside the place of the shard that they belong to."""
+    """Pack values as Ray carries them: pickled, each with the number of the shard that it belongs to."""
     import pyarrow as pa
 
     places, pickled = zip(*((place, pickle.dumps(value)) for place, value in values), strict=True)

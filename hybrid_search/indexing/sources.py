@@ -1,4 +1,4 @@
-"""From whatever a caller calls a source to documents that can be indexed."""
+"""From what a caller gives as a source to documents that can be indexed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def open_source(
     source: Source,
     fields: FieldMap,
     globs: Sequence[str],
-    found: Manifest | None = None,
+    manifest: Manifest | None = None,
     have: Have = _none,
     *,
     follow_links: bool = False,
@@ -66,15 +66,15 @@ def open_source(
         source: see there.
         fields: which fields of a row are id, title and text.
         globs: of a folder only the files that match one of these.
-        found: the collection's manifest; None for a new one.
-        have: told ids, how many of them the collection has.
+        manifest: the collection's manifest; None for a new one.
+        have: counts how many of some ids the collection has.
         follow_links: read what links in folders lead to outside of them.
 
     Raises:
         InvalidArgument: no source, one document instead of several, one glob instead of several, no FieldMap.
         CorpusError: a source is not there.
     """
-    known: Mapping[str, str] | None = {} if found is None else found.roots
+    known: Mapping[str, str] | None = {} if manifest is None else manifest.roots
     if isinstance(source, (Document, Mapping)):
         raise InvalidArgument("The source is one document; give a list, or any other iterable, of documents.")
     if not isinstance(fields, FieldMap):
@@ -112,48 +112,48 @@ def _as_document(row: object, place: int, fields: FieldMap) -> SourceItem:
     return document_of(row, fields, origin=f"item {place}", fallback_id=f"item-{place}")
 
 
-def validated(items: Iterable[SourceItem], ledger: Ledger, tally: JobProgress) -> Iterator[Document]:
-    """Documents that can be indexed, each id once; all others are counted with the reason."""
+def validated(items: Iterable[SourceItem], ledger: Ledger, progress: JobProgress) -> Iterator[Document]:
+    """Yield the documents that can be indexed, each id once; count all others with the reason."""
     for item in items:
-        tally.origin = str(item.origin or "")
+        progress.origin = str(item.origin or "")
         if not isinstance(item, Document):
-            count(item, tally)
+            count(item, progress)
             continue
         origin = item.origin or str(item.doc_id)
         try:
             document = clean(item)
         except ValueError as error:
-            tally.fail(Failure(origin, str(error)))
+            progress.fail(Failure(origin, str(error)))
             continue
         earlier = ledger.seen(document.doc_id, document.content_hash(), origin)
         if earlier is None:
             yield document
         elif earlier[0] == document.content_hash():
-            tally.repeated += 1
+            progress.repeated += 1
         else:
-            tally.fail(Failure(origin, duplicate_reason(document.doc_id, earlier[1])))
+            progress.fail(Failure(origin, duplicate_reason(document.doc_id, earlier[1])))
 
 
-def count(item: Failure | PassedOver | Guessed, tally: JobProgress) -> None:
+def count(item: Failure | PassedOver | Guessed, progress: JobProgress) -> None:
     """Count what comes of a source and is no document."""
     if isinstance(item, Failure):
-        tally.fail(item)
+        progress.fail(item)
     elif isinstance(item, PassedOver):
-        tally.passed_over(item.kind, item.count)
+        progress.passed_over(item.kind, item.count)
     else:
-        tally.guess(item.encoding)
+        progress.guess(item.encoding)
 
 
 def duplicate_reason(doc_id: str, elsewhere: str) -> str:
-    """Why the second document with an id fails."""
+    """Explain why the second document with an id fails."""
     return f"doc_id {doc_id!r} stands at {elsewhere} too, with other content"
 
 
-def peek(documents: Iterator[Document], tally: JobProgress, *, sample: bool) -> list[Document]:
-    """The first document, or with `sample` as many as tell the mean length.
+def peek(documents: Iterator[Document], progress: JobProgress, *, sample: bool) -> list[Document]:
+    """Take the first document, or with `sample` as many as are enough to measure the mean length.
 
     Raises:
-        CorpusError: there is none; the message says why, as the tally holds it.
+        CorpusError: there is none; the message says why, as the progress holds it.
     """
     taken: list[Document] = []
     characters = 0
@@ -163,16 +163,16 @@ def peek(documents: Iterator[Document], tally: JobProgress, *, sample: bool) -> 
         if not sample or len(taken) >= SAMPLE_DOCUMENTS or characters >= SAMPLE_CHARACTERS:
             break
     if not taken:
-        reasons = "; ".join(map(str, tally.failures[:5]))
-        if tally.passed:
-            passed = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(tally.passed.items()))
+        reasons = "; ".join(map(str, progress.failures[:5]))
+        if progress.passed:
+            passed = ", ".join(f"{kind} ({count:,})" for kind, count in sorted(progress.passed.items()))
             reasons = "; ".join(filter(None, (reasons, f"passed over were {passed}")))
         raise CorpusError(f"There is no document to index: {reasons or 'the source is empty'}. Nothing was written.")
     return taken
 
 
 def clean(document: Document) -> Document:
-    """The document as every store can hold it. Callers make documents of whatever they have, so all is checked.
+    """Return the document as every store can hold it. Callers make documents of anything, so all is checked.
 
     Its id is in normal form C: ids that differ in how a letter is composed, as names of files do, are one.
 

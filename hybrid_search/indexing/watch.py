@@ -1,4 +1,4 @@
-"""Keep a collection in step with files that change: index once, then again whenever something below the sources did."""
+"""Keeps a collection in step with files that change: indexes once, then again after every change."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def watch(
     Whatever changes while a round is at work brings another one. What a round does is `index_once`'s business:
 
         indexer = Indexer.open("notes")
-        follow(lambda: indexer.index(["notes/"], prune=True), ["notes/"], on_report=print)
+        watch(lambda: indexer.index(["notes/"], prune=True), ["notes/"], on_report=print)
 
     Args:
         index_once: brings the collection in step with the sources.
         sources: what `index_once` reads: files and folders, without stdin.
         globs: those of `index_once`; other files' changes bring no round.
-        on_report: told after every round.
-        on_trouble: told the error of a round that failed and will be tried again.
+        on_report: called with the report after every round.
+        on_trouble: called with the error of a round that failed and will be tried again.
         stop: ends it when set, after the round at work; None for never.
         quiet_s: seconds without a further change before a round begins, so that a file is not read half written.
         pause_s: seconds after which a failed round is tried again, if no change brings one before.
@@ -59,7 +59,7 @@ def watch(
     """
     check_sources(sources)
     if STDIN in map(str, sources):
-        raise InvalidArgument("Stdin (-) cannot be followed: it is read once. Name files or folders.")
+        raise InvalidArgument("Stdin (-) cannot be watched: it is read once. Name files or folders.")
     stop = stop or Event()
     passing: tuple[type[Exception], ...] = PASSING
     while not stop.is_set():
@@ -98,15 +98,15 @@ class _Changes(Event):
     trouble: Exception | None = None
 
     def wait(self, timeout: float | None = None) -> bool:
-        found = super().wait(timeout)
+        is_set = super().wait(timeout)
         if self.trouble is not None:
             raise CorpusError(f"The sources cannot be watched: {self.trouble}.") from self.trouble
-        return found
+        return is_set
 
 
 @contextmanager
 def _changes(sources: Sequence[str | Path], globs: Sequence[str], quiet_s: float) -> Iterator[_Changes]:
-    """Set whenever one of the files that these sources mean, or may mean now, has changed."""
+    """Watch the files that these sources name, or may name now; the event is set when one has changed."""
     watch = _watchfiles()
     changed, over = _Changes(), Event()
     folders, files = _places(sources)
@@ -117,7 +117,7 @@ def _changes(sources: Sequence[str | Path], globs: Sequence[str], quiet_s: float
         begun = Event()
         options = {"recursive": paths is folders, "step": int(quiet_s * 1000), "debounce": int(quiet_s * 10_000)}
         arguments = (watch, paths, wanted, options, changed, begun, over)
-        threads.append(Thread(target=_watch, args=arguments, name="following", daemon=True))
+        threads.append(Thread(target=_watch, args=arguments, name="watching", daemon=True))
         threads[-1].start()
         begun.wait()  # what changes from here on is noticed
     try:
@@ -135,21 +135,21 @@ def _watch(
     options: Mapping[str, Any],
     changed: _Changes,
     begun: Event,
-    over: Event,
+    stop: Event,
 ) -> None:
     try:
-        for found in watch(
+        for changes in watch(
             *paths,
             watch_filter=lambda _, path: wanted(Path(path)),
-            stop_event=over,
+            stop_event=stop,
             rust_timeout=int(_POLL_S * 1000),
             yield_on_timeout=True,  # so that it is seen to have begun
             ignore_permission_denied=True,
             **options,
         ):
             begun.set()
-            if found:
-                changed.lost = changed.lost or any(Path(path) in paths for _, path in found)
+            if changes:
+                changed.lost = changed.lost or any(Path(path) in paths for _, path in changes)
                 changed.set()
     except FileNotFoundError:
         changed.set()  # a source has just vanished: the round will say so
@@ -161,7 +161,7 @@ def _watch(
 
 
 def _places(sources: Sequence[str | Path]) -> tuple[list[Path], set[Path]]:
-    """The folders that are there, and the files: under their own name and under the one that a link leads to."""
+    """Return the folders that are there, and the files: under their own name and under a link's target."""
     folders, files = [], set()
     for source in map(Path, sources):
         if source.is_dir():
@@ -172,12 +172,12 @@ def _places(sources: Sequence[str | Path]) -> tuple[list[Path], set[Path]]:
 
 
 def _parents(files: Iterable[Path]) -> list[Path]:
-    """Where a file is replaced by another of its name, as editors do, the folder notices and the file does not."""
+    """Return the folders of files. Where an editor replaces a file, its folder notices and the file does not."""
     return sorted({file.parent for file in files if file.parent.is_dir()})
 
 
 def _wanted_below(folders: Sequence[Path], globs: Sequence[str]) -> Callable[[Path], bool]:
-    """Whether a change may matter to `walk.find`. Rather once too often: unchanged costs a hash."""
+    """Make the filter of changes that may matter to `walk.find`. Rather once too often: unchanged costs a hash."""
     spec = glob_spec(globs)
 
     def wanted(path: Path) -> bool:

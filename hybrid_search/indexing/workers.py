@@ -1,4 +1,4 @@
-"""Encoding in several processes. The result is that of a single one: batches are cut before, and keep their order.
+"""Encodes in several processes. The result is that of one: batches are cut before, and keep their order.
 
 Each worker loads the collection's models by itself; the weights of large ones are mapped from one file, so that they
 are in memory once (`encoders.graphs.shared`). A worker that dies takes no work with it: the batches that were under way
@@ -34,7 +34,7 @@ ATTEMPTS = 3
 
 
 def check_workers(workers: int) -> int:
-    """Give a number of processes back if it can be one.
+    """Validate and return a number of processes.
 
     Raises:
         InvalidArgument: below 1, or above `MAX_WORKERS`.
@@ -49,7 +49,7 @@ def check_workers(workers: int) -> int:
 def encoded_by_workers(
     items: Iterable[Batch], workers: int, collection: str, manifest: Manifest, settings: Settings
 ) -> Generator[Encoded, None, None]:
-    """The batches with their vectors, in their order; one more than there are workers is under way.
+    """Yield the batches with their vectors, in their order; one more than there are workers is under way.
 
     Args:
         items: read only as fast as they are encoded.
@@ -121,9 +121,9 @@ def _open(collection: str, manifest: Mapping[str, Any], settings: Mapping[str, A
     # Ctrl-C goes to every process of a terminal; the parent ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_weights()
-    found = Manifest.from_dict(manifest)
-    _models["encoders"] = load_models(collection, found, Settings(**settings)).encoders
-    _models["chunk_tokens"] = found.chunk_tokens
+    read = Manifest.from_dict(manifest)
+    _models["encoders"] = load_models(collection, read, Settings(**settings)).encoders
+    _models["chunk_tokens"] = read.chunk_tokens
 
 
 def _encode(batch: Batch) -> Encoded:

@@ -11,7 +11,7 @@ unchanged.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from itertools import chain, groupby, islice
 from pathlib import Path
 from time import perf_counter
@@ -21,8 +21,7 @@ from hybrid_search._util import batched
 from hybrid_search.collection.models import open_store_for
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
-from hybrid_search.indexing.deletion import conclude
-from hybrid_search.indexing.journal import journaled
+from hybrid_search.indexing.job import index_job
 from hybrid_search.indexing.pipeline import INCOMPLETE
 from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
@@ -84,8 +83,8 @@ def save_encodings(
                 f"Collection {collection!r} was adopted: its points are somebody else's, and cannot be saved. Index "
                 "its documents into a collection of your own, and save that."
             )
-        tally = JobProgress(collection, manifest.profile, "", reader.info().documents, on_progress)
-        tally.emit()
+        progress = JobProgress(collection, manifest.profile, "", reader.info().documents, on_progress)
+        progress.emit()
         with writing(path, manifest) as write:
             for chunk_ids in batched(_chunk_ids(collection, reader), READ_BATCH):
                 payloads = reader.payloads(chunk_ids)
@@ -93,8 +92,8 @@ def save_encodings(
                     raise _unfinished(collection, next(name for name in chunk_ids if name not in payloads))
                 vectors = {leg: reader.vectors(leg, chunk_ids) for leg in manifest.legs}
                 write(EncodedRows([payloads[chunk_id] for chunk_id in chunk_ids], vectors))
-                tally.add(sum(payload["number"] == 0 for payload in payloads.values()), len(chunk_ids))
-        return Saved(path, tally.documents, tally.chunks, path.stat().st_size, perf_counter() - begun)
+                progress.add(sum(payload["number"] == 0 for payload in payloads.values()), len(chunk_ids))
+        return Saved(path, progress.documents, progress.chunks, path.stat().st_size, perf_counter() - begun)
     finally:
         reader.close()
 
@@ -122,7 +121,7 @@ def load_encodings(
         store: a folder, a server's URL, or an open store; the settings' store when not given.
         settings: read from the environment and the config file when not given.
         replace: build the collection anew beside the old one, which answers until the new one is complete.
-        prune: remove documents that the file does not hold. Skipped when a document failed.
+        prune: delete documents that the file does not hold. Skipped when a document failed.
         wait_s: seconds to wait for another process that writes to the collection.
         on_progress: called at the beginning and after every batch.
 
@@ -134,31 +133,23 @@ def load_encodings(
         StoreBusy, StoreFull, StoreUnavailable: see there. What was written before is kept; run it again to go on.
     """
     check_name(collection)
-    place = open_store_for(store, settings or load_settings())
-    encoded = EncodedFile(Path(file).expanduser())
-    try:
-        found = None if replace else place.manifest(collection)
-        if found is not None:
-            _check_same(collection, found, encoded.manifest)
-        tally = JobProgress(collection, encoded.manifest.profile, "", None, on_progress)
-        with Ledger() as ledger, ExitStack() as journal:
-            tally.total = encoded.outline(ledger)
-            if not tally.total:
-                raise CorpusError(f"{file} holds no document. Nothing was written.")
-            tally.emit()
-            writer = place.writer(collection, found or encoded.manifest, replace=replace, wait_s=wait_s)
-            try:
-                journal.enter_context(journaled(place.location, collection, tally, "load"))
-                _fill(writer, encoded, tally)
-                return conclude(place, writer, ledger, tally, prune=prune, replace=replace)
-            finally:
-                writer.close()
-    finally:
-        encoded.close()
+    opened = open_store_for(store, settings or load_settings())
+    with closing(EncodedFile(Path(file).expanduser())) as encoded, Ledger() as ledger:
+        existing = None if replace else opened.manifest(collection)
+        if existing is not None:
+            _check_same(collection, existing, encoded.manifest)
+        progress = JobProgress(collection, encoded.manifest.profile, "", encoded.outline(ledger), on_progress)
+        if not progress.total:
+            raise CorpusError(f"{file} holds no document. Nothing was written.")
+        progress.emit()
+        writer = opened.writer(collection, existing or encoded.manifest, replace=replace, wait_s=wait_s)
+        with closing(writer), index_job("load", opened, writer, progress) as job:
+            _fill(writer, encoded, progress)
+            return job.conclude(ledger, prune=prune, replace=replace)
 
 
 def _chunk_ids(collection: str, reader: CollectionReader) -> Iterator[str]:
-    """Every chunk, document by document, each from its first to its last."""
+    """Yield every chunk id, document by document, each from its first to its last."""
     for doc_ids in batched(reader.doc_ids(), LOOKUP_DOCUMENTS):
         heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
         for doc_id in doc_ids:
@@ -175,27 +166,27 @@ def _unfinished(collection: str, chunk_id: str) -> StoreError:
     )
 
 
-def _fill(writer: CollectionWriter, encoded: EncodedFile, tally: JobProgress) -> None:
+def _fill(writer: CollectionWriter, encoded: EncodedFile, progress: JobProgress) -> None:
     """Write what is new or has changed; of each document the head comes last, as `indexer` has it."""
     held: list[Point] = []
 
     def flush() -> None:
         if held:
             writer.upsert(held)
-            tally.add(sum(point.payload["number"] == 0 for point in held), len(held))
+            progress.add(sum(point.payload["number"] == 0 for point in held), len(held))
             held.clear()
 
-    arriving = groupby(_arriving(writer, encoded, tally), key=lambda pair: pair[0].doc_id)
+    arriving = groupby(_arriving(writer, encoded, progress), key=lambda pair: pair[0].doc_id)
     for doc_id, run in arriving:
         head, old = next(run)
         if old is not None and old.version_hash == head.stamp:
-            tally.unchanged += 1
+            progress.unchanged += 1
             continue
         rows = chain([head], (row for row, _ in run))
         try:
             first = [row.point() for row in islice(rows, WRITE_BATCH)]
         except ValueError as error:
-            tally.fail(Failure(f"{encoded.path}: {doc_id}", str(error)))
+            progress.fail(Failure(f"{encoded.path}: {doc_id}", str(error)))
             continue
         if len(held) + len(first) > WRITE_BATCH:
             flush()
@@ -210,11 +201,11 @@ def _fill(writer: CollectionWriter, encoded: EncodedFile, tally: JobProgress) ->
             _write_long(writer, first, rows)
         except _BadRow as error:
             writer.delete(chunk_id_of(doc_id, number) for number in range(head.chunks))
-            tally.fail(Failure(f"{encoded.path}: {doc_id}", str(error)))
+            progress.fail(Failure(f"{encoded.path}: {doc_id}", str(error)))
         else:
-            tally.add(1, head.chunks)
+            progress.add(1, head.chunks)
     flush()
-    tally.emit()
+    progress.emit()
 
 
 class _BadRow(Exception):
@@ -222,7 +213,7 @@ class _BadRow(Exception):
 
 
 def _write_long(writer: CollectionWriter, first: Sequence[Point], rows: Iterable[Row]) -> None:
-    """A document of several batches begins with a head without a stamp: cut short, it leaves no chunk unaccounted for.
+    """Write a document of several batches, its head without a stamp first: cut short, no chunk is unaccounted for.
 
     Raises:
         _BadRow: see there.
@@ -240,37 +231,37 @@ def _write_long(writer: CollectionWriter, first: Sequence[Point], rows: Iterable
 
 
 def _arriving(
-    writer: CollectionWriter, encoded: EncodedFile, tally: JobProgress
+    writer: CollectionWriter, encoded: EncodedFile, progress: JobProgress
 ) -> Iterator[tuple[Row, DocumentHead | None]]:
-    """Each row, that of a document's first chunk with what the collection remembers of the document."""
+    """Yield each row, that of a document's first chunk with what the collection remembers of the document."""
     for rows in encoded.rows():
         heads = writer.heads([row.doc_id for row in rows if row.number == 0])
         for row in rows:
             yield row, None if row.number else heads.get(row.doc_id)
-        tally.emit()
+        progress.emit()
 
 
-def _check_same(collection: str, found: Manifest, given: Manifest) -> None:
+def _check_same(collection: str, existing: Manifest, offered: Manifest) -> None:
     """Refuse, by name, a file that was encoded with other models or chunking than the collection.
 
     Raises:
         ManifestMismatch: it was.
     """
-    if found.fingerprint() == given.fingerprint():
+    if existing.fingerprint() == offered.fingerprint():
         return
     pairs: list[tuple[str, object, object]] = [
-        ("the legs", ",".join(in_order(found.legs)), ",".join(in_order(given.legs))),
-        ("--chunk-tokens", found.chunk_tokens, given.chunk_tokens),
-        ("--overlap-tokens", found.overlap_tokens, given.overlap_tokens),
+        ("the legs", ",".join(in_order(existing.legs)), ",".join(in_order(offered.legs))),
+        ("--chunk-tokens", existing.chunk_tokens, offered.chunk_tokens),
+        ("--overlap-tokens", existing.overlap_tokens, offered.overlap_tokens),
     ]
-    for leg in in_order(set(found.legs) & set(given.legs)):
-        pairs += [(f"the {leg} {what}", old, new) for what, old, new in _told(found.legs[leg], given.legs[leg])]
-    pairs.append(("the manifest", found.fingerprint(), given.fingerprint()))
+    for leg in in_order(set(existing.legs) & set(offered.legs)):
+        pairs += [(f"the {leg} {what}", old, new) for what, old, new in _facts(existing.legs[leg], offered.legs[leg])]
+    pairs.append(("the manifest", existing.fingerprint(), offered.fingerprint()))
     what, have, want = next(pair for pair in pairs if pair[1] != pair[2])
     raise ManifestMismatch(collection, what, have, want, "Load the file into another collection, -c NEW_NAME")
 
 
-def _told(old: LegSpec, new: LegSpec) -> list[tuple[str, object, object]]:
+def _facts(old: LegSpec, new: LegSpec) -> list[tuple[str, object, object]]:
     return [
         ("model", repr(old.model), repr(new.model)),
         ("leg's mean length", old.average_tokens, new.average_tokens),

@@ -46,7 +46,7 @@ FORMAT_KEY, MANIFEST_KEY = b"hybrid_search.format", b"hybrid_search.manifest"
 
 
 def pyarrow() -> tuple[Any, Any]:
-    """The modules `pyarrow` and `pyarrow.parquet`. Raises MissingExtra where they are not installed."""
+    """Import `pyarrow` and `pyarrow.parquet`. Raises MissingExtra where they are not installed."""
     with importing_extra("parquet", "A file of encodings"):
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -54,7 +54,7 @@ def pyarrow() -> tuple[Any, Any]:
 
 
 def schema_of(pa: Any, manifest: Manifest, *, reading: bool = False) -> Any:
-    """The columns. Those that read it take a dense vector of any length, and judge it one by one."""
+    """Build the columns. Those for reading take a dense vector of any length, and judge it one by one."""
     kinds = {"number": pa.int32(), "start": pa.int64(), "end": pa.int64(), "chunks": pa.int32()}
     plain = ("doc_id", "number", "start", "end", "text", "title", "origin", "metadata", "stamp", "chunks")
     fields = [pa.field(name, kinds.get(name, pa.string())) for name in plain]
@@ -66,10 +66,10 @@ def schema_of(pa: Any, manifest: Manifest, *, reading: bool = False) -> Any:
             fields.append(pa.field(f"indices_{leg}", pa.list_(pa.uint32())))
             fields.append(pa.field(f"values_{leg}", pa.list_(pa.float32())))
     fields += [pa.field("context", pa.string()), pa.field("line", pa.int32()), pa.field("own", pa.list_(pa.string()))]
-    told = json.dumps(manifest.to_dict(), sort_keys=True).encode()
-    return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode(), MANIFEST_KEY: told})
+    recorded = json.dumps(manifest.to_dict(), sort_keys=True).encode()
+    return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode(), MANIFEST_KEY: recorded})
 
 
 def is_plain(name: str) -> bool:
-    """Whether a column holds no vectors."""
+    """Say whether a column holds no vectors."""
     return not name.startswith(("vector_", "indices_", "values_"))

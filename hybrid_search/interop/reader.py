@@ -42,22 +42,22 @@ class Row(NamedTuple):
     """Where the chunk before it in its document starts, 0 where there is none."""
 
     def point(self) -> Point:
-        """What the store takes; that of chunk 0 is its document's head.
+        """Build what the store takes; that of chunk 0 is its document's head.
 
         Raises:
             ValueError: it cannot be stored; the message is the reason.
         """
-        found = {name: column[self.place] for name, column in self.columns.items()}
-        self._check(found)
-        metadata = _json(found["metadata"])
+        values = {name: column[self.place] for name, column in self.columns.items()}
+        self._check(values)
+        metadata = _json(values["metadata"])
         if not isinstance(metadata, dict):
-            raise ValueError(f"metadata of chunk {self.number} is {found['metadata'][:40]!r}, expected a JSON object")
+            raise ValueError(f"metadata of chunk {self.number} is {values['metadata'][:40]!r}, expected a JSON object")
         metadata = clean_metadata(metadata)
-        own = {name: metadata.pop(name) for name in found.get("own") or () if name in metadata}
-        parts = {name: found[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
-        chunk = Chunk(**parts, metadata=own, line=max(0, found.get("line") or 0), context=found.get("context") or "")
+        own = {name: metadata.pop(name) for name in values.get("own") or () if name in metadata}
+        parts = {name: values[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
+        chunk = Chunk(**parts, metadata=own, line=max(0, values.get("line") or 0), context=values.get("context") or "")
         head = None if self.number else (self.stamp, self.chunks)
-        payload = payload_of(chunk, metadata, found["origin"], head)
+        payload = payload_of(chunk, metadata, values["origin"], head)
         vectors: dict[LegName, Vector] = {}
         for leg, vector_at in self.vectors.items():
             try:
@@ -68,14 +68,14 @@ class Row(NamedTuple):
                 vectors[leg] = vector
         return Point(chunk.chunk_id, vectors, payload)
 
-    def _check(self, found: Mapping[str, Any]) -> None:
+    def _check(self, values: Mapping[str, Any]) -> None:
         """Refuse a row without a value, without text, or whose offsets are not those of its text."""
-        for name, value in found.items():
+        for name, value in values.items():
             if value is None and name not in ("stamp", "chunks", *OPTIONAL):
                 raise ValueError(f"{name} of chunk {self.number} is null")
-        start, end, size = found["start"], found["end"], len(found["text"])
-        if not found["text"].strip():
-            raise ValueError(f"text of chunk {self.number} is {found['text'][:40]!r}, expected a text")
+        start, end, size = values["start"], values["end"], len(values["text"])
+        if not values["text"].strip():
+            raise ValueError(f"text of chunk {self.number} is {values['text'][:40]!r}, expected a text")
         if start < self.begun:
             before = f"{self.begun}, the start of the chunk before it" if self.begun else "0"
             raise ValueError(f"start of chunk {self.number} is {start}, expected at least {before}")
@@ -113,7 +113,7 @@ class EncodedFile:
             raise
 
     def outline(self, ledger: Ledger) -> int:
-        """How many documents there are; each is put down in the ledger. Reads no text and no vector.
+        """Count the documents; each is put down in the ledger. Reads no text and no vector.
 
         Raises:
             CorpusError: a document is not there whole, or stands twice.
@@ -148,7 +148,7 @@ class EncodedFile:
         return documents
 
     def rows(self) -> Iterator[list[Row]]:
-        """All rows, `READ_ROWS` at a time.
+        """Yield all rows, `READ_ROWS` at a time.
 
         Raises:
             CorpusError: the file is damaged.
@@ -176,19 +176,19 @@ class EncodedFile:
         self._file.close()
 
     def _batches(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """By column's name: a list of the plain ones, an Arrow array of lists of the others."""
+        """Yield columns by name: a list for a plain one, an Arrow array of lists for the others."""
         schema = self._pa.schema([self._schema.field(name) for name in names])
         batches = self._file.iter_batches(batch_size=READ_ROWS, columns=list(names))
 
-        def following() -> dict[str, Any] | None:
+        def next_batch() -> dict[str, Any] | None:
             batch = next(batches, None)
             if batch is None:
                 return None
             cast = {name: batch.column(name).cast(schema.field(name).type) for name in names}
             return {name: column.to_pylist() if is_plain(name) else column for name, column in cast.items()}
 
-        while (found := self._read(following)) is not None:
-            yield found
+        while (columns := self._read(next_batch)) is not None:
+            yield columns
 
     def _read(self, reading: Callable[[], T]) -> T:
         try:
@@ -200,19 +200,19 @@ class EncodedFile:
             ) from error
 
     def _manifest(self) -> Manifest:
-        told: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
-        if FORMAT_KEY not in told or MANIFEST_KEY not in told:
+        recorded: Mapping[bytes, bytes] = self._file.metadata.metadata or {}
+        if FORMAT_KEY not in recorded or MANIFEST_KEY not in recorded:
             raise CorpusError(
                 f"{self.path} holds no encodings: it has no {MANIFEST_KEY.decode()}. `export parquet` writes one; "
                 "documents without encodings are indexed with: hybrid-search index SOURCE -c NAME"
             )
-        version = told[FORMAT_KEY].decode("utf-8", "replace")
+        version = recorded[FORMAT_KEY].decode("utf-8", "replace")
         if not version.isdecimal() or int(version) > FORMAT:
             raise CorpusError(
                 f"{self.path} has format {version}, this version reads {FORMAT} and older; update hybrid-search."
             )
         try:
-            manifest = Manifest.from_dict(json.loads(told[MANIFEST_KEY]))
+            manifest = Manifest.from_dict(json.loads(recorded[MANIFEST_KEY]))
             for leg in manifest.legs:
                 check_leg_name(leg)
         except ValueError as error:
@@ -222,27 +222,27 @@ class EncodedFile:
         return manifest
 
     def _check_columns(self) -> None:
-        there = self._read(lambda: self._file.schema_arrow)
+        stored = self._read(lambda: self._file.schema_arrow)
         for name in OPTIONAL:
-            if name not in there.names:
+            if name not in stored.names:
                 self._schema = self._schema.remove(self._schema.get_field_index(name))
-        lacking = [name for name in self._schema.names if name not in there.names]
+        lacking = [name for name in self._schema.names if name not in stored.names]
         if lacking:
             raise CorpusError(
-                f"{self.path} lacks the columns {', '.join(lacking)}; it has {', '.join(there.names)}. "
+                f"{self.path} lacks the columns {', '.join(lacking)}; it has {', '.join(stored.names)}. "
                 "Export it again (hybrid-search export parquet)."
             )
         dims = {f"vector_{leg}": spec.dim for leg, spec in self.manifest.legs.items() if spec.dim}
         for field in self._schema:
-            found = there.field(field.name).type
-            fixed = self._pa.types.is_fixed_size_list(found)
-            fits = not fixed or found.list_size == dims.get(field.name, found.list_size)
+            column_type = stored.field(field.name).type
+            fixed = self._pa.types.is_fixed_size_list(column_type)
+            fits = not fixed or column_type.list_size == dims.get(field.name, column_type.list_size)
             with suppress(self._pa.ArrowException):
-                self._pa.array([], found).cast(field.type)
+                self._pa.array([], column_type).cast(field.type)
                 if fits:
                     continue
             wanted = f"{dims[field.name]} floats" if field.name in dims else str(field.type)
-            raise CorpusError(f"Column {field.name} of {self.path} is {found}, expected {wanted}.")
+            raise CorpusError(f"Column {field.name} of {self.path} is {column_type}, expected {wanted}.")
 
 
 def _dense_at(column: Any, dim: int) -> Callable[[int], Vector | None]:
@@ -282,7 +282,7 @@ def _sparse_at(indices: Any, values: Any, signed: bool) -> Callable[[int], Vecto
 
 
 def _may_be_signed(spec: LegSpec) -> bool:
-    """Whether a sparse model may give weights below 0, as miniCOIL does and no other.
+    """Say whether a sparse model may give weights below 0, as miniCOIL does and no other.
 
     A folder's model need not be on this machine: then its need of the inverse document frequency speaks for miniCOIL,
     since learned models of the other kind have none.
@@ -294,7 +294,7 @@ def _may_be_signed(spec: LegSpec) -> bool:
 
 
 def _json(text: str) -> Any:
-    """What a text says, None where it is no JSON."""
+    """Parse a text; None where it is no JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -42,40 +42,14 @@ def writing(path: Path, manifest: Manifest) -> Iterator[Callable[[EncodedRows], 
         StoreError: the file cannot be written.
     """
     check_target(path)
-    pa, pq = pyarrow()
-    schema = schema_of(pa, manifest)
-    dictionaries = ["doc_id", "title", "origin", "metadata"]
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    held: list[Any] = []
-    size = 0
-
-    def put(rows: EncodedRows) -> None:
-        nonlocal size
-        held.append(_record_batch(pa, schema, manifest, rows))
-        size += held[-1].nbytes
-        if sum(map(len, held)) >= GROUP_ROWS or size >= GROUP_BYTES:
-            flush()
-
-    def flush() -> None:
-        nonlocal size
-        if held:
-            with _disk(path):
-                table = pa.Table.from_batches(held, schema)
-                writer.write_table(table, row_group_size=max(1, table.num_rows))
-            held.clear()
-            size = 0
-
     try:
-        with _disk(path):
-            writer = pq.ParquetWriter(
-                temporary, schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True
-            )
+        groups = _RowGroups(path, temporary, manifest)
         try:
-            yield put
-            flush()
+            yield groups.put
+            groups.flush()
         finally:
-            with _disk(path):
-                writer.close()
+            groups.close()
         with _disk(path):
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -83,6 +57,50 @@ def writing(path: Path, manifest: Manifest) -> Iterator[Callable[[EncodedRows], 
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+class _RowGroups:
+    """Holds rows until they make a row group, and writes that.
+
+    Args:
+        path: of the file to be, for messages.
+        temporary: the file that is written.
+        manifest: what the rows were encoded with.
+
+    Raises:
+        StoreFull, StoreError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, temporary: Path, manifest: Manifest) -> None:
+        self._pa, pq = pyarrow()
+        self._path, self._manifest = path, manifest
+        self._schema = schema_of(self._pa, manifest)
+        self._held: list[Any] = []
+        dictionaries = ["doc_id", "title", "origin", "metadata"]
+        with _disk(path):
+            self._writer = pq.ParquetWriter(
+                temporary, self._schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True
+            )
+
+    def put(self, rows: EncodedRows) -> None:
+        """Take a few rows."""
+        self._held.append(_record_batch(self._pa, self._schema, self._manifest, rows))
+        size = sum(batch.nbytes for batch in self._held)
+        if sum(map(len, self._held)) >= GROUP_ROWS or size >= GROUP_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that are held."""
+        if self._held:
+            with _disk(self._path):
+                table = self._pa.Table.from_batches(self._held, self._schema)
+                self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+            self._held.clear()
+
+    def close(self) -> None:
+        """Write the end of the file."""
+        with _disk(self._path):
+            self._writer.close()
 
 
 def check_target(path: Path) -> None:

@@ -14,7 +14,8 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
-from hybrid_search.collection.models import check_request, load_models
+from hybrid_search.collection.models import ModelRequest, load_models
+from hybrid_search.collection.profiles import check_request
 from hybrid_search.errors import CollectionChanged, StoreError
 from hybrid_search.protocols import CollectionReader, Encoder, Store
 from hybrid_search.search.pipeline import OpenCollection
@@ -56,11 +57,11 @@ class CollectionOpener(NamedTuple):
         """The collection as it is now; models that were open before and are the same are taken over.
 
         Raises:
-            HybridSearchError: whatever `Store.reader`, `check_same` and `reopen` raise.
+            HybridSearchError: whatever `Store.reader`, `check_request` and `load_models` raise.
         """
         reader = self.store.reader(self.collection)
         try:
-            check_request(self.collection, reader.manifest, self.profile, self.names)
+            check_request(self.collection, reader.manifest, ModelRequest(self.profile, self.names))
             if before is not None and reader.manifest.legs == before.reader.manifest.legs:
                 return open_collection(self.collection, reader, before.encoders)
             known = [] if before is None else _same(before, {leg.fingerprint for leg in reader.manifest.legs.values()})

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hybrid_search.collection.models import select_models
+from hybrid_search.collection.models import ModelRequest
+from hybrid_search.collection.profiles import select_models
 from hybrid_search.corpus.trec import read_beir
 from hybrid_search.evaluation.experiment import evaluate
 from hybrid_search.manifest import Sparsity
@@ -63,7 +64,7 @@ def row(dataset: str, model: str, sparsity: Sparsity) -> dict[str, float]:
         info = store.info(store.names()[0])
         store.close()
         names = {"sparse": model, "dense": "none"}
-        encoder = select_models("auto", names, settings, sparsity=sparsity).encoders["sparse"]
+        encoder = select_models(ModelRequest("auto", names, sparsity=sparsity), settings).encoders["sparse"]
         data = read_beir(dataset)
         texts = [json.loads(each) for each in data.corpus.open(encoding="utf-8")]
         documents = encoder.encode_documents([f"{text.get('title', '')}\n{text['text']}".strip() for text in texts])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hybrid_search.collection import models
+from hybrid_search.collection import profiles
 from hybrid_search.encoders import devices
 from tests import hub_models
 
@@ -141,7 +141,7 @@ def test_fp16_is_built_on_gpus_and_searched_everywhere(run, folder, source, no_g
     assert "not built in fp16 here" in refused.err
     assert run("collections", "show", "c").code == 3
     with monkeypatch.context() as on_another_machine:
-        on_another_machine.setattr(models, "check_building", lambda *asked: None)
+        on_another_machine.setattr(profiles, "check_building", lambda *asked: None)
         assert run("index", *given).code == 0
     leg = json.loads(run("collections", "show", "c").out)["manifest"]["legs"]["sparse"]
     assert leg["precision"] == "fp16"

@@ -107,7 +107,7 @@ def test_a_dense_leg_and_either_half_of_a_hybrid_model(filled, fakes):
     add_leg("c", "half", "fake/both", **filled)
     add_leg("c", "other-half", "fake/both", kind="dense", **filled)
     legs = filled["store"].info("c").manifest.legs
-    kinds = {leg: (spec.kind, spec.beside) for leg, spec in legs.items()}
+    kinds = {leg: (spec.kind, spec.shadow) for leg, spec in legs.items()}
     assert kinds == {
         "sparse": ("sparse", False),
         "dense": ("dense", False),
@@ -255,7 +255,7 @@ def test_a_swap_gives_the_new_leg_the_name_and_the_place_of_the_old(filled, fake
     with Searcher.open("c", **filled, follow=False) as early:
         manifest = swap_legs("c", "sparse", "new", **filled)
         assert manifest == filled["store"].info("c").manifest
-        assert {leg: (spec.model, spec.beside) for leg, spec in manifest.legs.items()} == {
+        assert {leg: (spec.model, spec.shadow) for leg, spec in manifest.legs.items()} == {
             "sparse": ("fake/sparse-2", False),
             "dense": ("fake/dense", False),
             "new": ("fake/sparse", True),

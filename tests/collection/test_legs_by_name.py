@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from hybrid_search.collection.models import load_models, select_models
+from hybrid_search.collection.models import ModelRequest, load_models
+from hybrid_search.collection.profiles import select_models
 from hybrid_search.errors import FusionError, InvalidArgument, ManifestMismatch
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing import pipeline
@@ -129,10 +130,10 @@ def test_modes_of_several_legs_fuse_these(settings, fakes):
 
 
 def test_bm25_stands_for_itself_whatever_the_profile(settings, fakes):
-    models = select_models("auto", {}, settings, ["bm25"])
+    models = select_models(ModelRequest("auto", {}, ["bm25"]), settings)
     assert {leg: encoder.card.name for leg, encoder in models.encoders.items()} == {"bm25": "qdrant/bm25-engine"}
     assert (models.profile, models.reason, models.measuring) == ("custom", "", True)
-    both = select_models("auto", BOTH, settings, ["bm25", "dense", "sparse", "dense"])
+    both = select_models(ModelRequest("auto", BOTH, ["bm25", "dense", "sparse", "dense"]), settings)
     assert list(both.encoders) == ["sparse", "dense", "bm25"]
     fitted = both.fitted(["one two three", "four"])
     assert fitted.encoders["bm25"].average_tokens == 2.0
@@ -150,7 +151,7 @@ def test_bm25_stands_for_itself_whatever_the_profile(settings, fakes):
 )
 def test_legs_that_cannot_be(settings, fakes, names, legs, message):
     with pytest.raises(InvalidArgument, match=message):
-        select_models("bundled", names, settings, legs)
+        select_models(ModelRequest("bundled", names, legs), settings)
 
 
 def test_other_legs_than_a_collection_has_are_refused(settings, fakes):
@@ -177,7 +178,7 @@ SPARSE, DENSE = LegSpec("m", "f"), LegSpec("n", "g", dim=4)
 
 
 def test_a_leg_that_stands_beside_is_no_part_of_hybrid_until_it_is_named():
-    manifest = Manifest("custom", {"dense": DENSE, "new": LegSpec("o", "h", beside=True), "sparse": SPARSE}, 0)
+    manifest = Manifest("custom", {"dense": DENSE, "new": LegSpec("o", "h", shadow=True), "sparse": SPARSE}, 0)
     assert manifest.fused() == ("sparse", "dense")
     assert available_modes(manifest) == ("hybrid", "sparse", "dense", "new")
     assert resolve_mode("hybrid", manifest, "c") == ("hybrid", ("sparse", "dense"))
@@ -186,7 +187,7 @@ def test_a_leg_that_stands_beside_is_no_part_of_hybrid_until_it_is_named():
 
 
 def test_hybrid_over_one_leg_is_that_leg_though_another_stands_beside():
-    manifest = Manifest("custom", {"sparse": SPARSE, "new": LegSpec("o", "h", beside=True)}, 0)
+    manifest = Manifest("custom", {"sparse": SPARSE, "new": LegSpec("o", "h", shadow=True)}, 0)
     assert resolve_mode("hybrid", manifest, "c") == ("sparse", ("sparse",))
     assert available_modes(manifest) == ("sparse", "new")
 
@@ -226,3 +227,18 @@ def test_the_fingerprint_of_an_old_manifest_is_what_it_was():
     """It is in the stamps of its documents. Computed by the first version over the same values."""
     legs = {"sparse": LegSpec("m", "f", average_tokens=2.5), "dense": LegSpec("n", "g", dim=4)}
     assert Manifest("custom", legs, 256, 32, schema=1).fingerprint() == "8d884a8e4e4bba5a2fecf8bb1f1555c9"
+
+
+def test_a_shadow_leg_is_called_beside_on_disk_as_ever():
+    spec = LegSpec("m", "f", vector="new.1", shadow=True)
+    told = spec.to_dict()
+    assert list(told) == [
+        "model", "fingerprint", "dim", "needs_idf", "max_tokens", "average_tokens", "vector", "beside",
+    ]  # fmt: skip
+    assert told["beside"] is True
+    assert LegSpec.from_dict(told) == spec
+    assert LegSpec.from_dict({"model": "m", "fingerprint": "f"}) == LegSpec("m", "f")
+    assert spec.beside
+    manifest = Manifest("custom", {"sparse": SPARSE, "new": spec}, 0)
+    assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
+    assert manifest.fused() == ("sparse",)

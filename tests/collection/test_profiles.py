@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from hybrid_search.collection.models import fetch, load_models, open_store_for, select_models
+from hybrid_search.collection.models import ModelRequest, fetch, load_models, open_store_for
+from hybrid_search.collection.profiles import select_models
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.bundled.package import OWN_FOLDER
 from hybrid_search.encoders.catalog import PROFILES, card
@@ -34,7 +35,7 @@ SPLADE = {"sparse": PROFILES["splade"].sparse, "dense": PROFILES["splade"].dense
 def test_auto_takes_what_is_at_hand_and_says_why(settings, monkeypatch, here, answers, profile, reason):
     monkeypatch.setattr(hub, "is_here", lambda card, cache_dir: here)
     monkeypatch.setattr(hub, "hub_answers", lambda: answers)
-    models = select_models("auto", {}, settings)
+    models = select_models(ModelRequest(), settings)
     assert models.profile == profile
     assert reason in models.reason
     assert names(models) == {"splade": SPLADE, "bundled": BUNDLED}[profile]
@@ -43,7 +44,7 @@ def test_auto_takes_what_is_at_hand_and_says_why(settings, monkeypatch, here, an
 def test_the_hub_is_not_asked_where_every_leg_is_named(settings, monkeypatch):
     asked = Counter()
     monkeypatch.setattr(hub, "hub_answers", lambda: asked.update(["hub"]))
-    models = select_models("auto", {"sparse": "qdrant/bm25-engine", "dense": "none"}, settings)
+    models = select_models(ModelRequest("auto", {"sparse": "qdrant/bm25-engine", "dense": "none"}), settings)
     assert (names(models), models.reason, asked) == ({"sparse": "qdrant/bm25-engine"}, "", Counter())
 
 
@@ -60,18 +61,18 @@ def test_the_hub_is_not_asked_where_every_leg_is_named(settings, monkeypatch):
     ],
 )
 def test_names_stand_in_for_the_profiles(settings, profile, given, expected, label):
-    models = select_models(profile, given, settings)
+    models = select_models(ModelRequest(profile, given), settings)
     assert (names(models), models.profile) == (expected, label)
 
 
 def test_a_folder_is_a_profile(settings, tmp_path):
     sparse = hub_models.splade_folder(tmp_path / "trained")
-    assert names(select_models(str(sparse), {}, settings)) == {
+    assert names(select_models(ModelRequest(str(sparse)), settings)) == {
         "sparse": str(sparse.resolve()),
         "dense": BUNDLED["dense"],
     }
     dense = hub_models.dense_folder(tmp_path / "dense")
-    assert names(select_models(str(dense), {}, settings)) == {
+    assert names(select_models(ModelRequest(str(dense)), settings)) == {
         "sparse": BUNDLED["sparse"],
         "dense": str(dense.resolve()),
     }
@@ -81,10 +82,10 @@ def test_the_folder_of_a_hybrid_model_serves_both_legs_in_one_pass(settings, tmp
     folder = shutil.copytree(OWN_FOLDER, tmp_path / "mine")
     facts = {"kind": "hybrid", "runtime": "bundled", "family": "splade", "dim": 384, "vocab_size": 30522}
     (folder / "hybrid_search.json").write_text(json.dumps({**facts, "max_tokens": 256, "needs_idf": True}))
-    models = select_models(str(folder), {}, settings)
+    models = select_models(ModelRequest(str(folder)), settings)
     assert names(models) == dict.fromkeys(BUNDLED, str(folder))
     [mine] = models.encoders["sparse"].encode_queries(["heart attack"])
-    [ours] = select_models("bundled", {}, settings).encoders["sparse"].encode_queries(["heart attack"])
+    [ours] = select_models(ModelRequest("bundled"), settings).encoders["sparse"].encode_queries(["heart attack"])
     assert mine == ours
     again = load_models("c", models.manifest(200, 40), settings)
     assert again.encoders["sparse"].whole is again.encoders["dense"].whole
@@ -94,23 +95,23 @@ def test_the_folder_of_a_hybrid_model_serves_both_legs_in_one_pass(settings, tmp
 
 def test_what_cannot_be_chosen(settings):
     with pytest.raises(InvalidArgument, match=r"'splad'.*auto, splade, bundled"):
-        select_models("splad", {}, settings)
+        select_models(ModelRequest("splad"), settings)
     with pytest.raises(InvalidArgument, match="'splad'"):
-        select_models("splad", BUNDLED, settings)
+        select_models(ModelRequest("splad", BUNDLED), settings)
     with pytest.raises(InvalidArgument, match="keep at least one"):
-        select_models("bundled", {"sparse": "none", "dense": "none"}, settings)
+        select_models(ModelRequest("bundled", {"sparse": "none", "dense": "none"}), settings)
     with pytest.raises(UnknownModel) as caught:
-        select_models("bundled", {"dense": "BAAI/bge-smal-en-v1.5"}, settings)
+        select_models(ModelRequest("bundled", {"dense": "BAAI/bge-smal-en-v1.5"}), settings)
     assert "BAAI/bge-small-en-v1.5" in caught.value.near
 
 
 def test_only_bm25_measures_the_corpus_and_only_then_it_is_read(settings, bundled):
-    models = select_models("bundled", {"sparse": "qdrant/bm25-engine"}, settings)
+    models = select_models(ModelRequest("bundled", {"sparse": "qdrant/bm25-engine"}), settings)
     assert models.measuring
     fitted = models.fitted(iter(["one two three", "four"]))
     assert fitted.encoders["sparse"].average_tokens == 2.0
     assert fitted.encoders["dense"] is models.encoders["dense"]
-    dense = select_models("bundled", {"sparse": "none"}, settings)
+    dense = select_models(ModelRequest("bundled", {"sparse": "none"}), settings)
     assert not dense.measuring
 
     def unread():
@@ -121,7 +122,7 @@ def test_only_bm25_measures_the_corpus_and_only_then_it_is_read(settings, bundle
 
 
 def test_the_manifest_brings_the_same_models_back(settings, bundled):
-    models = select_models("bundled", {}, settings, ["sparse", "dense", "bm25"]).fitted(["one two three"])
+    models = select_models(ModelRequest("bundled", {}, ["sparse", "dense", "bm25"]), settings).fitted(["one two three"])
     manifest = models.manifest(128, 16)
     assert (manifest.profile, manifest.chunk_tokens, manifest.overlap_tokens, manifest.schema) == (
         "bundled",
@@ -147,7 +148,7 @@ def test_models_that_are_not_here_and_cannot_be_fetched(settings, monkeypatch, t
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no-hub"))
     nowhere = settings.model_copy(update={"cache_dir": tmp_path / "none"})
     with pytest.raises(ModelUnavailable, match=r"Splade_PP_en_v1.*hybrid-search models download"):
-        fetch(select_models("splade", {}, nowhere), nowhere)
+        fetch(select_models(ModelRequest("splade"), nowhere), nowhere)
 
 
 def test_a_place_is_a_store_a_folder_or_the_settings_store(settings, tmp_path):

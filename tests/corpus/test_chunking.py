@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 from hybrid_search.corpus.chunking import chunk
+from hybrid_search.corpus.decoding import without_surrogates
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.types import Chunk, Document
 
@@ -58,6 +59,7 @@ def check(document: Document, chunks: list[Chunk], size: int, count: Counter) ->
     lost = [place for place, char in enumerate(document.text) if not covered[place] and not char.isspace()]
     assert not lost
     clean = [found.searchable.encode("utf-8", "replace").decode("utf-8") for found in chunks]
+    assert [found.tokens for found in chunks] == count([without_surrogates(found.searchable) for found in chunks])
     assert max(count(clean)) <= size
 
 

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from hybrid_search.collection.models import select_models
+from hybrid_search.collection.models import ModelRequest
+from hybrid_search.collection.profiles import select_models
 from hybrid_search.encoders import devices, load
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.devices import NoCuda, check_building, resolve_device
@@ -119,19 +120,21 @@ def test_a_torch_without_a_gpu_says_what_it_needs(none, tmp_path):
 
 def test_networks_mix_with_bm25_and_tables(claimed, tmp_path):
     settings = Settings(store=str(tmp_path), cache_dir=tmp_path, device="cuda")
-    found = select_models("splade", {}, settings, ("sparse", "dense", "bm25"))
+    found = select_models(ModelRequest("splade", {}, ("sparse", "dense", "bm25")), settings)
     assert set(found.encoders) == {"sparse", "dense", "bm25"}
-    assert select_models("splade", {"sparse": "Qdrant/bm25", "dense": "minishlab/potion-base-8M"}, settings)
+    assert select_models(
+        ModelRequest("splade", {"sparse": "Qdrant/bm25", "dense": "minishlab/potion-base-8M"}), settings
+    )
     with pytest.raises(NoCuda, match="minilm-splade"):
-        select_models("bundled", {}, settings)
+        select_models(ModelRequest("bundled"), settings)
 
 
 def test_fp16_is_not_built_on_a_processor(none, tmp_path):
     settings = Settings(store=str(tmp_path), cache_dir=tmp_path)
     with pytest.raises(ModelError, match=r"not built in fp16 here: fp16 is for GPUs, and this onnxruntime .*Take int8"):
-        select_models("splade", {}, settings, precision="fp16")
+        select_models(ModelRequest("splade", precision="fp16"), settings)
     # The bundled model is in eight bits whatever is asked, so nothing is refused.
-    assert select_models("bundled", {}, settings, precision="fp16")
+    assert select_models(ModelRequest("bundled", precision="fp16"), settings)
 
 
 def test_fp16_is_built_on_a_gpu_and_not_beside_it(claimed):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hybrid_search import Indexer, Searcher
-from hybrid_search.collection.models import load_models, select_models, spec_of
+from hybrid_search.collection.models import ModelRequest, load_models, spec_of
+from hybrid_search.collection.profiles import select_models
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hybrid import SparseHalf, encode, group_by_model
 from hybrid_search.encoders.pruning import PrunedEncoder, prune, prune_vector
@@ -55,7 +56,9 @@ SPARSITY = Sparsity((3, 8), (0.0, 0.2))
 
 
 def test_each_side_has_its_own_limit(folder, settings):
-    encoder = select_models("auto", {"sparse": folder, "dense": "none"}, settings, sparsity=SPARSITY).encoders["sparse"]
+    encoder = select_models(
+        ModelRequest("auto", {"sparse": folder, "dense": "none"}, sparsity=SPARSITY), settings
+    ).encoders["sparse"]
     assert isinstance(encoder, PrunedEncoder)
     assert isinstance(encoder, SparseEncoder)
     [query] = encoder.encode_queries(["a movie about music"])
@@ -70,7 +73,9 @@ def test_each_side_has_its_own_limit(folder, settings):
 
 def test_halves_of_one_model_still_share_its_pass(settings):
     model = card("bundled/minilm-splade", "hybrid").name
-    encoders = select_models("auto", {"sparse": model, "dense": model}, settings, sparsity=Sparsity((2, 1))).encoders
+    encoders = select_models(
+        ModelRequest("auto", {"sparse": model, "dense": model}, sparsity=Sparsity((2, 1))), settings
+    ).encoders
     assert isinstance(encoders["sparse"], PrunedEncoder)
     assert isinstance(encoders["sparse"].inner, SparseHalf)
     assert [sorted(group) for group in group_by_model(encoders)] == [["dense", "sparse"]]
@@ -83,13 +88,15 @@ def test_halves_of_one_model_still_share_its_pass(settings):
 def test_the_limits_are_part_of_the_fingerprint(folder, settings):
     prints = set()
     for limits in (None, Sparsity(), Sparsity((3, 8)), Sparsity((3, 9)), Sparsity((3, 8), (0.0, 0.2))):
-        models = select_models("auto", {"sparse": folder, "dense": "none"}, settings, sparsity=limits)
+        models = select_models(ModelRequest("auto", {"sparse": folder, "dense": "none"}, sparsity=limits), settings)
         prints.add(models.encoders["sparse"].fingerprint())
     assert len(prints) == 4
 
 
 def test_a_manifest_knows_them_and_old_ones_read_as_none(folder, settings):
-    models = select_models("auto", {"sparse": folder, "dense": "none"}, settings, precision="int8", sparsity=SPARSITY)
+    models = select_models(
+        ModelRequest("auto", {"sparse": folder, "dense": "none"}, precision="int8", sparsity=SPARSITY), settings
+    )
     manifest = models.manifest(256, 0)
     assert (manifest.legs["sparse"].sparsity, manifest.legs["sparse"].precision) == (SPARSITY, "int8")
     read = Manifest.from_dict(json.loads(json.dumps(manifest.to_dict())))
@@ -106,8 +113,8 @@ def test_a_manifest_knows_them_and_old_ones_read_as_none(folder, settings):
 def test_what_learned_nothing_is_not_cut(settings):
     bm25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
     with pytest.raises(InvalidArgument, match="no leg has a learned sparse model"):
-        select_models("auto", bm25, settings, sparsity=SPARSITY)
-    encoder = select_models("auto", bm25, settings).encoders["sparse"]
+        select_models(ModelRequest("auto", bm25, sparsity=SPARSITY), settings)
+    encoder = select_models(ModelRequest("auto", bm25), settings).encoders["sparse"]
     assert prune(encoder, Sparsity()) is encoder
 
 

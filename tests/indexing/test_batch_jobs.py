@@ -18,7 +18,7 @@ from hybrid_search.settings import Settings
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Document
 
-MOVIES = Path(__file__).parent.parent / "datasets" / "movies"
+MOVIES = Path(__file__).parents[2] / "datasets" / "movies"
 linux = pytest.mark.skipif(resident_bytes() is None, reason="this system does not tell how much memory a process holds")
 
 
@@ -76,7 +76,7 @@ def test_the_estimates_of_disk_and_memory_are_near_what_it_took(settings):
 # ---------------------------------------------------------------- memory
 
 
-@pytest.mark.parametrize("text", ["", "2 GBB", "much", "-1GB", "1.5.2M", "GB"])
+@pytest.mark.parametrize("text", ["", "2 GBB", "much", "-1GB", "1.5.2M", "GB", "2.GB", "2Gbit", "1_000"])
 def test_a_size_that_cannot_be_read_is_refused(text):
     with pytest.raises(InvalidArgument, match="write a number with a unit"):
         parse_size(text)
@@ -102,7 +102,7 @@ def test_a_job_that_cannot_be_kept_small_ends_and_keeps_what_it_wrote(settings, 
 @linux
 def test_batches_become_smaller_where_memory_is_short(monkeypatch):
     amounts = iter([95, 96, 96, 97, 97, 80, 80, 99, 99, 120, 120, 120])
-    monkeypatch.setattr(memory, "held", lambda: next(amounts))
+    monkeypatch.setattr(memory, "resident_bytes", lambda: next(amounts))
     cap = memory.MemoryLimit(100)
     seen = []
 

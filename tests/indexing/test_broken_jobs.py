@@ -325,9 +325,9 @@ def test_a_replacement_is_not_published_where_a_source_broke_off(fakes, settings
 
 def through_all_threads(source):
     with JobThreads() as threads:
-        read = (group for group in threads.gathered(source))
-        cut = (group for group in threads.ahead(read, "cutting"))
-        found = [document for group in threads.ahead(cut, "encoding") for document in group]
+        read = (group for group in threads.lookup_batches(source))
+        cut = (group for group in threads.prefetch(read, "cutting"))
+        found = [document for group in threads.prefetch(cut, "encoding") for document in group]
         threads.require_complete()
         return found
 
@@ -347,7 +347,7 @@ def test_whoever_goes_away_early_ends_all_threads():
             yield documents(1)[0]
 
     with JobThreads() as threads:
-        groups = threads.ahead((group for group in threads.gathered(endless())), "cutting")
+        groups = threads.prefetch((group for group in threads.lookup_batches(endless())), "cutting")
         next(groups)
     gc.collect()
     deadline = time.monotonic() + 10
@@ -363,7 +363,7 @@ def test_what_is_not_complete_is_named():
             yield documents(1)[0]
 
     with JobThreads() as threads:
-        next(threads.gathered(endless()))
+        next(threads.lookup_batches(endless()))
         with pytest.raises(StoreError, match="before reading had come to an end"):
             threads.require_complete()
 

@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 
 from hybrid_search import Indexer, Searcher
-from hybrid_search.collection.models import select_models
+from hybrid_search.collection.models import ModelRequest
+from hybrid_search.collection.profiles import select_models
 from hybrid_search.corpus.code import grammar
 from hybrid_search.indexing import chunker_process
 from hybrid_search.indexing.chunker import Chunker
@@ -25,7 +26,7 @@ needs_grammar = pytest.mark.skipif(grammar("python") is None, reason="needs the 
 
 @pytest.fixture
 def cut(settings):
-    with closing(Chunker(select_models("bundled", {}, settings), 64, 8)) as cut:
+    with closing(Chunker(select_models(ModelRequest("bundled"), settings), 64, 8)) as cut:
         yield cut
 
 
@@ -40,13 +41,13 @@ def test_the_chunks_are_those_that_are_cut_here(cut, monkeypatch, text, markup):
 
 
 def test_models_that_have_no_limit_count_words(settings):
-    with closing(Chunker(select_models("auto", {}, settings, legs=["bm25"]), 64, 0)) as cut:
+    with closing(Chunker(select_models(ModelRequest("auto", legs=["bm25"]), settings), 64, 0)) as cut:
         chunks = cut(Document("d", PROSE))
     assert {len(each.text.split()) for each in chunks[:-1]} <= set(range(50, 65))
 
 
 def test_one_chunk_a_document_takes_no_process(settings):
-    with closing(Chunker(select_models("bundled", {}, settings), 0, 0)) as cut:
+    with closing(Chunker(select_models(ModelRequest("bundled"), settings), 0, 0)) as cut:
         assert len(cut(Document("d", CODE, markup="code:python"))) == 1
         assert "_chunker" not in cut.__dict__
 

@@ -6,17 +6,21 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
+from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.errors import CorpusError, StoreError
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing import journal
 from hybrid_search.indexing.add_leg import add_leg
+from hybrid_search.indexing.job import index_job
 from hybrid_search.indexing.journal import Job, journal_file, journal_problem, recent_jobs
 from hybrid_search.indexing.progress import JobProgress
 from hybrid_search.interop.encodings import load_encodings, save_encodings
 from hybrid_search.settings import Settings
+from hybrid_search.store import open_store
 from hybrid_search.types import Document
 
 BM25 = {"legs": ["bm25"]}
@@ -85,6 +89,36 @@ def test_every_kind_of_job_is_known(settings, fakes, tmp_path):
     assert [job.kind for job in recent_jobs(settings.store, "c")] == ["add-leg", "index"]
 
 
+def test_a_job_without_a_report_is_an_error_and_publishes_nothing(settings):
+    Indexer.open("c", settings=settings, **BM25).index(documents(5))
+    store = open_store(settings.store)
+    with closing(store.writer("c", store.manifest("c"))) as writer:
+        writer.delete([f"d{n}#0" for n in range(5)])
+        progress = JobProgress("c", "", "", None, None)
+        with pytest.raises(StoreError, match="ended without its report"), index_job("load", store, writer, progress):
+            pass
+    assert [(job.kind, job.state) for job in recent_jobs(settings.store)] == [("load", "failed")]
+    assert store.info("c").documents == 5
+
+
+def test_a_stage_that_has_not_ended_is_never_published(settings):
+    Indexer.open("c", settings=settings, **BM25).index(documents(5))
+    store = open_store(settings.store)
+    with closing(store.writer("c", store.manifest("c"))) as writer, Ledger() as ledger:
+        writer.delete(["d0#0"])
+        progress = JobProgress("c", "", "", None, None)
+
+        def partly():
+            with index_job("index", store, writer, progress) as job:
+                next(job.threads.lookup_batches(iter(documents(5_000))))
+                job.conclude(ledger, prune=True)
+
+        with pytest.raises(StoreError, match="before reading had come to an end"):
+            partly()
+    assert store.info("c").documents == 5
+    assert [job.state for job in recent_jobs(settings.store)] == ["failed"]
+
+
 def test_what_ends_them_is_known(settings, fakes, tmp_path):
     Indexer.open("c", settings=settings, **BM25).index(documents(5))
     with pytest.raises(KeyboardInterrupt):
@@ -101,6 +135,45 @@ def test_what_ends_them_is_known(settings, fakes, tmp_path):
 def interrupted(progress):
     if progress.documents:
         raise KeyboardInterrupt
+
+
+SLOW = """
+import sys, time
+from hybrid_search.indexing.add_leg import add_leg
+from hybrid_search.interop.encodings import load_encodings
+
+def slowly(progress):
+    if progress.documents:
+        print("writing", flush=True)
+        time.sleep(30)
+
+kind, store, file = sys.argv[1:]
+if kind == "load":
+    load_encodings("c", file, store=store, replace=True, on_progress=slowly)
+else:
+    add_leg("c", "new", "qdrant/bm25-engine", store=store, on_progress=slowly)
+"""
+
+
+@pytest.mark.parametrize("kind", ["add-leg", "load"])
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_and_a_kill_during_other_kinds_say_interrupted(settings, fakes, tmp_path, kind, sign):
+    pytest.importorskip("pyarrow", reason="needs the extra parquet")
+    Indexer.open("c", settings=settings, sparse="fake/sparse", dense="none").index(documents(5))
+    before = open_store(settings.store).info("c")
+    save_encodings("c", tmp_path / "c.parquet", settings=settings)
+    script = [sys.executable, "-c", SLOW, kind, settings.store, str(tmp_path / "c.parquet")]
+    child = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert child.stdout is not None
+    with child, child.stdout:
+        assert child.stdout.readline() == "writing\n"
+        (at_work,) = recent_jobs(settings.store)
+        child.send_signal(sign)
+        child.wait(30)
+    assert (at_work.kind, at_work.state, at_work.pid) == (kind, "running", child.pid)
+    (job,) = recent_jobs(settings.store)
+    assert (job.kind, job.state, job.number) == (kind, "interrupted", at_work.number)
+    assert open_store(settings.store).info("c").manifest == before.manifest
 
 
 KILLED = """

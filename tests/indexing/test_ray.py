@@ -14,23 +14,25 @@ import numpy as np
 import pytest
 
 from hybrid_search import Indexer
-from hybrid_search.collection.models import ModelRequest
+from hybrid_search.collection.models import ModelRequest, open_store_for
+from hybrid_search.collection.profiles import select_models
 from hybrid_search.corpus.fields import FieldMap
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.corpus.readers import read_file
+from hybrid_search.corpus.roots import NO_ROOTS
 from hybrid_search.corpus.walk import find
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.indexing import journal, ray_driver
+from hybrid_search.indexing import journal, ray_driver, ray_worker
 from hybrid_search.indexing.progress import JobProgress
-from hybrid_search.indexing.ray_driver import _take_in, index_on_ray
-from hybrid_search.indexing.ray_worker import ShardSummary
+from hybrid_search.indexing.ray_driver import _add_summary, index_on_ray
+from hybrid_search.indexing.ray_worker import RayJob, ShardSummary
 from hybrid_search.indexing.sources import count, validated
 from hybrid_search.settings import Settings
 from hybrid_search.store.server.store import ServerStore
 from hybrid_search.types import PassedOver
 from tests.qdrant_over_http import child
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LEGS = {"sparse": "fake/sparse", "dense": "fake/dense"}
 
 
@@ -59,17 +61,25 @@ def test_the_journal_knows_the_job(settings, jsonl, monkeypatch, tmp_path):
         seen.extend(journal.recent_jobs(url))
         return [], 0
 
-    monkeypatch.setattr(ray_driver, "_meet", met)
+    monkeypatch.setattr(ray_driver, "_scan", met)
     with child() as url:
         server = settings.model_copy(update={"store": url})
         source = jsonl([{"_id": "a", "text": "x"}])
         index_on_ray("c", [source], "auto", asked=ModelRequest(legs=["bm25"]), settings=server)
         assert [(job.kind, job.state) for job in seen] == [("ray", "running")]
         assert [(job.kind, job.state, job.collection) for job in journal.recent_jobs(url)] == [("ray", "finished", "c")]
-        monkeypatch.setattr(ray_driver, "_index", lambda *_: 1 // 0)
+        monkeypatch.setattr(ray_driver, "_index_shards", lambda *_: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             index_on_ray("c", [source], "auto", settings=server)
         assert [(job.kind, job.state) for job in journal.recent_jobs(url)] == [("ray", "failed")]
+        monkeypatch.setattr(ray_driver, "_index_shards", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            index_on_ray("c", [source], "auto", settings=server)
+        assert [(job.kind, job.state) for job in journal.recent_jobs(url)] == [("ray", "interrupted")]
+
+
+def stopped(*_):
+    raise KeyboardInterrupt
 
 
 def test_what_the_readers_of_all_workers_left_out_is_summed(settings, tmp_path):
@@ -88,10 +98,23 @@ def test_what_the_readers_of_all_workers_left_out_is_summed(settings, tmp_path):
             list(validated(read_file(found), ledger, tally))
         shards.append(ShardSummary(tally.failed, tally.failures, tally.repeated, 0, {}, tally.passed, tally.guessed))
     for seen in pickle.loads(pickle.dumps(shards)):
-        _take_in(seen, whole)
+        _add_summary(seen, whole)
     report = whole.report()
     assert (report.passed_over, report.guessed) == ({"files .png": 1, "images": 1}, {"koi8-r": 1})
     assert pickle.loads(pickle.dumps(FieldMap(encoding="koi8-r"))).encoding == "koi8-r"
+
+
+def test_a_worker_opens_once_the_version_that_the_driver_has_made(settings):
+    with child() as url:
+        server = settings.model_copy(update={"store": url})
+        manifest = select_models(ModelRequest(legs=["bm25"]), server).manifest(64, 0)
+        with contextlib.closing(open_store_for(None, server).writer("c", manifest)) as driver:
+            job = RayJob("c", driver.manifest, server.model_dump(), FieldMap(), False, NO_ROOTS, "this run")
+            with contextlib.closing(ray_worker._writer(job)) as worker:
+                assert worker.manifest == driver.manifest
+                assert ray_worker._writer(job) is worker
+                assert worker.heads(["a"]) == {}
+        ray_worker._writer_of.cache_clear()
 
 
 # ---------------------------------------------------------------- on a cluster

@@ -1,4 +1,4 @@
-"""Following sources: which changes bring a round, what a failed round does, and how it ends."""
+"""Watching sources: which changes bring a round, what a failed round does, and how it ends."""
 
 import builtins
 import shutil
@@ -25,8 +25,8 @@ def until(condition, seconds=20.0):
     raise AssertionError("it did not come to that")
 
 
-class Following:
-    """`follow` in a thread. `rounds` grows by one a round; a round raises what lies first in `errors`."""
+class Watching:
+    """`watch` in a thread. `rounds` grows by one a round; a round raises what lies first in `errors`."""
 
     def __init__(self, sources, **options):
         self.rounds, self.errors, self.troubles, self.ended = 0, [], [], None
@@ -79,41 +79,41 @@ def notes(tmp_path):
 
 
 def test_changes_that_bring_a_round(notes):
-    with Following([notes]) as following:
-        assert following.brings_a_round(lambda: (notes / "a.md").write_text("pears"))
-        assert following.brings_a_round(lambda: (notes / "new.txt").write_text("plums"))
-        assert following.brings_a_round(lambda: (notes / "sub" / "b.md").write_text("plums"))
-        assert following.brings_a_round(lambda: (notes / ".gitignore").write_text("b.md"))
-        assert following.brings_a_round((notes / "new.txt").unlink)
-        assert following.brings_a_round(lambda: shutil.move(notes / "sub", notes.parent / "sub"))
-        assert following.brings_a_round(lambda: shutil.move(notes.parent / "sub", notes / "sub.2"))
-        assert following.brings_a_round(lambda: (notes / "sub.2" / "b.md").write_text("cherries"))
-        assert following.brings_a_round(lambda: (notes / "README").write_text("words"))
-        assert following.brings_none(lambda: (notes / "x.bin").write_bytes(b"\0"))
-        assert following.brings_none(lambda: (notes / "x.dat").write_bytes(b"\0"))
-        assert following.brings_none(lambda: (notes / ".a.md.swp").write_text("x"))
-    assert following.ended is None
+    with Watching([notes]) as watching:
+        assert watching.brings_a_round(lambda: (notes / "a.md").write_text("pears"))
+        assert watching.brings_a_round(lambda: (notes / "new.txt").write_text("plums"))
+        assert watching.brings_a_round(lambda: (notes / "sub" / "b.md").write_text("plums"))
+        assert watching.brings_a_round(lambda: (notes / ".gitignore").write_text("b.md"))
+        assert watching.brings_a_round((notes / "new.txt").unlink)
+        assert watching.brings_a_round(lambda: shutil.move(notes / "sub", notes.parent / "sub"))
+        assert watching.brings_a_round(lambda: shutil.move(notes.parent / "sub", notes / "sub.2"))
+        assert watching.brings_a_round(lambda: (notes / "sub.2" / "b.md").write_text("cherries"))
+        assert watching.brings_a_round(lambda: (notes / "README").write_text("words"))
+        assert watching.brings_none(lambda: (notes / "x.bin").write_bytes(b"\0"))
+        assert watching.brings_none(lambda: (notes / "x.dat").write_bytes(b"\0"))
+        assert watching.brings_none(lambda: (notes / ".a.md.swp").write_text("x"))
+    assert watching.ended is None
 
 
 def test_an_editor_that_replaces_the_file_is_noticed(notes):
     file, other = notes / "a.md", notes / "b.md"
-    with Following([file]) as following:
+    with Watching([file]) as watching:
         for text in ("pears", "plums"):
             other.write_text(text)
-            assert following.brings_a_round(lambda: other.replace(file))
-        assert following.brings_none(lambda: other.write_text("not a source"))
+            assert watching.brings_a_round(lambda: other.replace(file))
+        assert watching.brings_none(lambda: other.write_text("not a source"))
 
 
 def test_globs_say_which_files_matter(notes):
-    with Following([notes], globs=["*.py"]) as following:
-        assert following.brings_a_round(lambda: (notes / "a.py").write_text("x = 1"))
-        assert following.brings_none(lambda: (notes / "a.md").write_text("pears"))
+    with Watching([notes], globs=["*.py"]) as watching:
+        assert watching.brings_a_round(lambda: (notes / "a.py").write_text("x = 1"))
+        assert watching.brings_none(lambda: (notes / "a.md").write_text("pears"))
 
 
 def test_what_changes_during_a_round_brings_another_one(notes):
     within = Event()
 
-    class Slow(Following):
+    class Slow(Watching):
         def once(self):
             super().once()
             if self.rounds == 1:
@@ -121,41 +121,41 @@ def test_what_changes_during_a_round_brings_another_one(notes):
                 sleep(0.3)
                 within.set()
 
-    with Slow([notes]) as following:
+    with Slow([notes]) as watching:
         assert within.wait(10)
-        until(lambda: following.rounds == 2)
+        until(lambda: watching.rounds == 2)
 
 
-def test_a_folder_that_goes_and_comes_back_is_still_followed(notes):
-    with Following([notes]) as following:
-        following.errors = [CorpusError("gone")]
-        assert following.brings_a_round(lambda: shutil.rmtree(notes))
-        until(lambda: following.troubles)
+def test_a_folder_that_goes_and_comes_back_is_still_watched(notes):
+    with Watching([notes]) as watching:
+        watching.errors = [CorpusError("gone")]
+        assert watching.brings_a_round(lambda: shutil.rmtree(notes))
+        until(lambda: watching.troubles)
 
         def back():
             notes.mkdir()
             (notes / "a.md").write_text("apples")
 
-        assert following.brings_a_round(back)
+        assert watching.brings_a_round(back)
         sleep(0.3)
-        assert following.brings_a_round(lambda: (notes / "b.md").write_text("pears"))
+        assert watching.brings_a_round(lambda: (notes / "b.md").write_text("pears"))
 
 
 def test_a_failed_round_is_told_and_tried_again(notes):
-    with Following([notes], pause_s=0.1) as following:
-        following.errors = [StoreBusy("busy"), StoreBusy("busy")]
-        assert following.brings_a_round(lambda: (notes / "a.md").write_text("pears"))
-        until(lambda: following.rounds == 4)
-    assert [str(error) for error in following.troubles] == ["busy", "busy"]
-    assert following.ended is None
+    with Watching([notes], pause_s=0.1) as watching:
+        watching.errors = [StoreBusy("busy"), StoreBusy("busy")]
+        assert watching.brings_a_round(lambda: (notes / "a.md").write_text("pears"))
+        until(lambda: watching.rounds == 4)
+    assert [str(error) for error in watching.troubles] == ["busy", "busy"]
+    assert watching.ended is None
 
 
 def test_a_change_brings_the_next_try_before_the_pause_is_over(notes):
-    with Following([notes]) as following:
-        following.errors = [CorpusError("half written")]
-        following.brings_a_round(lambda: (notes / "a.md").write_text(""))
-        until(lambda: following.troubles)
-        assert following.brings_a_round(lambda: (notes / "a.md").write_text("pears"))
+    with Watching([notes]) as watching:
+        watching.errors = [CorpusError("half written")]
+        watching.brings_a_round(lambda: (notes / "a.md").write_text(""))
+        until(lambda: watching.troubles)
+        assert watching.brings_a_round(lambda: (notes / "a.md").write_text("pears"))
 
 
 @pytest.mark.parametrize("error", [CorpusError("empty"), ManifestMismatch("c", "x", 1, 2), InvalidArgument("no")])
@@ -178,7 +178,7 @@ def test_a_busy_store_at_the_start_is_waited_for(notes):
     watch(once, [notes], stop=stop, pause_s=0.05)
 
 
-def test_sources_that_cannot_be_followed(notes, monkeypatch):
+def test_sources_that_cannot_be_watched(notes, monkeypatch):
     with pytest.raises(InvalidArgument, match="Stdin"):
         watch(lambda: None, ["-"])
     with pytest.raises(CorpusError, match="nowhere"):

@@ -12,7 +12,7 @@ from hybrid_search.store.schema import payload_of
 from hybrid_search.types import Chunk, LegName, Moved, Point, SparseVector, Vector, chunk_id_of
 from tests.store.store_points import DIM
 
-NEW = LegSpec("new-model", "f-new", vector="new.12345678", beside=True)
+NEW = LegSpec("new-model", "f-new", vector="new.12345678", shadow=True)
 
 
 class Stored(NamedTuple):
@@ -101,7 +101,7 @@ def swapped(manifest: Manifest) -> Manifest:
     called, legs = manifest.vectors(), dict(manifest.legs)
     old, new = legs["sparse"], legs["new"]
     legs["sparse"] = LegSpec(new.model, new.fingerprint, vector=called["new"])
-    legs["new"] = LegSpec(old.model, old.fingerprint, vector=called["sparse"], beside=True)
+    legs["new"] = LegSpec(old.model, old.fingerprint, vector=called["sparse"], shadow=True)
     return manifest.with_legs(legs, "custom")
 
 

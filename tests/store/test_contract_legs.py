@@ -8,9 +8,9 @@ from hybrid_search.manifest import LegSpec
 from hybrid_search.types import SparseVector
 from tests.store.store_points import DIM, build, found, manifest_of, point, points, random_sparse
 
-NEW = LegSpec("new-model", "f-new", vector="new.12345678", beside=True)
-IDF = LegSpec("idf-model", "f-idf", needs_idf=True, vector="new.abcdef01", beside=True)
-DENSE = LegSpec("dense-model", "f-dense-2", dim=3, vector="wide.0", beside=True)
+NEW = LegSpec("new-model", "f-new", vector="new.12345678", shadow=True)
+IDF = LegSpec("idf-model", "f-idf", needs_idf=True, vector="new.abcdef01", shadow=True)
+DENSE = LegSpec("dense-model", "f-dense-2", dim=3, vector="wide.0", shadow=True)
 EMPTY = SparseVector.of([], [])
 
 
@@ -176,7 +176,7 @@ def swapped(manifest):
     legs = dict(manifest.legs)
     old, new = legs["sparse"], legs["new"]
     legs["sparse"] = LegSpec(new.model, new.fingerprint, vector=called["new"])
-    legs["new"] = LegSpec(old.model, old.fingerprint, vector=called["sparse"], beside=True)
+    legs["new"] = LegSpec(old.model, old.fingerprint, vector=called["sparse"], shadow=True)
     return manifest.with_legs(legs, "custom")
 
 

@@ -59,7 +59,7 @@ def shown_document(got: schemas.Got) -> schemas.Got:
 def shown_collection(info: CollectionInfo) -> schemas.CollectionShown:
     manifest = info.manifest
     legs: dict[str, schemas.LegOfStatus] = {
-        leg: {"model": spec.model, "kind": spec.kind, "in_hybrid": not spec.beside}
+        leg: {"model": spec.model, "kind": spec.kind, "in_hybrid": not spec.shadow}
         for leg, spec in manifest.legs.items()
     }
     return {

@@ -14,7 +14,7 @@ from typing import Any
 
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, InvalidArgument, StoreError, StoreFull
 from hybrid_search.filters import Condition, Test
-from hybrid_search.manifest import Manifest
+from hybrid_search.manifest import Foreign, Manifest
 from hybrid_search.protocols import CollectionInfo, Verification
 from hybrid_search.store import filter_translation
 from hybrid_search.store.edge import generations
@@ -85,6 +85,15 @@ class EdgeStore:
         except BaseException:
             lock.release()
             raise
+
+    def described(self, name: str) -> Foreign:
+        raise InvalidArgument(
+            f"The store is {self.location}, and all its collections are ours. Name the server that has "
+            f"{name!r}: --store http://HOST:6333"
+        )
+
+    def adopt(self, name: str, manifest: Manifest) -> None:
+        self.described(name)
 
     def delete(self, name: str) -> None:
         root = self.folder / check_name(name)

@@ -7,11 +7,11 @@ Their points keep their ids, so a chunk id here consists of the document's id an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from hybrid_search.errors import StoreError
 from hybrid_search.filters.syntax import path_of
-from hybrid_search.manifest import Layout, Manifest
+from hybrid_search.manifest import DenseVectors, Foreign, Layout, Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filter_translation
 from hybrid_search.store.filter_conditions import Engine, engine_path
@@ -42,34 +42,6 @@ SAMPLE = 64
 """Points that are read to recognize the layout of a collection."""
 
 _PREFIX = "metadata."
-
-
-class DenseVectors(NamedTuple):
-    """Dense vectors of a collection: their length, how they are compared, and whether a point has many of them."""
-
-    dim: int
-    distance: str
-    many: bool
-
-
-class Foreign(NamedTuple):
-    """What a collection is like.
-
-    Args:
-        points: how many it has.
-        dense: its dense vectors by name, the empty name for that without one.
-        sparse: whether the store multiplies in the inverse document frequency, by the name of its sparse vectors.
-        payloads: of some points.
-        vectors: of the same points, by name.
-        manifest: it has, where it was adopted before or made by us.
-    """
-
-    points: int
-    dense: Mapping[str, DenseVectors]
-    sparse: Mapping[str, bool]
-    payloads: Sequence[Mapping[str, Any]]
-    vectors: Sequence[Mapping[str, Vector]]
-    manifest: Manifest | None
 
 
 def read_only(name: str, manifest: Manifest) -> StoreError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hybrid_search._util.locations import ServerUrl, server_url, shown_location
 from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ConfigError, StoreError
-from hybrid_search.manifest import Manifest
+from hybrid_search.manifest import Foreign, Manifest
 from hybrid_search.protocols import CollectionInfo, Verification
 from hybrid_search.store.schema import check_name
 from hybrid_search.store.server.connection import (
@@ -24,7 +24,7 @@ from hybrid_search.store.server.connection import (
     is_open,
     server_errors,
 )
-from hybrid_search.store.server.foreign import Foreign, described, open_reader, read_only
+from hybrid_search.store.server.foreign import described, open_reader, read_only
 from hybrid_search.store.server.reader import MANIFEST_KEY, ServerReader, manifest_of
 from hybrid_search.store.server.verify import verify_collection
 from hybrid_search.store.server.writer import ServerWriter, create, write_manifest
