@@ -30,8 +30,8 @@ from hybrid_search.integrations.hit_documents import EVIDENCE
 from hybrid_search.integrations.hit_documents import own_metadata as without_evidence
 from hybrid_search.protocols import CollectionReader
 from hybrid_search.results import DocumentHit
-from hybrid_search.search.pipeline import OpenCollection
-from hybrid_search.search.request import Options
+from hybrid_search.search.open_collection import OpenCollection
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document, Place, own_metadata
 
@@ -125,10 +125,10 @@ def kept_documents(
 
 
 def kept_hits(
-    query: str, options: Options, searcher: Searcher, opened: OpenCollection
+    query: str, request: SearchRequest, searcher: Searcher, opened: OpenCollection
 ) -> list[tuple[DocumentHit, FrameworkDocument]]:
     """The hits of a search, each with its document as it was given; one that is being written is left out."""
-    found = [plain_hit(hit) for hit in hits(query, options, searcher, opened)]
+    found = [plain_hit(hit) for hit in hits(query, request, searcher, opened)]
     whole = {kept.id: kept for kept in kept_documents(opened.reader, [hit.doc_id for hit in found])}
     return [(hit, whole[hit.doc_id]) for hit in found if hit.doc_id in whole]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from hybrid_search._util.arguments import text
@@ -13,10 +12,11 @@ from hybrid_search.encoders.hybrid import unwrap
 from hybrid_search.filters.matcher import failing_clauses
 from hybrid_search.protocols import Reranker
 from hybrid_search.results import abstention
-from hybrid_search.search.pipeline import OpenCollection, group_documents, load_payloads, paginate
+from hybrid_search.search.open_collection import OpenCollection, payload_cache
+from hybrid_search.search.pipeline import paginate
 from hybrid_search.search.request import MAX_DEPTH, SearchRequest
 from hybrid_search.search.rerank import rerank_documents
-from hybrid_search.search.retrieval import RetrievedQuery, retrieve
+from hybrid_search.search.retrieval import RetrievedQuery, retrieve, retrieve_documents
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.types import LegName
 
@@ -134,7 +134,7 @@ def explain_document(
         return end("filtered out", reason, chunks=len(payloads), clauses=clauses)
     facts: dict[str, Any] = {"chunks": len(payloads), "passing": len(passing)}
     facts["legs"] = places = _places({payload["chunk_id"] for payload in passing}, payloads, found, request, opened)
-    groups = group_documents(found, request, opened.reader)
+    groups, _ = retrieve_documents(found, request, opened)
     fused = next((rank for rank, group in enumerate(groups, 1) if group[0].doc_id == doc_id), None)
     if fused is None:
         near = [f"{leg} {place.rank:,}" for leg, place in places.items() if place.rank is not None]
@@ -143,11 +143,11 @@ def explain_document(
         depth = next(iter(places.values())).depth
         reason = f"Every leg has it below the depth of {depth:,}: {', '.join(near)}. A greater --depth hands it on."
         return end("below depth", reason, **facts)
-    read = partial(load_payloads, opened)
-    last = rerank_documents(found.query, groups, read, reranker, request)
+    payloads_of_chunks = payload_cache(opened)
+    last = rerank_documents(found.query, groups, payloads_of_chunks, reranker, request)
     rank, placed = next((r, p) for r, p in enumerate(last.documents, 1) if p.hits[0].doc_id == doc_id)
     facts.update(fused_rank=fused, rerank_score=placed.score, rank=rank)
-    chosen, folded = paginate(last.documents, request, read)
+    chosen, folded = paginate(last.documents, request, payloads_of_chunks)
     twin = next((first for first, ids in folded.items() if doc_id in ids), "")
     if twin:
         return end("folded", f"It says the same as {twin!r}, which stands for it.", folded_into=twin, **facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -139,6 +140,13 @@ class SearchRequest:
         if self.where is not None:
             self._settle("condition", self.where if isinstance(self.where, Condition) else parse(self.where))
 
+    def with_values(self, **values: Any) -> SearchRequest:
+        """Return a copy with other values, which are taken as they are: nothing is checked a second time."""
+        changed = copy(self)
+        for name, value in values.items():
+            changed._settle(name, value)
+        return changed
+
     def _settle(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
@@ -157,6 +165,30 @@ class SearchRequest:
     def static_weights(self) -> Mapping[LegName, float] | None:
         """The weights, where they are the same for every query."""
         return self.weights if isinstance(self.weights, Mapping) else None
+
+
+class Keywords(Options, total=False):
+    """What a searcher's methods take: options one by one, or all of them in `request`, which is checked already."""
+
+    request: SearchRequest
+
+
+def request_of(keywords: Keywords) -> SearchRequest:
+    """Return what is asked, checked once: the request as it is, or one made of the other keywords.
+
+    Raises:
+        InvalidArgument: a request and other keywords, or a request that is none.
+        HybridSearchError: as `SearchRequest`.
+    """
+    options: dict[str, Any] = dict(keywords)
+    request = options.pop("request", None)
+    if request is None:
+        return SearchRequest(**options)
+    if not isinstance(request, SearchRequest):
+        raise InvalidArgument(f"request is {shown(request)}; it must be a SearchRequest.")
+    if options:
+        raise InvalidArgument(f"{', '.join(options)} and a request are given; put every option into the request.")
+    return request
 
 
 def search_options() -> tuple[Option, ...]:
@@ -197,6 +229,18 @@ def resolve_mode(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode,
     if len(set(named)) < len(named):
         raise InvalidArgument(f"The mode {mode!r} names a leg twice; name each leg once.")
     return mode, in_order(named)
+
+
+def dense_leg(manifest: Manifest, collection: str) -> LegName:
+    """Return the leg whose vectors can be compared with each other: the first dense one, a fused one if any is.
+
+    Raises:
+        InvalidArgument: the collection has none.
+    """
+    for leg in (*manifest.fused(), *in_order(manifest.legs)):
+        if manifest.legs[leg].kind == "dense":
+            return leg
+    raise InvalidArgument(f"Collection {collection!r} has no dense leg, only {', '.join(in_order(manifest.legs))}.")
 
 
 def available_modes(manifest: Manifest) -> tuple[Mode, ...]:

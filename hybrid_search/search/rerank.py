@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, cast
 
@@ -12,13 +12,11 @@ from hybrid_search.encoders.catalog import card, cards
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.protocols import Reranker
 from hybrid_search.ranking.rerank import RankedDocument, rerank
+from hybrid_search.search.open_collection import Payloads
 from hybrid_search.search.request import SearchRequest
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.types import Hit
-
-Payloads = Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
-"""What the store has of chunks, by their ids."""
 
 TIME_SAFETY = 0.75
 """Share of the time left that the next batch is planned to take: other work on the machine may slow it down."""

@@ -27,7 +27,10 @@ from hybrid_search.integrations.langchain import (
     HybridSearchRetriever,
     HybridSearchVectorStore,
 )
+from hybrid_search.integrations.langchain.documents import option_fields
 from hybrid_search.search import rerank
+from hybrid_search.search.options import Option
+from hybrid_search.search.request import SearchRequest, search_options
 from hybrid_search.settings import load_settings
 from hybrid_search.types import ModelCard
 
@@ -122,8 +125,27 @@ def test_documents_order_and_scores_are_those_of_the_search(films, settings, rea
 
 
 def test_every_option_of_a_search_is_a_field():
-    options = set(live_collections.Options.__annotations__)
-    assert options <= set(HybridSearchRetriever.model_fields)
+    for option in search_options():
+        field = HybridSearchRetriever.model_fields[option.name]
+        assert field.description == option.help
+        assert field.default == (False if option.name == "highlight" else option.default)
+
+
+def test_a_new_option_of_a_search_is_a_field():
+    """The fields are made of the options, whichever there are."""
+    more = Option("patience", float | None, None, above=0, help="Seconds to wait.")
+    fields = option_fields([*search_options(), more])
+    assert list(fields) == [*(option.name for option in search_options()), "patience"]
+    kind, field = fields["patience"]
+    assert (kind, field.default, field.description) == (float | None, None, "Seconds to wait.")
+
+
+def test_the_options_of_a_call_are_checked_once(films, settings, monkeypatch):
+    retriever, checked = HybridSearchRetriever(collection="films", settings=settings, weights="auto"), []
+    check = SearchRequest.__post_init__
+    monkeypatch.setattr(SearchRequest, "__post_init__", lambda request: (checked.append(request), check(request))[1])
+    assert retriever.invoke(QUERIES[0], k=2, where="year > 1900")
+    assert len(checked) == 1
 
 
 def test_the_evidence_is_in_the_metadata(films, settings):
@@ -195,10 +217,10 @@ def test_opening_and_searching_do_not_stop_the_event_loop(films, settings, monke
     """The loop's own thread neither opens the collection nor searches."""
     retriever = HybridSearchRetriever(collection="films", settings=settings)
     threads = []
-    searcher_of, search = live_collections.LiveCollection._opened, Searcher.answers
+    searcher_of, search = live_collections.LiveCollection._open_searcher, Searcher._answers
     mark = lambda what: lambda self, *a, **o: (threads.append(threading.current_thread()), what(self, *a, **o))[1]  # noqa: E731
-    monkeypatch.setattr(live_collections.LiveCollection, "_opened", mark(searcher_of))
-    monkeypatch.setattr(Searcher, "answers", mark(search))
+    monkeypatch.setattr(live_collections.LiveCollection, "_open_searcher", mark(searcher_of))
+    monkeypatch.setattr(Searcher, "_answers", mark(search))
     asyncio.run(retriever.ainvoke("film"))
     assert len(threads) == 2
     assert threading.current_thread() not in threads
@@ -569,7 +591,7 @@ def pages(*numbers, source="book"):
 
 def held(store, settings):
     with Searcher.open("notes", settings=settings) as searcher:
-        return searcher.within(lambda opened: told_by(opened.reader))
+        return searcher._within(lambda opened: told_by(opened.reader))
 
 
 def told_by(reader):

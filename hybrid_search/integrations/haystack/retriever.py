@@ -136,14 +136,14 @@ class HybridSearchRetriever:
         Returns:
             {"documents": ...}, best first.
         """
-        options = self._asked(filters, top_k)
-        if options is None:
+        request = self._asked(filters, top_k)
+        if request is None:
             return {"documents": []}
         with _haystack_errors():
             if not self._whole:
-                return _passages(self._live.search(query, options))
+                return _passages(self._live.search(query, request))
             with suppress(CollectionNotFound):
-                return _documents(self._live.ask(partial(kept_hits, query, options)))
+                return _documents(self._live.ask(partial(kept_hits, query, request)))
         return {"documents": []}
 
     @component.output_types(documents=list[Document])
@@ -151,24 +151,24 @@ class HybridSearchRetriever:
         self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
     ) -> dict[str, list[Document]]:
         """`run`; the event loop goes on meanwhile."""
-        options = self._asked(filters, top_k)
-        if options is None:
+        request = self._asked(filters, top_k)
+        if request is None:
             return {"documents": []}
         with _haystack_errors():
             if not self._whole:
-                return _passages(await self._live.asearch(query, options))
+                return _passages(await self._live.asearch(query, request))
             with suppress(CollectionNotFound):
-                return _documents(await self._live.aask(partial(kept_hits, query, options)))
+                return _documents(await self._live.aask(partial(kept_hits, query, request)))
         return {"documents": []}
 
-    def _asked(self, filters: dict[str, Any] | None, top_k: int | None) -> Options | None:
-        """The options of one search; None where no document is wanted."""
+    def _asked(self, filters: dict[str, Any] | None, top_k: int | None) -> SearchRequest | None:
+        """Return what one search asks; None where no document is wanted."""
         k = whole("top_k", self.top_k if top_k is None else top_k, 0)
         condition = condition_of(apply_filter_policy(self.filter_policy, self.filters, filters))
         options: Options = {**self._options, "k": k, "where": both(self._options.get("where"), condition)}
         if options.get("depth") is not None:
             options["depth"] = max(options["depth"] or 0, k)
-        return options if k else None
+        return SearchRequest(**options) if k else None
 
 
 @contextmanager

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langchain_core.documents import Document
+from pydantic import Field
 
 from hybrid_search import types
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.dict_filters import condition_of, either_way
 from hybrid_search.integrations.hit_documents import OWN, found_one
 from hybrid_search.results import DocumentHit
-from hybrid_search.search.request import Options, SearchRequest
+from hybrid_search.search.options import Option
+from hybrid_search.search.request import SearchRequest, search_options
 
-OPTIONS = tuple(Options.__annotations__)
+OPTIONS = tuple(option.name for option in search_options())
 """The options of a search, by name."""
 
-QUIET: Options = {"highlight": False}
+QUIET = {"highlight": False}
 """Where nothing is shown, highlights are made only if they are asked for."""
 
 
-def options_of(given: Mapping[str, Any]) -> Options:
-    """The options of a search from keywords, checked.
+def option_fields(options: Sequence[Option]) -> dict[str, Any]:
+    """Return options as fields of a pydantic model, by name.
+
+    Their values are judged by `SearchRequest` alone, so that a retriever refuses what a search refuses, by the same
+    error; the fields say what a schema can say: type, default and help.
+    """
+    return {
+        option.name: (
+            Any if option.scalar is None else option.scalar | None if option.optional else option.scalar,
+            Field(QUIET.get(option.name, option.default), description=option.help),
+        )
+        for option in options
+    }
+
+
+def request_of(given: Mapping[str, Any]) -> SearchRequest:
+    """Return what keywords ask of a search, checked.
 
     `where` may be a dict (see `conditions.condition_of`), and may be called `filter`, as in other vector stores.
 
@@ -42,8 +59,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
     if isinstance(options.get("where"), Mapping):
         condition = condition_of(options["where"])
         options["where"] = None if condition is None else either_way(condition)
-    SearchRequest(**options)
-    return cast(Options, options)
+    return SearchRequest(**options)
 
 
 def passage_document(hit: DocumentHit) -> Document:

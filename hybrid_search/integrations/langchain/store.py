@@ -22,14 +22,12 @@ from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.collection_handle import (
     LiveCollection,
     Place,
-    dense_leg,
-    nearest,
     resolve_handle,
     unless_empty,
 )
 from hybrid_search.integrations.langchain.documents import (
-    options_of,
     passage_document,
+    request_of,
     taken_document,
     written_document,
 )
@@ -37,8 +35,8 @@ from hybrid_search.integrations.relevance import relevances
 from hybrid_search.protocols import DenseEncoder
 from hybrid_search.ranking.mmr import mmr
 from hybrid_search.results import DocumentHit, Results
-from hybrid_search.search.pipeline import OpenCollection
-from hybrid_search.search.request import Options
+from hybrid_search.search.open_collection import OpenCollection
+from hybrid_search.search.request import SearchRequest, dense_leg
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import DenseVector, LegName
@@ -109,7 +107,7 @@ class HybridSearchVectorStore(VectorStore):
             )
         if "k" in options:
             raise InvalidArgument("k is given with each search, or to as_retriever: search_kwargs={'k': 4}.")
-        options_of(options)
+        request_of(options)
         self._live: LiveCollection = resolve_handle(collection, searcher, store, settings)
         self._options: dict[str, Any] = options
         self._passages, self._wait_s = passages, wait_s
@@ -225,8 +223,8 @@ class HybridSearchVectorStore(VectorStore):
         """The k documents whose chunks are nearest to a vector in the dense leg; see `embeddings`."""
         wanted, passages = self._wanted(k, options)
 
-        def found(_: Searcher, opened: OpenCollection) -> list[Document]:
-            results = nearest(opened, _dense(opened), embedding, wanted)
+        def found(searcher: Searcher, opened: OpenCollection) -> list[Document]:
+            results = searcher._nearest(embedding, None, wanted, opened)
             return [document for document, _ in _told(results, opened, passages)]
 
         return self._ask(found)
@@ -244,7 +242,7 @@ class HybridSearchVectorStore(VectorStore):
 
         def found(searcher: Searcher, opened: OpenCollection) -> list[Document]:
             leg = _dense(opened)
-            [results] = searcher.answers([query], wanted, opened)
+            [results] = searcher._answers([query], wanted, opened)
             vector = _encoder(opened).encode_queries([query])[0]
             return _diverse(results, opened, leg, vector, k, lambda_mult, passages)
 
@@ -256,9 +254,9 @@ class HybridSearchVectorStore(VectorStore):
         """The same for the documents that are nearest to a vector in the dense leg."""
         wanted, passages = self._wanted(max(whole("k", k, 1), whole("fetch_k", fetch_k, 1)), options)
 
-        def found(_: Searcher, opened: OpenCollection) -> list[Document]:
+        def found(searcher: Searcher, opened: OpenCollection) -> list[Document]:
             leg = _dense(opened)
-            results = nearest(opened, leg, embedding, wanted)
+            results = searcher._nearest(embedding, leg, wanted, opened)
             return _diverse(results, opened, leg, np.asarray(embedding, np.float32), k, lambda_mult, passages)
 
         return self._ask(found)
@@ -271,7 +269,7 @@ class HybridSearchVectorStore(VectorStore):
         wanted, passages = self._wanted(k, kwargs)
 
         def found(searcher: Searcher, opened: OpenCollection) -> list[tuple[Document, float]]:
-            [results] = searcher.answers([query], wanted, opened)
+            [results] = searcher._answers([query], wanted, opened)
             documents = [document for document, _ in _told(results, opened, passages)]
             return list(zip(documents, relevances(query, results, opened), strict=True))
 
@@ -284,7 +282,9 @@ class HybridSearchVectorStore(VectorStore):
 
     def _found(self, query: str, k: int, options: dict[str, Any]) -> list[tuple[Document, DocumentHit]]:
         wanted, passages = self._wanted(k, options)
-        return self._ask(lambda searcher, opened: _told(searcher.answers([query], wanted, opened)[0], opened, passages))
+        return self._ask(
+            lambda searcher, opened: _told(searcher._answers([query], wanted, opened)[0], opened, passages)
+        )
 
     def _ask(self, found: Callable[[Searcher, OpenCollection], list[T]]) -> list[T]:
         """What is found in the collection as it is now: nothing where it is not there, or is empty."""
@@ -293,12 +293,12 @@ class HybridSearchVectorStore(VectorStore):
         except CollectionNotFound:
             return []
 
-    def _wanted(self, k: int, options: dict[str, Any]) -> tuple[Options, bool]:
+    def _wanted(self, k: int, options: dict[str, Any]) -> tuple[SearchRequest, bool]:
         given = {**self._options, **options, "k": k}
         if options.get("filter") is not None and options.get("where") is None:
             given.pop("where", None)
         passages = given.pop("passages", self._passages)
-        return options_of(given), bool(passages)
+        return request_of(given), bool(passages)
 
 
 class HybridSearchEmbeddings(Embeddings):
