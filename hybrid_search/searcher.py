@@ -95,7 +95,7 @@ class Searcher(AbstractContextManager["Searcher"]):
 
     def warm_up(self, mode: Mode = HYBRID, rerank: bool | str | None = None) -> None:
         """Load the models of a mode, and a re-ranker, now instead of on the first search."""
-        opened = self._latest.run(lambda opened: opened)
+        opened = self._within(lambda current: current)
         self._rerankers.get(rerank)
         for leg in resolve_mode(mode, opened.reader.manifest, self.collection)[1]:
             opened.encoders[leg].warm_up()

@@ -216,7 +216,7 @@ class ReadOnlyHandle(LiveCollection):
 
 
 def _all_fit(documents: Iterable[Document]) -> list[Document]:
-    """The documents as they are indexed.
+    """Return the documents as they are indexed.
 
     Raises:
         InvalidArgument: one cannot be indexed, or has the id of another; the first of these are named, by their places
@@ -239,7 +239,7 @@ def _all_fit(documents: Iterable[Document]) -> list[Document]:
 
 
 def shared_handle(name: str, store: Place = None, settings: Settings | None = None) -> LiveCollection:
-    """The collection of this name in this place: the same one for all who ask while somebody has it."""
+    """Return the collection of this name in this place: the same one for all who ask while somebody has it."""
     settings = settings or load_settings()
     place = settings.store if store is None else str(store) if isinstance(store, (str, Path)) else id(store)
     key = (name, place, *sorted(settings.model_dump().items()))
@@ -253,7 +253,7 @@ def shared_handle(name: str, store: Place = None, settings: Settings | None = No
 def resolve_handle(
     collection: str | None, searcher: Searcher | None, store: Place = None, settings: Settings | None = None
 ) -> LiveCollection:
-    """The collection that an adapter was given: by name, or by an open Searcher.
+    """Return the collection that an adapter was given: by name, or by an open Searcher.
 
     Raises:
         InvalidArgument: neither or both; a store or settings beside a Searcher, which has its own.
@@ -274,7 +274,7 @@ def hits(query: str, request: SearchRequest, searcher: Searcher, opened: OpenCol
 
 
 def unless_empty(opened: OpenCollection, found: Callable[[], Iterable[T]]) -> list[T]:
-    """What is found; nothing where there is no document, and so none that has the fields of a filter."""
+    """Return what is found; nothing where there is no document, and so none that has the fields of a filter."""
     try:
         return list(found())
     except FilterError:
@@ -296,7 +296,7 @@ def plain_place(store: Place, settings: Settings | None) -> dict[str, Any]:
 
 
 def settings_of(given: Settings | Mapping[str, Any] | None) -> Settings | None:
-    """Settings as they are, or from what `plain_place` made of them."""
+    """Return settings as they are, or from what `plain_place` made of them."""
     return load_settings(**given) if isinstance(given, Mapping) else given
 
 

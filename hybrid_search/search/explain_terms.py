@@ -79,7 +79,7 @@ def gather_evidence(
 
 
 def terms_of(query: str, vector: SparseVector, encoder: SparseEncoder, *, hashed: bool = True) -> dict[int, Term]:
-    """The terms of a query's vector by dimension; where dimensions are hashes, named by the words that give them.
+    """Return the terms of a query's vector by dimension; hashed dimensions are named by the words that give them.
 
     Args:
         query: its text.
@@ -131,7 +131,7 @@ def _of_leg(
 
 
 def inverse_frequencies(reader: CollectionReader, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
-    """What the store multiplies dimensions of a query with, as the store itself has it: one search a dimension.
+    """Return what the store multiplies dimensions of a query with, as the store itself has it: one search a dimension.
 
     The score of a document in a search for one dimension, at weight 1, over its own weight there; 0 for none.
     """

@@ -74,7 +74,7 @@ class CollectionOpener(NamedTuple):
 
 
 def _same(before: OpenCollection, fingerprints: set[str]) -> list[Encoder]:
-    """Encoders that were open, of which a collection still has the vectors."""
+    """Return encoders that were open, of which a collection still has the vectors."""
     legs = before.reader.manifest.legs
     return [encoder for leg, encoder in before.encoders.items() if legs[leg].fingerprint in fingerprints]
 
@@ -209,17 +209,17 @@ def _shut_down(pools: Sequence[Executor]) -> None:
 
 
 async def run_in_pool(latest: ReaderManager, pool: Executor, job: Callable[[OpenCollection], T]) -> T:
-    """`latest.run` in a thread beside the event loop, with the caller's context variables."""
+    """Do `latest.run` in a thread beside the event loop, with the caller's context variables."""
     import asyncio  # a fifth of what a searcher takes to import, and no use to most
     from contextvars import copy_context
 
     latest.check()  # a fork has none of the pool's threads, and would wait for ever
-    run = partial(copy_context().run, latest.run, lambda open_collection: job(yielding_gil(open_collection)))
+    run = partial(copy_context().run, latest.run, lambda opened: job(yielding_gil(opened)))
     return await asyncio.get_running_loop().run_in_executor(pool, run)
 
 
 def yielding_gil(opened: OpenCollection) -> OpenCollection:
-    """The same, open for a thread beside an event loop: between two steps of a search the loop has its turn.
+    """Return the same, open for a thread beside an event loop: between two steps of a search the loop has its turn.
 
     The engine holds the interpreter while it works, and Python hands it over only after 5 ms of its own
     (`sys.getswitchinterval`), or when a thread lets go of it.

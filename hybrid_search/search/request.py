@@ -197,7 +197,7 @@ def search_options() -> tuple[Option, ...]:
 
 
 def check_queries(queries: Sequence[str]) -> list[str]:
-    """The queries as a list.
+    """Return the queries as a list, if each is a text that is not empty.
 
     Raises:
         InvalidArgument: they are one text instead of several, one of them is no text, or is empty.
@@ -212,7 +212,7 @@ def check_queries(queries: Sequence[str]) -> list[str]:
 
 
 def resolve_mode(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode, tuple[LegName, ...]]:
-    """The mode that is searched in, and its legs: hybrid with one leg is that leg alone.
+    """Resolve the mode that is searched in, and its legs: hybrid with one leg is that leg alone.
 
     Raises:
         InvalidArgument: a mode whose leg the collection lacks, or one that names a leg twice.
@@ -244,7 +244,7 @@ def dense_leg(manifest: Manifest, collection: str) -> LegName:
 
 
 def available_modes(manifest: Manifest) -> tuple[Mode, ...]:
-    """The ways to search a collection, `a+b` left out: `hybrid` where several legs are fused, then each leg."""
+    """Return the ways to search a collection, `a+b` left out: `hybrid` where several legs are fused, then each leg."""
     hybrid = (HYBRID,) if len(manifest.fused()) > 1 else ()
     return (*hybrid, *in_order(manifest.legs))
 

@@ -50,7 +50,7 @@ class RerankerCache:
         self._lock = threading.Lock()
 
     def get(self, asked: bool | str | None) -> Reranker | None:
-        """The re-ranker that a search asks for, loaded; None where it asks for none.
+        """Return the re-ranker that a search asks for, loaded; None where it asks for none.
 
         Raises:
             UnknownModel: no such model; names the near ones.
@@ -68,7 +68,7 @@ class RerankerCache:
 
 
 def default_name(settings: Settings) -> str:
-    """The re-ranker where none is named: the settings', else the catalogue's first."""
+    """Return the re-ranker where none is named: the settings', else the catalogue's first."""
     return settings.reranker or cards("reranker")[0].name
 
 
@@ -78,7 +78,7 @@ def open_reranker(name: str, settings: Settings) -> Reranker:
     An ONNX model runs in the settings' precision.
 
     Raises:
-        HybridSearchError: as `Rerankers.get`.
+        HybridSearchError: as `RerankerCache.get`.
     """
     model = card(name, "reranker")
     precision = settings.precision if model.runtime == "onnx" else "fp32"
@@ -133,18 +133,18 @@ def rerank_documents(
 
 
 def score_all(reranker: Reranker, query: str, texts: Sequence[str]) -> list[float]:
-    """The score of every text."""
+    """Score every text."""
     return [float(score) for score in reranker.score(query, texts)]
 
 
 def score_until(
     deadline: float, reranker: Reranker, query: str, texts: Sequence[str], clock: Callable[[], float] = perf_counter
 ) -> list[float]:
-    """The scores of the first texts, as many as fit before `deadline`, on the clock's time in seconds.
+    """Score the first texts, as many as fit before `deadline`, on the clock's time in seconds.
 
-    One text comes first and shows what a text takes; after it no batch begins that would not end within `SURE` of the
-    time left if it took as long, for its length, as the slower of the last two. So only the first text can make it
-    late, or a batch that takes much longer than its length lets expect.
+    One text comes first and shows what a text takes; after it no batch begins that would not end within `TIME_SAFETY`
+    of the time left if it took as long, for its length, as the slower of the last two. So only the first text can make
+    it late, or a batch that takes much longer than its length lets expect.
     """
     scores: list[float] = []
     paces: list[float] = []  # seconds a character, of each batch
@@ -170,5 +170,5 @@ def _fitting(query: str, texts: Sequence[str], characters: float) -> int:
 
 
 def _size(query: str, texts: Sequence[str]) -> int:
-    """What a batch costs, in characters: the query is read with every text, and texts are filled up to the longest."""
+    """Return what a batch costs, in characters: each text is read with the query, and filled up to the longest."""
     return len(texts) * (len(query) + max(len(text) for text in texts) + 1)

@@ -181,7 +181,7 @@ def retrieve_documents(retrieved: RetrievedQuery, request: SearchRequest, opened
 def encode(
     queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor
 ) -> dict[LegName, Sequence[Vector]]:
-    """The queries' vectors by leg, all models at once: they let go of the interpreter while they compute."""
+    """Encode queries with all models at once, by leg: they let go of the interpreter while they compute."""
     first, *others = hybrid.group_by_model(encoders)
     jobs = [threads.submit(hybrid.encode, group, queries, queries=True) for group in others]
     found = hybrid.encode(first, queries, queries=True)
@@ -193,7 +193,7 @@ def encode(
 def read(
     queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor | None = None
 ) -> tuple[dict[LegName, list[Vector | None]], dict[LegName, list[tuple[str, ...]]]]:
-    """The queries' vectors by leg, None where a leg's model reads nothing of one; and the words that it does not know.
+    """Encode queries, by leg, None where a leg's model reads nothing of one; and name the words that it does not know.
 
     A vector of nothing but unknown words is the same for all of them: it finds whatever is as unknown.
     """
@@ -301,13 +301,13 @@ def _tie_at_limit(answer: Sequence[tuple[str, float]], depth: int, limit: int) -
 
 
 def _all_read(query: str) -> tuple[Reading, tuple[str, ...]]:
-    """What is made of a query by a model that does not tell of unknown words."""
+    """Return what a model reads of a query that does not tell of unknown words: all of it."""
     return Reading(1, 0), ()
 
 
 def _timed(
     queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor
 ) -> tuple[tuple[dict[LegName, list[Vector | None]], dict[LegName, list[tuple[str, ...]]]], float]:
-    """What `read` gives, and the milliseconds that took."""
+    """Return what `read` gives, and the milliseconds that took."""
     start = perf_counter()
     return read(queries, encoders, threads), (perf_counter() - start) * 1e3

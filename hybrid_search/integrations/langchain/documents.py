@@ -41,7 +41,7 @@ def option_fields(options: Sequence[Option]) -> dict[str, Any]:
 def request_of(given: Mapping[str, Any]) -> SearchRequest:
     """Return what keywords ask of a search, checked.
 
-    `where` may be a dict (see `conditions.condition_of`), and may be called `filter`, as in other vector stores.
+    `where` may be a dict (see `dict_filters.condition_of`), and may be called `filter`, as in other vector stores.
 
     Raises:
         InvalidArgument: a keyword that is no option, or both `where` and `filter`.
@@ -63,10 +63,10 @@ def request_of(given: Mapping[str, Any]) -> SearchRequest:
 
 
 def passage_document(hit: DocumentHit) -> Document:
-    """A hit as the document that a prompt has room for: its best passage, with the evidence in the metadata.
+    """Return a hit as the document that a prompt has room for: its best passage, with the evidence in the metadata.
 
-    The keys are those of `common.found`; where they were asked for also `matched_terms`, and `window` and `highlights`
-    of the text, as in the JSON of a search.
+    The keys are those of `hit_documents.found`; where they were asked for also `matched_terms`, and `window` and
+    `highlights` of the text, as in the JSON of a search.
     """
     found = found_one(hit)
     metadata = dict(found.metadata)
@@ -82,13 +82,13 @@ def passage_document(hit: DocumentHit) -> Document:
 
 
 def written_document(document: types.Document) -> Document:
-    """A document as it was put in. One that was indexed with a title has that in its metadata too."""
+    """Return a document as it was put in. One that was indexed with a title has that in its metadata too."""
     title = {"title": document.title} if document.title and "title" not in document.metadata else {}
     return Document(id=document.doc_id, page_content=document.text, metadata={**title, **document.metadata})
 
 
 def taken_document(document: Document, doc_id: str) -> types.Document:
-    """What is indexed of a document: its `title` is read with every chunk, its `source` shown as where it is from."""
+    """Return what is indexed of a document: `title` is read with every chunk, `source` shown as where it is from."""
     metadata = dict(document.metadata)
     title, source = (value if isinstance(value := metadata.get(key), str) else "" for key in ("title", "source"))
     return types.Document(doc_id, document.page_content, title, metadata, source)

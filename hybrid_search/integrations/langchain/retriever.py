@@ -32,7 +32,7 @@ class HybridSearchRetriever(Remade, SearchFields, BaseRetriever):
 
     A document of LangChain is the best passage of one of ours: its id is the chunk's, `metadata` has what the document
     says of itself and the evidence: `doc_id`, `rank`, `score`, `legs` (rank and score in each leg, None where it did
-    not find the passage), `rerank_score`, and the other keys of `integrations.common.EVIDENCE`.
+    not find the passage), `rerank_score`, and the other keys of `hit_documents.EVIDENCE`.
 
         retriever = HybridSearchRetriever(collection="movies", k=5, where={"year": {"$gte": 1980}}, rerank=True)
         retriever.invoke("a film about music")              # or await retriever.ainvoke(...), retriever.batch([...])

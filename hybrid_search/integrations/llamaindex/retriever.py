@@ -40,7 +40,7 @@ class HybridSearchRetriever(BaseRetriever):
 
     What it gives: of a `HybridSearchVectorStore` its nodes, whole; of any other collection the best passage of each
     document, a `TextNode` whose id is the passage's and whose source is the document. The metadata has, besides the
-    document's own, where each leg placed it and everything that `integrations.common.EVIDENCE` names; it is kept out of
+    document's own, where each leg placed it and everything that `hit_documents.EVIDENCE` names; it is kept out of
     prompts. The score is that of fusion; re-ranked nodes stand in the order of `metadata["rerank_score"]`.
 
     Args:
@@ -55,7 +55,7 @@ class HybridSearchRetriever(BaseRetriever):
 
     Raises:
         InvalidArgument: an option out of range, or one that a searcher or a store has already.
-        FilterError: filters that cannot be meant.
+        FilterError: filters that are invalid.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class HybridSearchRetriever(BaseRetriever):
             searcher.warm_up(self._request.mode, self._request.rerank)
 
     async def awarm_up(self) -> None:
-        """`warm_up`; the event loop goes on meanwhile."""
+        """Do as `warm_up`; the event loop goes on meanwhile."""
         await asyncio.to_thread(self.warm_up)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

@@ -44,7 +44,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
 
     A node's id, text, metadata, relationships and class are kept, its embedding is not. A node without text is refused.
     `query` searches for `query_str` and gives whole nodes, in the order and with the scores of `Searcher.search`, and
-    in their metadata where each leg placed them; modes and alpha: `asked.options_of`, filters: `llamaindex.filters`.
+    in their metadata where each leg placed them; modes and alpha: `query_options.options_of`, filters: `llamaindex.filters`.
     `delete`, `delete_nodes` and `get_nodes` by filters look at every document.
 
     Args:
@@ -167,7 +167,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
         return _result(self._read(partial(self._answers, query, kwargs)))
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """`query`; the event loop goes on meanwhile."""
+        """Do as `query`; the event loop goes on meanwhile."""
         try:
             return _result(await self._live.aask(partial(self._answers, query, kwargs)))
         except CollectionNotFound:
@@ -193,7 +193,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
         await asyncio.to_thread(self.clear)
 
     def _read(self, work: Work[list[T]]) -> list[T]:
-        """What is found; nothing where the collection is not there (yet)."""
+        """Return what is found; nothing where the collection is not there (yet)."""
         try:
             return self._live.ask(work)
         except CollectionNotFound:

@@ -161,7 +161,7 @@ def status(collections: SearcherPool, collection: schemas.Collection = "") -> tu
 
 
 def named(collections: SearcherPool, name: str = "") -> str:
-    """The collection that is meant; without a name the only one there is.
+    """Return the collection that is meant; without a name the only one there is.
 
     Raises:
         InvalidArgument: no name and not exactly one collection, or one that may not be asked for.
@@ -181,7 +181,7 @@ def named(collections: SearcherPool, name: str = "") -> str:
 
 
 def uri_of(collection: str, doc_id: str) -> str:
-    """A document's resource.
+    """Return the URI of a document's resource.
 
     >>> uri_of("movies", "a/b #1")
     'hybrid-search://movies/a%2Fb%20%231'
@@ -190,7 +190,7 @@ def uri_of(collection: str, doc_id: str) -> str:
 
 
 def document_text(collections: SearcherPool, collection: str, doc_id: str) -> str:
-    """The whole text of a document.
+    """Return the whole text of a document.
 
     Raises:
         InvalidArgument: it is longer than `get` gives at once.
@@ -266,7 +266,7 @@ def _chunk(opened: OpenCollection, chunk_id: str) -> schemas.Got:
 
 
 def _field(got: schemas.Got, field: str) -> schemas.Got:
-    """The value of a field in the place of the text."""
+    """Return the value of a field in the place of the text."""
     own = {"title": got["title"], "origin": got["origin"]}
     known = {clean(name): value for name, value in got["metadata"].items()} | got["metadata"] | own
     if field not in known:
