@@ -44,7 +44,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
 
     A node's id, text, metadata, relationships and class are kept, its embedding is not. A node without text is refused.
     `query` searches for `query_str` and gives whole nodes, in the order and with the scores of `Searcher.search`, and
-    in their metadata where each leg placed them; modes and alpha: `query_options.options_of`, filters: `llamaindex.filters`.
+    in their metadata where each leg placed them; modes and alpha: `query_options`, filters: `llamaindex.filters`.
     `delete`, `delete_nodes` and `get_nodes` by filters look at every document.
 
     Args:
