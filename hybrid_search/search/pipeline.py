@@ -11,12 +11,13 @@ from hybrid_search.near_duplicates import Shingles, alike, shingles
 from hybrid_search.protocols import Reranker
 from hybrid_search.ranking.collapse import document_hits
 from hybrid_search.ranking.rerank import RankedDocument
-from hybrid_search.results import ABSTAINS, Results
+from hybrid_search.results import ABSTAINS, DocumentHit, Results, Term
 from hybrid_search.search.explain_terms import gather_evidence
 from hybrid_search.search.open_collection import OpenCollection, Payloads, payload_cache
 from hybrid_search.search.request import SearchRequest
-from hybrid_search.search.rerank import rerank_documents
+from hybrid_search.search.rerank import RerankOutcome, rerank_documents
 from hybrid_search.search.retrieval import RetrievedQuery, retrieve_documents
+from hybrid_search.types import LegName
 
 PASSAGES = 3
 """Chunks of a document that its hit shows, at most."""
@@ -37,6 +38,36 @@ def build_results(
     fuse_ms = (perf_counter() - start) * 1e3
     outcome = rerank_documents(retrieved.query, groups, payloads, reranker, request)
     rerank_ms = (perf_counter() - start) * 1e3 - fuse_ms if reranker else 0.0
+    hits, expansion = _hits(retrieved, outcome, request, opened, payloads)
+    total = sum(retrieved.spent_ms.values()) + (perf_counter() - start) * 1e3
+    return Results(
+        query=retrieved.query,
+        collection=opened.collection,
+        mode=retrieved.mode,
+        k=request.k,
+        hits=hits,
+        timings_ms={**retrieved.spent_ms, "fuse": fuse_ms, "rerank": rerank_ms, "total": total},
+        legs=tuple(retrieved.vectors),
+        reranker=outcome.model,
+        reranked=outcome.scored,
+        rerank_depth=outcome.candidates,
+        weights=weights or {},
+        expansion=expansion,
+        offset=request.offset,
+        abstained={leg: ABSTAINS for leg, vector in retrieved.vectors.items() if vector is None},
+        unread=retrieved.unread,
+        notes=mismatches(request.condition, opened.reader.fields()) if request.condition and not hits else (),
+    )
+
+
+def _hits(
+    retrieved: RetrievedQuery,
+    outcome: RerankOutcome,
+    request: SearchRequest,
+    opened: OpenCollection,
+    payloads: Payloads,
+) -> tuple[tuple[DocumentHit, ...], dict[LegName, tuple[Term, ...]]]:
+    """Return the hits of the page that is asked for, each made once, and the query's expansion."""
     page, folded = paginate(outcome.documents, request, payloads)
     if not page and outcome.documents:
         count = len(outcome.documents) - sum(map(len, folded.values()))
@@ -54,25 +85,7 @@ def build_results(
         highlighter=evidence.highlighter,
         matched_terms=evidence.matched_terms,
     )
-    total = sum(retrieved.spent_ms.values()) + (perf_counter() - start) * 1e3
-    return Results(
-        query=retrieved.query,
-        collection=opened.collection,
-        mode=retrieved.mode,
-        k=request.k,
-        hits=hits,
-        timings_ms={**retrieved.spent_ms, "fuse": fuse_ms, "rerank": rerank_ms, "total": total},
-        legs=tuple(retrieved.vectors),
-        reranker=outcome.model,
-        reranked=outcome.scored,
-        rerank_depth=outcome.candidates,
-        weights=weights or {},
-        expansion=dict(evidence.expansion),
-        offset=request.offset,
-        abstained={leg: ABSTAINS for leg, vector in retrieved.vectors.items() if vector is None},
-        unread=retrieved.unread,
-        notes=mismatches(request.condition, opened.reader.fields()) if request.condition and not hits else (),
-    )
+    return hits, dict(evidence.expansion)
 
 
 def paginate(
