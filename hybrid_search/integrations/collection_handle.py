@@ -127,7 +127,12 @@ class LiveCollection:
 
     async def aask(self, work: Work[T]) -> T:
         """Do as `ask`; the event loop goes on meanwhile."""
-        shared, searcher = await asyncio.to_thread(self._acquire)
+        acquiring = asyncio.ensure_future(asyncio.to_thread(self._acquire))
+        try:
+            shared, searcher = await asyncio.shield(acquiring)
+        except asyncio.CancelledError:
+            acquiring.add_done_callback(_release_unused)  # its thread goes on, and nobody takes what it opens
+            raise
         try:
             return await searcher._awithin(partial(work, searcher))
         finally:
@@ -213,6 +218,11 @@ class ReadOnlyHandle(LiveCollection):
 
     def __reduce__(self) -> Any:
         raise TypeError("An open Searcher cannot be pickled; give the collection's name, and its store, instead.")
+
+
+def _release_unused(acquiring: asyncio.Future[tuple[SharedResource[Searcher], Searcher]]) -> None:
+    if not acquiring.cancelled() and acquiring.exception() is None:
+        acquiring.result()[0].release()
 
 
 def _all_fit(documents: Iterable[Document]) -> list[Document]:

@@ -19,7 +19,7 @@ from langchain_core.load import dumps, loads
 
 from hybrid_search import Indexer, Searcher
 from hybrid_search.encoders import catalog
-from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument, UnknownModel
+from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument, StoreError, UnknownModel
 from hybrid_search.filters import Compare
 from hybrid_search.integrations import collection_handle as live_collections
 from hybrid_search.integrations.langchain import (
@@ -224,6 +224,53 @@ def test_opening_and_searching_do_not_stop_the_event_loop(films, settings, monke
     asyncio.run(retriever.ainvoke("film"))
     assert len(threads) == 2
     assert threading.current_thread() not in threads
+
+
+def test_one_that_is_cancelled_while_the_collection_opens_keeps_nothing_open(films, settings, monkeypatch):
+    live = live_collections.LiveCollection("films", settings.store, settings)
+    begun, go_on, opened = threading.Event(), threading.Event(), []
+    whole = live_collections.LiveCollection._open_searcher
+
+    def slow(self):
+        begun.set()
+        assert go_on.wait(60)
+        opened.append(whole(self))
+        return opened[-1]
+
+    monkeypatch.setattr(live_collections.LiveCollection, "_open_searcher", slow)
+
+    async def run():
+        asking = asyncio.ensure_future(live.asearch("film", SearchRequest()))
+        assert await asyncio.to_thread(begun.wait, 60)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert asking.cancelled()
+        go_on.set()
+        while not opened:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # the loop is told that the thread has ended
+
+    asyncio.run(run())
+    live.close()
+    with pytest.raises(StoreError, match="closed"):
+        opened[0].search("film")
+
+
+def test_who_searches_while_it_is_let_go_ends_and_the_next_opens_it_again(films, settings, fakes):
+    live = live_collections.LiveCollection("films", settings.store, settings)
+    loaded = len(fakes.loaded)
+    with live.use() as first:
+        live.close()
+        with live.use() as second:
+            assert second is not first
+            assert len(first.search("film")) == len(second.search("film")) > 0
+    with pytest.raises(StoreError, match="closed"):
+        first.search("film")
+    assert len(second.search("film")) > 0
+    live.close()
+    with pytest.raises(StoreError, match="closed"):
+        second.search("film")
+    assert len(fakes.loaded) == loaded + 1  # the models are kept meanwhile
 
 
 # `langchain_core.load.loads` warns of itself.
