@@ -130,8 +130,9 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         for option in read_options(type(self)):
-            check = _OWN_CHECKS.get(option.name, option.check)
-            self._settle(option.name, check(getattr(self, option.name)))
+            value = getattr(self, option.name)
+            if value is not option.default:
+                self._settle(option.name, _OWN_CHECKS.get(option.name, option.check)(value))
         if self.depth is not None and self.depth < self.k:
             raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
         budget = self.rerank_budget_ms
