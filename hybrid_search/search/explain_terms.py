@@ -93,8 +93,8 @@ def terms_of(query: str, vector: SparseVector, encoder: SparseEncoder, *, hashed
         if not hashed:
             return {}
         names = _by_words(query, dimensions, names, encoder)
-    found = {term.term: term for term in expansion(query, names, vector.values.tolist())}
-    return {dimension: found[name] for dimension, name in zip(dimensions, names, strict=True)}
+    by_name = {term.term: term for term in expansion(query, names, vector.values.tolist())}
+    return {dimension: by_name[name] for dimension, name in zip(dimensions, names, strict=True)}
 
 
 def _of_leg(
@@ -118,14 +118,14 @@ def _of_leg(
     while True:
         lacking = [dimension for dimension in query.indices.tolist() if dimension not in known] if weighted else []
         known.update(inverse_frequencies(reader, leg, lacking))
-        found = {}
+        matched = {}
         for place, head in heads.items():
             document = cast(SparseVector, stored[head.chunk_id])
-            found[place] = contributions(leg, query, document, terms, known if weighted else None)
+            matched[place] = contributions(leg, query, document, terms, known if weighted else None)
         scores = {place: head.legs[leg].score for place, head in heads.items()}
-        sums = all(abs(sum(t.contribution for t in found[place]) - scores[place]) < _CLOSE for place in found)
+        sums = all(abs(sum(t.contribution for t in matched[place]) - scores[place]) < _CLOSE for place in matched)
         if sums or not weighted or len(lacking) == len(query):
-            return found
+            return matched
         for dimension in query.indices.tolist():
             known.pop(dimension, None)
 
@@ -138,18 +138,18 @@ def inverse_frequencies(reader: CollectionReader, leg: LegName, dimensions: Sequ
     singles = [SparseVector.of([dimension], [1.0]) for dimension in dimensions]
     answers = reader.retrieve([(leg, single) for single in singles], 1) if singles else []
     stored = reader.vectors(leg, sorted({chunk_id for answer in answers for chunk_id, _ in answer})) if singles else {}
-    found = dict.fromkeys(dimensions, 0.0)
+    frequencies = dict.fromkeys(dimensions, 0.0)
     for dimension, single, answer in zip(dimensions, singles, answers, strict=True):
         for chunk_id, score in answer:
-            found[dimension] = score / cast(SparseVector, stored[chunk_id]).dot(single)
-    return found
+            frequencies[dimension] = score / cast(SparseVector, stored[chunk_id]).dot(single)
+    return frequencies
 
 
 def _by_words(query: str, dimensions: Sequence[int], names: Sequence[str], encoder: SparseEncoder) -> list[str]:
     """Names of hashed dimensions: the query's words that give them alone, the first where several do."""
     words = list(dict.fromkeys(word_list(query.lower())))
-    given: dict[int, str] = {}
+    word_of: dict[int, str] = {}
     for word, vector in zip(words, encoder.encode_queries(words), strict=True):
         for dimension in np.asarray(vector.indices).tolist():
-            given.setdefault(dimension, word)
-    return [given.get(dimension, name) for dimension, name in zip(dimensions, names, strict=True)]
+            word_of.setdefault(dimension, word)
+    return [word_of.get(dimension, name) for dimension, name in zip(dimensions, names, strict=True)]

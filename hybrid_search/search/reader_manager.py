@@ -234,14 +234,14 @@ class _GilYieldingReader:
         self._reader = reader
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._reader, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._reader, name)
+        if not callable(attribute):
+            return attribute
 
-        def called(*given: Any, **options: Any) -> Any:
+        def yielding(*arguments: Any, **options: Any) -> Any:
             time.sleep(PAUSE_S)
-            answer = found(*given, **options)
+            answer = attribute(*arguments, **options)
             time.sleep(PAUSE_S)
             return answer
 
-        return called
+        return yielding

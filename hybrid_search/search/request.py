@@ -203,13 +203,13 @@ def check_queries(queries: Sequence[str]) -> list[str]:
     Raises:
         InvalidArgument: they are one text instead of several, one of them is no text, or is empty.
     """
-    found = listed("queries", queries, "texts", "search_many([{0}]), or search({0}) for one")
-    for place, query in enumerate(found):
+    texts = listed("queries", queries, "texts", "search_many([{0}]), or search({0}) for one")
+    for place, query in enumerate(texts):
         at = f"queries[{place}]"
-        if not text("The query" if len(found) == 1 else at, query).strip():
-            which = "" if len(found) == 1 else f" ({at})"
+        if not text("The query" if len(texts) == 1 else at, query).strip():
+            which = "" if len(texts) == 1 else f" ({at})"
             raise InvalidArgument(f"The query is empty{which}. Say what to look for, in any words.")
-    return found
+    return texts
 
 
 def resolve_mode(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode, tuple[LegName, ...]]:

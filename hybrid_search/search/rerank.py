@@ -49,7 +49,7 @@ class RerankerCache:
         self._loaded: dict[str, Reranker] = {}
         self._lock = threading.Lock()
 
-    def get(self, asked: bool | str | None) -> Reranker | None:
+    def get(self, wanted: bool | str | None) -> Reranker | None:
         """Return the re-ranker that a search asks for, loaded; None where it asks for none.
 
         Raises:
@@ -57,11 +57,11 @@ class RerankerCache:
             ModelError: a model of another kind, or a folder that is no usable model.
             ModelUnavailable: it cannot be loaded here; names those that can.
         """
-        if not asked:
+        if not wanted:
             return None
         with self._lock:
             settings = self._settings = self._settings or load_settings()
-            name = asked if isinstance(asked, str) else default_name(settings)
+            name = wanted if isinstance(wanted, str) else default_name(settings)
             if name not in self._loaded:
                 self._loaded[name] = open_reranker(name, settings)
             return self._loaded[name]
@@ -83,8 +83,7 @@ def open_reranker(name: str, settings: Settings) -> Reranker:
     model = card(name, "reranker")
     precision = settings.precision if model.runtime == "onnx" else "fp32"
     options: dict[str, Any] = {"threads": settings.threads, "precision": precision, "device": settings.device}
-    found = load(model, cache_dir=settings.cache_dir, **options)
-    reranker = cast(Reranker, found)
+    reranker = cast(Reranker, load(model, cache_dir=settings.cache_dir, **options))
     try:
         reranker.warm_up()
         reranker.score("warm", ["up"])  # the first pass is slower than all others, and nobody's budget is to pay for it
@@ -122,8 +121,8 @@ def rerank_documents(
         return RerankOutcome([RankedDocument(hits, place) for place, hits in enumerate(documents, 1)])
     deadline = None if request.rerank_budget_ms is None else clock() + request.rerank_budget_ms / 1e3
     heads = [hits[0] for hits in documents[: request.rerank_depth]]
-    found = payloads([hit.chunk_id for hit in heads])
-    texts = [chunk_of(found[hit.chunk_id]).searchable for hit in heads]
+    by_id = payloads([hit.chunk_id for hit in heads])
+    texts = [chunk_of(by_id[hit.chunk_id]).searchable for hit in heads]
     scores = (
         score_all(reranker, query, texts) if deadline is None else score_until(deadline, reranker, query, texts, clock)
     )

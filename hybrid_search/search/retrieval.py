@@ -184,10 +184,10 @@ def encode(
     """Encode queries with all models at once, by leg: they let go of the interpreter while they compute."""
     first, *others = hybrid.group_by_model(encoders)
     jobs = [threads.submit(hybrid.encode, group, queries, queries=True) for group in others]
-    found = hybrid.encode(first, queries, queries=True)
+    vectors = hybrid.encode(first, queries, queries=True)
     for job in jobs:
-        found.update(job.result())
-    return {leg: found[leg] for leg in encoders}
+        vectors.update(job.result())
+    return {leg: vectors[leg] for leg in encoders}
 
 
 def read(
@@ -198,17 +198,17 @@ def read(
     A vector of nothing but unknown words is the same for all of them: it finds whatever is as unknown.
     """
     encoded = encode(queries, encoders, threads) if threads else hybrid.encode(encoders, queries, queries=True)
-    found: dict[LegName, list[Vector | None]] = {}
-    strange: dict[LegName, list[tuple[str, ...]]] = {}
+    vectors: dict[LegName, list[Vector | None]] = {}
+    unknown: dict[LegName, list[tuple[str, ...]]] = {}
     for group in hybrid.group_by_model(encoders):
-        whole = hybrid.unwrap(next(iter(group.values())))
-        tell = whole.reading_of_query if isinstance(whole, KnowsWords) else _all_read
-        readings = [tell(query) for query in queries]
+        model = hybrid.unwrap(next(iter(group.values())))
+        reading_of = model.reading_of_query if isinstance(model, KnowsWords) else _all_read
+        readings = [reading_of(query) for query in queries]
         for leg in group:
             pairs = zip(encoded[leg], readings, strict=True)
-            found[leg] = [None if reading.nothing or is_empty(vector) else vector for vector, (reading, _) in pairs]
-            strange[leg] = [words for _, words in readings]
-    return {leg: found[leg] for leg in encoders}, strange
+            vectors[leg] = [None if reading.nothing or is_empty(vector) else vector for vector, (reading, _) in pairs]
+            unknown[leg] = [words for _, words in readings]
+    return {leg: vectors[leg] for leg in encoders}, unknown
 
 
 def retrieve(
@@ -290,9 +290,9 @@ def _learned(encoder: Encoder) -> bool:
 
 
 def _terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:
-    found = cast(SparseVector, vector)
-    names = cast(SparseEncoder, encoder).terms(found.indices.tolist())
-    return expansion(query, names, found.values.tolist())
+    sparse = cast(SparseVector, vector)
+    names = cast(SparseEncoder, encoder).terms(sparse.indices.tolist())
+    return expansion(query, names, sparse.values.tolist())
 
 
 def _tie_at_limit(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> bool:
