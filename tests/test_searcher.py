@@ -495,7 +495,7 @@ class Instead:
     ids=str,
 )
 def test_the_payload_of_a_chunk_is_read_once_a_query_and_a_hit_is_made_once(films, options, monkeypatch):
-    """Near-duplicates, evidence and the hits themselves read the same texts; re-ranking too, see test_rerank."""
+    """Near-duplicates, evidence and the hits themselves read the same texts."""
     opened, read, made = films._latest.opened, [], []
     reader = opened.reader
 
