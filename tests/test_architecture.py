@@ -161,6 +161,21 @@ def test_a_module_reads_in_one_sitting(file: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) <= (200 if composer else 400)
 
 
+ADAPTERS_READ = {"request", "options", "open_collection"}
+"""What integrations know of a search: what it asks, and the state that a `Searcher` hands them."""
+
+MODELS_ALONE = {"relevance.py": {"explain_terms", "retrieval"}, "compressor.py": {"rerank"}, "rerank.py": {"rerank"}}
+"""Adapters that run models by themselves: on scores of their own, or on texts that no search has found."""
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if room_of(file) == "integrations"], ids=lambda file: file.name
+)
+def test_adapters_search_through_the_searcher(file: Path) -> None:
+    stages = {module[1] for module in imports_of(file) if module[0] == "search" and len(module) > 1}
+    assert stages <= ADAPTERS_READ | MODELS_ALONE.get(file.name, set())
+
+
 LIGHT = ["import hybrid_search", "from hybrid_search.cli.app import app"]
 LIGHT += ["import hybrid_search.integrations"]
 

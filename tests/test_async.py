@@ -77,8 +77,8 @@ def test_errors_come_through_and_one_that_is_cancelled_harms_no_other(films):
 
 def test_it_serves_one_event_loop_after_another_and_sees_the_callers_context(films, monkeypatch):
     seen, variable = [], contextvars.ContextVar("variable", default="")
-    answers = films.answers
-    monkeypatch.setattr(films, "answers", lambda *given: (seen.append(variable.get()), answers(*given))[1])
+    answers = films._answers
+    monkeypatch.setattr(films, "_answers", lambda *given: (seen.append(variable.get()), answers(*given))[1])
     for word in ("one", "two"):
         variable.set(word)
         assert len(asyncio.run(films.asearch("music", k=1))) == 1
@@ -129,7 +129,7 @@ def waiting_clock(pool):
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="nobody tells what a thread waits for here")
 def test_the_loop_is_not_kept_waiting_for_longer_than_5_ms(films):
-    waited_s = waiting_clock(films._beside)
+    waited_s = waiting_clock(films._threads.beside)
 
     def together():
         return asyncio.gather(*(films.asearch(query) for query in QUERIES))

@@ -281,7 +281,7 @@ def test_replace_builds_beside_the_old_one_which_answers_until_the_end(settings)
             found.append([hit.doc_id for hit in searcher.search("apples plums")])
 
     new = [Document("p", "Blue plums.")]
-    with Searcher.open("c", settings=settings, follow=False) as early:
+    with Searcher.open("c", settings=settings, refresh=False) as early:
         report = indexer(settings, replace=True, chunk_tokens=32).index(new, on_progress=search)
         assert counts(report) == (1, 1, 0, 0, 0, 0)
         assert [hit.doc_id for hit in early.search("apples plums")] == ["a"]

@@ -18,6 +18,8 @@ from hybrid_search.errors import (
 )
 from hybrid_search.filters import And, Compare, Match, Not
 from hybrid_search.indexer import Indexer
+from hybrid_search.results import DocumentHit
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.search.retrieval import TIE_MARGIN
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
@@ -476,6 +478,86 @@ def test_other_models_than_the_manifests_are_refused_by_name(tmp_path):
         Searcher.open("words", settings=settings, profile="bundled")
 
 
+class Instead:
+    """A reader with some methods of its own."""
+
+    def __init__(self, reader, **methods):
+        self._reader = reader
+        self.__dict__.update(methods)
+
+    def __getattr__(self, name):
+        return getattr(self._reader, name)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"explain": True}, {"fold": True}, {"fold": True, "k": 2, "offset": 3}, {"weights": "auto"}],
+    ids=str,
+)
+def test_the_payload_of_a_chunk_is_read_once_a_query_and_a_hit_is_made_once(films, options, monkeypatch):
+    """Near-duplicates, evidence and the hits themselves read the same texts."""
+    opened, read, made = films._latest.opened, [], []
+    reader = opened.reader
+
+    def payloads(chunk_ids):
+        read.extend(chunk_ids)
+        return reader.payloads(chunk_ids)
+
+    check = DocumentHit.__init__
+    monkeypatch.setattr(DocumentHit, "__init__", lambda hit, **fields: (made.append(hit), check(hit, **fields))[1])
+    watched = Searcher("films", Instead(reader, payloads=payloads), ModelSet("custom", opened.encoders))
+    results = watched.search(QUERIES[0], **options)
+    assert len(read) == len(set(read)) > 0
+    assert len(made) == len(results) > 0
+    assert all(passage.highlight for hit in results for passage in hit.passages)
+
+
+def test_a_vector_finds_what_a_search_of_its_leg_finds(films):
+    vector = films._latest.opened.encoders["dense"].encode_queries([QUERIES[0]])[0]
+    for options in ({}, {"k": 3, "offset": 1}, {"where": "letters > 5"}, {"fold": True}):
+        wanted = films.search(QUERIES[0], mode="dense", highlight=False, **options)
+        for given in (vector, vector.tolist()):
+            found = films.search_by_vector(given, **options)
+            assert found.hits == wanted.hits
+        assert films.search_by_vector(vector, "dense", request=SearchRequest(**options)).hits == wanted.hits
+
+
+@pytest.mark.parametrize(
+    ("vector", "options", "message"),
+    [
+        ([0.0] * 384, {"explain": True}, "takes the text of a query"),
+        ([0.0] * 384, {"rerank": True}, "takes the text of a query"),
+        ("music", {}, "The vector is 'music'; it must be a list of numbers"),
+        ([0.0] * 3, {}, "3"),
+        ([0.0] * 384, {"k": 0}, "k is 0"),
+    ],
+)
+def test_a_vector_that_does_not_fit_is_refused(films, vector, options, message):
+    with pytest.raises(InvalidArgument, match=message):
+        films.search_by_vector(vector, **options)
+
+
+def test_a_request_is_taken_instead_of_keywords_and_is_not_checked_again(films, monkeypatch):
+    request = SearchRequest(k=2, mode="sparse", where="letters > 3", weights="auto")
+    wanted = films.search("music", k=2, mode="sparse", where="letters > 3", weights="auto").hits
+    monkeypatch.setattr(SearchRequest, "__post_init__", lambda request: pytest.fail("checked again"))
+    assert films.search("music", request=request).hits == wanted
+    assert [one.hits for one in films.search_many(["music"], request=request)] == [wanted]
+    assert asyncio.run(films.asearch("music", request=request)).hits == wanted
+    assert films.explain("music", wanted[0].doc_id, request=request).rank == 1
+    with pytest.raises(InvalidArgument, match="k and a request are given"):
+        films.search("music", k=3, request=request)
+    with pytest.raises(InvalidArgument, match="request is 3; it must be a SearchRequest"):
+        films.search("music", request=3)
+
+
+def test_follow_is_the_earlier_name_of_refresh(films, place):
+    with pytest.warns(DeprecationWarning, match="refresh"), Searcher.open("films", settings=place, follow=False) as old:
+        assert old._latest._renew is None
+    with Searcher.open("films", settings=place, refresh=False) as kept:
+        assert kept._latest._renew is None
+
+
 def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
     settings = Settings(store=str(tmp_path / "store"), cache_dir=tmp_path / "cache")
     words = " ".join(f"drummer number{n}." for n in range(200))
@@ -485,15 +567,11 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
         opened, limits = searcher._latest.opened, []
         reader = opened.reader
 
-        class Counting:
-            def retrieve(self, requests, limit, where=None):
-                limits.append(limit)
-                return reader.retrieve(requests, limit, where)
+        def retrieve(requests, limit, where=None):
+            limits.append(limit)
+            return reader.retrieve(requests, limit, where)
 
-            def __getattr__(self, name):
-                return getattr(reader, name)
-
-        watched = Searcher("one", Counting(), ModelSet("custom", opened.encoders))
+        watched = Searcher("one", Instead(reader, retrieve=retrieve), ModelSet("custom", opened.encoders))
         assert len(watched.search("drummer", k=10, depth=10)) == 1
     assert limits[0] == 10 + TIE_MARGIN
     assert 40 + TIE_MARGIN not in limits  # four times the depth, for more documents

@@ -268,7 +268,7 @@ class _Job:
     def _searcher(self, collection: _Built) -> Searcher:
         """Return the one searcher for all modes of a collection, whose models are loaded once; closed with `open`."""
         if collection not in self._searchers:
-            searcher = Searcher.open(collection.name, store=collection.store, settings=self._settings, follow=False)
+            searcher = Searcher.open(collection.name, store=collection.store, settings=self._settings, refresh=False)
             self._searchers[collection] = self.open.enter_context(searcher)
         return self._searchers[collection]
 

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NoReturn, TypeVar
 from weakref import WeakValueDictionary
 
-import numpy as np
-
-from hybrid_search._util.arguments import distinct, shown
+from hybrid_search._util.arguments import distinct
+from hybrid_search._util.shared_resource import Retired, SharedResource
 from hybrid_search.collection.models import ModelSet, load_models, matches_manifest, open_store_for
 from hybrid_search.errors import CollectionNotFound, CorpusError, FilterError, InvalidArgument
 from hybrid_search.indexer import Indexer
@@ -26,15 +24,13 @@ from hybrid_search.indexing.progress import IndexReport
 from hybrid_search.indexing.sources import clean
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import Store
-from hybrid_search.results import DocumentHit, Results
-from hybrid_search.search.pipeline import OpenCollection, build_results
-from hybrid_search.search.reader_manager import CollectionOpener
-from hybrid_search.search.request import Options, SearchRequest
-from hybrid_search.search.retrieval import RetrievedQuery, retrieve
+from hybrid_search.results import DocumentHit
+from hybrid_search.search.open_collection import OpenCollection
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
-from hybrid_search.types import Document, LegName, in_order
+from hybrid_search.types import Document
 
 T = TypeVar("T")
 
@@ -59,10 +55,9 @@ class LiveCollection:
         self._place = store
         self._store: Store | None = None
         self._models: ModelSet | None = None
-        self._searcher: Searcher | None = None
-        self._users, self._closing = 0, False
+        self._shared: SharedResource[Searcher] | None = None
         self._lock = threading.Lock()  # held for moments
-        self._opening = threading.RLock()  # held while store, models or collection are opened, or closed
+        self._opening = threading.RLock()  # held while store or models are opened
         self._writing = threading.Lock()  # held by whoever writes
 
     def add(self, documents: Iterable[Document], *, wait_s: float, **asked: Any) -> IndexReport:
@@ -112,13 +107,13 @@ class LiveCollection:
         except CollectionNotFound:
             return 0
 
-    def search(self, query: str, options: Options) -> list[DocumentHit]:
-        """The hits of `Searcher.search`; none of a collection without documents, whatever a filter names."""
-        return self.ask(partial(hits, query, options))
+    def search(self, query: str, request: SearchRequest) -> list[DocumentHit]:
+        """Return the hits of `Searcher.search`; none of a collection without documents, whatever a filter names."""
+        return self.ask(partial(hits, query, request))
 
-    async def asearch(self, query: str, options: Options) -> list[DocumentHit]:
-        """`search`; the event loop goes on meanwhile."""
-        return await self.aask(partial(hits, query, options))
+    async def asearch(self, query: str, request: SearchRequest) -> list[DocumentHit]:
+        """Search as `search` does; the event loop goes on meanwhile."""
+        return await self.aask(partial(hits, query, request))
 
     def ask(self, work: Work[T]) -> T:
         """Do something with the searcher and with what it has open: the collection as it is now, and stays meanwhile.
@@ -128,32 +123,36 @@ class LiveCollection:
             HybridSearchError: whatever `Searcher.open` raises.
         """
         with self.use() as searcher:
-            return searcher.within(partial(work, searcher))
+            return searcher._within(partial(work, searcher))
 
     async def aask(self, work: Work[T]) -> T:
-        """`ask`; the event loop goes on meanwhile."""
-        searcher = await asyncio.to_thread(self._entered)
+        """Do as `ask`; the event loop goes on meanwhile."""
+        acquiring = asyncio.ensure_future(asyncio.to_thread(self._acquire))
         try:
-            return await searcher.awithin(partial(work, searcher))
+            shared, searcher = await asyncio.shield(acquiring)
+        except asyncio.CancelledError:
+            acquiring.add_done_callback(_release_unused)  # its thread goes on, and nobody takes what it opens
+            raise
+        try:
+            return await searcher._awithin(partial(work, searcher))
         finally:
-            self._left()
+            shared.release()
 
     @contextmanager
     def use(self) -> Iterator[Searcher]:
-        """The searcher, which is not closed before the block ends. Raises what `ask` does."""
-        searcher = self._entered()
+        """Yield the searcher, which is not closed before the block ends. Raises what `ask` does."""
+        shared, searcher = self._acquire()
         try:
             yield searcher
         finally:
-            self._left()
+            shared.release()
 
     def close(self) -> None:
-        """Let go of it, when nobody searches it any more; it is opened again when it is used again."""
+        """Let go of it, when those who search it have ended; who uses it afterwards opens it again."""
         with self._lock:
-            self._closing = self._searcher is not None
-            idle = not self._users
-        if idle:
-            self._close()
+            shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.retire()
 
     @property
     def store(self) -> Store:
@@ -165,7 +164,7 @@ class LiveCollection:
 
     def __del__(self) -> None:
         with suppress(Exception):  # it may not have been made to its end, or the interpreter is going
-            self._close()
+            self.close()
 
     def __deepcopy__(self, memo: object) -> LiveCollection:
         return self
@@ -184,39 +183,18 @@ class LiveCollection:
                 self._models = load_models(self.name, manifest, self.settings)
             return self._models
 
-    def _entered(self) -> Searcher:
-        with self._opening:
-            if self._searcher is None:
-                self._searcher = self._opened()
+    def _acquire(self) -> tuple[SharedResource[Searcher], Searcher]:
+        """Return the searcher, opened if need be, with one user more."""
+        while True:
             with self._lock:
-                self._users += 1
-            return self._searcher
+                shared = self._shared = self._shared or SharedResource(Searcher.close)
+            with suppress(Retired):  # closed just now
+                return shared, shared.acquire(self._open_searcher)
 
-    def _left(self) -> None:
-        with self._lock:
-            self._users -= 1
-            last = self._closing and not self._users
-        if last:
-            self._close()
-
-    def _opened(self) -> Searcher:
-        reader = self.store.reader(self.name)
-        try:
-            models = self._models_of(reader.manifest)
-        except BaseException:
-            reader.close()
-            raise
-        source = CollectionOpener(self.name, self.store, self.settings, "auto", {})
-        return Searcher(self.name, reader, models, self.settings, source.open)
-
-    def _close(self) -> None:
-        with self._opening:
-            with self._lock:
-                if self._users:
-                    return  # it is used again; who leaves last closes it
-                searcher, self._searcher, self._closing = self._searcher, None, False
-            if searcher is not None:
-                searcher.close()
+    def _open_searcher(self) -> Searcher:
+        manifest = self.store.manifest(self.name)
+        models = None if manifest is None else self._models_of(manifest)
+        return Searcher.open(self.name, store=self.store, settings=self.settings, models=models)
 
 
 class ReadOnlyHandle(LiveCollection):
@@ -224,10 +202,14 @@ class ReadOnlyHandle(LiveCollection):
 
     def __init__(self, searcher: Searcher) -> None:
         super().__init__(searcher.collection, None, Settings())
-        self._searcher = searcher
+        self._given = searcher
 
-    def _close(self) -> None:
-        return
+    def close(self) -> None:
+        """Leave the searcher open: it is not ours."""
+
+    def _acquire(self) -> tuple[SharedResource[Searcher], Searcher]:
+        shared: SharedResource[Searcher] = SharedResource(lambda searcher: None, self._given)
+        return shared, shared.acquire(lambda: self._given)
 
     def _writable(self) -> NoReturn:
         raise InvalidArgument(
@@ -238,8 +220,13 @@ class ReadOnlyHandle(LiveCollection):
         raise TypeError("An open Searcher cannot be pickled; give the collection's name, and its store, instead.")
 
 
+def _release_unused(acquiring: asyncio.Future[tuple[SharedResource[Searcher], Searcher]]) -> None:
+    if not acquiring.cancelled() and acquiring.exception() is None:
+        acquiring.result()[0].release()
+
+
 def _all_fit(documents: Iterable[Document]) -> list[Document]:
-    """The documents as they are indexed.
+    """Return the documents as they are indexed.
 
     Raises:
         InvalidArgument: one cannot be indexed, or has the id of another; the first of these are named, by their places
@@ -262,7 +249,7 @@ def _all_fit(documents: Iterable[Document]) -> list[Document]:
 
 
 def shared_handle(name: str, store: Place = None, settings: Settings | None = None) -> LiveCollection:
-    """The collection of this name in this place: the same one for all who ask while somebody has it."""
+    """Return the collection of this name in this place: the same one for all who ask while somebody has it."""
     settings = settings or load_settings()
     place = settings.store if store is None else str(store) if isinstance(store, (str, Path)) else id(store)
     key = (name, place, *sorted(settings.model_dump().items()))
@@ -276,7 +263,7 @@ def shared_handle(name: str, store: Place = None, settings: Settings | None = No
 def resolve_handle(
     collection: str | None, searcher: Searcher | None, store: Place = None, settings: Settings | None = None
 ) -> LiveCollection:
-    """The collection that an adapter was given: by name, or by an open Searcher.
+    """Return the collection that an adapter was given: by name, or by an open Searcher.
 
     Raises:
         InvalidArgument: neither or both; a store or settings beside a Searcher, which has its own.
@@ -291,45 +278,13 @@ def resolve_handle(
     )
 
 
-def nearest(opened: OpenCollection, leg: LegName, vector: Sequence[float], options: Options) -> Results:
-    """The documents whose chunks are nearest to a vector in a dense leg, as a search of this leg alone gives them.
-
-    Raises:
-        InvalidArgument: the vector does not fit the leg, or an option needs the text of a query.
-    """
-    asked: Options = {**options, "mode": leg, "highlight": False}
-    request = SearchRequest(**asked)
-    if request.rerank or request.explain:
-        raise InvalidArgument("Nothing can be re-ranked or explained for a vector: that takes the text of a query.")
-    try:
-        query = np.asarray(vector, np.float32)
-    except (TypeError, ValueError):
-        raise InvalidArgument(f"The vector is {shown(vector)}; it must be a list of numbers.") from None
-    began = perf_counter()
-    [rankings] = retrieve(opened.reader, {leg: [query]}, request.effective_depth, request.condition)
-    spent = {"encode": 0.0, "retrieve": (perf_counter() - began) * 1e3}
-    return build_results(RetrievedQuery("", leg, {leg: query}, rankings, spent), request, opened, None)
-
-
-def dense_leg(manifest: Manifest, collection: str) -> LegName:
-    """The leg whose vectors can be compared with each other: the first dense one, of those that are fused if any is.
-
-    Raises:
-        InvalidArgument: the collection has none.
-    """
-    for leg in (*manifest.fused(), *in_order(manifest.legs)):
-        if manifest.legs[leg].kind == "dense":
-            return leg
-    raise InvalidArgument(f"Collection {collection!r} has no dense leg, only {', '.join(in_order(manifest.legs))}.")
-
-
-def hits(query: str, options: Options, searcher: Searcher, opened: OpenCollection) -> list[DocumentHit]:
-    """The hits of a search in what is open; see `unless_empty`."""
-    return unless_empty(opened, lambda: searcher.answers([query], options, opened)[0].hits)
+def hits(query: str, request: SearchRequest, searcher: Searcher, opened: OpenCollection) -> list[DocumentHit]:
+    """Return the hits of a search in what is open; see `unless_empty`."""
+    return unless_empty(opened, lambda: searcher._answers([query], request, opened)[0].hits)
 
 
 def unless_empty(opened: OpenCollection, found: Callable[[], Iterable[T]]) -> list[T]:
-    """What is found; nothing where there is no document, and so none that has the fields of a filter."""
+    """Return what is found; nothing where there is no document, and so none that has the fields of a filter."""
     try:
         return list(found())
     except FilterError:
@@ -351,7 +306,7 @@ def plain_place(store: Place, settings: Settings | None) -> dict[str, Any]:
 
 
 def settings_of(given: Settings | Mapping[str, Any] | None) -> Settings | None:
-    """Settings as they are, or from what `plain_place` made of them."""
+    """Return settings as they are, or from what `plain_place` made of them."""
     return load_settings(**given) if isinstance(given, Mapping) else given
 
 

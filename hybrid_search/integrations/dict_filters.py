@@ -35,7 +35,7 @@ _OPERATORS: Mapping[str, Callable[[str, Any], Condition]] = {
 
 
 def condition_of(given: Mapping[str, Any]) -> Condition | None:
-    """The filter that a dict means; None for an empty one.
+    """Return the filter that a dict means; None for an empty one.
 
     Keys are fields, as the filter language writes them (`year`, `author.name`), or any other key of the metadata as it
     is. A value is what the field is equal to, None where it has no value, a list for one of several, a dict of
@@ -53,7 +53,7 @@ def condition_of(given: Mapping[str, Any]) -> Condition | None:
 
 
 def either_way(condition: Condition) -> Condition:
-    """The same filter for keys that a pipeline has joined by dots: `author.name` is nested, or one key with a dot.
+    """Return the same filter for keys joined by dots: `author.name` is nested, or one key with a dot.
 
     >>> str(either_way(Compare("author.name", "!=", "Ada")))
     'not (author.name = \\'Ada\\' or "author.name" = \\'Ada\\')'
@@ -71,7 +71,7 @@ def either_way(condition: Condition) -> Condition:
 
 
 def _ways(path: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of the fields that keys joined by dots may mean, the fully nested one first."""
+    """Return the names of the fields that keys joined by dots may mean, the fully nested one first."""
     above, keys = (path[:1], path[1:]) if path[0] == "metadata" else ((), path)
     if len(keys) > MAX_DOTTED:
         ways = [keys, (".".join(keys),)]
@@ -83,7 +83,7 @@ def _ways(path: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def both(where: str | Condition | None, condition: Condition | None) -> Condition | None:
-    """What two filters let pass, each of which may be none."""
+    """Return what two filters let pass, each of which may be none."""
     first = parse(where) if isinstance(where, str) else where
     given = tuple(one for one in (first, condition) if one is not None)
     return And(given) if len(given) > 1 else next(iter(given), None)

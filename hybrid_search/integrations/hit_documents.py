@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 
 def found(results: Results) -> list[Found]:
-    """The documents of an answer, best first."""
+    """Return the documents of an answer, best first."""
     return [found_one(hit) for hit in results]
 
 
@@ -69,7 +69,7 @@ def found_one(hit: DocumentHit) -> Found:
 
 
 def own_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What a document says of itself, without what `found` added: to give it back to an index.
+    """Return what a document says of itself, without what `found` added: to give it back to an index.
 
     >>> own_metadata({"year": 1984, "rank": 1, "score": 0.5, "own": {"rank": "captain"}})
     {'year': 1984, 'rank': 'captain'}

@@ -25,15 +25,21 @@ def field_of(option: Option, *, strict: bool | None = None, **said: Any) -> tupl
 
 def annotation_of(option: Option, *, strict: bool | None = None) -> Any:
     """Return the type of an option with its bounds, which are those of the number where None is allowed, too."""
-    numeric = option.scalar in (int, float)
-    bounds = {"ge": option.least, "gt": option.above, "le": option.most} if numeric else {}
-    limits: dict[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}
+    limits = limits_of(option)
     if strict is not None:
         limits["strict"] = strict
-    if option.scalar is float:
-        limits["allow_inf_nan"] = False
     if not limits:
         return option.type
+    numeric = option.scalar in (int, float)
     kind: Any = option.scalar if numeric else option.type
     limited: Any = Annotated[kind, Field(**limits)]
     return limited | None if numeric and option.optional else limited
+
+
+def limits_of(option: Option) -> dict[str, Any]:
+    """Return the bounds of a number as keywords of pydantic's `Field`; none for what is no number."""
+    if option.scalar not in (int, float):
+        return {}
+    bounds = {"ge": option.least, "gt": option.above, "le": option.most}
+    limits: dict[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}
+    return {**limits, "allow_inf_nan": False} if option.scalar is float else limits

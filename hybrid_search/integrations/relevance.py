@@ -19,7 +19,7 @@ from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
 from hybrid_search.results import Results
 from hybrid_search.search.explain_terms import inverse_frequencies
-from hybrid_search.search.pipeline import OpenCollection
+from hybrid_search.search.open_collection import OpenCollection
 from hybrid_search.search.retrieval import read
 from hybrid_search.types import DenseVector, LegName, SparseVector, Vector
 
@@ -33,7 +33,7 @@ MOST_FLOOR = 0.95
 
 
 def relevances(query: str, results: Results, opened: OpenCollection) -> list[float]:
-    """The relevance of each hit, 0..1: the mean over the legs that were searched, by their weights, of
+    """Return the relevance of each hit, 0..1: the mean over the legs that were searched, by their weights, of
 
     - dense: the cosine of the query's and the best chunk's vectors;
     - sparse: the chunk's score as a share of the score that a text of exactly the query's words would have;
@@ -63,7 +63,7 @@ def relevances(query: str, results: Results, opened: OpenCollection) -> list[flo
 
 
 def _floor(leg: LegName, opened: OpenCollection) -> float:
-    """What nonsense finds in a leg, 0..1; measured once for each state of a collection."""
+    """Return what nonsense finds in a leg, 0..1; measured once for each state of a collection."""
     known = _FLOORS.setdefault(opened.reader, {})
     if leg not in known:
         encoder = opened.encoders[leg]
@@ -91,7 +91,7 @@ def _require_dense(legs: Sequence[LegName], manifest: Manifest) -> None:
 def _raw(
     leg: LegName, query: str, vector: Vector, stored: Sequence[Vector | None], opened: OpenCollection
 ) -> list[float]:
-    """What a leg says of each chunk, before its floor is taken off; 0 of one that has no vector there."""
+    """Return what a leg says of each chunk, before its floor is taken off; 0 of one that has no vector there."""
     if not isinstance(vector, SparseVector):
         return [0.0 if one is None else _cosine(vector, cast(DenseVector, one)) for one in stored]
     weighted = _weighted(leg, vector, opened)
@@ -111,7 +111,7 @@ def _cosine(one: DenseVector, other: DenseVector) -> float:
 
 
 def _weighted(leg: LegName, vector: SparseVector, opened: OpenCollection) -> SparseVector:
-    """The query's vector with the frequencies that the store multiplies in; a term that no chunk has is the rarest."""
+    """Return the query's vector with the frequencies that the store multiplies in; a term of no chunk is the rarest."""
     if not opened.reader.manifest.legs[leg].needs_idf:
         return vector
     known = opened.idf.setdefault(leg, {})

@@ -30,8 +30,8 @@ from hybrid_search.integrations.hit_documents import EVIDENCE
 from hybrid_search.integrations.hit_documents import own_metadata as without_evidence
 from hybrid_search.protocols import CollectionReader
 from hybrid_search.results import DocumentHit
-from hybrid_search.search.pipeline import OpenCollection
-from hybrid_search.search.request import Options
+from hybrid_search.search.open_collection import OpenCollection
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document, Place, own_metadata
 
@@ -64,7 +64,7 @@ class FrameworkDocument(NamedTuple):
 
 
 def document_of(doc_id: str, text: str, metadata: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Document:
-    """The document to index.
+    """Return the document to index.
 
     Args:
         doc_id: not empty.
@@ -97,7 +97,7 @@ def document_of(doc_id: str, text: str, metadata: Mapping[str, Any], more: Mappi
 
 
 def from_payloads(payloads: Sequence[Mapping[str, Any]]) -> FrameworkDocument:
-    """The document whose chunks have these payloads, in the order of their numbers."""
+    """Return the document whose chunks have these payloads, in the order of their numbers."""
     document = document_from(payloads)
     metadata, more = apart(document.metadata)
     if document.title:
@@ -125,16 +125,16 @@ def kept_documents(
 
 
 def kept_hits(
-    query: str, options: Options, searcher: Searcher, opened: OpenCollection
+    query: str, request: SearchRequest, searcher: Searcher, opened: OpenCollection
 ) -> list[tuple[DocumentHit, FrameworkDocument]]:
-    """The hits of a search, each with its document as it was given; one that is being written is left out."""
-    found = [plain_hit(hit) for hit in hits(query, options, searcher, opened)]
+    """Return the hits of a search, each with its document as it was given; one that is being written is left out."""
+    found = [plain_hit(hit) for hit in hits(query, request, searcher, opened)]
     whole = {kept.id: kept for kept in kept_documents(opened.reader, [hit.doc_id for hit in found])}
     return [(hit, whole[hit.doc_id]) for hit in found if hit.doc_id in whole]
 
 
 def plain_hit(hit: DocumentHit) -> DocumentHit:
-    """A hit with the metadata that its document was given, and nothing of ours in it."""
+    """Return a hit with the metadata that its document was given, and nothing of ours in it."""
     metadata, _ = apart(hit.metadata)
     if metadata.get("title") == hit.title:
         del metadata["title"]  # the hit has it already
@@ -146,7 +146,7 @@ def plain_hit(hit: DocumentHit) -> DocumentHit:
 
 
 def given_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata that a document was given, also where it comes from a search and has its evidence with it."""
+    """Return the metadata that a document was given, also where it comes from a search and has its evidence with it."""
     if not all(name in metadata for name in EVIDENCE):
         return dict(metadata)
     title = {"title": metadata["title"]} if metadata["title"] else {}
@@ -154,7 +154,7 @@ def given_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apart(metadata: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The metadata as it was given, and what the framework kept beside."""
+    """Return the metadata as it was given, and what the framework kept beside."""
     own = {name: value for name, value in metadata.items() if name != KEPT}
     more: dict[str, Any] = json.loads(metadata[KEPT]) if KEPT in metadata else {}
     return {**own, **more.pop("metadata", {})}, more
@@ -189,7 +189,7 @@ def _fits(value: Any, depth: int = 0) -> bool:
 
 
 def _places(text: str) -> tuple[Place, ...]:
-    """The white space of a text, in the metadata of its first chunk alone."""
+    """Note the white space of a text, in the metadata of its first chunk alone."""
     runs = [(run.start(), run[0]) for run in _RUN.finditer(text)]
     telling = [(start, run) for start, run in runs if run != " " or start == 0 or start + 1 == len(text)]
     if not telling:

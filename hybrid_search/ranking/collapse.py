@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hybrid_search.ranking.rerank import RankedDocument
-from hybrid_search.results import DocumentHit, Passage
+from hybrid_search.results import DocumentHit, Highlight, MatchedTerm, Passage
 from hybrid_search.types import Hit, Ranking, own_metadata
 
 
@@ -36,6 +36,8 @@ def document_hits(
     first: int = 1,
     folded: Mapping[str, tuple[str, ...]] | None = None,
     reranked: str = "",
+    highlighter: Callable[[str], Highlight] | None = None,
+    matched_terms: Sequence[tuple[MatchedTerm, ...]] | None = None,
 ) -> tuple[DocumentHit, ...]:
     """Build the hits a user sees, in the order of `documents`, ranked from `first` on.
 
@@ -46,48 +48,56 @@ def document_hits(
         first: the rank of the first document.
         folded: doc_id -> ids of the near-duplicates left out in its favour.
         reranked: the re-ranker that was used, so that hits carry their earlier rank; empty for none.
+        highlighter: marks the words of a text that match; no marks without one.
+        matched_terms: of each document, in their order; none without them.
     """
     twins = folded or {}
+    terms = [None] * len(documents) if matched_terms is None else matched_terms
     return tuple(
-        _document_hit(place, one, payloads, legs, twins.get(one.hits[0].doc_id, ()), bool(reranked))
-        for place, one in enumerate(documents, first)
+        _document_hit(
+            document,
+            payloads,
+            highlighter,
+            rank=rank,
+            legs={leg: document.hits[0].legs.get(leg) for leg in legs},
+            fused_rank=document.fused_rank if reranked else None,
+            matched_terms=matched,
+            folded=twins.get(document.hits[0].doc_id, ()),
+        )
+        for rank, (document, matched) in enumerate(zip(documents, terms, strict=True), first)
     )
 
 
 def _document_hit(
-    place: int,
-    placed: RankedDocument,
+    document: RankedDocument,
     payloads: Mapping[str, Mapping[str, Any]],
-    legs: Sequence[str],
-    folded: tuple[str, ...],
-    reranked: bool,
+    highlighter: Callable[[str], Highlight] | None,
+    **evidence: Any,
 ) -> DocumentHit:
-    group = placed.hits
-    head = payloads[group[0].chunk_id]
-    passages = (
-        Passage(
-            hit.chunk_id,
-            payload["start"],
-            payload["end"],
-            payload["text"],
-            hit.score,
-            metadata=own_metadata(payload),
-            line=payload.get("line", 0),
-            context=payload.get("context", ""),
-        )
-        for hit in group
-        for payload in (payloads[hit.chunk_id],)
-    )
+    """Return one hit: its text and metadata from the payloads, the rest of its fields as given."""
+    best = document.hits[0]
+    head = payloads[best.chunk_id]
     return DocumentHit(
-        rank=place,
         doc_id=head["doc_id"],
-        score=group[0].score,
+        score=best.score,
         title=head["title"],
         metadata={name: value for name, value in head["metadata"].items() if name not in own_metadata(head)},
         origin=head["origin"],
-        passages=tuple(passages),
-        legs={leg: group[0].legs.get(leg) for leg in legs},
-        rerank_score=placed.score,
-        fused_rank=placed.fused_rank if reranked else None,
-        folded=folded,
+        passages=tuple(_passage(hit, payloads[hit.chunk_id], highlighter) for hit in document.hits),
+        rerank_score=document.score,
+        **evidence,
+    )
+
+
+def _passage(hit: Hit, payload: Mapping[str, Any], highlighter: Callable[[str], Highlight] | None) -> Passage:
+    return Passage(
+        hit.chunk_id,
+        payload["start"],
+        payload["end"],
+        payload["text"],
+        hit.score,
+        highlight=highlighter(payload["text"]) if highlighter else None,
+        metadata=own_metadata(payload),
+        line=payload.get("line", 0),
+        context=payload.get("context", ""),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from hybrid_search._util.arguments import text
@@ -14,10 +13,11 @@ from hybrid_search.encoders.hybrid import unwrap
 from hybrid_search.filters.matcher import failing_clauses
 from hybrid_search.protocols import Reranker
 from hybrid_search.results import abstention
-from hybrid_search.search.pipeline import OpenCollection, group_documents, load_payloads, paginate
+from hybrid_search.search.open_collection import OpenCollection, payload_cache
+from hybrid_search.search.pipeline import paginate
 from hybrid_search.search.request import MAX_DEPTH, SearchRequest
 from hybrid_search.search.rerank import rerank_documents
-from hybrid_search.search.retrieval import RetrievedQuery, retrieve
+from hybrid_search.search.retrieval import RetrievedQuery, retrieve, retrieve_documents
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.types import LegName
 
@@ -109,13 +109,13 @@ class DocumentExplanation:
 
 
 def explain_document(
-    doc_id: str, found: RetrievedQuery, request: SearchRequest, opened: OpenCollection, reranker: Reranker | None
+    doc_id: str, retrieved: RetrievedQuery, request: SearchRequest, opened: OpenCollection, reranker: Reranker | None
 ) -> DocumentExplanation:
     """Follow a document through a search.
 
     Args:
         doc_id: of the document.
-        found: the query, after retrieval.
+        retrieved: the query, after retrieval.
         request: what is asked.
         opened: the collection.
         reranker: what re-ranks, if asked for.
@@ -123,7 +123,7 @@ def explain_document(
     shown = (request.offset + 1, request.offset + request.k)
 
     def end(verdict: Verdict, reason: str, **facts: Any) -> DocumentExplanation:
-        return DocumentExplanation(found.query, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
+        return DocumentExplanation(retrieved.query, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
 
     payloads = payloads_of(opened.reader, text("doc_id", doc_id))
     if not payloads:
@@ -136,47 +136,47 @@ def explain_document(
         reason = f"The filter keeps it out: {' and '.join(clauses)} does not hold."
         return end("filtered out", reason, chunks=len(payloads), clauses=clauses)
     facts: dict[str, Any] = {"chunks": len(payloads), "passing": len(passing)}
-    facts["legs"] = places = _places({payload["chunk_id"] for payload in passing}, payloads, found, request, opened)
-    groups = group_documents(found, request, opened.reader)
+    facts["legs"] = places = _places({payload["chunk_id"] for payload in passing}, payloads, retrieved, request, opened)
+    groups, _ = retrieve_documents(retrieved, request, opened)
     fused = next((rank for rank, group in enumerate(groups, 1) if group[0].doc_id == doc_id), None)
     if fused is None:
         near = [f"{leg} {place.rank:,}" for leg, place in places.items() if place.rank is not None]
         if not near:
-            return end("not found", _no_leg(found), **facts)
+            return end("not found", _no_leg(retrieved), **facts)
         depth = next(iter(places.values())).depth
         reason = f"Every leg has it below the depth of {depth:,}: {', '.join(near)}. A greater --depth hands it on."
         return end("below depth", reason, **facts)
-    read = partial(load_payloads, opened)
-    last = rerank_documents(found.query, groups, read, reranker, request)
-    rank, placed = next((r, p) for r, p in enumerate(last.documents, 1) if p.hits[0].doc_id == doc_id)
-    facts.update(fused_rank=fused, rerank_score=placed.score, rank=rank)
-    chosen, folded = paginate(last.documents, request, read)
+    chunk_payloads = payload_cache(opened)
+    outcome = rerank_documents(retrieved.query, groups, chunk_payloads, reranker, request)
+    rank, document = next((r, p) for r, p in enumerate(outcome.documents, 1) if p.hits[0].doc_id == doc_id)
+    facts.update(fused_rank=fused, rerank_score=document.score, rank=rank)
+    page, folded = paginate(outcome.documents, request, chunk_payloads)
     twin = next((first for first, ids in folded.items() if doc_id in ids), "")
     if twin:
         return end("folded", f"It says the same as {twin!r}, which stands for it.", folded_into=twin, **facts)
-    if any(one.hits[0].doc_id == doc_id for one in chosen):
+    if any(one.hits[0].doc_id == doc_id for one in page):
         return end("shown", f"It is in the list, at rank {rank}.", **facts)
-    by = "re-ranking" if last.model and fused <= shown[1] else "fusion"
+    by = "re-ranking" if outcome.model and fused <= shown[1] else "fusion"
     reason = f"It has rank {rank:,} after {by}; ranks {shown[0]} to {shown[1]} are shown."
     return end("outranked", reason, **facts)
 
 
-def _no_leg(found: RetrievedQuery) -> str:
+def _no_leg(retrieved: RetrievedQuery) -> str:
     """Why no leg finds a document, in a sentence or two."""
-    abstain = [leg for leg, vector in found.vectors.items() if vector is None]
-    said = [] if len(abstain) == len(found.vectors) else ["No leg finds it: it shares nothing with the query."]
+    abstain = [leg for leg, vector in retrieved.vectors.items() if vector is None]
+    said = [] if len(abstain) == len(retrieved.vectors) else ["No leg finds it: it shares nothing with the query."]
     return " ".join([*said, *abstention(abstain)])
 
 
 def _places(
     chunk_ids: set[str],
     payloads: Sequence[Mapping[str, Any]],
-    found: RetrievedQuery,
+    retrieved: RetrievedQuery,
     request: SearchRequest,
     opened: OpenCollection,
 ) -> dict[LegName, LegPlace]:
     """Where each leg has the best of these chunks, looking as deep as it can."""
-    vectors = {leg: [vector] for leg, vector in found.vectors.items()}
+    vectors = {leg: [vector] for leg, vector in retrieved.vectors.items()}
     [deep] = retrieve(opened.reader, vectors, MAX_DEPTH, request.condition)
     texts = [chunk_of(payload).searchable for payload in payloads]
     places = {}

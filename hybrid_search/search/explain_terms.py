@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from hybrid_search._util.unicode_text import word_list
 from hybrid_search.errors import CollectionChanged
-from hybrid_search.protocols import CollectionReader, Encoder, SparseEncoder
+from hybrid_search.protocols import CollectionReader, SparseEncoder
 from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.highlight import highlight, target_stems
+from hybrid_search.ranking.rerank import RankedDocument
 from hybrid_search.ranking.term_scores import contributions
-from hybrid_search.results import DocumentHit, MatchedTerm, Term
+from hybrid_search.results import Highlight, MatchedTerm, Term
+from hybrid_search.search.open_collection import OpenCollection
 from hybrid_search.search.request import SearchRequest
-from hybrid_search.types import LegHit, LegName, SparseVector, Vector
+from hybrid_search.types import LegName, SparseVector, Vector
 
 _CLOSE = 1e-4
 """How far a leg's score and what its terms gave may lie apart."""
@@ -25,55 +28,58 @@ Terms = Mapping[int, Term]
 """A query's terms by dimension."""
 
 
-def annotate_hits(
+class Evidence(NamedTuple):
+    """What is shown of why hits are hits.
+
+    Args:
+        highlighter: marks the words of a text that match; None where that is not asked for.
+        matched_terms: of each hit, in their order; None where that is not asked for.
+        expansion: the query's terms by leg, heaviest first; empty where that is not asked for.
+    """
+
+    highlighter: Callable[[str], Highlight] | None = None
+    matched_terms: Sequence[tuple[MatchedTerm, ...]] | None = None
+    expansion: Mapping[LegName, tuple[Term, ...]] = MappingProxyType({})
+
+
+def gather_evidence(
     query: str,
     vectors: Mapping[LegName, Vector | None],
-    hits: Sequence[DocumentHit],
+    documents: Sequence[RankedDocument],
     request: SearchRequest,
-    reader: CollectionReader,
-    encoders: Mapping[LegName, Encoder],
-    idf: dict[LegName, dict[int, float]],
-) -> tuple[dict[LegName, tuple[Term, ...]], tuple[DocumentHit, ...]]:
-    """The hits with what was asked for: highlights, or highlights and matched terms; and the query's expansion.
+    opened: OpenCollection,
+) -> Evidence:
+    """Gather what is asked for: highlights, or highlights, matched terms and the query's expansion.
 
     Args:
         query: its text.
         vectors: the query's, one a leg that was searched; None where it abstains.
-        hits: the documents to show.
+        documents: to show.
         request: what is asked.
-        reader: of the collection.
-        encoders: by leg.
-        idf: what is known of the store's inverse document frequencies; more is put in.
+        opened: the collection; more inverse document frequencies may be known of it afterwards.
     """
     if not (request.highlight or request.explain):
-        return {}, tuple(hits)
+        return Evidence()
     sparse = {leg: vector for leg, vector in vectors.items() if isinstance(vector, SparseVector)}
     terms = {
-        leg: terms_of(query, vector, cast(SparseEncoder, encoders[leg]), hashed=request.explain)
+        leg: terms_of(query, vector, cast(SparseEncoder, opened.encoders[leg]), hashed=request.explain)
         for leg, vector in sparse.items()
     }
     by_weight = sorted({t for some in terms.values() for t in some.values()}, key=lambda term: (-term.weight, term))
-    wanted = target_stems(query, by_weight)
-    lit = [
-        replace(hit, passages=tuple(p._replace(highlight=highlight(p.text, wanted)) for p in hit.passages))
-        for hit in hits
-    ]
+    highlighter = partial(highlight, wanted=target_stems(query, by_weight))
     if not request.explain:
-        return {}, tuple(lit)
-    matched: list[tuple[MatchedTerm, ...]] = [()] * len(lit)
+        return Evidence(highlighter)
+    matched: list[tuple[MatchedTerm, ...]] = [()] * len(documents)
     for leg, vector in sparse.items():
-        for place, some in _of_leg(leg, vector, terms[leg], lit, reader, idf.setdefault(leg, {})).items():
+        known = opened.idf.setdefault(leg, {})
+        for place, some in _of_leg(leg, vector, terms[leg], documents, opened.reader, known).items():
             matched[place] += some
-    explained = tuple(
-        replace(hit, matched_terms=tuple(sorted(some, key=lambda each: -each.contribution)))
-        for hit, some in zip(lit, matched, strict=True)
-    )
     ordered = {leg: tuple(sorted(some.values(), key=lambda t: (-t.weight, t.term))) for leg, some in terms.items()}
-    return ordered, explained
+    return Evidence(highlighter, [tuple(sorted(some, key=lambda t: -t.contribution)) for some in matched], ordered)
 
 
 def terms_of(query: str, vector: SparseVector, encoder: SparseEncoder, *, hashed: bool = True) -> dict[int, Term]:
-    """The terms of a query's vector by dimension; where dimensions are hashes, named by the words that give them.
+    """Return the terms of a query's vector by dimension; hashed dimensions are named by the words that give them.
 
     Args:
         query: its text.
@@ -87,63 +93,63 @@ def terms_of(query: str, vector: SparseVector, encoder: SparseEncoder, *, hashed
         if not hashed:
             return {}
         names = _by_words(query, dimensions, names, encoder)
-    found = {term.term: term for term in expansion(query, names, vector.values.tolist())}
-    return {dimension: found[name] for dimension, name in zip(dimensions, names, strict=True)}
+    by_name = {term.term: term for term in expansion(query, names, vector.values.tolist())}
+    return {dimension: by_name[name] for dimension, name in zip(dimensions, names, strict=True)}
 
 
 def _of_leg(
     leg: LegName,
     query: SparseVector,
     terms: Terms,
-    hits: Sequence[DocumentHit],
+    documents: Sequence[RankedDocument],
     reader: CollectionReader,
     known: dict[int, float],
 ) -> dict[int, tuple[MatchedTerm, ...]]:
-    """What terms gave to a leg's scores, by the place of the hit, of those that the leg found.
+    """Return what terms gave to a leg's scores, by the place of the document, of those that the leg found.
 
     What is known of frequencies may be of an earlier state of the collection; then the terms do not sum to the scores,
     and the store is asked again.
     """
-    places = {place: hit for place, hit in enumerate(hits) if hit.legs[leg] is not None}
-    stored = reader.vectors(leg, [hit.passages[0].chunk_id for hit in places.values()])
-    if len(stored) < len(places):
+    heads = {place: document.hits[0] for place, document in enumerate(documents) if leg in document.hits[0].legs}
+    stored = reader.vectors(leg, [head.chunk_id for head in heads.values()])
+    if len(stored) < len(heads):
         raise CollectionChanged("The collection was changed while it was searched: chunks are gone. Search again.")
     weighted = reader.manifest.legs[leg].needs_idf
     while True:
         lacking = [dimension for dimension in query.indices.tolist() if dimension not in known] if weighted else []
         known.update(inverse_frequencies(reader, leg, lacking))
-        found = {}
-        for place, hit in places.items():
-            document = cast(SparseVector, stored[hit.passages[0].chunk_id])
-            found[place] = contributions(leg, query, document, terms, known if weighted else None)
-        scores = {place: cast(LegHit, hit.legs[leg]).score for place, hit in places.items()}
-        sums = all(abs(sum(t.contribution for t in found[place]) - scores[place]) < _CLOSE for place in found)
+        matched = {}
+        for place, head in heads.items():
+            document = cast(SparseVector, stored[head.chunk_id])
+            matched[place] = contributions(leg, query, document, terms, known if weighted else None)
+        scores = {place: head.legs[leg].score for place, head in heads.items()}
+        sums = all(abs(sum(t.contribution for t in matched[place]) - scores[place]) < _CLOSE for place in matched)
         if sums or not weighted or len(lacking) == len(query):
-            return found
+            return matched
         for dimension in query.indices.tolist():
             known.pop(dimension, None)
 
 
 def inverse_frequencies(reader: CollectionReader, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
-    """What the store multiplies dimensions of a query with, as the store itself has it: one search a dimension.
+    """Return what the store multiplies dimensions of a query with, as the store itself has it: one search a dimension.
 
     The score of a document in a search for one dimension, at weight 1, over its own weight there; 0 for none.
     """
     singles = [SparseVector.of([dimension], [1.0]) for dimension in dimensions]
     answers = reader.retrieve([(leg, single) for single in singles], 1) if singles else []
     stored = reader.vectors(leg, sorted({chunk_id for answer in answers for chunk_id, _ in answer})) if singles else {}
-    found = dict.fromkeys(dimensions, 0.0)
+    frequencies = dict.fromkeys(dimensions, 0.0)
     for dimension, single, answer in zip(dimensions, singles, answers, strict=True):
         for chunk_id, score in answer:
-            found[dimension] = score / cast(SparseVector, stored[chunk_id]).dot(single)
-    return found
+            frequencies[dimension] = score / cast(SparseVector, stored[chunk_id]).dot(single)
+    return frequencies
 
 
 def _by_words(query: str, dimensions: Sequence[int], names: Sequence[str], encoder: SparseEncoder) -> list[str]:
     """Names of hashed dimensions: the query's words that give them alone, the first where several do."""
     words = list(dict.fromkeys(word_list(query.lower())))
-    given: dict[int, str] = {}
+    word_of: dict[int, str] = {}
     for word, vector in zip(words, encoder.encode_queries(words), strict=True):
         for dimension in np.asarray(vector.indices).tolist():
-            given.setdefault(dimension, word)
-    return [given.get(dimension, name) for dimension, name in zip(dimensions, names, strict=True)]
+            word_of.setdefault(dimension, word)
+    return [word_of.get(dimension, name) for dimension, name in zip(dimensions, names, strict=True)]

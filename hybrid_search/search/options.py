@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -59,12 +59,12 @@ class Option:
     unset: str = ""
     unit: str = ""
 
-    @property
+    @cached_property
     def optional(self) -> bool:
         """Whether None is allowed."""
         return NoneType in _members(self.type)
 
-    @property
+    @cached_property
     def scalar(self) -> type[int] | type[float] | type[bool] | type[str] | None:
         """The plain type of a value that is not None: `str` for choices, None for a type that is none of the four."""
         if self.choices:

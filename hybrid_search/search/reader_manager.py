@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
+from hybrid_search._util.shared_resource import Retired, SharedResource
 from hybrid_search.collection.models import ModelRequest, load_models
 from hybrid_search.collection.profiles import check_request
 from hybrid_search.errors import CollectionChanged, StoreError
 from hybrid_search.protocols import CollectionReader, Encoder, Store
-from hybrid_search.search.pipeline import OpenCollection
+from hybrid_search.search.open_collection import OpenCollection, open_collection
 from hybrid_search.settings import Settings
-from hybrid_search.types import LEGS, LegName, in_order
+from hybrid_search.types import LegName
 
 T = TypeVar("T")
 
@@ -29,11 +31,6 @@ TRIES = 5
 
 PAUSE_S = 20e-6
 """Long enough for a waiting thread to take the interpreter; a search pauses some five times."""
-
-
-def open_collection(collection: str, reader: CollectionReader, encoders: Mapping[LegName, Encoder]) -> OpenCollection:
-    """An open collection with its encoders, of which nothing else is known yet."""
-    return OpenCollection(collection, reader, encoders, in_order({*LEGS, *encoders}), {})
 
 
 class CollectionOpener(NamedTuple):
@@ -53,8 +50,12 @@ class CollectionOpener(NamedTuple):
     profile: str
     names: Mapping[LegName, str | None]
 
-    def open(self, before: OpenCollection | None = None) -> OpenCollection:
-        """The collection as it is now; models that were open before and are the same are taken over.
+    def open(self, before: OpenCollection | None = None, known: Iterable[Encoder] = ()) -> OpenCollection:
+        """Open the collection as it is now.
+
+        Args:
+            before: what was open until now; models of it that are the same are taken over.
+            known: other open models, the same.
 
         Raises:
             HybridSearchError: whatever `Store.reader`, `check_request` and `load_models` raise.
@@ -64,8 +65,9 @@ class CollectionOpener(NamedTuple):
             check_request(self.collection, reader.manifest, ModelRequest(self.profile, self.names))
             if before is not None and reader.manifest.legs == before.reader.manifest.legs:
                 return open_collection(self.collection, reader, before.encoders)
-            known = [] if before is None else _same(before, {leg.fingerprint for leg in reader.manifest.legs.values()})
-            models = load_models(self.collection, reader.manifest, self.settings, known=known)
+            fingerprints = {leg.fingerprint for leg in reader.manifest.legs.values()}
+            open_already = [*known, *([] if before is None else _same(before, fingerprints))]
+            models = load_models(self.collection, reader.manifest, self.settings, known=open_already)
             return open_collection(self.collection, reader, models.encoders)
         except BaseException:
             reader.close()
@@ -73,19 +75,22 @@ class CollectionOpener(NamedTuple):
 
 
 def _same(before: OpenCollection, fingerprints: set[str]) -> list[Encoder]:
-    """Encoders that were open, of which a collection still has the vectors."""
+    """Return encoders that were open, of which a collection still has the vectors."""
     legs = before.reader.manifest.legs
     return [encoder for leg, encoder in before.encoders.items() if legs[leg].fingerprint in fingerprints]
 
 
 class _State:
-    """One state of a collection, and how many searches are in it."""
+    """One state of a collection, shared by the searches that are in it."""
 
     def __init__(self, opened: OpenCollection) -> None:
         self.opened = opened
-        self.searches = 0
-        self.over = False  # no search enters any more
+        self.searches = SharedResource(lambda opened: opened.reader.close(), opened)
         self.stale = False
+
+    def enter(self) -> None:
+        """Count one search more; Retired where none enters any more."""
+        self.searches.acquire(lambda: self.opened)
 
 
 class ReaderManager:
@@ -104,8 +109,8 @@ class ReaderManager:
         pools: Sequence[Executor] = (),
     ) -> None:
         self._state, self._renew, self._pools = _State(first), renew, pools
+        self._searches = SharedResource(_shut_down, pools)
         self._lock, self._renewing = threading.Lock(), threading.Lock()
-        self._searches = 0
         self._closed = False
         self._pid = os.getpid()
 
@@ -154,40 +159,29 @@ class ReaderManager:
         if os.getpid() != self._pid:
             return  # what is open is the parent's
         with self._lock:
-            closed, self._closed, self._state.over = self._closed, True, True
-            idle, last = not self._state.searches, not self._searches
-        if closed:
-            return
-        if idle:
-            self._state.opened.reader.close()
-        if last:
-            self._finish()
-
-    def _finish(self) -> None:
-        for pool in self._pools:
-            pool.shutdown(wait=False)
+            self._closed = True
+        self._state.searches.retire()
+        self._searches.retire()
 
     def acquire(self) -> _State:
-        self.check()
-        self.maybe_refresh()
-        with self._lock:
-            if not self._closed:
-                self._state.searches += 1
-                self._searches += 1
-                return self._state
-        self.check()
-        raise AssertionError("closed, and check says nothing")
+        """Return the state that is there now, with one search more in it; `release` ends that."""
+        while True:
+            self.check()
+            self.maybe_refresh()
+            state = self._state
+            with suppress(Retired):  # another one is there by now, or it has been closed
+                state.enter()
+                try:
+                    self._searches.acquire(lambda: self._pools)
+                except Retired:
+                    state.searches.release()
+                    raise
+                return state
 
     def release(self, state: _State) -> None:
-        with self._lock:
-            state.searches -= 1
-            self._searches -= 1
-            idle = state.over and not state.searches
-            last = self._closed and not self._searches
-        if idle:
-            state.opened.reader.close()
-        if last:
-            self._finish()
+        """Let one search out of a state."""
+        state.searches.release()
+        self._searches.release()
 
     def maybe_refresh(self) -> None:
         """Open the state that is there now, if it is another one: by one thread, the others wait for it."""
@@ -203,27 +197,30 @@ class ReaderManager:
         with self._lock:
             closed = self._closed
             if not closed:
-                self._state, old.over = new, True
-            idle = not old.searches
+                self._state = new
         if closed:
-            new.opened.reader.close()
+            new.searches.retire()
             self.check()
-        elif idle:
-            old.opened.reader.close()
+        old.searches.retire()
+
+
+def _shut_down(pools: Sequence[Executor]) -> None:
+    for pool in pools:
+        pool.shutdown(wait=False)
 
 
 async def run_in_pool(latest: ReaderManager, pool: Executor, job: Callable[[OpenCollection], T]) -> T:
-    """`latest.run` in a thread beside the event loop, with the caller's context variables."""
+    """Do `latest.run` in a thread beside the event loop, with the caller's context variables."""
     import asyncio  # a fifth of what a searcher takes to import, and no use to most
     from contextvars import copy_context
 
     latest.check()  # a fork has none of the pool's threads, and would wait for ever
-    run = partial(copy_context().run, latest.run, lambda open_collection: job(yielding_gil(open_collection)))
+    run = partial(copy_context().run, latest.run, lambda opened: job(yielding_gil(opened)))
     return await asyncio.get_running_loop().run_in_executor(pool, run)
 
 
 def yielding_gil(opened: OpenCollection) -> OpenCollection:
-    """The same, open for a thread beside an event loop: between two steps of a search the loop has its turn.
+    """Return the same, open for a thread beside an event loop: between two steps of a search the loop has its turn.
 
     The engine holds the interpreter while it works, and Python hands it over only after 5 ms of its own
     (`sys.getswitchinterval`), or when a thread lets go of it.
@@ -238,14 +235,14 @@ class _GilYieldingReader:
         self._reader = reader
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._reader, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._reader, name)
+        if not callable(attribute):
+            return attribute
 
-        def called(*given: Any, **options: Any) -> Any:
+        def yielding(*arguments: Any, **options: Any) -> Any:
             time.sleep(PAUSE_S)
-            answer = found(*given, **options)
+            answer = attribute(*arguments, **options)
             time.sleep(PAUSE_S)
             return answer
 
-        return called
+        return yielding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -129,8 +130,9 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         for option in read_options(type(self)):
-            check = _OWN_CHECKS.get(option.name, option.check)
-            self._settle(option.name, check(getattr(self, option.name)))
+            value = getattr(self, option.name)
+            if value is not option.default:
+                self._settle(option.name, _OWN_CHECKS.get(option.name, option.check)(value))
         if self.depth is not None and self.depth < self.k:
             raise InvalidArgument(f"depth is {self.depth}; it must lie in k..{MAX_DEPTH:,}, and k is {self.k}.")
         budget = self.rerank_budget_ms
@@ -138,6 +140,13 @@ class SearchRequest:
             raise InvalidArgument(f"rerank_budget_ms is {budget:g}, but nothing is re-ranked; add rerank (--rerank).")
         if self.where is not None:
             self._settle("condition", self.where if isinstance(self.where, Condition) else parse(self.where))
+
+    def with_values(self, **values: Any) -> SearchRequest:
+        """Return a copy with other values, which are taken as they are: nothing is checked a second time."""
+        changed = copy(self)
+        for name, value in values.items():
+            changed._settle(name, value)
+        return changed
 
     def _settle(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -159,28 +168,52 @@ class SearchRequest:
         return self.weights if isinstance(self.weights, Mapping) else None
 
 
+class Keywords(Options, total=False):
+    """What a searcher's methods take: options one by one, or all of them in `request`, which is checked already."""
+
+    request: SearchRequest
+
+
+def request_of(keywords: Keywords) -> SearchRequest:
+    """Return what is asked, checked once: the request as it is, or one made of the other keywords.
+
+    Raises:
+        InvalidArgument: a request and other keywords, or a request that is none.
+        HybridSearchError: as `SearchRequest`.
+    """
+    options: dict[str, Any] = dict(keywords)
+    request = options.pop("request", None)
+    if request is None:
+        return SearchRequest(**options)
+    if not isinstance(request, SearchRequest):
+        raise InvalidArgument(f"request is {shown(request)}; it must be a SearchRequest.")
+    if options:
+        raise InvalidArgument(f"{', '.join(options)} and a request are given; put every option into the request.")
+    return request
+
+
 def search_options() -> tuple[Option, ...]:
     """Return every option of a search: name, type, default, bounds and help, in the order of `SearchRequest`."""
     return read_options(SearchRequest)
 
 
 def check_queries(queries: Sequence[str]) -> list[str]:
-    """The queries as a list.
+    """Return the queries as a list, if each is a text that is not empty.
 
     Raises:
         InvalidArgument: they are one text instead of several, one of them is no text, or is empty.
     """
-    found = listed("queries", queries, "texts", "search_many([{0}]), or search({0}) for one")
-    for place, query in enumerate(found):
+    texts = listed("queries", queries, "texts", "search_many([{0}]), or search({0}) for one")
+    for place, query in enumerate(texts):
         at = f"queries[{place}]"
-        if not text("The query" if len(found) == 1 else at, query).strip():
-            which = "" if len(found) == 1 else f" ({at})"
+        if not text("The query" if len(texts) == 1 else at, query).strip():
+            which = "" if len(texts) == 1 else f" ({at})"
             raise InvalidArgument(f"The query is empty{which}. Say what to look for, in any words.")
-    return found
+    return texts
 
 
 def resolve_mode(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode, tuple[LegName, ...]]:
-    """The mode that is searched in, and its legs: hybrid with one leg is that leg alone.
+    """Resolve the mode that is searched in, and its legs: hybrid with one leg is that leg alone.
 
     Raises:
         InvalidArgument: a mode whose leg the collection lacks, or one that names a leg twice.
@@ -199,8 +232,20 @@ def resolve_mode(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode,
     return mode, in_order(named)
 
 
+def dense_leg(manifest: Manifest, collection: str) -> LegName:
+    """Return the leg whose vectors can be compared with each other: the first dense one, a fused one if any is.
+
+    Raises:
+        InvalidArgument: the collection has none.
+    """
+    for leg in (*manifest.fused(), *in_order(manifest.legs)):
+        if manifest.legs[leg].kind == "dense":
+            return leg
+    raise InvalidArgument(f"Collection {collection!r} has no dense leg, only {', '.join(in_order(manifest.legs))}.")
+
+
 def available_modes(manifest: Manifest) -> tuple[Mode, ...]:
-    """The ways to search a collection, `a+b` left out: `hybrid` where several legs are fused, then each leg."""
+    """Return the ways to search a collection, `a+b` left out: `hybrid` where several legs are fused, then each leg."""
     hybrid = (HYBRID,) if len(manifest.fused()) > 1 else ()
     return (*hybrid, *in_order(manifest.legs))
 

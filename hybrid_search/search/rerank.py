@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, cast
 
@@ -12,13 +12,11 @@ from hybrid_search.encoders.catalog import card, cards
 from hybrid_search.errors import MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.protocols import Reranker
 from hybrid_search.ranking.rerank import RankedDocument, rerank
+from hybrid_search.search.open_collection import Payloads
 from hybrid_search.search.request import SearchRequest
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.types import Hit
-
-Payloads = Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
-"""What the store has of chunks, by their ids."""
 
 TIME_SAFETY = 0.75
 """Share of the time left that the next batch is planned to take: other work on the machine may slow it down."""
@@ -51,26 +49,26 @@ class RerankerCache:
         self._loaded: dict[str, Reranker] = {}
         self._lock = threading.Lock()
 
-    def get(self, asked: bool | str | None) -> Reranker | None:
-        """The re-ranker that a search asks for, loaded; None where it asks for none.
+    def get(self, wanted: bool | str | None) -> Reranker | None:
+        """Return the re-ranker that a search asks for, loaded; None where it asks for none.
 
         Raises:
             UnknownModel: no such model; names the near ones.
             ModelError: a model of another kind, or a folder that is no usable model.
             ModelUnavailable: it cannot be loaded here; names those that can.
         """
-        if not asked:
+        if not wanted:
             return None
         with self._lock:
             settings = self._settings = self._settings or load_settings()
-            name = asked if isinstance(asked, str) else default_name(settings)
+            name = wanted if isinstance(wanted, str) else default_name(settings)
             if name not in self._loaded:
                 self._loaded[name] = open_reranker(name, settings)
             return self._loaded[name]
 
 
 def default_name(settings: Settings) -> str:
-    """The re-ranker where none is named: the settings', else the catalogue's first."""
+    """Return the re-ranker where none is named: the settings', else the catalogue's first."""
     return settings.reranker or cards("reranker")[0].name
 
 
@@ -80,13 +78,12 @@ def open_reranker(name: str, settings: Settings) -> Reranker:
     An ONNX model runs in the settings' precision.
 
     Raises:
-        HybridSearchError: as `Rerankers.get`.
+        HybridSearchError: as `RerankerCache.get`.
     """
     model = card(name, "reranker")
     precision = settings.precision if model.runtime == "onnx" else "fp32"
     options: dict[str, Any] = {"threads": settings.threads, "precision": precision, "device": settings.device}
-    found = load(model, cache_dir=settings.cache_dir, **options)
-    reranker = cast(Reranker, found)
+    reranker = cast(Reranker, load(model, cache_dir=settings.cache_dir, **options))
     try:
         reranker.warm_up()
         reranker.score("warm", ["up"])  # the first pass is slower than all others, and nobody's budget is to pay for it
@@ -124,8 +121,8 @@ def rerank_documents(
         return RerankOutcome([RankedDocument(hits, place) for place, hits in enumerate(documents, 1)])
     deadline = None if request.rerank_budget_ms is None else clock() + request.rerank_budget_ms / 1e3
     heads = [hits[0] for hits in documents[: request.rerank_depth]]
-    found = payloads([hit.chunk_id for hit in heads])
-    texts = [chunk_of(found[hit.chunk_id]).searchable for hit in heads]
+    by_id = payloads([hit.chunk_id for hit in heads])
+    texts = [chunk_of(by_id[hit.chunk_id]).searchable for hit in heads]
     scores = (
         score_all(reranker, query, texts) if deadline is None else score_until(deadline, reranker, query, texts, clock)
     )
@@ -135,18 +132,18 @@ def rerank_documents(
 
 
 def score_all(reranker: Reranker, query: str, texts: Sequence[str]) -> list[float]:
-    """The score of every text."""
+    """Score every text."""
     return [float(score) for score in reranker.score(query, texts)]
 
 
 def score_until(
     deadline: float, reranker: Reranker, query: str, texts: Sequence[str], clock: Callable[[], float] = perf_counter
 ) -> list[float]:
-    """The scores of the first texts, as many as fit before `deadline`, on the clock's time in seconds.
+    """Score the first texts, as many as fit before `deadline`, on the clock's time in seconds.
 
-    One text comes first and shows what a text takes; after it no batch begins that would not end within `SURE` of the
-    time left if it took as long, for its length, as the slower of the last two. So only the first text can make it
-    late, or a batch that takes much longer than its length lets expect.
+    One text comes first and shows what a text takes; after it no batch begins that would not end within `TIME_SAFETY`
+    of the time left if it took as long, for its length, as the slower of the last two. So only the first text can make
+    it late, or a batch that takes much longer than its length lets expect.
     """
     scores: list[float] = []
     paces: list[float] = []  # seconds a character, of each batch
@@ -172,5 +169,5 @@ def _fitting(query: str, texts: Sequence[str], characters: float) -> int:
 
 
 def _size(query: str, texts: Sequence[str]) -> int:
-    """What a batch costs, in characters: the query is read with every text, and texts are filled up to the longest."""
+    """Return what a batch costs, in characters: each text is read with the query, and filled up to the longest."""
     return len(texts) * (len(query) + max(len(text) for text in texts) + 1)

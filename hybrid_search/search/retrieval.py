@@ -1,26 +1,29 @@
-"""The first half of a search: queries to encodings, encodings to one ranking a leg."""
+"""The first half of a search: queries to encodings, encodings to one ranking a leg, rankings to documents."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from time import perf_counter
 from types import MappingProxyType
 from typing import NamedTuple, cast
 
-from hybrid_search._util.arguments import text
+import numpy as np
+
+from hybrid_search._util.arguments import shown, text
 from hybrid_search.encoders import hybrid
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.filters import Condition
 from hybrid_search.protocols import CollectionReader, Encoder, KnowsWords, Reading, SparseEncoder
 from hybrid_search.ranking import fusion
+from hybrid_search.ranking.collapse import collapse
 from hybrid_search.ranking.expansion import expansion
-from hybrid_search.ranking.fusion import rank, round_score
+from hybrid_search.ranking.fusion import check_weights, rank, round_score
 from hybrid_search.ranking.leg_weights import features, leg_weights
-from hybrid_search.results import Term
-from hybrid_search.search.request import AUTO, MAX_DEPTH, SearchRequest, check_queries
-from hybrid_search.types import LegName, Mode, Ranking, SparseVector, Vector, is_empty
+from hybrid_search.results import Expansion, Term
+from hybrid_search.search.open_collection import OpenCollection
+from hybrid_search.search.request import AUTO, MAX_DEPTH, SearchRequest, check_queries, resolve_mode
+from hybrid_search.types import Hit, LegName, Mode, Ranking, SparseVector, Vector, is_empty
 
 # Models whose sparse vectors have terms that the text lacks.
 _EXPANDING = ("splade", "inference_free_splade")
@@ -31,6 +34,26 @@ TIE_MARGIN = 4
 
 QUERY_BATCH = 32
 """Queries that are encoded and retrieved together."""
+
+
+class SearchThreads(NamedTuple):
+    """The pools of threads of one searcher.
+
+    Args:
+        models: one thread a model, where several encode at once.
+        ahead: one, for the next batch of queries.
+        beside: for searches that an event loop waits for.
+    """
+
+    models: ThreadPoolExecutor
+    ahead: ThreadPoolExecutor
+    beside: ThreadPoolExecutor
+
+
+def search_threads(legs: int, concurrency: int) -> SearchThreads:
+    """Return pools for a collection with so many legs, of which so many searches go on at once."""
+    sizes = {"encode": max(2, legs), "ahead": 1, "asearch": concurrency}
+    return SearchThreads(*(ThreadPoolExecutor(size, thread_name_prefix=name) for name, size in sizes.items()))
 
 
 class RetrievedQuery(NamedTuple):
@@ -53,71 +76,139 @@ class RetrievedQuery(NamedTuple):
     unread: Mapping[LegName, tuple[str, ...]] = MappingProxyType({})
 
 
-def retrieve_batches(
+class RetrievedDocuments(NamedTuple):
+    """The documents of one query after fusion.
+
+    Args:
+        groups: one a document, best first: its chunks, best first.
+        weights: of the legs in the fusion; None for 1 each.
+    """
+
+    groups: list[tuple[Hit, ...]]
+    weights: Mapping[LegName, float] | None
+
+
+def retrieve_queries(
+    queries: Sequence[str],
+    request: SearchRequest,
+    opened: OpenCollection,
+    threads: SearchThreads,
+) -> Iterator[RetrievedQuery]:
+    """Encode queries and retrieve each leg's ranking for them; the request is held against the collection before.
+
+    Args:
+        queries: their texts.
+        request: what is asked.
+        opened: the collection.
+        threads: of the searcher.
+
+    Raises:
+        InvalidArgument: a query that is no text or empty, or a mode whose leg the collection lacks.
+        FusionError: a weight for a leg that is not searched.
+    """
+    queries = check_queries(queries)
+    mode, legs = resolve_mode(request.mode, opened.reader.manifest, opened.collection)
+    check_weights(request.static_weights, legs if len(legs) > 1 else opened.shown)
+    encoders = {leg: opened.encoders[leg] for leg in legs}
+    return _retrieve_batches(queries, request, mode, opened.reader, encoders, threads)
+
+
+def _retrieve_batches(
     queries: Sequence[str],
     request: SearchRequest,
     mode: Mode,
     reader: CollectionReader,
     encoders: Mapping[LegName, Encoder],
-    threads: ThreadPoolExecutor,
-    ahead: ThreadPoolExecutor,
+    threads: SearchThreads,
 ) -> Iterator[RetrievedQuery]:
-    """Each query with its vectors and the legs' rankings; one batch is encoded while another's answers are made.
-
-    Args:
-        queries: their texts.
-        request: what is asked.
-        mode: that is searched in.
-        reader: of the collection.
-        encoders: of the legs to search.
-        threads: one a model, where there are several.
-        ahead: a thread for the next batch.
-    """
+    """Yield each query with its vectors and rankings; one batch is encoded while another's results are built."""
     batches = [queries[start : start + QUERY_BATCH] for start in range(0, len(queries), QUERY_BATCH)]
     waiting = None
     for place, batch in enumerate(batches):
-        (encoded, strange), encode_ms = waiting.result() if waiting else _timed(batch, encoders, threads)
+        (encoded, unknown), encode_ms = waiting.result() if waiting else _timed(batch, encoders, threads.models)
         if place + 1 < len(batches):
-            waiting = ahead.submit(_timed, batches[place + 1], encoders, threads)
+            waiting = threads.ahead.submit(_timed, batches[place + 1], encoders, threads.models)
         start = perf_counter()
-        found = retrieve(reader, encoded, request.effective_depth, request.condition)
+        by_query = retrieve(reader, encoded, request.effective_depth, request.condition)
         spent = {"encode": encode_ms / len(batch), "retrieve": (perf_counter() - start) * 1e3 / len(batch)}
-        for row, (query, rankings) in enumerate(zip(batch, found, strict=True)):
-            unread = {leg: words for leg in encoders if (words := strange[leg][row])}
+        for row, (query, rankings) in enumerate(zip(batch, by_query, strict=True)):
+            unread = {leg: words for leg in encoders if (words := unknown[leg][row])}
             yield RetrievedQuery(query, mode, {leg: encoded[leg][row] for leg in encoders}, rankings, spent, unread)
+
+
+def retrieve_vector(
+    vector: Sequence[float], leg: LegName, request: SearchRequest, opened: OpenCollection
+) -> RetrievedQuery:
+    """Retrieve the chunks nearest to a vector in a dense leg, as a search of this leg alone does.
+
+    Raises:
+        InvalidArgument: the vector does not fit the leg, or an option needs the text of a query.
+    """
+    if request.rerank or request.explain:
+        raise InvalidArgument("Nothing can be re-ranked or explained for a vector: that takes the text of a query.")
+    try:
+        query = np.asarray(vector, np.float32)
+    except (TypeError, ValueError):
+        raise InvalidArgument(f"The vector is {shown(vector)}; it must be a list of numbers.") from None
+    start = perf_counter()
+    [rankings] = retrieve(opened.reader, {leg: [query]}, request.effective_depth, request.condition)
+    spent = {"encode": 0.0, "retrieve": (perf_counter() - start) * 1e3}
+    return RetrievedQuery("", leg, {leg: query}, rankings, spent)
+
+
+def retrieve_documents(retrieved: RetrievedQuery, request: SearchRequest, opened: OpenCollection) -> RetrievedDocuments:
+    """Fuse the rankings of one query and group its chunks by document, as many documents as the request needs.
+
+    k counts documents, so where chunks of a few fill the legs, the legs are asked for more. What is found there comes
+    behind what was found before, so that a page of results does not depend on how far another one had to look.
+    """
+    weights = query_weights(retrieved, request, opened.encoders)
+    depth, rankings = request.effective_depth, retrieved.rankings
+    groups = collapse(fuse(rankings, request, weights))
+    while len(groups) < request.candidates_needed and depth < MAX_DEPTH:
+        if all(len(ranking) < depth for ranking in rankings.values()):
+            break
+        if len(groups) == opened.reader.info().documents:
+            break  # there are no others
+        depth = min(depth * 4, MAX_DEPTH)
+        vectors = {leg: [vector] for leg, vector in retrieved.vectors.items()}
+        [rankings] = retrieve(opened.reader, vectors, depth, request.condition)
+        known = {group[0].doc_id for group in groups}
+        groups += [group for group in collapse(fuse(rankings, request, weights)) if group[0].doc_id not in known]
+    return RetrievedDocuments(groups, weights)
 
 
 def encode(
     queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor
 ) -> dict[LegName, Sequence[Vector]]:
-    """The queries' vectors by leg, all models at once: they let go of the interpreter while they compute."""
+    """Encode queries with all models at once, by leg: they let go of the interpreter while they compute."""
     first, *others = hybrid.group_by_model(encoders)
     jobs = [threads.submit(hybrid.encode, group, queries, queries=True) for group in others]
-    found = hybrid.encode(first, queries, queries=True)
+    vectors = hybrid.encode(first, queries, queries=True)
     for job in jobs:
-        found.update(job.result())
-    return {leg: found[leg] for leg in encoders}
+        vectors.update(job.result())
+    return {leg: vectors[leg] for leg in encoders}
 
 
 def read(
     queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor | None = None
 ) -> tuple[dict[LegName, list[Vector | None]], dict[LegName, list[tuple[str, ...]]]]:
-    """The queries' vectors by leg, None where a leg's model reads nothing of one; and the words that it does not know.
+    """Encode queries, by leg, None where a leg's model reads nothing of one; and name the words that it does not know.
 
     A vector of nothing but unknown words is the same for all of them: it finds whatever is as unknown.
     """
     encoded = encode(queries, encoders, threads) if threads else hybrid.encode(encoders, queries, queries=True)
-    found: dict[LegName, list[Vector | None]] = {}
-    strange: dict[LegName, list[tuple[str, ...]]] = {}
+    vectors: dict[LegName, list[Vector | None]] = {}
+    unknown: dict[LegName, list[tuple[str, ...]]] = {}
     for group in hybrid.group_by_model(encoders):
-        whole = hybrid.unwrap(next(iter(group.values())))
-        tell = whole.reading_of_query if isinstance(whole, KnowsWords) else _all_read
-        readings = [tell(query) for query in queries]
+        model = hybrid.unwrap(next(iter(group.values())))
+        reading_of = model.reading_of_query if isinstance(model, KnowsWords) else _all_read
+        readings = [reading_of(query) for query in queries]
         for leg in group:
             pairs = zip(encoded[leg], readings, strict=True)
-            found[leg] = [None if reading.nothing or is_empty(vector) else vector for vector, (reading, _) in pairs]
-            strange[leg] = [words for _, words in readings]
-    return {leg: found[leg] for leg in encoders}, strange
+            vectors[leg] = [None if reading.nothing or is_empty(vector) else vector for vector, (reading, _) in pairs]
+            unknown[leg] = [words for _, words in readings]
+    return {leg: vectors[leg] for leg in encoders}, unknown
 
 
 def retrieve(
@@ -144,54 +235,54 @@ def retrieve(
     return [dict(zip(by_leg, rankings, strict=True)) for rankings in zip(*by_leg.values(), strict=True)]
 
 
-def fuse(rankings: Mapping[LegName, Ranking], request: SearchRequest) -> Ranking:
-    """One leg keeps its own scores; several are fused."""
+def fuse(
+    rankings: Mapping[LegName, Ranking], request: SearchRequest, weights: Mapping[LegName, float] | None
+) -> Ranking:
+    """Fuse several legs; one alone keeps its own scores."""
     if len(rankings) == 1:
         return next(iter(rankings.values()))
-    return fusion.fuse(rankings, request.fusion, rrf_k=request.rrf_k, weights=request.static_weights)
+    return fusion.fuse(rankings, request.fusion, rrf_k=request.rrf_k, weights=weights)
 
 
-def with_query_weights(
-    request: SearchRequest,
-    query: str,
-    rankings: Mapping[LegName, Ranking],
-    vectors: Mapping[LegName, Vector | None],
-    encoders: Mapping[LegName, Encoder],
-) -> SearchRequest:
-    """The request with the weights of this query, where they are to be chosen for each one.
+def query_weights(
+    retrieved: RetrievedQuery, request: SearchRequest, encoders: Mapping[LegName, Encoder]
+) -> Mapping[LegName, float] | None:
+    """Return the legs' weights for this query, chosen by its rankings where the request asks for that.
 
     Args:
+        retrieved: the query.
         request: what is asked.
-        query: its text.
-        rankings: of each leg, for this query.
-        vectors: of this query, one a leg.
         encoders: of the legs.
     """
+    rankings = retrieved.rankings
     if request.weights != AUTO:
-        return request
+        return request.static_weights
     if len(rankings) < 2:
-        return replace(request, weights=None)
+        return None
     cards = {leg: encoders[leg].card for leg in rankings}
     kinds = {leg: "dense" if card.kind == "dense" else "sparse" for leg, card in cards.items()}
     learned = (leg for leg, card in cards.items() if kinds[leg] == "sparse" and card.family in _EXPANDING)
-    read = ((leg, vector) for leg in learned if (vector := vectors[leg]) is not None)
-    terms = next((_terms(query, encoders[leg], vector) for leg, vector in read), ())
-    return replace(request, weights=leg_weights(features(query, terms, rankings), kinds))
+    read = ((leg, vector) for leg in learned if (vector := retrieved.vectors[leg]) is not None)
+    terms = next((_terms(retrieved.query, encoders[leg], vector) for leg, vector in read), ())
+    return leg_weights(features(retrieved.query, terms, rankings), kinds)
 
 
-def expand_query(query: str, leg: LegName, encoders: Mapping[LegName, Encoder], collection: str) -> tuple[Term, ...]:
-    """What the model of a leg makes of a query.
+def expand_query(query: str, leg: LegName, opened: OpenCollection) -> Expansion:
+    """Return what the model of a leg makes of a query, heaviest term first.
 
     Raises:
         InvalidArgument: an empty query, a leg the collection lacks, or one whose vectors are not words.
     """
     check_queries([query])
-    encoder = encoders.get(text("leg", leg))
+    encoder = opened.encoders.get(text("leg", leg))
     if encoder is None or not _learned(encoder):
-        found = "has no such leg" if encoder is None else f"has {encoder.card.name} there, which does not expand"
-        raise InvalidArgument(f"Collection {collection!r} {found}: {leg!r}. Name a leg with a learned sparse model.")
+        reason = "has no such leg" if encoder is None else f"has {encoder.card.name} there, which does not expand"
+        raise InvalidArgument(
+            f"Collection {opened.collection!r} {reason}: {leg!r}. Name a leg with a learned sparse model."
+        )
     vector = read([query], {leg: encoder})[0][leg][0]
-    return () if vector is None else _terms(query, encoder, vector)
+    terms = () if vector is None else _terms(query, encoder, vector)
+    return Expansion(query, opened.collection, leg, opened.reader.manifest.legs[leg].model, terms)
 
 
 def _learned(encoder: Encoder) -> bool:
@@ -199,9 +290,9 @@ def _learned(encoder: Encoder) -> bool:
 
 
 def _terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:
-    found = cast(SparseVector, vector)
-    names = cast(SparseEncoder, encoder).terms(found.indices.tolist())
-    return expansion(query, names, found.values.tolist())
+    sparse = cast(SparseVector, vector)
+    names = cast(SparseEncoder, encoder).terms(sparse.indices.tolist())
+    return expansion(query, names, sparse.values.tolist())
 
 
 def _tie_at_limit(answer: Sequence[tuple[str, float]], depth: int, limit: int) -> bool:
@@ -210,13 +301,13 @@ def _tie_at_limit(answer: Sequence[tuple[str, float]], depth: int, limit: int) -
 
 
 def _all_read(query: str) -> tuple[Reading, tuple[str, ...]]:
-    """What is made of a query by a model that does not tell of unknown words."""
+    """Return what a model reads of a query that does not tell of unknown words: all of it."""
     return Reading(1, 0), ()
 
 
 def _timed(
     queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor
 ) -> tuple[tuple[dict[LegName, list[Vector | None]], dict[LegName, list[tuple[str, ...]]]], float]:
-    """What `read` gives, and the milliseconds that took."""
+    """Return what `read` gives, and the milliseconds that took."""
     start = perf_counter()
     return read(queries, encoders, threads), (perf_counter() - start) * 1e3

@@ -80,7 +80,7 @@ def _mined(
     settings: Settings,
     tell: OnProgress,
 ) -> mining.Mined:
-    with Searcher.open(cast(str, recipe.mine_from), settings=settings, follow=False) as searcher:
+    with Searcher.open(cast(str, recipe.mine_from), settings=settings, refresh=False) as searcher:
         return mining.mine(
             examples,
             searcher,

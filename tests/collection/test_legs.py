@@ -252,7 +252,7 @@ def test_one_writer_at_a_time(settings, fakes):
 def test_a_swap_gives_the_new_leg_the_name_and_the_place_of_the_old(filled, fakes):
     add_leg("c", "new", "fake/sparse-2", **filled)
     old, new, mixed = top(filled, "sparse"), top(filled, "new"), top(filled, "dense+new")
-    with Searcher.open("c", **filled, follow=False) as early:
+    with Searcher.open("c", **filled, refresh=False) as early:
         manifest = swap_legs("c", "sparse", "new", **filled)
         assert manifest == filled["store"].info("c").manifest
         assert {leg: (spec.model, spec.shadow) for leg, spec in manifest.legs.items()} == {

@@ -33,7 +33,7 @@ def index(store, settings):
 
 def found(store, settings):
     with Searcher.open("c", store=store, settings=settings) as searcher:
-        points = searcher.within(lambda opened: opened.reader.info().points)
+        points = searcher._within(lambda opened: opened.reader.info().points)
         return sorted(hit.doc_id for hit in searcher.search("river")), points
 
 

@@ -31,7 +31,7 @@ def old_collection(settings, texts):
     with closing(open_store_for(None, settings).writer("c", open_store_for(None, settings).manifest("c"))) as writer:
         [head] = writer.heads(["plain"]).values()
         with closing(Searcher.open("c", settings=settings)) as searcher:
-            vectors = searcher.within(
+            vectors = searcher._within(
                 lambda opened: {leg: opened.reader.vectors(leg, ["plain#0"])["plain#0"] for leg in opened.encoders}
             )
         for doc_id, text in texts.items():
@@ -42,7 +42,7 @@ def old_collection(settings, texts):
 
 def ids_in(settings):
     with closing(Searcher.open("c", settings=settings)) as searcher:
-        return sorted(searcher.within(lambda opened: list(opened.reader.doc_ids())))
+        return sorted(searcher._within(lambda opened: list(opened.reader.doc_ids())))
 
 
 @pytest.mark.parametrize("given", FORMS)
@@ -53,14 +53,14 @@ def test_a_document_is_found_by_its_id_in_any_form(settings, given, asked):
     with closing(Searcher.open("c", settings=settings)) as searcher:
         for number, doc_id in enumerate(IDS):
             wanted, stored = normalize(asked, doc_id), normalize("NFC", doc_id)
-            document = searcher.within(lambda opened, wanted=wanted: fetch_document(opened.reader, wanted, "c"))
+            document = searcher._within(lambda opened, wanted=wanted: fetch_document(opened.reader, wanted, "c"))
             assert (document.doc_id, document.text) == (stored, f"text of {number}")
             why = searcher.explain(f"text {number}", wanted)
             assert (why.verdict, why.doc_id) == ("shown", stored)
             [hit] = searcher.search("text", where=f"doc_id = '{wanted}'")
             assert hit.doc_id == stored
         some = [normalize(asked, doc_id) for doc_id in IDS]
-        found = searcher.within(lambda opened: [p[0]["doc_id"] for p in all_payloads(opened.reader, some)])
+        found = searcher._within(lambda opened: [p[0]["doc_id"] for p in all_payloads(opened.reader, some)])
         assert found == [normalize("NFC", doc_id) for doc_id in IDS]
     assert delete_documents("c", [normalize(asked, doc_id) for doc_id in IDS], settings=settings) == len(IDS)
     assert ids_in(settings) == []
@@ -83,7 +83,7 @@ def test_a_collection_with_ids_as_they_came_is_read_by_either_form(settings, ask
     with closing(Searcher.open("c", settings=settings)) as searcher:
         for stored, text in texts.items():
             wanted = normalize(asked, stored)
-            [payload] = searcher.within(lambda opened, wanted=wanted: payloads_of(opened.reader, wanted))
+            [payload] = searcher._within(lambda opened, wanted=wanted: payloads_of(opened.reader, wanted))
             assert (payload["doc_id"], payload["text"]) == (stored, text)
             assert searcher.explain("plain", wanted).doc_id == stored
             assert len(searcher.search("plain", where=f"doc_id in ('{wanted}', 'x')")) == 1
@@ -103,7 +103,7 @@ def test_a_new_run_puts_the_composed_id_in_the_place_of_the_old_one(settings):
 def test_an_id_that_is_not_there_is_told_as_it_was_given(settings):
     indexer(settings).index([{"_id": "Zurich", "text": "one"}])
     with closing(Searcher.open("c", settings=settings)) as searcher, pytest.raises(DocumentNotFound, match="Zürich"):
-        searcher.within(lambda opened: fetch_document(opened.reader, "Zürich", "c"))
+        searcher._within(lambda opened: fetch_document(opened.reader, "Zürich", "c"))
 
 
 def test_an_id_of_a_thousand_accents_has_few_forms():

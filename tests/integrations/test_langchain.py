@@ -19,7 +19,7 @@ from langchain_core.load import dumps, loads
 
 from hybrid_search import Indexer, Searcher
 from hybrid_search.encoders import catalog
-from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument, UnknownModel
+from hybrid_search.errors import CollectionNotFound, FilterError, InvalidArgument, StoreError, UnknownModel
 from hybrid_search.filters import Compare
 from hybrid_search.integrations import collection_handle as live_collections
 from hybrid_search.integrations.langchain import (
@@ -27,7 +27,10 @@ from hybrid_search.integrations.langchain import (
     HybridSearchRetriever,
     HybridSearchVectorStore,
 )
+from hybrid_search.integrations.langchain.documents import option_fields
 from hybrid_search.search import rerank
+from hybrid_search.search.options import Option
+from hybrid_search.search.request import SearchRequest, search_options
 from hybrid_search.settings import load_settings
 from hybrid_search.types import ModelCard
 
@@ -122,8 +125,27 @@ def test_documents_order_and_scores_are_those_of_the_search(films, settings, rea
 
 
 def test_every_option_of_a_search_is_a_field():
-    options = set(live_collections.Options.__annotations__)
-    assert options <= set(HybridSearchRetriever.model_fields)
+    for option in search_options():
+        field = HybridSearchRetriever.model_fields[option.name]
+        assert field.description == option.help
+        assert field.default == (False if option.name == "highlight" else option.default)
+
+
+def test_a_new_option_of_a_search_is_a_field():
+    """The fields are made of the options, whichever there are."""
+    more = Option("patience", float | None, None, above=0, help="Seconds to wait.")
+    fields = option_fields([*search_options(), more])
+    assert list(fields) == [*(option.name for option in search_options()), "patience"]
+    kind, field = fields["patience"]
+    assert (kind, field.default, field.description) == (float | None, None, "Seconds to wait.")
+
+
+def test_the_options_of_a_call_are_checked_once(films, settings, monkeypatch):
+    retriever, checked = HybridSearchRetriever(collection="films", settings=settings, weights="auto"), []
+    check = SearchRequest.__post_init__
+    monkeypatch.setattr(SearchRequest, "__post_init__", lambda request: (checked.append(request), check(request))[1])
+    assert retriever.invoke(QUERIES[0], k=2, where="year > 1900")
+    assert len(checked) == 1
 
 
 def test_the_evidence_is_in_the_metadata(films, settings):
@@ -195,13 +217,60 @@ def test_opening_and_searching_do_not_stop_the_event_loop(films, settings, monke
     """The loop's own thread neither opens the collection nor searches."""
     retriever = HybridSearchRetriever(collection="films", settings=settings)
     threads = []
-    searcher_of, search = live_collections.LiveCollection._opened, Searcher.answers
+    searcher_of, search = live_collections.LiveCollection._open_searcher, Searcher._answers
     mark = lambda what: lambda self, *a, **o: (threads.append(threading.current_thread()), what(self, *a, **o))[1]  # noqa: E731
-    monkeypatch.setattr(live_collections.LiveCollection, "_opened", mark(searcher_of))
-    monkeypatch.setattr(Searcher, "answers", mark(search))
+    monkeypatch.setattr(live_collections.LiveCollection, "_open_searcher", mark(searcher_of))
+    monkeypatch.setattr(Searcher, "_answers", mark(search))
     asyncio.run(retriever.ainvoke("film"))
     assert len(threads) == 2
     assert threading.current_thread() not in threads
+
+
+def test_one_that_is_cancelled_while_the_collection_opens_keeps_nothing_open(films, settings, monkeypatch):
+    live = live_collections.LiveCollection("films", settings.store, settings)
+    begun, go_on, opened = threading.Event(), threading.Event(), []
+    whole = live_collections.LiveCollection._open_searcher
+
+    def slow(self):
+        begun.set()
+        assert go_on.wait(60)
+        opened.append(whole(self))
+        return opened[-1]
+
+    monkeypatch.setattr(live_collections.LiveCollection, "_open_searcher", slow)
+
+    async def run():
+        asking = asyncio.ensure_future(live.asearch("film", SearchRequest()))
+        assert await asyncio.to_thread(begun.wait, 60)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert asking.cancelled()
+        go_on.set()
+        while not opened:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # the loop is told that the thread has ended
+
+    asyncio.run(run())
+    live.close()
+    with pytest.raises(StoreError, match="closed"):
+        opened[0].search("film")
+
+
+def test_who_searches_while_it_is_let_go_ends_and_the_next_opens_it_again(films, settings, fakes):
+    live = live_collections.LiveCollection("films", settings.store, settings)
+    loaded = len(fakes.loaded)
+    with live.use() as first:
+        live.close()
+        with live.use() as second:
+            assert second is not first
+            assert len(first.search("film")) == len(second.search("film")) > 0
+    with pytest.raises(StoreError, match="closed"):
+        first.search("film")
+    assert len(second.search("film")) > 0
+    live.close()
+    with pytest.raises(StoreError, match="closed"):
+        second.search("film")
+    assert len(fakes.loaded) == loaded + 1  # the models are kept meanwhile
 
 
 # `langchain_core.load.loads` warns of itself.
@@ -569,7 +638,7 @@ def pages(*numbers, source="book"):
 
 def held(store, settings):
     with Searcher.open("notes", settings=settings) as searcher:
-        return searcher.within(lambda opened: told_by(opened.reader))
+        return searcher._within(lambda opened: told_by(opened.reader))
 
 
 def told_by(reader):

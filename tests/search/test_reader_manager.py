@@ -14,7 +14,7 @@ from hybrid_search.collection.legs import promote_leg, swap_legs
 from hybrid_search.errors import CollectionChanged, CollectionNotFound, ManifestMismatch, StoreError
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing.add_leg import add_leg
-from hybrid_search.search.pipeline import OpenCollection
+from hybrid_search.search.open_collection import OpenCollection
 from hybrid_search.search.reader_manager import TRIES, ReaderManager
 from hybrid_search.searcher import Searcher
 from hybrid_search.store import open_store
@@ -77,7 +77,7 @@ def test_a_replacement_is_found_and_an_unchanged_collection_is_not_opened_again(
 
 
 def test_one_that_does_not_follow_keeps_what_it_opened(opened, settings):
-    searcher = opened(follow=False)
+    searcher = opened(refresh=False)
     index(settings, PEARS)
     assert ids(searcher.search("apples")) == ["a"]
     replace(settings, PEARS, dense="fake/dense-2")
@@ -248,7 +248,7 @@ def test_a_replacement_on_a_server_is_found_also_one_with_other_models(served):
 
 
 def test_one_that_does_not_follow_says_that_a_server_has_other_models_now(served):
-    with Searcher.open("c", settings=served, follow=False) as searcher:
+    with Searcher.open("c", settings=served, refresh=False) as searcher:
         replace(served, APPLES, dense="fake/dense-2")
         with pytest.raises(StoreError, match=r"rebuilt with other models.*Open it again"):
             searcher.search("apples")

@@ -45,7 +45,7 @@ def test_every_option_has_a_default_and_one_sentence_of_help() -> None:
         assert option.help.endswith(".")
         assert "\n" not in option.help
         assert option.metavar
-        assert getattr(request, option.name) == option.default
+        assert getattr(request, option.name) == option.default == option.check(option.default)
 
 
 def test_options_are_read_without_pydantic_or_typer() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, get_args
 
-from hybrid_search.ranking.fusion import FUSIONS, Fusion
-from hybrid_search.search.request import HYBRID, MAX_DEPTH, Options
+from hybrid_search.ranking.fusion import Fusion
+from hybrid_search.search.request import Options, SearchRequest, search_options
 from hybrid_search.types import Mode
 
 RERANK_BUDGET_MS = 1000.0
 """What re-ranking may take of one answer: who types does not wait for fifty documents to be read."""
+
+OPTIONS = {option.name: option for option in search_options()}
+USUAL = SearchRequest()
+"""A search with every option at its default."""
 
 Item = TypeVar("Item")
 
@@ -21,12 +25,12 @@ class SearchState:
     """A search as the screen's controls have it; the fields are those of `request.SearchRequest`."""
 
     query: str = ""
-    mode: Mode = HYBRID
-    fusion: Fusion = "rrf"
+    mode: Mode = USUAL.mode
+    fusion: Fusion = USUAL.fusion
     rerank: bool = False
     where: str = ""
     k: int = 20
-    offset: int = 0
+    offset: int = USUAL.offset
 
     def options(self) -> Options:
         """Return the keywords of `Searcher.search`."""
@@ -48,15 +52,16 @@ class SearchState:
         return replace(self, mode=after(modes, self.mode), offset=0)
 
     def next_fusion(self) -> SearchState:
-        return replace(self, fusion=after(FUSIONS, self.fusion), offset=0)
+        return replace(self, fusion=after(get_args(OPTIONS["fusion"].type), self.fusion), offset=0)
 
     def reranked(self, rerank: bool) -> SearchState:
         return replace(self, rerank=rerank, offset=0)
 
     def page(self, by: int) -> SearchState:
-        """Return the state so many pages further, or back where negative; never before the first."""
-        offset = max(0, self.offset + by * self.k)
-        return replace(self, offset=offset) if offset < MAX_DEPTH else self
+        """Turn so many pages, back where negative; never before the first or past the last that can be asked for."""
+        least, most = OPTIONS["offset"].least or 0, OPTIONS["offset"].most
+        offset = max(int(least), self.offset + by * self.k)
+        return replace(self, offset=offset) if most is None or offset <= most else self
 
 
 def after(items: Sequence[Item], item: Item) -> Item:

@@ -24,7 +24,7 @@ _ORDERED = (">", ">=", "<", "<=")
 
 
 def condition_of(filters: Mapping[str, Any] | None) -> Condition | None:
-    """The filter as a tree; None for no filter.
+    """Return the filter as a tree; None for no filter.
 
     Raises:
         haystack.errors.FilterError: a key is missing, an operator is unknown, or a value does not go with it.
@@ -86,7 +86,7 @@ def _one_of(field: str, values: Sequence[Any]) -> Condition:
 
 
 def _nothing(field: str) -> Condition:
-    """What never holds."""
+    """Return a condition that never holds."""
     return And((Exists(field), Not(Exists(field))))
 
 

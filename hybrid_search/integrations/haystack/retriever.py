@@ -39,7 +39,7 @@ class HybridSearchRetriever:
 
     What it gives: of a `HybridSearchDocumentStore` its documents, whole and with their own ids; of any other collection
     the best passage of each document, with the id of the passage. The `meta` has, besides the document's own, where
-    each leg placed it and everything that `integrations.common.EVIDENCE` names. The score is that of fusion; re-ranked
+    each leg placed it and everything that `hit_documents.EVIDENCE` names. The score is that of fusion; re-ranked
     documents stand in the order of `meta["rerank_score"]`.
 
     Args:
@@ -87,7 +87,7 @@ class HybridSearchRetriever:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Raises InvalidArgument for an open searcher or store, which cannot be written down."""
+        """Write it down as JSON values; InvalidArgument for an open searcher or store, which cannot be."""
         if isinstance(self.collection, Searcher):
             raise InvalidArgument(
                 f"An open searcher cannot be saved; give the name of its collection, {self.collection.collection!r}."
@@ -109,7 +109,7 @@ class HybridSearchRetriever:
             searcher.warm_up(self._options.get("mode", HYBRID), self._options.get("rerank"))
 
     async def warm_up_async(self) -> None:
-        """`warm_up`; the event loop goes on meanwhile."""
+        """Do as `warm_up`; the event loop goes on meanwhile."""
         await asyncio.to_thread(self.warm_up)
 
     def close(self) -> None:
@@ -136,44 +136,44 @@ class HybridSearchRetriever:
         Returns:
             {"documents": ...}, best first.
         """
-        options = self._asked(filters, top_k)
-        if options is None:
+        request = self._asked(filters, top_k)
+        if request is None:
             return {"documents": []}
         with _haystack_errors():
             if not self._whole:
-                return _passages(self._live.search(query, options))
+                return _passages(self._live.search(query, request))
             with suppress(CollectionNotFound):
-                return _documents(self._live.ask(partial(kept_hits, query, options)))
+                return _documents(self._live.ask(partial(kept_hits, query, request)))
         return {"documents": []}
 
     @component.output_types(documents=list[Document])
     async def run_async(
         self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
     ) -> dict[str, list[Document]]:
-        """`run`; the event loop goes on meanwhile."""
-        options = self._asked(filters, top_k)
-        if options is None:
+        """Do as `run`; the event loop goes on meanwhile."""
+        request = self._asked(filters, top_k)
+        if request is None:
             return {"documents": []}
         with _haystack_errors():
             if not self._whole:
-                return _passages(await self._live.asearch(query, options))
+                return _passages(await self._live.asearch(query, request))
             with suppress(CollectionNotFound):
-                return _documents(await self._live.aask(partial(kept_hits, query, options)))
+                return _documents(await self._live.aask(partial(kept_hits, query, request)))
         return {"documents": []}
 
-    def _asked(self, filters: dict[str, Any] | None, top_k: int | None) -> Options | None:
-        """The options of one search; None where no document is wanted."""
+    def _asked(self, filters: dict[str, Any] | None, top_k: int | None) -> SearchRequest | None:
+        """Return what one search asks; None where no document is wanted."""
         k = whole("top_k", self.top_k if top_k is None else top_k, 0)
         condition = condition_of(apply_filter_policy(self.filter_policy, self.filters, filters))
         options: Options = {**self._options, "k": k, "where": both(self._options.get("where"), condition)}
         if options.get("depth") is not None:
             options["depth"] = max(options["depth"] or 0, k)
-        return options if k else None
+        return SearchRequest(**options) if k else None
 
 
 @contextmanager
 def _haystack_errors() -> Iterator[None]:
-    """Filters that cannot be used are Haystack's error here."""
+    """Raise Haystack's own error for filters that cannot be used."""
     try:
         yield
     except FilterError as error:

@@ -25,7 +25,7 @@ from hybrid_search.settings import Settings
 T = TypeVar("T")
 
 MORE = "haystack"
-"""What a Haystack document has besides id, content and meta is kept under this name (see `integrations.kept`)."""
+"""What a Haystack document has besides id, content and meta is kept under this name (see `integrations.roundtrip`)."""
 
 _BESIDES = ("blob", "embedding", "sparse_embedding", "score")
 
@@ -66,7 +66,7 @@ class HybridSearchDocumentStore:
         self.collection = shared_handle(collection, **self._given)
 
     def to_dict(self) -> dict[str, Any]:
-        """Raises InvalidArgument for an open store, which cannot be written down."""
+        """Write it down as JSON values; InvalidArgument for an open store, which cannot be."""
         given = {**plain_place(**self._given), "wait_s": self._wait_s, **self._making}
         return dict(default_to_dict(self, collection=self.collection.name, **given))
 
@@ -80,7 +80,7 @@ class HybridSearchDocumentStore:
         return self.collection.count()
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
-        """The documents that match, in the order of the store, which is the same each time."""
+        """Return the documents that match, in the order of the store, which is the same each time."""
         return self._of(filters, lambda found: [haystack_document(kept) for kept in found])
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
@@ -152,7 +152,7 @@ class HybridSearchDocumentStore:
         return {field: len(_distinct(found, field)) for field in metadata_fields}
 
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
-        """The fields of the meta with their types: keyword, int, float, boolean."""
+        """Return the fields of the meta with their types: keyword, int, float, boolean."""
         names = {bool: "boolean", int: "int", float: "float"}
         found: dict[str, dict[str, str]] = {}
         for kept in self._of(None, list):
@@ -162,7 +162,7 @@ class HybridSearchDocumentStore:
         return found
 
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
-        """The least and the greatest value of a field, {"min", "max"}; None where it has none that can be ordered."""
+        """Return the least and greatest value of a field, {"min", "max"}; None where none can be ordered."""
         values = self._of(None, lambda found: _distinct(found, metadata_field))
         kinds = {isinstance(value, str) for value in values}
         if len(kinds) != 1 or any(isinstance(value, (list, dict)) for value in values):
@@ -177,7 +177,7 @@ class HybridSearchDocumentStore:
         size: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> tuple[list[Any], int]:
-        """A page of the values of a field, in the order of their texts, and how many there are in all.
+        """Return a page of the values of a field, in the order of their texts, and how many there are in all.
 
         Args:
             metadata_field: with `meta.` before it or not.
@@ -246,7 +246,7 @@ class HybridSearchDocumentStore:
         self.collection.close()
 
     def _of(self, filters: Mapping[str, Any] | None, work: Callable[[Iterable[FrameworkDocument]], T]) -> T:
-        """What is made of the documents that match."""
+        """Return what is made of the documents that match."""
         condition = condition_of(filters)
         try:
             return self.collection.ask(lambda _, opened: work(kept_documents(opened.reader, condition=condition)))
@@ -271,7 +271,7 @@ class HybridSearchDocumentStore:
 
 
 def haystack_document(kept: FrameworkDocument, found: Mapping[str, Any] | None = None) -> Document:
-    """The document as it was written; with `meta` and `score` of an answer, if given."""
+    """Return the document as it was written; with `meta` and `score` of an answer, if given."""
     more = kept.more.get(MORE, {})
     given = {"id": kept.id, "content": kept.text, "meta": kept.metadata, **more, **(found or {})}
     return Document.from_dict(given)
@@ -286,7 +286,7 @@ def _ours(document: Document, place: int) -> types.Document:
 
 
 def _distinct(documents: Any, field: str) -> list[Any]:
-    """The values of a field; 1, 1.0, "1" and true are four."""
+    """Return the values of a field; 1, 1.0, "1" and true are four."""
     name = field.removeprefix("meta.")
     values = (kept.metadata.get(name) for kept in documents)
     return list({(type(v).__name__, json.dumps(v, sort_keys=True)): v for v in values if v is not None}.values())

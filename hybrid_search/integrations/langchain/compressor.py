@@ -47,7 +47,7 @@ class CrossEncoderCompressor(Remade, BaseDocumentCompressor):
     _rerankers: RerankerCache = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Refuse what cannot be meant, before anything is loaded."""
+        """Refuse what is invalid, before anything is loaded."""
         super().model_post_init(context)
         if self.k is not None and self.k < 1:
             raise InvalidArgument(f"k is {self.k}; it must be 1 or more.")
@@ -56,7 +56,7 @@ class CrossEncoderCompressor(Remade, BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
-        """The k documents that answer a query best, best first."""
+        """Keep the k documents that answer a query best, best first."""
         if not documents:
             return []
         reranker = self._rerankers.get(self.model or True)

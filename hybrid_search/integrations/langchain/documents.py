@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langchain_core.documents import Document
+from pydantic import Field
 
 from hybrid_search import types
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.integrations.dict_filters import condition_of, either_way
 from hybrid_search.integrations.hit_documents import OWN, found_one
 from hybrid_search.results import DocumentHit
-from hybrid_search.search.request import Options, SearchRequest
+from hybrid_search.search.options import Option
+from hybrid_search.search.request import SearchRequest, search_options
 
-OPTIONS = tuple(Options.__annotations__)
+OPTIONS = tuple(option.name for option in search_options())
 """The options of a search, by name."""
 
-QUIET: Options = {"highlight": False}
+QUIET = {"highlight": False}
 """Where nothing is shown, highlights are made only if they are asked for."""
 
 
-def options_of(given: Mapping[str, Any]) -> Options:
-    """The options of a search from keywords, checked.
+def option_fields(options: Sequence[Option]) -> dict[str, Any]:
+    """Return options as fields of a pydantic model, by name.
 
-    `where` may be a dict (see `conditions.condition_of`), and may be called `filter`, as in other vector stores.
+    Their values are judged by `SearchRequest` alone, so that a retriever refuses what a search refuses, by the same
+    error; the fields say what a schema can say: type, default and help.
+    """
+    return {
+        option.name: (
+            Any if option.scalar is None else option.scalar | None if option.optional else option.scalar,
+            Field(QUIET.get(option.name, option.default), description=option.help),
+        )
+        for option in options
+    }
+
+
+def request_of(given: Mapping[str, Any]) -> SearchRequest:
+    """Return what keywords ask of a search, checked.
+
+    `where` may be a dict (see `dict_filters.condition_of`), and may be called `filter`, as in other vector stores.
 
     Raises:
         InvalidArgument: a keyword that is no option, or both `where` and `filter`.
@@ -42,15 +59,14 @@ def options_of(given: Mapping[str, Any]) -> Options:
     if isinstance(options.get("where"), Mapping):
         condition = condition_of(options["where"])
         options["where"] = None if condition is None else either_way(condition)
-    SearchRequest(**options)
-    return cast(Options, options)
+    return SearchRequest(**options)
 
 
 def passage_document(hit: DocumentHit) -> Document:
-    """A hit as the document that a prompt has room for: its best passage, with the evidence in the metadata.
+    """Return a hit as the document that a prompt has room for: its best passage, with the evidence in the metadata.
 
-    The keys are those of `common.found`; where they were asked for also `matched_terms`, and `window` and `highlights`
-    of the text, as in the JSON of a search.
+    The keys are those of `hit_documents.found`; where they were asked for also `matched_terms`, and `window` and
+    `highlights` of the text, as in the JSON of a search.
     """
     found = found_one(hit)
     metadata = dict(found.metadata)
@@ -66,13 +82,13 @@ def passage_document(hit: DocumentHit) -> Document:
 
 
 def written_document(document: types.Document) -> Document:
-    """A document as it was put in. One that was indexed with a title has that in its metadata too."""
+    """Return a document as it was put in. One that was indexed with a title has that in its metadata too."""
     title = {"title": document.title} if document.title and "title" not in document.metadata else {}
     return Document(id=document.doc_id, page_content=document.text, metadata={**title, **document.metadata})
 
 
 def taken_document(document: Document, doc_id: str) -> types.Document:
-    """What is indexed of a document: its `title` is read with every chunk, its `source` shown as where it is from."""
+    """Return what is indexed of a document: `title` is read with every chunk, `source` shown as where it is from."""
     metadata = dict(document.metadata)
     title, source = (value if isinstance(value := metadata.get(key), str) else "" for key in ("title", "source"))
     return types.Document(doc_id, document.page_content, title, metadata, source)

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from pydantic import ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model, field_validator
 
 from hybrid_search.integrations.collection_handle import LiveCollection, resolve_handle
-from hybrid_search.integrations.langchain.documents import OPTIONS, options_of, passage_document
+from hybrid_search.integrations.langchain.documents import OPTIONS, option_fields, passage_document, request_of
 from hybrid_search.integrations.langchain.rebuild import Remade
-from hybrid_search.ranking.fusion import RRF_K
-from hybrid_search.search.request import RERANK_DEPTH, Options
+from hybrid_search.search.request import SearchRequest, search_options
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 
+if TYPE_CHECKING:
 
-class HybridSearchRetriever(Remade, BaseRetriever):
+    class SearchFields(BaseModel):
+        """The options of a search as fields: those of `search_options()`."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    SearchFields = create_model("SearchFields", **option_fields(search_options()))
+
+
+class HybridSearchRetriever(Remade, SearchFields, BaseRetriever):
     """The documents, the order and the scores of `Searcher.search`; k counts documents.
 
     A document of LangChain is the best passage of one of ours: its id is the chunk's, `metadata` has what the document
     says of itself and the evidence: `doc_id`, `rank`, `score`, `legs` (rank and score in each leg, None where it did
-    not find the passage), `rerank_score`, and the other keys of `integrations.common.EVIDENCE`.
+    not find the passage), `rerank_score`, and the other keys of `hit_documents.EVIDENCE`.
 
         retriever = HybridSearchRetriever(collection="movies", k=5, where={"year": {"$gte": 1980}}, rerank=True)
         retriever.invoke("a film about music")              # or await retriever.ainvoke(...), retriever.batch([...])
@@ -37,13 +46,13 @@ class HybridSearchRetriever(Remade, BaseRetriever):
         collection: its name; or `searcher`, an open `Searcher`, which stays yours to close.
         store: a folder, a server's URL, or an open store; the settings' store when not given.
         settings: read from the environment and the config file when not given.
-        k: documents wanted. This and all that follow are the options of `Searcher.search`.
-        where: a filter in our language, a dict (`{"year": {"$gte": 1990}}`), or a tree.
-        explain: adds `matched_terms` to the metadata.
-        highlight: adds `window` and `highlights` to the metadata.
+
+    Every option of `Searcher.search` is a field, too; `search_options()` has them with their defaults and help. Here
+    `where` may also be a dict (`{"year": {"$gte": 1990}}`), `explain` adds `matched_terms` to the metadata, and
+    `highlight`, which is off unless asked for, adds `window` and `highlights`.
 
     Raises:
-        InvalidArgument: an option that cannot be meant, neither collection nor searcher, or both.
+        InvalidArgument: an option that is invalid, neither collection nor searcher, or both.
         HybridSearchError: on a call, whatever `Searcher.open` and `Searcher.search` raise.
     """
 
@@ -53,38 +62,36 @@ class HybridSearchRetriever(Remade, BaseRetriever):
     searcher: Searcher | None = Field(default=None, exclude=True, repr=False)
     store: Any = Field(default=None, repr=False)  # a URL can hold a password
     settings: Settings | None = Field(default=None, exclude=True, repr=False)
-    k: int = 10
-    mode: str = "hybrid"
-    depth: int | None = None
-    fusion: str = "rrf"
-    rrf_k: float = RRF_K
-    weights: dict[str, float] | str | None = None
-    rerank: bool | str | None = None
-    rerank_depth: int = RERANK_DEPTH
-    rerank_budget_ms: float | None = None
-    where: Any = None
-    offset: int = 0
-    fold: bool = False
-    highlight: bool = False
-    explain: bool = False
 
     _live: LiveCollection = PrivateAttr()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            collection: str | None = None,
+            searcher: Searcher | None = None,
+            store: Any = None,
+            settings: Settings | None = None,
+            **options: Any,
+        ) -> None: ...
 
     @field_validator("where", mode="after")
     @classmethod
     def _as_json(cls, where: Any) -> Any:
-        """A tree is kept as its text, which can be written."""
+        """Keep a tree as its text, which can be written."""
         return where if where is None or isinstance(where, (str, dict)) else str(where)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Refuse what cannot be meant, before anything is opened."""
+        """Refuse what is invalid, before anything is opened."""
         super().model_post_init(context)
         self._live = resolve_handle(self.collection, self.searcher, self.store, self.settings)
         self._asked({})
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Written by `langchain_core.load.dumps` where it was made with a collection's name."""
+        """Return True: `langchain_core.load.dumps` writes one that was made with a collection's name."""
         return True
 
     def _get_relevant_documents(
@@ -97,11 +104,11 @@ class HybridSearchRetriever(Remade, BaseRetriever):
     ) -> list[Document]:
         return [passage_document(hit) for hit in await self._live.asearch(query, self._asked(options))]
 
-    def _asked(self, given: dict[str, Any]) -> Options:
+    def _asked(self, given: dict[str, Any]) -> SearchRequest:
         own = {name: getattr(self, name) for name in OPTIONS}
         if given.get("filter") is not None:
             del own["where"]
-        return options_of({**own, **given})
+        return request_of({**own, **given})
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)

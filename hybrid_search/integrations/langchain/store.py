@@ -22,14 +22,12 @@ from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.collection_handle import (
     LiveCollection,
     Place,
-    dense_leg,
-    nearest,
     resolve_handle,
     unless_empty,
 )
 from hybrid_search.integrations.langchain.documents import (
-    options_of,
     passage_document,
+    request_of,
     taken_document,
     written_document,
 )
@@ -37,8 +35,8 @@ from hybrid_search.integrations.relevance import relevances
 from hybrid_search.protocols import DenseEncoder
 from hybrid_search.ranking.mmr import mmr
 from hybrid_search.results import DocumentHit, Results
-from hybrid_search.search.pipeline import OpenCollection
-from hybrid_search.search.request import Options
+from hybrid_search.search.open_collection import OpenCollection
+from hybrid_search.search.request import SearchRequest, dense_leg
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.types import DenseVector, LegName
@@ -80,7 +78,7 @@ class HybridSearchVectorStore(VectorStore):
         options: of every search, where it is not called with others: those of `Searcher.search` but k.
 
     Raises:
-        InvalidArgument: an embedding; an option that cannot be meant; neither collection nor searcher, or both.
+        InvalidArgument: an embedding; an option that is invalid; neither collection nor searcher, or both.
         HybridSearchError: on a call, whatever `Indexer.index`, `Searcher.open` and `Searcher.search` raise.
     """
 
@@ -109,7 +107,7 @@ class HybridSearchVectorStore(VectorStore):
             )
         if "k" in options:
             raise InvalidArgument("k is given with each search, or to as_retriever: search_kwargs={'k': 4}.")
-        options_of(options)
+        request_of(options)
         self._live: LiveCollection = resolve_handle(collection, searcher, store, settings)
         self._options: dict[str, Any] = options
         self._passages, self._wait_s = passages, wait_s
@@ -137,7 +135,7 @@ class HybridSearchVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """A vector store with these texts; keywords are those of the class, `collection` among them."""
+        """Make a vector store with these texts; keywords are those of the class, `collection` among them."""
         made = cls(embedding=cast(None, embedding), **kwargs)
         made.add_texts(texts, metadatas, ids=ids)
         return made
@@ -150,7 +148,7 @@ class HybridSearchVectorStore(VectorStore):
         ids: Sequence[str | None] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """`add_documents` for texts and their metadata."""
+        """Add texts and their metadata, as `add_documents` does."""
         given = arguments.texts("texts", texts, "add_texts([{}])")
         beside = [None] * len(given) if metadatas is None else listed("metadatas", metadatas, "dicts")
         same_length(given, "documents", metadatas=beside)
@@ -208,7 +206,7 @@ class HybridSearchVectorStore(VectorStore):
         return self._ask(lambda _, opened: [written_document(found) for found in _whole(opened, wanted).values()])
 
     def similarity_search(self, query: str, k: int = 4, **options: Any) -> list[Document]:
-        """The k documents that answer a query best.
+        """Find the k documents that answer a query best.
 
         Args:
             query: any text.
@@ -218,15 +216,15 @@ class HybridSearchVectorStore(VectorStore):
         return [document for document, _ in self._found(query, k, options)]
 
     def similarity_search_with_score(self, query: str, k: int = 4, **options: Any) -> list[tuple[Document, float]]:
-        """The same with their scores after fusion: higher is better, comparable within one answer."""
+        """Find the same with their scores after fusion: higher is better, comparable within one answer."""
         return [(document, hit.score) for document, hit in self._found(query, k, options)]
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **options: Any) -> list[Document]:
-        """The k documents whose chunks are nearest to a vector in the dense leg; see `embeddings`."""
+        """Find the k documents whose chunks are nearest to a vector in the dense leg; see `embeddings`."""
         wanted, passages = self._wanted(k, options)
 
-        def found(_: Searcher, opened: OpenCollection) -> list[Document]:
-            results = nearest(opened, _dense(opened), embedding, wanted)
+        def found(searcher: Searcher, opened: OpenCollection) -> list[Document]:
+            results = searcher._nearest(embedding, None, wanted, opened)
             return [document for document, _ in _told(results, opened, passages)]
 
         return self._ask(found)
@@ -244,7 +242,7 @@ class HybridSearchVectorStore(VectorStore):
 
         def found(searcher: Searcher, opened: OpenCollection) -> list[Document]:
             leg = _dense(opened)
-            [results] = searcher.answers([query], wanted, opened)
+            [results] = searcher._answers([query], wanted, opened)
             vector = _encoder(opened).encode_queries([query])[0]
             return _diverse(results, opened, leg, vector, k, lambda_mult, passages)
 
@@ -253,12 +251,12 @@ class HybridSearchVectorStore(VectorStore):
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **options: Any
     ) -> list[Document]:
-        """The same for the documents that are nearest to a vector in the dense leg."""
+        """Do the same for the documents that are nearest to a vector in the dense leg."""
         wanted, passages = self._wanted(max(whole("k", k, 1), whole("fetch_k", fetch_k, 1)), options)
 
-        def found(_: Searcher, opened: OpenCollection) -> list[Document]:
+        def found(searcher: Searcher, opened: OpenCollection) -> list[Document]:
             leg = _dense(opened)
-            results = nearest(opened, leg, embedding, wanted)
+            results = searcher._nearest(embedding, leg, wanted, opened)
             return _diverse(results, opened, leg, np.asarray(embedding, np.float32), k, lambda_mult, passages)
 
         return self._ask(found)
@@ -271,7 +269,7 @@ class HybridSearchVectorStore(VectorStore):
         wanted, passages = self._wanted(k, kwargs)
 
         def found(searcher: Searcher, opened: OpenCollection) -> list[tuple[Document, float]]:
-            [results] = searcher.answers([query], wanted, opened)
+            [results] = searcher._answers([query], wanted, opened)
             documents = [document for document, _ in _told(results, opened, passages)]
             return list(zip(documents, relevances(query, results, opened), strict=True))
 
@@ -284,21 +282,23 @@ class HybridSearchVectorStore(VectorStore):
 
     def _found(self, query: str, k: int, options: dict[str, Any]) -> list[tuple[Document, DocumentHit]]:
         wanted, passages = self._wanted(k, options)
-        return self._ask(lambda searcher, opened: _told(searcher.answers([query], wanted, opened)[0], opened, passages))
+        return self._ask(
+            lambda searcher, opened: _told(searcher._answers([query], wanted, opened)[0], opened, passages)
+        )
 
     def _ask(self, found: Callable[[Searcher, OpenCollection], list[T]]) -> list[T]:
-        """What is found in the collection as it is now: nothing where it is not there, or is empty."""
+        """Return what is found in the collection as it is now: nothing where it is not there, or is empty."""
         try:
             return self._live.ask(lambda searcher, opened: unless_empty(opened, partial(found, searcher, opened)))
         except CollectionNotFound:
             return []
 
-    def _wanted(self, k: int, options: dict[str, Any]) -> tuple[Options, bool]:
+    def _wanted(self, k: int, options: dict[str, Any]) -> tuple[SearchRequest, bool]:
         given = {**self._options, **options, "k": k}
         if options.get("filter") is not None and options.get("where") is None:
             given.pop("where", None)
         passages = given.pop("passages", self._passages)
-        return options_of(given), bool(passages)
+        return request_of(given), bool(passages)
 
 
 class HybridSearchEmbeddings(Embeddings):
@@ -326,7 +326,7 @@ class HybridSearchEmbeddings(Embeddings):
 
 
 def _told(results: Results, opened: OpenCollection, passages: bool) -> list[tuple[Document, DocumentHit]]:
-    """The hits as LangChain's documents."""
+    """Return the hits as LangChain's documents."""
     if passages:
         return [(passage_document(hit), hit) for hit in results]
     whole = _whole(opened, [hit.doc_id for hit in results])
@@ -339,7 +339,7 @@ def _whole(opened: OpenCollection, doc_ids: Iterable[str]) -> dict[str, Written]
 
 
 def _best_of(hit: DocumentHit) -> Written:
-    """What is there of a document whose writing has not come to its end."""
+    """Return what is there of a document whose writing has not come to its end."""
     return Written(hit.doc_id, hit.passages[0].text, hit.title, hit.metadata)
 
 
@@ -369,7 +369,7 @@ def _encoder(opened: OpenCollection) -> DenseEncoder:
 
 
 def _documents(given: object) -> list[Document]:
-    """The documents that are to be added.
+    """Return the documents that are to be added.
 
     Raises:
         InvalidArgument: one instead of several, or something else.

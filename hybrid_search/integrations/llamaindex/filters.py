@@ -32,7 +32,7 @@ def condition_of(
     node_ids: Sequence[str] | None = None,
     ref_doc_ids: Sequence[str] | None = None,
 ) -> Condition | None:
-    """What all of the filters, the node ids and the ids of documents let pass; None where none is given.
+    """Return what all of the filters, the node ids and the ids of documents let pass; None where none is given.
 
     `and` holds where all do, `or` where one does, `not` where none does.
 

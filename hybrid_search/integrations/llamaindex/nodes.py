@@ -27,7 +27,7 @@ from hybrid_search.integrations.roundtrip import FrameworkDocument, document_of,
 from hybrid_search.results import DocumentHit
 
 MORE = "llamaindex"
-"""What a node has besides id, text and metadata is kept under this name (see `integrations.kept`)."""
+"""What a node has besides id, text and metadata is kept under this name (see `integrations.roundtrip`)."""
 
 SHOWN = ("title",)
 """Of the evidence, what a language model gets to read."""
@@ -39,7 +39,7 @@ _APART = ("id_", "metadata", "embedding", "text", "text_resource")
 
 
 def document_of_node(node: BaseNode) -> types.Document:
-    """The document to index. The node's embedding is left out: the collection has its own models.
+    """Return the document to index. The node's embedding is left out: the collection has its own models.
 
     Raises:
         InvalidArgument: no text, or metadata that is not JSON.
@@ -55,7 +55,7 @@ def document_of_node(node: BaseNode) -> types.Document:
 
 
 def node_of(kept: FrameworkDocument) -> BaseNode:
-    """The node as it was added; of a document that was not a node, a `TextNode`."""
+    """Return the node as it was added; of a document that was not a node, a `TextNode`."""
     metadata = {name: value for name, value in kept.metadata.items() if name != REF_DOC_ID}
     more = dict(kept.more.get(MORE, {}))
     kind = _CLASSES.get(more.pop("class_name", ""), TextNode)
@@ -65,7 +65,7 @@ def node_of(kept: FrameworkDocument) -> BaseNode:
 
 
 def node_with_evidence(hit: DocumentHit, kept: FrameworkDocument) -> NodeWithScore:
-    """A node of an answer, whole, with where each leg placed it."""
+    """Return a node of an answer, whole, with where each leg placed it."""
     found = found_one(hit)
     node = node_of(kept)
     node.metadata = {name: value for name, value in found.metadata.items() if name != REF_DOC_ID}
@@ -74,7 +74,7 @@ def node_with_evidence(hit: DocumentHit, kept: FrameworkDocument) -> NodeWithSco
 
 
 def passage_node(found: Found) -> NodeWithScore:
-    """The best passage of a document of an answer."""
+    """Return the best passage of a document of an answer."""
     metadata: Mapping[str, Any] = found.metadata
     node = TextNode(
         id_=found.id,

@@ -20,7 +20,7 @@ MMR_CANDIDATES = 4
 
 
 def options_of(query: VectorStoreQuery, manifest: Manifest, given: Options) -> Options:
-    """The options of the search.
+    """Return the options of the search.
 
     | mode | searches |
     |---|---|
@@ -81,5 +81,5 @@ def _legs(kind: str, manifest: Manifest) -> Mode:
 
 
 def _side(kind: str, manifest: Manifest) -> list[LegName]:
-    """The fused legs of a kind."""
+    """Return the fused legs of a kind."""
     return [leg for leg in manifest.fused() if manifest.legs[leg].kind == kind]

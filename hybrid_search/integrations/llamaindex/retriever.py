@@ -25,7 +25,7 @@ from hybrid_search.integrations.llamaindex.store import HybridSearchVectorStore
 from hybrid_search.integrations.roundtrip import FrameworkDocument, kept_hits, plain_hit
 from hybrid_search.protocols import Store
 from hybrid_search.results import DocumentHit
-from hybrid_search.search.request import HYBRID, SearchRequest
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 
@@ -40,7 +40,7 @@ class HybridSearchRetriever(BaseRetriever):
 
     What it gives: of a `HybridSearchVectorStore` its nodes, whole; of any other collection the best passage of each
     document, a `TextNode` whose id is the passage's and whose source is the document. The metadata has, besides the
-    document's own, where each leg placed it and everything that `integrations.common.EVIDENCE` names; it is kept out of
+    document's own, where each leg placed it and everything that `hit_documents.EVIDENCE` names; it is kept out of
     prompts. The score is that of fusion; re-ranked nodes stand in the order of `metadata["rerank_score"]`.
 
     Args:
@@ -55,7 +55,7 @@ class HybridSearchRetriever(BaseRetriever):
 
     Raises:
         InvalidArgument: an option out of range, or one that a searcher or a store has already.
-        FilterError: filters that cannot be meant.
+        FilterError: filters that are invalid.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class HybridSearchRetriever(BaseRetriever):
             raise InvalidArgument("k is called similarity_top_k here.")
         whole("similarity_top_k", similarity_top_k, 1)
         where = both(options.get("where"), condition_of(filters))
-        self._options: Options = {**options, "k": similarity_top_k, "where": where}
-        SearchRequest(**self._options)
+        asked: Options = {**options, "k": similarity_top_k, "where": where}
+        self._request = SearchRequest(**asked)
         self._whole = isinstance(collection, HybridSearchVectorStore)
         if isinstance(collection, HybridSearchVectorStore):
             self._live = collection.client
@@ -92,26 +92,26 @@ class HybridSearchRetriever(BaseRetriever):
     def warm_up(self) -> None:
         """Load the models now instead of on the first search."""
         with self._live.use() as searcher:
-            searcher.warm_up(self._options.get("mode", HYBRID), self._options.get("rerank"))
+            searcher.warm_up(self._request.mode, self._request.rerank)
 
     async def awarm_up(self) -> None:
-        """`warm_up`; the event loop goes on meanwhile."""
+        """Do as `warm_up`; the event loop goes on meanwhile."""
         await asyncio.to_thread(self.warm_up)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = query_bundle.query_str
         if not self._whole:
-            return _passages(self._live.search(query, self._options))
+            return _passages(self._live.search(query, self._request))
         with suppress(CollectionNotFound):
-            return _nodes(self._live.ask(partial(kept_hits, query, self._options)))
+            return _nodes(self._live.ask(partial(kept_hits, query, self._request)))
         return []
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = query_bundle.query_str
         if not self._whole:
-            return _passages(await self._live.asearch(query, self._options))
+            return _passages(await self._live.asearch(query, self._request))
         with suppress(CollectionNotFound):
-            return _nodes(await self._live.aask(partial(kept_hits, query, self._options)))
+            return _nodes(await self._live.aask(partial(kept_hits, query, self._request)))
         return []
 
 

@@ -31,7 +31,7 @@ from hybrid_search.integrations.roundtrip import kept_documents, kept_hits
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionReader, Store
 from hybrid_search.ranking.mmr import mmr_by_similarity
-from hybrid_search.search.pipeline import OpenCollection
+from hybrid_search.search.open_collection import OpenCollection
 from hybrid_search.search.request import Options, SearchRequest
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
@@ -44,7 +44,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
 
     A node's id, text, metadata, relationships and class are kept, its embedding is not. A node without text is refused.
     `query` searches for `query_str` and gives whole nodes, in the order and with the scores of `Searcher.search`, and
-    in their metadata where each leg placed them; modes and alpha: `asked.options_of`, filters: `llamaindex.filters`.
+    in their metadata where each leg placed them; modes and alpha: `query_options`, filters: `llamaindex.filters`.
     `delete`, `delete_nodes` and `get_nodes` by filters look at every document.
 
     Args:
@@ -167,7 +167,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
         return _result(self._read(partial(self._answers, query, kwargs)))
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """`query`; the event loop goes on meanwhile."""
+        """Do as `query`; the event loop goes on meanwhile."""
         try:
             return _result(await self._live.aask(partial(self._answers, query, kwargs)))
         except CollectionNotFound:
@@ -193,7 +193,7 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
         await asyncio.to_thread(self.clear)
 
     def _read(self, work: Work[list[T]]) -> list[T]:
-        """What is found; nothing where the collection is not there (yet)."""
+        """Return what is found; nothing where the collection is not there (yet)."""
         try:
             return self._live.ask(work)
         except CollectionNotFound:
@@ -202,18 +202,18 @@ class HybridSearchVectorStore(BasePydanticVectorStore):
     def _answers(
         self, query: VectorStoreQuery, more: Mapping[str, Any], searcher: Searcher, opened: OpenCollection
     ) -> list[NodeWithScore]:
-        options = self._asked(query, opened.reader.manifest, more)
-        found = kept_hits(_text(query), options, searcher, opened)
+        request = self._asked(query, opened.reader.manifest, more)
+        found = kept_hits(_text(query), request, searcher, opened)
         return _spread(query, more, [node_with_evidence(hit, kept) for hit, kept in found], opened.reader)
 
-    def _asked(self, query: VectorStoreQuery, manifest: Manifest, more: Mapping[str, Any]) -> Options:
+    def _asked(self, query: VectorStoreQuery, manifest: Manifest, more: Mapping[str, Any]) -> SearchRequest:
         given: dict[str, Any] = {**self.options, **more}
         given.pop("mmr_threshold", None)
         options = options_of(query, manifest, cast(Options, given))
         # Of an index over a store that keeps texts the ids are an empty list, which is not to mean: none of them.
         narrowed = condition_of(query.filters, node_ids=query.node_ids or None, ref_doc_ids=query.doc_ids or None)
         options["where"] = both(options.get("where"), narrowed)
-        return options
+        return SearchRequest(**options)
 
     def _remove(self, condition: Condition | None) -> None:
         found = self._read(lambda _, opened: [kept.id for kept in kept_documents(opened.reader, condition=condition)])

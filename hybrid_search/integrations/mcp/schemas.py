@@ -1,5 +1,6 @@
 """What the tools accept and return, as types, from which the MCP library makes the schemas for clients."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import Field
@@ -14,12 +15,27 @@ from hybrid_search._util.json_objects import (
     ResultsWithoutHits,
 )
 from hybrid_search.integrations.mcp.bounds import MAX_FIELD_NAME, MAX_ID
+from hybrid_search.integrations.option_fields import limits_of
+from hybrid_search.search.options import Option
+from hybrid_search.search.request import search_options
 
+OPTIONS = {option.name: option for option in search_options()}
 MAX_K = 100
-MAX_OFFSET = 9_999
 MAX_QUERY = 10_000
 TEXT_CHARS, MIN_TEXT_CHARS, MAX_TEXT_CHARS = 400, 40, 20_000
 GET_CHARS, MAX_GET_CHARS = 20_000, 200_000
+
+
+def parameter(option: Option, more: str = "", **limits: Any) -> Any:
+    """Return an option of a search as the field of a tool's parameter: its bounds, strictly, and its help.
+
+    Args:
+        option: of `OPTIONS`; `dataclasses.replace` narrows it.
+        more: said after its help.
+        limits: more keywords of pydantic's `Field`, such as `max_length`.
+    """
+    return Field(strict=True, description=f"{option.help} {more}".rstrip(), **limits_of(option), **limits)
+
 
 Query = Annotated[str, Field(max_length=MAX_QUERY, description="What to look for, in plain words; a question is fine.")]
 Collection = Annotated[
@@ -29,34 +45,26 @@ Collection = Annotated[
         description="The collection, by its name (see `status`). May be left out where there is only one.",
     ),
 ]
-K = Annotated[int, Field(strict=True, ge=1, le=MAX_K, description=f"Documents wanted, 1 to {MAX_K}.")]
-Offset = Annotated[
-    int,
-    Field(
-        strict=True, ge=0, le=MAX_OFFSET, description="Documents to pass over, for the next page: with k=10 offset=10."
-    ),
-]
+K = Annotated[int, parameter(replace(OPTIONS["k"], most=MAX_K), f"At most {MAX_K}.")]
+Offset = Annotated[int, parameter(OPTIONS["offset"], "So with k=10 offset=10 is the next page.")]
 Mode = Annotated[
     str,
-    Field(
+    parameter(
+        OPTIONS["mode"],
+        "`hybrid` is the right choice nearly always; `sparse` goes by words, for exact names, codes and rare terms; "
+        "`dense` goes by meaning; `status` lists the modes of a collection.",
         max_length=200,
-        description="`hybrid` fuses all legs and is the right choice nearly always; `sparse` goes by words, for exact "
-        "names, codes and rare terms; `dense` goes by meaning; `status` lists the modes of a collection.",
     ),
 ]
 Where = Annotated[
-    str,
-    Field(
-        max_length=10_000,
-        description="A filter on metadata, for instance: year >= 1990 and genres in ('drama', 'war') and not "
-        "title ~ 'love'. See the description of the tool. Empty for none.",
-    ),
+    str, parameter(OPTIONS["where"], "See the description of the tool. Empty for none.", max_length=10_000)
 ]
 Rerank = Annotated[
     bool,
     Field(
         strict=True,
-        description="Let a cross-encoder read the first 50 documents and put them in order: better, and slower.",
+        description=f"Let a cross-encoder read the first {OPTIONS['rerank_depth'].default} documents and put them in "
+        "order: better, and slower.",
     ),
 ]
 TextChars = Annotated[

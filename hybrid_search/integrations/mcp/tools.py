@@ -12,23 +12,26 @@ from hybrid_search.errors import DocumentNotFound, InvalidArgument, near
 from hybrid_search.integrations.mcp import formatting, rendering, schemas
 from hybrid_search.integrations.mcp.bounds import MAX_ERROR, clean, cut, fitting, value_text
 from hybrid_search.integrations.searcher_pool import SearcherPool, expansion
-from hybrid_search.search.request import HYBRID
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.store.schema import chunk_of
 
 if TYPE_CHECKING:
-    from hybrid_search.search.pipeline import OpenCollection
+    from hybrid_search.search.open_collection import OpenCollection
     from hybrid_search.search.request import Options
     from hybrid_search.types import Document
+
+USUAL = SearchRequest()
+"""A search with every option at its default."""
 
 
 def search(
     collections: SearcherPool,
     query: schemas.Query,
     collection: schemas.Collection = "",
-    k: schemas.K = 10,
-    mode: schemas.Mode = HYBRID,
+    k: schemas.K = USUAL.k,
+    mode: schemas.Mode = USUAL.mode,
     where: schemas.Where = "",
-    offset: schemas.Offset = 0,
+    offset: schemas.Offset = USUAL.offset,
     rerank: schemas.Rerank = False,
     text_chars: schemas.TextChars = schemas.TEXT_CHARS,
 ) -> tuple[schemas.Found, str]:
@@ -61,10 +64,10 @@ def explain(
     query: schemas.Query,
     collection: schemas.Collection = "",
     doc_id: schemas.DocId = "",
-    k: schemas.K = 10,
-    mode: schemas.Mode = HYBRID,
+    k: schemas.K = USUAL.k,
+    mode: schemas.Mode = USUAL.mode,
     where: schemas.Where = "",
-    offset: schemas.Offset = 0,
+    offset: schemas.Offset = USUAL.offset,
     rerank: schemas.Rerank = False,
     leg: schemas.Leg = "sparse",
 ) -> tuple[schemas.Explained, str]:
@@ -112,7 +115,7 @@ def get(
     if (chunk_id or field) and (first_line != 1 or last_line != 0):
         raise InvalidArgument("first_line and last_line are of a document's text; give its doc_id, and no field.")
     with collections.use(named(collections, collection)) as searcher:
-        got = searcher.within(
+        got = searcher._within(
             lambda opened: _chunk(opened, chunk_id) if chunk_id else _document(opened, doc_id, first_line, last_line)
         )
     if field:
@@ -135,7 +138,7 @@ def status(collections: SearcherPool, collection: schemas.Collection = "") -> tu
     place = collections.store.location
     if collection or len(collections.only or ()) == 1:
         with collections.use(named(collections, collection)) as searcher:
-            info, fields = searcher.within(lambda opened: (opened.reader.info(), list(opened.reader.fields().items())))
+            info, fields = searcher._within(lambda opened: (opened.reader.info(), list(opened.reader.fields().items())))
         one = rendering.shown_collection(info)
 
         def answer(most: int) -> tuple[schemas.Status, str]:
@@ -197,7 +200,7 @@ def document_text(collections: SearcherPool, collection: str, doc_id: str) -> st
         HybridSearchError: there is none, or the collection cannot be opened.
     """
     with collections.use(named(collections, collection)) as searcher:
-        text = searcher.within(lambda opened: _stored(opened, doc_id)).text
+        text = searcher._within(lambda opened: _stored(opened, doc_id)).text
     if len(text) > schemas.MAX_GET_CHARS:
         raise InvalidArgument(
             f"Document {doc_id!r} has {len(text):,} characters, and {schemas.MAX_GET_CHARS:,} go into a resource. "

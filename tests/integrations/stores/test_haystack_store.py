@@ -23,6 +23,7 @@ from hybrid_search.indexer import Indexer
 from hybrid_search.integrations.haystack import HybridSearchDocumentStore, HybridSearchRetriever
 from hybrid_search.integrations.haystack.filters import condition_of
 from hybrid_search.integrations.roundtrip import kept_documents, kept_hits
+from hybrid_search.search.request import SearchRequest
 from hybrid_search.store.edge.store import EdgeStore
 
 
@@ -132,7 +133,7 @@ def test_a_long_text_comes_back_letter_by_letter(place, settings, making):
     assert store.collection.ask(lambda _, opened: opened.reader.info().points) > 10
     [one, _] = HybridSearchRetriever(store, top_k=2).run("word59")["documents"]
     assert (one.id, one.content) == ("long", text)
-    [(hit, _)] = store.collection.ask(partial(kept_hits, "word59", {"k": 1}))
+    [(hit, _)] = store.collection.ask(partial(kept_hits, "word59", SearchRequest(k=1)))
     assert all("_spaces" not in passage.metadata for passage in hit.passages)
     with store.collection.use() as searcher:
         [seen] = searcher.search("one two three", k=1, where="doc_id = 'long'")
