@@ -97,7 +97,7 @@ class LegSpec:
         max_tokens: longest input of the model, 0 for no limit.
         average_tokens: BM25's mean document length, measured on the corpus; 0 where it does not apply.
         vector: the vector's name in the store, which stays when the leg is renamed; empty for the leg's name.
-        shadow: a shadow leg is searched when it is named, and is no part of `hybrid`. On disk the key is `beside`.
+        shadow: it is a shadow leg: searched only when named, and no part of `hybrid`. Stored as `beside`.
         precision: in which the model computes.
         sparsity: pruning limits for its sparse vectors.
         unnamed: its vector has no name in the store, like the only dense vector of many collections.
@@ -281,7 +281,7 @@ def check_leg_name(name: str) -> LegName:
 
 
 class DenseVectors(NamedTuple):
-    """Dense vectors of a collection: their length, how they are compared, and whether a point has many of them."""
+    """Dense vectors of a collection: their length, their distance, and whether a point has several of them."""
 
     dim: int
     distance: str
@@ -289,15 +289,15 @@ class DenseVectors(NamedTuple):
 
 
 class Foreign(NamedTuple):
-    """What a collection that somebody else may have made is like.
+    """What a collection of another program consists of.
 
     Args:
-        points: how many it has.
-        dense: its dense vectors by name, the empty name for that without one.
-        sparse: whether the store multiplies in the inverse document frequency, by the name of its sparse vectors.
+        points: their number.
+        dense: the dense vectors by name; an unnamed one has the empty name.
+        sparse: by the name of a sparse vector, whether the store multiplies by the inverse document frequency.
         payloads: of some points.
         vectors: of the same points, by name.
-        manifest: it has, where it was adopted before or made by us.
+        manifest: the collection's, if it was adopted before or made by us.
     """
 
     points: int

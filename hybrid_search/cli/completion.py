@@ -53,7 +53,7 @@ def legs(context: typer.Context) -> Iterable[str]:
 
 @_offering
 def topics(context: typer.Context) -> Iterable[str]:
-    """The topics of the guide."""
+    """Return the topics of the guide."""
     from hybrid_search.guide import topics
 
     return topics()

@@ -50,7 +50,7 @@ _IDS_ARE_NO_PATHS = ResourceSecurity(reject_path_traversal=False, reject_absolut
 
 
 def server_of(collections: SearcherPool) -> MCPServer[Any]:
-    """Return a server over collections, which stay the caller's to close: `run` it, or serve it with `http.serve`.
+    """Return the server over these collections, which the caller closes. `run` it, or serve its app with `http.serve`.
 
     Where it serves one collection only, its tools take no `collection`.
     """
@@ -85,7 +85,7 @@ def server_of(collections: SearcherPool) -> MCPServer[Any]:
 
 
 def _tool(function: Callable[..., tuple[Any, str]], collections: SearcherPool) -> Callable[..., CallToolResult]:
-    """Return a function as the MCP library takes it: our errors are answers, its schema is its signature."""
+    """Wrap a function for the MCP library: it runs in a thread, errors become answers, its signature is the schema."""
 
     def call(**given: Any) -> CallToolResult:
         try:

@@ -38,12 +38,12 @@ IN_HITS, IN_DOCUMENTS = Room(500, 8_000), Room(2_000, 32_000)
 
 
 def clean(text: str) -> str:
-    """Return a text from a document as it may be shown; of the same length."""
+    """Return a text from a document in a form safe to show, of the same length."""
     return printable(text, keep=_KEPT)
 
 
 def cut(text: str, most: int, rest: str = "") -> str:
-    """Return the beginning of a text, and how long it is where that is not all; `rest` says how it is read.
+    """Return the beginning of a text; if it is cut, also its full length and how to read the rest (`rest`).
 
     >>> cut("abc", 3), cut("abcdef", 3, "get gives all")
     ('abc', 'abc… [cut: 6 characters; get gives all]')
@@ -55,17 +55,17 @@ def cut(text: str, most: int, rest: str = "") -> str:
 
 
 def cut_field(name: str, text: str, most: int) -> str:
-    """Return the beginning of a field, and how all of it is read."""
+    """Return the beginning of a field, and how to read all of it."""
     return cut(text, most, f"get with field={clean(name)!r} reads all of it")
 
 
 def shown_id(name: str) -> str:
-    """Return an id as it is, so that it can be asked for; the beginning of one that nobody can ask for."""
+    """Return an id exactly, so that it can be asked for; an id too long to ask for is cut."""
     return name if len(name) <= MAX_ID else cut(name, MAX_ID, "too long to be asked for")
 
 
 def shown_metadata(metadata: Mapping[str, Any], room: Room = IN_HITS) -> tuple[dict[str, Any], int]:
-    """Return what there is room for of a document's metadata, and how many fields are left out."""
+    """Return the part of a document's metadata that fits, and how many fields are left out."""
     shown: dict[str, Any] = {}
     left = room.all
     for name, value in metadata.items():
@@ -80,21 +80,21 @@ def shown_metadata(metadata: Mapping[str, Any], room: Room = IN_HITS) -> tuple[d
 
 
 def value_text(value: Any) -> str:
-    """Return a value of the metadata as text: a text itself, anything else as JSON."""
+    """Return a metadata value as text: a text itself, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def weight(value: Any) -> int:
-    """Return the bytes that a value has as JSON."""
+    """Return the bytes of a value as JSON."""
     return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def fitting(make: Callable[..., tuple[Structured, str]], *sizes: tuple[int, int]) -> tuple[Structured, str]:
-    """Return the largest answer that is not too long: sizes are halved, one after the other, from the first on.
+    """Return the largest answer within the limit. Sizes are halved one after the other, starting with the first pair.
 
     Args:
-        make: the answer of these sizes, structured and as text.
-        sizes: what is wanted of each, and the least.
+        make: makes the answer for these sizes, structured and as text.
+        sizes: of each, the wanted size and the smallest one.
     """
     now = [wanted for wanted, _ in sizes]
     while True:
@@ -108,7 +108,7 @@ def fitting(make: Callable[..., tuple[Structured, str]], *sizes: tuple[int, int]
 
 
 def _value(name: str, value: Any, most: int) -> Any:
-    """Return a value as it is where it is short, else the beginning of its text."""
+    """Return a short value as it is, a long one as the beginning of its text."""
     text = value_text(value)
     if len(text) > most:
         return cut_field(name, text, most)
@@ -116,7 +116,7 @@ def _value(name: str, value: Any, most: int) -> Any:
 
 
 def _cleaned(value: Any) -> Any:
-    """Return a value with each text in it as it may be shown."""
+    """Return a value with each text in it made safe to show."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):

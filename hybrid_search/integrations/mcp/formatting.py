@@ -17,7 +17,7 @@ _TERMS = 24
 
 
 def found_text(found: Found, results: Results) -> str:
-    """Tell the hits, a few lines each: where each leg placed it, then its title and id, facts and the best chunk."""
+    """Format hits, a few lines each: ranks in the legs, title and id, facts, and the best chunk."""
     head = f"{found['query']!r} in {found['collection']} ({found['mode']}): "
     remarks = results.remarks()
     if not found["hits"]:
@@ -46,7 +46,7 @@ def expansion_text(expansion: ExpansionShown) -> str:
 
 
 def explained_text(explained: DocumentExplanationDict) -> str:
-    """Tell the verdict in a sentence, and the places behind it."""
+    """Format the verdict in a sentence with the ranks behind it; or the words that a query is searched by."""
     lines = [f"{explained['verdict']}."]
     if explained["folded_into"]:  # another document is named
         quoting = fence()
@@ -65,7 +65,7 @@ def explained_text(explained: DocumentExplanationDict) -> str:
 
 
 def got_text(got: Got) -> str:
-    """Tell in one line what it is, and the text."""
+    """Format one line about the document, and the text."""
     if "field" in got:
         head = "A field of the metadata of a document"
     elif "lines" in got:
@@ -81,7 +81,7 @@ def got_text(got: Got) -> str:
 
 
 def status_text(status: Status) -> str:
-    """Tell of each collection in a line or two."""
+    """Format a line or two for each collection."""
     quoting = fence()
     lines = [_collection_text(one, quoting) for one in status["collections"]] or [
         f"There is no collection in {status['store']}."
@@ -91,7 +91,7 @@ def status_text(status: Status) -> str:
 
 
 def error_text(error: HybridSearchError) -> str:
-    """Tell what an error says. That of a filter names fields of documents, so it is quoted."""
+    """Return an error's message. A filter's error names fields of documents, so it is quoted."""
     told = cut(str(error), MAX_ERROR)
     if not isinstance(error, FilterError):
         return told
@@ -100,7 +100,7 @@ def error_text(error: HybridSearchError) -> str:
 
 
 def age_text(seconds: int) -> str:
-    """Tell seconds in the largest unit of which there are two or more.
+    """Format seconds in the largest unit of which there are two or more.
 
     >>> age_text(59), age_text(7_300), age_text(900_000)
     ('59 seconds', '2 hours', '10 days')

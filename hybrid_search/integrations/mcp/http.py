@@ -97,7 +97,7 @@ def app_of(
         address: where it listens.
         hosts: further names, with or without a port, that requests may have as `Host`.
         origins: further values that browsers may send as `Origin`; those of the address itself are allowed.
-        token: asked of every request where it is not empty, as `Authorization: Bearer TOKEN`.
+        token: required in every request, unless empty, as `Authorization: Bearer TOKEN`.
     """
     own = {address.host, "localhost", "127.0.0.1", "::1"} if address.is_loopback else {address.host}
     named = [str(Address(host, address.port)) for host in sorted(own)]
@@ -124,7 +124,7 @@ def serve(app: App, listening: socket.socket) -> None:
 
 
 def _entered(gate: App, app: App, token: str) -> App:
-    """Ask for the token, and that a request is no stream without end, before its body is read."""
+    """Check a request before its body is read: its token, and that it is not an endless stream."""
     expected = f"Bearer {token}".encode()
 
     async def entered(scope: Any, receive: Any, send: Any) -> None:
@@ -149,7 +149,7 @@ def _entered(gate: App, app: App, token: str) -> App:
 
 
 def _readable(app: App) -> App:
-    """Return an app that gets messages only; the protocol's errors answer whatever else is sent."""
+    """Return an app that gets only messages; everything else is answered with the protocol's error."""
 
     async def readable(scope: Any, receive: Any, send: Any) -> None:
         message = await receive()  # the whole body: it stands behind the gate

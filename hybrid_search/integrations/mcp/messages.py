@@ -19,10 +19,10 @@ from hybrid_search.integrations.gateway.strict_json import Unreadable, read_json
 
 
 def error_of(sent: bytes) -> JSONRPCError | None:
-    """Return the answer to what is no message of JSON-RPC; None for one that is, which the library answers.
+    """Return the answer to something that is no JSON-RPC message; None for a message, which the library answers.
 
-    The standard wants `id: null` where none can be read. What is meant as a notification gets its answer too: nobody
-    would know otherwise that it was not taken.
+    The standard requires `id: null` if no id can be read. A malformed notification gets an answer too: otherwise nobody
+    would know that it was not accepted.
     """
     try:
         value = read_json(sent, "The message")
@@ -42,7 +42,7 @@ def error_with(code: int, message: str, number: int | str | None) -> JSONRPCErro
 
 
 def _id_in(sent: bytes) -> int | str | None:
-    """Return the id of what only a lenient reader can read: with half of a surrogate pair, or with NaN."""
+    """Return the id of a message that only a lenient parser can read: with half of a surrogate pair, or with NaN."""
     try:
         return _id_of(json.loads(sent))
     except (ValueError, RecursionError):

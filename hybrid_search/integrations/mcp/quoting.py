@@ -25,7 +25,7 @@ class Fence(NamedTuple):
         )
 
     def around(self, text: str) -> str:
-        """Return a text as a quotation."""
+        """Put a quotation between the two lines."""
         return f"{self._begin}\n{clean(text)}\n{self._end}"
 
     @property
@@ -38,5 +38,5 @@ class Fence(NamedTuple):
 
 
 def fence() -> Fence:
-    """Return a fence that nobody knows yet."""
+    """Return a fence with a new random mark."""
     return Fence(secrets.token_hex(8))

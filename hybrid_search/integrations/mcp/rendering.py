@@ -26,12 +26,12 @@ from hybrid_search.search.request import available_modes
 
 
 def shown_hits(results: Results) -> list[schemas.HitShown]:
-    """Return what is shown of each hit, whatever the length of its texts, which are still missing."""
+    """Return what is shown of each hit besides its texts."""
     return [_hit(hit) for hit in results]
 
 
 def shown_results(results: Results, heads: Sequence[schemas.HitShown], text_chars: int, hits: int) -> schemas.Found:
-    """Return what `search --format json` prints, without highlights, each text cut to its best part."""
+    """Return the object that `search --format json` prints, without highlights, each text cut to its best part."""
     found: Any = results.to_dict()
     found["hits"] = [_with_texts(hit, head, text_chars) for hit, head in list(zip(results, heads, strict=True))[:hits]]
     if hits < len(results):
@@ -42,7 +42,7 @@ def shown_results(results: Results, heads: Sequence[schemas.HitShown], text_char
 
 
 def shown_document(got: schemas.Got) -> schemas.Got:
-    """Return what is known of a document beside its text, which is cut later."""
+    """Return what is known of a document besides its text, which is cut later."""
     metadata, left_out = shown_metadata(got["metadata"], IN_DOCUMENTS)
     shown: schemas.Got = {
         **got,
@@ -76,7 +76,7 @@ def shown_collection(info: CollectionInfo) -> schemas.CollectionShown:
 
 
 def with_fields(one: schemas.CollectionShown, fields: Sequence[tuple[str, str]], most: int) -> schemas.CollectionShown:
-    """Return a collection with so many of its fields."""
+    """Return a collection with this many of its fields."""
     shown: schemas.CollectionShown = {
         **one,
         "fields": {cut(name, MAX_FIELD_NAME): kind for name, kind in fields[:most]},
@@ -114,7 +114,7 @@ def _chunk(passage: Passage) -> schemas.ChunkShown:
 
 
 def _with_texts(hit: DocumentHit, head: schemas.HitShown, room: int) -> schemas.HitShown:
-    """Return a hit with the best part of each chunk, and the offsets of that in the document."""
+    """Return a hit with the best part of each chunk, and the offsets of that part in the document."""
     chunks = []
     for passage, chunk in zip(hit.passages, head["chunks"], strict=False):
         begins, text = _best(passage, room)
@@ -125,7 +125,7 @@ def _with_texts(hit: DocumentHit, head: schemas.HitShown, room: int) -> schemas.
 
 
 def _best(passage: Passage, room: int) -> tuple[int, str]:
-    """Return so much of a passage around what matches best, and where in it that begins."""
+    """Return this much of a passage around its best match, and where that part begins."""
     text = passage.text
     if len(text) <= room:
         return 0, text
@@ -136,7 +136,7 @@ def _best(passage: Passage, room: int) -> tuple[int, str]:
 
 
 def _age_s(manifest: Manifest) -> int | None:
-    """Return the seconds since the collection was built; None where it does not say when."""
+    """Return the seconds since the collection was built; None if it does not say when."""
     try:
         created = datetime.fromisoformat(manifest.created)
     except ValueError:

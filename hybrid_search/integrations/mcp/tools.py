@@ -164,7 +164,7 @@ def status(collections: SearcherPool, collection: schemas.Collection = "") -> tu
 
 
 def named(collections: SearcherPool, name: str = "") -> str:
-    """Return the collection that is meant; without a name the only one there is.
+    """Return the requested collection; without a name the only one there is.
 
     Raises:
         InvalidArgument: no name and not exactly one collection, or one that may not be asked for.
@@ -184,7 +184,7 @@ def named(collections: SearcherPool, name: str = "") -> str:
 
 
 def uri_of(collection: str, doc_id: str) -> str:
-    """Return the address of a document's resource.
+    """Return the URI of a document's resource.
 
     >>> uri_of("movies", "a/b #1")
     'hybrid-search://movies/a%2Fb%20%231'
@@ -196,8 +196,8 @@ def document_text(collections: SearcherPool, collection: str, doc_id: str) -> st
     """Return the whole text of a document.
 
     Raises:
-        InvalidArgument: it is longer than `get` gives at once.
-        HybridSearchError: there is none, or the collection cannot be opened.
+        InvalidArgument: it is longer than `get` returns at once.
+        HybridSearchError: no such document, or the collection cannot be opened.
     """
     with collections.use(named(collections, collection)) as searcher:
         text = searcher._within(lambda opened: _stored(opened, doc_id)).text
@@ -257,7 +257,7 @@ def _chunk(opened: OpenCollection, chunk_id: str) -> schemas.Got:
 
 
 def _field(got: schemas.Got, field: str) -> schemas.Got:
-    """Put the value of a field in the place of the text."""
+    """Return the value of a field in place of the text."""
     own = {"title": got["title"], "origin": got["origin"]}
     known = {clean(name): value for name, value in got["metadata"].items()} | got["metadata"] | own
     if field not in known:
@@ -271,7 +271,7 @@ def _field(got: schemas.Got, field: str) -> schemas.Got:
 
 
 def _part(whole: schemas.Got, offset: int, most: int) -> schemas.Got:
-    """Return so many characters of what is wanted, from an offset on."""
+    """Return this many characters of the requested text, from an offset on."""
     text = whole["text"]
     part: schemas.Got = {**whole, "text": text[offset : offset + most], "start": whole["start"] + offset}
     part["end"] = part["start"] + len(part["text"])
