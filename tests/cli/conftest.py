@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from hybrid_search.cli import console
 from hybrid_search.cli.app import app
 from hybrid_search.cli.command import global_options
 
@@ -34,6 +35,8 @@ def environment(tmp_path, model_cache, monkeypatch):
     }
     for name, value in wanted.items():
         monkeypatch.setenv(name, value)
+    for shown in (console.out, console.err):  # whatever COLUMNS was when they were made
+        monkeypatch.setattr(shown, "_width", None)
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -204,13 +204,17 @@ def test_an_overlap_that_a_long_title_leaves_no_room_for_shrinks_to_half_of_it()
 
 
 def test_zero_is_one_chunk_whatever_the_length():
-    def never(texts: Sequence[str]) -> list[int]:
-        raise AssertionError("nothing has to be counted")
+    counted: list[int] = []
+
+    def count(texts: Sequence[str]) -> list[int]:
+        counted.append(len(texts))
+        return [10_001 for _ in texts]
 
     text = "word " * 10_000
-    assert chunk(Document("d", text, "t"), size_tokens=0, overlap_tokens=7, count_tokens=never) == [
-        Chunk("d", 0, text, 0, 50_000, "t")
+    assert chunk(Document("d", text, "t"), size_tokens=0, overlap_tokens=7, count_tokens=count) == [
+        Chunk("d", 0, text, 0, 50_000, "t", tokens=10_001)
     ]
+    assert counted == [1]
 
 
 def test_a_counter_without_limit_leaves_the_document_whole():
