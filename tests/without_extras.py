@@ -117,9 +117,9 @@ def _ended(*arguments: str) -> Answer:
     from typer.testing import CliRunner
 
     from hybrid_search.cli.app import app
-    from hybrid_search.cli.command import given
+    from hybrid_search.cli.command import global_options
 
-    given.store = None
+    global_options.reset()
     result = CliRunner().invoke(app, list(arguments))
     fault = result.exception
     raised = "" if fault is None or isinstance(fault, SystemExit) else f" Traceback: {type(fault).__name__}: {fault}"

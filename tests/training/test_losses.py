@@ -26,7 +26,7 @@ def torch(train_extra):
 def given(torch, *columns):
     """A model that gives these vectors, one column after the other."""
 
-    class Gives(torch.nn.Module):
+    class Gives(torch.nn.Module):  # type: ignore[name-defined]
         def forward(self, features):
             return {"sentence_embedding": features["vectors"]}
 
