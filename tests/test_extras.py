@@ -95,7 +95,7 @@ def test_an_import_that_fails_inside_is_a_missing_extra_and_anything_else_goes_t
         pytest.raises(errors.MissingExtra, match=r"Drawing needs the 'tui' extra") as raised,
         extras.importing_extra("tui", "Drawing"),
     ):
-        import no_such_package  # noqa: F401  # type: ignore[import-not-found]
+        import no_such_package  # type: ignore[import-not-found]  # noqa: F401
     assert isinstance(raised.value.__cause__, ModuleNotFoundError)
     with pytest.raises(ZeroDivisionError), extras.importing_extra("tui", "Drawing"):
         1 / 0  # noqa: B018
