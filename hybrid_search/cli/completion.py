@@ -34,7 +34,7 @@ def _offering(words: Callable[[typer.Context], Iterable[str]]) -> Offer:
 @_offering
 def collections(context: typer.Context) -> Iterable[str]:
     """Return the collections of the store that the line names so far."""
-    from hybrid_search.store.names import names
+    from hybrid_search.store.listing import names
 
     return names(*_store(context))
 
@@ -110,7 +110,7 @@ def _models(kind: str) -> list[str]:
 
 
 def _legs(context: typer.Context) -> list[str]:
-    from hybrid_search.store.names import legs
+    from hybrid_search.store.listing import legs
     from hybrid_search.types import LEGS, in_order
 
     name = context.params.get("collection") or context.params.get("name")
