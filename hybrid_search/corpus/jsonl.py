@@ -79,7 +79,7 @@ def layout_of(begins: str, *, is_cut: bool) -> Layout | None:
         begins: the first characters, without leading white space.
         is_cut: whether the text goes on.
 
-    >>> [way_of(text, is_cut=False) for text in ('{"a": 1}', '{\\n"a": 1}', '[ {"a": 1}]', "[x] done", "[]")]
+    >>> [layout_of(text, is_cut=False) for text in ('{"a": 1}', '{\\n"a": 1}', '[ {"a": 1}]', "[x] done", "[]")]
     ['lines', 'objects', 'array', None, 'array']
     """
     if begins.startswith("["):

@@ -19,7 +19,7 @@ def split_cores(threads: int | None) -> tuple[int, int]:
     Args:
         threads: threads of a model; None means every core that this process may use.
 
-    >>> lanes_of(1), lanes_of(2), lanes_of(16)
+    >>> split_cores(1), split_cores(2), split_cores(16)
     ((1, 1), (2, 1), (2, 8))
     """
     cores = threads or cpu_count()

@@ -140,7 +140,7 @@ def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
 def group_by_size(sizes: Sequence[int], at_once: int = _AT_ONCE) -> Iterator[slice]:
     """Yield slices of neighbours whose sizes add up to at most `at_once`; a larger item is alone.
 
-    >>> list(grouped([3, 3, 9, 1], at_once=6))
+    >>> list(group_by_size([3, 3, 9, 1], at_once=6))
     [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
     """
     start = taken = 0

@@ -71,9 +71,9 @@ class TrainingSet(NamedTuple):
 def normalize(text: str) -> str:
     """Return the form in which two texts count as the same: Unicode NFKC, no case, single spaces, no end mark.
 
-    >>> normalised("  What is\\tBM25? ") == normalised("what is bm25")
+    >>> normalize("  What is\\tBM25? ") == normalize("what is bm25")
     True
-    >>> normalised("???")
+    >>> normalize("???")
     '???'
     """
     plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
