@@ -345,7 +345,9 @@ def test_what_the_engine_decides_narrows_what_is_read_and_is_read_once(tmp_path,
     store = EdgeStore(tmp_path)
     build(store, "c", [point(f"d{n}", metadata={"year": n}) for n in range(50)])
     reader, seen = store.reader("c"), []
-    monkeypatch.setattr(filter_translation, "matches", lambda test, payload: seen.append(test) or matches(test, payload))
+    monkeypatch.setattr(
+        filter_translation, "matches", lambda test, payload: seen.append(test) or matches(test, payload)
+    )
     condition = And((Compare("year", "<", 5), Match("title", "~", "title")))
     for _ in range(2):
         assert len(passing(reader, condition)) == 5
