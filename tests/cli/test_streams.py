@@ -147,8 +147,8 @@ def test_a_query_is_utf_8_whatever_the_locale_says(yaks):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes as an argument")
-@pytest.mark.parametrize("environment", [{}, LOCALES["the C locale"]])
-def test_bytes_that_are_no_text_on_the_command_line(yaks, tmp_path, environment):
+@pytest.mark.parametrize("locale", [{}, LOCALES["the C locale"]])
+def test_bytes_that_are_no_text_on_the_command_line(yaks, tmp_path, locale):
     odd = os.fsdecode(b"caf\xe9")
     folder = tmp_path / odd
     folder.mkdir()
@@ -178,7 +178,7 @@ def test_bytes_that_are_no_text_on_the_command_line(yaks, tmp_path, environment)
         (3, ("evaluate", folder, *BM25)),
     ]
     for (code, arguments), (ended, out, err) in zip(
-        asked, started([arguments for _, arguments in asked], environment), strict=True
+        asked, started([arguments for _, arguments in asked], locale), strict=True
     ):
         assert "fault of ours" not in err, (arguments, err)
         assert ended == code, (arguments, out, err)
