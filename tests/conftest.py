@@ -24,12 +24,10 @@ TIMED = {"test_bounded", "test_chunker_process", "test_connections", "test_gatew
 """Files whose tests go by the clock or by processor time; no two of them run at once."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, for what they share is made once, and those of `TIMED` in one too."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("timed" if item.path.stem in TIMED else item.path.as_posix()))
+def pytest_itemcollected(item):
+    """Keep the tests of `TIMED` in one process. (When all are collected it is too late: they have been grouped.)"""
+    if item.path.stem in TIMED and item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group("timed"))
 
 
 @pytest.fixture(scope="session")
