@@ -1,6 +1,8 @@
 """What the tests of several rooms share: a store, a model cache and settings of their own, and the models at hand."""
 
 import json
+import signal
+import threading
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +16,10 @@ from hybrid_search.store.edge.store import EdgeStore
 from tests.fake_models import FAKE_CARDS, Fakes
 
 ROOT = Path(__file__).resolve().parents[1]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    # Started in the background of a shell, which has what it starts there ignore Ctrl-C; tests press it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Other tests run at the same time, so an example may take long without being slow.
 hypothesis.settings.register_profile("beside-others", deadline=None)
