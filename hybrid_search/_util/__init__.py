@@ -3,7 +3,9 @@
 Every room may import this one, so it imports only the standard library, and of that only what starts fast.
 
 Modules, in reading order: this one (files, logs, time, processes), `arguments` (checks of what callers pass),
-`config_file` and `locations` (where settings and stores lie), `printable` and `unicode_text` (text).
+`config_file` and `locations` (where settings and stores lie), `printable` and `unicode_text` (text), `extras` (what is
+installed), `child_process` (another Python), `shared_resource` (one open thing for many), `json_objects` (the shapes of
+results).
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
 
+from hybrid_search._util import utc_now
 from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, fetch, open_store_for, spec_of
 from hybrid_search.collection.profiles import NO_LEG, select_models
 from hybrid_search.encoders.hybrid import encode
@@ -119,8 +119,7 @@ def adopt(
         if check and cosine < AGREE:
             raise _disagreement(collection, leg, models.encoders[leg], vectors[leg], cosine)
     specs = {leg: _spec(encoder, vectors[leg], foreign) for leg, encoder in models.encoders.items()}
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    manifest = Manifest(models.profile, specs, 0, created=now, schema=LAID_OUT, adopted=payload_layout)
+    manifest = Manifest(models.profile, specs, 0, created=utc_now(), schema=LAID_OUT, adopted=payload_layout)
     opened.adopt(collection, manifest)
     return Adoption(manifest, foreign.points, agreement, _notes(models, foreign, vectors, agreement))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, cast
 
+from hybrid_search._util import utc_now
 from hybrid_search._util.extras import check_extra
 from hybrid_search.encoders import hub, load, precision_of
 from hybrid_search.encoders.catalog import card
@@ -61,11 +61,10 @@ class ModelSet(NamedTuple):
 
     def manifest(self, chunk_tokens: int, overlap_tokens: int, roots: Mapping[str, str] | None = None) -> Manifest:
         """Build what a new collection with them records. Hashes the models' files, once per file and machine."""
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         specs = named_for(self.layout, {leg: spec_of(encoder) for leg, encoder in self.encoders.items()})
         schema = LAID_OUT if self.layout else SCHEMA
         sizes = (chunk_tokens, overlap_tokens)
-        return Manifest(self.profile, specs, *sizes, now, schema, layout=self.layout, roots=roots or {})
+        return Manifest(self.profile, specs, *sizes, utc_now(), schema, layout=self.layout, roots=roots or {})
 
     @property
     def measuring(self) -> bool:

@@ -37,7 +37,7 @@ T = TypeVar("T")
 Work = Callable[[Searcher, OpenCollection], T]
 """Something that is done with a searcher, in one state of its collection."""
 
-Place = str | Path | Store | None
+StoreLocation = str | Path | Store | None
 """A folder, a server's URL, an open store, or None for the settings' store."""
 
 SHOWN_FAILURES = 5
@@ -49,7 +49,7 @@ class LiveCollection:
     Its searcher follows the collection, so each search finds what has been published, here or by another process.
     """
 
-    def __init__(self, name: str, store: Place, settings: Settings) -> None:
+    def __init__(self, name: str, store: StoreLocation, settings: Settings) -> None:
         self.name = check_name(name)
         self.settings = Settings(**settings.model_dump())  # of a class that can be pickled
         self._place = store
@@ -248,7 +248,7 @@ def _all_fit(documents: Iterable[Document]) -> list[Document]:
     return found
 
 
-def shared_handle(name: str, store: Place = None, settings: Settings | None = None) -> LiveCollection:
+def shared_handle(name: str, store: StoreLocation = None, settings: Settings | None = None) -> LiveCollection:
     """Return the collection of this name in this place: the same one for all who ask while somebody has it."""
     settings = settings or load_settings()
     place = settings.store if store is None else str(store) if isinstance(store, (str, Path)) else id(store)
@@ -261,7 +261,7 @@ def shared_handle(name: str, store: Place = None, settings: Settings | None = No
 
 
 def resolve_handle(
-    collection: str | None, searcher: Searcher | None, store: Place = None, settings: Settings | None = None
+    collection: str | None, searcher: Searcher | None, store: StoreLocation = None, settings: Settings | None = None
 ) -> LiveCollection:
     """Return the collection that an adapter was given: by name, or by an open Searcher.
 
@@ -293,7 +293,7 @@ def unless_empty(opened: OpenCollection, found: Callable[[], Iterable[T]]) -> li
         return []
 
 
-def plain_place(store: Place, settings: Settings | None) -> dict[str, Any]:
+def plain_place(store: StoreLocation, settings: Settings | None) -> dict[str, Any]:
     """Store and settings as JSON values, for a pipeline that is saved. An API key is left out; the environment has it.
 
     Raises:

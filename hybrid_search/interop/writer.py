@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hybrid_search._util import sync
 from hybrid_search.errors import InvalidArgument, StoreError, StoreFull
 from hybrid_search.interop.layout import is_plain, pyarrow, schema_of
 from hybrid_search.manifest import Manifest
@@ -51,8 +52,7 @@ def writing(path: Path, manifest: Manifest) -> Iterator[Callable[[EncodedRows], 
         finally:
             groups.close()
         with _disk(path):
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            sync(temporary)
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders.onnx_graphs.weights import TYPES, Weight, WeightFiles, strip_weights
 from hybrid_search.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
 
 OWN = "weights.bin"
 """The file of the weights that the original graph does not have."""
@@ -67,6 +70,20 @@ class GraphDraft(NamedTuple):
     new: Mapping[str, Array]
     inputs: Mapping[str, int]
     pooled: bool
+
+    def with_model(self, model: onnx.ModelProto, new: Mapping[str, Array]) -> GraphDraft:
+        """Return the draft of a changed graph, which keeps the weights that this one still reads.
+
+        Args:
+            model: the changed graph.
+            new: weights that came with the change, by name.
+        """
+        used = {tensor.name for tensor in model.graph.initializer}
+        return self._replace(
+            graph=model.SerializeToString(),
+            old={name: weight for name, weight in self.old.items() if name in used},
+            new={name: array for name, array in {**self.new, **new}.items() if name in used},
+        )
 
 
 def pack_weights(new: Mapping[str, Array]) -> tuple[list[bytes], dict[str, Weight]]:

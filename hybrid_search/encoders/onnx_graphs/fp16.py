@@ -43,12 +43,7 @@ def convert_to_fp16(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
     for node in list(model.graph.node):
         products.replace(node)
     products.edit.tidy()
-    used = {tensor.name for tensor in model.graph.initializer}
-    return made._replace(
-        graph=model.SerializeToString(),
-        old={name: weight for name, weight in made.old.items() if name in used},
-        new={name: array for name, array in {**made.new, **products.new}.items() if name in used},
-    )
+    return made.with_model(model, products.new)
 
 
 class _Products:

@@ -45,12 +45,7 @@ def quantize_int8(made: GraphDraft, maps: WeightFiles) -> GraphDraft:
         elif node.op_type == "Attention" and node.domain == FUSED:
             _apart(edit, node, products)
     edit.tidy()
-    used = {tensor.name for tensor in model.graph.initializer}
-    return made._replace(
-        graph=model.SerializeToString(),
-        old={name: weight for name, weight in made.old.items() if name in used},
-        new={name: array for name, array in {**made.new, **products.new}.items() if name in used},
-    )
+    return made.with_model(model, products.new)
 
 
 class _Products:

@@ -8,15 +8,12 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import Any
 
-from hybrid_search.errors import MissingExtra
+from hybrid_search._util.extras import importing_extra
 
-if find_spec("uvicorn") is None:
-    raise MissingExtra("serve", "A server over HTTP")
-
-import uvicorn
+with importing_extra("serve", "A server over HTTP"):
+    import uvicorn
 
 from hybrid_search.integrations.gateway.bounds import Bounds
 from hybrid_search.integrations.gateway.connection import Connection

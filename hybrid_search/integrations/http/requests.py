@@ -31,8 +31,8 @@ WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Asked(BaseModel):
-    """What search and explain share."""
+class QueryForm(BaseModel):
+    """The fields that search and explain share."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -53,18 +53,18 @@ class Asked(BaseModel):
         return cast(Options, {**given, **own})
 
 
-class SearchForm(Asked):
+class SearchForm(QueryForm):
     """A search."""
 
 
-class ExplainForm(Asked):
+class ExplainForm(QueryForm):
     """An explanation: of the query, or with `doc` of a document's place; then the options of search count."""
 
     doc: str
     leg: str
 
 
-Form = TypeVar("Form", bound=Asked)
+Form = TypeVar("Form", bound=QueryForm)
 
 
 class Forms(NamedTuple):

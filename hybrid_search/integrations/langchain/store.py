@@ -21,7 +21,7 @@ from hybrid_search.collection.documents import all_payloads, document_from
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.integrations.collection_handle import (
     LiveCollection,
-    Place,
+    StoreLocation,
     resolve_handle,
     unless_empty,
 )
@@ -88,7 +88,7 @@ class HybridSearchVectorStore(VectorStore):
         embedding: None = None,
         *,
         searcher: Searcher | None = None,
-        store: Place = None,
+        store: StoreLocation = None,
         settings: Settings | None = None,
         passages: bool = False,
         wait_s: float = WAIT_S,
