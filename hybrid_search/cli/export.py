@@ -1,19 +1,44 @@
-"""`hybrid-search export`: a collection goes into a file that others read."""
+"""`hybrid-search export`: a collection goes into files that others read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli import options
 from hybrid_search.cli.command import command, global_options
-from hybrid_search.cli.console import out
+from hybrid_search.cli.console import out as terminal
 from hybrid_search.cli.progress import progress_display
+from hybrid_search.cli.streams import print_json
 
-app = typer.Typer(no_args_is_help=True, help="Write a collection to a file, for another store or program.")
+app = typer.Typer(no_args_is_help=True, help="Write a collection to files, for another store or program.")
+
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write; an earlier export is replaced.")]
+Queries = Annotated[
+    Path | None, typer.Option(metavar="FILE", help='Queries to export too: JSON lines of {"_id", "text"}.')
+]
+Quantize = Annotated[
+    str,
+    typer.Option(
+        metavar="8bit|splade|pyserini|FACTOR|none",
+        help="How weights become whole numbers: the heaviest 255, or times 100, 51.2 or a factor, or not at all.",
+    ),
+]
+Idf = Annotated[
+    str,
+    typer.Option(
+        metavar="queries|documents",
+        help="Which side carries the inverse document frequency, where the model needs it.",
+    ),
+]
+Leg = Annotated[str | None, typer.Option(metavar="LEG", help="The sparse leg to export.  [sparse, or the only one]")]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Rank the queries over the written files alone and compare with the store.")
+]
 
 
 @command(app, "parquet")
@@ -34,4 +59,56 @@ def parquet(
         saved = save_encodings(collection, file, settings=global_options.settings(), on_progress=callbacks.on_progress)
     counts = f"{saved.documents:,} documents in {saved.chunks:,} chunks"
     line = f"saved {counts}: {one_line(str(saved.file))}, {saved.bytes / 1e6:,.1f} MB"
-    out.print(line, soft_wrap=True, markup=False)
+    terminal.print(line, soft_wrap=True, markup=False)
+
+
+@command(app, "anserini")
+def anserini(
+    collection: options.Collection,
+    out: Out,
+    queries: Queries = None,
+    quantize: Quantize = "8bit",
+    idf: Idf = "queries",
+    leg: Leg = None,
+    verify: Verify = False,
+    format: options.Format = "table",
+    progress: options.Progress = "auto",
+) -> None:
+    """Write a collection for Anserini and Pyserini: words and weights as JSON lines, and topics.
+
+    Example: `hybrid-search export anserini -c movies --out movies-anserini --queries queries.jsonl --verify`
+    """
+    asked = {"queries": queries, "quantize": quantize, "idf": idf, "verify": verify}
+    _export("anserini", collection, out, leg, format, progress, **asked)
+
+
+def _export(name: str, collection: str, out: Path, leg: str | None, shown: str, progress: str, **asked: Any) -> None:
+    """Write an export and say what it holds."""
+    from hybrid_search.interop.export.job import ExportOptions
+    from hybrid_search.interop.export.run import export_collection
+
+    as_json = options.choice(shown, ("table", "json"), "--format") == "json"
+    wanted = ExportOptions(**asked)
+    settings = global_options.settings()
+    with progress_display(progress) as callbacks:
+        told = callbacks.on_progress
+        report = export_collection(collection, name, out, options=wanted, leg=leg, settings=settings, on_progress=told)
+    if as_json:
+        print_json(report)
+        return
+    for line in _report_lines(report, out):
+        terminal.print(line, soft_wrap=True, markup=False)
+
+
+def _report_lines(report: Mapping[str, Any], out: Path) -> list[str]:
+    lines = [f"exported {report['chunks']:,} chunks and {report['queries']:,} queries: {one_line(str(out))}"]
+    for kind, count in report["lost"].items():
+        if count:
+            names = ", ".join(cast("list[str]", report["named"].get(kind, []))[:3])
+            lines.append(f"  {kind.replace('_', ' ')}: {count:,}{f' ({names})' if names else ''}")
+    if "verify" in report:
+        found = report["verify"]
+        lines.append(
+            f"overlap of the first ten: {found['overlap@10']:.4f}, {found['queries']:,} queries"
+        )
+    return [*lines, f"how to load and search it: {one_line(str(out / 'README.md'))}"]

@@ -23,12 +23,12 @@ from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
 from hybrid_search.indexing.job import index_job
 from hybrid_search.indexing.pipeline import INCOMPLETE
-from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
+from hybrid_search.interop.chunks import iter_chunk_ids, unfinished
 from hybrid_search.interop.reader import EncodedFile, Row
 from hybrid_search.interop.writer import EncodedRows, writing
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.protocols import CollectionReader, CollectionWriter, DocumentHead, Store
+from hybrid_search.protocols import CollectionWriter, DocumentHead, Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
 from hybrid_search.types import Failure, Point, chunk_id_of, in_order
@@ -86,10 +86,10 @@ def save_encodings(
         progress = JobProgress(collection, manifest.profile, "", reader.info().documents, on_progress)
         progress.emit()
         with writing(path, manifest) as write:
-            for chunk_ids in batched(_chunk_ids(collection, reader), READ_BATCH):
+            for chunk_ids in batched(iter_chunk_ids(collection, reader), READ_BATCH):
                 payloads = reader.payloads(chunk_ids)
                 if len(payloads) < len(chunk_ids):
-                    raise _unfinished(collection, next(name for name in chunk_ids if name not in payloads))
+                    raise unfinished(collection, next(name for name in chunk_ids if name not in payloads))
                 vectors = {leg: reader.vectors(leg, chunk_ids) for leg in manifest.legs}
                 write(EncodedRows([payloads[chunk_id] for chunk_id in chunk_ids], vectors))
                 progress.add(sum(payload["number"] == 0 for payload in payloads.values()), len(chunk_ids))
@@ -146,24 +146,6 @@ def load_encodings(
         with closing(writer), index_job("load", opened, writer, progress) as job:
             _fill(writer, encoded, progress)
             return job.conclude(ledger, prune=prune, replace=replace)
-
-
-def _chunk_ids(collection: str, reader: CollectionReader) -> Iterator[str]:
-    """Yield every chunk id, document by document, each from its first to its last."""
-    for doc_ids in batched(reader.doc_ids(), LOOKUP_DOCUMENTS):
-        heads = reader.payloads([chunk_id_of(doc_id, 0) for doc_id in doc_ids])
-        for doc_id in doc_ids:
-            first = chunk_id_of(doc_id, 0)
-            if first not in heads or heads[first]["stamp"] == INCOMPLETE:
-                raise _unfinished(collection, first)
-            yield from (chunk_id_of(doc_id, number) for number in range(heads[first]["chunks"]))
-
-
-def _unfinished(collection: str, chunk_id: str) -> StoreError:
-    return StoreError(
-        f"Collection {collection!r} lacks {chunk_id!r} or is writing its document right now. Let the job that writes "
-        "to it end, or finish one that was cut short by running it again; then save it."
-    )
 
 
 def _fill(writer: CollectionWriter, encoded: EncodedFile, progress: JobProgress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import uuid
@@ -14,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hybrid_search._util import sync
-from hybrid_search.errors import InvalidArgument, StoreError, StoreFull
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.interop.chunks import disk_errors
 from hybrid_search.interop.layout import is_plain, pyarrow, schema_of
 from hybrid_search.manifest import Manifest
 from hybrid_search.types import LegName, Vector
@@ -51,7 +51,7 @@ def writing(path: Path, manifest: Manifest) -> Iterator[Callable[[EncodedRows], 
             groups.flush()
         finally:
             groups.close()
-        with _disk(path):
+        with disk_errors(path):
             sync(temporary)
             temporary.replace(path)
     except BaseException:
@@ -77,7 +77,7 @@ class _RowGroups:
         self._schema = schema_of(self._pa, manifest)
         self._held: list[Any] = []
         dictionaries = ["doc_id", "title", "origin", "metadata"]
-        with _disk(path):
+        with disk_errors(path):
             self._writer = pq.ParquetWriter(
                 temporary, self._schema, compression="zstd", use_dictionary=dictionaries, write_page_checksum=True
             )
@@ -92,14 +92,14 @@ class _RowGroups:
     def flush(self) -> None:
         """Write the rows that are held."""
         if self._held:
-            with _disk(self._path):
+            with disk_errors(self._path):
                 table = self._pa.Table.from_batches(self._held, self._schema)
                 self._writer.write_table(table, row_group_size=max(1, table.num_rows))
             self._held.clear()
 
     def close(self) -> None:
         """Write the end of the file."""
-        with _disk(self._path):
+        with disk_errors(self._path):
             self._writer.close()
 
 
@@ -137,14 +137,3 @@ def _record_batch(pa: Any, schema: Any, manifest: Manifest, rows: EncodedRows) -
                 columns[f"values_{leg}"].append([] if vector is None else vector.values)
     arrays = [pa.array(columns[field.name], type=field.type) for field in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        kind = StoreFull if error.errno == errno.ENOSPC else StoreError
-        raise kind(
-            f"Cannot write {path}: {error.strerror or error}. Name another place, or free some space."
-        ) from error

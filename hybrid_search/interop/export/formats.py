@@ -1,0 +1,22 @@
+"""The formats that a collection can leave in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.interop.export import anserini
+from hybrid_search.interop.export.job import Format
+
+FORMATS: Mapping[str, Format] = {format.name: format for format in (anserini.FORMAT,)}
+
+
+def format_of(name: str) -> Format:
+    """Return a format by its name.
+
+    Raises:
+        InvalidArgument: there is none of this name.
+    """
+    if name not in FORMATS:
+        raise InvalidArgument(f"There is no export format {name!r}; there are {', '.join(FORMATS)}.")
+    return FORMATS[name]

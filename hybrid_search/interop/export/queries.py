@@ -1,0 +1,88 @@
+"""Queries on their way out: their words and weights, with the inverse document frequency where it belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_search._util import batched
+from hybrid_search.corpus.trec import read_queries
+from hybrid_search.interop.export.quantization import Idf
+from hybrid_search.interop.export.source import ExportSource
+from hybrid_search.protocols import SparseEncoder
+from hybrid_search.search.retrieval import read
+from hybrid_search.types import LegName, SparseVector
+
+ENCODE_BATCH = 64
+
+
+class ExportedQuery(NamedTuple):
+    """One query.
+
+    Args:
+        query_id: its id.
+        text: its text.
+        terms: the words of its sparse vector; none where the model reads nothing of it.
+        weights: of the same, float64, with the inverse document frequency where queries carry it.
+        known: of the same, which occur in the collection.
+        dense: its vector in each dense leg that was asked for.
+        vector: what our own search takes: the sparse vector as encoded; None where the leg abstains.
+    """
+
+    query_id: str
+    text: str
+    terms: list[str]
+    weights: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    dense: Mapping[LegName, NDArray[np.float32]]
+    vector: SparseVector | None
+
+
+def encoded_queries(source: ExportSource, file: Path | None, idf: Idf) -> list[ExportedQuery]:
+    """Read and encode queries; none where no file is given.
+
+    Args:
+        source: the collection.
+        file: JSON lines of `{"_id", "text"}`.
+        idf: which side carries the inverse document frequency, where the leg needs it.
+
+    Raises:
+        EvaluationError: the file cannot be read, as `read_queries` says.
+    """
+    if file is None:
+        return []
+    encoders = source.models.encoders
+    named = cast(SparseEncoder, encoders[source.leg])
+    encoded: list[ExportedQuery] = []
+    for batch in batched(read_queries(file), ENCODE_BATCH):
+        vectors, _ = read([query.text for query in batch], encoders)
+        for row, query in enumerate(batch):
+            dense = {leg: cast(Any, vectors[leg][row]) for leg in source.dense if vectors[leg][row] is not None}
+            sparse = cast("SparseVector | None", vectors[source.leg][row])
+            encoded.append(_query(source, named, idf, query, sparse, dense))
+    return encoded
+
+
+def _query(
+    source: ExportSource,
+    named: SparseEncoder,
+    idf: Idf,
+    query: Any,
+    vector: SparseVector | None,
+    dense: Mapping[LegName, NDArray[np.float32]],
+) -> ExportedQuery:
+    indices = vector.indices if vector is not None else np.zeros(0, np.int32)
+    weights = vector.values.astype(np.float64) if vector is not None else np.zeros(0)
+    if source.spec.needs_idf and idf == "queries":
+        weights = weights * source.statistics.idf(indices)
+    known = source.statistics.frequency(indices) > 0
+    return ExportedQuery(query.query_id, query.text, named.terms(indices.tolist()), weights, known, dense, vector)
+
+
+def heaviest(queries: Sequence[ExportedQuery]) -> float:
+    """Return the largest weight of all queries, 0 where there is none."""
+    return max((float(query.weights.max()) for query in queries if query.weights.size), default=0.0)
