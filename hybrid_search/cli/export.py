@@ -108,7 +108,5 @@ def _report_lines(report: Mapping[str, Any], out: Path) -> list[str]:
             lines.append(f"  {kind.replace('_', ' ')}: {count:,}{f' ({names})' if names else ''}")
     if "verify" in report:
         found = report["verify"]
-        lines.append(
-            f"overlap of the first ten: {found['overlap@10']:.4f}, {found['queries']:,} queries"
-        )
+        lines.append(f"overlap of the first ten: {found['overlap@10']:.4f}, {found['queries']:,} queries")
     return [*lines, f"how to load and search it: {one_line(str(out / 'README.md'))}"]

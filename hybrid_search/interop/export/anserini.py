@@ -66,9 +66,17 @@ def queries(folder: Path) -> Mapping[str, Mapping[str, float]]:
     return read_query_vectors(folder / VECTORS)
 
 
+PASSAGES = """
+The ids of the run are those of passages. For documents, each with its best passage, add
+
+    -hits 10000 -selectMaxPassage -selectMaxPassage.delimiter "#" -selectMaxPassage.hits 1000
+"""
+
+
 def readme(job: ExportJob) -> str:
     """Return the commands of Anserini and Pyserini for this export."""
     expected = job.statistics.chunks - job.tally.lost["chunks_without_terms"]
+    passages = PASSAGES if job.statistics.passages else ""
     body = f"""
 ## Anserini
 
@@ -84,7 +92,7 @@ documents, of which {job.statistics.chunks - expected:,} are empty.
       -topics {JSONL} -topicReader JsonString -output run.trec
 
 Both forms of the topics give the same run. Leave `-removeQuery` out: it takes documents away whose id is a query's.
-
+{passages}
 ## Pyserini
 
     python -m pyserini.index.lucene --collection JsonVectorCollection --input documents --index index \\

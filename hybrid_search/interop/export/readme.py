@@ -22,5 +22,5 @@ def readme(job: ExportJob, engine: str, body: str) -> str:
     ]
     if statistics.passages:
         lines += ["", "A document of several passages has an id for each: `ID#0`, `ID#1` and so on."]
-    lines += ["", "Ids are escaped as in a URL where they hold blanks. `report.json` counts what was lost.", ""]
-    return "\n".join(lines) + body.strip() + "\n"
+    lines += ["", "Ids are escaped as in a URL where they hold blanks. `report.json` counts what was lost.", "", ""]
+    return "\n".join(lines) + f"{body.strip()}\n"
