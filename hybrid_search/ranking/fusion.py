@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Literal, get_args
 
@@ -17,10 +18,13 @@ RRF_K = 60
 MIN_RRF_K = 0.0
 """The least constant that makes sense: with it a hit's share is 1 / rank."""
 
-Fusion = Literal["rrf", "dbsf", "minmax"]
+Fusion = Literal["rrf", "dbsf", "minmax", "convex"]
 """How legs are fused: by rank, or by score once the legs' scores are comparable."""
 
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
+
+COSINE_FLOOR = -1.0
+"""The least score that a cosine can give; that of a sum of products of weights above 0 is 0."""
 
 Shares = Callable[[Ranking], Sequence[float]]
 """Returns what each hit of a leg adds to the fusion, best first, before the leg's weight."""
@@ -63,14 +67,16 @@ def fuse(
     *,
     rrf_k: float = RRF_K,
     weights: Mapping[str, float] | None = None,
+    floors: Mapping[str, float] | None = None,
 ) -> Ranking:
     """Fuse the rankings of any number of legs, for one query, in one of the ways below.
 
     Args:
         rankings: leg -> ranking. A chunk gets nothing from a leg that did not find it.
-        how: `rrf`, `dbsf` or `minmax`.
+        how: `rrf`, `dbsf`, `minmax` or `convex`.
         rrf_k: the constant of `rrf`, >= 0.
         weights: leg -> factor of what it adds, >= 0; 1 by default.
+        floors: leg -> the least score that its model can give, for `convex`; 0 by default, as sparse legs have it.
 
     Returns:
         Every chunk that a leg with a weight above 0 found, by score descending, ties by chunk_id; each keeps its rank
@@ -86,6 +92,8 @@ def fuse(
         return dbsf(rankings, weights=weights)
     if how == "minmax":
         return minmax(rankings, weights=weights)
+    if how == "convex":
+        return convex(rankings, weights=weights, floors=floors)
     raise FusionError(f"There is no fusion {how!r}; take one of: {', '.join(FUSIONS)}.")
 
 
@@ -161,6 +169,38 @@ def minmax(legs: Mapping[str, Ranking], *, weights: Mapping[str, float] | None =
     return _summed(legs, _scaled, weights)
 
 
+def convex(
+    legs: Mapping[str, Ranking],
+    *,
+    weights: Mapping[str, float] | None = None,
+    floors: Mapping[str, float] | None = None,
+) -> Ranking:
+    """Fuse rankings by a convex combination: score(d) = sum over legs of weight * (s - floor) / (best - floor).
+
+    `s` is the chunk's score in the leg, `best` the leg's greatest, and `floor` the least that its model can give: 0 for
+    sparse vectors and BM25, -1 for a cosine. So a chunk's share is the same at every depth and on every page, as it is
+    not with `minmax`; a chunk that a leg did not hand on gets 0 from it. Nothing is cut, so a
+    score below the floor is a share below 0; where the best is not above the floor, shares are what lies below it.
+
+    Args:
+        legs: one ranking a leg, for the same query.
+        weights: as in `fuse`.
+        floors: leg -> floor; 0 by default.
+
+    Raises:
+        FusionError: as `fuse`.
+
+    Source: Bruch, Gai & Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, TOIS 2023: TM2C2, the linear
+    interpolation of the literature on scores between a theoretical minimum and the maximum.
+
+    >>> legs = {"sparse": rank("sparse", [("a#0", 9.0), ("b#0", 5.0)], 10), "dense": rank("dense", [("b#0", 0.8)], 10)}
+    >>> [(hit.chunk_id, round(hit.score, 6)) for hit in convex(legs, floors={"dense": -1.0})]
+    [('b#0', 1.555556), ('a#0', 1.0)]
+    """
+    lowest = floors or {}
+    return _summed(legs, {leg: partial(_above, lowest.get(leg, 0.0)) for leg in legs}, weights)
+
+
 def check_rrf_k(rrf_k: float) -> None:
     """Refuse an invalid constant.
 
@@ -201,14 +241,19 @@ def check_shares(weights: Mapping[str, float]) -> None:
             raise FusionError(f"The weight of {shown(leg)} is {shown(weight)}; it must be a number >= 0.")
 
 
-def _summed(legs: Mapping[str, Ranking], shares: Shares, weights: Mapping[str, float] | None) -> Ranking:
-    """Return the weighted sum over the legs. Sums are exact (`fsum`), so the order of the legs changes no last bit."""
+def _summed(
+    legs: Mapping[str, Ranking], shares: Shares | Mapping[str, Shares], weights: Mapping[str, float] | None
+) -> Ranking:
+    """Return the weighted sum over the legs of their shares, which may be made in a way of each leg's own.
+
+    Sums are exact (`fsum`), so the order of the legs changes no last bit.
+    """
     share = check_weights(weights, tuple(legs))
     parts: dict[str, list[float]] = {}
     found: dict[str, Mapping[str, LegHit]] = {}
     for leg, ranking in legs.items():
-        weight = share[leg]
-        for hit, value in zip(ranking.hits, shares(ranking), strict=True):
+        weight, shares_of = share[leg], shares if callable(shares) else shares[leg]
+        for hit, value in zip(ranking.hits, shares_of(ranking), strict=True):
             earlier = found.get(hit.chunk_id)
             found[hit.chunk_id] = hit.legs if earlier is None else {**earlier, **hit.legs}
             if weight:
@@ -239,3 +284,10 @@ def _scaled(ranking: Ranking) -> list[float]:
         return [1.0] * len(scores)
     most, least = scores[0], scores[-1]
     return [(score - least) / (most - least) for score in scores]
+
+
+def _above(floor: float, ranking: Ranking) -> list[float]:
+    # Scores as they are: a rounded one would say less than the leg does, and the greatest is the same on every engine.
+    scores = [hit.score for hit in ranking.hits]
+    span = scores[0] - floor if scores and scores[0] > floor else 1.0
+    return [(score - floor) / span for score in scores]

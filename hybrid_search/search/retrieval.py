@@ -18,7 +18,7 @@ from hybrid_search.protocols import CollectionReader, Encoder, KnowsWords, Readi
 from hybrid_search.ranking import fusion
 from hybrid_search.ranking.collapse import collapse
 from hybrid_search.ranking.expansion import expansion
-from hybrid_search.ranking.fusion import check_weights, rank, round_score
+from hybrid_search.ranking.fusion import COSINE_FLOOR, check_weights, rank, round_score
 from hybrid_search.ranking.leg_weights import features, leg_weights
 from hybrid_search.results import Expansion, Term
 from hybrid_search.search.open_collection import OpenCollection
@@ -164,7 +164,8 @@ def retrieve_documents(retrieved: RetrievedQuery, request: SearchRequest, opened
     """
     weights = query_weights(retrieved, request, opened.encoders)
     depth, rankings = request.effective_depth, retrieved.rankings
-    groups = collapse(fuse(rankings, request, weights))
+    floors = _floors(opened)
+    groups = collapse(fuse(rankings, request, weights, floors))
     while len(groups) < request.candidates_needed and depth < MAX_DEPTH:
         if all(len(ranking) < depth for ranking in rankings.values()):
             break
@@ -174,7 +175,9 @@ def retrieve_documents(retrieved: RetrievedQuery, request: SearchRequest, opened
         vectors = {leg: [vector] for leg, vector in retrieved.vectors.items()}
         [rankings] = retrieve(opened.reader, vectors, depth, request.condition)
         known = {group[0].doc_id for group in groups}
-        groups += [group for group in collapse(fuse(rankings, request, weights)) if group[0].doc_id not in known]
+        groups += [
+            group for group in collapse(fuse(rankings, request, weights, floors)) if group[0].doc_id not in known
+        ]
     return RetrievedDocuments(groups, weights)
 
 
@@ -236,12 +239,20 @@ def retrieve(
 
 
 def fuse(
-    rankings: Mapping[LegName, Ranking], request: SearchRequest, weights: Mapping[LegName, float] | None
+    rankings: Mapping[LegName, Ranking],
+    request: SearchRequest,
+    weights: Mapping[LegName, float] | None,
+    floors: Mapping[LegName, float],
 ) -> Ranking:
-    """Fuse several legs; one alone keeps its own scores."""
+    """Fuse several legs; one alone keeps its own scores. `floors` has the least that each leg's model can give."""
     if len(rankings) == 1:
         return next(iter(rankings.values()))
-    return fusion.fuse(rankings, request.fusion, rrf_k=request.rrf_k, weights=weights)
+    return fusion.fuse(rankings, request.fusion, rrf_k=request.rrf_k, weights=weights, floors=floors)
+
+
+def _floors(opened: OpenCollection) -> dict[LegName, float]:
+    """Return the least score that the model of each leg can give, where that is not 0."""
+    return {leg: COSINE_FLOOR for leg, spec in opened.reader.manifest.legs.items() if spec.kind == "dense"}
 
 
 def query_weights(

@@ -114,7 +114,7 @@ def test_rerank_alone_takes_the_usual_model(run, three, cross, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--fusion", "magic"], "rrf, dbsf, minmax"),
+        (["--fusion", "magic"], "rrf, dbsf, minmax, convex"),
         (["--rerank", "--rerank-depth", "0"], "rerank_depth is 0"),
         (["--rerank", "--rerank-budget-ms", "0"], "milliseconds > 0"),
         (["--rerank-budget-ms", "5"], "nothing is re-ranked; add rerank (--rerank)"),

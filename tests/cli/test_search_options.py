@@ -118,7 +118,7 @@ def test_a_command_has_every_option_of_the_request_in_the_order_of_the_interface
     [
         (["-k", "0"], "k is 0; it must lie in 1..10,000."),
         (["--depth", "3"], "depth is 3; it must lie in k..10,000, and k is 10."),
-        (["--fusion", "sum"], "--fusion is 'sum'; take one of: rrf, dbsf, minmax."),
+        (["--fusion", "sum"], "--fusion is 'sum'; take one of: rrf, dbsf, minmax, convex."),
         (["--weights", "sparse"], "--weights is 'sparse'; write name=number"),
         (["--rerank-budget-ms", "5"], "nothing is re-ranked"),
         (["--where", "year >="], "year >="),

@@ -285,7 +285,7 @@ def test_legs_and_fusion_go_round_and_the_list_tells_its_moves(orchard):
                 assert "scores in dense" in words(pilot.app, "#plot")
                 assert "found by meaning" in words(pilot.app, "#bars")
         assert re.search(r" 1 [·▲▼]", words(pilot.app, "#hits"))
-        for fusion in ("dbsf", "minmax", "rrf"):
+        for fusion in ("dbsf", "minmax", "convex", "rrf"):
             await pilot.press("ctrl+g")
             await settled(pilot)
             assert f"fusion {fusion}" in words(pilot.app, "#controls")

@@ -7,12 +7,13 @@ import uuid
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_search.errors import FusionError
-from hybrid_search.ranking.fusion import FUSIONS, dbsf, fuse, minmax, rank
+from hybrid_search.ranking.fusion import FUSIONS, convex, dbsf, fuse, minmax, rank
 from hybrid_search.types import LegHit, Ranking
 
 IDS = [f"d{number}#0" for number in range(12)]
@@ -51,6 +52,53 @@ def test_minmax_by_hand() -> None:
     fused = minmax(ranked({"sparse": SPARSE, "dense": DENSE}), weights={"sparse": 2})
     assert [(hit.chunk_id, hit.rank) for hit in fused] == [("a#0", 1), ("b#0", 2), ("c#0", 3), ("d#0", 4)]
     assert [hit.score for hit in fused] == pytest.approx([2 * 1.0 + 0.5, 2 * 0.5, 0.0 + 1.0, 0.0])
+
+
+def test_convex_by_hand() -> None:
+    """Sparse: of 0..8; dense: of -1..0.9. The deepest chunk of a leg keeps its share."""
+    fused = convex(ranked({"sparse": SPARSE, "dense": DENSE}), weights={"sparse": 2}, floors={"dense": -1.0})
+    expected = {"a#0": 2 * 1.0 + 1.5 / 1.9, "b#0": 2 * 6 / 8, "c#0": 2 * 4 / 8 + 1.0, "d#0": 1.1 / 1.9}
+    assert scores(fused) == pytest.approx(expected, abs=1e-12)
+
+
+@given(
+    legs=st.dictionaries(
+        st.sampled_from(["sparse", "dense", "bm25"]),
+        st.dictionaries(st.sampled_from([f"{n}#0" for n in range(40)]), st.floats(-0.875, 30, width=32), max_size=30),
+        min_size=1,
+    )
+)
+def test_convex_is_what_numpy_says(legs: dict[str, dict[str, float]]) -> None:
+    floors = {"dense": -1.0}
+    wanted: dict[str, float] = {}
+    for leg, found in legs.items():
+        values = np.array(list(found.values()))
+        floor, best = floors.get(leg, 0.0), values.max(initial=-np.inf)
+        shares = (values - floor) / (best - floor if best > floor else 1.0)
+        for chunk_id, share in zip(found, shares, strict=True):
+            wanted[chunk_id] = wanted.get(chunk_id, 0.0) + share
+    fused = convex(ranked({leg: list(found.items()) for leg, found in legs.items()}), floors=floors)
+    assert scores(fused) == pytest.approx(wanted, abs=1e-9)
+    assert [hit.score for hit in fused] == sorted((hit.score for hit in fused), reverse=True)
+
+
+def test_a_share_of_convex_is_the_same_at_every_depth() -> None:
+    generator = np.random.default_rng(7)
+    whole = {leg: [(f"{n}#0", float(s)) for n, s in enumerate(generator.random(1_000))] for leg in ("sparse", "dense")}
+    pages = []
+    for depth in (50, 100, 1_000):
+        cut = {leg: rank(leg, scored, depth) for leg, scored in whole.items()}
+        both = {hit.chunk_id for hit in cut["sparse"]} & {hit.chunk_id for hit in cut["dense"]}
+        pages.append({hit.chunk_id: hit.score for hit in convex(cut, floors={"dense": -1.0}) if hit.chunk_id in both})
+    shallow, middle, deep = pages
+    assert shallow
+    assert shallow.items() <= middle.items() <= deep.items()
+
+
+def test_where_nothing_is_above_the_floor_the_order_stays() -> None:
+    fused = convex(ranked({"sparse": [("a#0", -2.0), ("b#0", -0.5), ("c#0", 0.0)]}))
+    assert [(hit.chunk_id, hit.score) for hit in fused] == [("c#0", 0.0), ("b#0", -0.5), ("a#0", -2.0)]
+    assert scores(convex(ranked({"dense": [("a#0", -1.0)]}), floors={"dense": -1.0})) == {"a#0": 0.0}
 
 
 @pytest.mark.parametrize("scored", [[("a#0", 7.0)], [("a#0", 7.0), ("b#0", 7.0), ("c#0", 7.0)]])
@@ -153,7 +201,7 @@ def test_any_number_of_legs() -> None:
 
 
 def test_an_unknown_way() -> None:
-    with pytest.raises(FusionError, match="no fusion 'magic'; take one of: rrf, dbsf, minmax"):
+    with pytest.raises(FusionError, match="no fusion 'magic'; take one of: rrf, dbsf, minmax, convex"):
         fuse(ranked({"sparse": SPARSE}), "magic")  # type: ignore[arg-type]
 
 

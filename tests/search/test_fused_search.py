@@ -40,18 +40,18 @@ def alone(films, query, mode):
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "sparse+dense", "dense+bm25"])
-@pytest.mark.parametrize("how", ["rrf", "dbsf", "minmax"])
+@pytest.mark.parametrize("how", ["rrf", "dbsf", "minmax", "convex"])
 @pytest.mark.parametrize("weights", [None, {"dense": 3.0}])
 def test_hybrid_is_the_fusion_of_its_legs(films, how, mode, weights):
     for query in ("a film about music", "island"):
         found = films.search(query, k=100, mode=mode, fusion=how, weights=weights)
-        expected = fuse(alone(films, query, mode), how, weights=weights)
+        expected = fuse(alone(films, query, mode), how, weights=weights, floors={"dense": -1.0})
         assert [hit.doc_id for hit in found] == [hit.doc_id for hit in expected]
         assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], rel=1e-5, abs=1e-6)
         assert found.weights == (weights or {})
 
 
-@pytest.mark.parametrize("how", ["rrf", "dbsf", "minmax"])
+@pytest.mark.parametrize("how", ["rrf", "dbsf", "minmax", "convex"])
 def test_the_head_of_more_is_fewer(films, how):
     for query in ("music", "alone on an island", "a man"):
         ten, five = (films.search(query, k=k, fusion=how) for k in (6, 3))
@@ -88,7 +88,7 @@ def test_one_leg_has_no_weights_to_choose(films):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"fusion": "magic"}, InvalidArgument, "fusion is 'magic'; take one of: rrf, dbsf, minmax"),
+        ({"fusion": "magic"}, InvalidArgument, "fusion is 'magic'; take one of: rrf, dbsf, minmax, convex"),
         ({"weights": "much"}, FusionError, "weights is 'much'; give a number by leg, such as sparse=1, or 'auto'"),
         ({"weights": 2.0}, FusionError, "weights is 2.0"),
         ({"weights": {"colour": 1}, "fusion": "dbsf"}, FusionError, "'colour', but the legs are"),

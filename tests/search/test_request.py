@@ -77,8 +77,8 @@ def test_a_number_is_checked_against_the_bounds_that_are_published(option) -> No
         ({"k": 2.0}, InvalidArgument, "k is 2.0; it must be a whole number and lie in 1..10,000."),
         ({"mode": None}, InvalidArgument, "mode is None; it must be a text."),
         ({"depth": 3}, InvalidArgument, "depth is 3; it must lie in k..10,000, and k is 10."),
-        ({"fusion": "sum"}, InvalidArgument, "fusion is 'sum'; take one of: rrf, dbsf, minmax."),
-        ({"fusion": ["rrf"]}, InvalidArgument, "fusion is ['rrf']; take one of: rrf, dbsf, minmax."),
+        ({"fusion": "sum"}, InvalidArgument, "fusion is 'sum'; take one of: rrf, dbsf, minmax, convex."),
+        ({"fusion": ["rrf"]}, InvalidArgument, "fusion is ['rrf']; take one of: rrf, dbsf, minmax, convex."),
         ({"rrf_k": -1}, FusionError, "rrf_k is -1; it must be a number >= 0 (the usual value is 60)."),
         (
             {"weights": {}},

@@ -21,7 +21,7 @@ KEYS = (
     ("PgUp PgDn", "the hits before these, the hits after these"),
     ("Shift+↑ ↓", "scroll the document"),
     ("Ctrl+L", "legs: all of them fused, then each alone"),
-    ("Ctrl+G", "fusion: rrf, dbsf, minmax"),
+    ("Ctrl+G", "fusion: rrf, dbsf, minmax, convex"),
     ("Ctrl+R", "re-ranking on or off"),
     ("Ctrl+F", "filter; Enter keeps it, Esc goes back to the last good one"),
     ("Ctrl+O", "open the document in $VISUAL or $EDITOR, at its line"),
