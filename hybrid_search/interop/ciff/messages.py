@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.interop.ciff.wire import (
+    BYTES,
     FIXED64,
+    VARINT,
     bytes_field,
     number_field,
     put_varints,
@@ -92,16 +94,15 @@ def posting_bytes(gaps: NDArray[np.integer], frequencies: NDArray[np.integer]) -
         gaps: between the documents' numbers, 0 or more, below 2**31.
         frequencies: above 0, below 2**31.
     """
-    sizes = posting_sizes(gaps, frequencies)
-    ends = np.cumsum(sizes)
-    found = np.empty(int(ends[-1]) if ends.size else 0, np.uint8)
-    places = ends - sizes
-    found[places] = POSTINGS << 3 | 2
-    found[places + 1] = sizes - 2
-    apart = np.flatnonzero(gaps > 0)
-    found[places[apart] + 2] = 1 << 3
-    put_varints(found, places[apart] + 3, gaps[apart], varint_lengths(gaps[apart]))
-    lengths = varint_lengths(frequencies)
-    found[ends - lengths - 1] = 2 << 3
-    put_varints(found, ends - lengths, frequencies, lengths)
-    return found
+    of_gap, of_frequency = np.where(gaps > 0, varint_lengths(gaps), 0), varint_lengths(frequencies)
+    wide = 3 + int(of_gap.max(initial=0))
+    cells = np.empty((len(gaps), wide + 1 + int(of_frequency.max(initial=0))), np.uint8)
+    kept = np.ones(cells.shape, np.bool_)
+    cells[:, 0] = POSTINGS << 3 | BYTES
+    cells[:, 1] = 1 + of_gap + (of_gap > 0) + of_frequency
+    cells[:, 2] = 1 << 3 | VARINT
+    kept[:, 2] = of_gap > 0
+    put_varints(cells[:, 3:wide], kept[:, 3:wide], gaps, of_gap)
+    cells[:, wide] = 2 << 3 | VARINT
+    put_varints(cells[:, wide + 1 :], kept[:, wide + 1 :], frequencies, of_frequency)
+    return cells[kept]

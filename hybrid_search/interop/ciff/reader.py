@@ -38,7 +38,7 @@ WIDTH = 256
 AFTER_A_SLOW_ONE = 256
 """Postings that are read one by one before reading many at once is tried again."""
 
-_SHORT = 400
+_SHORT = 100
 """Bytes of a list below which postings are read one by one, which is faster there."""
 
 

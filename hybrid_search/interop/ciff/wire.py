@@ -52,17 +52,19 @@ def varint_lengths(numbers: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def put_varints(
-    target: NDArray[np.uint8], places: NDArray[np.int64], numbers: NDArray[np.integer], lengths: NDArray[np.int64]
+    cells: NDArray[np.uint8], kept: NDArray[np.bool_], numbers: NDArray[np.integer], lengths: NDArray[np.int64]
 ) -> None:
-    """Write the varints of numbers to places of a target."""
-    for step in range(len(_LIMITS) + 1):
-        longer = lengths > step
-        if not longer.all():
-            places, numbers, lengths = places[longer], numbers[longer], lengths[longer]
-        if not places.size:
-            return
-        more = np.where(lengths > step + 1, 0x80, 0)
-        target[places + step] = (numbers >> (7 * step) & 0x7F) | more
+    """Write the varints of numbers, one a row, and note which bytes of a row belong to it.
+
+    Args:
+        cells: bytes, shape (numbers, length of the longest varint).
+        kept: of the same shape.
+        numbers: 0 or more, below 2**31.
+        lengths: of their varints.
+    """
+    for step in range(cells.shape[1]):
+        cells[:, step] = numbers >> (7 * step) & 0x7F | np.where(lengths > step + 1, 0x80, 0)
+        kept[:, step] = lengths > step
 
 
 def read_varints(content: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
