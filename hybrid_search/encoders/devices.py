@@ -111,7 +111,7 @@ def torch_has_cuda() -> bool:
 
 
 def _needs_no_network(card: ModelCard) -> bool:
-    return card.runtime == "engine" or (card.runtime == "fastembed" and card.family not in ("bm42", "minicoil"))
+    return not card.has_files or (card.runtime == "fastembed" and card.family not in ("bm42", "minicoil"))
 
 
 def _bound(card: ModelCard, precision: Precision) -> str:

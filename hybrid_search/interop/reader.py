@@ -17,7 +17,7 @@ from hybrid_search.errors import CorpusError, ModelError
 from hybrid_search.interop.layout import FORMAT, FORMAT_KEY, MANIFEST_KEY, OPTIONAL, is_plain, pyarrow, schema_of
 from hybrid_search.manifest import LegSpec, Manifest, check_leg_name
 from hybrid_search.store.schema import clean_metadata, payload_of, vector_problem
-from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
+from hybrid_search.types import Chunk, DenseVector, LegName, Point, SparseVector, Vector
 
 T = TypeVar("T")
 
@@ -252,16 +252,25 @@ def _dense_at(column: Any, dim: int) -> Callable[[int], Vector | None]:
     def at(place: int) -> Vector | None:
         if not there[place]:
             return None
-        vector = np.array(values[offsets[place] : offsets[place + 1]], np.float32)
-        problem = vector_problem(vector, dim)
-        if problem:
-            raise ValueError(f"it {problem}")
-        length = float(np.linalg.norm(vector.astype(np.float64)))
-        if abs(length - 1) > UNIT:
-            raise ValueError(f"it has length {length:g}, expected 1")
-        return vector
+        return unit_vector(values[offsets[place] : offsets[place + 1]], dim)
 
     return at
+
+
+def unit_vector(values: Any, dim: int) -> DenseVector:
+    """Return numbers as a dense vector.
+
+    Raises:
+        ValueError: they are not `dim` finite numbers of length 1.
+    """
+    vector = np.array(values, np.float32)
+    problem = vector_problem(vector, dim)
+    if problem:
+        raise ValueError(f"it {problem}")
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if abs(length - 1) > UNIT:
+        raise ValueError(f"it has length {length:g}, expected 1")
+    return vector
 
 
 def _sparse_at(indices: Any, values: Any, signed: bool) -> Callable[[int], Vector | None]:

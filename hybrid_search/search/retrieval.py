@@ -286,7 +286,7 @@ def expand_query(query: str, leg: LegName, opened: OpenCollection) -> Expansion:
 
 
 def _learned(encoder: Encoder) -> bool:
-    return isinstance(encoder, SparseEncoder) and encoder.card.runtime != "engine"
+    return isinstance(encoder, SparseEncoder) and encoder.card.has_files
 
 
 def _terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:
