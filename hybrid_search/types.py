@@ -356,8 +356,7 @@ class ModelCard:
         kind: the encoder protocol it fills; a `hybrid` model gives both vectors in one pass and may be named for either
             leg.
         runtime: what runs it: `onnx`, `fastembed` (models that are no plain graph), `torch` (sentence-transformers),
-            `engine` (Qdrant's own BM25), `bundled` (files from a Python package on this machine), `terms` (nothing:
-            documents come with the weights of their terms).
+            `engine` (Qdrant's own BM25), `bundled` (a Python package's files), `terms` (no model, only terms' weights).
         family: which of the runtime's classes: `splade`, `inference_free_splade`, `bm25`, `bm42`, `minicoil`,
             `term_weights`, `dense`, `cross_encoder`.
         dim: length of the dense vector; 0 for models without one.
@@ -390,11 +389,6 @@ class ModelCard:
     extra: str = ""
     note: str = ""
     languages: tuple[str, ...] = ()
-
-    @property
-    def has_files(self) -> bool:
-        """Whether there are files to fetch and to check: not of the engine's BM25, nor of terms with their weights."""
-        return self.runtime not in ("engine", "terms")
 
 
 def in_order(legs: Iterable[LegName]) -> tuple[LegName, ...]:

@@ -134,7 +134,7 @@ def _row(found: TermVectors, source: Source, start: int) -> Row:
             vectors[leg] = unit_vector(given[leg], dim)
         except (TypeError, ValueError) as error:
             raise ValueError(f"the {leg} vector: {error}") from error
-    text = document.text
+    text = document.text if document.text.strip() else ""
     chunk = Chunk(document.doc_id, found.number, text, start, start + len(text), document.title, document.metadata)
     names = sparse.names if isinstance(source.vocabulary, HashedVocabulary) else None
     return Row(chunk, {}, document.origin, vectors, names, sparse.zeros)
