@@ -24,6 +24,32 @@ app = typer.Typer(
     no_args_is_help=True, help="Fill a collection from files that hold vectors, without encoding anything."
 )
 
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="The model whose vocabulary the tokens are of; it encodes queries.",
+        autocompletion=completion.sparse_models,
+    ),
+]
+Terms = Annotated[
+    str | None,
+    typer.Option(
+        metavar="words|wordpieces|auto",
+        help="Tokens of any vocabulary, and what queries are cut into; auto: wordpieces where a token has '##'.",
+    ),
+]
+Scale = Annotated[
+    float | None, typer.Option(metavar="N", help="Divide the weights by N, as 100 for weights times a hundred.")
+]
+IdfSide = Annotated[
+    str | None,
+    typer.Option(
+        metavar="queries|documents",
+        help="Who has the inverse document frequency: the documents' weights, or queries (the store multiplies).",
+    ),
+]
+
 
 @command(app, "parquet")
 def parquet(
@@ -64,31 +90,10 @@ def anserini(
         list[Path], typer.Argument(metavar="FILE...", help="JSON lines, also gzip; of a folder its *.json and *.jsonl.")
     ],
     collection: options.Collection,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="The model whose vocabulary the tokens are of; it encodes queries.",
-            autocompletion=completion.sparse_models,
-        ),
-    ] = None,
-    terms: Annotated[
-        str | None,
-        typer.Option(
-            metavar="words|wordpieces|auto",
-            help="Tokens of any vocabulary, and what queries are cut into; auto: wordpieces where a token has '##'.",
-        ),
-    ] = None,
-    scale: Annotated[
-        float | None, typer.Option(metavar="N", help="Divide the weights by N, as 100 for weights times a hundred.")
-    ] = None,
-    idf: Annotated[
-        str | None,
-        typer.Option(
-            metavar="queries|documents",
-            help="Who has the inverse document frequency: the documents' weights, or queries (the store multiplies).",
-        ),
-    ] = None,
+    model: Model = None,
+    terms: Terms = None,
+    scale: Scale = None,
+    idf: IdfSide = None,
     replace: options.Replace = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the files do not hold.")] = False,
     wait: options.Wait = 0.0,
@@ -109,6 +114,54 @@ def anserini(
         return import_anserini(
             collection,
             files,
+            model=chosen,
+            scale=scale,
+            idf=cast("Idf | None", idf),
+            settings=settings,
+            replace=replace,
+            prune=prune,
+            wait_s=wait,
+            on_progress=callbacks.on_progress,
+            on_download=callbacks.on_download,
+            on_report=_note_report,
+        )
+
+    _run(job, collection, progress, replace=replace, prune=prune)
+
+
+@command(app, "ciff")
+def ciff(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CIFF file of any engine, also .gz.")],
+    collection: options.Collection,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help='The documents\' texts: JSON lines of {"_id", "title", "text"}.'),
+    ] = None,
+    model: Model = None,
+    terms: Terms = None,
+    scale: Scale = None,
+    idf: IdfSide = None,
+    replace: options.Replace = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the file does not hold.")] = False,
+    wait: options.Wait = 0.0,
+    progress: options.Progress = "auto",
+) -> None:
+    """Fill a collection from a CIFF file, the inverted index that search engines exchange. Nothing is encoded.
+
+    The frequency of a term in a document is its weight. The file has no texts; --corpus adds them, so that a dense leg
+    can be added, too. What has not changed is skipped; cut short, the same command goes on.
+
+    Example: `hybrid-search import ciff index.ciff -c impacts --corpus corpus.jsonl`
+    """
+    from hybrid_search.interop.import_ciff import import_ciff
+
+    settings, chosen = global_options.settings(), _model(model, terms)
+
+    def job(callbacks: JobCallbacks) -> IndexReport:
+        return import_ciff(
+            collection,
+            file,
+            corpus=corpus,
             model=chosen,
             scale=scale,
             idf=cast("Idf | None", idf),

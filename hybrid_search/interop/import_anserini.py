@@ -160,15 +160,19 @@ def _files_of(folder: Path) -> list[Path]:
     return found
 
 
-def find_report(paths: Sequence[Path]) -> ExportReport | None:
+def find_report(paths: Sequence[Path], format: str = "anserini") -> ExportReport | None:
     """Return what an export of our own says of these files; None where they are none.
+
+    Args:
+        paths: of the files.
+        format: that of the export.
 
     Raises:
         CorpusError: a report cannot be read, or those of several files differ.
     """
     found: dict[Path, ExportReport | None] = {}
     for folder in dict.fromkeys(path.resolve().parent for path in paths):
-        found[folder] = next(filter(None, map(_report_in, (folder, folder.parent))), None)
+        found[folder] = next(filter(None, (_report_in(place, format) for place in (folder, folder.parent))), None)
     different = {report and report._replace(path=Path()) for report in found.values()}
     if len(different) > 1:
         folders = ", ".join(str(folder) for folder in found)
@@ -179,7 +183,7 @@ def find_report(paths: Sequence[Path]) -> ExportReport | None:
     return next(iter(found.values()), None)
 
 
-def _report_in(folder: Path) -> ExportReport | None:
+def _report_in(folder: Path, format: str) -> ExportReport | None:
     """Read the report in a folder; None where there is none, or one of something else."""
     path = folder / REPORT
     if not path.is_file():
@@ -188,7 +192,7 @@ def _report_in(folder: Path) -> ExportReport | None:
         said = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise CorpusError(f"{path} cannot be read: {error}. Mend it or take it away. Nothing was written.") from error
-    if not isinstance(said, dict) or said.get("format") != "anserini":
+    if not isinstance(said, dict) or said.get("format") != format:
         return None
     model, scale, idf = (said.get(name) for name in ("model", "scale", "idf"))
     valid = isinstance(model, str) and is_number(scale) and scale > 0 and idf in ("queries", "documents", "none")
@@ -259,12 +263,24 @@ def _document(line: str, origin: str, report: ExportReport | None) -> TermVector
     if not isinstance(contents, str) or not isinstance(title, str):
         raise ValueError("contents and title must be texts")
     metadata = {name: value for name, value in row.items() if name not in _FIELDS}
+    doc_id, number, weights = as_stored(doc_id, weights, report)
+    return TermVectors(doc_id, contents, title, metadata, weights, origin=origin, number=number)
+
+
+def as_stored(
+    doc_id: str, weights: Mapping[str, Any], report: ExportReport | None
+) -> tuple[str, int, Mapping[str, Any]]:
+    """Return the id of a document, the number of its chunk and its weights, as a collection had them before an export.
+
+    Raises:
+        ValueError: they are not written as an export writes them; the message is the reason.
+    """
     number = 0
     if report is not None and report.passages and (found := _PASSAGE.fullmatch(doc_id)):
         doc_id, number = found[1], int(found[2])
     if report is not None and report.escaped:
         doc_id, weights = _unescaped(doc_id), _unescaped_tokens(weights)
-    return TermVectors(doc_id, contents, title, metadata, weights, origin=origin, number=number)
+    return doc_id, number, weights
 
 
 def _parsed(line: str) -> dict[str, Any]:
