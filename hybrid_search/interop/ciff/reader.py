@@ -119,7 +119,8 @@ class CiffFile:
                 block = np.empty(len(part), POSTING)
                 block["key"], block["other"], block["weight"] = part[:, 0], number, part[:, 1]
                 spooled.append(block)
-                counts += np.bincount(part[:, 0] // WIDTH, minlength=len(counts))
+                places, found = np.unique(part[:, 0] // WIDTH, return_counts=True)
+                counts[places] += found
         self._ranges = ranges_of(counts, WIDTH)
 
     def _read_records(self, stream: CiffStream) -> None:
