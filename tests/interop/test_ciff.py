@@ -148,9 +148,7 @@ def test_a_file_that_ranks_otherwise_is_found_out(built, tmp_path, asked, monkey
         ids, weights = zip(*ciff.documents(folder), strict=True)
         return zip(ids, weights[1:] + weights[:1], strict=True)
 
-    monkeypatch.setitem(
-        sys.modules["hybrid_search.interop.export.formats"].FORMATS, "ciff", ciff.FORMAT._replace(documents=turned)
-    )
+    monkeypatch.setitem(formats.FORMATS, "ciff", ciff.FORMAT._replace(documents=turned))
     options = ExportOptions(queries=asked, verify=True)
     report = export_collection("c", "ciff", tmp_path / "out", options=options, settings=built)
     assert report["verify"]["overlap@10"] < 0.9

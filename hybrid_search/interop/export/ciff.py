@@ -163,9 +163,7 @@ def queries(folder: Path) -> Mapping[str, Mapping[str, float]]:
     return anserini.queries(folder)
 
 
-def readme(job: ExportJob) -> str:
-    """Return the commands of the engines that read CIFF."""
-    body = f"""
+COMMANDS = f"""
 `{INDEX}` has the impact of each term in a document as its term frequency. An engine has to add up these numbers as they
 are: no BM25 over them.
 
@@ -210,7 +208,11 @@ The length of a document is the sum of its impacts, so both checks of `ReadCIFF`
     hybrid-search evaluate DATASET --from-run run.trec
     hybrid-search import ciff {INDEX} -c NAME
 """
-    return page(job, "engines that read CIFF", body)
+
+
+def readme(job: ExportJob) -> str:
+    """Return the commands of the engines that read CIFF."""
+    return page(job, "engines that read CIFF", COMMANDS)
 
 
 FORMAT = Format("ciff", write, documents, queries, readme, quantizes=True, whole=True, escape=escape_term)
