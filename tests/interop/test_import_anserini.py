@@ -626,6 +626,7 @@ def whole(n=2000):
         (b"\x00\x01\x02", ":1: .*UTF-8 is expected"),
         (b"PAR1\x15", ":1: it is no JSON"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "content",
 )
 def test_a_damaged_file_is_refused_and_nothing_is_written(settings, jsonl, tmp_path, content, reason):
     good, file = jsonl([LINE]), tmp_path / "bad.jsonl"
