@@ -136,3 +136,23 @@ def test_an_interrupted_import_says_how_to_go_on(run, file, monkeypatch):
     done = run("import", "anserini", file, "-c", "impacts")
     assert done.code == 130
     assert "Run the same command again to finish 'impacts'" in " ".join(done.err.split())
+
+
+def test_an_imported_collection_is_evaluated(run, file, tmp_path):
+    """Each leg of it, and hybrid with a dense leg that was added."""
+    folder = tmp_path / "dataset"
+    (folder / "qrels").mkdir(parents=True)
+    corpus = [{"_id": row["id"], "text": row["contents"]} for row in ROWS]
+    queries = [{"_id": "q1", "text": "who rises"}, {"_id": "q2", "text": "what falls"}]
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\ta\t1\nq2\tb\t1\n")
+    run("import", "anserini", file, "-c", "impacts")
+    assert run("collections", "add-leg", "impacts", "dense", "bundled/minilm-splade", "--kind", "dense").code == 0
+    assert run("collections", "join-leg", "impacts", "dense").code == 0
+    modes = ("--modes", "sparse,dense,hybrid", "--progress", "none", "--format", "json")
+    done = run("evaluate", folder, "-c", "impacts", *modes)
+    assert done.code == 0, done.err
+    results = {row["mode"]: row["measures"]["nDCG@10"] for row in json.loads(done.out)["results"]}
+    assert results["sparse"] == 1.0
+    assert set(results) == {"sparse", "dense", "hybrid"}
