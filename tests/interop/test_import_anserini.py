@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hybrid_search import load_encodings, save_encodings
-from hybrid_search.collection.legs import promote_leg
+from hybrid_search.collection.legs import promote_leg, swap_legs
 from hybrid_search.collection.models import encoder_of
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.term_weights import WORDPIECES, WORDS, dimension_of
@@ -343,6 +343,22 @@ def test_names_of_terms_go_through_a_file_of_encodings(store, settings, jsonl, t
     assert "terms_sparse of chunk 0 must have a text for each of its weights" in report.failures[0].reason
 
 
+def test_names_of_terms_stay_with_a_leg_that_is_renamed(settings, fakes, jsonl, tmp_path):
+    pytest.importorskip("pyarrow")
+    import_anserini("c", [jsonl(DEEP_IMPACT)], settings=settings)
+    before = payload_of(settings, "d1#0")
+    add_leg("c", "other", "fake/sparse", settings=settings)
+    swap_legs("c", "sparse", "other", settings=settings)
+    assert manifest_of(settings).legs["other"].model == WORDS
+    assert payload_of(settings, "d1#0") == before
+    save_encodings("c", tmp_path / "c.parquet", settings=settings)
+    load_encodings("copy", tmp_path / "c.parquet", settings=settings)
+    assert payload_of(settings, "d1#0", "copy") == before
+    assert found(settings, "boxer", name="copy", mode="other") == [("d1", 31), ("d2", 11)]
+    with pytest.raises(ManifestMismatch, match="built with the sparse model 'fake/sparse'"):
+        import_anserini("c", [jsonl(DEEP_IMPACT)], settings=settings)
+
+
 # ---------------------------------------------------------------- the vocabulary of a model
 
 
@@ -626,6 +642,7 @@ def whole(n=2000):
         (b"\x00\x01\x02", ":1: .*UTF-8 is expected"),
         (b"PAR1\x15", ":1: it is no JSON"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "content",
 )
 def test_a_damaged_file_is_refused_and_nothing_is_written(settings, jsonl, tmp_path, content, reason):
     good, file = jsonl([LINE]), tmp_path / "bad.jsonl"
@@ -698,8 +715,9 @@ def test_documents_fill_a_collection_with_dense_vectors_too(store, settings, fak
 
     def read():
         yield TermVectors("a", "red apples", metadata={"n": 1}, weights={"apples": 2.5}, dense={"dense": vectors[0]})
-        yield TermVectors("b", "first", metadata={"n": 2, "page": 1}, weights={"b": 1}, dense={"dense": vectors[1]})
-        yield TermVectors("b", "then", "T", {"n": 2, "page": 2}, {"b": 2}, {"dense": vectors[2]}, "x:3", 1)
+        own = {"n": 2, "page": 1}
+        yield TermVectors("b", "first", metadata=own, weights={"b": 1}, dense={"dense": vectors[1]})
+        yield TermVectors("b", "then", "T", {"n": 2, "page": True}, {"b": 2}, {"dense": vectors[2]}, "x:3", 1)
 
     for expected in ((2, 0, 0, 0), (0, 2, 0, 0)):
         report = fill_collection("c", read, dense={"dense": "fake/dense"}, store=store, settings=settings)
@@ -710,6 +728,7 @@ def test_documents_fill_a_collection_with_dense_vectors_too(store, settings, fak
         assert len(searcher.search("apples")) == 2
     payload = payload_of(settings, "b#1", store=store)
     assert (hit.doc_id, hit.passages[0].text, payload["own"], payload["start"]) == ("b", "then", ["page"], 6)
+    assert payload["metadata"] == {"n": 2, "page": True}
 
 
 @pytest.mark.parametrize(
