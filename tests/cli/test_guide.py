@@ -106,6 +106,7 @@ PRINTED = {
     ("filters", ""): lambda lines: lines == ["True"],
     ("import", ""): lambda lines: lines == ["[('7', 31.0), ('8', 21.0)]"],
     ("indexing", ""): lambda lines: lines == ["2 0"],
+    ("ciff", "ciff"): lambda lines: lines == ["True True", "True"],
     ("explain", ""): lambda lines: lines[-1].startswith("outranked 1"),
     ("langchain", ""): lambda lines: (
         lines[0].startswith("This Is Spinal Tap {'sparse': {'rank': ")
