@@ -82,6 +82,26 @@ def anserini(
     _export("anserini", collection, out, leg, format, progress, **asked)
 
 
+@command(app, "ciff")
+def ciff(
+    collection: options.Collection,
+    out: Out,
+    queries: Queries = None,
+    quantize: Quantize = "8bit",
+    idf: Idf = "queries",
+    leg: Leg = None,
+    verify: Verify = False,
+    format: options.Format = "table",
+    progress: options.Progress = "auto",
+) -> None:
+    """Write a collection as a CIFF file, an inverted index of whole numbers that PISA, Lucene, Terrier and JASS read.
+
+    Example: `hybrid-search export ciff -c movies --out movies-ciff --queries queries.jsonl --verify`
+    """
+    asked = {"queries": queries, "quantize": quantize, "idf": idf, "verify": verify}
+    _export("ciff", collection, out, leg, format, progress, **asked)
+
+
 def _export(name: str, collection: str, out: Path, leg: str | None, shown: str, progress: str, **asked: Any) -> None:
     """Write an export and say what it holds."""
     from hybrid_search.interop.export.job import ExportOptions

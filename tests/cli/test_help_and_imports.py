@@ -104,6 +104,7 @@ INTERFACE = """
     serve
     export parquet
     import parquet
+    import anserini
     collections list
     collections show
     collections verify

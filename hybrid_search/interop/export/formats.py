@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.interop.export import anserini
+from hybrid_search.interop.export import anserini, ciff
 from hybrid_search.interop.export.job import Format
 
-FORMATS: Mapping[str, Format] = {format.name: format for format in (anserini.FORMAT,)}
+FORMATS: Mapping[str, Format] = {format.name: format for format in (anserini.FORMAT, ciff.FORMAT)}
 
 
 def format_of(name: str) -> Format:

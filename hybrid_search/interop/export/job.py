@@ -50,6 +50,7 @@ class Format(NamedTuple):
         queries: reads the queries' words and weights back, by their ids in the files.
         readme: the commands that load and search it, as Markdown, for this export.
         quantizes: it holds whole numbers.
+        whole: it holds nothing but whole numbers.
         dense: it holds dense vectors too.
         escape: what becomes of a word.
         longest_term: characters of the longest word that the engine keeps whole; 0 for any.
@@ -61,6 +62,7 @@ class Format(NamedTuple):
     queries: Callable[[Path], Mapping[str, Mapping[str, float]]]
     readme: Callable[[ExportJob], str]
     quantizes: bool = False
+    whole: bool = False
     dense: bool = False
     escape: Callable[[str], str] = str
     longest_term: int = 0

@@ -20,7 +20,7 @@ from hybrid_search.interop.export.escaping import export_id
 from hybrid_search.interop.export.folder import README, REPORT, check_target, export_folder
 from hybrid_search.interop.export.formats import format_of
 from hybrid_search.interop.export.job import ExportJob, ExportOptions, Format
-from hybrid_search.interop.export.quantization import check_idf, check_quantization
+from hybrid_search.interop.export.quantization import NONE, check_idf, check_quantization
 from hybrid_search.interop.export.source import ExportSource, open_source
 from hybrid_search.interop.export.verify import overlap
 from hybrid_search.protocols import Store
@@ -67,6 +67,8 @@ def export_collection(
     wanted, asked, path = format_of(format), options or ExportOptions(), Path(out).expanduser()
     check_quantization(asked.quantize)
     check_idf(asked.idf)
+    if wanted.whole and asked.quantize == NONE:
+        raise InvalidArgument(f"quantize is {NONE!r}, and {format} holds whole numbers only; leave it out for 8 bits.")
     if asked.verify and asked.queries is None:
         raise InvalidArgument("verify compares the rankings of queries, and there are none; name a file with queries.")
     check_target(path)

@@ -1,0 +1,122 @@
+"""CIFF as the library of Protocol Buffers reads and writes it: messages made from their published definition."""
+
+import re
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.internal import decoder, encoder
+
+PACKAGE = "io.osirrc.ciff"
+PROTO = """
+message Header {
+  int32 version = 1;
+  int32 num_postings_lists = 2;
+  int32 num_docs = 3;
+  int32 total_postings_lists = 4;
+  int32 total_docs = 5;
+  int64 total_terms_in_collection = 6;
+  double average_doclength = 7;
+  string description = 8;
+}
+message Posting {
+  int32 docid = 1;
+  int32 tf = 2;
+}
+message PostingsList {
+  string term = 1;
+  int64 df = 2;
+  int64 cf = 3;
+  repeated Posting postings = 4;
+}
+message DocRecord {
+  int32 docid = 1;
+  string collection_docid = 2;
+  int32 doclength = 3;
+}
+"""
+"""The fields of osirrc/ciff, `CommonIndexFileFormat.proto`, version 1."""
+
+
+def _classes():
+    field = descriptor_pb2.FieldDescriptorProto
+    kinds = {"int32": field.TYPE_INT32, "int64": field.TYPE_INT64, "double": field.TYPE_DOUBLE}
+    file = descriptor_pb2.FileDescriptorProto(name="ciff.proto", package=PACKAGE, syntax="proto3")
+    for name, body in re.findall(r"message (\w+) {(.*?)}", PROTO, re.DOTALL):
+        message = file.message_type.add(name=name)
+        for repeated, kind, label, number in re.findall(r"(repeated )?(\w+) (\w+) = (\d+);", body):
+            one = message.field.add(name=label, number=int(number))
+            one.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+            one.type = kinds.get(kind, field.TYPE_STRING if kind == "string" else field.TYPE_MESSAGE)
+            if one.type == field.TYPE_MESSAGE:
+                one.type_name = f".{PACKAGE}.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClassesForFiles(["ciff.proto"], pool)
+
+
+_CLASSES = _classes()
+Header, Posting, PostingsList, DocRecord = (
+    _CLASSES[f"{PACKAGE}.{name}"] for name in ("Header", "Posting", "PostingsList", "DocRecord")
+)
+
+
+def delimited(message):
+    """A message behind its length; bytes stand for a message."""
+    content = message if isinstance(message, bytes) else message.SerializeToString()
+    return encoder._VarintBytes(len(content)) + content
+
+
+def read(data):
+    """The messages of a file: header, postings lists, records. Nothing may be left over."""
+    place = 0
+
+    def following(kind):
+        nonlocal place
+        size, place = decoder._DecodeVarint(data, place)
+        found = kind.FromString(data[place : place + size])
+        place += size
+        return found
+
+    header = following(Header)
+    lists = [following(PostingsList) for _ in range(header.num_postings_lists)]
+    records = [following(DocRecord) for _ in range(header.num_docs)]
+    assert place == len(data)
+    return header, lists, records
+
+
+def weights(lists, records):
+    """The weights of terms by documents' ids."""
+    found = {record.collection_docid: {} for record in records}
+    ids = [record.collection_docid for record in records]
+    for one in lists:
+        number = 0
+        for posting in one.postings:
+            number += posting.docid
+            found[ids[number]][one.term] = posting.tf
+    return found
+
+
+def index(documents, **header):
+    """The messages of an index of documents, `{id: {term: weight}}`, as an engine writes them."""
+    terms = sorted({term for weights in documents.values() for term in weights})
+    lists = []
+    for term in terms:
+        having = [(number, weights[term]) for number, weights in enumerate(documents.values()) if term in weights]
+        one = PostingsList(term=term, df=len(having), cf=sum(weight for _, weight in having))
+        last = 0
+        for number, weight in having:
+            one.postings.add(docid=number - last, tf=weight)
+            last = number
+        lists.append(one)
+    records = [
+        DocRecord(docid=number, collection_docid=doc_id, doclength=sum(weights.values()))
+        for number, (doc_id, weights) in enumerate(documents.items())
+    ]
+    total = sum(record.doclength for record in records)
+    known = {"version": 1, "num_postings_lists": len(lists), "num_docs": len(records)}
+    known |= {"total_postings_lists": len(lists), "total_docs": len(records), "total_terms_in_collection": total}
+    known |= {"average_doclength": total / max(1, len(records)), "description": "a test"}
+    return [Header(**{**known, **header}), *lists, *records]
+
+
+def file_of(messages):
+    return b"".join(map(delimited, messages))
