@@ -356,9 +356,9 @@ class ModelCard:
         kind: the encoder protocol it fills; a `hybrid` model gives both vectors in one pass and may be named for either
             leg.
         runtime: what runs it: `onnx`, `fastembed` (models that are no plain graph), `torch` (sentence-transformers),
-            `engine` (Qdrant's own BM25), `bundled` (files from a Python package on this machine).
+            `engine` (Qdrant's own BM25), `bundled` (a Python package's files), `terms` (no model, only terms' weights).
         family: which of the runtime's classes: `splade`, `inference_free_splade`, `bm25`, `bm42`, `minicoil`,
-            `dense`, `cross_encoder`.
+            `term_weights`, `dense`, `cross_encoder`.
         dim: length of the dense vector; 0 for models without one.
         vocab_size: number of sparse dimensions; 0 if they are hashed, or the model is not sparse.
         max_tokens: longest input, special tokens included; 0 for no limit.
@@ -372,7 +372,7 @@ class ModelCard:
 
     name: str
     kind: Literal["sparse", "dense", "hybrid", "reranker"]
-    runtime: Literal["onnx", "fastembed", "torch", "engine", "bundled"]
+    runtime: Literal["onnx", "fastembed", "torch", "engine", "bundled", "terms"]
     family: str
     licence: str = ""
     dim: int = 0

@@ -1,19 +1,28 @@
-"""`hybrid-search import`: a collection is filled from a file that an export wrote."""
+"""`hybrid-search import`: a collection is filled from files that hold vectors, ours or those of others."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hybrid_search.cli import options
+from hybrid_search.cli import completion, options
 from hybrid_search.cli.command import OK, SOME_FAILED, command, global_options
 from hybrid_search.cli.console import note
 from hybrid_search.cli.index_view import show_report
-from hybrid_search.cli.progress import progress_display
+from hybrid_search.cli.progress import JobCallbacks, progress_display
+from hybrid_search.errors import InvalidArgument
+from hybrid_search.indexing.progress import IndexReport
 
-app = typer.Typer(no_args_is_help=True, help="Fill a collection from a file, without encoding anything.")
+if TYPE_CHECKING:
+    from hybrid_search.interop.import_anserini import ExportReport
+    from hybrid_search.interop.term_legs import Idf
+
+app = typer.Typer(
+    no_args_is_help=True, help="Fill a collection from files that hold vectors, without encoding anything."
+)
 
 
 @command(app, "parquet")
@@ -34,17 +43,123 @@ def parquet(
     from hybrid_search.interop.encodings import load_encodings
 
     settings = global_options.settings()
+
+    def job(callbacks: JobCallbacks) -> IndexReport:
+        return load_encodings(
+            collection,
+            file,
+            settings=settings,
+            replace=replace,
+            prune=prune,
+            wait_s=wait,
+            on_progress=callbacks.on_progress,
+        )
+
+    _run(job, collection, progress, replace=replace, prune=prune)
+
+
+@command(app, "anserini")
+def anserini(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="JSON lines, also gzip; of a folder its *.json and *.jsonl.")
+    ],
+    collection: options.Collection,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="The model whose vocabulary the tokens are of; it encodes queries.",
+            autocompletion=completion.sparse_models,
+        ),
+    ] = None,
+    terms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="words|wordpieces|auto",
+            help="Tokens of any vocabulary, and what queries are cut into; auto: wordpieces where a token has '##'.",
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(metavar="N", help="Divide the weights by N, as 100 for weights times a hundred.")
+    ] = None,
+    idf: Annotated[
+        str | None,
+        typer.Option(
+            metavar="queries|documents",
+            help="Who has the inverse document frequency: the documents' weights, or queries (the store multiplies).",
+        ),
+    ] = None,
+    replace: options.Replace = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the files do not hold.")] = False,
+    wait: options.Wait = 0.0,
+    progress: options.Progress = "auto",
+) -> None:
+    """Fill a collection from Anserini's JSON vectors: how learned sparse models are handed on. Nothing is encoded.
+
+    A line is `{"id": "7", "contents": "A boxer rises.", "vector": {"boxer": 31, "rises": 7}}`. What has not changed
+    is skipped; cut short, the same command goes on.
+
+    Example: `hybrid-search import anserini msmarco-deepimpact/ -c impacts`
+    """
+    from hybrid_search.interop.import_anserini import import_anserini
+
+    settings, chosen = global_options.settings(), _model(model, terms)
+
+    def job(callbacks: JobCallbacks) -> IndexReport:
+        return import_anserini(
+            collection,
+            files,
+            model=chosen,
+            scale=scale,
+            idf=cast("Idf | None", idf),
+            settings=settings,
+            replace=replace,
+            prune=prune,
+            wait_s=wait,
+            on_progress=callbacks.on_progress,
+            on_download=callbacks.on_download,
+            on_report=_note_report,
+        )
+
+    _run(job, collection, progress, replace=replace, prune=prune)
+
+
+def _model(model: str | None, terms: str | None) -> str | None:
+    """Return the model of the terms, as the options name it.
+
+    Raises:
+        InvalidArgument: both options are given, or there are no such terms.
+    """
+    if terms is None:
+        return model
+    if model is not None:
+        raise InvalidArgument(f"--model {model} says whose vocabulary the tokens are of: leave --terms out.")
+    kinds = {"auto": "auto", "words": "terms/words", "wordpieces": "terms/wordpieces"}
+    if terms not in kinds:
+        raise InvalidArgument(f"--terms is {terms!r}; take one of: {', '.join(kinds)}.")
+    return kinds[terms]
+
+
+def _note_report(report: ExportReport) -> None:
+    """Tell what an export says of itself and is heeded."""
+    leg, escaped = report.leg, ", tokens and ids escaped" if report.escaped else ""
+    idf = f", the inverse document frequency in {leg.idf}" if leg.idf else ""
+    passages = ", ids of passages" if report.passages else ""
+    note(f"{report.path} says: model {leg.model}, weights times {leg.scale:g}{idf}{passages}{escaped}.")
+
+
+def _run(
+    job: Callable[[JobCallbacks], IndexReport],
+    collection: str,
+    progress: str,
+    *,
+    replace: bool,
+    prune: bool,
+) -> None:
+    """Run an import with its progress shown, print its report, and exit with its code."""
     try:
         with progress_display(progress) as callbacks:
-            report = load_encodings(
-                collection,
-                file,
-                settings=settings,
-                replace=replace,
-                prune=prune,
-                wait_s=wait,
-                on_progress=callbacks.on_progress,
-            )
+            report = job(callbacks)
     except KeyboardInterrupt:
         less = " (leave out --replace, which would start over)" if replace else ""
         note(f"\nWhat was loaded so far is kept. Run the same command again to finish {collection!r}{less}.")

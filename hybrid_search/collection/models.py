@@ -153,9 +153,13 @@ def load_models(
 
 
 def matches_manifest(models: ModelSet, manifest: Manifest) -> bool:
-    """Say whether a collection was built with these models, as `load_models` would open them."""
-    opened = {leg: spec_of(encoder) for leg, encoder in models.encoders.items()}
-    return opened == {leg: replace(spec, vector="", shadow=False) for leg, spec in manifest.legs.items()}
+    """Say whether a collection was built with these models, as `load_models` would open them.
+
+    Where the inverse document frequency is multiplied in is the collection's: its models are the same either way.
+    """
+    opened = {leg: replace(spec_of(encoder), needs_idf=False) for leg, encoder in models.encoders.items()}
+    built = {leg: replace(spec, vector="", shadow=False, needs_idf=False) for leg, spec in manifest.legs.items()}
+    return opened == built
 
 
 def fetch(models: ModelSet, settings: Settings, on_download: OnDownload | None = None) -> None:
@@ -225,4 +229,4 @@ def spec_of(encoder: Encoder) -> LegSpec:
 
 def is_learned(model: ModelCard, kind: Kind) -> bool:
     """Say whether a model's sparse vectors may be cut: those of a network, not counts of words."""
-    return kind == "sparse" and model.family not in ("bm25", "bm42", "minicoil")
+    return kind == "sparse" and model.family not in ("bm25", "bm42", "minicoil", "term_weights")

@@ -20,13 +20,13 @@ from hybrid_search.encoders import hub, precision_of
 from hybrid_search.encoders.catalog import BM25_ENGINE, PROFILES, card, kind_of
 from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.pruning import PrunedEncoder
-from hybrid_search.errors import InvalidArgument, ManifestMismatch
+from hybrid_search.errors import InvalidArgument, ManifestMismatch, StoreError
 from hybrid_search.manifest import SIDES, Manifest, Precision, Sparsity
 from hybrid_search.protocols import Encoder
 from hybrid_search.settings import Settings
 from hybrid_search.store.server.foreign import read_only
 from hybrid_search.store.server.payload_layouts import check_layout
-from hybrid_search.types import LEGS, Kind, LegName, in_order
+from hybrid_search.types import LEGS, Kind, LegName, ModelCard, in_order
 
 NO_LEG = "none"
 """Given for a model's name, it leaves the leg out."""
@@ -61,7 +61,7 @@ def models_for(
 
     Raises:
         InvalidArgument: no such layout.
-        StoreError: the collection was adopted, so it is only read.
+        StoreError: the collection was adopted, so it is only read, or its documents came with their weights.
         HybridSearchError: whatever `check_request`, `load_models`, `select_models` and `fetch` raise.
     """
     layout = check_layout(request.layout) if request.layout else ""
@@ -69,12 +69,49 @@ def models_for(
         if manifest.adopted:
             raise read_only(collection, manifest)
         check_request(collection, manifest, request)
-        if opened is not None and matches_manifest(opened, manifest):
-            return opened
-        return load_models(collection, manifest, settings, on_download)
+        if opened is None or not matches_manifest(opened, manifest):
+            opened = load_models(collection, manifest, settings, on_download)
+        check_growing(collection, manifest, opened)
+        return opened
     models = select_models(request, settings) if opened is None else opened
     fetch(models, settings, on_download)
     return models._replace(layout=layout)
+
+
+def check_growing(collection: str, manifest: Manifest, models: ModelSet) -> None:
+    """Refuse to encode documents for a collection whose documents came with weights that no model here makes.
+
+    Args:
+        collection: its name.
+        manifest: what it was built with.
+        models: its models.
+
+    Raises:
+        StoreError: a leg has terms with weights, or weights with the inverse document frequency multiplied in.
+    """
+    for leg, spec in manifest.legs.items():
+        model = models.encoders[leg].card
+        ready = model.kind != "dense" and model.needs_idf and not spec.needs_idf
+        if model.runtime == "terms" or ready:
+            why = "have the inverse document frequency in them" if ready else "are of no model that encodes documents"
+            raise StoreError(
+                f"The documents of collection {collection!r} were imported with their weights, and those of its leg "
+                f"{leg!r} ({spec.model}) {why}. Import more documents with their weights: hybrid-search import "
+                f"anserini FILE -c {collection}; or index into another one: hybrid-search index SOURCE -c NEW_NAME"
+            )
+
+
+def check_encodes(model: ModelCard) -> None:
+    """Refuse a model that encodes no documents where it would have to.
+
+    Raises:
+        InvalidArgument: it does not.
+    """
+    if model.runtime == "terms":
+        raise InvalidArgument(
+            f"{model.name!r} encodes no documents: theirs are the weights that they came with, which `import` "
+            "fills a collection with. Take another sparse model; see `hybrid-search models list`."
+        )
 
 
 def select_models(request: ModelRequest, settings: Settings) -> ModelSet:
@@ -100,6 +137,7 @@ def select_models(request: ModelRequest, settings: Settings) -> ModelSet:
     for leg, name in names.items():
         kind = KINDS[leg]
         model = card(name, kind)
+        check_encodes(model)
         check_building(model, precision_of(model, request.precision or settings.precision), settings.device)
         encoders[leg] = encoder_of(model, kind, settings, loaded, request.precision, request.sparsity)
     pruned = any(isinstance(encoder, PrunedEncoder) for encoder in encoders.values())

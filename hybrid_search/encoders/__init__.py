@@ -13,7 +13,8 @@ Modules, in reading order:
   `unknown_tokens`;
 - one module per runtime: `onnx` (with `onnx_session`, `openvino` and `onnx_graphs/`), `torch` (sentence-transformers,
   an extra), `fastembed` (BM25 and others that are not one plain graph), `bundled/` (files of a Python package);
-- vectors: `hybrid` (one model, two legs), `pruning`, `query_table` (queries without a network).
+- vectors: `hybrid` (one model, two legs), `pruning`, `query_table` (queries without a network), `term_weights` (queries
+  of documents that come with their weights).
 
 May import the values (`types`, `protocols`, `manifest`, `errors`, `_util`), and no other room.
 """
@@ -82,6 +83,10 @@ def load(
         from hybrid_search.encoders import fastembed
 
         return fastembed.load(card, cache_dir=cache_dir, threads=threads)
+    if card.runtime == "terms":
+        from hybrid_search.encoders.term_weights import TermWeightsEncoder
+
+        return TermWeightsEncoder(card)
     if card.runtime == "torch":
         from hybrid_search.encoders import torch
 

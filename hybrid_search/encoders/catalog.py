@@ -14,6 +14,7 @@ from typing import Literal
 
 from hybrid_search.encoders.dense_cards import DENSE_CARDS
 from hybrid_search.encoders.local_card import local_card, serves
+from hybrid_search.encoders.term_weights import FAMILY, WORDPIECES, WORDS
 from hybrid_search.errors import ModelError, UnknownModel
 from hybrid_search.types import ModelCard
 
@@ -172,6 +173,20 @@ _SPARSE = (
         needs_idf=True,
         note="BM25 inside Qdrant: no model, nothing to download. English stems; words of other scripts as they are.",
         languages=("en",),
+    ),
+    ModelCard(
+        name=WORDS,
+        kind="sparse",
+        runtime="terms",
+        family=FAMILY,
+        note="Words with the weights that documents came with (`import`); queries are counts of words. No model.",
+    ),
+    ModelCard(
+        name=WORDPIECES,
+        kind="sparse",
+        runtime="terms",
+        family=FAMILY,
+        note="BERT's wordpieces with the weights that documents came with (`import`); queries are counts. No model.",
     ),
     _torch(
         "naver/splade-v3",

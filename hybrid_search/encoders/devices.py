@@ -19,6 +19,7 @@ from typing import Literal
 
 from hybrid_search._util import quiet_warnings
 from hybrid_search._util.extras import are_installed, check_extra
+from hybrid_search.encoders.hub import has_files
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard
@@ -111,7 +112,7 @@ def torch_has_cuda() -> bool:
 
 
 def _needs_no_network(card: ModelCard) -> bool:
-    return card.runtime == "engine" or (card.runtime == "fastembed" and card.family not in ("bm42", "minicoil"))
+    return not has_files(card) or (card.runtime == "fastembed" and card.family not in ("bm42", "minicoil"))
 
 
 def _bound(card: ModelCard, precision: Precision) -> str:

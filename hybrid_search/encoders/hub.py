@@ -49,12 +49,17 @@ class FileCheck(NamedTuple):
     sound: bool | None
 
 
+def has_files(card: ModelCard) -> bool:
+    """Say whether a model has files: the engine's BM25 has none, nor have terms that come with their weights."""
+    return card.runtime not in ("engine", "terms")
+
+
 def folder_of(card: ModelCard, cache_dir: Path) -> Path | None:
     """Return the folder with all files of a model; None if some are not on this machine. Never uses the network.
 
-    A model of runtime `engine` has no files: None.
+    None for a model without files, too.
     """
-    if card.runtime == "engine":
+    if not has_files(card):
         return None
     if card.runtime == "bundled":
         return _bundled_folder(card)
@@ -70,7 +75,7 @@ def folder_of(card: ModelCard, cache_dir: Path) -> Path | None:
 
 def is_here(card: ModelCard, cache_dir: Path) -> bool:
     """Return whether the model can be used without a network."""
-    return card.runtime == "engine" or folder_of(card, cache_dir) is not None
+    return not has_files(card) or folder_of(card, cache_dir) is not None
 
 
 def ensure(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = None) -> Path:
@@ -78,13 +83,13 @@ def ensure(card: ModelCard, cache_dir: Path, *, on_progress: Progress | None = N
 
     Raises:
         ModelUnavailable: the files are missing and cannot be downloaded; without a hub that takes at most four seconds.
-        ModelError: the runtime is `engine`, which has no files.
+        ModelError: the model has no files.
     """
     folder = folder_of(card, cache_dir)
     if folder is not None:
         return folder
-    if card.runtime == "engine":
-        raise ModelError(f"{card.name} has no files: it runs inside Qdrant.")
+    if not has_files(card):
+        raise ModelError(f"{card.name} has no files.")
     if card.runtime == "bundled" and card.family != "dense":
         raise ModelUnavailable(f"The files of {card.name} are part of hybrid-search and are missing: install it again.")
     if card.runtime == "bundled":
@@ -206,7 +211,7 @@ def verify(card: ModelCard, cache_dir: Path) -> list[FileCheck]:
     Raises:
         ModelUnavailable: the files are not on this machine.
     """
-    if card.runtime == "engine":
+    if not has_files(card):
         return []
     folder = folder_of(card, cache_dir)
     if folder is None:

@@ -11,6 +11,7 @@ from typing import Any
 from hybrid_search._util import batched
 from hybrid_search.collection.legs import with_legs, writing
 from hybrid_search.collection.models import ModelSet, OnDownload, encoder_of, fetch, open_store_for, spec_of
+from hybrid_search.collection.profiles import check_encodes
 from hybrid_search.encoders import precision_of
 from hybrid_search.encoders.catalog import card, kind_of
 from hybrid_search.encoders.devices import check_building
@@ -76,6 +77,7 @@ def add_leg(
     check_leg_name(leg)
     kind = kind or kind_of(model)
     model_card = card(model, kind)
+    check_encodes(model_card)
     check_building(model_card, precision_of(model_card, precision or settings.precision), settings.device)
     encoder = encoder_of(model_card, kind, settings, {}, precision, sparsity)
     fetch(ModelSet("custom", {leg: encoder}), settings, on_download)

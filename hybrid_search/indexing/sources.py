@@ -171,10 +171,14 @@ def peek(documents: Iterator[Document], progress: JobProgress, *, sample: bool) 
     return taken
 
 
-def clean(document: Document) -> Document:
+def clean(document: Document, *, empty: bool = False) -> Document:
     """Return the document as every store can hold it. Callers make documents of anything, so all is checked.
 
     Its id is in normal form C: ids that differ in how a letter is composed, as names of files do, are one.
+
+    Args:
+        document: as it came.
+        empty: whether it may have no text, as one whose vectors came with it.
 
     Raises:
         ValueError: it cannot be indexed; the message is the reason.
@@ -183,7 +187,7 @@ def clean(document: Document) -> Document:
         value: object = getattr(document, name)
         if not isinstance(value, str):
             raise ValueError(f"{name} is {type(value).__name__}, expected a string")
-    if not document.text.strip() or not document.doc_id:
+    if not (empty or document.text.strip()) or not document.doc_id:
         raise ValueError("no text" if document.doc_id else "no doc_id")
     if without_surrogates(document.doc_id) != document.doc_id:
         raise ValueError(f"doc_id {document.doc_id!r} holds half a character (a lone surrogate)")

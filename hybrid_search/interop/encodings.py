@@ -10,9 +10,8 @@ unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from itertools import chain, groupby, islice
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -22,20 +21,18 @@ from hybrid_search.collection.models import open_store_for
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.errors import CorpusError, ManifestMismatch, StoreError
 from hybrid_search.indexing.job import index_job
-from hybrid_search.indexing.pipeline import INCOMPLETE
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
 from hybrid_search.interop.chunks import iter_chunk_ids, unfinished
-from hybrid_search.interop.reader import EncodedFile, Row
+from hybrid_search.interop.filling import fill
+from hybrid_search.interop.reader import EncodedFile
 from hybrid_search.interop.writer import EncodedRows, writing
 from hybrid_search.manifest import LegSpec, Manifest
-from hybrid_search.protocols import CollectionWriter, DocumentHead, Store
+from hybrid_search.protocols import Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
-from hybrid_search.types import Failure, Point, chunk_id_of, in_order
+from hybrid_search.types import in_order
 
 READ_BATCH = 64
-WRITE_BATCH = 256
-"""Points that are written at once. A document of no more chunks is written in one go."""
 
 
 class Saved(NamedTuple):
@@ -144,83 +141,8 @@ def load_encodings(
         progress.emit()
         writer = opened.writer(collection, existing or encoded.manifest, replace=replace, wait_s=wait_s)
         with closing(writer), index_job("load", opened, writer, progress) as job:
-            _fill(writer, encoded, progress)
+            fill(writer, encoded.rows(), progress, str(encoded.path))
             return job.conclude(ledger, prune=prune, replace=replace)
-
-
-def _fill(writer: CollectionWriter, encoded: EncodedFile, progress: JobProgress) -> None:
-    """Write what is new or has changed; of each document the head comes last, as `indexer` has it."""
-    held: list[Point] = []
-
-    def flush() -> None:
-        if held:
-            writer.upsert(held)
-            progress.add(sum(point.payload["number"] == 0 for point in held), len(held))
-            held.clear()
-
-    arriving = groupby(_arriving(writer, encoded, progress), key=lambda pair: pair[0].doc_id)
-    for doc_id, run in arriving:
-        head, old = next(run)
-        if old is not None and old.version_hash == head.stamp:
-            progress.unchanged += 1
-            continue
-        rows = chain([head], (row for row, _ in run))
-        try:
-            first = [row.point() for row in islice(rows, WRITE_BATCH)]
-        except ValueError as error:
-            progress.fail(Failure(f"{encoded.path}: {doc_id}", str(error)))
-            continue
-        if len(held) + len(first) > WRITE_BATCH:
-            flush()
-        if old is not None and old.chunks > head.chunks:
-            # Not only those too many: the head of the old version must not outlive its chunks.
-            writer.delete(chunk_id_of(doc_id, number) for number in range(old.chunks))
-        if head.chunks <= WRITE_BATCH:
-            held += [*first[1:], first[0]]
-            continue
-        flush()
-        try:
-            _write_long(writer, first, rows)
-        except _BadRow as error:
-            writer.delete(chunk_id_of(doc_id, number) for number in range(head.chunks))
-            progress.fail(Failure(f"{encoded.path}: {doc_id}", str(error)))
-        else:
-            progress.add(1, head.chunks)
-    flush()
-    progress.emit()
-
-
-class _BadRow(Exception):
-    """A row that cannot be stored, behind others of its document that have been."""
-
-
-def _write_long(writer: CollectionWriter, first: Sequence[Point], rows: Iterable[Row]) -> None:
-    """Write a document of several batches, its head without a stamp first: cut short, no chunk is unaccounted for.
-
-    Raises:
-        _BadRow: see there.
-    """
-    head = first[0]
-    begun = Point(head.chunk_id, head.vectors, {**head.payload, "stamp": INCOMPLETE})
-    writer.upsert([begun, *first[1:]])
-    for some in batched(rows, WRITE_BATCH):
-        try:
-            points = [row.point() for row in some]
-        except ValueError as error:
-            raise _BadRow(str(error)) from error
-        writer.upsert(points)
-    writer.upsert([head])
-
-
-def _arriving(
-    writer: CollectionWriter, encoded: EncodedFile, progress: JobProgress
-) -> Iterator[tuple[Row, DocumentHead | None]]:
-    """Yield each row, that of a document's first chunk with what the collection remembers of the document."""
-    for rows in encoded.rows():
-        heads = writer.heads([row.doc_id for row in rows if row.number == 0])
-        for row in rows:
-            yield row, None if row.number else heads.get(row.doc_id)
-        progress.emit()
 
 
 def _check_same(collection: str, existing: Manifest, offered: Manifest) -> None:

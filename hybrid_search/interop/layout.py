@@ -18,8 +18,9 @@ One row a chunk. The chunks of a document stand together, number 0 first; no doc
 | `context` | string | what the chunk was encoded with besides title and text; null for nothing |
 | `line` | int32 | of its file, from 1, on which the chunk begins; null where that is not known |
 | `own` | list of string | which of the metadata are the chunk's own, as its page; null for none |
+| `terms_LEG` | list of string | names of the dimensions of `indices_LEG`, of a leg whose model is `terms/...`; or null |
 
-The last three are lacking in older files. Vectors are null where a chunk has none of that leg. The weights of a leg
+The last four are lacking in older files. Vectors are null where a chunk has none of that leg. The weights of a leg
 whose manifest says `needs_idf` still want the inverse document frequency, which engines multiply in. The file's own
 metadata has `hybrid_search.format` (1) and `hybrid_search.manifest`, the manifest as JSON. In DuckDB:
 
@@ -33,8 +34,9 @@ import json
 from typing import Any
 
 from hybrid_search._util.extras import importing_extra
+from hybrid_search.encoders.term_weights import WORDPIECES, WORDS
 from hybrid_search.manifest import Manifest
-from hybrid_search.types import in_order
+from hybrid_search.types import LegName, in_order
 
 FORMAT = 1
 """Of the file; a file with a higher one is refused."""
@@ -66,8 +68,15 @@ def schema_of(pa: Any, manifest: Manifest, *, reading: bool = False) -> Any:
             fields.append(pa.field(f"indices_{leg}", pa.list_(pa.uint32())))
             fields.append(pa.field(f"values_{leg}", pa.list_(pa.float32())))
     fields += [pa.field("context", pa.string()), pa.field("line", pa.int32()), pa.field("own", pa.list_(pa.string()))]
+    fields += [pa.field(name, pa.list_(pa.string())) for name in term_columns(manifest).values()]
     recorded = json.dumps(manifest.to_dict(), sort_keys=True).encode()
     return pa.schema(fields, metadata={FORMAT_KEY: str(FORMAT).encode(), MANIFEST_KEY: recorded})
+
+
+def term_columns(manifest: Manifest) -> dict[LegName, str]:
+    """Return the column with the names of each leg's terms, of the legs that have them; older files lack it."""
+    named = (leg for leg in in_order(manifest.legs) if manifest.legs[leg].model in (WORDS, WORDPIECES))
+    return {leg: f"terms_{leg}" for leg in named}
 
 
 def is_plain(name: str) -> bool:

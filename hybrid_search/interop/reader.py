@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,10 +15,19 @@ from hybrid_search._util.unicode_text import nfc
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.encoders.catalog import card
 from hybrid_search.errors import CorpusError, ModelError
-from hybrid_search.interop.layout import FORMAT, FORMAT_KEY, MANIFEST_KEY, OPTIONAL, is_plain, pyarrow, schema_of
+from hybrid_search.interop.layout import (
+    FORMAT,
+    FORMAT_KEY,
+    MANIFEST_KEY,
+    OPTIONAL,
+    is_plain,
+    pyarrow,
+    schema_of,
+    term_columns,
+)
 from hybrid_search.manifest import LegSpec, Manifest, check_leg_name
 from hybrid_search.store.schema import clean_metadata, payload_of, vector_problem
-from hybrid_search.types import Chunk, LegName, Point, SparseVector, Vector
+from hybrid_search.types import Chunk, DenseVector, LegName, Point, SparseVector, Vector
 
 T = TypeVar("T")
 
@@ -40,6 +50,8 @@ class Row(NamedTuple):
     place: int
     begun: int = 0
     """Where the chunk before it in its document starts, 0 where there is none."""
+    terms: Mapping[LegName, tuple[str, str]] = MappingProxyType({})
+    """Of each leg whose terms have names: the column of these, and the vector's name in the store."""
 
     def point(self) -> Point:
         """Build what the store takes; that of chunk 0 is its document's head.
@@ -57,7 +69,6 @@ class Row(NamedTuple):
         parts = {name: values[name] for name in ("doc_id", "number", "text", "start", "end", "title")}
         chunk = Chunk(**parts, metadata=own, line=max(0, values.get("line") or 0), context=values.get("context") or "")
         head = None if self.number else (self.stamp, self.chunks)
-        payload = payload_of(chunk, metadata, values["origin"], head)
         vectors: dict[LegName, Vector] = {}
         for leg, vector_at in self.vectors.items():
             try:
@@ -66,15 +77,30 @@ class Row(NamedTuple):
                 raise ValueError(f"the {leg} vector of chunk {self.number}: {error}") from error
             if vector is not None:
                 vectors[leg] = vector
+        payload = payload_of(chunk, metadata, values["origin"], head, self._names(values, vectors))
         return Point(chunk.chunk_id, vectors, payload)
 
+    def _names(self, values: Mapping[str, Any], vectors: Mapping[LegName, Vector]) -> dict[str, list[str]]:
+        """Return the names of the terms of each leg that has them, by the vector's name in the store."""
+        found: dict[str, list[str]] = {}
+        for leg, (column, stored) in self.terms.items():
+            names = values.get(column) or []
+            if names and (None in names or len(names) != len(vectors.get(leg, ()))):
+                raise ValueError(f"{column} of chunk {self.number} must have a text for each of its weights")
+            if names:
+                found[stored] = names
+        return found
+
     def _check(self, values: Mapping[str, Any]) -> None:
-        """Refuse a row without a value, without text, or whose offsets are not those of its text."""
+        """Refuse a row without a value, with a text of blanks, or whose offsets are not those of its text.
+
+        There may be no text, where documents came with the weights of their terms alone.
+        """
         for name, value in values.items():
-            if value is None and name not in ("stamp", "chunks", *OPTIONAL):
+            if value is None and name not in ("stamp", "chunks", *OPTIONAL) and not name.startswith("terms_"):
                 raise ValueError(f"{name} of chunk {self.number} is null")
         start, end, size = values["start"], values["end"], len(values["text"])
-        if not values["text"].strip():
+        if values["text"] and not values["text"].strip():
             raise ValueError(f"text of chunk {self.number} is {values['text'][:40]!r}, expected a text")
         if start < self.begun:
             before = f"{self.begun}, the start of the chunk before it" if self.begun else "0"
@@ -154,6 +180,8 @@ class EncodedFile:
             CorpusError: the file is damaged.
         """
         plain = tuple(name for name in self._schema.names if is_plain(name))
+        stored = self.manifest.vectors()
+        terms = {leg: (column, stored[leg]) for leg, column in term_columns(self.manifest).items()}
         signed = {leg: _may_be_signed(spec) for leg, spec in self.manifest.legs.items()}
         before = 0
         for batch in self._batches(self._schema.names):
@@ -168,7 +196,7 @@ class EncodedFile:
             outline = enumerate(zip(*(columns[name] for name in _OUTLINE), [before, *starts[:-1]], strict=True))
             before = starts[-1] if starts else before
             yield [
-                Row(of, n, stamp, count, columns, vectors, place, (n and begun) or 0)
+                Row(of, n, stamp, count, columns, vectors, place, (n and begun) or 0, terms)
                 for place, (of, n, stamp, count, begun) in outline
             ]
 
@@ -223,7 +251,7 @@ class EncodedFile:
 
     def _check_columns(self) -> None:
         stored = self._read(lambda: self._file.schema_arrow)
-        for name in OPTIONAL:
+        for name in (*OPTIONAL, *term_columns(self.manifest).values()):
             if name not in stored.names:
                 self._schema = self._schema.remove(self._schema.get_field_index(name))
         lacking = [name for name in self._schema.names if name not in stored.names]
@@ -252,16 +280,25 @@ def _dense_at(column: Any, dim: int) -> Callable[[int], Vector | None]:
     def at(place: int) -> Vector | None:
         if not there[place]:
             return None
-        vector = np.array(values[offsets[place] : offsets[place + 1]], np.float32)
-        problem = vector_problem(vector, dim)
-        if problem:
-            raise ValueError(f"it {problem}")
-        length = float(np.linalg.norm(vector.astype(np.float64)))
-        if abs(length - 1) > UNIT:
-            raise ValueError(f"it has length {length:g}, expected 1")
-        return vector
+        return unit_vector(values[offsets[place] : offsets[place + 1]], dim)
 
     return at
+
+
+def unit_vector(values: Any, dim: int) -> DenseVector:
+    """Return numbers as a dense vector.
+
+    Raises:
+        ValueError: they are not `dim` finite numbers of length 1.
+    """
+    vector = np.array(values, np.float32)
+    problem = vector_problem(vector, dim)
+    if problem:
+        raise ValueError(f"it {problem}")
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if abs(length - 1) > UNIT:
+        raise ValueError(f"it has length {length:g}, expected 1")
+    return vector
 
 
 def _sparse_at(indices: Any, values: Any, signed: bool) -> Callable[[int], Vector | None]:

@@ -15,7 +15,7 @@ import numpy as np
 from hybrid_search._util import sync
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.interop.chunks import disk_errors
-from hybrid_search.interop.layout import is_plain, pyarrow, schema_of
+from hybrid_search.interop.layout import is_plain, pyarrow, schema_of, term_columns
 from hybrid_search.manifest import Manifest
 from hybrid_search.types import LegName, Vector
 
@@ -121,9 +121,13 @@ def check_target(path: Path) -> None:
 
 def _record_batch(pa: Any, schema: Any, manifest: Manifest, rows: EncodedRows) -> Any:
     columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+    stored = manifest.vectors()
+    terms = {column: stored[leg] for leg, column in term_columns(manifest).items()}
     for payload in rows.payloads:
         for name in columns:
-            if name == "metadata":
+            if name in terms:
+                columns[name].append(payload.get("terms", {}).get(terms[name]))
+            elif name == "metadata":
                 columns[name].append(json.dumps(payload[name], ensure_ascii=False))
             elif is_plain(name):
                 columns[name].append(payload.get(name))

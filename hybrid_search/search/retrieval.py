@@ -12,6 +12,7 @@ import numpy as np
 
 from hybrid_search._util.arguments import shown, text
 from hybrid_search.encoders import hybrid
+from hybrid_search.encoders.hub import has_files
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.filters import Condition
 from hybrid_search.protocols import CollectionReader, Encoder, KnowsWords, Reading, SparseEncoder
@@ -286,7 +287,7 @@ def expand_query(query: str, leg: LegName, opened: OpenCollection) -> Expansion:
 
 
 def _learned(encoder: Encoder) -> bool:
-    return isinstance(encoder, SparseEncoder) and encoder.card.runtime != "engine"
+    return isinstance(encoder, SparseEncoder) and has_files(encoder.card)
 
 
 def _terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:

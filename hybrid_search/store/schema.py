@@ -2,7 +2,8 @@
 
 The payload of a point is `{chunk_id, doc_id, number, start, end, text, title, origin, metadata}`. Some keys are there
 only where they apply: `own` names the metadata that is the chunk's and not its document's (its page), `line` is the
-line of the file on which the chunk begins, and `context` is what models read with it.
+line of the file on which the chunk begins, and `context` is what models read with it. `terms` names the dimensions of
+a sparse vector that came with the names of its terms: by the vector's name in the store, in the order of its indices.
 
 Chunk number 0 is the document's head. It also carries `stamp`, which is the version hash, and `chunks`, which is their
 number. It is written after all the others, so where a head is, the document is complete. In a document too long for one
@@ -66,7 +67,13 @@ def check_name(name: str) -> str:
     return name
 
 
-def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tuple[str, int] | None) -> dict[str, Any]:
+def payload_of(
+    chunk: Chunk,
+    metadata: Mapping[str, Any],
+    origin: str,
+    head: tuple[str, int] | None,
+    terms: Mapping[LegName, Sequence[str]] | None = None,
+) -> dict[str, Any]:
     """Return the payload of one chunk.
 
     Args:
@@ -74,6 +81,7 @@ def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tup
         metadata: its document's.
         origin: where the document was read.
         head: (version hash, number of chunks) for chunk 0, None for the others.
+        terms: the names of its sparse vectors' dimensions, by the vectors' names in the store; None for none.
     """
     payload: dict[str, Any] = {
         "chunk_id": chunk.chunk_id,
@@ -93,6 +101,8 @@ def payload_of(chunk: Chunk, metadata: Mapping[str, Any], origin: str, head: tup
         payload["line"] = chunk.line
     if chunk.context:
         payload["context"] = chunk.context
+    if terms:
+        payload["terms"] = {name: list(some) for name, some in terms.items()}
     if head is not None:
         payload["stamp"], payload["chunks"] = head
     return payload

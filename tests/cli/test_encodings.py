@@ -141,7 +141,7 @@ def test_an_interrupted_load_says_how_to_go_on(run, file, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hybrid_search.interop.encodings._fill", stop)
+    monkeypatch.setattr("hybrid_search.interop.encodings.fill", stop)
     done = run("import", "parquet", file, "-c", "copy")
     assert done.code == 130
     assert "Run the same command again to finish 'copy'." in done.err

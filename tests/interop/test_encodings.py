@@ -24,7 +24,7 @@ from hybrid_search.errors import (
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing.add_leg import add_leg
 from hybrid_search.indexing.pipeline import INCOMPLETE
-from hybrid_search.interop import encodings, reader, writer
+from hybrid_search.interop import encodings, filling, reader, writer
 from hybrid_search.interop.reader import EncodedFile
 from hybrid_search.searcher import Searcher
 from hybrid_search.store.edge.store import EdgeStore
@@ -263,7 +263,7 @@ def test_a_collection_of_other_models_or_chunking_is_refused_by_name(saved, sett
 @pytest.mark.parametrize("stop", range(1, 14, 3))
 def test_a_load_that_was_cut_short_goes_on(saved, settings, monkeypatch, stop, store):
     """With batches so small that most documents span several."""
-    monkeypatch.setattr(encodings, "WRITE_BATCH", 3)
+    monkeypatch.setattr(filling, "WRITE_BATCH", 3)
     monkeypatch.setattr(reader, "READ_ROWS", 7)
     seen = []
 
@@ -434,7 +434,7 @@ def test_a_document_that_cannot_be_stored_is_listed_and_the_others_go_in(saved, 
 
 def test_a_long_document_with_a_bad_row_far_in_leaves_nothing(saved, settings, monkeypatch):
     load(settings, saved)
-    monkeypatch.setattr(encodings, "WRITE_BATCH", 2)
+    monkeypatch.setattr(filling, "WRITE_BATCH", 2)
     table = pq.read_table(saved)
     place = long_document(table)
     doc_id = table["doc_id"][place].as_py()
