@@ -124,6 +124,103 @@ def anserini(
     _run(job, collection, progress, replace=replace, prune=prune)
 
 
+Field = Annotated[
+    str | None,
+    typer.Option(metavar="FIELD", help="The field of the weights, in files that are not ours.  [sparse]"),
+]
+BulkFiles = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Bulk files, also gzip; of a folder its *.ndjson.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="The model whose vocabulary the words are of; it encodes queries.  [that of mapping.json]",
+        autocompletion=completion.sparse_models,
+    ),
+]
+Terms = Annotated[
+    str | None,
+    typer.Option(metavar="words|wordpieces|auto", help="Words of any vocabulary, and what queries are cut into."),
+]
+Prune = Annotated[bool, typer.Option("--prune", help="Remove documents that the files do not hold.")]
+
+
+@command(app, "elasticsearch")
+def elasticsearch(
+    files: BulkFiles,
+    collection: options.Collection,
+    field: Field = None,
+    model: Model = None,
+    terms: Terms = None,
+    replace: options.Replace = False,
+    prune: Prune = False,
+    wait: options.Wait = 0.0,
+    progress: options.Progress = "auto",
+) -> None:
+    """Fill a collection from the bulk files that `export elasticsearch` wrote. Nothing is encoded.
+
+    Texts, metadata and the vectors of all legs; `mapping.json` beside the files says what they are. What has not
+    changed is skipped; cut short, the same command goes on.
+
+    Example: `hybrid-search import elasticsearch movies-es/bulk-*.ndjson -c films`
+    """
+    _bulk(files, collection, field, _model(model, terms), replace, prune, wait, progress)
+
+
+@command(app, "opensearch")
+def opensearch(
+    files: BulkFiles,
+    collection: options.Collection,
+    field: Field = None,
+    model: Model = None,
+    terms: Terms = None,
+    replace: options.Replace = False,
+    prune: Prune = False,
+    wait: options.Wait = 0.0,
+    progress: options.Progress = "auto",
+) -> None:
+    """Fill a collection from the bulk files that `export opensearch` wrote. Nothing is encoded.
+
+    As `import elasticsearch`; words that were escaped or numbered are read back.
+
+    Example: `hybrid-search import opensearch movies-os/bulk-*.ndjson -c films`
+    """
+    _bulk(files, collection, field, _model(model, terms), replace, prune, wait, progress)
+
+
+def _bulk(
+    files: list[Path],
+    collection: str,
+    field: str | None,
+    model: str | None,
+    replace: bool,
+    prune: bool,
+    wait: float,
+    progress: str,
+) -> None:
+    """Fill a collection from bulk files of either engine."""
+    from hybrid_search.interop.import_bulk import import_bulk
+
+    settings = global_options.settings()
+
+    def job(callbacks: JobCallbacks) -> IndexReport:
+        return import_bulk(
+            collection,
+            files,
+            field=field,
+            model=model,
+            settings=settings,
+            replace=replace,
+            prune=prune,
+            wait_s=wait,
+            on_progress=callbacks.on_progress,
+            on_download=callbacks.on_download,
+        )
+
+    _run(job, collection, progress, replace=replace, prune=prune)
+
+
 def _model(model: str | None, terms: str | None) -> str | None:
     """Return the model of the terms, as the options name it.
 
