@@ -11,56 +11,57 @@ JSON = "-H 'Content-Type: application/json'"
 LINES = "-H 'Content-Type: application/x-ndjson'"
 
 
-def load_commands(job: ExportJob, variable: str, before: Sequence[str]) -> str:
+def load_commands(job: ExportJob, before: Sequence[str] = ()) -> str:
     """Return the part of the page that makes the index and loads it.
 
     Args:
         job: the export.
-        variable: of the shell, with the URL of the index.
         before: commands that the engine needs first.
     """
     first = "".join(f"{line}\n" for line in before)
-    url = f'"${variable}'
     return f"""
 ## Load
 
-Set `{variable}` to the URL of the index to make, and run this in this folder. A file that was loaded gets a note beside
-it, `FILE.loaded`: run the same again to go on after an error.
+Set `INDEX` to the URL of the index to make, and run this in this folder. A file that was loaded gets a note beside it,
+`FILE.loaded`: run the same again to go on after an error.
 
 ```sh
-{variable}=${{{variable}:-http://localhost:9200/{job.source.collection.lower()}}}
-{first}[ -e mapping.loaded ] || curl -sS --fail-with-body -X PUT {url}" {JSON} --data-binary @mapping.json || exit 1
-touch mapping.loaded
+INDEX=${{INDEX:-http://localhost:9200/{job.source.collection.lower()}}}
+{first}if [ ! -e mapping.loaded ]; then
+  curl -sS --fail-with-body -X PUT "$INDEX" {JSON} --data-binary @mapping.json || exit 1
+  touch mapping.loaded
+fi
+send() {{ curl -sS --fail-with-body {LINES} --data-binary "@$1" "$INDEX/_bulk?filter_path=errors,items.*.error"; }}
 for file in bulk-*.ndjson; do
   [ -e "$file.loaded" ] && continue
-  answer=$(curl -sS --fail-with-body -X POST {url}/_bulk?filter_path=errors,items.*.error" \\
-    {LINES} --data-binary "@$file") || {{ echo "$file: $answer" >&2; exit 1; }}
+  answer=$(send "$file") || {{ echo "$file: $answer" >&2; exit 1; }}
   case "$answer" in
     *'"errors":false'*) touch "$file.loaded" ;;
     *) echo "$file: $answer" | cut -c -2000 >&2; exit 1 ;;
   esac
 done
-curl -sS -X POST {url}/_refresh" && curl -sS {url}/_count"
+curl -sS -X POST "$INDEX/_refresh" && curl -sS "$INDEX/_count"
 ```
 
 The engine answers 200 where some documents failed, and says `"errors":true`: the loop stops there. The count must be
-**{job.statistics.chunks:,}**. To send less, replace the line with `--data-binary` by
-`-H 'Content-Encoding: gzip' {LINES} --data-binary @-) ...` behind a `gzip -c "$file" |`.
+**{job.statistics.chunks:,}**. To send less, compress:
+
+```sh
+send() {{ gzip -c "$1" | curl -sS --fail-with-body -H 'Content-Encoding: gzip' {LINES} --data-binary @- \\
+  "$INDEX/_bulk?filter_path=errors,items.*.error"; }}
+```
 """
 
 
-def search_commands(variable: str, tag: str, more: Mapping[str, str], parameters: str = "") -> str:
+def search_commands(tag: str, more: Mapping[str, str]) -> str:
     """Return the part of the page that runs the queries.
 
     Args:
-        variable: of the shell, with the URL of the index.
         tag: of the run.
         more: other files of requests, with what they ask for.
-        parameters: of the URL for these.
     """
     others = "".join(f"\n- `{file}`: {what}" for file, what in more.items())
     listed = f"\nOther requests for the same queries:\n{others}\n" if more else ""
-    hint = f'\nThey are sent to `"${variable}/_search{parameters}"`.\n' if more and parameters else ""
     return f"""
 ## Search
 
@@ -68,11 +69,11 @@ Each line of `{QUERIES}` is a query's id and the whole request. This writes a ru
 
 ```sh
 while IFS= read -r line; do
-  printf '%s' "$line" | jq -c .body | curl -sS --fail-with-body -X POST "${variable}/_search" {JSON} --data-binary @- |
+  printf '%s' "$line" | jq -c .body | curl -sS --fail-with-body -X POST "$INDEX/_search" {JSON} --data-binary @- |
     jq -r --arg q "$(printf '%s' "$line" | jq -r ._id)" '.hits.hits | to_entries[] |
       "\\($q) Q0 \\(.value._id) \\(.key + 1) \\(.value._score) {tag}"' || exit 1
 done < {QUERIES} > run.trec
 ```
 
     hybrid-search evaluate DATASET --from-run run.trec
-{listed}{hint}"""
+{listed}"""

@@ -154,10 +154,10 @@ so keep these files for a way back:
 def readme(job: ExportJob) -> str:
     """Return the commands that load and search the export."""
     endpoint = job.options.semantic_text
-    body = load_commands(job, "ES", ())
+    body = load_commands(job)
     if job.options.queries is not None:
         more = {HYBRID: "reciprocal rank fusion", LINEAR: "sum of the scores, each from 0 to 1"}
-        body += search_commands("ES", "elasticsearch", more if job.source.dense and not endpoint else {})
+        body += search_commands("elasticsearch", more if job.source.dense and not endpoint else {})
     body += SEMANTIC_PAGE.format(endpoint=endpoint) if endpoint else VECTORS_PAGE
     return page(job, "Elasticsearch", body)
 

@@ -194,20 +194,26 @@ clauses; the report names those that had more.
 """
 
 
+HYBRID_HINT = (
+    'all legs, sent to `"$INDEX/_search?search_pipeline=pipeline"`, which fuses by rank, or to `pipeline-minmax`, '
+    "which fuses by score"
+)
+
+
 def readme(job: ExportJob) -> str:
     """Return the commands that load and search the export."""
     fused = bool(job.source.dense) and job.options.queries is not None
-    root = '"${OS%/*}/_search/pipeline/'
+    root = '"${INDEX%/*}/_search/pipeline/'
     before = [
         f'curl -sS --fail-with-body -X PUT {root}{file.removesuffix(".json")}" {JSON} --data-binary @{file} || exit 1'
         for file in ((RRF, MINMAX) if fused else ())
     ]
-    body = load_commands(job, "OS", before)
+    body = load_commands(job, before)
     if job.options.queries is not None:
         more = {} if form_of(job.options) == SEISMIC else {NEURAL: "the same, for the plugin for neural search"}
         if fused:
-            more[HYBRID] = "all legs, fused by rank; with `search_pipeline=pipeline-minmax` by score"
-        body += search_commands("OS", "opensearch", more, "?search_pipeline=pipeline" if fused else "")
+            more[HYBRID] = HYBRID_HINT
+        body += search_commands("opensearch", more)
     seismic = json.dumps(opensearch_seismic.facts(job)) if form_of(job.options) == SEISMIC else ""
     body += opensearch_seismic.PAGE.format(facts=seismic) if seismic else FEATURES_PAGE
     return page(job, "OpenSearch", body)
