@@ -685,7 +685,7 @@ class TestImport:
         file = tmp_path / "their.ndjson"
         rows = [{"create": {"_id": "7", "_index": "i"}}, {"text": "A boxer", "tokens": {"a.b": 2}, "year": 1999}]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        with pytest.raises(CorpusError, match="No source has weights in the field 'sparse'. Name the field"):
+        with pytest.raises(CorpusError, match=r"No source has weights in the field 'sparse'\. Name the field"):
             import_bulk("back", [file], settings=settings)
         import_bulk("back", [file], field="tokens", settings=settings)
         [(doc_id, number, text, title, metadata, vector)] = stored(settings, "back").values()
@@ -726,5 +726,5 @@ class TestImport:
     def test_a_broken_mapping_is_said(self, odd_words, tmp_path, content):
         exported(odd_words, tmp_path / "out", "elasticsearch", "odd")
         (tmp_path / "out" / "mapping.json").write_text(content)
-        with pytest.raises(CorpusError, match="mapping.json cannot be read"):
+        with pytest.raises(CorpusError, match=r"mapping\.json cannot be read"):
             import_bulk("back", [tmp_path / "out"], settings=odd_words)

@@ -13,7 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -126,8 +126,9 @@ class _State:
     tally: Tally = field(default_factory=Tally)
 
     def record(self, tally: Tally) -> None:
+        state = {"key": self.key, "files": self.files, "lost": tally.lost, "named": tally.named}
         with disk_errors(self.path):
-            atomic_write(self.path, json.dumps({"key": self.key, "files": self.files, **asdict(tally)}).encode())
+            atomic_write(self.path, json.dumps(state).encode())
 
     @classmethod
     def read(cls, path: Path, key: str) -> _State | None:

@@ -84,5 +84,5 @@ def _query(
 
 
 def heaviest(queries: Sequence[ExportedQuery]) -> float:
-    """Return the largest weight of all queries, 0 where there is none."""
-    return max((float(query.weights.max()) for query in queries if query.weights.size), default=0.0)
+    """Return the largest weight of all queries, of terms that the collection has; 0 where there is none."""
+    return max((float(query.weights[query.known].max()) for query in queries if query.known.any()), default=0.0)
