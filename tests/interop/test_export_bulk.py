@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from contextlib import closing
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from hybrid_search.interop.import_bulk import import_bulk
 from hybrid_search.interop.term_vectors import TermLeg, TermVectors, fill_collection
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Document, chunk_id_of
+from tests.conftest import ROOT
 
 WORDS = ["river", "stone", "apple", "cloud", "winter", "garden", "copper", "window", "letter", "ocean"]
 IDF = {"sparse": "fake/both-idf", "dense": "fake/both-idf"}
@@ -719,3 +721,13 @@ class TestImport:
         (tmp_path / "out" / "mapping.json").write_text(content)
         with pytest.raises(CorpusError, match=r"mapping\.json cannot be read"):
             import_bulk("back", [tmp_path / "out"], settings=odd_words)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the memory of a process as Linux tells it")
+@pytest.mark.parametrize("format", ["elasticsearch", "opensearch", "seismic"])
+def test_two_hundred_thousand_chunks_take_less_than_300_mb(tmp_path, format):
+    command = [sys.executable, "-m", "tests.interop.large_export", format, "200000", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 300
