@@ -173,6 +173,8 @@ def _written(path: Path, about: Mapping[str, Any]) -> Iterator[ExportFolder]:
             partial.mkdir()
             state = _State(partial / STATE, key)
             state.record(state.tally)
+        for left in partial.rglob("*.tmp"):  # of a job that was killed while it wrote a file
+            left.unlink()
     yield ExportFolder(path, partial, state)
     with disk_errors(path):
         (partial / STATE).unlink()
