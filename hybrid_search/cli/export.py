@@ -102,6 +102,94 @@ def ciff(
     _export("ciff", collection, out, leg, format, progress, **asked)
 
 
+@command(app, "elasticsearch")
+def elasticsearch(
+    collection: options.Collection,
+    out: Out,
+    queries: Queries = None,
+    idf: Idf = "queries",
+    leg: Leg = None,
+    semantic_text: Annotated[
+        str,
+        typer.Option(
+            metavar="INFERENCE_ID", help="Leave the vectors to this inference endpoint of the engine: texts alone."
+        ),
+    ] = "",
+    verify: Verify = False,
+    format: options.Format = "table",
+    progress: options.Progress = "auto",
+) -> None:
+    """Write a collection for Elasticsearch: a mapping, bulk files, and the requests of the queries.
+
+    Texts, metadata and the vectors of all legs. `import elasticsearch` reads the files back.
+
+    Example: `hybrid-search export elasticsearch -c movies --out movies-es --queries queries.jsonl --verify`
+    """
+    asked = {"queries": queries, "idf": idf, "verify": verify, "semantic_text": semantic_text}
+    _export("elasticsearch", collection, out, leg, format, progress, **asked)
+
+
+@command(app, "opensearch")
+def opensearch(
+    collection: options.Collection,
+    out: Out,
+    queries: Queries = None,
+    idf: Idf = "queries",
+    leg: Leg = None,
+    form: Annotated[
+        str,
+        typer.Option(metavar="rank_features|seismic", help="The field of the weights: exact, or approximate search."),
+    ] = "rank_features",
+    verify: Verify = False,
+    format: options.Format = "table",
+    progress: options.Progress = "auto",
+) -> None:
+    """Write a collection for OpenSearch: a mapping, bulk files, the requests of the queries, and search pipelines.
+
+    Texts, metadata and the vectors of all legs. `import opensearch` reads the files back.
+
+    Example: `hybrid-search export opensearch -c movies --out movies-os --queries queries.jsonl --verify`
+    """
+    asked = {"queries": queries, "idf": idf, "verify": verify, "form": form}
+    _export("opensearch", collection, out, leg, format, progress, **asked)
+
+
+@command(app, "seismic")
+def seismic(
+    collection: options.Collection,
+    out: Out,
+    queries: Queries = None,
+    idf: Idf = "queries",
+    leg: Leg = None,
+    verify: Verify = False,
+    format: options.Format = "table",
+    progress: options.Progress = "auto",
+) -> None:
+    """Write a collection for Seismic (pyseismic-lsr): words and weights as JSON lines, and queries alike.
+
+    Example: `hybrid-search export seismic -c movies --out movies-seismic --queries queries.jsonl --verify`
+    """
+    _export("seismic", collection, out, leg, format, progress, queries=queries, idf=idf, verify=verify)
+
+
+@command(app, "vespa")
+def vespa(
+    collection: options.Collection,
+    out: Out,
+    queries: Queries = None,
+    idf: Idf = "queries",
+    leg: Leg = None,
+    verify: Verify = False,
+    format: options.Format = "table",
+    progress: options.Progress = "auto",
+) -> None:
+    """Write a collection for Vespa: a schema, feed files, and the requests of the queries.
+
+    Example: `hybrid-search export vespa -c movies --out movies-vespa --queries queries.jsonl --verify`
+    """
+    _export("vespa", collection, out, leg, format, progress, queries=queries, idf=idf, verify=verify)
+
+
 def _export(name: str, collection: str, out: Path, leg: str | None, shown: str, progress: str, **asked: Any) -> None:
     """Write an export and say what it holds."""
     from hybrid_search.interop.export.job import ExportOptions

@@ -49,6 +49,14 @@ IdfSide = Annotated[
         help="Who has the inverse document frequency: the documents' weights, or queries (the store multiplies).",
     ),
 ]
+Field = Annotated[
+    str | None,
+    typer.Option(metavar="FIELD", help="The field of the weights, in files that are not ours.  [sparse]"),
+]
+BulkFiles = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Bulk files, also gzip; of a folder its *.ndjson.")
+]
+Prune = Annotated[bool, typer.Option("--prune", help="Remove documents that the files do not hold.")]
 
 
 @command(app, "parquet")
@@ -56,7 +64,7 @@ def parquet(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `export parquet` wrote.")],
     collection: options.Collection,
     replace: options.Replace = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the file does not hold.")] = False,
+    prune: Prune = False,
     wait: options.Wait = 0.0,
     progress: options.Progress = "auto",
 ) -> None:
@@ -142,7 +150,7 @@ def ciff(
     scale: Scale = None,
     idf: IdfSide = None,
     replace: options.Replace = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the file does not hold.")] = False,
+    prune: Prune = False,
     wait: options.Wait = 0.0,
     progress: options.Progress = "auto",
 ) -> None:
@@ -172,6 +180,81 @@ def ciff(
             on_progress=callbacks.on_progress,
             on_download=callbacks.on_download,
             on_report=_note_report,
+        )
+
+    _run(job, collection, progress, replace=replace, prune=prune)
+
+
+@command(app, "elasticsearch")
+def elasticsearch(
+    files: BulkFiles,
+    collection: options.Collection,
+    field: Field = None,
+    model: Model = None,
+    terms: Terms = None,
+    replace: options.Replace = False,
+    prune: Prune = False,
+    wait: options.Wait = 0.0,
+    progress: options.Progress = "auto",
+) -> None:
+    """Fill a collection from the bulk files that `export elasticsearch` wrote. Nothing is encoded.
+
+    Texts, metadata and the vectors of all legs; `mapping.json` beside the files says what they are. What has not
+    changed is skipped; cut short, the same command goes on.
+
+    Example: `hybrid-search import elasticsearch movies-es/bulk-*.ndjson -c films`
+    """
+    _bulk(files, collection, field, _model(model, terms), replace, prune, wait, progress)
+
+
+@command(app, "opensearch")
+def opensearch(
+    files: BulkFiles,
+    collection: options.Collection,
+    field: Field = None,
+    model: Model = None,
+    terms: Terms = None,
+    replace: options.Replace = False,
+    prune: Prune = False,
+    wait: options.Wait = 0.0,
+    progress: options.Progress = "auto",
+) -> None:
+    """Fill a collection from the bulk files that `export opensearch` wrote. Nothing is encoded.
+
+    As `import elasticsearch`; words that were escaped or numbered are read back.
+
+    Example: `hybrid-search import opensearch movies-os/bulk-*.ndjson -c films`
+    """
+    _bulk(files, collection, field, _model(model, terms), replace, prune, wait, progress)
+
+
+def _bulk(
+    files: list[Path],
+    collection: str,
+    field: str | None,
+    model: str | None,
+    replace: bool,
+    prune: bool,
+    wait: float,
+    progress: str,
+) -> None:
+    """Fill a collection from bulk files of either engine."""
+    from hybrid_search.interop.import_bulk import import_bulk
+
+    settings = global_options.settings()
+
+    def job(callbacks: JobCallbacks) -> IndexReport:
+        return import_bulk(
+            collection,
+            files,
+            field=field,
+            model=model,
+            settings=settings,
+            replace=replace,
+            prune=prune,
+            wait_s=wait,
+            on_progress=callbacks.on_progress,
+            on_download=callbacks.on_download,
         )
 
     _run(job, collection, progress, replace=replace, prune=prune)

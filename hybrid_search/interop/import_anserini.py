@@ -214,7 +214,7 @@ def read_documents(paths: Sequence[Path], report: ExportReport | None = None) ->
     for path in paths:
         name = storable(str(path))
         empty = True
-        with _reading(path) as stream:
+        with reading(path) as stream:
             for number, line in numbered_lines(stream, "utf-8"):
                 if isinstance(line, Undecodable):
                     raise CorpusError(f"{name}:{number}: {line}. UTF-8 is expected. Nothing was written.")
@@ -230,7 +230,7 @@ def read_documents(paths: Sequence[Path], report: ExportReport | None = None) ->
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[IO[bytes]]:
+def reading(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, decompressed if it is gzip, whatever it is called. Raises CorpusError for what cannot be read."""
     try:
         with path.open("rb") as raw:
@@ -250,7 +250,7 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
 
 def _document(line: str, origin: str, report: ExportReport | None) -> TermVectors:
     """Return the document of a line. Raises ValueError, with the reason, where it is none."""
-    row = _parsed(line)
+    row = parsed(line)
     doc_id = row.get("id")
     contents, title = ("" if row.get(name) is None else row[name] for name in ("contents", "title"))
     if not isinstance(doc_id, str) or not doc_id:
@@ -283,7 +283,7 @@ def as_stored(
     return doc_id, number, weights
 
 
-def _parsed(line: str) -> dict[str, Any]:
+def parsed(line: str) -> dict[str, Any]:
     try:
         row = json.loads(line, object_pairs_hook=_object)
     except RecursionError:

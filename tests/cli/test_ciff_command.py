@@ -30,7 +30,7 @@ def test_an_index_comes_in_is_searched_and_goes_out(run, file, tmp_path, jsonl):
     done = run("export", "ciff", "-c", "c", "--out", out, *asked)
     assert done.code == 0
     assert "overlap of the first ten: 1.0000, 1 queries" in done.out
-    header, lists, records = proto.read((out / "index.ciff").read_bytes())
+    _header, lists, records = proto.read((out / "index.ciff").read_bytes())
     assert proto.weights(lists, records) == INDEX
     assert (out / "topics.tsv").read_text() == "q\tapples\n"
 

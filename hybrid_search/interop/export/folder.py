@@ -12,14 +12,16 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock, Timeout
+
 from hybrid_search._util import atomic_write, sync
-from hybrid_search.errors import InvalidArgument
+from hybrid_search.errors import InvalidArgument, StoreBusy
 from hybrid_search.interop.chunks import disk_errors
 
 T = TypeVar("T")
@@ -153,9 +155,15 @@ def export_folder(path: Path, about: Mapping[str, Any]) -> Iterator[ExportFolder
 
     Raises:
         InvalidArgument: there is something else at the path, or its parent is not there or may not be written.
+        StoreBusy: another export writes the same folder.
         StoreFull, StoreError: the disk is full, or a file cannot be written.
     """
     check_target(path)
+    with _alone(path):
+        yield from _written(path, about)
+
+
+def _written(path: Path, about: Mapping[str, Any]) -> Iterator[ExportFolder]:
     partial = path.with_name(f"{path.name}.partial")
     key = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16).hexdigest()
     with disk_errors(partial):
@@ -165,10 +173,33 @@ def export_folder(path: Path, about: Mapping[str, Any]) -> Iterator[ExportFolder
             partial.mkdir()
             state = _State(partial / STATE, key)
             state.record(state.tally)
+        for left in partial.rglob("*.tmp"):  # of a job that was killed while it wrote a file
+            left.unlink()
     yield ExportFolder(path, partial, state)
     with disk_errors(path):
         (partial / STATE).unlink()
         _swap(partial, path)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other exports from writing the same folder meanwhile.
+
+    Raises:
+        StoreBusy: one does.
+    """
+    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0)
+    with disk_errors(path):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StoreBusy(f"Another export is writing {path}. Wait for it, or name another folder.") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()
 
 
 def check_target(path: Path) -> None:

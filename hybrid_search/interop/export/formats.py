@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.interop.export import anserini, ciff
+from hybrid_search.interop.export import anserini, ciff, elasticsearch, opensearch, seismic, vespa
 from hybrid_search.interop.export.job import Format
 
-FORMATS: Mapping[str, Format] = {format.name: format for format in (anserini.FORMAT, ciff.FORMAT)}
+_ALL = (anserini.FORMAT, ciff.FORMAT, elasticsearch.FORMAT, opensearch.FORMAT, seismic.FORMAT, vespa.FORMAT)
+
+FORMATS: Mapping[str, Format] = {format.name: format for format in _ALL}
 
 
 def format_of(name: str) -> Format:

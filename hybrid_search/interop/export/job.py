@@ -30,6 +30,7 @@ class ExportOptions(NamedTuple):
         verify: compare the rankings afterwards.
         part_bytes: largest size of a file of lines.
         semantic_text: the id of the engine's own inference endpoint, which is to make the sparse vectors there.
+        form: of the engine's fields, where it has several; empty for the format's first.
     """
 
     queries: Path | None = None
@@ -38,6 +39,7 @@ class ExportOptions(NamedTuple):
     verify: bool = False
     part_bytes: int = PART_BYTES
     semantic_text: str = ""
+    form: str = ""
 
 
 class Format(NamedTuple):
@@ -54,6 +56,8 @@ class Format(NamedTuple):
         dense: it holds dense vectors too.
         escape: what becomes of a word.
         longest_term: characters of the longest word that the engine keeps whole; 0 for any.
+        smallest: the least weight that the engine takes.
+        check: refuses a collection or options that the format cannot hold, before anything is written.
     """
 
     name: str
@@ -66,6 +70,8 @@ class Format(NamedTuple):
     dense: bool = False
     escape: Callable[[str], str] = str
     longest_term: int = 0
+    smallest: float = 0.0
+    check: Callable[[ExportSource, ExportOptions], None] = lambda source, options: None
 
 
 @dataclass
@@ -155,6 +161,8 @@ class ExportJob:
             escaped = self.format.escape(term)
             if not number > 0:
                 self.tally.lost[f"{side}_weights_that_became_0"] += 1
+            elif number < self.format.smallest:
+                self.tally.lost[f"{side}_weights_too_small"] += 1
             elif self.format.longest_term and len(escaped) > self.format.longest_term:
                 self.tally.count(f"{side}_terms_too_long", term[:64])
             else:

@@ -64,7 +64,26 @@ def encoded_queries(source: ExportSource, file: Path | None, idf: Idf) -> list[E
             dense = {leg: cast(Any, vectors[leg][row]) for leg in source.dense if vectors[leg][row] is not None}
             sparse = cast("SparseVector | None", vectors[source.leg][row])
             encoded.append(_query(source, named, idf, query, sparse, dense))
-    return encoded
+    return _as_documents_name(source, encoded) if named.card.runtime == "terms" else encoded
+
+
+def _as_documents_name(source: ExportSource, queries: Sequence[ExportedQuery]) -> list[ExportedQuery]:
+    """Return queries with the words that the documents store for their dimensions, which are hashes of words."""
+    dimensions = [query.vector.indices.tolist() if query.vector is not None else [] for query in queries]
+    pairs = (
+        pair for some, query in zip(dimensions, queries, strict=True) for pair in zip(some, query.known, strict=True)
+    )
+    wanted = {dimension for dimension, known in pairs if known}
+    names: dict[int, str] = {}
+    for chunk in source.chunks():
+        if len(names) == len(wanted):
+            break
+        stored = zip(chunk.dimensions.tolist(), chunk.terms, strict=True)
+        names.update((dimension, term) for dimension, term in stored if dimension in wanted)
+    return [
+        query._replace(terms=[names.get(d, term) for d, term in zip(some, query.terms, strict=True)])
+        for some, query in zip(dimensions, queries, strict=True)
+    ]
 
 
 def _query(

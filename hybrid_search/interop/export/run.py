@@ -9,7 +9,7 @@ which is what is returned.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,10 @@ def export_collection(
     chosen = settings or load_settings()
     with (
         closing(open_source(collection, chosen, store=store, leg=leg, dense=wanted.dense)) as source,
-        export_folder(path, _identity(wanted, source, asked)) as folder,
+        ExitStack() as held,
     ):
+        wanted.check(source, asked)
+        folder = held.enter_context(export_folder(path, _identity(wanted, source, asked)))
         manifest, documents = source.reader.manifest, source.reader.info().documents
         progress = JobProgress(collection, manifest.profile, "", documents, on_progress)
         return _export(ExportJob(wanted, source, folder, asked, progress))
