@@ -150,7 +150,10 @@ def test_other_encodings_and_cut_or_damaged_archives_are_refused(tmp_path) -> No
     with pytest.raises(CorpusError, match=r"latin:1: byte 0xe9 .* is not utf-8"):
         list(read_query_vectors(latin))
     packed = gzip.compress("".join(f"{n}\tterm{n * n} word{n}\n" for n in range(5000)).encode())
-    for name, data in {"cut": packed[: len(packed) // 2], "damaged": packed[:2000] + bytes(300) + packed[2300:]}.items():
+    for name, data in {
+        "cut": packed[: len(packed) // 2],
+        "damaged": packed[:2000] + bytes(300) + packed[2300:],
+    }.items():
         file = tmp_path / name
         file.write_bytes(data)
         with pytest.raises(CorpusError, match=name):
