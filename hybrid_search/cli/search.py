@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
+from hybrid_search._util.printable import one_line
 from hybrid_search.cli import completion, options
 from hybrid_search.cli.command import NOTHING_FOUND, OK, global_options
 from hybrid_search.cli.console import note, out, paging
@@ -19,6 +22,7 @@ from hybrid_search.cli.streams import print_json, print_line
 from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.results import Results
+from hybrid_search.search.weighted_query import WeightedQuery
 
 if TYPE_CHECKING:
     from hybrid_search.search.request import Options
@@ -38,14 +42,23 @@ BuiltDense = Annotated[str | None, typer.Option(metavar="MODEL", help=_REFUSE, a
 def search(
     *,
     query: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="QUERY",
-            help="What to look for, in any words, quoted or not; - reads one query a line from stdin.",
+            help="What to look for, in any words, quoted or not; - reads one query a line from stdin. May be left out "
+            "with --vector.",
+            callback=options.query_or_vector,
         ),
-    ],
+    ] = None,
     collection: options.Collection,
     search: Options,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take no QUERY: search for each query of a file, which has the weights of its terms by its id.",
+        ),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Show whole chunks, not only the window that matches.")] = False,
     profile: Built = "auto",
     sparse: BuiltSparse = None,
@@ -67,54 +80,68 @@ def search(
     choice(format, FORMATS, "--format")
     search.setdefault("fold", format == "table")
     search["highlight"] = format != "trec"
-    queries = _queries(query)
+    queries = _queries(query or [], search.get("vector"), vectors)
     settings = global_options.settings(device=device_of(device))
     with Searcher.open(collection, settings=settings, profile=profile, sparse=sparse, dense=dense) as searcher:
-        searcher.warm_up(search["mode"])
-        answers = searcher.search_many(queries, **search)
+        if all(asked.has_text for asked in queries.values()):
+            searcher.warm_up(search["mode"])
+        answers = dict(zip(queries, searcher.search_many(list(queries.values()), **search), strict=False))
         if format == "trec":
             _print_run(answers)
         else:
             with paging() if format == "table" else contextlib.nullcontext():
-                for results in answers:
-                    _print(results, format, full)
-    for results in answers:
+                for query_id, results in answers.items():
+                    _print(results, format, full, {"query_id": query_id} if vectors else {})
+    for query_id, results in answers.items():
+        about = query_id if vectors else results.query
         for remark in results.remarks():
-            note(f"{results.query}: {remark}" if len(answers) > 1 else remark)
-    raise typer.Exit(OK if any(len(results) for results in answers) else NOTHING_FOUND)
+            note(f"{about}: {remark}" if len(answers) > 1 else remark)
+    raise typer.Exit(OK if any(len(results) for results in answers.values()) else NOTHING_FOUND)
 
 
-def _queries(words: list[str]) -> list[str]:
-    """Return the queries of the command line, or of stdin where it says `-`.
+def _queries(words: list[str], vector: object, vectors: Path | None) -> dict[str, WeightedQuery]:
+    """Return the queries by id: of a file of term weights, of the command line, or of stdin where it says `-`.
+
+    Those without an id are numbered from 1.
 
     Raises:
-        InvalidArgument: stdin has none.
+        InvalidArgument: there is none, or what is given does not go together.
+        CorpusError: the file is broken.
     """
+    if vectors is not None:
+        if words or vector is not None:
+            raise InvalidArgument("--vectors FILE has the queries; leave QUERY and --vector out.")
+        from hybrid_search.corpus.query_vectors import read_query_vectors
+
+        return {query_id: WeightedQuery("", weights) for query_id, weights in read_query_vectors(vectors)}
     if words != ["-"]:
-        return [query_of(words)]
+        return {"1": WeightedQuery(query_of(words))}
     queries = [typed(line.strip()) for line in sys.stdin if line.strip()]
     if not queries:
         raise InvalidArgument("No query came in on stdin. Give one a line.")
-    return queries
+    return {str(place): WeightedQuery(query) for place, query in enumerate(queries, 1)}
 
 
-def _print(results: Results, format: str, full: bool) -> None:
+def _print(results: Results, format: str, full: bool, named: Mapping[str, str]) -> None:
+    """Print the results of a query; `named` stands before the other keys of JSON, and above a table."""
     if format == "table":
+        for query_id in named.values():
+            out.print(Text(one_line(query_id), style="dim"))
         out.print(results_text(results, out.width, full=full))
     elif format == "json":
-        print_json(results.to_dict())
+        print_json({**named, **results.to_dict()})
     else:
         for hit in results:
-            print_json({"query": results.query, **hit.to_dict()})
+            print_json({**named, "query": results.query, **hit.to_dict()})
 
 
-def _print_run(answers: Sequence[Results]) -> None:
-    """Print a TREC run as `evaluate --runs` writes it; queries are numbered from 1."""
+def _print_run(answers: Mapping[str, Results]) -> None:
+    """Print a TREC run as `evaluate --runs` writes it."""
     from hybrid_search.corpus.trec import ScoredDoc, run_lines
 
     rows = [
-        ScoredDoc(str(place), hit.doc_id, score)
-        for place, results in enumerate(answers, 1)
+        ScoredDoc(query_id, hit.doc_id, score)
+        for query_id, results in answers.items()
         for hit, score in zip(results, results.run_scores(), strict=True)
     ]
     for line in run_lines(rows, tag="hybrid-search"):
