@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli import completion, options
-from hybrid_search.cli.command import NOTHING_FOUND, OK, global_options
+from hybrid_search.cli.command import NOTHING_FOUND, OK, SOME_FAILED, global_options
 from hybrid_search.cli.console import note, out, paging
 from hybrid_search.cli.options import choice, device_of, query_of
 from hybrid_search.cli.result_view import results_text
@@ -21,7 +21,7 @@ from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.cli.streams import print_json, print_line
 from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.results import Results
+from hybrid_search.results import NO_TERM, Results
 from hybrid_search.search.weighted_query import WeightedQuery
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def search(
         about = query_id if vectors else results.query
         for remark in results.remarks():
             note(f"{about}: {remark}" if len(answers) > 1 else remark)
+    if vectors and any(NO_TERM in results.abstained.values() for results in answers.values()):
+        raise typer.Exit(SOME_FAILED)
     raise typer.Exit(OK if any(len(results) for results in answers.values()) else NOTHING_FOUND)
 
 
