@@ -349,12 +349,9 @@ def test_broken_weights_are_refused_before_anything_is_built(dataset, settings, 
 def test_a_run_of_another_engine_is_judged_beside_the_modes(dataset, settings, tmp_path):
     folder, runs = dataset(), tmp_path / "runs"
     own = evaluate(folder, settings=settings, **BM25, runs=runs, run_depth=100)
-    lines = (runs / "films.bm25.trec").read_text().split("\n")
-    passages = [f"{line.replace(' 1 ', '#1 1 ', 1)}".replace("hybrid-search-bm25", "Lucene") for line in lines if line]
+    rows = [line.split() for line in (runs / "films.bm25.trec").read_text().splitlines()]
     other = tmp_path / "other.trec"
-    other.write_text(
-        "\n".join(line.replace(line.split()[2], f"{line.split()[2].split('#')[0]}#3") for line in passages)
-    )
+    other.write_text("".join(f"{q} Q0 {doc}#{rank} {rank} {score} Lucene\n" for q, _, doc, rank, score, _ in rows))
     perfect = tmp_path / "perfect.trec"
     rows = [f"{query_id} Q0 {doc_id} 1 {1 + relevance} ideal\n" for query_id, doc_id, relevance in QRELS]
     perfect.write_text("".join(rows))
