@@ -28,7 +28,7 @@ MAX_NAMES = 100
 MAX_TERMS = 1_000
 """Terms whose weights one search may give."""
 
-QUERY = "What to look for, in any words; may be left out where vector is given."
+QUERY = "What to look for, in any words; empty where vector alone is meant."
 RERANK = "Re-rank with the server's cross-encoder; refused where it has none."
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?([eE][+-]?\d{1,3})?")
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
@@ -86,7 +86,7 @@ def forms_of(limits: Limits) -> Forms:
     text = Annotated[str, Field(max_length=limits.characters)]
     name = Annotated[str, Field(min_length=1)]
     asked: dict[str, Any] = {
-        "query": (Annotated[text, Field(min_length=1)], Field("", description=QUERY)),
+        "query": (text, Field(description=QUERY)),
         "collection": (Annotated[name, Field(max_length=120)], Field(description="The collection's name.")),
         **_option_fields(limits, text),
     }
