@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.text import Text
 
+from hybrid_search._util import batched
 from hybrid_search._util.printable import one_line
 from hybrid_search.cli import completion, options
 from hybrid_search.cli.command import NOTHING_FOUND, OK, SOME_FAILED, global_options
@@ -26,8 +27,12 @@ from hybrid_search.search.weighted_query import WeightedQuery
 
 if TYPE_CHECKING:
     from hybrid_search.search.request import Options
+    from hybrid_search.searcher import Searcher
 
 FORMATS = ("table", "json", "jsonl", "trec")
+
+FILE_BATCH = 256
+"""Queries of a file that are held at a time, with their results."""
 
 # A collection knows its models; naming them makes sure of it.
 _REFUSE = "Refuse a collection that was built with another one."
@@ -82,23 +87,47 @@ def search(
     search["highlight"] = format != "trec"
     queries = _queries(query or [], search.get("vector"), vectors)
     settings = global_options.settings(device=device_of(device))
-    with Searcher.open(collection, settings=settings, profile=profile, sparse=sparse, dense=dense) as searcher:
+    models: dict[str, Any] = {"profile": profile, "sparse": sparse, "dense": dense}
+    with Searcher.open(collection, settings=settings, refresh=vectors is None, **models) as searcher:
         if all(asked.has_text for asked in queries.values()):
             searcher.warm_up(search["mode"])
-        answers = dict(zip(queries, searcher.search_many(list(queries.values()), **search), strict=False))
-        if format == "trec":
-            _print_run(answers)
-        else:
-            with paging() if format == "table" else contextlib.nullcontext():
-                for query_id, results in answers.items():
-                    _print(results, format, full, {"query_id": query_id} if vectors else {})
-    for query_id, results in answers.items():
-        about = query_id if vectors else results.query
-        for remark in results.remarks():
-            note(f"{about}: {remark}" if len(answers) > 1 else remark)
-    if vectors and any(NO_TERM in results.abstained.values() for results in answers.values()):
+        answers: Iterable[tuple[str, Results]] = _answers(searcher, queries, search, FILE_BATCH if vectors else 0)
+        if vectors is None:
+            answers = list(answers)  # what fails, fails before anything is printed
+        with paging() if format == "table" else contextlib.nullcontext():
+            told = [_print(*answer, format, full, named=vectors is not None) for answer in answers]
+    _remark(told, named=vectors is not None)
+    if vectors is not None and any(one.lacking for one in told):
         raise typer.Exit(SOME_FAILED)
-    raise typer.Exit(OK if any(len(results) for results in answers.values()) else NOTHING_FOUND)
+    raise typer.Exit(OK if any(one.hits for one in told) else NOTHING_FOUND)
+
+
+class _Told(NamedTuple):
+    """What is kept of an answer that was printed: what it was called, its hits, and what is remarked on it."""
+
+    about: str
+    hits: int
+    lacking: bool
+    remarks: tuple[str, ...]
+
+
+def _answers(
+    searcher: Searcher, queries: Mapping[str, WeightedQuery], search: Options, size: int
+) -> Iterator[tuple[str, Results]]:
+    """Yield the id and the results of each query, so many searched at a time; 0 for all together."""
+    for some in batched(list(queries), size or len(queries)):
+        yield from zip(some, searcher.search_many([queries[one] for one in some], **search), strict=False)
+
+
+def _remark(told: Sequence[_Told], *, named: bool) -> None:
+    """Print on stderr what is remarked on answers; of a file's queries once what is so of all of them."""
+    shared = set.intersection(*(set(one.remarks) for one in told)) if named and len(told) > 1 else set()
+    for remark in sorted(shared):
+        note(f"All {len(told):,} queries: {remark}")
+    for one in told:
+        for remark in one.remarks:
+            if remark not in shared:
+                note(f"{one.about}: {remark}" if len(told) > 1 else remark)
 
 
 def _queries(words: list[str], vector: object, vectors: Path | None) -> dict[str, WeightedQuery]:
@@ -124,27 +153,28 @@ def _queries(words: list[str], vector: object, vectors: Path | None) -> dict[str
     return {str(place): WeightedQuery(query) for place, query in enumerate(queries, 1)}
 
 
-def _print(results: Results, format: str, full: bool, named: Mapping[str, str]) -> None:
-    """Print the results of a query; `named` stands before the other keys of JSON, and above a table."""
+def _print(query_id: str, results: Results, format: str, full: bool, *, named: bool) -> _Told:
+    """Print the results of a query; where it is named, its id stands first in JSON, and above a table."""
+    key = {"query_id": query_id} if named else {}
     if format == "table":
-        for query_id in named.values():
-            out.print(Text(one_line(query_id), style="dim"))
+        for line in key.values():
+            out.print(Text(one_line(line), style="dim"))
         out.print(results_text(results, out.width, full=full))
     elif format == "json":
-        print_json({**named, **results.to_dict()})
-    else:
+        print_json({**key, **results.to_dict()})
+    elif format == "jsonl":
         for hit in results:
-            print_json({**named, "query": results.query, **hit.to_dict()})
+            print_json({**key, "query": results.query, **hit.to_dict()})
+    else:
+        _print_run(query_id, results)
+    lacking = NO_TERM in results.abstained.values()
+    return _Told(query_id if named else results.query, len(results), lacking, results.remarks())
 
 
-def _print_run(answers: Mapping[str, Results]) -> None:
-    """Print a TREC run as `evaluate --runs` writes it."""
+def _print_run(query_id: str, results: Results) -> None:
+    """Print the lines of a TREC run as `evaluate --runs` writes them; queries without an id are numbered from 1."""
     from hybrid_search.corpus.trec import ScoredDoc, run_lines
 
-    rows = [
-        ScoredDoc(query_id, hit.doc_id, score)
-        for query_id, results in answers.items()
-        for hit, score in zip(results, results.run_scores(), strict=True)
-    ]
-    for line in run_lines(rows, tag="hybrid-search"):
+    scored = zip(results, results.run_scores(), strict=True)
+    for line in run_lines([ScoredDoc(query_id, hit.doc_id, score) for hit, score in scored], tag="hybrid-search"):
         print_line(line)

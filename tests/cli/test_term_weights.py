@@ -131,6 +131,17 @@ def test_queries_of_a_file_that_the_model_knows_nothing_of_are_named(run, both, 
     assert "b: The leg sparse abstains: its model has none of the given terms." in done.err
 
 
+def test_what_is_so_of_all_queries_of_a_file_is_said_once(run, both, tmp_path):
+    file = tmp_path / "topics.tsv"
+    file.write_text("".join(f"t{n}\tpear\n" for n in range(600)) + "odd\tpear qwxyz\n")
+    done = run("search", "-c", "both", "--vectors", file, "--format", "trec", "-k", "1")
+    assert done.code == 0
+    assert [line.split()[0] for line in done.out.splitlines()] == [*(f"t{n}" for n in range(600)), "odd"]
+    told = " ".join(done.err.split())
+    assert told.count("abstains") == told.count("All 601 queries: The leg dense abstains") == 1
+    assert "odd: Not known to sparse: qwxyz." in told
+
+
 def test_a_broken_file_is_an_error_with_its_line(run, fruit, tmp_path):
     file = tmp_path / "topics.tsv"
     file.write_text("1\tapples\n1\tpears\n")
