@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hybrid_search.interop.encodings import load_encodings, save_encodings
     from hybrid_search.manifest import Sparsity
     from hybrid_search.results import DocumentHit, Results
+    from hybrid_search.search.weighted_query import WeightedQuery
     from hybrid_search.searcher import Searcher
     from hybrid_search.types import Document, Failure, LegHit, SparseVector
 
@@ -44,6 +45,7 @@ _HOME = {
     "Searcher": "searcher",
     "SparseVector": "types",
     "Sparsity": "manifest",
+    "WeightedQuery": "search.weighted_query",
     "add_leg": "indexing.add_leg",
     "adopt": "collection.adopt",
     "delete_documents": "indexing.deletion",
@@ -71,6 +73,7 @@ __all__ = [
     "Searcher",
     "SparseVector",
     "Sparsity",
+    "WeightedQuery",
     "add_leg",
     "adopt",
     "delete_documents",

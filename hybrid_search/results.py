@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
@@ -222,18 +222,28 @@ class DocumentHit:
 ABSTAINS = "reads nothing of the query"
 """Why a leg has no hits: its model knows none of the query's words, or the query has none."""
 
+NO_TEXT = "gets no text, only the weights of terms for another leg"
+"""Why a leg has no hits: the query was given as weights of terms alone."""
 
-def abstention(legs: Sequence[LegName]) -> tuple[str, ...]:
-    """Say in a sentence which legs abstain; None where none does.
+NO_TERM = "has none of the given terms"
+"""Why a leg has no hits that takes weights of terms."""
 
-    >>> abstention(["sparse", "dense"])
+
+def abstention(reasons: Mapping[LegName, str]) -> tuple[str, ...]:
+    """Say in sentences which legs abstain, and why; None where none does.
+
+    >>> abstention({"sparse": ABSTAINS, "dense": ABSTAINS})
     ('The legs sparse and dense abstain: their model reads nothing of the query.',)
     """
-    if not legs:
-        return ()
-    if len(legs) == 1:
-        return (f"The leg {legs[0]} abstains: its model {ABSTAINS}.",)
-    return (f"The legs {', '.join(legs[:-1])} and {legs[-1]} abstain: their model {ABSTAINS}.",)
+    by_reason: dict[str, list[LegName]] = {}
+    for leg, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(leg)
+    return tuple(
+        f"The leg {legs[0]} abstains: its model {reason}."
+        if len(legs) == 1
+        else f"The legs {', '.join(legs[:-1])} and {legs[-1]} abstain: their model {reason}."
+        for reason, legs in by_reason.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +261,8 @@ class Results:
         abstained: by leg, why it found nothing: its model knows no word of the query.
         unread: by leg, the parts of the query that its model does not know.
         notes: if nothing was found, which conditions of the filter cannot hold.
+        vector: the weights of the query's terms, by term, if they were given; else empty. A query without a text has
+            the terms as its `query`.
     """
 
     query: str
@@ -269,6 +281,7 @@ class Results:
     abstained: Mapping[LegName, str] = field(default_factory=dict)
     unread: Mapping[LegName, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    vector: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -295,7 +308,7 @@ class Results:
             if leg not in self.abstained:
                 by_words.setdefault(words, []).append(leg)
         partly = (f"Not known to {' and '.join(legs)}: {', '.join(words)}." for words, legs in by_words.items())
-        return (*abstention(list(self.abstained)), *partly, *self.notes)
+        return (*abstention(self.abstained), *partly, *self.notes)
 
     def run_scores(self) -> list[float]:
         """Return a score for each hit, for a run; they fall with the rank.
@@ -330,4 +343,6 @@ class Results:
             shown["unread"] = {leg: list(words) for leg, words in self.unread.items()}
         if self.notes:
             shown["notes"] = list(self.notes)
+        if self.vector:
+            shown["vector"] = dict(self.vector)
         return shown

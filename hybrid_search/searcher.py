@@ -19,9 +19,10 @@ from hybrid_search.search.explain_document import DocumentExplanation, explain_d
 from hybrid_search.search.open_collection import OpenCollection, open_collection
 from hybrid_search.search.pipeline import build_results
 from hybrid_search.search.reader_manager import CollectionOpener, ReaderManager, T, run_in_pool
-from hybrid_search.search.request import HYBRID, Keywords, SearchRequest, dense_leg, request_of, resolve_mode
+from hybrid_search.search.request import HYBRID, CommonKeywords, Keywords, SearchRequest, request_of, resolve_mode
 from hybrid_search.search.rerank import RerankerCache
 from hybrid_search.search.retrieval import expand_query, retrieve_queries, retrieve_vector, search_threads
+from hybrid_search.search.weighted_query import Queries
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LegName, Mode
 
@@ -129,16 +130,16 @@ class Searcher(AbstractContextManager["Searcher"]):
         """
         return (await self.asearch_many([query], **options))[0]
 
-    def search_many(self, queries: Sequence[str], **options: Unpack[Keywords]) -> list[Results]:
+    def search_many(self, queries: Queries, **options: Unpack[Keywords]) -> list[Results]:
         """Search for each of several queries, one result a query, in order, all of one state of the collection."""
         return self._latest.run(partial(self._answers, queries, request_of(options)))
 
-    async def asearch_many(self, queries: Sequence[str], **options: Unpack[Keywords]) -> list[Results]:
+    async def asearch_many(self, queries: Queries, **options: Unpack[Keywords]) -> list[Results]:
         """Search as `search_many` does, beside the event loop."""
         return await self._awithin(partial(self._answers, queries, request_of(options)))
 
     def search_by_vector(
-        self, vector: Sequence[float], leg: LegName | None = None, **options: Unpack[Keywords]
+        self, vector: Sequence[float], leg: LegName | None = None, **options: Unpack[CommonKeywords]
     ) -> Results:
         """Find the documents whose chunks are nearest to a vector in a dense leg: the one named, or the first there is.
 
@@ -163,7 +164,7 @@ class Searcher(AbstractContextManager["Searcher"]):
         """Return what a sparse leg's model makes of a query, heaviest term first; InvalidArgument for other legs."""
         return self._latest.run(partial(expand_query, query, leg)).terms
 
-    def _answers(self, queries: Sequence[str], request: SearchRequest, opened: OpenCollection) -> list[Results]:
+    def _answers(self, queries: Queries, request: SearchRequest, opened: OpenCollection) -> list[Results]:
         """Search as `search_many` does, in the state that `_within` gave to its work."""
         retrieved = retrieve_queries(queries, request, opened, self._threads)
         reranker = self._rerankers.get(request.rerank) if queries else None
@@ -173,8 +174,7 @@ class Searcher(AbstractContextManager["Searcher"]):
         self, vector: Sequence[float], leg: LegName | None, request: SearchRequest, opened: OpenCollection
     ) -> Results:
         """Search as `search_by_vector` does, in the state that `_within` gave to its work."""
-        leg = leg or dense_leg(opened.reader.manifest, self.collection)
-        request = request.with_values(mode=leg, highlight=False)
+        request = request.with_values(highlight=False)
         return build_results(retrieve_vector(vector, leg, request, opened), request, opened, None)
 
     def _explain(self, query: str, doc_id: str, request: SearchRequest, opened: OpenCollection) -> DocumentExplanation:

@@ -60,6 +60,9 @@ class FakeModel:
     def terms(self, indices: Sequence[int]) -> list[str]:
         return [f"#{index}" for index in indices]
 
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        return [self.number(term) if re.fullmatch("[a-z0-9]+", term) else None for term in terms]
+
     def passed(self, verb: str, texts: Sequence[str]) -> Sequence[str]:
         if len(self.calls) >= self.stop_after:
             raise KeyboardInterrupt

@@ -136,6 +136,7 @@ class ResultsWithoutHits(TypedDict):
         Annotated[dict[str, list[str]], Says("By leg, the parts of the query that its model does not know.")]
     ]
     notes: NotRequired[Annotated[list[str], Says("Where nothing was found, what of the filter cannot hold.")]]
+    vector: NotRequired[Annotated[dict[str, float], Says("The weights of the query's terms, where they were given.")]]
 
 
 class ResultsDict(ResultsWithoutHits):

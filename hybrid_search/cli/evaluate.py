@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search.cli import completion, options
-from hybrid_search.cli.command import FAILED, global_options
+from hybrid_search.cli.command import FAILED, SOME_FAILED, global_options
 from hybrid_search.cli.console import complain, err, note, out
 from hybrid_search.cli.index_view import failures
 from hybrid_search.cli.options import choice, device_of, names, numbers
@@ -64,6 +64,16 @@ def evaluate(
         int | None,
         typer.Option(metavar="N", help="Documents for each query in the runs, which are what is measured.  [1000]"),
     ] = None,
+    query_vectors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Search the sparse leg for the weights of terms that a file has for each query."
+        ),
+    ] = None,
+    from_run: Annotated[
+        list[Path] | None,
+        typer.Option("--from-run", metavar="FILE", help="Judge a TREC run of another engine, too; may be repeated."),
+    ] = None,
     clear: Annotated[
         bool, typer.Option("--clear", help="Take no DATASET: remove what evaluations have built, and say how much.")
     ] = False,
@@ -103,6 +113,8 @@ def evaluate(
             measures=list(dict.fromkeys([*names(measures), *thresholds])),
             runs=runs,
             run_depth=RUN_DEPTH if run_depth is None else run_depth,
+            query_vectors=query_vectors,
+            outside_runs=from_run or (),
             watch=callbacks._asdict(),
         )
     _tell_built(report, settings)
@@ -112,14 +124,17 @@ def evaluate(
         out.print(report_table(report))
     if _below(report, thresholds):
         raise typer.Exit(FAILED)
+    if report.lacking:
+        raise typer.Exit(SOME_FAILED)
 
 
 def _tell_built(report: Report, settings: Settings) -> None:
     """Say on stderr why which models were chosen, what could not be indexed, and where the collections lie."""
     from hybrid_search.evaluation.cached_collections import kept
 
-    if report.profile_reason:
-        note(report.profile_reason)
+    for remark in (report.profile_reason, *report.notes):
+        if remark:
+            note(remark)
     for job in report.indexed:
         if job.failed:
             err.print(failures(job), soft_wrap=True)
@@ -150,7 +165,7 @@ def _size(cached: Kept) -> str:
 def _below(report: Report, thresholds: dict[str, float]) -> bool:
     below = False
     for name, wanted in thresholds.items():
-        by_mode = {result.mode: result.measures for result in report.results}
+        by_mode = {result.mode: result.measures for result in report.results if result.mode not in report.outside}
         if name not in report.results[0].measures:
             raise InvalidArgument(f"--fail-under names {name!r}; the measures are {list(report.results[0].measures)}.")
         value = by_mode["hybrid"][name] if "hybrid" in by_mode else max(values[name] for values in by_mode.values())

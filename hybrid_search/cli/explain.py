@@ -14,6 +14,7 @@ from hybrid_search.cli.result_view import expansion_text, explanation_text
 from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.cli.streams import print_json
 from hybrid_search.cli.values import typed
+from hybrid_search.errors import InvalidArgument
 from hybrid_search.results import Expansion
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 )
 def explain(
     *,
-    query: options.Query,
+    query: options.Query = None,
     collection: options.Collection,
     doc: Annotated[
         str | None, typer.Option("--doc", metavar="ID", help="Why this document is, or is not, in the list.")
@@ -47,7 +48,12 @@ def explain(
     from hybrid_search.searcher import Searcher
 
     choice(format, ("table", "json"), "--format")
-    text = query_of(query)
+    text = query_of(query or [])
+    if doc is None and search.get("vector") is not None:
+        raise InvalidArgument(
+            "--vector goes with --doc: without it, explain shows what a model makes of a text. "
+            "`search --vector ... --explain` shows what each term gave."
+        )
     with Searcher.open(collection, settings=global_options.settings()) as searcher:
         if doc is None:
             _expansion(searcher, text, leg, format)

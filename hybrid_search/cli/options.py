@@ -11,9 +11,22 @@ from hybrid_search.cli import completion
 from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
 
+
+def query_or_vector(context: typer.Context, value: list[str] | None) -> list[str]:
+    """Return the words of a query; refuse none, unless the weights of terms are given instead."""
+    given = any(context.params.get(name) is not None for name in ("vector", "vectors"))
+    if not (value or given or context.resilient_parsing):
+        context.fail("Missing argument 'QUERY'. Say what to look for, in any words, or give --vector.")
+    return value or []
+
+
 Query = Annotated[
-    list[str],
-    typer.Argument(metavar="QUERY", help="What to look for, in any words; several are one query, quoted or not."),
+    list[str] | None,
+    typer.Argument(
+        metavar="QUERY",
+        help="What to look for, in any words; several are one query, quoted or not. May be left out with --vector.",
+        callback=query_or_vector,
+    ),
 ]
 Collection = Annotated[
     str,

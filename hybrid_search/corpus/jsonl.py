@@ -103,7 +103,7 @@ def jsonl_records(stream: IO[bytes], encoding: str, *, origin: str) -> Iterator[
             yield (BrokeOff if isinstance(line, RestUndecodable) else Failure)(where, str(line))
         elif line.strip():
             empty = False
-            yield _parse_line(line, where, number)
+            yield parse_object(line, where, number)
     if empty:
         yield Failure(origin, "the file is empty")
 
@@ -201,7 +201,14 @@ def _after_space(text: str, at: int) -> int:
     return found.start() if found else len(text)
 
 
-def _parse_line(text: str, where: str, number: int) -> Record | Failure:
+def parse_object(text: str, where: str, number: int) -> Record | Failure:
+    """Parse a line that is one JSON object.
+
+    Args:
+        text: the line.
+        where: its place, as a failure names it.
+        number: its number, which comes back with the object.
+    """
     try:
         value = json.loads(text.rstrip())
     except (ValueError, RecursionError) as error:

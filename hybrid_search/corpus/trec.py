@@ -45,6 +45,15 @@ class ScoredDoc(NamedTuple):
     score: float
 
 
+class RunLine(NamedTuple):
+    """A line of a run, with its ids as they are written, and the tag that names the run."""
+
+    query_id: str
+    doc_id: str
+    score: float
+    tag: str
+
+
 class Dataset(NamedTuple):
     """A corpus with queries and judgements; `queries` are those that `qrels` judge, in the file's order."""
 
@@ -113,7 +122,7 @@ def read_qrels(path: str | Path) -> list[Qrel]:
 
     def parse(line: str) -> Qrel:
         query_id, iteration, doc_id, relevance = _columns(line.split(), 4)
-        return Qrel(_unescape(query_id), _unescape(doc_id), int(relevance), iteration)
+        return Qrel(unescape(query_id), unescape(doc_id), int(relevance), iteration)
 
     return _judgements(path, _parse_lines(path, parse))
 
@@ -142,13 +151,22 @@ def read_run(path: str | Path) -> list[ScoredDoc]:
     Raises:
         EvaluationError: the file cannot be read, or a line has another form.
     """
+    return [ScoredDoc(unescape(line.query_id), unescape(line.doc_id), line.score) for line in read_run_lines(path)]
 
-    def parse(line: str) -> ScoredDoc:
-        query_id, _, doc_id, _, score, _ = _columns(line.split(), 6)
+
+def read_run_lines(path: str | Path) -> list[RunLine]:
+    """Read the lines of a run, in the file's order, with their ids as they are written.
+
+    Raises:
+        EvaluationError: as `read_run`.
+    """
+
+    def parse(line: str) -> RunLine:
+        query_id, _, doc_id, _, score, tag = _columns(line.split(), 6)
         value = float(score)
         if not math.isfinite(value):
             raise ValueError(f"the score {score} is not finite")
-        return ScoredDoc(_unescape(query_id), _unescape(doc_id), value)
+        return RunLine(query_id, doc_id, value, tag)
 
     return _parse_lines(path, parse)
 
@@ -288,10 +306,10 @@ def _escape(text: str) -> str:
     return _ESCAPE.sub(lambda match: quote(match[0]) if match[0] != "%" else "%25", text)
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
     """Undo `_escape`; other percent signs, as in web addresses, stay.
 
-    >>> _unescape("my%20notes%20100%2520.md")
+    >>> unescape("my%20notes%20100%2520.md")
     'my notes 100%20.md'
     """
     return _ESCAPED.sub(lambda match: _UNSAFE.get(match[0], "%"), text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple, cast
@@ -22,6 +22,8 @@ from hybrid_search.encoders.catalog import BM25_ENGINE
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
 from hybrid_search.evaluation.cached_collections import WAIT_S, store_of
+from hybrid_search.evaluation.given_weights import GivenWeights, leg_taking
+from hybrid_search.evaluation.outside_runs import read_outside_runs
 from hybrid_search.evaluation.significance import paired_p
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing.progress import IndexReport
@@ -62,9 +64,16 @@ class Report:
     results: tuple[ModeResult, ...]
     timings_s: Mapping[str, float]
     indexed: tuple[IndexReport, ...] = ()
+    outside: tuple[str, ...] = ()
+    """Of the results, those of runs that were made elsewhere."""
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """By query id, why the leg that takes the weights of terms found nothing."""
+    notes: tuple[str, ...] = ()
+    """What was passed over, in sentences."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object that `evaluate --format json` prints."""
+        """Return the object that `evaluate --format json` prints; what was not asked for has no key."""
+        told = {"outside": list(self.outside), "lacking": dict(self.lacking), "notes": list(self.notes)}
         return {
             "dataset": self.dataset,
             "documents": self.documents,
@@ -72,6 +81,7 @@ class Report:
             "profile": self.profile,
             "results": [result._asdict() for result in self.results],
             "timings_s": {stage: round(seconds, 3) for stage, seconds in self.timings_s.items()},
+            **{name: value for name, value in told.items() if value},
         }
 
 
@@ -91,6 +101,8 @@ def evaluate(
     measures: Sequence[str] = measuring.DEFAULT_MEASURES,
     runs: Path | None = None,
     run_depth: int = RUN_DEPTH,
+    query_vectors: str | Path | None = None,
+    outside_runs: Sequence[str | Path] = (),
     watch: Watch | None = None,
 ) -> Report:
     """Search every judged query of a dataset in each mode, and score the runs.
@@ -116,10 +128,14 @@ def evaluate(
         runs: a folder for one TREC run per mode.
         run_depth: documents per query in these runs, whatever the measures need. Each leg hands on as many, and the
             measures are those of these runs.
+        query_vectors: a file with the weights of each query's terms (`corpus.query_vectors`) for the sparse leg of each
+            mode but the baseline; other legs read the texts. That leg finds nothing for a query that the file lacks.
+        outside_runs: TREC runs that other engines returned, judged beside the modes.
         watch: callbacks of the index job.
 
     Raises:
-        EvaluationError: the folder is not a dataset, or a measure is unknown.
+        EvaluationError: the folder is not a dataset, a run is broken, or a measure is unknown.
+        CorpusError: the file of vectors is broken.
         InvalidArgument: a mode is unknown or its leg missing, no mode is given, or an option is out of range.
         ModelError: the re-ranker is unknown or cannot be loaded here.
     """
@@ -133,6 +149,7 @@ def evaluate(
     data = read_beir(folder)
     name = Path(folder).resolve().name
     job = _Job(settings, data, name, watch or {}, search)
+    job.given = given = None if query_vectors is None else GivenWeights.read(query_vectors, data.queries)
     if collection is None:
         models = job.choose(ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity))
         modes = _check_modes(modes, in_order(models.encoders), usual_modes(models.encoders))
@@ -144,7 +161,9 @@ def evaluate(
         modes = _check_modes(modes, in_order(found.legs), usual_modes(found.fused(), _shadow_modes(found)))
     if search.get("rerank") and not any(_way(mode).rerank for mode in modes):
         modes = (*modes, f"{modes[-1]}+{RERANK}")
+    outside = read_outside_runs(outside_runs, data, main.doc_ids, modes)
     scores = job.scores(main, modes, parsed, runs, run_depth)
+    scores.update((run.label, measuring.score(run.rows, data.qrels, parsed)) for run in outside)
     info = main.store.info(main.name)
     return Report(
         dataset=name,
@@ -152,9 +171,12 @@ def evaluate(
         queries=len(data.queries),
         profile=info.manifest.profile,
         profile_reason=job.reason,
-        results=tuple(_result(mode, scores) for mode in modes),
+        results=tuple(_result(mode, scores) for mode in scores),
         timings_s=job.timings_s,
         indexed=tuple(job.indexed),
+        outside=tuple(run.label for run in outside),
+        lacking={} if given is None else given.lacking,
+        notes=(*(() if given is None else given.notes()), *(note for run in outside for note in run.notes)),
     )
 
 
@@ -164,9 +186,17 @@ class _Built(NamedTuple):
     store: Store
     name: str
 
+    def doc_ids(self) -> list[str]:
+        """Return the id of every document."""
+        with closing(self.store.reader(self.name)) as reader:
+            return list(reader.doc_ids())
+
 
 class _Job:
     """The collections of one evaluation, and the time of each step."""
+
+    given: GivenWeights | None = None
+    """Searched instead of what a sparse leg's model makes of the queries."""
 
     def __init__(self, settings: Settings, data: Dataset, name: str, watch: Watch, search: Options) -> None:
         self._search, self._kept = search, store_of(settings)
@@ -246,9 +276,14 @@ class _Job:
         start = perf_counter()
         rows: list[ScoredDoc] = []
         searcher = self._searcher(collection)
+        given = None if way.mode == BASELINE else self.given
+        leg = given and leg_taking(search_mode, searcher.manifest, collection.name)
         for some in batched(self._data.queries, QUERY_BATCH):
-            answers = searcher.search_many([query.text for query in some], **options)
+            asked = given.asked(some) if given and leg else [query.text for query in some]
+            answers = searcher.search_many(asked, **options)
             for query, results in zip(some, answers, strict=True):
+                if given and leg:
+                    given.note(query.query_id, leg, results)
                 scored = zip(results, results.run_scores(), strict=True)
                 rows += [ScoredDoc(query.query_id, hit.doc_id, score) for hit, score in scored]
         self.timings_s[mode] = perf_counter() - start

@@ -43,8 +43,13 @@ def relevances(query: str, results: Results, opened: OpenCollection) -> list[flo
     threshold cuts a list at one place.
 
     Raises:
-        InvalidArgument: no dense leg was searched.
+        InvalidArgument: no dense leg was searched, or the weights of the query's terms were given.
     """
+    if results.vector:
+        raise InvalidArgument(
+            "There is no relevance in 0..1 where the weights of the query's terms are given (vector): nothing tells "
+            "the greatest score. Take similarity_search_with_score."
+        )
     _require_dense(results.legs, opened.reader.manifest)
     vectors, _ = read([query], {leg: opened.encoders[leg] for leg in results.legs})
     chunk_ids = [hit.passages[0].chunk_id for hit in results]

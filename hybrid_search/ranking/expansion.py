@@ -8,7 +8,8 @@ from hybrid_search._util.unicode_text import is_run, word_list
 from hybrid_search.ranking.stemming import stem
 from hybrid_search.results import Term
 
-_INSIDE = "##"
+CONTINUES = "##"
+"""What a word piece inside a word begins with."""
 
 
 def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tuple[Term, ...]:
@@ -31,8 +32,8 @@ def expansion(query: str, terms: Sequence[str], weights: Sequence[float]) -> tup
     beginnings = {word[:end] for word in words for end in range(1, len(word) + 1)}
 
     def own(term: str) -> bool:
-        if term.startswith(_INSIDE):
-            return any(term.removeprefix(_INSIDE) in word[1:] for word in words)
+        if term.startswith(CONTINUES):
+            return any(term.removeprefix(CONTINUES) in word[1:] for word in words)
         if is_run(term) and any(term in word for word in words):
             return True
         # A rare word stands in the vocabulary in pieces; its first one begins it.
@@ -51,7 +52,7 @@ def joined(terms: Sequence[str], words: Sequence[str]) -> dict[str, str]:
     >>> joined(["prize", "##fight", "##ing", "boxing"], ["a", "prizefighting", "film"])
     {'prize': 'prizefighting', '##fight': 'prizefighting', '##ing': 'prizefighting'}
     """
-    pieces = {term for term in terms if term.startswith(_INSIDE)}
+    pieces = {term for term in terms if term.startswith(CONTINUES)}
     whole = set(terms) - pieces
     found: dict[str, str] = {}
     for word in words:
@@ -66,9 +67,9 @@ def _cut(word: str, whole: set[str], pieces: set[str]) -> list[str]:
     found, start = [], 0
     while start < len(word):
         known = ((word[start:end], end) for end in range(len(word), start, -1))
-        part = next(((p, e) for p, e in known if (p in whole if start == 0 else f"{_INSIDE}{p}" in pieces)), None)
+        part = next(((p, e) for p, e in known if (p in whole if start == 0 else f"{CONTINUES}{p}" in pieces)), None)
         if part is None:
             return []
-        found.append(part[0] if start == 0 else f"{_INSIDE}{part[0]}")
+        found.append(part[0] if start == 0 else f"{CONTINUES}{part[0]}")
         start = part[1]
     return found

@@ -123,7 +123,7 @@ def explain_document(
     shown = (request.offset + 1, request.offset + request.k)
 
     def end(verdict: Verdict, reason: str, **facts: Any) -> DocumentExplanation:
-        return DocumentExplanation(retrieved.query, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
+        return DocumentExplanation(retrieved.shown, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
 
     payloads = payloads_of(opened.reader, text("doc_id", doc_id))
     if not payloads:
@@ -163,7 +163,7 @@ def explain_document(
 
 def _no_leg(retrieved: RetrievedQuery) -> str:
     """Why no leg finds a document, in a sentence or two."""
-    abstain = [leg for leg, vector in retrieved.vectors.items() if vector is None]
+    abstain = retrieved.abstained
     said = [] if len(abstain) == len(retrieved.vectors) else ["No leg finds it: it shares nothing with the query."]
     return " ".join([*said, *abstention(abstain)])
 

@@ -19,7 +19,8 @@ from hybrid_search.ranking.term_scores import contributions
 from hybrid_search.results import Highlight, MatchedTerm, Term
 from hybrid_search.search.open_collection import OpenCollection
 from hybrid_search.search.request import SearchRequest
-from hybrid_search.types import LegName, SparseVector, Vector
+from hybrid_search.search.retrieval import RetrievedQuery
+from hybrid_search.types import LegName, SparseVector
 
 _CLOSE = 1e-4
 """How far a leg's score and what its terms gave may lie apart."""
@@ -43,8 +44,7 @@ class Evidence(NamedTuple):
 
 
 def gather_evidence(
-    query: str,
-    vectors: Mapping[LegName, Vector | None],
+    retrieved: RetrievedQuery,
     documents: Sequence[RankedDocument],
     request: SearchRequest,
     opened: OpenCollection,
@@ -52,21 +52,23 @@ def gather_evidence(
     """Gather what is asked for: highlights, or highlights, matched terms and the query's expansion.
 
     Args:
-        query: its text.
-        vectors: the query's, one a leg that was searched; None where it abstains.
+        retrieved: the query, after retrieval.
         documents: to show.
         request: what is asked.
         opened: the collection; more inverse document frequencies may be known of it afterwards.
     """
     if not (request.highlight or request.explain):
         return Evidence()
-    sparse = {leg: vector for leg, vector in vectors.items() if isinstance(vector, SparseVector)}
+    query, given = retrieved.query, retrieved.given
+    sparse = {leg: vector for leg, vector in retrieved.vectors.items() if isinstance(vector, SparseVector)}
     terms = {
-        leg: terms_of(query, vector, cast(SparseEncoder, opened.encoders[leg]), hashed=request.explain)
+        leg: given.terms(query)
+        if given is not None and leg == given.leg
+        else terms_of(query, vector, cast(SparseEncoder, opened.encoders[leg]), hashed=request.explain)
         for leg, vector in sparse.items()
     }
     by_weight = sorted({t for some in terms.values() for t in some.values()}, key=lambda term: (-term.weight, term))
-    highlighter = partial(highlight, wanted=target_stems(query, by_weight))
+    highlighter = partial(highlight, wanted=target_stems(retrieved.words, by_weight))
     if not request.explain:
         return Evidence(highlighter)
     matched: list[tuple[MatchedTerm, ...]] = [()] * len(documents)

@@ -11,7 +11,7 @@ from hybrid_search.near_duplicates import Shingles, alike, shingles
 from hybrid_search.protocols import Reranker
 from hybrid_search.ranking.collapse import document_hits
 from hybrid_search.ranking.rerank import RankedDocument
-from hybrid_search.results import ABSTAINS, DocumentHit, Results, Term
+from hybrid_search.results import DocumentHit, Results, Term
 from hybrid_search.search.explain_terms import gather_evidence
 from hybrid_search.search.open_collection import OpenCollection, Payloads, payload_cache
 from hybrid_search.search.request import SearchRequest
@@ -41,7 +41,7 @@ def build_results(
     hits, expansion = _hits(retrieved, outcome, request, opened, payloads)
     total = sum(retrieved.spent_ms.values()) + (perf_counter() - start) * 1e3
     return Results(
-        query=retrieved.query,
+        query=retrieved.shown,
         collection=opened.collection,
         mode=retrieved.mode,
         k=request.k,
@@ -54,9 +54,10 @@ def build_results(
         weights=weights or {},
         expansion=expansion,
         offset=request.offset,
-        abstained={leg: ABSTAINS for leg, vector in retrieved.vectors.items() if vector is None},
+        abstained=retrieved.abstained,
         unread=retrieved.unread,
         notes=mismatches(request.condition, opened.reader.fields()) if request.condition and not hits else (),
+        vector=retrieved.given.weights if retrieved.given else {},
     )
 
 
@@ -71,10 +72,10 @@ def _hits(
     page, folded = paginate(outcome.documents, request, payloads)
     if not page and outcome.documents:
         count = len(outcome.documents) - sum(map(len, folded.values()))
-        raise PastTheEnd(request.offset, count, retrieved.query)
+        raise PastTheEnd(request.offset, count, retrieved.shown)
     page = [document._replace(hits=document.hits[:PASSAGES]) for document in page]
     texts = payloads([hit.chunk_id for document in page for hit in document.hits])
-    evidence = gather_evidence(retrieved.query, retrieved.vectors, page, request, opened)
+    evidence = gather_evidence(retrieved, page, request, opened)
     hits = document_hits(
         page,
         texts,

@@ -10,13 +10,15 @@ from typing import Annotated, Any, Literal, TypedDict
 from annotated_types import Interval
 from typing_extensions import Doc
 
-from hybrid_search._util.arguments import listed, plain, shown, text
+from hybrid_search._util.arguments import listed, plain, shown
+from hybrid_search.corpus.query_vectors import EXAMPLE, check_term_weights, parse_weights
 from hybrid_search.errors import FusionError, InvalidArgument
 from hybrid_search.filters import Condition
 from hybrid_search.filters.parser import parse
 from hybrid_search.manifest import Manifest
 from hybrid_search.ranking.fusion import MIN_RRF_K, RRF_K, Fusion, check_rrf_k, check_shares
 from hybrid_search.search.options import Notation, Option, read_options
+from hybrid_search.search.weighted_query import Queries, WeightedQuery, check_query
 from hybrid_search.types import LegName, Mode, in_order
 
 DEPTH = 100
@@ -36,11 +38,12 @@ Weights = Mapping[LegName, float] | Literal["auto"] | None
 """By leg, 1 where not given; or `auto`."""
 
 
-class Options(TypedDict, total=False):
-    """The keywords of `Searcher.search`, `asearch` and `search_many`, for type checkers: the fields of `SearchRequest`.
+TermWeights = str | Mapping[str, float] | None
+"""By term; or as one text."""
 
-    `search_options()` has them as values; a test holds both together.
-    """
+
+class CommonOptions(TypedDict, total=False):
+    """The options of every search, for type checkers."""
 
     k: int
     mode: Mode
@@ -56,6 +59,15 @@ class Options(TypedDict, total=False):
     fold: bool
     highlight: bool
     explain: bool
+
+
+class Options(CommonOptions, total=False):
+    """The keywords of `Searcher.search`, `asearch` and `search_many`, for type checkers: the fields of `SearchRequest`.
+
+    `search_options()` has them as values; a test holds both together.
+    """
+
+    vector: TermWeights
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,9 @@ class SearchRequest:
       parsed here, once; `condition` has the tree.
     - `offset`: of fewer documents than are found.
     - `fold`: the ids of the documents that were left out stand in the hit that stands for them.
+    - `vector`: for the mode's own leg if that is a sparse one, else for the leg `sparse`, else for the only sparse leg;
+      the others read the text, and abstain where there is none. The store multiplies by the inverse document frequency
+      where it does so for the leg's model. A text is parsed here, once, as `corpus.query_vectors.parse_weights` says.
 
     Raises:
         InvalidArgument: an option of another type or out of range, no such fusion, a budget where nothing is re-ranked.
@@ -126,6 +141,11 @@ class SearchRequest:
     fold: Annotated[bool, Doc("Show one of several documents that say the same.")] = False
     highlight: Annotated[bool, Doc("Mark the words that match in the passages, and choose the window to show.")] = True
     explain: Annotated[bool, Doc("Show what each word gave to a hit's score, and the query's expansion.")] = False
+    vector: Annotated[
+        TermWeights,
+        Doc(f"Weights of terms for the sparse leg, such as '{EXAMPLE}', instead of what its model makes of a text."),
+        Notation("TERM=W..."),
+    ] = None
     condition: Condition | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -163,6 +183,11 @@ class SearchRequest:
         return max(shown, min(self.rerank_depth, self.effective_depth)) if self.rerank else shown
 
     @property
+    def term_weights(self) -> Mapping[str, float] | None:
+        """The weights of the query's terms, where they are given."""
+        return self.vector if isinstance(self.vector, Mapping) else None
+
+    @property
     def static_weights(self) -> Mapping[LegName, float] | None:
         """The weights, where they are the same for every query."""
         return self.weights if isinstance(self.weights, Mapping) else None
@@ -174,7 +199,13 @@ class Keywords(Options, total=False):
     request: SearchRequest
 
 
-def request_of(keywords: Keywords) -> SearchRequest:
+class CommonKeywords(CommonOptions, total=False):
+    """The same, of a search that takes no `vector` of term weights."""
+
+    request: SearchRequest
+
+
+def request_of(keywords: Keywords | CommonKeywords) -> SearchRequest:
     """Return what is asked, checked once: the request as it is, or one made of the other keywords.
 
     Raises:
@@ -197,19 +228,26 @@ def search_options() -> tuple[Option, ...]:
     return read_options(SearchRequest)
 
 
-def check_queries(queries: Sequence[str]) -> list[str]:
-    """Return the queries as a list, if each is a text that is not empty.
+def check_queries(queries: Queries, vector: Mapping[str, float] | None = None) -> list[WeightedQuery]:
+    """Return the queries as a list, if each is a text that is not empty, or has weights of terms.
+
+    Args:
+        queries: texts, or texts with weights.
+        vector: weights of the terms of the only query.
 
     Raises:
-        InvalidArgument: they are one text instead of several, one of them is no text, or is empty.
+        InvalidArgument: they are one text instead of several, one of them is no text, or is empty; or there are
+            weights for one query and several queries.
     """
-    texts = listed("queries", queries, "texts", "search_many([{0}]), or search({0}) for one")
-    for place, query in enumerate(texts):
-        at = f"queries[{place}]"
-        if not text("The query" if len(texts) == 1 else at, query).strip():
-            which = "" if len(texts) == 1 else f" ({at})"
-            raise InvalidArgument(f"The query is empty{which}. Say what to look for, in any words.")
-    return texts
+    given = listed("queries", queries, "texts", "search_many([{0}]), or search({0}) for one")
+    if vector is not None and len(given) != 1:
+        raise InvalidArgument(
+            f"vector is for one query, and there are {len(given)}. Give each its own: WeightedQuery(text, weights)."
+        )
+    single = len(given) == 1
+    return [
+        check_query("The query" if single else f"queries[{place}]", query, vector) for place, query in enumerate(given)
+    ]
 
 
 def resolve_mode(mode: Mode, manifest: Manifest, collection: str) -> tuple[Mode, tuple[LegName, ...]]:
@@ -277,5 +315,18 @@ def _rerank(value: Any) -> bool | str | None:
     return value
 
 
-_OWN_CHECKS: Mapping[str, Callable[[Any], Any]] = {"rrf_k": _rrf_k, "weights": _weights, "rerank": _rerank}
+def _vector(value: Any) -> Mapping[str, float] | None:
+    if value is None or isinstance(value, Mapping):
+        return None if value is None else check_term_weights(value)
+    if not isinstance(value, str):
+        raise InvalidArgument(f"vector is {shown(value)}; give the weights of terms: a mapping, or '{EXAMPLE}'.")
+    return parse_weights(value)
+
+
+_OWN_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "rrf_k": _rrf_k,
+    "weights": _weights,
+    "rerank": _rerank,
+    "vector": _vector,
+}
 """Checks of options whose type says too little, or whose errors are of another class."""

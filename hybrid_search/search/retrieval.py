@@ -21,9 +21,10 @@ from hybrid_search.ranking.collapse import collapse
 from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.fusion import COSINE_FLOOR, check_weights, rank, round_score
 from hybrid_search.ranking.leg_weights import features, leg_weights
-from hybrid_search.results import Expansion, Term
+from hybrid_search.results import ABSTAINS, NO_TERM, NO_TEXT, Expansion, Term
 from hybrid_search.search.open_collection import OpenCollection
-from hybrid_search.search.request import AUTO, MAX_DEPTH, SearchRequest, check_queries, resolve_mode
+from hybrid_search.search.request import AUTO, MAX_DEPTH, SearchRequest, check_queries, dense_leg, resolve_mode
+from hybrid_search.search.weighted_query import GivenTerms, Queries, WeightedQuery, given_terms, leg_for_weights
 from hybrid_search.types import Hit, LegName, Mode, Ranking, SparseVector, Vector, is_empty
 
 # Models whose sparse vectors have terms that the text lacks.
@@ -67,6 +68,7 @@ class RetrievedQuery(NamedTuple):
         rankings: one a leg; empty where it abstains.
         spent_ms: its share of what encoding and retrieval took, by stage.
         unread: by leg, the stretches of the query that its model does not know, where there are any.
+        given: the terms of the query with their weights, where these were given for a leg.
     """
 
     query: str
@@ -75,6 +77,33 @@ class RetrievedQuery(NamedTuple):
     rankings: Mapping[LegName, Ranking]
     spent_ms: Mapping[str, float]
     unread: Mapping[LegName, tuple[str, ...]] = MappingProxyType({})
+    given: GivenTerms | None = None
+
+    @property
+    def shown(self) -> str:
+        """The text of the query; the given terms where it has none."""
+        return " ".join(self.given.weights) if self.given and not self.query.strip() else self.query
+
+    @property
+    def words(self) -> str:
+        """The text whose words are looked for in documents."""
+        return self.given.words if self.given and not self.query.strip() else self.query
+
+    @property
+    def abstained(self) -> dict[LegName, str]:
+        """By leg that has no vector, why that is."""
+        without = [leg for leg, vector in self.vectors.items() if vector is None]
+        if self.given is None:
+            return dict.fromkeys(without, ABSTAINS)
+        other = ABSTAINS if self.query.strip() else NO_TEXT
+        return {leg: NO_TERM if leg == self.given.leg else other for leg in without}
+
+    def terms(self, leg: LegName, encoder: Encoder) -> tuple[Term, ...]:
+        """Return the terms of a learned sparse leg's vector, heaviest first; none where it abstains."""
+        if self.given is not None and leg == self.given.leg:
+            return tuple(sorted(self.given.terms(self.query).values(), key=lambda term: (-term.weight, term.term)))
+        vector = self.vectors[leg]
+        return () if vector is None else _terms(self.query, encoder, vector)
 
 
 class RetrievedDocuments(NamedTuple):
@@ -90,7 +119,7 @@ class RetrievedDocuments(NamedTuple):
 
 
 def retrieve_queries(
-    queries: Sequence[str],
+    queries: Queries,
     request: SearchRequest,
     opened: OpenCollection,
     threads: SearchThreads,
@@ -98,24 +127,35 @@ def retrieve_queries(
     """Encode queries and retrieve each leg's ranking for them; the request is held against the collection before.
 
     Args:
-        queries: their texts.
+        queries: their texts; with the weights of their terms where a sparse leg takes these.
         request: what is asked.
         opened: the collection.
         threads: of the searcher.
 
     Raises:
-        InvalidArgument: a query that is no text or empty, or a mode whose leg the collection lacks.
+        InvalidArgument: a query that is no text or empty, a mode whose leg the collection lacks, or weights of terms
+            that no leg takes.
         FusionError: a weight for a leg that is not searched.
     """
-    queries = check_queries(queries)
+    asked = check_queries(queries, request.term_weights)
     mode, legs = resolve_mode(request.mode, opened.reader.manifest, opened.collection)
     check_weights(request.static_weights, legs if len(legs) > 1 else opened.shown)
+    if request.rerank and not all(query.has_text for query in asked):
+        raise InvalidArgument("Nothing can be re-ranked for terms alone: that takes the text of a query. Give it, too.")
     encoders = {leg: opened.encoders[leg] for leg in legs}
-    return _retrieve_batches(queries, request, mode, opened.reader, encoders, threads)
+    given: list[GivenTerms | None] = [None] * len(asked)
+    if any(query.weights is not None for query in asked):
+        leg = leg_for_weights(mode, legs, opened.reader.manifest, opened.collection)
+        strict = request.vector is not None
+        given = [
+            None if query.weights is None else given_terms(query.weights, leg, encoders[leg], strict=strict)
+            for query in asked
+        ]
+    return _retrieve_batches(list(zip(asked, given, strict=True)), request, mode, opened.reader, encoders, threads)
 
 
 def _retrieve_batches(
-    queries: Sequence[str],
+    queries: Sequence[tuple[WeightedQuery, GivenTerms | None]],
     request: SearchRequest,
     mode: Mode,
     reader: CollectionReader,
@@ -132,25 +172,29 @@ def _retrieve_batches(
         start = perf_counter()
         by_query = retrieve(reader, encoded, request.effective_depth, request.condition)
         spent = {"encode": encode_ms / len(batch), "retrieve": (perf_counter() - start) * 1e3 / len(batch)}
-        for row, (query, rankings) in enumerate(zip(batch, by_query, strict=True)):
+        for row, ((query, given), rankings) in enumerate(zip(batch, by_query, strict=True)):
             unread = {leg: words for leg in encoders if (words := unknown[leg][row])}
-            yield RetrievedQuery(query, mode, {leg: encoded[leg][row] for leg in encoders}, rankings, spent, unread)
+            vectors = {leg: encoded[leg][row] for leg in encoders}
+            yield RetrievedQuery(query.text, mode, vectors, rankings, spent, unread, given)
 
 
 def retrieve_vector(
-    vector: Sequence[float], leg: LegName, request: SearchRequest, opened: OpenCollection
+    vector: Sequence[float], leg: LegName | None, request: SearchRequest, opened: OpenCollection
 ) -> RetrievedQuery:
-    """Retrieve the chunks nearest to a vector in a dense leg, as a search of this leg alone does.
+    """Retrieve the chunks nearest to a vector in a dense leg, the first if none is named, as a search of it alone does.
 
     Raises:
         InvalidArgument: the vector does not fit the leg, or an option needs the text of a query.
     """
+    if request.vector is not None:
+        raise InvalidArgument("vector, the weights of terms, is for `search`; this searches by a dense vector.")
     if request.rerank or request.explain:
         raise InvalidArgument("Nothing can be re-ranked or explained for a vector: that takes the text of a query.")
     try:
         query = np.asarray(vector, np.float32)
     except (TypeError, ValueError):
         raise InvalidArgument(f"The vector is {shown(vector)}; it must be a list of numbers.") from None
+    leg = leg or dense_leg(opened.reader.manifest, opened.collection)
     start = perf_counter()
     [rankings] = retrieve(opened.reader, {leg: [query]}, request.effective_depth, request.condition)
     spent = {"encode": 0.0, "retrieve": (perf_counter() - start) * 1e3}
@@ -274,9 +318,9 @@ def query_weights(
     cards = {leg: encoders[leg].card for leg in rankings}
     kinds = {leg: "dense" if card.kind == "dense" else "sparse" for leg, card in cards.items()}
     learned = (leg for leg, card in cards.items() if kinds[leg] == "sparse" and card.family in _EXPANDING)
-    read = ((leg, vector) for leg in learned if (vector := retrieved.vectors[leg]) is not None)
-    terms = next((_terms(retrieved.query, encoders[leg], vector) for leg, vector in read), ())
-    return leg_weights(features(retrieved.query, terms, rankings), kinds)
+    read = (leg for leg in learned if retrieved.vectors[leg] is not None)
+    terms = next((retrieved.terms(leg, encoders[leg]) for leg in read), ())
+    return leg_weights(features(retrieved.words, terms, rankings), kinds)
 
 
 def expand_query(query: str, leg: LegName, opened: OpenCollection) -> Expansion:
@@ -318,8 +362,24 @@ def _all_read(query: str) -> tuple[Reading, tuple[str, ...]]:
 
 
 def _timed(
-    queries: Sequence[str], encoders: Mapping[LegName, Encoder], threads: ThreadPoolExecutor
+    batch: Sequence[tuple[WeightedQuery, GivenTerms | None]],
+    encoders: Mapping[LegName, Encoder],
+    threads: ThreadPoolExecutor,
 ) -> tuple[tuple[dict[LegName, list[Vector | None]], dict[LegName, list[tuple[str, ...]]]], float]:
-    """Return what `read` gives, and the milliseconds that took."""
+    """Return what `read` gives, the given terms in their places, and the milliseconds that took."""
     start = perf_counter()
-    return read(queries, encoders, threads), (perf_counter() - start) * 1e3
+    vectors: dict[LegName, list[Vector | None]] = {leg: [None] * len(batch) for leg in encoders}
+    unknown: dict[LegName, list[tuple[str, ...]]] = {leg: [()] * len(batch) for leg in encoders}
+    rows_of: dict[tuple[LegName, ...], list[int]] = {}
+    for row, (query, given) in enumerate(batch):
+        if given is not None:
+            vectors[given.leg][row], unknown[given.leg][row] = given.vector, given.unknown
+        reading = tuple(leg for leg in encoders if given is None or leg != given.leg)
+        if query.has_text and reading:
+            rows_of.setdefault(reading, []).append(row)
+    for legs, rows in rows_of.items():
+        found, words = read([batch[row][0].text for row in rows], {leg: encoders[leg] for leg in legs}, threads)
+        for leg in legs:
+            for place, row in enumerate(rows):
+                vectors[leg][row], unknown[leg][row] = found[leg][place], words[leg][place]
+    return (vectors, unknown), (perf_counter() - start) * 1e3

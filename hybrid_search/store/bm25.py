@@ -78,6 +78,14 @@ class Bm25Encoder:
         """Return `#<index>` for each dimension: dimensions are hashes of stems and have no names."""
         return [f"#{index}" for index in indices]
 
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the dimension of each term that is one word, by its stem; None for stop words and several words."""
+        found = []
+        for term in terms:
+            indices, counts = self._frequencies(term)
+            found.append(int(_vector(indices, counts).indices[0]) if counts.sum() == 1 else None)
+        return found
+
     def _frequencies(self, text: str) -> tuple[Any, np.ndarray[Any, Any]]:
         vector = self._counter.embed_document(_clean(text))
         weights = np.asarray(vector.values, dtype=np.float64)

@@ -6,7 +6,7 @@ import pytest
 
 from hybrid_search.collection.legs import swap_legs
 from hybrid_search.corpus.trec import read_beir_qrels, read_run
-from hybrid_search.errors import CollectionNotFound, EvaluationError, InvalidArgument
+from hybrid_search.errors import CollectionNotFound, CorpusError, EvaluationError, InvalidArgument
 from hybrid_search.evaluation import cached_collections, measures
 from hybrid_search.evaluation.experiment import evaluate
 from hybrid_search.indexer import Indexer
@@ -261,3 +261,112 @@ def test_modes_that_a_collection_does_not_have(dataset, settings, fakes, modes, 
     add_leg("mine", "new", "fake/sparse-2", settings=settings)
     with pytest.raises(InvalidArgument, match=message):
         evaluate(dataset(), settings=settings, collection="mine", modes=modes)
+
+
+# ---------------------------------------------------------------- weights of terms, and runs of other engines
+
+MODELS = {"sparse": "fake/sparse", "dense": "fake/dense"}
+
+
+@pytest.fixture
+def topics(tmp_path):
+    """Write the weights of queries' terms; gives the file."""
+
+    def write(weights):
+        file = tmp_path / "topics.jsonl"
+        lines = (json.dumps({"id": query_id, "vector": vector}) for query_id, vector in weights.items())
+        file.write_text("".join(f"{line}\n" for line in lines))
+        return file
+
+    return write
+
+
+def counted_weights():
+    """What `fake/sparse` makes of the queries: 1 and the length of each word."""
+    return {query_id: {word: 1.0 + len(word) for word in text.split()} for query_id, text in QUERIES.items()}
+
+
+def test_the_models_own_weights_from_a_file_are_judged_as_the_texts_are(dataset, settings, fakes, topics, tmp_path):
+    folder = dataset()
+    wanted = evaluate(folder, settings=settings, **MODELS, runs=tmp_path / "texts")
+    fakes.calls("sparse")
+    weights = {**counted_weights(), "q99": {"more": 1}}
+    found = evaluate(folder, settings=settings, **MODELS, runs=tmp_path / "given", query_vectors=topics(weights))
+    assert found.results == wanted.results
+    for mode in ("bm25", "sparse", "dense", "hybrid"):
+        name = f"films.{mode}.trec"
+        assert (tmp_path / "given" / name).read_text() == (tmp_path / "texts" / name).read_text()
+    assert not fakes.calls("sparse")
+    assert not found.lacking
+    assert found.notes == ("2 queries of the file are not judged, and were not searched.",)
+    assert not {"lacking", "notes", "outside"} & wanted.to_dict().keys()
+
+
+def test_other_weights_change_the_sparse_leg_alone(dataset, settings, fakes, topics):
+    texts = by_mode(evaluate(dataset(), settings=settings, **MODELS))
+    weights = {query_id: {"shark": 1.0} for query_id in QUERIES}
+    given = by_mode(evaluate(dataset(), settings=settings, **MODELS, query_vectors=topics(weights)))
+    assert given["bm25"] == texts["bm25"]
+    assert given["dense"].measures == texts["dense"].measures
+    assert given["sparse"].measures["RR@10"] == 0.25  # q4
+    assert given["hybrid"].measures != texts["hybrid"].measures
+
+
+def test_queries_that_the_file_or_the_model_lacks_are_counted_and_named(dataset, settings, fakes, topics, tmp_path):
+    weights = {**counted_weights(), "q2": {"Unknown term": 2.0}, "q3": {"rock": 2.0, "A Band": 1.0}}
+    del weights["q1"]
+    found = evaluate(
+        dataset(), settings=settings, **MODELS, modes=["sparse", "hybrid"], query_vectors=topics(weights), runs=tmp_path
+    )
+    assert found.lacking == {
+        "q1": "the file has no vector for it",
+        "q2": "the model has none of its terms",
+    }
+    assert found.to_dict()["lacking"] == found.lacking
+    assert found.notes[:3] == (
+        "The sparse leg finds nothing for 1 query ('q1'): the file has no vector for it.",
+        "The sparse leg finds nothing for 1 query ('q2'): the model has none of its terms.",
+        "The model does not have 1 term ('A Band'), of 1 queries.",
+    )
+    assert {row.query_id for row in read_run(tmp_path / "films.sparse.trec")} <= {"q3", "q4"}
+    assert {row.query_id for row in read_run(tmp_path / "films.hybrid.trec")} == {"q1", "q2", "q3", "q4"}
+
+
+def test_a_collection_that_exists_is_judged_with_weights_too(dataset, settings, fakes, topics):
+    folder = dataset()
+    Indexer.open("mine", settings=settings, **MODELS).index(folder)
+    options = {"settings": settings, "collection": "mine", "modes": ["sparse", "hybrid"]}
+    given = evaluate(folder, **options, query_vectors=topics(counted_weights()))
+    assert given.results == evaluate(folder, **options).results
+
+
+def test_broken_weights_are_refused_before_anything_is_built(dataset, settings, fakes, topics, evaluations):
+    with pytest.raises(CorpusError, match=r"topics\.jsonl:1: The weight of 'music' is -1"):
+        evaluate(dataset(), settings=settings, **MODELS, query_vectors=topics({"q1": {"music": -1}}))
+    assert not evaluations.names()
+
+
+def test_a_run_of_another_engine_is_judged_beside_the_modes(dataset, settings, tmp_path):
+    folder, runs = dataset(), tmp_path / "runs"
+    own = evaluate(folder, settings=settings, **BM25, runs=runs, run_depth=100)
+    rows = [line.split() for line in (runs / "films.bm25.trec").read_text().splitlines()]
+    other = tmp_path / "other.trec"
+    other.write_text("".join(f"{q} Q0 {doc}#{rank} {rank} {score} Lucene\n" for q, _, doc, rank, score, _ in rows))
+    perfect = tmp_path / "perfect.trec"
+    rows = [f"{query_id} Q0 {doc_id} 1 {1 + relevance} ideal\n" for query_id, doc_id, relevance in QRELS]
+    perfect.write_text("".join(rows))
+    report = evaluate(folder, settings=settings, **BM25, outside_runs=[other, perfect])
+    found = by_mode(report)
+    assert list(found) == ["bm25", "sparse", "Lucene", "ideal"]
+    assert found["Lucene"].measures == by_mode(own)["bm25"].measures
+    assert set(found["ideal"].measures.values()) == {1.0}
+    assert found["ideal"].baseline_p is not None
+    assert report.outside == ("Lucene", "ideal")
+    assert report.to_dict()["outside"] == ["Lucene", "ideal"]
+
+
+def test_a_broken_run_is_refused_with_its_line(dataset, settings, tmp_path):
+    file = tmp_path / "broken.trec"
+    file.write_text("q1 Q0 tap 1 1 x\nq1 Q0 mars\n")
+    with pytest.raises(EvaluationError, match=r"broken\.trec:2: expected 6 columns, found 3"):
+        evaluate(dataset(), settings=settings, **BM25, outside_runs=[file])

@@ -75,6 +75,8 @@ def without_times(answer):
         {"where": "year > 1981", "fusion": "minmax", "depth": 50, "highlight": False},
         {"weights": {"sparse": 2, "dense": 0.5}, "rrf_k": 10.5, "fold": True},
         {"weights": "auto"},
+        {"vector": {"music": 2, "island": 0.5}, "explain": True},
+        {"vector": "music=2 island", "mode": "sparse"},
     ],
 )
 def test_it_answers_as_the_library_does(server, films, options):
@@ -85,9 +87,22 @@ def test_it_answers_as_the_library_does(server, films, options):
     assert posted.status == 200
     assert without_times(posted.json) == without_times(wanted)
     TypeAdapter(ResultsDict).validate_python(posted.json, extra="forbid")
-    if not isinstance(options.get("weights"), dict):
+    if not any(isinstance(value, dict) for value in options.values()):
         flat = {name: str(value).lower() if isinstance(value, bool) else value for name, value in asked.items()}
         assert without_times(server.ask(get("/search", **flat)).json) == without_times(wanted)
+
+
+def test_the_weights_of_terms_are_a_query_by_themselves(server, films):
+    with Searcher.open("films", settings=films) as searcher:
+        wanted = json.loads(json.dumps(searcher.search("", vector={"music": 2.0}).to_dict()))
+        why = json.loads(json.dumps(searcher.explain("", "jaws", vector="music=2").to_dict()))
+    asked = {"query": "", "collection": "films", "vector": {"music": 2.0}}
+    assert wanted["hits"]
+    assert without_times(server.ask("/search", asked).json) == without_times(wanted)
+    assert without_times(server.ask("/search/batch", [asked]).json) == without_times(wanted)
+    flat = {**asked, "vector": "music=2"}
+    assert without_times(server.ask(get("/search", **flat)).json) == without_times(wanted)
+    assert server.ask(get("/explain", doc="jaws", **flat)).json == why
 
 
 def test_a_document_and_a_query_are_explained(server, films):
@@ -152,6 +167,18 @@ def test_only_named_collections_are_served(films):
             "InvalidArgument",
             "weights has 500",
         ),
+        (
+            "/search",
+            {**SEARCH, "vector": {f"term{n}": 1 for n in range(1001)}},
+            422,
+            "InvalidArgument",
+            "vector has 1,001 names; 1,000",
+        ),
+        ("/search", {**SEARCH, "vector": {"music": 0}}, 422, "InvalidArgument", "vector"),
+        ("/search", {**SEARCH, "vector": {"music": "2"}}, 422, "InvalidArgument", "vector"),
+        ("/search", {**SEARCH, "vector": {}}, 422, "InvalidArgument", "The vector has no term"),
+        ("/search", {**SEARCH, "vector": {"not a term": 1}}, 422, "InvalidArgument", "none of the terms"),
+        ("/search", {**SEARCH, "vector": {"music": 1}, "mode": "dense"}, 422, "InvalidArgument", "no sparse leg"),
         ("/search", {**SEARCH, "n" * 15_000: 1}, 422, "InvalidArgument", "15,0"),
         (
             "/search/batch",

@@ -124,6 +124,25 @@ def test_documents_order_and_scores_are_those_of_the_search(films, settings, rea
         assert told(plain.invoke(query, **options)) == wanted
 
 
+def test_the_weights_of_terms_are_searched_for_with_and_without_a_text(films, settings):
+    weights = {"music": 2.0, "film": 1.0}
+    retriever = HybridSearchRetriever(collection="films", settings=settings, vector=weights)
+    for query in ("", QUERIES[0]):
+        wanted = expected(films.search(query, vector=weights))
+        assert wanted
+        assert told(retriever.invoke(query)) == wanted
+        assert told(HybridSearchRetriever(searcher=films).invoke(query, vector="music=2 film")) == wanted
+    store = HybridSearchVectorStore("films", settings=settings, **FAKES)
+    assert len(store.similarity_search("", vector=weights)) == len(films.search("", vector=weights, k=4))
+    for call in (
+        lambda: store.similarity_search_with_relevance_scores("", vector=weights),
+        lambda: store.max_marginal_relevance_search("", vector=weights),
+        lambda: store.similarity_search_by_vector([1.0] * 16, vector=weights),
+    ):
+        with pytest.raises(InvalidArgument, match=r"relevance in 0\.\.1|takes its text|searches by a dense vector"):
+            call()
+
+
 def test_every_option_of_a_search_is_a_field():
     for option in search_options():
         field = HybridSearchRetriever.model_fields[option.name]

@@ -214,6 +214,22 @@ def test_what_is_indexed_meanwhile_is_found(fruit):
     assert [hit["doc_id"] for hit in after.structured_content["hits"]] == ["quinces"]
 
 
+def test_the_weights_of_terms_are_searched_for_with_and_without_words(ask):
+    alone, beside, why, none = ask(
+        ("search", {"query": "", "vector": "apples=2 red"}),
+        ("search", {"query": "green pears", "vector": "apples=2 red"}),
+        ("explain", {"query": "", "doc_id": "apples", "vector": "apples=2 red"}),
+        ("search", {"query": "red", "vector": "don't"}),
+    )
+    assert alone.structured_content["hits"][0]["doc_id"] == "apples"
+    assert alone.structured_content["vector"] == {"apples": 2.0, "red": 1.0}
+    assert "dense" in alone.structured_content["abstained"]
+    assert beside.structured_content["query"] == "green pears"
+    assert "abstained" not in beside.structured_content
+    assert why.structured_content["verdict"] == "shown"
+    assert "no closing quotation" in text_of(none)
+
+
 # ---------------------------------------------------------------- explain, status
 
 
@@ -423,8 +439,8 @@ VALUES = st.one_of(
     st.dictionaries(TEXTS, st.integers(), max_size=2), st.sampled_from(["..", "book", "book#0", "sparse", "\ud800"]),
 )  # fmt: skip
 NAMES = [
-    "query", "collection", "k", "mode", "where", "offset", "rerank", "text_chars", "doc_id", "chunk_id", "first_line",
-    "last_line", "max_chars", "leg", "x",
+    "query", "collection", "k", "mode", "where", "offset", "rerank", "vector", "text_chars", "doc_id", "chunk_id",
+    "first_line", "last_line", "max_chars", "leg", "x",
 ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ HIT = DocumentHit(
 FULL = Results(
     "apple", "fruit", "hybrid", 10, (HIT,), TIMES, reranker="m", reranked=1, rerank_depth=50, weights={"sparse": 1.0},
     expansion={"sparse": (Term("apple", 1.0, True), Term("##s", 0.5, False, "apples"))}, offset=1,
-    abstained={"dense": "reads nothing"}, unread={"sparse": ("猫",)}, notes=("none",),
+    abstained={"dense": "reads nothing"}, unread={"sparse": ("猫",)}, notes=("none",), vector={"apple": 1.0},
 )  # fmt: skip
 BARE = Results("apple", "fruit", "sparse", 10, (), TIMES)
 
@@ -33,7 +33,7 @@ def paths(value, before=()):
     yield before
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in inner:
-        if key not in ("metadata", "weights", "abstained", "unread", "notes", "folded", "clauses"):
+        if key not in ("metadata", "weights", "abstained", "unread", "vector", "notes", "folded", "clauses"):
             yield from paths(each, (*before, key))
 
 

@@ -25,10 +25,15 @@ from hybrid_search.search.request import Options, search_options
 MAX_NAMES = 100
 """Fields of a form, or of an object in one: what has more is refused before each of them is judged."""
 
+MAX_TERMS = 1_000
+"""Terms whose weights one search may give."""
+
+QUERY = "What to look for, in any words; empty where vector alone is meant."
 RERANK = "Re-rank with the server's cross-encoder; refused where it has none."
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?([eE][+-]?\d{1,3})?")
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+TermWeight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class QueryForm(BaseModel):
@@ -81,7 +86,7 @@ def forms_of(limits: Limits) -> Forms:
     text = Annotated[str, Field(max_length=limits.characters)]
     name = Annotated[str, Field(min_length=1)]
     asked: dict[str, Any] = {
-        "query": (Annotated[text, Field(min_length=1)], Field(description="What to look for, in any words.")),
+        "query": (text, Field(description=QUERY)),
         "collection": (Annotated[name, Field(max_length=120)], Field(description="The collection's name.")),
         **_option_fields(limits, text),
     }
@@ -107,6 +112,7 @@ def _option_fields(limits: Limits, text: Any) -> dict[str, tuple[Any, FieldInfo]
         "where": (text, {"default": ""}),
         "weights": (dict[str, Share] | Literal["auto"] | None, {}),
         "rerank": (bool, {"default": False, "description": RERANK}),
+        "vector": (dict[str, TermWeight] | text | None, {}),
     }
     found: dict[str, tuple[Any, FieldInfo]] = {}
     for option in search_options():
@@ -155,8 +161,9 @@ def from_value(form: type[Form], value: Any, line: int) -> Form:
 def check_names(value: Any, where: str = "") -> None:
     """Refuse an object, or one in it, that has too many names: InvalidArgument."""
     for name, part in (("the body", value), *(value.items() if isinstance(value, dict) else ())):
-        if isinstance(part, dict) and len(part) > MAX_NAMES:
-            raise InvalidArgument(f"{where}{name} has {len(part):,} names; {MAX_NAMES} are the most.")
+        most = MAX_TERMS if name == "vector" else MAX_NAMES
+        if isinstance(part, dict) and len(part) > most:
+            raise InvalidArgument(f"{where}{name} has {len(part):,} names; {most:,} are the most.")
 
 
 def problems_text(problems: Iterable[tuple[tuple[int | str, ...], str]]) -> str:

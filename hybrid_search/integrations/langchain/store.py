@@ -243,6 +243,8 @@ class HybridSearchVectorStore(VectorStore):
         def found(searcher: Searcher, opened: OpenCollection) -> list[Document]:
             leg = _dense(opened)
             [results] = searcher._answers([query], wanted, opened)
+            if not query.strip():
+                raise InvalidArgument("Nearness to a query takes its text: give one, and vector beside it.")
             vector = _encoder(opened).encode_queries([query])[0]
             return _diverse(results, opened, leg, vector, k, lambda_mult, passages)
 

@@ -59,6 +59,7 @@ Mode = Annotated[
 Where = Annotated[
     str, parameter(OPTIONS["where"], "See the description of the tool. Empty for none.", max_length=10_000)
 ]
+Vector = Annotated[str, parameter(OPTIONS["vector"], "`query` may be empty then. Empty for none.", max_length=10_000)]
 Rerank = Annotated[
     bool,
     Field(

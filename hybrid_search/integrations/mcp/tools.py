@@ -33,6 +33,7 @@ def search(
     where: schemas.Where = "",
     offset: schemas.Offset = USUAL.offset,
     rerank: schemas.Rerank = False,
+    vector: schemas.Vector = "",
     text_chars: schemas.TextChars = schemas.TEXT_CHARS,
 ) -> tuple[schemas.Found, str]:
     """Find the documents of a collection that answer a question or match a description best. Use it first, whenever the
@@ -48,6 +49,7 @@ def search(
     out unless the question needs it: one that is too narrow finds nothing.
     """
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
+    asked["vector"] = without_surrogates(vector) or None
     with collections.use(named(collections, collection)) as searcher:
         results = searcher.search(without_surrogates(query), **asked)
     heads = rendering.shown_hits(results)
@@ -69,6 +71,7 @@ def explain(
     where: schemas.Where = "",
     offset: schemas.Offset = USUAL.offset,
     rerank: schemas.Rerank = False,
+    vector: schemas.Vector = "",
     leg: schemas.Leg = "sparse",
 ) -> tuple[schemas.Explained, str]:
     """Say why a document is, or is not, among the hits of a search: give its doc_id and the same arguments as to
@@ -78,6 +81,7 @@ def explain(
     """
     text = without_surrogates(query)
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
+    asked["vector"] = without_surrogates(vector) or None
     with collections.use(named(collections, collection)) as searcher:
         if doc_id:
             explained = searcher.explain(text, without_surrogates(doc_id), **asked).to_dict()

@@ -1,0 +1,197 @@
+"""Reads queries that are given as weights of terms: from a line of text, and from files of encoded topics."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shlex
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from hybrid_search._util.arguments import shown
+from hybrid_search.corpus.decoding import Undecodable, bom_encoding, numbered_lines, without_surrogates
+from hybrid_search.corpus.jsonl import parse_object
+from hybrid_search.errors import CorpusError, InvalidArgument
+from hybrid_search.types import Failure
+
+LIGHTEST, HEAVIEST = 1e-30, 1e30
+"""The least and the greatest weight of a term: sums of products with them still fit into 32 bits."""
+
+IDS = ("id", "_id", "qid", "query_id")
+"""Fields that may hold the id of a query, the first that is there."""
+
+TOKENS = ("title", "contents")
+"""Fields that may hold the tokens of a query, each as often as it weighs."""
+
+EXAMPLE = "heart=2.1 attack=1.4"
+
+_GZIP = b"\x1f\x8b"
+
+
+class QueryVector(NamedTuple):
+    """The weights of a query's terms, with the id that connects it to runs and qrels."""
+
+    query_id: str
+    weights: Mapping[str, float]
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Parse terms with their weights, divided by blanks; terms with blanks or quotes in them are quoted as in a shell.
+
+    The last `=` separates a term from its weight; a term without one weighs 1. Repeated terms add up.
+
+    Raises:
+        InvalidArgument: there is no term, a weight is no number above 0, or a quote is not closed.
+
+    >>> parse_weights("heart=2.1 attack 'new york'=1 a=b=2 attack=0.5")
+    {'heart': 2.1, 'attack': 1.5, 'new york': 1.0, 'a=b': 2.0}
+    """
+    try:
+        parts = shlex.split(text)
+    except ValueError as error:
+        raise InvalidArgument(
+            f"The vector is {shown(text)}: {str(error).lower()}. Write terms as {EXAMPLE}, and a term that holds a "
+            'quote as "don\'t"=1.'
+        ) from None
+    weights: dict[str, float] = {}
+    for part in parts:
+        term, equals, value = part.rpartition("=")
+        weight = _number(value) if equals else 1.0
+        name = term if equals else part
+        weights[name] = weights.get(name, 0.0) + _weight(name, value if weight is None else weight)
+    return check_term_weights(weights)
+
+
+def check_term_weights(weights: Mapping[Any, Any]) -> dict[str, float]:
+    """Return the weights of terms as plain numbers; a lone surrogate in a term becomes U+FFFD.
+
+    Raises:
+        InvalidArgument: there is no term, a term is no text or empty, or a weight is no number above 0.
+    """
+    if not weights:
+        raise InvalidArgument(f"The vector has no term. Give terms with their weights, such as {EXAMPLE}.")
+    checked: dict[str, float] = {}
+    for term, value in weights.items():
+        if not isinstance(term, str) or not term.strip():
+            raise InvalidArgument(f"A term of the vector is {shown(term)}; a term is a text that is not empty.")
+        name = without_surrogates(term)
+        checked[name] = checked.get(name, 0.0) + _weight(term, value)
+    return checked
+
+
+def read_query_vectors(path: str | Path) -> Iterator[QueryVector]:
+    """Yield the queries of a file, which may be gzip; the first line that is not blank decides how it is read.
+
+    - `{`: one JSON object a line, with an id (`IDS`) and a `vector` of token: weight, or the text `title` or `contents`
+      (Anserini's encoded topics), whose tokens weigh as often as they stand there.
+    - Anything else: an id, a tab, and such tokens, divided by blanks.
+
+    Raises:
+        CorpusError: the file cannot be read, is empty, is not UTF-8 (or marked as another Unicode form), or is cut; a
+            line has another form, a weight that is no number above 0, or an id that stands before. It names the line.
+    """
+    origin = str(path)
+    lines_of: dict[str, int] = {}
+    try:
+        with Path(path).open("rb") as raw:
+            for number, query in _queries(_unpacked(raw), origin):
+                first = lines_of.setdefault(query.query_id, number)
+                if first != number:
+                    raise CorpusError(
+                        f"{origin}:{number}: the query id {query.query_id!r} stands on line {first} already"
+                    )
+                yield query
+    except (OSError, EOFError, zlib.error) as error:
+        after = f" after {len(lines_of):,} queries" if lines_of else ""
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(f"{origin} cannot be read{after}: {reason}") from error
+    if not lines_of:
+        raise CorpusError(f"{origin}: the file is empty; expected a query a line")
+
+
+def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:
+    """Return the bytes of a file, decompressed if they are gzip, whatever the file is called."""
+    if raw.peek(len(_GZIP))[: len(_GZIP)] != _GZIP:
+        return raw
+    packed: Any = gzip.GzipFile(fileobj=raw)
+    return io.BufferedReader(packed)
+
+
+def _queries(stream: io.BufferedReader, origin: str) -> Iterator[tuple[int, QueryVector]]:
+    is_json: bool | None = None
+    for number, line in _lines(stream, origin):
+        is_json = line.lstrip().startswith("{") if is_json is None else is_json
+        try:
+            yield number, _from_object(line, f"{origin}:{number}") if is_json else _from_cells(line)
+        except InvalidArgument as error:
+            raise CorpusError(f"{origin}:{number}: {error}") from None
+
+
+def _lines(stream: IO[bytes] | io.BufferedReader, origin: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank, with their numbers from 1."""
+    encoding = bom_encoding(stream.peek(4)[:4]) or "utf-8"  # type: ignore[union-attr]
+    for number, line in numbered_lines(stream, encoding):
+        if isinstance(line, Undecodable):
+            raise CorpusError(f"{origin}:{number}: {line}")
+        if line.strip():
+            yield number, line
+
+
+def _from_object(line: str, where: str) -> QueryVector:
+    parsed = parse_object(line, where, 0)
+    if isinstance(parsed, Failure):
+        raise InvalidArgument(parsed.reason)
+    record = parsed[1]
+    query_id = next((record[name] for name in IDS if name in record), None)
+    if isinstance(query_id, bool) or not isinstance(query_id, (str, int)) or str(query_id).strip() == "":
+        raise InvalidArgument(f"the id of the query ({', '.join(IDS)}) is {shown(query_id)}; expected a text")
+    if "vector" in record:
+        if not isinstance(record["vector"], dict):
+            raise InvalidArgument(f"vector is {shown(record['vector'])}; expected an object of token: weight")
+        return QueryVector(str(query_id), check_term_weights(record["vector"]))
+    tokens = next((record[name] for name in TOKENS if name in record), None)
+    if not isinstance(tokens, str):
+        raise InvalidArgument(
+            f'expected "vector", an object of token: weight, or {" or ".join(TOKENS)}, a text of tokens'
+        )
+    return QueryVector(str(query_id), _counted(tokens.split()))
+
+
+def _from_cells(line: str) -> QueryVector:
+    query_id, tab, tokens = line.rstrip("\r\n").partition("\t")
+    if not tab or not query_id.strip():
+        raise InvalidArgument("expected the id of the query, a tab, and its tokens divided by blanks")
+    return QueryVector(query_id.strip(), _counted(tokens.split()))
+
+
+def _counted(tokens: Iterable[str]) -> dict[str, float]:
+    """Return how often each token stands there, which is its weight."""
+    return check_term_weights({token: float(count) for token, count in Counter(tokens).items()})
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _weight(term: object, value: Any) -> float:
+    """Return the weight of a term as a plain number.
+
+    Raises:
+        InvalidArgument: it is no number in `LIGHTEST`..`HEAVIEST`.
+    """
+    try:
+        number = float("nan") if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:
+        number = float("inf")
+    if not LIGHTEST <= number <= HEAVIEST:
+        raise InvalidArgument(
+            f"The weight of {shown(term)} is {shown(value)}; it must be a number in {LIGHTEST:g}..{HEAVIEST:g}."
+        )
+    return number

@@ -1,0 +1,126 @@
+"""Runs of other engines, judged beside our own: their ids are matched with those of the judgements and the corpus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from hybrid_search._util.unicode_text import nfc
+from hybrid_search.corpus.trec import Dataset, RunLine, ScoredDoc, read_run_lines, unescape
+from hybrid_search.errors import EvaluationError, InvalidArgument
+from hybrid_search.evaluation.counted import counted
+
+_PASSAGE = re.compile(r"(.+)#\d+", re.DOTALL)
+
+
+class OutsideRun(NamedTuple):
+    """A run that was made elsewhere.
+
+    Args:
+        label: its tag, or the name of its file.
+        rows: for each query its documents, best first, each once.
+        notes: what of it counts for nothing, in sentences.
+    """
+
+    label: str
+    rows: list[ScoredDoc]
+    notes: tuple[str, ...]
+
+
+def read_outside_runs(
+    paths: Sequence[str | Path], data: Dataset, doc_ids: Callable[[], Iterable[str]], modes: Collection[str]
+) -> list[OutsideRun]:
+    """Read runs. Passages (`doc#n`) whose own ids nobody knows become their documents, each with its best score.
+
+    Args:
+        paths: of the files.
+        data: whose queries and judgements they are for.
+        doc_ids: yields the ids of the corpus; called where the judgements leave open which form of an id is right.
+        modes: labels that are taken.
+
+    Raises:
+        EvaluationError: a file cannot be read or has no line, a line is broken, or a document stands twice for a query.
+        InvalidArgument: two runs, or a run and a mode, have one name.
+    """
+    found: list[OutsideRun] = []
+    judged = {nfc(qrel.doc_id) for qrel in data.qrels}
+    for path in paths:
+        lines = read_run_lines(path)
+        _check(path, lines)
+        label = _label(Path(path), lines, {*modes, *(run.label for run in found)})
+        open_ids = {line.doc_id for line in lines if len(forms(line.doc_id)) > 1 and nfc(line.doc_id) not in judged}
+        known = judged | _there(open_ids, doc_ids) if open_ids else judged
+        queries = {query.query_id for query in data.queries}
+        rows = list(_documents(lines, known, queries))
+        found.append(OutsideRun(label, rows, tuple(_notes(label, rows, queries, judged))))
+    return found
+
+
+def forms(written: str) -> tuple[str, ...]:
+    """Return what an id of a run may stand for, the likeliest first: as written, unescaped, or its document's id.
+
+    >>> forms("my%20notes.md#3")
+    ('my%20notes.md#3', 'my notes.md#3', 'my%20notes.md', 'my notes.md')
+    """
+    whole = (written, unescape(written), unquote(written))
+    documents = (match[1] for match in map(_PASSAGE.fullmatch, whole) if match)
+    return tuple(dict.fromkeys((*whole, *documents)))
+
+
+def _there(written: Iterable[str], doc_ids: Callable[[], Iterable[str]]) -> set[str]:
+    """Return those forms of ids that the corpus has."""
+    asked = {nfc(form) for one in written for form in forms(one)}
+    return {doc_id for doc_id in map(nfc, doc_ids()) if doc_id in asked}
+
+
+def _documents(lines: Iterable[RunLine], known: Collection[str], queries: Collection[str]) -> Iterator[ScoredDoc]:
+    """Yield each document of a query once, best first; equal scores stay in the order of the file."""
+    best: dict[str, dict[str, float]] = {}
+    for line in lines:
+        scores = best.setdefault(_known(line.query_id, queries), {})
+        doc_id = _known(line.doc_id, known)
+        scores[doc_id] = max(scores.get(doc_id, line.score), line.score)
+    for query_id, scores in best.items():
+        for doc_id, score in sorted(scores.items(), key=lambda item: -item[1]):
+            yield ScoredDoc(query_id, doc_id, score)
+
+
+def _known(written: str, known: Collection[str]) -> str:
+    """Return the form of an id that is known; where none is, the id as our own exports would have it read."""
+    either = (nfc(form) if nfc(form) in known else form for form in forms(written))
+    return next((form for form in either if form in known), unescape(written))
+
+
+def _check(path: str | Path, lines: Sequence[RunLine]) -> None:
+    if not lines:
+        raise EvaluationError(f"{path} holds no line of a run: query_id Q0 doc_id rank score tag")
+    met: set[tuple[str, str]] = set()
+    for line in lines:
+        if (line.query_id, line.doc_id) in met:
+            raise EvaluationError(f"{path}: document {line.doc_id!r} stands more than once for query {line.query_id!r}")
+        met.add((line.query_id, line.doc_id))
+
+
+def _label(path: Path, lines: Sequence[RunLine], taken: Collection[str]) -> str:
+    """Return the tag of a run if it has one that is free, else the name of its file."""
+    tags = {line.tag for line in lines}
+    labels = [*(tags if len(tags) == 1 else ()), path.stem, path.name, str(path)]
+    free = [label for label in labels if label not in taken]
+    if not free:
+        raise InvalidArgument(f"The run {path} is given twice. Give each run once.")
+    return str(free[0])
+
+
+def _notes(label: str, rows: Sequence[ScoredDoc], queries: Collection[str], judged: Collection[str]) -> Iterator[str]:
+    """Yield what of a run counts for nothing, and what it lacks."""
+    there = {row.query_id for row in rows}
+    lacking = sorted(set(queries) - there)
+    if lacking:
+        yield f"{label} has nothing for {counted(lacking, 'query', 'queries')} of {len(queries):,}; each counts as 0."
+    if there - set(queries):
+        yield f"{label} has {len(there - set(queries)):,} queries that are not judged; they count for nothing."
+    if not any(nfc(row.doc_id) in judged for row in rows):
+        yield f"{label} has no document that is judged: are its ids those of this dataset?"
