@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hybrid_search._util.arguments import text, texts
+from hybrid_search.collection.expansion import expansion_for
 from hybrid_search.collection.models import (
     ModelRequest,
     ModelSet,
@@ -60,21 +61,28 @@ def models_for(
             existing one only where it was built with them.
 
     Raises:
-        InvalidArgument: no such layout.
+        InvalidArgument: no such layout, or an expansion that no leg would read.
         StoreError: the collection was adopted, so it is only read.
-        HybridSearchError: whatever `check_request`, `load_models`, `select_models` and `fetch` raise.
+        HybridSearchError: whatever `check_request`, `load_models`, `select_models`, `fetch` and `expansion_for` raise.
     """
     layout = check_layout(request.layout) if request.layout else ""
     if manifest is not None:
         if manifest.adopted:
             raise read_only(collection, manifest)
         check_request(collection, manifest, request)
-        if opened is not None and matches_manifest(opened, manifest):
-            return opened
-        return load_models(collection, manifest, settings, on_download)
+        if opened is None or not matches_manifest(opened, manifest):
+            opened = load_models(collection, manifest, settings, on_download)
+        expansion = expansion_for(collection, manifest, request.expand_with, settings, on_download)
+        return opened if expansion == opened.expansion else opened._replace(expansion=expansion)
     models = select_models(request, settings) if opened is None else opened
+    if request.expand_with and all(encoder.card.kind == "dense" for encoder in models.encoders.values()):
+        raise InvalidArgument(
+            f"Documents are to be expanded with {request.expand_with.source}, but there is no sparse leg to read that. "
+            "Leave --expand-with out, or take a sparse leg, such as --legs dense,bm25."
+        )
     fetch(models, settings, on_download)
-    return models._replace(layout=layout)
+    expansion = expansion_for(collection, None, request.expand_with, settings, on_download)
+    return models._replace(layout=layout, expansion=expansion)
 
 
 def select_models(request: ModelRequest, settings: Settings) -> ModelSet:
