@@ -9,6 +9,7 @@ import pytest
 
 from hybrid_search import Document, Indexer, Searcher
 from hybrid_search._util import extras
+from hybrid_search.collection import expansion
 from hybrid_search.collection.expansion import ExpandWith, expansion_for
 from hybrid_search.errors import ManifestMismatch, MissingExtra, ModelError, ModelUnavailable
 from hybrid_search.indexing.add_leg import add_leg
@@ -31,6 +32,13 @@ def t5(tmp_path_factory):
     if find_spec("torch") is None or find_spec("sentence_transformers") is None:
         pytest.skip("the torch extra (sentence-transformers, torch) is not installed")
     return hub_models.t5_folder(tmp_path_factory.mktemp("t5") / "doc2query")
+
+
+@pytest.fixture
+def settings(settings, monkeypatch):
+    """Short texts in one thread: several take turns with other processes at every step."""
+    monkeypatch.setattr(expansion, "MAX_LENGTH", 8)
+    return settings.model_copy(update={"threads": 1})
 
 
 def generated(settings, source, texts, samples=4):
