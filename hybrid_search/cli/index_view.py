@@ -142,9 +142,9 @@ def _expansions(report: IndexReport) -> Iterator[Row]:
     """Yield how the documents and a file of expansions fit together, and which expansions are not read to the end."""
     found = report.expanded
     if found is not None:
-        yield "with an expansion", f"{found.documents:,} documents"
+        yield "documents with an expansion", f"{found.documents:,}"
         for name, count, ids in (
-            ("without an expansion", found.without, found.without_ids),
+            ("documents without one", found.without, found.without_ids),
             ("expansions without a document", found.unused, found.unused_ids),
         ):
             if count:

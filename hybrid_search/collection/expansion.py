@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import NamedTuple
 
-from hybrid_search._util.arguments import whole
+from hybrid_search._util.arguments import shown, whole
 from hybrid_search._util.extras import check_extra
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.hashing import file_hash
@@ -48,8 +49,10 @@ class ExpandWith(NamedTuple):
         """Make one of what a caller gives; None where nothing is asked for.
 
         Raises:
-            InvalidArgument: a number of samples without a model.
+            InvalidArgument: a number of samples without a model, or no name at all.
         """
+        if not isinstance(asked, (str, Path, ExpandWith, NoneType)):
+            raise InvalidArgument(f"expand_with is {shown(asked)}; it must be a path, a model's name, or ExpandWith.")
         if asked is None and samples is not None:
             raise InvalidArgument(
                 f"expand_samples is {samples}, but no model is named (--expand-with) to generate them."
@@ -117,11 +120,12 @@ def generator_of(expansion: Expansion | None, settings: Settings) -> Expand | No
 
 
 def _of_before(collection: str, have: Expansion | None) -> ExpandWith:
-    """Return the request that a collection was built with, where its file is still there."""
+    """Return the request that a collection was built with, where its file or folder is still there."""
     source = "" if have is None else have.source
-    if have is not None and not have.samples and not Path(source).is_file():
-        way_out = "Name the file where it lies now (--expand-with FILE)"
-        raise ManifestMismatch(collection, "the expansion", have, "none, and that file is not there", way_out)
+    if Path(source).is_absolute() and not Path(source).exists():
+        kind = "folder" if have and have.samples else "file"
+        way_out = f"Name the {kind} where it lies now (--expand-with {kind.upper()})"
+        raise ManifestMismatch(collection, "the expansion", have, f"none, and that {kind} is not there", way_out)
     return ExpandWith(source)
 
 
@@ -129,7 +133,7 @@ def _opened(
     asked: ExpandWith, usual: int, settings: Settings, on_download: Callable[[str, int, int], None] | None
 ) -> DocumentExpansion:
     samples = usual if asked.samples is None else whole("expand_samples", asked.samples, 1, MAX_SAMPLES)
-    path = Path(asked.source).expanduser()
+    path = Path(asked.source or "-").expanduser()
     if path.is_file():
         if asked.samples is not None:
             raise InvalidArgument(f"{asked.source} is a file of expansions; samples are for a model. Leave them out.")

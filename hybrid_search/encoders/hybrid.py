@@ -114,9 +114,8 @@ def encode_expanded(
 
     A model with sparse legs alone reads the expanded texts, one with dense legs alone the plain ones, each in one pass.
     A hybrid model reads all plain texts, as it would without expansions, so that its dense vectors are the same to the
-    last bit, and then those that have an expansion once more for their sparse vectors. The second pass costs what the
-    first does, and more where expansions make texts longer: with the bundled model and expansions as long as the texts
-    an index job encodes about a third as fast.
+    last bit, and then those that have an expansion once more for their sparse vectors. That costs: 96 texts on films,
+    each with an expansion as long as itself, take the bundled model 2.9 s of one processor, and 0.9 s without.
     """
     found: dict[LegName, Sequence[Vector]] = {}
     differ = [place for place, text in enumerate(texts) if expanded[place] != text]

@@ -239,11 +239,17 @@ def test_an_expansion_that_no_leg_would_read_is_refused(settings, fakes, expansi
         fake_indexer(settings, expand_with=ExpandWith(str(expansions), 3)).index(DOCUMENTS)
 
 
-@pytest.mark.parametrize("name", ["missing.jsonl", "/nowhere/at/all", "./model", "a/b.tsv.gz", "x"])
+@pytest.mark.parametrize("name", ["missing.jsonl", "/nowhere/at/all", "./model", "a/b.tsv.gz", "x", ""])
 def test_what_is_neither_file_nor_model_is_refused(settings, fakes, name):
     with pytest.raises(CorpusError, match="no file of expansions"):
         fake_indexer(settings, expand_with=name).index(DOCUMENTS)
     assert EdgeStore(settings.store).names() == []
+
+
+@pytest.mark.parametrize("value", [3, True, ["a.jsonl"], {}])
+def test_what_is_no_name_is_refused(settings, value):
+    with pytest.raises(InvalidArgument, match=r"expand_with is .*; it must be a path"):
+        Indexer.open("c", settings=settings, expand_with=value)
 
 
 def test_a_broken_file_is_refused_before_anything_is_written(settings, fakes, jsonl):
