@@ -133,6 +133,14 @@ def test_a_model_that_generates_nothing_is_refused(settings, fakes, tmp_path):
         generated(settings, tmp_path / "empty", TEXTS)
 
 
+@needs_torch
+def test_a_model_that_cannot_be_fetched_is_told_with_the_way_to_get_it(settings, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    away = settings.model_copy(update={"cache_dir": tmp_path / "cache"})
+    with pytest.raises(ModelUnavailable, match="run `hf download acme/doc2query --cache-dir"):
+        generated(away, "acme/doc2query", TEXTS)
+
+
 def test_without_torch_it_is_said_how_to_get_it(settings, monkeypatch, tmp_path):
     monkeypatch.setattr(extras, "are_installed", lambda *packages: False)
     with pytest.raises(MissingExtra, match=r"The model castorini/doc2query.*needs the 'torch' extra.*\[torch\]"):
