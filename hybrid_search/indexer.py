@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from hybrid_search._util.arguments import flags, number, texts
+from hybrid_search.collection.expansion import ExpandWith
 from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, open_store_for
 from hybrid_search.collection.profiles import models_for
 from hybrid_search.corpus.fields import FieldMap
@@ -17,6 +18,7 @@ from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.indexing import pipeline
 from hybrid_search.indexing.chunker import chunker_for, searchable_texts
 from hybrid_search.indexing.dry_run import ExistingHeads, dry_run_report, known_ids, remembered
+from hybrid_search.indexing.expansion import counted
 from hybrid_search.indexing.job import IndexJob, index_job
 from hybrid_search.indexing.memory import MemoryLimit
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
@@ -69,6 +71,7 @@ class Indexer:
         chunk_tokens: int | None = None,
         overlap_tokens: int | None = None,
         layout: str | None = None,
+        expand_with: str | Path | ExpandWith | None = None,
         replace: bool = False,
         wait_s: float = 0.0,
         models: ModelSet | None = None,
@@ -89,6 +92,7 @@ class Indexer:
                 cuts at its own limit. As many as all models read when not given.
             overlap_tokens: tokens that neighbouring chunks share at most, 0 when not given.
             layout: of a new collection on a server: `langchain`, `llamaindex`, `haystack` or `mcp` read it too.
+            expand_with: what sparse legs encode besides: a file of predicted queries, or a model that predicts them.
             replace: build the collection anew beside the old one, which answers until the new one is complete.
             wait_s: seconds to wait for another process that writes to the collection.
             models: open already. A new collection takes them instead of any that are asked for; an existing one that
@@ -101,7 +105,8 @@ class Indexer:
         flags(replace=replace)
         legs = None if legs is None else texts("legs", legs)
         settings = settings or load_settings()
-        request = ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity, layout)
+        names, expansion = {"sparse": sparse, "dense": dense}, ExpandWith.of(expand_with)
+        request = ModelRequest(profile, names, legs, precision, sparsity, layout, expansion)
         opened, sizes = open_store_for(store, settings), (chunk_tokens, overlap_tokens)
         return cls(collection, opened, settings, request, sizes, replace=replace, wait_s=wait_s, models=models)
 
@@ -156,7 +161,7 @@ class Indexer:
             progress = JobProgress(self.collection, models.profile, models.reason, total, on_progress)
             progress.emit()
             ledger = using.enter_context(Ledger())
-            documents = validated(items, ledger, progress)
+            documents = counted(validated(items, ledger, progress), chunker.expansions, ledger, progress)
             first = peek(documents, progress, sample=existing is None and models.measuring)
             documents = chain(first, documents)
             if existing is None:
@@ -176,19 +181,13 @@ class Indexer:
                 self._fill(job, pipeline.batches(changed, writer, cap.budget), models, cap, workers)
                 return job.conclude(ledger, prune=prune, replace=self._replace, roots=roots)
 
-    def _fill(
-        self,
-        job: IndexJob,
-        batches: Generator[pipeline.Batch, None, None],
-        models: ModelSet,
-        cap: MemoryLimit,
-        workers: int,
-    ) -> None:
+    def _fill(self, job: IndexJob, batches: pipeline.Batches, models: ModelSet, cap: MemoryLimit, workers: int) -> None:
         """Encode and write; reading, encoding and writing go on side by side."""
         manifest, progress = job.writer.manifest, job.progress
         read = job.threads.prefetch(batches, "cutting")
         if workers == 1:
-            encoded = pipeline.encoded(read, models.encoders, manifest.chunk_tokens)
+            generate = models.expansion and models.expansion.generate
+            encoded = pipeline.encoded(read, models.encoders, manifest.chunk_tokens, generate)
         else:
             encoded = encoded_by_workers(read, workers, self.collection, manifest, self._settings)
         saved = perf_counter()

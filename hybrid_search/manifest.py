@@ -19,6 +19,9 @@ SCHEMA = 2
 LAID_OUT = 3
 """Version of a manifest with a payload layout, for or by other programs; earlier versions of this package refuse it."""
 
+EXPANDED = 4
+"""Version of a manifest with a document expansion: earlier versions, which would index without it, refuse it."""
+
 Precision = Literal["fp32", "int8", "bf16", "fp16"]
 """The number format in which a network computes; `fp32` means as its files are."""
 
@@ -147,6 +150,35 @@ class LegSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Expansion:
+    """A document expansion: what sparse legs encode behind the text of a chunk, and nobody else sees.
+
+    Args:
+        source: the file's path, or the model's name; does not count for the fingerprint.
+        fingerprint: of the file's content, or of the model's files.
+        samples: texts that a model generates for each chunk; 0 for a file, which has the texts.
+        max_length: tokens of a generated text at most.
+        top_k: tokens that sampling chooses from at each step.
+        seed: of the sampling.
+    """
+
+    source: str
+    fingerprint: str
+    samples: int = 0
+    max_length: int = 0
+    top_k: int = 0
+    seed: int = 0
+
+    def __str__(self) -> str:
+        settings = f", {self.samples} samples" if self.samples else ""
+        return f"{self.source} ({self.fingerprint[:12]}{settings})"
+
+    def facts(self) -> list[Any]:
+        """Return all that changes the texts."""
+        return [self.fingerprint, self.samples, self.max_length, self.top_k, self.seed]
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Where the parts of a chunk are in payloads that other programs wrote.
 
@@ -196,6 +228,7 @@ class Manifest:
         layout: the program whose payload keys are stored beside ours, so that it can read them too; empty for none.
         adopted: the layout of a collection by another program, which is read only; None for one of ours.
         roots: the folders that its files come from, as in `corpus.roots`; None where it was built before those.
+        expansion: what its sparse legs encode besides titles and texts; None for nothing.
     """
 
     profile: str
@@ -208,11 +241,14 @@ class Manifest:
     layout: str = ""
     adopted: Layout | None = None
     roots: Mapping[str, str] | None = None
+    expansion: Expansion | None = None
 
     def fingerprint(self) -> str:
         """Return a hash over everything that changes what is stored for a document."""
         legs = {name: [leg.model, leg.fingerprint, leg.average_tokens] for name, leg in self.legs.items()}
         parts = [self.schema, legs, self.chunk_tokens, self.overlap_tokens, *([self.layout] if self.layout else [])]
+        if self.expansion is not None:
+            parts.append({"expansion": self.expansion.facts()})
         content = json.dumps(parts, sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
@@ -241,7 +277,7 @@ class Manifest:
         found = {**asdict(self), "legs": {leg: spec.to_dict() for leg, spec in self.legs.items()}}
         if self.roots is None:
             del found["roots"]
-        return {key: value for key, value in found.items() if key not in ("layout", "adopted") or value}
+        return {key: value for key, value in found.items() if key not in ("layout", "adopted", "expansion") or value}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Manifest:
@@ -251,13 +287,15 @@ class Manifest:
             ValueError: a field is missing, or the schema is newer than this version reads.
         """
         try:
-            if data["schema"] > LAID_OUT:
+            if data["schema"] > EXPANDED:
                 raise ValueError(
-                    f"schema {data['schema']} is newer than this version reads ({LAID_OUT}); update hybrid-search"
+                    f"schema {data['schema']} is newer than this version reads ({EXPANDED}); update hybrid-search"
                 )
             found = {**data, "legs": {leg: LegSpec.from_dict(spec) for leg, spec in data["legs"].items()}}
             if data.get("adopted"):
                 found["adopted"] = Layout.from_dict(data["adopted"])
+            if data.get("expansion"):
+                found["expansion"] = Expansion(**data["expansion"])
             return cls(**found)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a manifest: {error}") from error

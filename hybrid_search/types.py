@@ -371,7 +371,7 @@ class ModelCard:
     """
 
     name: str
-    kind: Literal["sparse", "dense", "hybrid", "reranker"]
+    kind: Literal["sparse", "dense", "hybrid", "reranker", "generator"]
     runtime: Literal["onnx", "fastembed", "torch", "engine", "bundled", "terms"]
     family: str
     licence: str = ""

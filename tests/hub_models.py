@@ -290,3 +290,30 @@ def _classifier(graph: Graph, hidden: str, found: dict[str, np.ndarray]) -> str:
 
 def _dump(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def t5_folder(folder: Path, *, seed: int = 3, pickled: bool = False) -> Path:
+    """A tiny T5 as `castorini/doc2query-t5-base-msmarco` is laid out; needs torch. `pickled` weights are as in it."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pieces = ["<pad>", "</s>", "<unk>", *(f"▁{word}" for word in WORDS), "▁", *_CHARACTERS, *"0123456789.,!?'-"]
+    tokenizer = Tokenizer(models.Unigram([(piece, -float(n) / 100) for n, piece in enumerate(pieces)], unk_id=2))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer.add_special_tokens(list(pieces[:3]))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    special = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    _dump(folder / "special_tokens_map.json", special)
+    settings = {**special, "extra_ids": 0, "model_max_length": 512, "tokenizer_class": "T5TokenizerFast"}
+    _dump(folder / "tokenizer_config.json", settings)
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": len(pieces), "d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    model = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0, **sizes))
+    model.save_pretrained(folder)
+    if pickled:
+        (folder / "model.safetensors").unlink()
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    return folder

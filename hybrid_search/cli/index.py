@@ -39,6 +39,17 @@ def index(
         int | None, typer.Option(metavar="N", help="Tokens that neighbouring chunks share.  [0]")
     ] = None,
     layout: options.Layout = None,
+    expand_with: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|MODEL",
+            help="What sparse legs encode besides the texts: a file of predicted queries by document, or a model that "
+            "predicts them (docT5query).",
+        ),
+    ] = None,
+    expand_samples: Annotated[
+        int | None, typer.Option(metavar="N", help="The number of queries that such a model predicts a chunk.  [40]")
+    ] = None,
     id_field: Annotated[str | None, typer.Option(metavar="NAME", help="The field that holds the id.")] = None,
     text_fields: Annotated[
         str, typer.Option(metavar="A,B", help="The fields to search, such as title,text; the rest is metadata.")
@@ -95,6 +106,7 @@ def index(
 
     Example: `hybrid-search index notes/ report.md -c notes`
     """
+    from hybrid_search.collection.expansion import ExpandWith
     from hybrid_search.corpus.fields import FieldMap
 
     if old_flags.run_instead(context):
@@ -106,6 +118,7 @@ def index(
     build |= {"legs": None if legs is None else names(legs), "precision": precision_of(precision)}
     build |= {"sparsity": sparsity_of(max_active_dims, min_weight), "replace": replace}
     build |= {"chunk_tokens": chunk_tokens, "overlap_tokens": overlap_tokens}
+    build |= {"expand_with": ExpandWith.of(expand_with, expand_samples)}
     fields = FieldMap(id_field=id_field, text_fields=names(text_fields), encoding=encoding or "")
     read = {"fields": fields, "globs": glob or (), "follow_links": follow_links}
     if ray is not None:

@@ -124,6 +124,7 @@ def _remarks(report: IndexReport) -> Iterator[Row]:
 
         hint = " (--follow-links reads those)" if LINKS_OUT in report.passed_over else ""
         yield "passed over", _counted(report.passed_over) + hint
+    yield from _expansions(report)
     if report.guessed:
         yield "encoding guessed", f"{_counted(report.guessed)} (--encoding says it)"
     for leg, count in report.unread.items():
@@ -135,6 +136,21 @@ def _remarks(report: IndexReport) -> Iterator[Row]:
         yield from _estimate(report.estimate)
     if report.bytes_on_disk is not None:
         yield "on disk", f"{report.bytes_on_disk / 1e6:,.1f} MB"
+
+
+def _expansions(report: IndexReport) -> Iterator[Row]:
+    """Yield how the documents and a file of expansions fit together, and which expansions are not read to the end."""
+    found = report.expanded
+    if found is not None:
+        yield "documents with an expansion", f"{found.documents:,}"
+        for name, count, ids in (
+            ("documents without one", found.without, found.without_ids),
+            ("expansions without a document", found.unused, found.unused_ids),
+        ):
+            if count:
+                yield name, f"{count:,}: {', '.join(map(one_line, ids))}{', ...' if count > len(ids) else ''}"
+    if report.expansions_cut:
+        yield "expansions longer than the model reads", _counted(report.expansions_cut)
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -65,6 +65,7 @@ def print_end(kind: str, report: IndexReport) -> None:
         listed = [{"path": failure.origin, "reason": failure.reason} for failure in report.failures]
         replaced = [each._asdict() for each in report.replacements]
         readable = {"seconds": round(report.seconds, 3), "failures": listed, "replacements": replaced}
+        readable["expanded"] = report.expanded and report.expanded._asdict()
         _print_event("end", **{**asdict(report), **readable})
 
 

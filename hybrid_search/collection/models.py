@@ -11,12 +11,13 @@ from typing import NamedTuple, cast
 
 from hybrid_search._util import utc_now
 from hybrid_search._util.extras import check_extra
+from hybrid_search.collection.expansion import DocumentExpansion, ExpandWith
 from hybrid_search.encoders import hub, load, precision_of
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hybrid import unwrap, view_for
 from hybrid_search.encoders.pruning import PrunedEncoder, prune
 from hybrid_search.errors import ManifestMismatch, ModelError, UnknownModel
-from hybrid_search.manifest import LAID_OUT, SCHEMA, LegSpec, Manifest, Precision, Sparsity
+from hybrid_search.manifest import EXPANDED, LAID_OUT, SCHEMA, LegSpec, Manifest, Precision, Sparsity
 from hybrid_search.protocols import Encoder, HybridEncoder, Store
 from hybrid_search.settings import Settings
 from hybrid_search.store import open_store
@@ -38,6 +39,7 @@ class ModelRequest(NamedTuple):
         precision: of the models that have a choice; the settings' for a new collection when not given.
         sparsity: what is kept of learned sparse vectors.
         layout: whose readers, besides ours, can read the collection: one of `payload_layouts.FRAMEWORKS`.
+        expand_with: what its sparse legs encode besides titles and texts.
     """
 
     profile: str = "auto"
@@ -46,25 +48,28 @@ class ModelRequest(NamedTuple):
     precision: Precision | None = None
     sparsity: Sparsity | None = None
     layout: str | None = None
+    expand_with: ExpandWith | None = None
 
 
 class ModelSet(NamedTuple):
     """The encoders of a collection by leg, the profile they make up, and why that one where it was chosen.
 
-    `layout` is that of a new collection with them.
+    `layout` is that of a new collection with them; `expansion` is what its sparse legs encode besides.
     """
 
     profile: str
     encoders: Mapping[LegName, Encoder]
     reason: str = ""
     layout: str = ""
+    expansion: DocumentExpansion | None = None
 
     def manifest(self, chunk_tokens: int, overlap_tokens: int, roots: Mapping[str, str] | None = None) -> Manifest:
         """Build what a new collection with them records. Hashes the models' files, once per file and machine."""
         specs = named_for(self.layout, {leg: spec_of(encoder) for leg, encoder in self.encoders.items()})
-        schema = LAID_OUT if self.layout else SCHEMA
-        sizes = (chunk_tokens, overlap_tokens)
-        return Manifest(self.profile, specs, *sizes, utc_now(), schema, layout=self.layout, roots=roots or {})
+        expansion = self.expansion and self.expansion.spec
+        schema = EXPANDED if expansion else LAID_OUT if self.layout else SCHEMA
+        manifest = Manifest(self.profile, specs, chunk_tokens, overlap_tokens, utc_now(), schema, layout=self.layout)
+        return replace(manifest, roots=roots or {}, expansion=expansion)
 
     @property
     def measuring(self) -> bool:

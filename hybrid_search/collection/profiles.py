@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hybrid_search._util.arguments import text, texts
+from hybrid_search.collection.expansion import expansion_for
 from hybrid_search.collection.models import (
     ModelRequest,
     ModelSet,
@@ -60,9 +61,9 @@ def models_for(
             existing one only where it was built with them.
 
     Raises:
-        InvalidArgument: no such layout.
-        StoreError: the collection was adopted, so it is only read, or its documents came with their weights.
-        HybridSearchError: whatever `check_request`, `load_models`, `select_models` and `fetch` raise.
+        check_growing(collection, manifest, opened)
+        expansion = expansion_for(collection, manifest, request.expand_with, settings, on_download)
+        return opened if expansion == opened.expansion else opened._replace(expansion=expansion)
     """
     layout = check_layout(request.layout) if request.layout else ""
     if manifest is not None:
@@ -72,10 +73,17 @@ def models_for(
         if opened is None or not matches_manifest(opened, manifest):
             opened = load_models(collection, manifest, settings, on_download)
         check_growing(collection, manifest, opened)
-        return opened
+        expansion = expansion_for(collection, manifest, request.expand_with, settings, on_download)
+        return opened if expansion == opened.expansion else opened._replace(expansion=expansion)
     models = select_models(request, settings) if opened is None else opened
+    if request.expand_with and all(encoder.card.kind == "dense" for encoder in models.encoders.values()):
+        raise InvalidArgument(
+            f"Documents are to be expanded with {request.expand_with.source}, but there is no sparse leg to read that. "
+            "Leave --expand-with out, or take a sparse leg, such as --legs dense,bm25."
+        )
     fetch(models, settings, on_download)
-    return models._replace(layout=layout)
+    expansion = expansion_for(collection, None, request.expand_with, settings, on_download)
+    return models._replace(layout=layout, expansion=expansion)
 
 
 def check_growing(collection: str, manifest: Manifest, models: ModelSet) -> None:

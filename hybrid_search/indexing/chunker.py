@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 from hybrid_search._util.arguments import whole
 from hybrid_search.collection.models import ModelSet
 from hybrid_search.corpus.bounded import Exceeded
 from hybrid_search.corpus.chunking import chunk
+from hybrid_search.corpus.expansions import Expansions, read_expansions, with_expansion
 from hybrid_search.encoders.hybrid import group_by_model, unwrap
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
 from hybrid_search.indexing.chunker_process import ChunkerProcess, Recipe, is_short, most_tokens
@@ -24,6 +27,9 @@ MIN_CHUNK = 16
 UNLIMITED_CHUNK = 256
 """Tokens of a chunk where no model has a limit, as for BM25 alone, and none was asked for."""
 
+GENERATED = 32
+"""Chunks for which a model generates expansions ahead of the job, so that BM25 measures the mean length with them."""
+
 
 class Chunker:
     """Documents to chunks, for one set of models. To be closed.
@@ -32,10 +38,14 @@ class Chunker:
         models: those that will read the chunks; the one that needs most tokens for a text decides.
         size_tokens: what a chunk may take, title and special tokens included; 0 for one chunk a document.
         overlap_tokens: tokens that neighbouring chunks share at most.
+        expansions: of a file, by document; closed with the chunker.
     """
 
-    def __init__(self, models: ModelSet, size_tokens: int, overlap_tokens: int) -> None:
-        self.size_tokens, self.overlap_tokens = size_tokens, overlap_tokens
+    def __init__(
+        self, models: ModelSet, size_tokens: int, overlap_tokens: int, expansions: Expansions | None = None
+    ) -> None:
+        self.size_tokens, self.overlap_tokens, self.expansions = size_tokens, overlap_tokens, expansions
+        self.generate = models.expansion.generate if models.expansion else None
         readers = (next(iter(group.values())) for group in group_by_model(models.encoders))
         self._limited = [encoder for encoder in readers if encoder.card.max_tokens]
 
@@ -49,6 +59,14 @@ class Chunker:
             return self._cut(document)
         return self._chunker(document)
 
+    def expansion_of(self, document: Document) -> str:
+        """Return what a file expands a document with; empty for nothing.
+
+        It goes with each of the document's chunks: a chunk is what is found and ranked, as the passage is where the
+        literature expands passages, and from which chunk a query was predicted a file of documents does not say.
+        """
+        return self.expansions.of(document.doc_id) if self.expansions is not None else ""
+
     def start(self) -> None:
         """Start the chunker's process ahead of the first document that needs it."""
         if self._chunker is not None and self.size_tokens:
@@ -61,6 +79,8 @@ class Chunker:
     def close(self) -> None:
         if "_chunker" in self.__dict__ and self._chunker is not None:
             self._chunker.close()
+        if self.expansions is not None:
+            self.expansions.close()
 
     def _cut(self, document: Document) -> list[Chunk]:
         return chunk(
@@ -85,6 +105,7 @@ def chunker_for(
     Raises:
         ManifestMismatch: other chunking asked for than the existing collection has.
         InvalidArgument: a size too small for text, or more than a model reads.
+        CorpusError: the file of expansions cannot be read.
     """
     size_tokens = None if size_tokens is None else whole("chunk_tokens", size_tokens)
     overlap_tokens = None if overlap_tokens is None else whole("overlap_tokens", overlap_tokens, 0)
@@ -95,8 +116,12 @@ def chunker_for(
         ):
             if want is not None and want != have:
                 raise ManifestMismatch(collection, what, have, want)
-        return Chunker(models, manifest.chunk_tokens, manifest.overlap_tokens)
-    return Chunker(models, chunk_size(models, size_tokens), overlap_tokens or 0)
+        sizes = manifest.chunk_tokens, manifest.overlap_tokens
+    else:
+        sizes = chunk_size(models, size_tokens), overlap_tokens or 0
+    expansion = models.expansion
+    from_file = expansion is not None and expansion.generate is None
+    return Chunker(models, *sizes, read_expansions(Path(expansion.spec.source)) if expansion and from_file else None)
 
 
 def chunk_size(models: ModelSet, asked: int | None) -> int:
@@ -115,10 +140,22 @@ def chunk_size(models: ModelSet, asked: int | None) -> int:
 
 
 def searchable_texts(documents: Iterable[Document], chunker: Chunker) -> Iterator[str]:
-    """Yield what the encoders will read of documents; without those that cannot be cut in time."""
+    """Return what the encoders of sparse legs will read of documents; without those that cannot be cut in time.
+
+    Where a model generates expansions, only of the first `GENERATED` chunks: it is much slower than what measures them.
+    """
+    texts = _expanded_by_file(documents, chunker)
+    if chunker.generate is not None:
+        some = list(islice(texts, GENERATED))
+        texts = map(with_expansion, some, chunker.generate(some))
+    return texts
+
+
+def _expanded_by_file(documents: Iterable[Document], chunker: Chunker) -> Iterator[str]:
     for document in documents:
         with suppress(Exceeded):
-            yield from (part.searchable for part in chunker(document))
+            chunks, expansion = chunker(document), chunker.expansion_of(document)
+            yield from (with_expansion(part.searchable, expansion) for part in chunks)
 
 
 def count_truncated(encoders: Mapping[LegName, Encoder], chunk_tokens: int, texts: Sequence[str]) -> dict[LegName, int]:
@@ -130,6 +167,13 @@ def count_truncated(encoders: Mapping[LegName, Encoder], chunk_tokens: int, text
         if limit and not 0 < chunk_tokens <= limit:
             counts.update(dict.fromkeys(group, sum(count > limit for count in encoder.count_tokens(texts))))
     return counts
+
+
+def count_cut(encoders: Mapping[LegName, Encoder], texts: Sequence[str], expanded: Sequence[str]) -> dict[LegName, int]:
+    """Count by sparse leg the expansions that its model does not read to the end."""
+    more = [longer for text, longer in zip(texts, expanded, strict=True) if longer != text]
+    sparse = {leg: encoder for leg, encoder in encoders.items() if encoder.card.kind == "sparse"}
+    return count_truncated(sparse, 0, more) if more else {}
 
 
 def unread(

@@ -10,12 +10,13 @@ from itertools import islice
 from random import Random
 from time import perf_counter
 
+from hybrid_search.collection.expansion import Expand
 from hybrid_search.corpus.roots import Roots
-from hybrid_search.encoders.hybrid import encode
+from hybrid_search.encoders.hybrid import encode_expanded
 from hybrid_search.errors import StoreError
 from hybrid_search.indexing.chunker import Chunker
 from hybrid_search.indexing.memory import resident_bytes
-from hybrid_search.indexing.pipeline import PendingChunk, changes, parts_of
+from hybrid_search.indexing.pipeline import PendingChunk, changes, expanded_texts, parts_of
 from hybrid_search.indexing.prefetch import JobThreads
 from hybrid_search.indexing.progress import Estimate, IndexReport, JobProgress
 from hybrid_search.protocols import CollectionReader, DocumentHead, Encoder, Store
@@ -86,7 +87,8 @@ def dry_run_report(
                 progress.chunks += 1
             progress.add(1, 0)
         threads.require_complete()
-    return progress.report(dry_run=True, estimate=_estimate(sample, tokens, progress.chunks, encoders))
+    estimate = _estimate(sample, tokens, progress.chunks, encoders, chunker.generate)
+    return progress.report(dry_run=True, estimate=estimate)
 
 
 @contextmanager
@@ -103,13 +105,19 @@ def remembered(store: Store, collection: str, *, replace: bool) -> Iterator[Exis
             reader.close()
 
 
-def _estimate(sample: list[PendingChunk], tokens: int, chunks: int, encoders: Mapping[LegName, Encoder]) -> Estimate:
+def _estimate(
+    sample: list[PendingChunk],
+    tokens: int,
+    chunks: int,
+    encoders: Mapping[LegName, Encoder],
+    generate: Expand | None,
+) -> Estimate:
     if not sample:
         return Estimate(tokens, 0, 0.0, None, 0)
     texts = [part.chunk.searchable for part in sample]
-    encode(encoders, texts[:WARMING_CHUNKS])
+    encode_expanded(encoders, texts[:WARMING_CHUNKS], expanded_texts(sample[:WARMING_CHUNKS], generate))
     begun = perf_counter()
-    vectors = encode(encoders, texts)
+    vectors = encode_expanded(encoders, texts, expanded_texts(sample, generate))
     seconds = perf_counter() - begun
     size = sum(len(json.dumps(part.payload(), ensure_ascii=False).encode()) for part in sample)
     size += sum(present_bytes(vector) for some in vectors.values() for vector in islice(some, len(sample)))

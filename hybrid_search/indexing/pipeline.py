@@ -14,11 +14,13 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from hybrid_search._util.unicode_text import id_forms
+from hybrid_search.collection.expansion import Expand
 from hybrid_search.corpus.bounded import Exceeded
 from hybrid_search.corpus.contexts import is_affected
+from hybrid_search.corpus.expansions import with_expansion
 from hybrid_search.corpus.roots import NO_ROOTS, Roots, is_same_place
-from hybrid_search.encoders.hybrid import encode
-from hybrid_search.indexing.chunker import Chunker, count_truncated, unread
+from hybrid_search.encoders.hybrid import encode_expanded
+from hybrid_search.indexing.chunker import Chunker, count_cut, count_truncated, unread
 from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.indexing.progress import JobProgress, Replaced
 from hybrid_search.protocols import CollectionWriter, DocumentHead, Encoder
@@ -47,6 +49,7 @@ class Change(NamedTuple):
         chunks: of that.
         old: what the store remembers of it.
         former: what the store remembers under other spellings of its id, which an earlier version kept as they came.
+        expansion: what a file expands it with; empty for nothing.
     """
 
     document: Document
@@ -54,6 +57,7 @@ class Change(NamedTuple):
     chunks: list[Chunk]
     old: DocumentHead | None
     former: tuple[tuple[str, DocumentHead], ...] = ()
+    expansion: str = ""
 
 
 class PendingChunk(NamedTuple):
@@ -65,6 +69,7 @@ class PendingChunk(NamedTuple):
         origin: of its document.
         stamp: of its document; None for a chunk that carries none, as all but the head of a short document.
         chunks: how many its document has.
+        expansion: what a file expands its document with, which only sparse legs encode; neither stored nor shown.
     """
 
     chunk: Chunk
@@ -72,6 +77,7 @@ class PendingChunk(NamedTuple):
     origin: str
     stamp: str | None
     chunks: int
+    expansion: str = ""
 
     @property
     def is_counted(self) -> bool:
@@ -108,12 +114,14 @@ class Encoded(NamedTuple):
         vectors: of its parts, by leg.
         truncated: by leg, how many of them its model reads only in part.
         unread: by leg, where those are from of which its model reads little or nothing.
+        cut: by sparse leg, how many expansions its model reads only in part.
     """
 
     batch: Batch
     vectors: Mapping[LegName, Sequence[Vector]]
     truncated: Mapping[LegName, int]
     unread: Mapping[LegName, Sequence[str]]
+    cut: Mapping[LegName, int]
 
     def points(self) -> list[Point]:
         """Build what the store takes."""
@@ -121,6 +129,10 @@ class Encoded(NamedTuple):
             Point(part.chunk.chunk_id, {leg: vectors[place] for leg, vectors in self.vectors.items()}, part.payload())
             for place, part in enumerate(self.batch.parts)
         ]
+
+
+Batches = Generator[Batch, None, None]
+"""The batches of a job as they are cut."""
 
 
 class BatchBudget:
@@ -172,7 +184,8 @@ def changes(
             chunks = cut_or_failed(document, chunker, progress)
             if chunks:
                 progress.replace(replacement(document, old, roots))
-                yield Change(document, stamp, chunks, old, former.get(document.doc_id, ()))
+                expansion = chunker.expansion_of(document)
+                yield Change(document, stamp, chunks, old, former.get(document.doc_id, ()), expansion)
         if moved:
             yield moved
         if len(some) < LOOKUP_DOCUMENTS:
@@ -216,9 +229,7 @@ def former_heads(known: ExistingDocuments, doc_ids: Iterable[str]) -> dict[str, 
     return {doc_id: tuple((form, heads[form]) for form in forms if form in heads) for doc_id, forms in others.items()}
 
 
-def batches(
-    changed: Iterable[Change | list[Moved] | None], writer: CollectionWriter, budget: BatchBudget
-) -> Generator[Batch, None, None]:
+def batches(changed: Iterable[Change | list[Moved] | None], writer: CollectionWriter, budget: BatchBudget) -> Batches:
     """Yield what is written at once: whole documents, the head of each last, or a part of a longer document.
 
     A batch that is not full goes out all the same where nothing more comes for a second.
@@ -256,24 +267,35 @@ def batches(
 
 
 def encoded(
-    items: Iterable[Batch], encoders: Mapping[LegName, Encoder], chunk_tokens: int
+    items: Iterable[Batch], encoders: Mapping[LegName, Encoder], chunk_tokens: int, generate: Expand | None = None
 ) -> Generator[Encoded, None, None]:
     """Yield the batches with their vectors, in their order."""
-    return (encode_batch(batch, encoders, chunk_tokens) for batch in items)
+    return (encode_batch(batch, encoders, chunk_tokens, generate) for batch in items)
 
 
-def encode_batch(batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens: int) -> Encoded:
-    """Encode one batch."""
+def expanded_texts(parts: Sequence[PendingChunk], generate: Expand | None) -> list[str]:
+    """Return what sparse legs read of chunks: the text and its expansion, which `generate` makes where it is given."""
+    if generate is None:
+        return [with_expansion(part.chunk.searchable, part.expansion) for part in parts]
+    texts = [part.chunk.searchable for part in parts]
+    return list(map(with_expansion, texts, generate(texts)))
+
+
+def encode_batch(
+    batch: Batch, encoders: Mapping[LegName, Encoder], chunk_tokens: int, generate: Expand | None = None
+) -> Encoded:
+    """Encode one batch; `generate` makes the expansions where no file has them."""
     if not batch.parts:
-        return Encoded(batch, {}, {}, {})
-    texts = [part.chunk.searchable for part in batch.parts]
-    vectors = encode(encoders, texts)
+        return Encoded(batch, {}, {}, {}, {})
+    texts, expanded = [part.chunk.searchable for part in batch.parts], expanded_texts(batch.parts, generate)
+    vectors = encode_expanded(encoders, texts, expanded)
     counted = [place for place, part in enumerate(batch.parts) if part.is_counted]
     shown = [texts[place] for place in counted]
     places = unread(encoders, shown, {leg: [some[place] for place in counted] for leg, some in vectors.items()})
     origins = [batch.parts[place].origin or batch.parts[place].chunk.doc_id for place in counted]
     lost = {leg: [origins[place] for place in some] for leg, some in places.items()}
-    return Encoded(batch, vectors, count_truncated(encoders, chunk_tokens, shown), lost)
+    cut = count_cut(encoders, shown, [expanded[place] for place in counted])
+    return Encoded(batch, vectors, count_truncated(encoders, chunk_tokens, shown), lost, cut)
 
 
 def write(ready: Encoded, writer: CollectionWriter, progress: JobProgress) -> None:
@@ -286,6 +308,7 @@ def write(ready: Encoded, writer: CollectionWriter, progress: JobProgress) -> No
     counted = [part for part in ready.batch.parts if part.is_counted]
     progress.cut_off(ready.truncated)
     progress.leave_unread(ready.unread)
+    progress.cut_expansions(ready.cut)
     progress.tokens += sum(part.chunk.tokens for part in ready.batch.parts)
     progress.add(sum(part.chunk.number == 0 for part in counted), len(counted))
 
@@ -345,4 +368,5 @@ def _take_tokens(parts: Iterator[PendingChunk], tokens: int) -> tuple[list[Pendi
 
 
 def _part(change: Change, chunk: Chunk, stamp: str | None = None) -> PendingChunk:
-    return PendingChunk(chunk, change.document.metadata, change.document.origin, stamp, len(change.chunks))
+    document = change.document
+    return PendingChunk(chunk, document.metadata, document.origin, stamp, len(change.chunks), change.expansion)

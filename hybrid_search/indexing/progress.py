@@ -70,6 +70,22 @@ class Replaced(NamedTuple):
     now: str
 
 
+class Expanded(NamedTuple):
+    """How the documents of the sources and a file of expansions fit together.
+
+    Args:
+        documents: those that the file has an expansion for.
+        without: those that it has none for; the first few are in `without_ids`.
+        unused: ids in the file that no document of the sources has; the first few are in `unused_ids`.
+    """
+
+    documents: int
+    without: int
+    unused: int
+    without_ids: tuple[str, ...] = ()
+    unused_ids: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a job would take, judged by a sample of its chunks.
@@ -112,6 +128,8 @@ class IndexReport:
         moved: unchanged documents that stand at another origin now.
         replaced: documents that took the place of others with their ids, which stood elsewhere; the first 1,000 are in
             `replacements`.
+        expanded: how the documents and a file of expansions fit together; None without a file.
+        expansions_cut: by sparse leg, chunks whose expansion its model reads only in part.
     """
 
     collection: str
@@ -137,6 +155,8 @@ class IndexReport:
     unread: Mapping[str, int] = field(default_factory=dict)
     unread_origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     guessed: Mapping[str, int] = field(default_factory=dict)
+    expanded: Expanded | None = None
+    expansions_cut: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -199,6 +219,8 @@ class JobProgress:
     unread: dict[str, int] = field(default_factory=dict)
     unread_origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     guessed: dict[str, int] = field(default_factory=dict)
+    expanded: Expanded | None = None
+    expansions_cut: dict[str, int] = field(default_factory=dict)
     started: float = field(default_factory=perf_counter)
     tokens: int = 0
     saved: int = 0
@@ -238,6 +260,10 @@ class JobProgress:
     def cut_off(self, more: Mapping[str, int]) -> None:
         """Count, by leg, chunks that its model reads only in part."""
         _add(self.truncated, more)
+
+    def cut_expansions(self, more: Mapping[str, int]) -> None:
+        """Count, by sparse leg, chunks whose expansion its model reads only in part."""
+        _add(self.expansions_cut, more)
 
     def guess(self, encoding: str, count: int = 1) -> None:
         """Count a file whose encoding was guessed."""
@@ -320,6 +346,8 @@ class JobProgress:
             replacements=tuple(self.replacements),
             unread=dict(self.unread),
             unread_origins=dict(self.unread_origins),
+            expanded=self.expanded,
+            expansions_cut={leg: count for leg, count in self.expansions_cut.items() if count},
             **more,
         )
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hybrid_search import errors
 from hybrid_search._util.extras import importing_extra
 from hybrid_search._util.locations import is_server
+from hybrid_search.collection.expansion import ExpandWith
 from hybrid_search.collection.models import ModelRequest, OnDownload, open_store_for
 from hybrid_search.collection.profiles import models_for
 from hybrid_search.corpus.fields import FieldMap
@@ -47,6 +48,7 @@ from hybrid_search.indexing.ray_worker import (
     values_of,
 )
 from hybrid_search.indexing.sources import count, duplicate_reason, open_source, peek, validated
+from hybrid_search.manifest import Expansion
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import FieldType, check_name
 from hybrid_search.types import BrokeOff, Document, Failure, PassedOver, SourceItem
@@ -106,7 +108,7 @@ def index_on_ray(
         What was done, all workers together.
 
     Raises:
-        InvalidArgument: the store is a folder, or a source is stdin.
+        InvalidArgument: the store is a folder, a source is stdin, or documents are to be expanded.
         MissingExtra: Ray is not installed.
         ConfigError: no cluster answers at the address.
         HybridSearchError: whatever `Indexer.index` raises, here or in a worker. Nothing was published then.
@@ -121,10 +123,12 @@ def index_on_ray(
         raise InvalidArgument("Stdin (-) can be read by one process only. Write it to a file, or leave --ray out.")
     check_name(collection)
     fields, asked = fields or FieldMap(), asked or ModelRequest()
+    _refuse_expansion(asked.expand_with)
     store = cast("ServerStore", open_store_for(None, settings))
     with _cluster(address), Ledger() as ledger, ExitStack() as opened:
         opened.enter_context(closing(store))
         existing = None if replace else store.manifest(collection)
+        _refuse_expansion(existing.expansion if existing else None)
         models = models_for(collection, existing, asked, settings, on_download)
         chunker = opened.enter_context(closing(chunker_for(collection, models, existing, chunk_tokens, overlap_tokens)))
         have = partial(known_ids, store, collection)
@@ -146,6 +150,19 @@ def index_on_ray(
                 why = f"{wanted - done} documents changed while they were read; run it again"
                 progress.fail(BrokeOff("the sources", why))
             return running.conclude(ledger, prune=prune, replace=replace, roots=roots)
+
+
+def _refuse_expansion(expansion: ExpandWith | Expansion | None) -> None:
+    """Refuse expanded collections: workers would have to find the file, and the driver could not count what it lacks.
+
+    Raises:
+        InvalidArgument: one is asked for, or the collection was built with one.
+    """
+    if expansion is not None:
+        raise InvalidArgument(
+            "Ray's workers do not expand documents (--expand-with). Leave --ray out; --workers N encodes in several "
+            "processes of this machine."
+        )
 
 
 def _first_documents(items: Iterable[SourceItem], progress: JobProgress, *, sample: bool) -> list[Document]:

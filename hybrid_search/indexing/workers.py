@@ -17,6 +17,7 @@ from typing import Any
 
 from hybrid_search._util import cpu_count
 from hybrid_search._util.arguments import shown
+from hybrid_search.collection.expansion import generator_of
 from hybrid_search.collection.models import load_models
 from hybrid_search.encoders.onnx_session import share_weights
 from hybrid_search.errors import InvalidArgument, ModelError
@@ -124,8 +125,9 @@ def _open(collection: str, manifest: Mapping[str, Any], settings: Mapping[str, A
     read = Manifest.from_dict(manifest)
     _models["encoders"] = load_models(collection, read, Settings(**settings)).encoders
     _models["chunk_tokens"] = read.chunk_tokens
+    _models["generate"] = generator_of(read.expansion, Settings(**settings))
 
 
 def _encode(batch: Batch) -> Encoded:
     encoders: Mapping[LegName, Encoder] = _models["encoders"]
-    return encode_batch(batch, encoders, _models["chunk_tokens"])
+    return encode_batch(batch, encoders, _models["chunk_tokens"], _models["generate"])

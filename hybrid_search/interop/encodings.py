@@ -157,6 +157,7 @@ def _check_same(collection: str, existing: Manifest, offered: Manifest) -> None:
         ("the legs", ",".join(in_order(existing.legs)), ",".join(in_order(offered.legs))),
         ("--chunk-tokens", existing.chunk_tokens, offered.chunk_tokens),
         ("--overlap-tokens", existing.overlap_tokens, offered.overlap_tokens),
+        ("the expansion", existing.expansion or "none", offered.expansion or "none"),
     ]
     for leg in in_order(set(existing.legs) & set(offered.legs)):
         pairs += [(f"the {leg} {what}", old, new) for what, old, new in _facts(existing.legs[leg], offered.legs[leg])]

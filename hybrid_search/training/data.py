@@ -5,14 +5,13 @@ A file's suffix says how its rows are written; the fields of a row say what it i
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
-from hybrid_search.corpus.decoding import SAMPLE_BYTES, Undecodable, sniff
+from hybrid_search.corpus.decoding import SAMPLE_BYTES, Undecodable, open_unpacked, sniff
 from hybrid_search.corpus.fields import BadRecord
 from hybrid_search.corpus.jsonl import json_records, jsonl_records
 from hybrid_search.corpus.readers import read as read_documents
@@ -33,7 +32,6 @@ JUDGED_NEGATIVES = 8
 
 _SPLITS = ("train", "dev", "test")
 _SHOWN = 5
-_GZIP = b"\x1f\x8b"
 _FORMATS = ".jsonl, .ndjson, .json, .csv or .tsv, each also with .gz, or a BEIR folder"
 
 
@@ -121,7 +119,7 @@ class _Reader:
     def _file_rows(self, path: Path) -> Iterator[tuple[str, Example | GivenVector] | Failure]:
         self._hash(path)
         try:
-            with _open(path) as stream:
+            with open_unpacked(path) as stream:
                 encoding = sniff(stream.read(SAMPLE_BYTES)).name
                 stream.seek(0)
                 for found in _records(stream, encoding, path):
@@ -282,13 +280,6 @@ def _check_sources(sources: Sequence[str | Path], held_out: float | str | Path, 
     if documents < 0:
         raise InvalidArgument(f"held_out_documents is {documents}; expected 0 or more.")
     return [Path(source) for source in sources]
-
-
-def _open(path: Path) -> IO[bytes]:
-    """Open a file for its bytes, decompressed if they are gzip, whatever the file is called."""
-    with path.open("rb") as stream:
-        packed = stream.read(len(_GZIP)) == _GZIP
-    return cast("IO[bytes]", gzip.open(path)) if packed else path.open("rb")
 
 
 def _records(stream: IO[bytes], encoding: str, path: Path) -> Iterator[tuple[int, dict[str, Any]] | Failure]:

@@ -382,3 +382,48 @@ def test_links_out_of_a_source_are_counted_and_named(run, tmp_path):
     alone = index(run, tmp_path / "docs", "-c", "alone")
     assert (alone.code, alone.out) == (3, "")
     assert "passed over were links out of the source (1), pipes, sockets and devices (1)" in alone.err
+
+
+def test_expansions_are_counted_and_named(run, jsonl):
+    file = jsonl([{"_id": name, "text": f"{name} is read"} for name in ("a", "b", "c")])
+    rows = [{"id": "a", "queries": ["samovar"]}, {"id": "x\ny", "queries": ["nothing"]}, {"id": "b", "queries": []}]
+    expansions = jsonl(rows, "expansions.jsonl")
+    done = index(run, file, "-c", "c", "--expand-with", expansions)
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"documents with an expansion +1 *\n", done.out)
+    assert re.search(r"documents without one +2: b, c *\n", done.out)
+    assert re.search(r"expansions without a document +1: x.+y *\n", done.out)
+    assert searched("samovar") == ["a"]
+
+    dry = index(run, file, "-c", "new", "--expand-with", expansions, "--dry-run", "--progress", "json")
+    end = json.loads(dry.err.splitlines()[-1])
+    assert end["expanded"] == {
+        "documents": 1,
+        "without": 2,
+        "unused": 1,
+        "without_ids": ["b", "c"],
+        "unused_ids": ["x\ny"],
+    }
+    assert end["expansions_cut"] == {}
+    plain = index(run, file, "-c", "plain", "--progress", "json")
+    assert json.loads(plain.err.splitlines()[-1])["expanded"] is None
+
+
+def test_expansions_that_cannot_be_used_are_refused(run, jsonl):
+    file = jsonl([{"_id": "a", "text": "x"}])
+    good, broken = jsonl([{"id": "a", "queries": "samovar"}], "good.jsonl"), jsonl(['{"id"'], "broken.jsonl")
+    for arguments, code, reason in (
+        (["--expand-with", broken], 3, "broken.jsonl:1: not valid JSON"),
+        (["--expand-with", "away.jsonl"], 3, "no file of expansions 'away.jsonl'"),
+        (["--expand-samples", "3"], 2, "no model is named"),
+        (["--expand-with", good, "--expand-samples", "3"], 2, "samples are for a model"),
+        (["--expand-with", good, "--ray", "local", "--store", "http://localhost:1"], 2, "--workers N"),
+    ):
+        done = index(run, file, "-c", "c", *arguments)
+        assert done.code == code, done.err
+        assert reason in " ".join(done.err.split())
+    assert index(run, file, "-c", "c").code == 0
+    done = index(run, file, "-c", "c", "--expand-with", good)
+    assert done.code == 3
+    assert "the expansion none" in done.err
+    assert "--replace" in done.err

@@ -88,7 +88,7 @@ def read_back(path):
 def test_every_posting_is_the_quantised_weight_and_every_byte_that_of_the_library(built, tmp_path, asked):
     report = export_collection("c", "ciff", tmp_path / "out", options=ExportOptions(queries=asked), settings=built)
     data = (tmp_path / "out" / "index.ciff").read_bytes()
-    _header, lists, records = proto.read(data)
+    header, lists, records = proto.read(data)
     assert proto.file_of([header, *lists, *records]) == data
     source = open_source("c", built)
     expected = {
@@ -109,7 +109,7 @@ def test_every_posting_is_the_quantised_weight_and_every_byte_that_of_the_librar
 def test_the_sums_are_those_that_readers_check(built, tmp_path):
     """As `ReadCIFF` does: the lengths and the frequencies both sum to what the header says."""
     export_collection("c", "ciff", tmp_path / "out", settings=built)
-    _header, lists, records = proto.read((tmp_path / "out" / "index.ciff").read_bytes())
+    header, lists, records = proto.read((tmp_path / "out" / "index.ciff").read_bytes())
     assert (header.version, header.total_docs, header.total_postings_lists) == (1, len(records), len(lists))
     assert header.total_terms_in_collection == sum(record.doclength for record in records)
     assert header.total_terms_in_collection == sum(posting.tf for one in lists for posting in one.postings)
@@ -168,7 +168,7 @@ def test_impacts_whose_sum_leaves_31_bits_are_refused(tmp_path):
 @pytest.mark.parametrize("documents", [{}, {"a": {}}, {"a": {}, "b": {}}])
 def test_a_collection_without_a_weight_is_a_file_without_lists(documents, tmp_path):
     path = written(documents, tmp_path)
-    _header, lists, records = proto.read(path.read_bytes())
+    header, lists, records = proto.read(path.read_bytes())
     assert (header.num_docs, lists, len(records)) == (len(documents), [], len(documents))
     assert read_back(path) == documents
 
@@ -256,7 +256,7 @@ def test_frequent_terms_are_written_and_read_in_pieces(tmp_path, monkeypatch, re
             if random.random() < share:
                 documents[f"d{n}"][term] = int(2 ** random.uniform(0, 21))
     path = written(documents, tmp_path)
-    _header, lists, records = proto.read(path.read_bytes())
+    header, lists, records = proto.read(path.read_bytes())
     assert proto.file_of([header, *lists, *records]) == path.read_bytes()
     assert proto.weights(lists, records) == documents == read_back(path)
 
