@@ -348,6 +348,21 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """What others have measured of a model and published; None where nothing is known.
+
+    Args:
+        beir: mean nDCG@10, times 100, over 13 collections of BEIR.
+        msmarco: MRR@10, times 100, on the queries of MS MARCO's passages (dev).
+        source: where that stands; empty for none.
+    """
+
+    beir: float | None = None
+    msmarco: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """The description of a model, known before any of its files is read.
 
@@ -358,7 +373,7 @@ class ModelCard:
         runtime: what runs it: `onnx`, `fastembed` (models that are no plain graph), `torch` (sentence-transformers),
             `engine` (Qdrant's own BM25), `bundled` (files from a Python package on this machine).
         family: which of the runtime's classes: `splade`, `inference_free_splade`, `bm25`, `bm42`, `minicoil`,
-            `dense`, `cross_encoder`.
+            `unicoil`, `sparta`, `deepimpact`, `dense`, `cross_encoder`.
         dim: length of the dense vector; 0 for models without one.
         vocab_size: number of sparse dimensions; 0 if they are hashed, or the model is not sparse.
         max_tokens: longest input, special tokens included; 0 for no limit.
@@ -368,6 +383,10 @@ class ModelCard:
         languages: that it was made for, as ISO 639 codes, `mul` for dozens; empty if unknown.
         pooling: of a dense model's tokens: `mean`, `cls`, `last_token`, `none` (its graph does it); empty if unknown.
         size_mb: of the download.
+        max_active_dims: how many of its heaviest weights a sparse vector keeps, of queries and of documents; 0 for all.
+        unweighted: what a uniCOIL, SPARTA or DeepImpact model gives no weight besides special tokens: `punctuation`,
+            `stop_words` (English ones, and punctuation); empty for nothing.
+        published: what is known of its quality. It changes nothing that the model does.
     """
 
     name: str
@@ -389,6 +408,9 @@ class ModelCard:
     extra: str = ""
     note: str = ""
     languages: tuple[str, ...] = ()
+    max_active_dims: tuple[int, int] = (0, 0)
+    unweighted: Literal["", "punctuation", "stop_words"] = ""
+    published: Published = Published()
 
 
 def in_order(legs: Iterable[LegName]) -> tuple[LegName, ...]:

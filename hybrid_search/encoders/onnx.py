@@ -27,11 +27,11 @@ from hybrid_search.encoders.onnx_graphs.pooling import OUTPUT, NoPooling, Output
 from hybrid_search.encoders.onnx_graphs.shared_weights import is_worth_sharing, shared_graph
 from hybrid_search.encoders.onnx_session import open_with_fallback, sharing_weights
 from hybrid_search.encoders.openvino import OpenVinoSession
-from hybrid_search.encoders.pruning import sparse_rows
+from hybrid_search.encoders.pruning import kept, sparse_rows
 from hybrid_search.encoders.query_table import QueryWeightTable
 from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import Pair, TruncatingTokenizer, attention_mask, pad_rows
+from hybrid_search.encoders.tokenizer import Pair, attention_mask, pad_rows
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -132,7 +132,6 @@ class Network:
 class _Onnx(FileModel):
     """What the three models share: fingerprint, network, tokenizer, errors."""
 
-    _reader: TruncatingTokenizer | None = None
     _narrow: Network | None = None
 
     def fingerprint(self) -> str:
@@ -189,14 +188,6 @@ class _Onnx(FileModel):
         folder = self._folder()
         return {name: file_hash(folder / name, self._cache_dir) for name in names if (folder / name).is_file()}
 
-    def _truncating_tokenizer(self) -> TruncatingTokenizer:
-        with self._lock:
-            if self._reader is None:
-                self._reader = TruncatingTokenizer(
-                    self._own_tokenizer(), self._card.max_tokens, cut_side(self._folder())
-                )
-            return self._reader
-
     def _rows(
         self, texts: Sequence[Ids | Pair], sizes: Sizes, side: str
     ) -> Iterator[tuple[Positions, NDArray[np.float32]]]:
@@ -243,13 +234,13 @@ class OnnxSparse(_Onnx):
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         ids = self._truncating_tokenizer().texts(self._documents(texts), shared=True)
-        return self._encode(ids, "documents")
+        return kept(self._encode(ids, "documents"), self._card.max_active_dims[1])
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
         ids = self._truncating_tokenizer().texts(self._queries(texts))
-        if self._is_inference_free():
-            return [self._query_table().vector(each) for each in ids]
-        return self._encode(ids, "queries")
+        free = self._is_inference_free()
+        found = [self._query_table().vector(each) for each in ids] if free else self._encode(ids, "queries")
+        return kept(found, self._card.max_active_dims[0])
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         """Return the wordpiece of each dimension."""
