@@ -24,6 +24,7 @@ _UNWEIGHTED = ("", "punctuation", "stop_words")
 _TERM_FAMILIES = ("unicoil", "sparta", "deepimpact")
 _KIND_OF = {"splade": "sparse", "inference_free_splade": "sparse", "dense": "dense", "cross_encoder": "reranker"}
 _NEED_IDF = frozenset({"bm25", "bm42", "minicoil"})
+_LOGARITHMS = {"relu": 1, "log1p_relu": 2}
 # What transformers writes as "no limit" is astronomically large.
 _NO_LIMIT = 1 << 24
 
@@ -146,6 +147,23 @@ def length_limit(folder: Path) -> int | None:
 def cut_side(folder: Path) -> Literal["left", "right"]:
     """Return the side on which too long a text loses tokens, by `tokenizer_config.json`."""
     return "left" if as_json(folder, "tokenizer_config.json").get("truncation_side") == "left" else "right"
+
+
+def logarithms(folder: Path) -> int | None:
+    """Return how many times a SPLADE model's activation takes log(1 + x) of ReLU(x); None if the folder does not say.
+
+    Once in SPLADE, twice in OpenSearch's third series (Geng et al. 2025, arXiv 2504.14839); sentence-transformers notes
+    it beside its pooling of documents.
+
+    Raises:
+        ModelError: the file is damaged, or names another activation.
+    """
+    for place in sorted(folder.glob("*_SpladePooling/config.json")):
+        named = as_json(folder, place.relative_to(folder).as_posix()).get("activation_function", "relu")
+        if named not in _LOGARITHMS:
+            raise ModelError(f"{place} asks for activation {named!r}; known are {', '.join(_LOGARITHMS)}.")
+        return _LOGARITHMS[named]
+    return None
 
 
 def _own(folder: Path) -> dict[str, Any]:

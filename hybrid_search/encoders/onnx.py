@@ -20,7 +20,7 @@ from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Positions
 from hybrid_search.encoders.devices import ActiveDevice, Device, NoCuda, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
-from hybrid_search.encoders.local_card import cut_side
+from hybrid_search.encoders.local_card import cut_side, logarithms
 from hybrid_search.encoders.onnx_graphs.artifacts import Derived, Source
 from hybrid_search.encoders.onnx_graphs.cache import get_or_build
 from hybrid_search.encoders.onnx_graphs.pooling import OUTPUT, NoPooling, OutputSpec
@@ -141,7 +141,11 @@ class _Onnx(FileModel):
             facts["pooling"] = self._card.pooling or None
         if cut_side(self._folder()) == "left":  # which versions before did not honour
             facts["cut"] = "left"
-        return fingerprint_of(self._card, self._hashes(names), **facts, **self._precision_facts())
+        return fingerprint_of(self._card, self._hashes(names), **facts, **self._own_facts(), **self._precision_facts())
+
+    def _own_facts(self) -> dict[str, Any]:
+        """Return what else changes a model's output."""
+        return {}
 
     def warm_up(self) -> None:
         """Load what a query needs."""
@@ -247,6 +251,16 @@ class OnnxSparse(_Onnx):
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
 
+    def _own_facts(self) -> dict[str, Any]:
+        """Return the number of logarithms where it is not the family's."""
+        return {} if self._logarithms() == self._usual_logarithms() else {"logarithms": self._logarithms()}
+
+    def _logarithms(self) -> int:
+        return logarithms(self._folder()) or self._usual_logarithms()
+
+    def _usual_logarithms(self) -> int:
+        return 2 if self._is_inference_free() else 1
+
     def _is_inference_free(self) -> bool:
         return self._card.family == "inference_free_splade"
 
@@ -263,7 +277,7 @@ class OnnxSparse(_Onnx):
         for batch, rows in self._rows(ids, _SPLADE_BATCH, side):
             if self._is_inference_free():
                 rows[:, self._query_table().special] = 0
-            logs = (2 if self._is_inference_free() else 1) if pooled else 0
+            logs = self._logarithms() if pooled else 0
             for place, vector in zip(batch, sparse_rows(rows, logs), strict=True):
                 encoded[place] = vector
         return encoded
