@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from hybrid_search.encoders import load
+from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.batching import readable
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hashing import dimension_of
@@ -355,3 +355,57 @@ def test_what_a_folder_says_of_weights_is_checked(unicoil, tmp_path, own, said):
 
 def test_an_encoding_is_a_sparse_vector(unicoil, tmp_path):
     assert all(isinstance(each, SparseVector) for each in opened(unicoil, tmp_path).encode_documents(TEXTS))
+
+
+# ---------------------------------------------------------------- the catalogue's cards
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("castorini/unicoil-msmarco-passage", "unicoil"), ("BeIR/sparta-msmarco-distilbert-base-v1", "sparta")],
+)
+def test_a_card_runs_what_a_download_leaves(request, name, made, tmp_path):
+    """`config.json`, `vocab.txt` and `pytorch_model.bin` of 2021; the card says what the files do not."""
+    folder = shutil.copytree(request.getfixturevalue(made), tmp_path / "repository")
+    (folder / "hybrid_search.json").unlink(missing_ok=True)
+    snapshot = hub_models.in_hub_cache(folder, tmp_path / "cache", name)
+    found = card(name, "sparse")
+    assert hub.folder_of(found, tmp_path / "cache") == snapshot
+    encoder = load(found, cache_dir=tmp_path / "cache")
+    short = TEXTS[:3]
+    assert encoder.encode_documents(short) == opened(request.getfixturevalue(made), tmp_path).encode_documents(short)
+
+
+REAL = {
+    "castorini/unicoil-msmarco-passage": ("generation", "normal"),
+    "BeIR/sparta-msmarco-distilbert-base-v1": ("generation", "random"),
+    "ibm-granite/granite-embedding-30m-sparse": (),
+    "opensearch-project/opensearch-neural-sparse-encoding-doc-v2-mini": ("generation", "random"),
+}
+CACM_2636 = (
+    "Generation of Random Correlated Normal Variables (Algorithm R425) CACM June, 1974 Page, R. L. CA740610 JB January "
+    "17, 1978 2:57 PM 2636 5 2636 2636 5 2636 2636 5 2636\n"
+)
+
+
+@pytest.fixture(params=REAL)
+def real(request, tmp_path_factory):
+    home = tmp_path_factory.getbasetemp() / "hub"
+    found = card(request.param, "sparse")
+    if hub.folder_of(found, home) is None and not hub.hub_answers():
+        pytest.skip(f"no model hub answers here, and {found.name} is not in the Hugging Face cache")
+    return load(found, cache_dir=home)
+
+
+@pytest.mark.hub
+def test_the_real_models_weigh_the_words_of_a_text(real):
+    vector, other = real.encode_documents([CACM_2636, "The sea is cold in winter."])
+    (query,) = real.encode_queries(["random variables"])
+    assert query.dot(vector) > query.dot(other)
+    weights = dict(zip(real.terms(vector.indices), vector.values.tolist(), strict=True))
+    assert set(REAL[real.card.name]) <= set(weights)
+    for cap, found in zip(real.card.max_active_dims, (query, vector), strict=True):
+        assert not cap or len(found) <= cap
+    if real.card.name == "castorini/unicoil-msmarco-passage":  # published: Pyserini, tests of UniCoilDocumentEncoder
+        assert weights["generation"] == pytest.approx(2.2441, abs=1e-3)
+        assert weights["normal"] == pytest.approx(2.4618, abs=1e-3)
