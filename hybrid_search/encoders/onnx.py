@@ -32,6 +32,7 @@ from hybrid_search.encoders.query_table import QueryWeightTable
 from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
 from hybrid_search.encoders.tokenizer import Pair, attention_mask, pad_rows
+from hybrid_search.encoders.vocabulary import term_names
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -248,8 +249,7 @@ class OnnxSparse(_Onnx):
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         """Return the wordpiece of each dimension."""
-        tokenizer = self._own_tokenizer()
-        return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+        return term_names(self._own_tokenizer(), indices)
 
     def _own_facts(self) -> dict[str, Any]:
         """Return the number of logarithms where it is not the family's."""

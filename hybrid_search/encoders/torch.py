@@ -25,6 +25,7 @@ from hybrid_search.encoders.devices import ActiveDevice, Device, Sizes, resolve_
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.pruning import kept
 from hybrid_search.encoders.query_table import StaticTable
+from hybrid_search.encoders.vocabulary import term_names
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -147,8 +148,7 @@ class TorchSparse(TorchModel):
         return kept(vectors, self._card.max_active_dims[0])
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        tokenizer = self._own_tokenizer()
-        return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+        return term_names(self._own_tokenizer(), indices)
 
     def _query_table(self) -> StaticTable | None:
         """Return the table of the queries; None if they need the network, or a query side that only torch can run."""

@@ -37,7 +37,7 @@ from hybrid_search.encoders.pruning import kept
 from hybrid_search.encoders.token_cache import Ids
 from hybrid_search.encoders.tokenizer import attention_mask, pad_rows
 from hybrid_search.encoders.torch import TorchModel, check_precision
-from hybrid_search.encoders.vocabulary import carries_weight, is_punctuation, weighted_ids
+from hybrid_search.encoders.vocabulary import carries_weight, is_punctuation, term_names, weighted_ids
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -90,8 +90,7 @@ class TorchTerms(TorchModel):
         return kept(self._of_queries(self._queries(texts)), self._card.max_active_dims[0])
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        tokenizer = self._own_tokenizer()
-        return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+        return term_names(self._own_tokenizer(), indices)
 
     @abstractmethod
     def _of_queries(self, texts: list[str]) -> list[SparseVector]:

@@ -1,8 +1,9 @@
-"""Makes a tokenizer of BERT's vocabulary file, for models from before `tokenizer.json`, and tells its tokens apart."""
+"""Makes a tokenizer of BERT's vocabulary file, for models from before `tokenizer.json`; names and sorts its tokens."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,7 @@ VOCABULARY = "vocab.txt"
 CONTINUES = "##"
 """What a wordpiece inside a word begins with."""
 
+_BLANK = "Ġ"
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -57,6 +59,29 @@ def wordpiece_tokenizer(folder: Path) -> Tokenizer:
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens(list(_SPECIAL))
     return tokenizer
+
+
+def term_names(tokenizer: Tokenizer, indices: Sequence[int]) -> list[str]:
+    """Return the vocabulary's entry for each dimension; `#<index>` where there is none.
+
+    An entry of a byte-level vocabulary (RoBERTa's) is shown as its text, not as its bytes: `Ġmusic` is music. What has
+    no blank before it is a piece inside a word, `##orn`, unless the same text is also there with a blank before it.
+    """
+    as_text = type(tokenizer.decoder).__name__ == "ByteLevel"
+    names = [(int(index), tokenizer.id_to_token(int(index))) for index in indices]
+    return [(_text(tokenizer, token) if as_text else token) if token else f"#{index}" for index, token in names]
+
+
+def _text(tokenizer: Tokenizer, token: str) -> str:
+    """Return a byte-level token as text; as it is where it is a special token, a blank or a part of a character."""
+    written = str(tokenizer.decoder.decode([token]))
+    text = written.strip()
+    number = tokenizer.token_to_id(token)
+    added = tokenizer.get_added_tokens_decoder().get(number)
+    if (added is not None and added.special) or not text or "\ufffd" in text:
+        return token
+    begins = written[0].isspace() or tokenizer.token_to_id(f"{_BLANK}{token}") is not None
+    return text if begins else f"{CONTINUES}{text}"
 
 
 def weighted_ids(
