@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -169,12 +170,14 @@ def test_the_second_logarithm_is_the_folders(inference_free, tmp_path):
 def test_a_model_in_half_precision_computes_in_fp32_and_keeps_its_cards_terms(tmp_path):
     """As granite-embedding-30m-sparse: weights in bfloat16; 50 terms of a query and 192 of a document."""
     import torch
-    from safetensors.torch import load_file, save_file
 
+    files = import_module("safetensors.torch")
     half, single = (hub_models.torch_folder(tmp_path / name, "BertForMaskedLM", seed=7) for name in ("half", "single"))
-    weights = {name: tensor.bfloat16() for name, tensor in load_file(half / "model.safetensors").items()}
-    save_file(weights, half / "model.safetensors", {"format": "pt"})
-    save_file({name: one.float() for name, one in weights.items()}, single / "model.safetensors", {"format": "pt"})
+    weights = {name: tensor.bfloat16() for name, tensor in files.load_file(half / "model.safetensors").items()}
+    files.save_file(weights, half / "model.safetensors", {"format": "pt"})
+    files.save_file(
+        {name: one.float() for name, one in weights.items()}, single / "model.safetensors", {"format": "pt"}
+    )
     for folder, dtype in ((half, "bfloat16"), (single, "float32")):
         settings = json.loads((folder / "config.json").read_text("utf-8"))
         (folder / "config.json").write_text(json.dumps({**settings, "torch_dtype": dtype}), encoding="utf-8")
