@@ -76,9 +76,8 @@ def _text(tokenizer: Tokenizer, token: str) -> str:
     """Return a byte-level token as text; as it is where it is a special token, a blank or a part of a character."""
     written = str(tokenizer.decoder.decode([token]))
     text = written.strip()
-    number = tokenizer.token_to_id(token)
-    added = tokenizer.get_added_tokens_decoder().get(number)
-    if (added is not None and added.special) or not text or "\ufffd" in text:
+    special = (added.content for added in tokenizer.get_added_tokens_decoder().values() if added.special)
+    if token in special or not text or "\ufffd" in text:
         return token
     begins = written[0].isspace() or tokenizer.token_to_id(f"{_BLANK}{token}") is not None
     return text if begins else f"{CONTINUES}{text}"
