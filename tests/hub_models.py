@@ -239,6 +239,68 @@ def torch_folder(folder: Path, architecture: str, *, seed: int) -> Path:
     return folder
 
 
+def vocabulary_files(folder: Path, *, lower: bool = True) -> None:
+    """A tokenizer from before `tokenizer.json`: a token a line, and what is done to letters."""
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+    _dump(folder / "tokenizer_config.json", {"do_lower_case": lower, "strip_accents": None, "model_max_length": 512})
+    _dump(folder / "special_tokens_map.json", {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]"})
+
+
+def body_weights(seed: int) -> dict[str, np.ndarray]:
+    """The tiny BERT's weights without its heads."""
+    return {name: tensor for name, tensor in weights(seed).items() if not name.startswith(("cls.", "classifier."))}
+
+
+def pickled_folder(folder: Path, tensors: dict[str, np.ndarray], settings: dict[str, object]) -> Path:
+    """As repositories of 2021: `config.json`, `vocab.txt` and `pytorch_model.bin`, no `tokenizer.json`."""
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _dump(folder / "config.json", settings)
+    vocabulary_files(folder)
+    torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, folder / "pytorch_model.bin")
+    return folder
+
+
+def unicoil_folder(folder: Path, head: tuple[np.ndarray, np.ndarray], *, seed: int = 21) -> Path:
+    """As castorini/unicoil-msmarco-passage: a BERT and `tok_proj` (1 x hidden), both below `coil_encoder.`."""
+    tensors = {f"coil_encoder.bert.{name}": tensor for name, tensor in body_weights(seed).items()}
+    tensors["coil_encoder.bert.embeddings.position_ids"] = np.arange(POSITIONS)[None]
+    tensors |= {"coil_encoder.tok_proj.weight": head[0], "coil_encoder.tok_proj.bias": head[1]}
+    return pickled_folder(folder, tensors, config("UniCoilEncoder"))
+
+
+def sparta_folder(folder: Path, *, seed: int = 22, bias: float | None = None) -> Path:
+    """As BeIR/sparta-msmarco-distilbert-base-v1: a bare DistilBERT. Its class does not say what it is for."""
+    from tests.numpy_bert import as_distilbert
+
+    tensors = as_distilbert(body_weights(seed))
+    if bias is not None:
+        tensors["score_bias"] = np.array(bias, dtype=np.float32)
+    settings: dict[str, object] = {
+        "architectures": ["DistilBertModel"],
+        "model_type": "distilbert",
+        "activation": "gelu",
+        "dim": HIDDEN,
+        "hidden_dim": INNER,
+        "n_heads": HEADS,
+        "n_layers": LAYERS,
+        "max_position_embeddings": POSITIONS,
+        "vocab_size": len(VOCABULARY),
+    }
+    pickled_folder(folder, tensors, settings)
+    _dump(folder / "hybrid_search.json", {"family": "sparta", "max_active_dims": [0, 2000]})
+    return folder
+
+
+def deepimpact_folder(folder: Path, layers: dict[int, tuple[np.ndarray, np.ndarray]], *, seed: int = 23) -> Path:
+    """As DeepImpact's `save_pretrained` leaves it: a BERT and `impact_score_encoder`, numbered as in its Sequential."""
+    tensors = {f"bert.{name}": tensor for name, tensor in body_weights(seed).items()}
+    for number, (weight, bias) in layers.items():
+        tensors |= {f"impact_score_encoder.{number}.weight": weight, f"impact_score_encoder.{number}.bias": bias}
+    return pickled_folder(folder, tensors, config("DeepImpact"))
+
+
 def _folder(
     folder: Path, architecture: str, onnx: str, seed: int, head, output: str, shape: tuple[str | int, ...]
 ) -> Path:

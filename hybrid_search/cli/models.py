@@ -14,7 +14,7 @@ from hybrid_search.cli.command import FAILED, command, global_options
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import PRECISIONS, choice, device_of
 from hybrid_search.cli.progress import progress_display
-from hybrid_search.cli.render import comparison_table, models_table
+from hybrid_search.cli.render import comparison_table, figures_table, models_table
 from hybrid_search.cli.streams import print_json
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def list_(
     kind: Annotated[str | None, typer.Option(metavar="|".join(KINDS))] = None,
     format: options.Format = "table",
 ) -> None:
-    """List the models that are known by name, and which of them are on this machine.
+    """List the models known by name, which of them are on this machine, and what is published of their quality.
 
     Example: `hybrid-search models list --kind sparse`
     """
@@ -65,6 +65,9 @@ def list_(
         print_json([{**asdict(one), "here": here} for one, here in rows])
     else:
         out.print(models_table(rows), soft_wrap=True)
+        figures = figures_table([one for one, _ in rows])
+        if figures:
+            out.print(figures, soft_wrap=True)
 
 
 @command(app, "show")

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from hybrid_search.types import ModelCard
 
 
+_FIGURES = (
+    "BEIR is the mean nDCG@10 of 13 collections, MARCO the MRR@10 of MS MARCO's passages, both times 100.\n"
+    "Nothing of it was measured here."
+)
+
+
 def verification_text(verifications: Sequence[Verification]) -> RenderableType:
     """Return what is whole of collections and what is not, a line for each part."""
     colours = {"whole": "green", "damaged": "red", "unchecked": "yellow"}
@@ -56,6 +62,24 @@ def models_table(rows: Sequence[tuple[ModelCard, bool]]) -> Text:
         sizes = f"{card.dim or '':>4}{card.max_tokens or 'all':>7}{card.size_mb or '':>6}"
         name = f"{languages(card):9}  {one_line(card.name)}"
         lines.append(Text(f"{'yes' if here else '':5}{card.kind:9}{sizes}  {name}"))
+    return Text("\n").join(lines)
+
+
+def figures_table(cards: Sequence[ModelCard]) -> Text:
+    """Return what others have published of these models, best first below each source; empty where that is nothing."""
+    known = [card for card in cards if card.published.source]
+    lines = []
+    for source in dict.fromkeys(card.published.source for card in known):
+        of_source = [card for card in known if card.published.source == source]
+        of_source.sort(key=lambda card: (-(card.published.beir or 0), -(card.published.msmarco or 0), card.name))
+        lines += [Text(), Text(f"published in {source}", style="dim"), Text(f"{'BEIR':>5}{'MARCO':>7}  model", "bold")]
+        for card in of_source:
+            beir, msmarco = (
+                "" if value is None else f"{value:.1f}" for value in (card.published.beir, card.published.msmarco)
+            )
+            lines.append(Text(f"{beir:>5}{msmarco:>7}  {one_line(card.name)}"))
+    if lines:
+        lines += [Text(), Text(_FIGURES, style="dim")]
     return Text("\n").join(lines)
 
 

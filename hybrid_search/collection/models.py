@@ -13,6 +13,7 @@ from hybrid_search._util import utc_now
 from hybrid_search._util.extras import check_extra
 from hybrid_search.collection.expansion import DocumentExpansion, ExpandWith
 from hybrid_search.encoders import hub, load, precision_of
+from hybrid_search.encoders.base import TABLE_QUERIES
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hybrid import unwrap, view_for
 from hybrid_search.encoders.pruning import PrunedEncoder, prune
@@ -177,7 +178,7 @@ def fetch(models: ModelSet, settings: Settings, on_download: OnDownload | None =
     for encoder in models.encoders.values():
         model = encoder.card
         if model.source and not hub.is_here(model, settings.cache_dir):
-            if model.runtime == "torch" and model.family != "inference_free_splade":  # whose queries need no torch
+            if model.runtime == "torch" and model.family not in TABLE_QUERIES:  # whose queries need no torch
                 check_extra("torch", f"The model {model.name}")
             tell = None if on_download is None else partial(on_download, model.name)
             hub.ensure(model, settings.cache_dir, on_progress=tell)

@@ -61,9 +61,9 @@ def models_for(
             existing one only where it was built with them.
 
     Raises:
-        check_growing(collection, manifest, opened)
-        expansion = expansion_for(collection, manifest, request.expand_with, settings, on_download)
-        return opened if expansion == opened.expansion else opened._replace(expansion=expansion)
+        InvalidArgument: no such layout, or an expansion that no leg would read.
+        StoreError: the collection was adopted, so it is only read, or its documents came with their weights.
+        HybridSearchError: whatever `check_request`, `load_models`, `select_models`, `fetch` and `expansion_for` raise.
     """
     layout = check_layout(request.layout) if request.layout else ""
     if manifest is not None:

@@ -8,11 +8,13 @@ leg is served by one encoder; a hybrid model gives both vectors in one pass, and
 
 Modules, in reading order:
 
-- which model: `catalog` and `dense_cards` (by name), `local_card` (a folder), `hub` (files), `hashing`;
+- which model: `catalog`, `dense_cards` and `torch_cards` (by name), `published` (figures of others), `local_card` (a
+  folder), `hub` (files), `hashing`;
 - what all share: `base`, `batching`, `threads`, `devices`, `tokenizer`, `token_cache`, `token_counter`,
-  `unknown_tokens`;
+  `unknown_tokens`, `vocabulary`;
 - one module per runtime: `onnx` (with `onnx_session`, `openvino` and `onnx_graphs/`), `torch` (sentence-transformers,
-  an extra), `fastembed` (BM25 and others that are not one plain graph), `bundled/` (files of a Python package);
+  an extra) and `torch_terms` (uniCOIL, SPARTA, DeepImpact), `fastembed` (BM25 and others that are not one plain
+  graph), `bundled/` (files of a Python package);
 - vectors: `hybrid` (one model, two legs), `pruning`, `query_table` (queries without a network), `term_weights` (queries
   of documents that come with their weights).
 
@@ -88,9 +90,10 @@ def load(
 
         return TermWeightsEncoder(card)
     if card.runtime == "torch":
-        from hybrid_search.encoders import torch
+        from hybrid_search.encoders import torch, torch_terms
 
-        return torch.load(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
+        make = torch_terms.load if card.family in torch_terms.FAMILIES else torch.load
+        return make(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
     raise ModelError(
         f"{card.name!r} runs inside {card.runtime!r}, not as a model here; the store supplies this encoder."
     )

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.batching import BatchLimit, Positions, Result, in_batches, out_of_memory, readable
 from hybrid_search.encoders.devices import Device
+from hybrid_search.encoders.local_card import cut_side
 from hybrid_search.encoders.token_counter import Counter, TokenCount
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer
 from hybrid_search.encoders.unknown_tokens import Unread
+from hybrid_search.encoders.vocabulary import VOCABULARY, wordpiece_tokenizer
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.protocols import Reading
@@ -21,6 +24,9 @@ from hybrid_search.types import ModelCard
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+TABLE_QUERIES = frozenset({"inference_free_splade", "sparta", "deepimpact"})
+"""Families whose queries need no network: they are looked up, or counted."""
 
 PRECISION_VERSION = 1
 """Part of fingerprints: raise it whenever a precision other than fp32 gives other vectors."""
@@ -59,6 +65,7 @@ class FileModel(ABC):
         self._found: Path | None = None
         self._model: Any = None
         self._tokenizer: Tokenizer | None = None
+        self._reader: TruncatingTokenizer | None = None
         self._counter: Counter | None = None
         self._unread: Unread | None = None
 
@@ -157,12 +164,22 @@ class FileModel(ABC):
 
         # Beside the model, or in the folder of its first module (sentence-transformers).
         places = sorted(self._folder().rglob("tokenizer.json"), key=lambda path: len(path.parts))
-        if not places:
-            raise ModelUnavailable(f"{self._card.name} has no tokenizer.json in {self._folder()}.")
-        tokenizer = Tokenizer.from_file(str(places[0]))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return tokenizer
+        if places:
+            tokenizer = Tokenizer.from_file(str(places[0]))
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+            return tokenizer
+        if (self._folder() / VOCABULARY).is_file():
+            return wordpiece_tokenizer(self._folder())
+        raise ModelUnavailable(f"{self._card.name} has no tokenizer.json and no {VOCABULARY} in {self._folder()}.")
+
+    def _truncating_tokenizer(self) -> TruncatingTokenizer:
+        with self._lock:
+            if self._reader is None:
+                self._reader = TruncatingTokenizer(
+                    self._own_tokenizer(), self._card.max_tokens, cut_side(self._folder())
+                )
+            return self._reader
 
     def _unloadable(self, fault: Exception) -> ModelUnavailable:
         """Return the error for a model that cannot be loaded; runtimes share no error type."""

@@ -8,15 +8,17 @@ image-text models, and query-only or document-only halves of a pair.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from hybrid_search.encoders.dense_cards import DENSE_CARDS
 from hybrid_search.encoders.local_card import local_card, serves
+from hybrid_search.encoders.published import PUBLISHED
 from hybrid_search.encoders.term_weights import FAMILY, WORDPIECES, WORDS
+from hybrid_search.encoders.torch_cards import TORCH_SPARSE, torch_card
 from hybrid_search.errors import ModelError, UnknownModel
-from hybrid_search.types import ModelCard
+from hybrid_search.types import ModelCard, Published
 
 __all__ = ["BM25_ENGINE", "CARDS", "PROFILES", "Kind", "Profile", "card", "cards", "local_card"]
 
@@ -73,23 +75,6 @@ def _reranker(
         size_mb=size_mb,
         note=note,
         languages=languages,
-    )
-
-
-def _torch(name: str, kind: Kind, family: str, licence: str, size_mb: int, vocab_size: int, note: str) -> ModelCard:
-    return ModelCard(
-        name=name,
-        kind=kind,
-        runtime="torch",
-        family=family,
-        licence=licence,
-        vocab_size=vocab_size,
-        max_tokens=512,
-        source=name,
-        size_mb=size_mb,
-        extra="torch",
-        note=note,
-        languages=("en",),
     )
 
 
@@ -190,25 +175,7 @@ _SPARSE = (
         note="BERT's wordpieces with the weights that documents came with (`import`); queries are counts. English.",
         languages=("en",),
     ),
-    _torch(
-        "naver/splade-v3",
-        "sparse",
-        "splade",
-        "cc-by-nc-sa-4.0",
-        440,
-        30522,
-        "Gated: accept its terms on the hub and log in first. English.",
-    ),
-    _torch("naver/splade-cocondenser-ensembledistil", "sparse", "splade", "cc-by-nc-sa-4.0", 440, 30522, "English."),
-    _torch(
-        "opensearch-project/opensearch-neural-sparse-encoding-doc-v3-distill",
-        "sparse",
-        "inference_free_splade",
-        "apache-2.0",
-        270,
-        30522,
-        "Documents are encoded by a model, queries by a table of token weights. English.",
-    ),
+    *TORCH_SPARSE,
 )
 
 _RERANKERS = (
@@ -245,7 +212,7 @@ _RERANKERS = (
         note="Multilingual.",
         languages=("mul",),
     ),
-    _torch("cross-encoder/ms-marco-MiniLM-L6-v2", "reranker", "cross_encoder", "apache-2.0", 91, 0, "English."),
+    torch_card("cross-encoder/ms-marco-MiniLM-L6-v2", "reranker", "cross_encoder", "apache-2.0", 91, 0, "English."),
 )
 
 _HYBRID = (
@@ -265,7 +232,10 @@ _HYBRID = (
     ),
 )
 
-CARDS: tuple[ModelCard, ...] = (*_SPARSE, *_HYBRID, *DENSE_CARDS, *_RERANKERS)
+CARDS: tuple[ModelCard, ...] = tuple(
+    replace(one, published=PUBLISHED.get(one.name, Published()))
+    for one in (*_SPARSE, *_HYBRID, *DENSE_CARDS, *_RERANKERS)
+)
 
 
 def card(name: str, kind: Kind) -> ModelCard:

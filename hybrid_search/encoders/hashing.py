@@ -1,4 +1,4 @@
-"""Hashes model files, and makes fingerprints of the hashes.
+"""Hashes model files, makes fingerprints of the hashes, and dimensions of words.
 
 Hashing half a gigabyte takes a second, so hashes are remembered by (path, size, modification time) in a small JSON file
 in the cache folder. If that file cannot be read or written, the hash is computed again.
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hybrid_search._util import atomic_write
+from hybrid_search._util.unicode_text import nfc
 from hybrid_search.types import ModelCard
 
 _MEMORY = "file-hashes.json"
@@ -66,8 +67,24 @@ def fingerprint_of(card: ModelCard, hashes: Mapping[str, str], **facts: object) 
         "document_prefix": card.document_prefix,
         "files": dict(hashes),
         "facts": facts,
+        # Only where a card says so: cards of earlier versions have neither, and keep their fingerprints.
+        **({"max_active_dims": list(card.max_active_dims)} if any(card.max_active_dims) else {}),
+        **({"unweighted": card.unweighted} if card.unweighted else {}),
     }
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def dimension_of(term: str) -> int:
+    """Return the dimension of a term of an open vocabulary, in 0 .. 2**31 - 1.
+
+    It is 31 bits of a hash of the term's normal form C in UTF-8: the first four bytes of BLAKE2b, big-endian, without
+    the highest bit. Collections on disk are made with it. Source: RFC 7693.
+
+    >>> dimension_of("film"), dimension_of("##s")
+    (1386861738, 1600763769)
+    """
+    digest = hashlib.blake2b(nfc(term).encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    return int.from_bytes(digest, "big") & 0x7FFF_FFFF
 
 
 def _remembered(cache_dir: Path) -> dict[str, list[object]]:

@@ -18,9 +18,13 @@ TRAINED = "model"
 POOLINGS = ("mean", "cls", "last_token", "none")
 _ONNX_FILES = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx")
 _TORCH_FILES = ("model.safetensors", "pytorch_model.bin")
-_FIELDS = frozenset(field.name for field in fields(ModelCard)) - {"name"}
+_FIELDS = frozenset(field.name for field in fields(ModelCard)) - {"name", "published"}
+_UNWEIGHTED = ("", "punctuation", "stop_words")
+# Beginnings of the names of classes whose weights were saved, in small letters.
+_TERM_FAMILIES = ("unicoil", "sparta", "deepimpact")
 _KIND_OF = {"splade": "sparse", "inference_free_splade": "sparse", "dense": "dense", "cross_encoder": "reranker"}
 _NEED_IDF = frozenset({"bm25", "bm42", "minicoil"})
+_LOGARITHMS = {"relu": 1, "log1p_relu": 2}
 # What transformers writes as "no limit" is astronomically large.
 _NO_LIMIT = 1 << 24
 
@@ -63,7 +67,7 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
         facts["dim"] = own.get("dim") or _dim(folder, config)
         facts["pooling"] = pooling_of(folder) or ""
     if facts["kind"] == "sparse":
-        facts["vocab_size"] = config.get("vocab_size", 0)
+        facts["vocab_size"] = 0 if facts["family"] == "deepimpact" else config.get("vocab_size", 0)
     facts["max_tokens"] = own.get("max_tokens") or _max_tokens(inner, config)
     prompts = as_json(folder, "config_sentence_transformers.json").get("prompts") or {}
     facts["query_prefix"] = prompts.get("query") or ""
@@ -74,11 +78,25 @@ def local_card(path: str | Path, kind: Literal["sparse", "dense", "hybrid", "rer
     facts.update({name: value for name, value in own.items() if name in _FIELDS})
     languages = facts.get("languages", ())
     facts["files"] = tuple(facts["files"])
+    _check_weights(folder, facts)
     facts["languages"] = (languages,) if isinstance(languages, str) else tuple(languages)
     try:
         return ModelCard(name=str(folder), **facts)
     except TypeError as fault:
         raise ModelError(f"{folder / OWN_FILE}: {fault}") from fault
+
+
+def _check_weights(folder: Path, facts: dict[str, Any]) -> None:
+    """Check what `hybrid_search.json` says of sparse vectors."""
+    caps, unweighted = facts.get("max_active_dims", (0, 0)), facts.get("unweighted", "")
+    if not (isinstance(caps, list | tuple) and len(caps) == 2 and all(type(cap) is int and cap >= 0 for cap in caps)):
+        raise ModelError(
+            f"{folder / OWN_FILE} says max_active_dims {caps!r}; expected are two numbers from 0, of queries and of "
+            "documents, such as [50, 192]."
+        )
+    if unweighted not in _UNWEIGHTED:
+        raise ModelError(f"{folder / OWN_FILE} says unweighted {unweighted!r}; known are {', '.join(_UNWEIGHTED[1:])}.")
+    facts["max_active_dims"] = tuple(caps)
 
 
 def serves(kind: str, wanted: str) -> bool:
@@ -129,6 +147,23 @@ def length_limit(folder: Path) -> int | None:
 def cut_side(folder: Path) -> Literal["left", "right"]:
     """Return the side on which too long a text loses tokens, by `tokenizer_config.json`."""
     return "left" if as_json(folder, "tokenizer_config.json").get("truncation_side") == "left" else "right"
+
+
+def logarithms(folder: Path) -> int | None:
+    """Return how many times a SPLADE model's activation takes log(1 + x) of ReLU(x); None if the folder does not say.
+
+    Once in SPLADE, twice in OpenSearch's third series (Geng et al. 2025, arXiv 2504.14839); sentence-transformers notes
+    it beside its pooling of documents.
+
+    Raises:
+        ModelError: the file is damaged, or names another activation.
+    """
+    for place in sorted(folder.glob("*_SpladePooling/config.json")):
+        named = as_json(folder, place.relative_to(folder).as_posix()).get("activation_function", "relu")
+        if named not in _LOGARITHMS:
+            raise ModelError(f"{place} asks for activation {named!r}; known are {', '.join(_LOGARITHMS)}.")
+        return _LOGARITHMS[named]
+    return None
 
 
 def _own(folder: Path) -> dict[str, Any]:
@@ -183,6 +218,9 @@ def _family(folder: Path, config: Mapping[str, Any]) -> str:
     made_by = as_json(folder, "config_sentence_transformers.json").get("model_type")
     idf = (folder / "idf.json").is_file() or (folder / "router_config.json").is_file()
     architectures = config.get("architectures") or []
+    for family in _TERM_FAMILIES:
+        if any(name.lower().startswith(family) for name in architectures):
+            return family
     if made_by == "SparseEncoder" or any(name.endswith("ForMaskedLM") for name in architectures):
         return "inference_free_splade" if idf else "splade"
     if made_by == "CrossEncoder" or any(name.endswith("ForSequenceClassification") for name in architectures):

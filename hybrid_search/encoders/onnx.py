@@ -20,18 +20,19 @@ from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Positions
 from hybrid_search.encoders.devices import ActiveDevice, Device, NoCuda, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
-from hybrid_search.encoders.local_card import cut_side
+from hybrid_search.encoders.local_card import cut_side, logarithms
 from hybrid_search.encoders.onnx_graphs.artifacts import Derived, Source
 from hybrid_search.encoders.onnx_graphs.cache import get_or_build
 from hybrid_search.encoders.onnx_graphs.pooling import OUTPUT, NoPooling, OutputSpec
 from hybrid_search.encoders.onnx_graphs.shared_weights import is_worth_sharing, shared_graph
 from hybrid_search.encoders.onnx_session import open_with_fallback, sharing_weights
 from hybrid_search.encoders.openvino import OpenVinoSession
-from hybrid_search.encoders.pruning import sparse_rows
+from hybrid_search.encoders.pruning import kept, sparse_rows
 from hybrid_search.encoders.query_table import QueryWeightTable
 from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import Pair, TruncatingTokenizer, attention_mask, dimensions_of, pad_rows
+from hybrid_search.encoders.tokenizer import Pair, attention_mask, dimensions_of, pad_rows
+from hybrid_search.encoders.vocabulary import term_names
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -132,7 +133,6 @@ class Network:
 class _Onnx(FileModel):
     """What the three models share: fingerprint, network, tokenizer, errors."""
 
-    _reader: TruncatingTokenizer | None = None
     _narrow: Network | None = None
 
     def fingerprint(self) -> str:
@@ -142,7 +142,11 @@ class _Onnx(FileModel):
             facts["pooling"] = self._card.pooling or None
         if cut_side(self._folder()) == "left":  # which versions before did not honour
             facts["cut"] = "left"
-        return fingerprint_of(self._card, self._hashes(names), **facts, **self._precision_facts())
+        return fingerprint_of(self._card, self._hashes(names), **facts, **self._own_facts(), **self._precision_facts())
+
+    def _own_facts(self) -> dict[str, Any]:
+        """Return what else changes a model's output."""
+        return {}
 
     def warm_up(self) -> None:
         """Load what a query needs."""
@@ -188,14 +192,6 @@ class _Onnx(FileModel):
     def _hashes(self, names: Sequence[str]) -> dict[str, str]:
         folder = self._folder()
         return {name: file_hash(folder / name, self._cache_dir) for name in names if (folder / name).is_file()}
-
-    def _truncating_tokenizer(self) -> TruncatingTokenizer:
-        with self._lock:
-            if self._reader is None:
-                self._reader = TruncatingTokenizer(
-                    self._own_tokenizer(), self._card.max_tokens, cut_side(self._folder())
-                )
-            return self._reader
 
     def _rows(
         self, texts: Sequence[Ids | Pair], sizes: Sizes, side: str
@@ -243,18 +239,27 @@ class OnnxSparse(_Onnx):
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         ids = self._truncating_tokenizer().texts(self._documents(texts), shared=True)
-        return self._encode(ids, "documents")
+        return kept(self._encode(ids, "documents"), self._card.max_active_dims[1])
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
         ids = self._truncating_tokenizer().texts(self._queries(texts))
-        if self._is_inference_free():
-            return [self._query_table().vector(each) for each in ids]
-        return self._encode(ids, "queries")
+        free = self._is_inference_free()
+        found = [self._query_table().vector(each) for each in ids] if free else self._encode(ids, "queries")
+        return kept(found, self._card.max_active_dims[0])
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         """Return the wordpiece of each dimension."""
-        tokenizer = self._own_tokenizer()
-        return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+        return term_names(self._own_tokenizer(), indices)
+
+    def _own_facts(self) -> dict[str, Any]:
+        """Return the number of logarithms where it is not the family's."""
+        return {} if self._logarithms() == self._usual_logarithms() else {"logarithms": self._logarithms()}
+
+    def _logarithms(self) -> int:
+        return logarithms(self._folder()) or self._usual_logarithms()
+
+    def _usual_logarithms(self) -> int:
+        return 2 if self._is_inference_free() else 1
 
     def dimensions(self, terms: Sequence[str]) -> list[int | None]:
         """Return the dimension of each vocabulary entry; None for what is none."""
@@ -276,7 +281,7 @@ class OnnxSparse(_Onnx):
         for batch, rows in self._rows(ids, _SPLADE_BATCH, side):
             if self._is_inference_free():
                 rows[:, self._query_table().special] = 0
-            logs = (2 if self._is_inference_free() else 1) if pooled else 0
+            logs = self._logarithms() if pooled else 0
             for place, vector in zip(batch, sparse_rows(rows, logs), strict=True):
                 encoded[place] = vector
         return encoded

@@ -52,6 +52,11 @@ def prune_vector(vector: SparseVector, max_active_dims: int, min_weight: float) 
     return SparseVector(vector.indices[chosen], vector.values[chosen], vector.signed)
 
 
+def kept(vectors: list[SparseVector], max_active_dims: int) -> list[SparseVector]:
+    """Return the vectors with as many of their heaviest weights as a model's card allows; 0 for all."""
+    return [prune_vector(vector, max_active_dims, 0.0) for vector in vectors] if max_active_dims else vectors
+
+
 class PrunedEncoder:
     """A sparse encoder whose vectors keep only their heaviest weights.
 

@@ -52,7 +52,7 @@ class QueryWeightTable(NamedTuple):
         weights = np.zeros(max(ids.values(), default=-1) + 1, dtype=np.float32)
         known = {ids[token]: weight for token, weight in found.items() if token in ids}
         weights[list(known)] = list(known.values())
-        special = _special(folder, tokenizer)
+        special = special_ids(folder, tokenizer)
         weights[special] = 0
         return cls(weights, special)
 
@@ -119,7 +119,7 @@ def static_folder(folder: Path) -> Path | None:
     return found if all((found / name).is_file() for name in (_WEIGHTS, "tokenizer.json")) else None
 
 
-def _special(folder: Path, tokenizer: Tokenizer) -> NDArray[np.int64]:
+def special_ids(folder: Path, tokenizer: Tokenizer) -> NDArray[np.int64]:
     """Return the ids of tokens that the tokenizer calls special or that `special_tokens_map.json` lists."""
     ids = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     path = folder / "special_tokens_map.json"

@@ -52,6 +52,11 @@ class TruncatingTokenizer:
         self._head, self._tail = _around(tokenizer)
         self._shared_cache: TokenCache | None = None
 
+    @property
+    def around(self) -> tuple[int, int]:
+        """How many special tokens stand before a text and after it."""
+        return len(self._head), len(self._tail)
+
     def texts(self, texts: Sequence[str], *, shared: bool = False) -> list[Ids]:
         """Return the ids of each text, with special tokens, at most the limit.
 

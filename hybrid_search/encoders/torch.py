@@ -24,8 +24,10 @@ from hybrid_search.encoders.base import FileModel
 from hybrid_search.encoders.batching import Positions, readable
 from hybrid_search.encoders.devices import ActiveDevice, Device, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
+from hybrid_search.encoders.pruning import kept
 from hybrid_search.encoders.query_table import StaticTable
 from hybrid_search.encoders.tokenizer import dimensions_of
+from hybrid_search.encoders.vocabulary import term_names
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Expansion, Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -49,15 +51,20 @@ def load(
     Raises:
         ModelError: the precision is neither fp32 nor fp16.
     """
-    if precision not in ("fp32", "fp16"):
-        raise ModelError(f"{card.name} runs with torch, in fp32 or fp16 only; {precision} is for ONNX models.")
+    check_precision(card, precision)
     classes: dict[str, type[TorchSparse | TorchDense | TorchReranker]] = {"sparse": TorchSparse, "dense": TorchDense}
     encoder_class = classes.get(card.kind, TorchReranker)
     return encoder_class(card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
 
 
-class _Torch(FileModel):
-    """What the three models share."""
+def check_precision(card: ModelCard, precision: Precision) -> None:
+    """Refuse what torch does not compute in: anything but fp32 and fp16."""
+    if precision not in ("fp32", "fp16"):
+        raise ModelError(f"{card.name} runs with torch, in fp32 or fp16 only; {precision} is for ONNX models.")
+
+
+class TorchModel(FileModel):
+    """What the models share that torch runs."""
 
     _place: ActiveDevice = "cpu"
     """Where the model runs, once it is loaded."""
@@ -124,7 +131,7 @@ class _Torch(FileModel):
         """Load the model of sentence-transformers in this folder."""
 
 
-class TorchSparse(_Torch):
+class TorchSparse(TorchModel):
     """A sparse encoder of sentence-transformers: SPLADE, or inference-free models, whose queries load no torch."""
 
     _table: StaticTable | None = None
@@ -135,15 +142,15 @@ class TorchSparse(_Torch):
             self._loaded()
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
-        return self._encode(self._documents(texts), "encode_document")
+        return kept(self._encode(self._documents(texts), "encode_document"), self._card.max_active_dims[1])
 
     def encode_queries(self, texts: Sequence[str]) -> list[SparseVector]:
         given, table = self._queries(texts), self._query_table()
-        return self._encode(given, "encode_query") if table is None else table.vectors(given)
+        vectors = self._encode(given, "encode_query") if table is None else table.vectors(given)
+        return kept(vectors, self._card.max_active_dims[0])
 
     def terms(self, indices: Sequence[int]) -> list[str]:
-        tokenizer = self._own_tokenizer()
-        return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+        return term_names(self._own_tokenizer(), indices)
 
     def dimensions(self, terms: Sequence[str]) -> list[int | None]:
         """Return the dimension of each vocabulary entry; None for what is none."""
@@ -177,10 +184,11 @@ class TorchSparse(_Torch):
     def _open(self, folder: str) -> Any:
         from sentence_transformers import SparseEncoder
 
-        return self._limit(SparseEncoder(folder, local_files_only=True, device=self._place))
+        # In fp32 whatever the files are in: transformers would compute in half precision on a processor too.
+        return self._limit(SparseEncoder(folder, local_files_only=True, device=self._place)).float()
 
 
-class TorchDense(_Torch):
+class TorchDense(TorchModel):
     """A dense encoder of sentence-transformers; its vectors have unit length."""
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -210,7 +218,7 @@ class TorchDense(_Torch):
         return self._limit(SentenceTransformer(folder, local_files_only=True, device=self._place))
 
 
-class TorchReranker(_Torch):
+class TorchReranker(TorchModel):
     """A cross-encoder of sentence-transformers; scores are the model's raw outputs."""
 
     def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -239,7 +247,7 @@ class TorchReranker(_Torch):
         return CrossEncoder(folder, local_files_only=True, max_length=limit, num_labels=1, device=self._place)
 
 
-class TorchGenerator(_Torch):
+class TorchGenerator(TorchModel):
     """A sequence-to-sequence model that predicts queries for a text, as docT5query does.
 
     Texts are sampled from the `top_k` likeliest tokens of each step, one passage after another. The seed is made of the

@@ -238,6 +238,21 @@ def test_models_are_listed_with_what_is_here(run):
         assert run("models", "list", *options).code == 2
 
 
+def test_published_figures_stand_below_the_models_with_their_source(run):
+    listed = json.loads(run("models", "list", "--kind", "sparse", "--format", "json").out)
+    by_name = {one["name"]: one["published"] for one in listed}
+    source = "sbert.net/docs/sparse_encoder/pretrained_models.html"
+    assert by_name["naver/splade-v3"] == {"beir": 51.7, "msmarco": 40.2, "source": source}
+    assert by_name["qdrant/bm25-engine"] == {"beir": None, "msmarco": None, "source": ""}
+    _, figures = run("models", "list", "--kind", "sparse").out.split(f"published in {source}\n")
+    lines = figures.split("\n\n")[0].splitlines()
+    assert lines[0].split() == ["BEIR", "MARCO", "model"]
+    assert [line.split()[0] for line in lines[1:]] == ["54.6", "51.7", "51.7", "50.8", "50.5", "49.7", "48.7"]
+    assert lines[2].split() == ["51.7", "40.2", "naver/splade-v3"]
+    assert all(len(line) <= 100 for line in figures.splitlines())
+    assert "published in" not in run("models", "list", "--kind", "dense").out
+
+
 def test_a_model_or_a_profile_is_shown(run):
     (card,) = json.loads(run("models", "show", "prithivida/Splade_PP_en_v1").out)
     assert (card["name"], card["kind"]) == ("prithivida/Splade_PP_en_v1", "sparse")

@@ -93,6 +93,52 @@ def test_splade_is_the_log_of_the_relu_max_pooled(cache, splade, verb):
         np.testing.assert_allclose(as_dense(encoded, len(hub_models.VOCABULARY)), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("free", [True, False])
+@pytest.mark.parametrize(("activation", "logs"), [("relu", 1), ("log1p_relu", 2), (None, None)])
+def test_the_logarithm_is_taken_as_often_as_the_folder_says(tmp_path, free, activation, logs):
+    """Inference-free models of OpenSearch's second series take it once, those of the third twice."""
+    make = hub_models.inference_free_folder if free else hub_models.splade_folder
+    plain = load(card(str(make(tmp_path / "plain")), "sparse"), cache_dir=tmp_path)
+    folder = make(tmp_path / "model")
+    if activation:
+        place = folder / ("document_1_SpladePooling" if free else "1_SpladePooling")
+        place.mkdir()
+        settings = {"pooling_strategy": "max", "activation_function": activation}
+        (place / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    encoder = load(card(str(folder), "sparse"), cache_dir=tmp_path)
+    expected = np.maximum(network(folder, "model.onnx", TEXTS[0])[0], 0).max(axis=0)
+    for _ in range(logs or (2 if free else 1)):
+        expected = np.log1p(expected)
+    if free:
+        expected[: len(hub_models.SPECIAL)] = 0
+    (found,) = encoder.encode_documents(TEXTS[:1])
+    np.testing.assert_allclose(as_dense(found, len(hub_models.VOCABULARY)), expected, atol=1e-5)
+    usual = logs in (None, 2 if free else 1)
+    assert (encoder.fingerprint() == plain.fingerprint()) is usual
+
+
+def test_an_activation_nobody_knows_is_named(tmp_path):
+    folder = hub_models.splade_folder(tmp_path / "model")
+    (folder / "1_SpladePooling").mkdir()
+    (folder / "1_SpladePooling" / "config.json").write_text('{"activation_function": "gelu"}', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"asks for activation 'gelu'; known are relu, log1p_relu"):
+        load(card(str(folder), "sparse"), cache_dir=tmp_path).encode_documents(["music"])
+
+
+@pytest.mark.parametrize("make", [hub_models.splade_folder, hub_models.inference_free_folder])
+def test_a_card_caps_the_terms_of_queries_and_of_documents(tmp_path, make):
+    """As granite-embedding-30m-sparse, which keeps 50 and 192."""
+    folder = make(tmp_path / "model")
+    whole = load(card(str(folder), "sparse"), cache_dir=tmp_path)
+    (folder / "hybrid_search.json").write_text('{"max_active_dims": [2, 9]}', encoding="utf-8")
+    cut = load(card(str(folder), "sparse"), cache_dir=tmp_path)
+    for verb, cap in (("encode_queries", 2), ("encode_documents", 9)):
+        for every, some in zip(getattr(whole, verb)(TEXTS), getattr(cut, verb)(TEXTS), strict=True):
+            assert len(some) == min(cap, len(every))
+            assert sorted(some.values)[::-1] == pytest.approx(sorted(every.values)[::-1][:cap])
+    assert whole.fingerprint() != cut.fingerprint()
+
+
 def test_splade_gives_different_texts_different_vectors(splade):
     first, second = splade.encode_documents([TEXTS[0], TEXTS[2]])
     assert first != second

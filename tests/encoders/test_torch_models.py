@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -149,6 +150,47 @@ def test_a_query_side_of_another_kind_takes_torch(inference_free, tmp_path):
     [found] = encoder.encode_queries(["music movie sea"])
     assert encoder._model is not None
     assert len(found) == 2
+
+
+@needs_torch
+def test_the_second_logarithm_is_the_folders(inference_free, tmp_path):
+    """OpenSearch's second series takes one (`relu`), the third two (`log1p_relu`)."""
+    folder = shutil.copytree(inference_free[0], tmp_path / "third")
+    (place,) = folder.glob("*_SpladePooling")
+    settings = json.loads((place / "config.json").read_text("utf-8"))
+    assert settings["activation_function"] == "relu"
+    (place / "config.json").write_text(json.dumps({**settings, "activation_function": "log1p_relu"}), encoding="utf-8")
+    second, third = (load(card(str(each), "sparse"), cache_dir=tmp_path) for each in (inference_free[0], folder))
+    rows = as_rows(second.encode_documents(TEXTS[:3]))
+    np.testing.assert_allclose(as_rows(third.encode_documents(TEXTS[:3])), np.log1p(rows), atol=1e-5)
+    assert second.fingerprint() != third.fingerprint()
+
+
+@needs_torch
+def test_a_model_in_half_precision_computes_in_fp32_and_keeps_its_cards_terms(tmp_path):
+    """As granite-embedding-30m-sparse: weights in bfloat16; 50 terms of a query and 192 of a document."""
+    import torch
+
+    files = import_module("safetensors.torch")
+    half, single = (hub_models.torch_folder(tmp_path / name, "BertForMaskedLM", seed=7) for name in ("half", "single"))
+    weights = {name: tensor.bfloat16() for name, tensor in files.load_file(half / "model.safetensors").items()}
+    files.save_file(weights, half / "model.safetensors", {"format": "pt"})
+    files.save_file(
+        {name: one.float() for name, one in weights.items()}, single / "model.safetensors", {"format": "pt"}
+    )
+    for folder, dtype in ((half, "bfloat16"), (single, "float32")):
+        settings = json.loads((folder / "config.json").read_text("utf-8"))
+        (folder / "config.json").write_text(json.dumps({**settings, "torch_dtype": dtype}), encoding="utf-8")
+    whole = load(card(str(single), "sparse"), cache_dir=tmp_path)
+    granite = card("ibm-granite/granite-embedding-30m-sparse", "sparse")
+    hub_models.in_hub_cache(half, tmp_path / "cache", granite.source)
+    cut = load(granite, cache_dir=tmp_path / "cache")
+    for verb, cap in (("encode_queries", 50), ("encode_documents", 192)):
+        for every, some in zip(getattr(whole, verb)(TEXTS[:4]), getattr(cut, verb)(TEXTS[:4]), strict=True):
+            assert len(every) > cap or verb == "encode_documents"
+            assert len(some) == min(cap, len(every))
+            np.testing.assert_allclose(sorted(some.values)[::-1], sorted(every.values)[::-1][:cap], atol=1e-5)
+    assert next(cut._model.parameters()).dtype == torch.float32
 
 
 @needs_torch

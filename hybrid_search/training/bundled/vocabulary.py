@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hybrid_search._util.stop_words import STOP_WORDS
 from hybrid_search.training.bundled.graph import Lexicon
 
 if TYPE_CHECKING:
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
 
 _MIN_USES = 2
 _RARITY_POWER = 0.25
-_STOPS = """
-a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to was
-will with what which who how when where why do does did has have had can could would should may might from about i you
-we he she its his her our my me us them been being were so than too very any some all each more most other only own same
-just also s t don re ve ll d m am
-"""
-_STOP_WORDS = frozenset(_STOPS.split())
 
 
 def word_classes(vocabulary: Sequence[str]) -> NDArray[np.int64]:
@@ -45,7 +39,7 @@ def word_classes(vocabulary: Sequence[str]) -> NDArray[np.int64]:
             continue
         whole = bare == piece and piece.isalpha()
         classes[place] = first.setdefault(stemmer.stem_word(piece), place) if whole else place
-    stops = np.array([piece in _STOP_WORDS for piece in vocabulary])
+    stops = np.array([piece in STOP_WORDS for piece in vocabulary])
     classes[stops | ((classes >= 0) & stops[classes])] = -1
     return classes
 
