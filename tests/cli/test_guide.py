@@ -48,6 +48,7 @@ REASONS = {
     "torch": "it needs torch and takes long; tests/training",
     "minilm": "it needs the extra 'minilm'; tests/cli/test_precision.py",
     "gpu": "it needs a CUDA device",
+    "engines": "it runs another search engine; tests/engines/test_guide_examples.py",
     "time": "it takes long; tests/benchmarks/figures.py runs what it measures",
 }
 """Why an example is not run here, by what it says that it needs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,19 +56,23 @@ class Bench(NamedTuple):
     exact: Run
     work: Path
     settings: Settings
+    written: set[Path]
+    """Exports that are there."""
 
     def export(self, format: str, *options: str) -> Path:
         """Return an export of it with all queries; one of the same options is written once."""
         out = self.work / "-".join([format, *(option.lstrip("-") for option in options)])
-        if not out.is_dir():
+        if out not in self.written:
             queries = ("--queries", self.folder / "queries.jsonl")
             run_program(self.settings, "export", format, "-c", COLLECTION, "--out", out, *queries, *options)
+            self.written.add(out)
         return out
 
     def outcome(self, case: Case) -> tuple[Path, Outcome]:
         """Export, index and search; gives the export and what the engine did."""
         export = self.export(case.format, *case.options)
         work = export.with_name(f"{export.name}-{case.engine.__name__}")
+        shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         return export, case.engine(export, work)
 
@@ -78,7 +83,7 @@ def bench(folder: Path, work: Path, cache: Path) -> Bench:
     Indexer.open(COLLECTION, settings=settings, profile="bundled", chunk_tokens=0).index(folder)
     data = read_beir(folder)
     found = encoded(COLLECTION, {query.query_id: query.text for query in data.queries}, settings)
-    return Bench(folder, data, found, ranking(found), work, settings)
+    return Bench(folder, data, found, ranking(found), work, settings, set())
 
 
 def run_program(settings: Settings, *arguments: object) -> str:
