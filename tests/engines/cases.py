@@ -46,6 +46,22 @@ CASES = {
     "seismic_documents": Case("seismic", IDF_IN_DOCUMENTS, engines.seismic, 0.999),
 }
 
+ODD = [
+    "a b",
+    "tab\there",
+    "line\nend",
+    "50%",
+    "a%20b",
+    "x#1",
+    "日本語",
+    "wide\u3000blank",
+    "nbsp\u00a0",
+    '"quoted"',
+    "-1",
+    "é" * 80,
+]
+"""Ids that a column, a line or a separator of some engine would break."""
+
 
 class Bench(NamedTuple):
     """A collection with known answers, and the exact ranking of its queries."""

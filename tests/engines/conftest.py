@@ -1,9 +1,12 @@
 """One collection for all engines, and what was exported and searched of it: once for the whole run."""
 
+import json
 from functools import cache
 
 import pytest
 
+from hybrid_search.indexer import Indexer
+from hybrid_search.settings import Settings
 from tests.conftest import ROOT
 from tests.engines import cases
 from tests.engines.environments import Unavailable
@@ -33,3 +36,23 @@ def outcome(cranfield):
             pytest.skip(str(error))
 
     return run_or_skip
+
+
+@pytest.fixture(scope="session")
+def odd_ids(tmp_path_factory, model_cache):
+    """Export documents with odd ids, one of them in several passages, in any format; all answer the one query."""
+    place = tmp_path_factory.mktemp("odd")
+    settings = Settings(store=str(place / "store"), cache_dir=model_cache)
+    rows = [{"_id": name, "text": f"A whale swims in the sea, number {n}."} for n, name in enumerate(cases.ODD)]
+    rows.append({"_id": "long one", "text": "The whale of the sea. " * 40})
+    (place / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (place / "queries.jsonl").write_text(json.dumps({"_id": "q 1", "text": "whale sea"}) + "\n", encoding="utf-8")
+    Indexer.open("odd", settings=settings, profile="bundled", chunk_tokens=32).index(place / "corpus.jsonl")
+
+    @cache
+    def export(format):
+        queries = ("--queries", place / "queries.jsonl")
+        cases.run_program(settings, "export", format, "-c", "odd", "--out", place / format, *queries)
+        return place / format
+
+    return export

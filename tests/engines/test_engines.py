@@ -18,10 +18,20 @@ from tests.engines.exact import ndcg, overlap
 pytestmark = [pytest.mark.engines, pytest.mark.shared, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 JAVA = {"lucene", "lucene_documents", "lucene_splade"}
-NAMES = [pytest.param(name, marks=pytest.mark.java) if name in JAVA else name for name in CASES]
-WHOLE = [name for name in CASES if name.startswith(("lucene", "pisa"))]
+
+
+def named(*names):
+    """Cases as parameters, those that need Java with its mark."""
+    return [pytest.param(name, marks=pytest.mark.java) if name in JAVA else name for name in names]
+
+
+ALL = named(*CASES)
+WHOLE = named(*(name for name in CASES if name.startswith(("lucene", "pisa"))))
 """Cases whose engine adds up whole numbers, all of them."""
-EXACT_NAMES = [pytest.param(name, marks=pytest.mark.java) if name in JAVA else name for name in WHOLE]
+COUNTING = named(*(name for name in CASES if name != "bmp_ciff"))
+"""Cases whose engine tells how many documents it has indexed."""
+EACH_ENGINE = named("lucene", "pisa", "pisa_ciff", "seismic")
+"""Without BMP, which never looks into one block of documents, so that of so few it finds some or none."""
 
 
 @pytest.fixture
@@ -41,14 +51,13 @@ def test_the_exact_ranking_is_that_of_the_search(cranfield):
     assert len(cranfield.exact) == 225
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "bmp_ciff"])
+@pytest.mark.parametrize("name", COUNTING)
 def test_every_document_is_indexed(name, outcome):
-    """All engines but BMP tell how many."""
     export, done = outcome(name)
     assert done.indexed == report(export)["chunks"] == 1398
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_the_rankings_survive(name, outcome, cranfield):
     _, done = outcome(name)
     assert set(done.run) == set(cranfield.exact)
@@ -57,7 +66,7 @@ def test_the_rankings_survive(name, outcome, cranfield):
     assert ndcg(best, cranfield.data.qrels) == pytest.approx(ndcg(cranfield.exact, cranfield.data.qrels), abs=0.003)
 
 
-@pytest.mark.parametrize("name", EXACT_NAMES)
+@pytest.mark.parametrize("name", WHOLE)
 def test_each_score_is_the_sum_of_what_was_exported(name, outcome, cranfield):
     """Nothing is lost between the files and the engine: no token is split, cut or dropped, no weight changed."""
     export, done = outcome(name)
@@ -74,6 +83,19 @@ def test_both_forms_of_topics_give_one_run(name, outcome):
     export, done = outcome(name)
     index = export.with_name(f"{export.name}-lucene") / "lucene"
     assert engines.lucene_search(export, index, "json") == done.run
+
+
+@pytest.mark.parametrize("name", EACH_ENGINE)
+def test_odd_ids_come_back_as_they_were_exported(name, odd_ids, tmp_path):
+    """And find the stored chunk: what is exported is escaped, so that no line of a run breaks."""
+    exported = dict(vectors(odd_ids("anserini")))
+    try:
+        done = CASES[name].engine(odd_ids(CASES[name].format), tmp_path)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    [hits] = done.ids.values()
+    assert sorted(hits) == sorted(exported)
+    assert len(exported) > len(cases.ODD) + 2
 
 
 @pytest.mark.java

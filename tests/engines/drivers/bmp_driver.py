@@ -11,7 +11,7 @@ def main(folder, work, answer):
 
     start = perf_counter()
     path = str(Path(work) / "index.bmp")
-    ciff2bmp(ciff_file=str(Path(folder) / "index.ciff"), output=path, bsize=32, compress_range=False)
+    ciff2bmp(ciff_file=str(Path(folder) / "index.ciff"), output=path, bsize=8, compress_range=False)
     searcher = Searcher(path)
     indexed, run = perf_counter(), {}
     for query, tokens in topics(folder):
