@@ -56,7 +56,7 @@ REASONS = {
 MODULES = {"parquet": "pyarrow", "langchain": "langchain_core", "llamaindex": "llama_index", "haystack": "haystack"}
 """What an example needs that an extra brings: it is run where that is installed."""
 
-NOT_YET: set[str] = set()
+NOT_YET: set[str] = {"export anserini", "export ciff", "export seismic", "import anserini", "evaluate --from-run"}
 """Verbs and options that the pages name before they are there."""
 
 ids = {"ids": lambda value: getattr(value, "id", None) or value.stem}
