@@ -120,9 +120,3 @@ def report(export: Path) -> dict[str, Any]:
     """Return the report of an export."""
     told: dict[str, Any] = json.loads((export / "report.json").read_text(encoding="utf-8"))
     return told
-
-
-def evaluated(printed: str) -> float:
-    """Return the nDCG@10 that `evaluate --format json` has printed of one mode."""
-    [result] = json.loads(printed)["results"]
-    return float(result["measures"]["nDCG@10"])

@@ -1,4 +1,7 @@
-"""Index and search with PISA, in an environment of its own: pisa_driver.py ciff|documents FOLDER WORK ANSWER."""
+"""Index and search with PISA, in an environment of its own: pisa_driver.py ciff|documents|copy FOLDER WORK ANSWER.
+
+`copy` indexes a CIFF file and writes what it indexed as another one, WORK/index.ciff.
+"""
 
 import sys
 from pathlib import Path
@@ -12,12 +15,14 @@ def main(form, folder, work, answer):
 
     path = str(Path(work) / "pisa")
     start = perf_counter()
-    if form == "ciff":
+    if form in ("ciff", "copy"):
         PisaIndex.from_ciff(str(Path(folder) / "index.ciff"), path, stemmer="none")
         index = PisaIndex(path, stemmer="none", stops="none")
     else:
         index = PisaIndex(path, stemmer="none", stops="none", threads=1)
         index.toks_indexer(scale=1.0).index({"docno": name, "toks": weights} for name, weights in vectors(folder))
+    if form == "copy":
+        index.to_ciff(str(Path(work) / "index.ciff"))
     retrieve = index.quantized(num_results=100, threads=1, toks_scale=1.0)
     indexed = perf_counter()
     asked = [{"qid": query, "query_toks": tokens} for query, tokens in topics(folder)]
