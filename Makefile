@@ -12,7 +12,7 @@ COVERED := --cov --cov-report term --cov-fail-under 92
 # A build for processors, where the index has one under this number; any that the extra `torch` takes will do.
 TORCH_BUILD ?= torch==2.13.0
 
-.PHONY: demo test torch check release-check clean
+.PHONY: demo test torch engines check release-check clean
 
 demo: $(DEMO)
 	$(BIN)/hybrid-search demo
@@ -22,6 +22,10 @@ test: $(READY)
 
 # Afterwards `make test` runs what else is skipped: training, and models that only torch runs.
 torch: $(TORCH)
+
+# The exports in Anserini, PISA, BMP and Seismic, which are installed on demand; what cannot be had here is skipped.
+engines: $(READY)
+	$(BIN)/python -m pytest tests/engines -m engines
 
 check: $(READY)
 	$(BIN)/python -m ruff check .

@@ -138,6 +138,13 @@ def from_results() -> Iterator[Row]:
             yield of(f"sparsity.{name}.document_dims", row["document_dims"], "active dims")
             yield of(f"sparsity.{name}.bytes", row["sparse_bytes_a_document"], "bytes a document")
             yield of(f"sparsity.{name}.ndcg", row[NDCG], NDCG)
+    if line := newest("engines", dataset="cranfield"):
+        of = _of(line, "python tests/benchmarks/engines.py")
+        yield of("engines.exact.ndcg", line["exact_ndcg"], NDCG)
+        for name, row in line["rows"].items():
+            for what, unit in {"overlap": "share of the top 10", "ndcg": NDCG}.items():
+                if what in row:
+                    yield of(f"engines.{name}.{what}", row[what], unit)
 
 
 def _of(line: dict[str, Any], command: str) -> Callable[[str, float, str], Row]:
