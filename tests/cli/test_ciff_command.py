@@ -18,7 +18,7 @@ def file(tmp_path):
 
 def test_an_index_comes_in_is_searched_and_goes_out(run, file, tmp_path, jsonl):
     corpus = jsonl([{"_id": "a", "title": "Apples", "text": "Red apples."}])
-    done = run("import", "ciff", file, "-c", "c", "--corpus", corpus, "--progress", "none")
+    done = run("import", "ciff", file, "-c", "c", "--corpus", corpus, "--terms", "wordpieces", "--progress", "none")
     assert done.code == 0
     assert "documents without a text in corpus.jsonl ('b', 'c')" in " ".join(done.out.split())
     found = run("search", "apples", "-c", "c", "--format", "json")
@@ -30,7 +30,7 @@ def test_an_index_comes_in_is_searched_and_goes_out(run, file, tmp_path, jsonl):
     done = run("export", "ciff", "-c", "c", "--out", out, *asked)
     assert done.code == 0
     assert "overlap of the first ten: 1.0000, 1 queries" in done.out
-    _header, lists, records = proto.read((out / "index.ciff").read_bytes())
+    _, lists, records = proto.read((out / "index.ciff").read_bytes())
     assert proto.weights(lists, records) == INDEX
     assert (out / "topics.tsv").read_text() == "q\tapples\n"
 

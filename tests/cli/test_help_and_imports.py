@@ -103,8 +103,11 @@ INTERFACE = """
     mcp
     serve
     export parquet
+    export anserini
+    export ciff
     import parquet
     import anserini
+    import ciff
     collections list
     collections show
     collections verify

@@ -184,18 +184,21 @@ PISA takes a query's id from what stands before the first colon.
 
 ## Lucene and Anserini
 
-`lucene-ciff` (informagi) makes a Lucene index of the file. `hybrid-search export anserini` writes what Anserini indexes
-itself.
+    CiffImporter {INDEX} lucene-index
+
+`CiffImporter` is that of `lucene-ciff` (informagi). `hybrid-search export anserini` writes what Anserini indexes itself.
 
 ## Terrier
 
     bin/terrier -P com.github.terrierteam:terrier-ciff:0.2 ciff-ingest {INDEX}
 
-Search it with the weighting model `Tf`.
+Search it with the weighting model `Tf` and no term pipeline.
 
 ## JASS
 
-    ciff_to_JASS {INDEX}
+    ciff_to_JASS {INDEX} -passthrough -2
+
+Without `-passthrough` it makes BM25 of the impacts.
 
 ## Check
 
