@@ -1,6 +1,8 @@
 """What the tests of several rooms share: a store, a model cache and settings of their own, and the models at hand."""
 
 import json
+import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -24,6 +26,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
 # Other tests run at the same time, so an example may take long without being slow.
 hypothesis.settings.register_profile("beside-others", deadline=None)
 hypothesis.settings.load_profile("beside-others")
+
+
+MEMORY_DISK = Path("/dev/shm")
+"""A disk in memory that Linux has: what is flushed there, and much is, is not waited for."""
+
+
+def suits_tests(disk):
+    """Tell whether a folder has the room that tests take, and runs programs; containers often have 64 MB there."""
+    try:
+        runs = not os.statvfs(disk).f_flag & os.ST_NOEXEC
+        return runs and os.access(disk, os.W_OK) and shutil.disk_usage(disk).free > 2 << 30
+    except (OSError, AttributeError):
+        return False
+
+
+if not os.environ.get("TMPDIR") and suits_tests(MEMORY_DISK):
+    # Where pytest makes its folders; whoever names a place for them, with TMPDIR, this or --basetemp, has them there.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
 
 
 TIMED = {"test_bounded", "test_chunker_process", "test_connections", "test_gateway", "test_hostile", "test_http"}
