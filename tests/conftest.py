@@ -11,11 +11,15 @@ import hypothesis
 import pytest
 
 from hybrid_search.collection import models
+from hybrid_search.corpus import readers
+from hybrid_search.corpus.bounded import BoundedProcess
 from hybrid_search.encoders import catalog
 from hybrid_search.evaluation import cached_collections, experiment
+from hybrid_search.indexing import chunker_process
 from hybrid_search.settings import Settings
 from hybrid_search.store.edge.store import EdgeStore
 from tests.fake_models import FAKE_CARDS, Fakes
+from tests.kept_processes import KeptProcess, end_all_but
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,6 +58,23 @@ def pytest_itemcollected(item):
     """Keep the tests of `TIMED` in one process. (When all are collected it is too late: they have been grouped.)"""
     if item.path.stem in TIMED and item.get_closest_marker("xdist_group") is None:
         item.add_marker(pytest.mark.xdist_group("timed"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_processes():
+    """What reads and cuts files is started once for many tests; tests of these processes ask for `own_processes`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (readers, chunker_process):
+            patch.setattr(module, "BoundedProcess", KeptProcess)
+        yield
+        end_all_but(0)
+
+
+@pytest.fixture
+def own_processes(monkeypatch):
+    """Asked for by tests of the processes that read and cut: started by the test, and ended when they are closed."""
+    for module in (readers, chunker_process):
+        monkeypatch.setattr(module, "BoundedProcess", BoundedProcess)
 
 
 @pytest.fixture(scope="session")
