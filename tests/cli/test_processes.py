@@ -56,7 +56,8 @@ def wait_for(condition, seconds=30.0):
     raise AssertionError("it did not come to that")
 
 
-QUERIES = [*WORDS, "ocean river copper", "number7 window"]
+QUERIES = [WORDS[0], "ocean river copper", "number7 window"]
+"""Every document but a few holds each word."""
 
 
 def answers(name, k):
