@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import threading
 from pathlib import Path
 
@@ -90,6 +91,13 @@ def evaluations(tmp_path, monkeypatch):
     for module in (cached_collections, experiment):
         monkeypatch.setattr(module, "store_of", lambda settings: store)
     return store
+
+
+@pytest.fixture
+def disk():
+    """A folder on a disk, for tests of the room that things take there: in memory, holes in mapped files take some."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
