@@ -55,10 +55,15 @@ TIMED = {"test_bounded", "test_chunker_process", "test_connections", "test_gatew
 """Files whose tests go by the clock or by processor time; no two of them run at once."""
 
 
+TOGETHER = {"test_crashes", "test_damages", "test_guide"}
+"""Files whose tests share what takes seconds to make; each is run in one process, which makes it once."""
+
+
 def pytest_itemcollected(item):
     """Keep the tests of `TIMED` in one process. (When all are collected it is too late: they have been grouped.)"""
-    if item.path.stem in TIMED and item.get_closest_marker("xdist_group") is None:
-        item.add_marker(pytest.mark.xdist_group("timed"))
+    file = item.path.stem
+    if file in TIMED | TOGETHER and item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group("timed" if file in TIMED else file))
 
 
 @pytest.fixture(scope="session", autouse=True)
