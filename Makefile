@@ -17,6 +17,8 @@ TORCH_BUILD ?= torch==2.13.0
 demo: $(DEMO)
 	$(BIN)/hybrid-search demo
 
+# Hundreds of processes start, each quicker where it need not compile what it imports.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(READY)
 	$(BIN)/python -m pytest $(IN_PARALLEL) $(COVERED)
 

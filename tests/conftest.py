@@ -1,7 +1,10 @@
 """What the tests of several rooms share: a store, a model cache and settings of their own, and the models at hand."""
 
 import json
+import os
+import shutil
 import signal
+import tempfile
 import threading
 from pathlib import Path
 
@@ -9,11 +12,15 @@ import hypothesis
 import pytest
 
 from hybrid_search.collection import models
+from hybrid_search.corpus import readers
+from hybrid_search.corpus.bounded import BoundedProcess
 from hybrid_search.encoders import catalog
 from hybrid_search.evaluation import cached_collections, experiment
+from hybrid_search.indexing import chunker_process
 from hybrid_search.settings import Settings
 from hybrid_search.store.edge.store import EdgeStore
 from tests.fake_models import FAKE_CARDS, Fakes
+from tests.kept_processes import KeptProcess, end_all_but
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,14 +33,54 @@ hypothesis.settings.register_profile("beside-others", deadline=None)
 hypothesis.settings.load_profile("beside-others")
 
 
+MEMORY_DISK = Path("/dev/shm")
+"""A disk in memory that Linux has: what is flushed there, and much is, is not waited for."""
+
+
+def suits_tests(disk):
+    """Tell whether a folder has the room that tests take, and runs programs; containers often have 64 MB there."""
+    try:
+        runs = not os.statvfs(disk).f_flag & os.ST_NOEXEC
+        return runs and os.access(disk, os.W_OK) and shutil.disk_usage(disk).free > 2 << 30
+    except (OSError, AttributeError):
+        return False
+
+
+if not os.environ.get("TMPDIR") and suits_tests(MEMORY_DISK):
+    # Where pytest makes its folders; whoever names a place for them, with TMPDIR, this or --basetemp, has them there.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
+
+
 TIMED = {"test_bounded", "test_chunker_process", "test_connections", "test_gateway", "test_hostile", "test_http"}
 """Files whose tests go by the clock or by processor time; no two of them run at once."""
 
 
+TOGETHER = {"test_crashes", "test_damages", "test_guide"}
+"""Files whose tests share what takes seconds to make; each is run in one process, which makes it once."""
+
+
 def pytest_itemcollected(item):
     """Keep the tests of `TIMED` in one process. (When all are collected it is too late: they have been grouped.)"""
-    if item.path.stem in TIMED and item.get_closest_marker("xdist_group") is None:
-        item.add_marker(pytest.mark.xdist_group("timed"))
+    file = item.path.stem
+    if file in TIMED | TOGETHER and item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group("timed" if file in TIMED else file))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_processes():
+    """What reads and cuts files is started once for many tests; tests of these processes ask for `own_processes`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (readers, chunker_process):
+            patch.setattr(module, "BoundedProcess", KeptProcess)
+        yield
+        end_all_but(0)
+
+
+@pytest.fixture
+def own_processes(monkeypatch):
+    """Asked for by tests of the processes that read and cut: started by the test, and ended when they are closed."""
+    for module in (readers, chunker_process):
+        monkeypatch.setattr(module, "BoundedProcess", BoundedProcess)
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +96,13 @@ def evaluations(tmp_path, monkeypatch):
     for module in (cached_collections, experiment):
         monkeypatch.setattr(module, "store_of", lambda settings: store)
     return store
+
+
+@pytest.fixture
+def disk():
+    """A folder on a disk, for tests of the room that things take there: in memory, holes in mapped files take some."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import typer
@@ -77,6 +78,13 @@ def prose(page: Path) -> str:
     return INDENTED.sub("\n", FENCE.sub("\n", text))
 
 
+@cache
+def program() -> typer.core.TyperGroup:
+    """The click command of the whole program."""
+    return typer.main.get_command(app)
+
+
+@cache
 def commands_by_words() -> dict[str, typer.core.TyperCommand]:
     """Every verb as the words that call it, with its click command."""
 
@@ -86,7 +94,7 @@ def commands_by_words() -> dict[str, typer.core.TyperCommand]:
         if not getattr(command, "commands", None):
             yield " ".join(words), command
 
-    return dict(walk(typer.main.get_command(app), ()))
+    return dict(walk(program(), ()))
 
 
 def calls(line: str) -> list[list[str]]:
@@ -116,7 +124,7 @@ def named_calls(page: Path) -> list[list[str]]:
 
 def wrong_with(call: list[str]) -> str:
     """What is wrong with a call: no such verb, or no such option; empty where nothing is."""
-    group = typer.main.get_command(app)
+    group = program()
     context = typer.Context(group, info_name="hybrid-search")
     words = list(call)
     while words and getattr(group, "commands", None):

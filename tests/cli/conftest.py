@@ -4,9 +4,11 @@ import logging
 import os
 import subprocess
 import sys
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from hybrid_search.cli import console
@@ -19,6 +21,14 @@ FRUIT = [
     {"_id": "b", "text": "Green pears are sweet in autumn."},
     {"_id": "c", "text": "Yellow bananas come by ship."},
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_are_made_once():
+    """Typer makes all commands anew for every run of one, which takes longer than most of them do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", cache(typer.main.get_command), raising=False)
+        yield
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ def index(run, *arguments, **options):
     return run("index", *arguments, "--sparse", "qdrant/bm25-engine", "--dense", "none", **options)
 
 
-def test_the_summary_goes_to_stdout_and_the_exit_code_is_zero(run, jsonl):
+def test_the_summary_goes_to_stdout_and_the_exit_code_is_zero(run, jsonl, disk, monkeypatch):
+    monkeypatch.setenv("HYBRID_SEARCH_STORE", str(disk))
     file = jsonl(
         [{"_id": "a", "text": "red apples"}, {"_id": "b", "text": "pears"}, {"_id": "a", "text": "red apples"}]
     )

@@ -126,7 +126,7 @@ def test_on_a_terminal_it_asks(start, run, fruit):
             asked += os.read(controller, 4096)
         assert b"3 documents in 3 chunks" in asked
         os.write(controller, answer)
-        assert process.wait(30) == code
+        assert process.wait() == code
         os.close(controller)
         assert run("search", "apples", "-c", "fruit").code == left
 

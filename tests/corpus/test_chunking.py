@@ -279,9 +279,9 @@ def test_errors_of_the_counter_come_through():
 @pytest.mark.parametrize("markdown", [False, True])
 def test_a_word_of_a_million_characters(char, markdown):
     document = Document("d", char * (1_000_000 // len(char)), markup="markdown" if markdown else "plain")
-    began = time.perf_counter()
+    began = time.process_time()  # others may be at work on the same processors
     chunks = chunk(document, size_tokens=4096, overlap_tokens=64, count_tokens=characters)
-    assert time.perf_counter() - began < 20  # the square of it would take minutes
+    assert time.process_time() - began < 20  # the square of it would take minutes
     check(document, chunks, 4096, characters)
     assert not any(found.text.startswith("\u0301") for found in chunks)
 

@@ -19,6 +19,8 @@ from hybrid_search.corpus.walk import FoundFile
 from hybrid_search.types import BrokeOff, Document, Failure
 from tests import odd_reading
 
+pytestmark = pytest.mark.usefixtures("own_processes")
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):

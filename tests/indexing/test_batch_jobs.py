@@ -67,7 +67,8 @@ def test_a_dry_run_knows_what_is_there_already(settings):
     assert (nothing.documents, nothing.estimate.sampled, nothing.estimate.tokens) == (0, 0, 0)
 
 
-def test_the_estimates_of_disk_and_memory_are_near_what_it_took(settings):
+def test_the_estimates_of_disk_and_memory_are_near_what_it_took(settings, disk):
+    settings = settings.model_copy(update={"store": str(disk)})
     told = Indexer.open("c", settings=settings, legs=["bm25"]).index(documents(3_000), dry_run=True).estimate
     report = Indexer.open("c", settings=settings, legs=["bm25"]).index(documents(3_000))
     assert told.disk_bytes / 4 < report.bytes_on_disk < told.disk_bytes * 4

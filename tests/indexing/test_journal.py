@@ -169,7 +169,7 @@ def test_ctrl_c_and_a_kill_during_other_kinds_say_interrupted(settings, fakes, t
         assert child.stdout.readline() == "writing\n"
         (at_work,) = recent_jobs(settings.store)
         child.send_signal(sign)
-        child.wait(30)
+        child.wait()
     assert (at_work.kind, at_work.state, at_work.pid) == (kind, "running", child.pid)
     (job,) = recent_jobs(settings.store)
     assert (job.kind, job.state, job.number) == (kind, "interrupted", at_work.number)

@@ -3,33 +3,26 @@
 import builtins
 import shutil
 from threading import Event, Thread
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 
 from hybrid_search import Indexer, watch
 from hybrid_search.errors import CorpusError, InvalidArgument, ManifestMismatch, MissingExtra, StoreBusy
 from hybrid_search.store.edge.store import EdgeStore
+from tests.waiting import CHANGED, Told, until
 
 pytest.importorskip("watchfiles", reason="needs the extra watch")
 
+NO_TEXTS = ("x.bin", "x.dat", ".a.md.swp")
 NOW = {"quiet_s": 0.05, "pause_s": 60.0}
-
-
-def until(condition, seconds=20.0):
-    end = monotonic() + seconds
-    while monotonic() < end:
-        if condition():
-            return True
-        sleep(0.01)
-    raise AssertionError("it did not come to that")
 
 
 class Watching:
     """`watch` in a thread. `rounds` grows by one a round; a round raises what lies first in `errors`."""
 
     def __init__(self, sources, **options):
-        self.rounds, self.errors, self.troubles, self.ended = 0, [], [], None
+        self.rounds, self.errors, self.troubles, self.ended = 0, [], Told(), None
         self.stop = Event()
         options = {**NOW, "on_trouble": self.troubles.append, "stop": self.stop, **options}
         self.thread = Thread(target=self._run, args=(sources, options))
@@ -51,7 +44,9 @@ class Watching:
             self.ended = error
 
     def once(self):
-        self.rounds += 1
+        with CHANGED:
+            self.rounds += 1
+            CHANGED.notify_all()
         if self.errors:
             raise self.errors.pop(0)
 
@@ -89,9 +84,7 @@ def test_changes_that_bring_a_round(notes):
         assert watching.brings_a_round(lambda: shutil.move(notes.parent / "sub", notes / "sub.2"))
         assert watching.brings_a_round(lambda: (notes / "sub.2" / "b.md").write_text("cherries"))
         assert watching.brings_a_round(lambda: (notes / "README").write_text("words"))
-        assert watching.brings_none(lambda: (notes / "x.bin").write_bytes(b"\0"))
-        assert watching.brings_none(lambda: (notes / "x.dat").write_bytes(b"\0"))
-        assert watching.brings_none(lambda: (notes / ".a.md.swp").write_text("x"))
+        assert watching.brings_none(lambda: [(notes / name).write_bytes(b"\0") for name in NO_TEXTS])
     assert watching.ended is None
 
 
@@ -206,7 +199,7 @@ def test_watching_that_fails_is_an_error(notes, monkeypatch):
 
 
 def test_a_collection_stays_in_step(notes, settings):
-    reports = []
+    reports = Told()
     indexer = Indexer.open("c", settings=settings, sparse="qdrant/bm25-engine", dense="none")
     stop = Event()
 

@@ -65,38 +65,38 @@ def test_a_collection_without_indexes_gives_the_same_answers(tmp_path, odd, monk
         assert passing(reader, condition) == {p.chunk_id for p in odd if matches(condition, p.payload)}, str(condition)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("marks > 2", {"b"}),
-        ("marks < 1.5", {"a", "b"}),
-        ("year < 1990.5", {"a"}),
-        ("year > 1990.5", {"b"}),
-        ("year = 1990.5", set()),
-        ("year = 1990.0", {"a"}),
-        ("seen = true", {"a"}),
-        ("seen != true", {"b", "c"}),
-        ("not seen in (true, false)", {"c"}),
-        ("id = 1234567890123456789", {"a"}),
-        ("id > 1234567890123456788", {"a"}),
-        ("day = '2026-11-21'", {"a"}),
-        ("day >= '2026-11-21' and day < '2026-11-22'", {"a", "b"}),
-        ("day > 3", set()),
-        ("year > '1900-01-01'", set()),
-        ("title ~ 'TITLE'", {"a", "b", "c"}),
-        ("title ~ 'TIT'", set()),
-        ("title ^= 'A t'", {"a", "b", "c"}),
-        ("title ^= 'a t'", set()),
-        ("by.name = 'Ann'", {"a", "b"}),
-        ("by.name = 'Bob'", {"b"}),
-        ("exists(by.name)", {"a", "b"}),
-        ("not exists(seen)", {"c"}),
-        ('"a.b" = 1', {"a"}),
-        ("doc_id in ('a', 'c')", {"a", "c"}),
-        ("at within 5 km of (48.2, 16.37)", {"a"}),
-    ],
-)
-def test_the_corners_of_the_engine(store, name, text, expected):
+CORNERS = {
+    "marks > 2": {"b"},
+    "marks < 1.5": {"a", "b"},
+    "year < 1990.5": {"a"},
+    "year > 1990.5": {"b"},
+    "year = 1990.5": set(),
+    "year = 1990.0": {"a"},
+    "seen = true": {"a"},
+    "seen != true": {"b", "c"},
+    "not seen in (true, false)": {"c"},
+    "id = 1234567890123456789": {"a"},
+    "id > 1234567890123456788": {"a"},
+    "day = '2026-11-21'": {"a"},
+    "day >= '2026-11-21' and day < '2026-11-22'": {"a", "b"},
+    "day > 3": set(),
+    "year > '1900-01-01'": set(),
+    "title ~ 'TITLE'": {"a", "b", "c"},
+    "title ~ 'TIT'": set(),
+    "title ^= 'A t'": {"a", "b", "c"},
+    "title ^= 'a t'": set(),
+    "by.name = 'Ann'": {"a", "b"},
+    "by.name = 'Bob'": {"b"},
+    "exists(by.name)": {"a", "b"},
+    "not exists(seen)": {"c"},
+    '"a.b" = 1': {"a"},
+    "doc_id in ('a', 'c')": {"a", "c"},
+    "at within 5 km of (48.2, 16.37)": {"a"},
+}
+"""Filters, and which of three documents each lets pass."""
+
+
+def test_the_corners_of_the_engine(store, name):
     metadata = {
         "a": {
             "year": 1990,
@@ -120,7 +120,9 @@ def test_the_corners_of_the_engine(store, name, text, expected):
         "c": {},
     }
     build(store, name, [point(doc_id, metadata=each) for doc_id, each in metadata.items()])
-    assert passing(store.reader(name), parse(text)) == {f"{doc_id}#0" for doc_id in expected}
+    reader = store.reader(name)
+    found = {text: {chunk_id.removesuffix("#0") for chunk_id in passing(reader, parse(text))} for text in CORNERS}
+    assert found == CORNERS
 
 
 # ---------------------------------------------------------------- kinds, dates and scripts
