@@ -103,8 +103,11 @@ class FastembedSparse(_Fastembed):
 
     def dimensions(self, terms: Sequence[str]) -> list[int | None]:
         """Return the dimension of each word that has exactly one; None for others, and where a word has several."""
-        found = self.encode_queries(terms)
-        return [int(vector.indices[0]) if len(vector) == 1 and not vector.signed else None for vector in found]
+        found = zip(terms, self.encode_queries(terms), strict=True)
+        return [
+            int(vector.indices[0]) if len(vector) == len(term.split()) == 1 and not vector.signed else None
+            for term, vector in found
+        ]
 
     def _encode(self, texts: list[str], embed: Any) -> list[SparseVector]:
         encoded: list[Any] = [None] * len(texts)

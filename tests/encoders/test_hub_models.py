@@ -15,8 +15,10 @@ import pytest
 
 from hybrid_search.encoders import hub, load
 from hybrid_search.encoders.catalog import card
+from hybrid_search.encoders.pruning import PrunedEncoder
 from hybrid_search.errors import ModelError, ModelUnavailable
-from hybrid_search.protocols import DenseEncoder, Reranker, SparseEncoder
+from hybrid_search.manifest import Sparsity
+from hybrid_search.protocols import DenseEncoder, KnowsTerms, Reranker, SparseEncoder
 from tests import hub_models
 
 TEXTS = [
@@ -158,6 +160,16 @@ def test_terms_are_the_vocabulary(splade):
     assert splade.terms([0, 5, len(hub_models.VOCABULARY)]) == ["[PAD]", "a", f"#{len(hub_models.VOCABULARY)}"]
 
 
+def test_dimensions_are_the_inverse_of_terms(splade, cache):
+    table = load(card("opensearch-project/opensearch-neural-sparse-encoding-doc-v3-gte", "sparse"), cache_dir=cache)
+    every = list(range(len(hub_models.VOCABULARY)))
+    for encoder in (splade, table, PrunedEncoder(splade, Sparsity((3, 8), (0.0, 0.0)))):
+        assert isinstance(encoder, KnowsTerms)
+        assert encoder.dimensions(encoder.terms(every)) == every
+        assert encoder.dimensions(["Music", "music movie", "", "#5", "zzz", "\ufffd"]) == [None] * 6
+        assert encoder.dimensions([]) == []
+
+
 def test_tokens_are_counted_without_the_limit(splade, dense):
     # [CLS] a movie about music [SEP]; [CLS] [SEP]; twice four hundred words
     assert splade.count_tokens([TEXTS[0], "", TEXTS[3]]) == [6, 2, 802]
@@ -275,6 +287,7 @@ def test_bm25_weighs_documents_and_counts_queries_once(cache):
     length = 1.2 * (1 - 0.75 + 0.75 * 3 / 256)
     assert sorted(weights.values()) == pytest.approx([2.2 / (1 + length), 2 * 2.2 / (2 + length)])
     assert encoder.terms([7]) == ["#7"]
+    assert encoder.dimensions(["music", "the", "music movie", "music music", ""]) == [query.indices[0], *[None] * 4]
     assert encoder.count_tokens(["a b"]) == [0]
     assert encoder.tokenizer() is None
 
