@@ -103,7 +103,15 @@ INTERFACE = """
     mcp
     serve
     export parquet
+    export anserini
+    export elasticsearch
+    export opensearch
+    export seismic
+    export vespa
     import parquet
+    import anserini
+    import elasticsearch
+    import opensearch
     collections list
     collections show
     collections verify
