@@ -35,7 +35,6 @@ SUFFIXES = (".ndjson", ".ndjson.gz")
 """Of the files that are read of a folder."""
 
 ACTIONS = ("index", "create")
-_POSITIONS = ("chunks", "start", "end", "line", "context", "origin", "own")
 
 
 class BulkFields(NamedTuple):

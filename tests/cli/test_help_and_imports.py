@@ -105,9 +105,15 @@ INTERFACE = """
     export parquet
     export anserini
     export ciff
+    export elasticsearch
+    export opensearch
+    export seismic
+    export vespa
     import parquet
     import anserini
     import ciff
+    import elasticsearch
+    import opensearch
     collections list
     collections show
     collections verify

@@ -69,7 +69,10 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
 
 STORED = ("doc_id", "number", "chunks", "start", "end", "line", "title", "text", "context", "origin", "own")
 DEEPEST, LONGEST_VALUE = 20, 8191
-"""Nesting and length of metadata that both engines can search."""
+"""Nesting of metadata, and characters of a value, that both engines can search."""
+
+LONGEST_WITH_PATH = 32_000
+"""Bytes of a value with the path to it, which is one term: Lucene takes 32,766, some of them for the field's name."""
 
 
 def field_of(leg: LegName) -> str:
@@ -255,11 +258,14 @@ def _size(value: Any) -> int:
     return len(json_line(value).encode())
 
 
-def _searchable(value: Any, depth: int = 0) -> bool:
-    """Return whether metadata can be a field whose values are searched: not too deep, no value too long."""
+def _searchable(value: Any, depth: int = 0, path: int = 0) -> bool:
+    """Return whether metadata can be a field whose values are searched: not too deep, none too long with its path."""
     if isinstance(value, Mapping):
-        named = all(key and "\0" not in key and len(key) <= LONGEST_VALUE - 256 for key in value)
-        return depth < DEEPEST and named and all(_searchable(inner, depth + 1) for inner in value.values())
+        return depth < DEEPEST and all(
+            key and "\0" not in key and _searchable(inner, depth + 1, path + len(key.encode()) + 1)
+            for key, inner in value.items()
+        )
     if isinstance(value, list):
-        return depth < DEEPEST and all(_searchable(inner, depth + 1) for inner in value)
-    return not isinstance(value, str) or ("\0" not in value and len(value) <= LONGEST_VALUE)
+        return depth < DEEPEST and all(_searchable(inner, depth + 1, path) for inner in value)
+    text = value if isinstance(value, str) else str(value)
+    return "\0" not in text and len(text) <= LONGEST_VALUE and path + len(text.encode()) <= LONGEST_WITH_PATH

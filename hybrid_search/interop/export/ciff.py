@@ -186,7 +186,8 @@ PISA takes a query's id from what stands before the first colon.
 
     CiffImporter {INDEX} lucene-index
 
-`CiffImporter` is that of `lucene-ciff` (informagi). `hybrid-search export anserini` writes what Anserini indexes itself.
+`CiffImporter` is that of `lucene-ciff` (informagi).
+`hybrid-search export anserini` writes what Anserini indexes itself.
 
 ## Terrier
 
