@@ -31,8 +31,8 @@ from hybrid_search.encoders.pruning import kept, sparse_rows
 from hybrid_search.encoders.query_table import QueryWeightTable
 from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import Pair, attention_mask, dimensions_of, pad_rows
-from hybrid_search.encoders.vocabulary import term_names
+from hybrid_search.encoders.tokenizer import Pair, attention_mask, pad_rows
+from hybrid_search.encoders.vocabulary import dimensions_of, term_names
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector

@@ -26,8 +26,7 @@ from hybrid_search.encoders.devices import ActiveDevice, Device, Sizes, resolve_
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.pruning import kept
 from hybrid_search.encoders.query_table import StaticTable
-from hybrid_search.encoders.tokenizer import dimensions_of
-from hybrid_search.encoders.vocabulary import term_names
+from hybrid_search.encoders.vocabulary import dimensions_of, term_names
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Expansion, Precision
 from hybrid_search.types import ModelCard, SparseVector

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -67,9 +68,46 @@ def term_names(tokenizer: Tokenizer, indices: Sequence[int]) -> list[str]:
     An entry of a byte-level vocabulary (RoBERTa's) is shown as its text, not as its bytes: `Ġmusic` is music. What has
     no blank before it is a piece inside a word, `##orn`, unless the same text is also there with a blank before it.
     """
-    as_text = type(tokenizer.decoder).__name__ == "ByteLevel"
+    as_text = _is_byte_level(tokenizer)
     names = [(int(index), tokenizer.id_to_token(int(index))) for index in indices]
     return [(_text(tokenizer, token) if as_text else token) if token else f"#{index}" for index, token in names]
+
+
+def dimensions_of(tokenizer: Tokenizer, terms: Sequence[str], size: int) -> list[int | None]:
+    """Return the dimension of each term as `term_names` writes it; None for one that is none of the model's.
+
+    Of two entries of a byte-level vocabulary with one name, the one with a blank before it is meant; `name#number` is
+    the other, as exports write it.
+
+    Args:
+        tokenizer: whose vocabulary names the dimensions.
+        terms: their names.
+        size: number of the model's dimensions; 0 if unknown.
+    """
+    ids = [
+        _byte_level_id(tokenizer, term) if _is_byte_level(tokenizer) else tokenizer.token_to_id(term) for term in terms
+    ]
+    return [None if number is None or (size and number >= size) else number for number in ids]
+
+
+def _byte_level_id(tokenizer: Tokenizer, term: str) -> int | None:
+    found = _byte_level_names(tokenizer).get(term)
+    name, _, number = term.rpartition("#")
+    if found is None and name and number.isdecimal() and term_names(tokenizer, [int(number)]) == [name]:
+        return int(number)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _byte_level_names(tokenizer: Tokenizer) -> dict[str, int]:
+    """Return the dimensions of a byte-level vocabulary by their names."""
+    entries = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[0].startswith(_BLANK))
+    numbers = [number for _, number in entries]
+    return dict(zip(term_names(tokenizer, numbers), numbers, strict=True))
+
+
+def _is_byte_level(tokenizer: Tokenizer) -> bool:
+    return type(tokenizer.decoder).__name__ == "ByteLevel"
 
 
 def _text(tokenizer: Tokenizer, token: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hybrid_search.encoders.hashing import dimension_of
 from hybrid_search.encoders.vocabulary import (
     carries_weight,
+    dimensions_of,
     is_punctuation,
     term_names,
     weighted_ids,
@@ -110,6 +111,23 @@ def test_names_of_a_byte_level_vocabulary_are_words():
     tokenizer.add_special_tokens(["<s>"])
     names = ["<s>", "music", "music", "##orn", "Ġ", "##Â", "Ã", "caf", "##é", ",", "#10"]
     assert term_names(tokenizer, range(11)) == names
+    assert dimensions_of(tokenizer, [*names[:-1], "music#2", "orn#3", "#4", "nothing"], 0) == [
+        0,
+        1,
+        1,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        9,
+        2,
+        None,
+        None,
+        None,
+    ]
+    assert dimensions_of(tokenizer, ["caf", "##é"], 8) == [7, None]
 
 
 def test_dimensions_of_words_are_fixed():

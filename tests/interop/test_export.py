@@ -130,6 +130,16 @@ class TestAnserini:
         assert {unescape(token) for token in row["vector"]} == {"wi fi", "100%25", "ä.[b]", "a\u3000b"}
         assert (report["lost"]["document_terms_escaped"], report["lost"]["document_terms_too_long"]) == (3, 1)
 
+    def test_two_entries_of_a_vocabulary_with_one_name_stay_two(self, settings, fakes, queries, tmp_path, monkeypatch):
+        """As RoBERTa's with and without a blank before them."""
+        monkeypatch.setattr(fake_models.FakeModel, "terms", lambda self, found: [f"t{number % 3}" for number in found])
+        Indexer.open("c", settings=settings, **IDF).index(documents())
+        report = exported(settings, tmp_path / "out", queries=queries, verify=True, quantize="none")
+        assert report["verify"]["overlap@10"] == 1.0
+        rows = [row for file in (tmp_path / "out" / "documents").iterdir() for row in lines(file)]
+        assert sum(len(row["vector"]) for row in rows) == report["weights"]
+        assert len({token for row in rows for token in row["vector"]}) == report["terms"] > 3
+
     def test_large_files_are_cut_between_lines(self, collection, tmp_path):
         exported(collection, tmp_path / "whole")
         exported(collection, tmp_path / "cut", part_bytes=3_000)

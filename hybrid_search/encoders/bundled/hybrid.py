@@ -20,7 +20,8 @@ from hybrid_search.encoders.onnx_session import open_session
 from hybrid_search.encoders.pruning import prune_vector, sparse_rows
 from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention_mask, dimensions_of, pad_rows
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention_mask, pad_rows
+from hybrid_search.encoders.vocabulary import dimensions_of
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.types import DenseVector, ModelCard, SparseVector
 

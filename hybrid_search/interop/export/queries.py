@@ -63,7 +63,7 @@ def encoded_queries(source: ExportSource, file: Path | None, idf: Idf) -> list[E
         for row, query in enumerate(batch):
             dense = {leg: cast(Any, vectors[leg][row]) for leg in source.dense if vectors[leg][row] is not None}
             sparse = cast("SparseVector | None", vectors[source.leg][row])
-            encoded.append(_query(source, named, idf, query, sparse, dense))
+            encoded.append(_query(source, idf, query, sparse, dense))
     return _as_documents_name(source, encoded) if named.card.runtime == "terms" else encoded
 
 
@@ -88,7 +88,6 @@ def _as_documents_name(source: ExportSource, queries: Sequence[ExportedQuery]) -
 
 def _query(
     source: ExportSource,
-    named: SparseEncoder,
     idf: Idf,
     query: Any,
     vector: SparseVector | None,
@@ -99,7 +98,7 @@ def _query(
     if source.spec.needs_idf and idf == "queries":
         weights = weights * source.statistics.idf(indices)
     known = source.statistics.frequency(indices) > 0
-    return ExportedQuery(query.query_id, query.text, named.terms(indices.tolist()), weights, known, dense, vector)
+    return ExportedQuery(query.query_id, query.text, source.names(indices), weights, known, dense, vector)
 
 
 def heaviest(queries: Sequence[ExportedQuery]) -> float:

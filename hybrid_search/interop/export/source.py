@@ -133,7 +133,7 @@ class ExportSource:
         Raises:
             StoreError: a document is being written.
         """
-        named = cast(SparseEncoder, self.models.encoders[self.leg])
+        stored_as = self.reader.manifest.vectors()[self.leg]
         for chunk_ids in batched(iter_chunk_ids(self.collection, self.reader), READ_BATCH):
             payloads = self.reader.payloads(chunk_ids)
             vectors = self.reader.vectors(self.leg, chunk_ids)
@@ -146,11 +146,28 @@ class ExportSource:
                 yield SourceChunk(
                     export_id(payload["doc_id"], payload["number"], payload["chunks"] if payload["number"] == 0 else 2),
                     payload,
-                    terms_of(payload, self.leg, vector, named),
+                    stored_terms(payload, stored_as, vector) or self.names(vector.indices),
                     vector.indices,
                     vector.values,
                     {leg: cast(Any, found[chunk_id]) for leg, found in dense.items() if chunk_id in found},
                 )
+
+    def names(self, dimensions: NDArray[np.integer]) -> list[str]:
+        """Return a word for each dimension, of which no two that occur in the collection have the same.
+
+        The model may show two entries of its vocabulary as one word, such as RoBERTa's with and without a blank before
+        it; all but the first then have their number behind them: `music#4097`.
+        """
+        named = cast(SparseEncoder, self.models.encoders[self.leg]).terms(dimensions.tolist())
+        return [self._numbered.get(number, name) for number, name in zip(dimensions.tolist(), named, strict=True)]
+
+    @cached_property
+    def _numbered(self) -> dict[int, str]:
+        dimensions = self.statistics.dimensions.tolist()
+        names = cast(SparseEncoder, self.models.encoders[self.leg]).terms(dimensions)
+        first = dict(zip(reversed(names), reversed(dimensions), strict=True))
+        pairs = zip(dimensions, names, strict=True)
+        return {number: f"{name}#{number}" for number, name in pairs if first[name] != number}
 
     def close(self) -> None:
         """Close the collection."""
@@ -204,15 +221,20 @@ def open_source(
         raise
 
 
-def terms_of(payload: Mapping[str, Any], leg: LegName, vector: SparseVector, encoder: SparseEncoder) -> list[str]:
-    """Return the words of a chunk's vector: those that are stored with it, or its model's.
+def stored_terms(payload: Mapping[str, Any], name: str, vector: SparseVector) -> list[str]:
+    """Return the words that are stored with a chunk's vector; none where its model knows them.
+
+    Args:
+        payload: the chunk's.
+        name: the vector's name in the store.
+        vector: it.
 
     Raises:
         CollectionChanged: what is stored does not fit the vector.
     """
-    stored = payload.get("terms", {}).get(leg)
+    stored = payload.get("terms", {}).get(name)
     if stored is None:
-        return encoder.terms(vector.indices.tolist())
+        return []
     if len(stored) != len(vector):
         raise CollectionChanged(
             f"Chunk {payload['chunk_id']!r} has {len(vector)} weights, and {len(stored)} words to them: it is being "
