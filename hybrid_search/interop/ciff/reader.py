@@ -25,6 +25,7 @@ from hybrid_search.interop.ciff.stream import CiffStream, Message
 from hybrid_search.interop.ciff.turning import (
     POSTING,
     PostingsFile,
+    postings_file,
     ranges_of,
     sort_into,
     sorted_by_key,
@@ -72,10 +73,10 @@ class CiffFile:
         self.path = path
         self.terms: list[str] = []
         with ExitStack() as stack, CiffStream(path) as stream:
-            self._turned = stack.enter_context(PostingsFile(folder))
+            self._turned = stack.enter_context(postings_file(folder))
             self._ids = stack.enter_context(temporary_file(folder))
             self.header = read_header(stream)
-            with PostingsFile(folder) as spooled:
+            with postings_file(folder) as spooled:
                 self._read_lists(stream, spooled)
                 self._read_records(stream)
                 sort_into(spooled, self._turned, self._ranges, lambda keys: keys)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -27,8 +27,9 @@ AT_ONCE = 1 << 20
 """Postings that are held at once, several times over while they are sorted: 12 MB each time."""
 
 
-def temporary_file(folder: Path | None = None) -> IO[bytes]:
-    """Open a file that has no name, and is gone when it is closed or the process ends.
+@contextmanager
+def temporary_file(folder: Path | None = None) -> Iterator[IO[bytes]]:
+    """Give a file that has no name, and is gone after the block, however that ends.
 
     Args:
         folder: where it lies; None for the system's own place.
@@ -36,8 +37,17 @@ def temporary_file(folder: Path | None = None) -> IO[bytes]:
     Raises:
         StoreFull, StoreError: it cannot be made.
     """
-    with disk_errors(folder or Path(tempfile.gettempdir())):
-        return tempfile.TemporaryFile(dir=folder)
+    with disk_errors(_place(folder)):
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below, in silence
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what it could not write any more is of no use
+            file.close()
+
+
+def _place(folder: Path | None) -> Path:
+    return folder or Path(tempfile.gettempdir())
 
 
 class Range(NamedTuple):
@@ -48,29 +58,32 @@ class Range(NamedTuple):
     end: int
 
 
-class PostingsFile:
-    """Postings in a temporary file.
+@contextmanager
+def postings_file(folder: Path | None = None) -> Iterator[PostingsFile]:
+    """Give a temporary file of postings.
 
     Args:
         folder: where it lies; None for the system's own place.
 
     Raises:
-        StoreFull, StoreError: the file cannot be written.
+        StoreFull, StoreError: it cannot be made.
+    """
+    with temporary_file(folder) as file:
+        yield PostingsFile(file, _place(folder))
+
+
+class PostingsFile:
+    """Postings in a temporary file; its methods raise StoreFull and StoreError where it cannot be written.
+
+    Args:
+        file: without a name.
+        place: the folder where it lies, for errors.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.place = folder or Path(tempfile.gettempdir())
-        self._file = temporary_file(folder)
+    def __init__(self, file: IO[bytes], place: Path) -> None:
+        self._file, self.place = file, place
         self._held: list[Postings] = []
         self._waiting = self.count = 0
-
-    def __enter__(self) -> PostingsFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
 
     def append(self, postings: Postings) -> None:
         """Write postings behind the others, some later."""

@@ -30,6 +30,7 @@ from hybrid_search.interop.ciff.turning import (
     Postings,
     PostingsFile,
     Range,
+    postings_file,
     ranges_of,
     sort_into,
     sorted_by_key,
@@ -60,7 +61,7 @@ class _Gathered(NamedTuple):
 def write(job: ExportJob) -> None:
     """Write the index and the topics."""
     folder = job.folder.partial
-    with temporary_file(folder) as records, PostingsFile(folder) as spooled, PostingsFile(folder) as turned:
+    with temporary_file(folder) as records, postings_file(folder) as spooled, postings_file(folder) as turned:
         gathered = _gather(job, spooled, records)
         job.folder.write(INDEX, _index(gathered, spooled, turned, records))
         job.facts["postings"] = spooled.count
@@ -186,8 +187,8 @@ PISA takes a query's id from what stands before the first colon.
 
     CiffImporter {INDEX} lucene-index
 
-`CiffImporter` is that of `lucene-ciff` (informagi).
-`hybrid-search export anserini` writes what Anserini indexes itself.
+`CiffImporter` is that of `lucene-ciff` (informagi). `hybrid-search export anserini` writes what Anserini indexes
+itself.
 
 ## Terrier
 
