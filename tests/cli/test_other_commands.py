@@ -19,8 +19,10 @@ BM25 = ("--sparse", "qdrant/bm25-engine", "--dense", "none")
 # ---------------------------------------------------------------- collections
 
 
-def test_collections_are_listed_shown_and_deleted(run, fruit):
-    run("index", fruit, "-c", "second-one", *BM25)
+def test_collections_are_listed_shown_and_deleted(run, fruit, disk, monkeypatch):
+    monkeypatch.setenv("HYBRID_SEARCH_STORE", str(disk))
+    for name in ("fruit", "second-one"):
+        run("index", fruit, "-c", name, *BM25)
     listed = json.loads(run("collections", "list", "--format", "json").out)
     assert [(one["name"], one["documents"], one["chunks"], one["profile"]) for one in listed] == [
         ("fruit", 3, 3, "custom"),
