@@ -73,6 +73,15 @@ class KnowsWords(Protocol):
 
 
 @runtime_checkable
+class KnowsTerms(Protocol):
+    """A sparse encoder that can tell the dimension of a term: the inverse of its `terms`."""
+
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the dimension of each term, as its vocabulary writes it; None for one that is no term of the model."""
+        ...
+
+
+@runtime_checkable
 class SparseEncoder(Encoder, Protocol):
     """Encodes texts to sparse vectors."""
 

@@ -179,14 +179,16 @@ _SPARSE = (
         kind="sparse",
         runtime="terms",
         family=FAMILY,
-        note="Words with the weights that documents came with (`import`); queries are counts of words. No model.",
+        note="Words with the weights that documents came with (`import`); queries are counts of words. Multilingual.",
+        languages=("mul",),
     ),
     ModelCard(
         name=WORDPIECES,
         kind="sparse",
         runtime="terms",
         family=FAMILY,
-        note="BERT's wordpieces with the weights that documents came with (`import`); queries are counts. No model.",
+        note="BERT's wordpieces with the weights that documents came with (`import`); queries are counts. English.",
+        languages=("en",),
     ),
     _torch(
         "naver/splade-v3",

@@ -101,6 +101,11 @@ class FastembedSparse(_Fastembed):
         """Return `#<index>` for each dimension, because a hash does not reveal its word."""
         return [f"#{index}" for index in indices]
 
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the dimension of each word that has exactly one; None for others, and where a word has several."""
+        found = self.encode_queries(terms)
+        return [int(vector.indices[0]) if len(vector) == 1 and not vector.signed else None for vector in found]
+
     def _encode(self, texts: list[str], embed: Any) -> list[SparseVector]:
         encoded: list[Any] = [None] * len(texts)
         signed = self._card.family == "minicoil"  # directions of a word's meaning, so either sign

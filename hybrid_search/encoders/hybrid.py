@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.encoders.pruning import PrunedEncoder
-from hybrid_search.protocols import DenseEncoder, Encoder, HybridEncoder, SparseEncoder
+from hybrid_search.protocols import DenseEncoder, Encoder, HybridEncoder, KnowsTerms, SparseEncoder
 from hybrid_search.types import DenseVector, Kind, LegName, ModelCard, SparseVector, Vector
 
 
@@ -53,6 +53,10 @@ class SparseHalf(_Half):
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         return self.whole.terms(indices)
+
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the model's dimension of each term; None for what is no term of it."""
+        return self.whole.dimensions(terms) if isinstance(self.whole, KnowsTerms) else [None] * len(terms)
 
 
 class DenseHalf(_Half):

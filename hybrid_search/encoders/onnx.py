@@ -31,7 +31,7 @@ from hybrid_search.encoders.pruning import sparse_rows
 from hybrid_search.encoders.query_table import QueryWeightTable
 from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import Pair, TruncatingTokenizer, attention_mask, pad_rows
+from hybrid_search.encoders.tokenizer import Pair, TruncatingTokenizer, attention_mask, dimensions_of, pad_rows
 from hybrid_search.errors import ModelError
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -255,6 +255,10 @@ class OnnxSparse(_Onnx):
         """Return the wordpiece of each dimension."""
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the dimension of each vocabulary entry; None for what is none."""
+        return dimensions_of(self._own_tokenizer(), terms, self._card.vocab_size)
 
     def _is_inference_free(self) -> bool:
         return self._card.family == "inference_free_splade"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search.manifest import Sparsity
-from hybrid_search.protocols import Encoder, SparseEncoder
+from hybrid_search.protocols import Encoder, KnowsTerms, SparseEncoder
 from hybrid_search.types import ModelCard, SparseVector
 
 
@@ -79,6 +79,10 @@ class PrunedEncoder:
 
     def terms(self, indices: Sequence[int]) -> list[str]:
         return self.inner.terms(indices)
+
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the inner encoder's dimension of each term; None for what is no term of it."""
+        return self.inner.dimensions(terms) if isinstance(self.inner, KnowsTerms) else [None] * len(terms)
 
     def encode_documents(self, texts: Sequence[str]) -> list[SparseVector]:
         return self.cut(self.inner.encode_documents(texts))

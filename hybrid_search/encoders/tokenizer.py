@@ -137,6 +137,18 @@ def count_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
     return counts
 
 
+def dimensions_of(tokenizer: Tokenizer, terms: Sequence[str], size: int) -> list[int | None]:
+    """Return the id of each vocabulary entry; None for what is no entry, or lies beyond the model's dimensions.
+
+    Args:
+        tokenizer: whose vocabulary names the dimensions.
+        terms: entries as the vocabulary writes them.
+        size: number of the model's dimensions; 0 if unknown.
+    """
+    ids = [tokenizer.token_to_id(term) for term in terms]
+    return [None if number is None or (size and number >= size) else number for number in ids]
+
+
 def group_by_size(sizes: Sequence[int], at_once: int = _AT_ONCE) -> Iterator[slice]:
     """Yield slices of neighbours whose sizes add up to at most `at_once`; a larger item is alone.
 

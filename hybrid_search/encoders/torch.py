@@ -24,6 +24,7 @@ from hybrid_search.encoders.batching import Positions
 from hybrid_search.encoders.devices import ActiveDevice, Device, Sizes, resolve_device
 from hybrid_search.encoders.hashing import file_hash, fingerprint_of
 from hybrid_search.encoders.query_table import StaticTable
+from hybrid_search.encoders.tokenizer import dimensions_of
 from hybrid_search.errors import ModelError, ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -142,6 +143,10 @@ class TorchSparse(_Torch):
     def terms(self, indices: Sequence[int]) -> list[str]:
         tokenizer = self._own_tokenizer()
         return [tokenizer.id_to_token(int(index)) or f"#{index}" for index in indices]
+
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the dimension of each vocabulary entry; None for what is none."""
+        return dimensions_of(self._own_tokenizer(), terms, self._card.vocab_size)
 
     def _query_table(self) -> StaticTable | None:
         """Return the table of the queries; None if they need the network, or a query side that only torch can run."""

@@ -18,7 +18,7 @@ One row a chunk. The chunks of a document stand together, number 0 first; no doc
 | `context` | string | what the chunk was encoded with besides title and text; null for nothing |
 | `line` | int32 | of its file, from 1, on which the chunk begins; null where that is not known |
 | `own` | list of string | which of the metadata are the chunk's own, as its page; null for none |
-| `terms_LEG` | list of string | names of the dimensions of `indices_LEG`, of a leg whose model is `terms/...`; or null |
+| `terms_LEG` | list of string | names of the dimensions of `indices_LEG`, where its model is `terms/...`; or null |
 
 The last four are lacking in older files. Vectors are null where a chunk has none of that leg. The weights of a leg
 whose manifest says `needs_idf` still want the inverse document frequency, which engines multiply in. The file's own

@@ -17,7 +17,7 @@ from hybrid_search.encoders.hybrid import unwrap
 from hybrid_search.encoders.term_weights import CONTINUES, WORDPIECES, WORDS, dimension_of
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import LegSpec
-from hybrid_search.protocols import SparseEncoder
+from hybrid_search.protocols import KnowsTerms, SparseEncoder
 from hybrid_search.settings import Settings
 from hybrid_search.types import Kind, SparseVector
 
@@ -67,48 +67,32 @@ class Vocabulary(Protocol):
 
 
 class ModelVocabulary:
-    """The vocabulary of a model whose sparse dimensions are its token ids.
+    """The vocabulary of a model.
 
     Args:
         encoder: the model.
 
     Raises:
-        InvalidArgument: the model's dimensions are no tokens that can be looked up.
+        InvalidArgument: terms cannot be looked up in it, or it has none.
     """
 
     def __init__(self, encoder: SparseEncoder) -> None:
-        self._encoder, self._known = encoder, dict[str, "int | None"]()
-        tokenizer = getattr(unwrap(encoder), "tokenizer", None)
-        self._tokenizer = tokenizer() if tokenizer else None
-        if self._tokenizer is None or not encoder.card.vocab_size:
+        model = unwrap(encoder)
+        if not isinstance(model, KnowsTerms) or not encoder.card.vocab_size:
             raise InvalidArgument(
                 f"{encoder.card.name} has no vocabulary that terms could be looked up in. Leave --model out: then "
                 "terms of any vocabulary are taken."
             )
+        self._name, self._model = encoder.card.name, model
+        self._known: dict[str, int] = {}
 
     def dimensions(self, terms: Sequence[str]) -> list[int]:
         new = [term for term in terms if term not in self._known]
-        if new:
-            self._known.update(zip(new, self._looked_up(new), strict=True))
-        found: list[int] = []
-        for term in terms:
-            dimension = self._known[term]
+        for term, dimension in zip(new, self._model.dimensions(new) if new else [], strict=True):
             if dimension is None:
-                del self._known[term]  # a caller that goes on must not fill the memory
-                raise ValueError(f"the token {shown(term)} is not in the vocabulary of {self._encoder.card.name}")
-            found.append(dimension)
-        return found
-
-    def _looked_up(self, terms: Sequence[str]) -> list[int | None]:
-        """Return the id of each token that the encoder gives back for it."""
-        assert self._tokenizer is not None
-        ids = [self._tokenizer.token_to_id(term) for term in terms]
-        there = [number for number in ids if number is not None]
-        names = dict(zip(there, self._encoder.terms(there), strict=True))
-        return [
-            number if number is not None and names[number] == term else None
-            for number, term in zip(ids, terms, strict=True)
-        ]
+                raise ValueError(f"the token {shown(term)} is not in the vocabulary of {self._name}")
+            self._known[term] = dimension
+        return [self._known[term] for term in terms]
 
 
 class HashedVocabulary:

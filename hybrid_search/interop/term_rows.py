@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace as with_values
 from hashlib import blake2b
@@ -142,12 +143,11 @@ def _row(found: TermVectors, source: Source, start: int) -> Row:
 
 def _stamped(rows: Sequence[Row], base: str) -> Iterator[Row]:
     """Yield the chunks of one document with its stamp, and with the metadata that they share as the document's."""
-    first = rows[0].chunk.metadata
-    shared = {
-        name: value
-        for name, value in first.items()
-        if all(name in row.chunk.metadata and row.chunk.metadata[name] == value for row in rows)
-    }
+    first, *others = [
+        {name: json.dumps(value, sort_keys=True) for name, value in row.chunk.metadata.items()} for row in rows
+    ]  # as JSON, for to Python 1 and True are the same
+    alike = [name for name, text in first.items() if all(other.get(name) == text for other in others)]
+    shared = {name: rows[0].chunk.metadata[name] for name in alike}
     stamp = _stamp(rows, base)
     for row in rows:
         own = {name: value for name, value in row.chunk.metadata.items() if name not in shared}

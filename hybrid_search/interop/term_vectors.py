@@ -110,6 +110,7 @@ def fill_collection(
             _, specs[SPARSE] = leg_of(leg._replace(model=vocabulary.model()), "sparse", settings)
         manifest = existing or _manifest(specs)
         progress.profile = manifest.profile
+        progress.emit()
         writer = opened.writer(collection, manifest, replace=replace, wait_s=wait_s)
         with closing(writer), index_job("load", opened, writer, progress) as job:
             rows = _known(rows_of(source, writer.manifest.stamp_base()), ledger)

@@ -52,6 +52,8 @@ OFFERS = [
     ("collections add-leg flowers new prithivida/", ["prithivida/Splade_PP_en_v1"]),
     ("export parquet x -c ", ["flowers", "fruit"]),
     ("import parquet x -c fr", ["fruit"]),
+    ("import anserini x -c fr", ["fruit"]),
+    ("import anserini x --model terms/", ["terms/words", "terms/wordpieces"]),
     ("collections drop-leg flowers ", ["sparse", "bm25"]),
     ("search x -c flowers --mode ", ["hybrid", "sparse", "bm25"]),
     ("search x -c fruit --mode ", ["hybrid", "sparse"]),

@@ -104,6 +104,7 @@ PRINTED = {
     ),
     ("python", "async"): lambda lines: "2001: A Space Odyssey" in lines[0],
     ("filters", ""): lambda lines: lines == ["True"],
+    ("import", ""): lambda lines: lines == ["[('7', 31.0), ('8', 21.0)]"],
     ("indexing", ""): lambda lines: lines == ["2 0"],
     ("explain", ""): lambda lines: lines[-1].startswith("outranked 1"),
     ("langchain", ""): lambda lines: (

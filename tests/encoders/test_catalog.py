@@ -104,7 +104,7 @@ def test_cards_are_sound():
         assert found.kind != "hybrid" or found.vocab_size > 0, found.name
         assert found.extra == ("torch" if found.runtime == "torch" else ""), found.name
         assert bool(found.source) == (found.runtime in ("onnx", "fastembed", "torch")), found.name
-        assert (found.max_tokens == 0) == (found.family == "bm25"), found.name
+        assert (found.max_tokens == 0) == (found.family in ("bm25", "term_weights")), found.name
         weighs_itself = found.family not in ("bm25", "bm42", "minicoil") and found.name != BUNDLED_HYBRID
         assert found.needs_idf != weighs_itself, found.name
 

@@ -20,7 +20,7 @@ from hybrid_search.encoders.onnx_session import open_session
 from hybrid_search.encoders.pruning import prune_vector, sparse_rows
 from hybrid_search.encoders.threads import split_cores
 from hybrid_search.encoders.token_cache import Ids
-from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention_mask, pad_rows
+from hybrid_search.encoders.tokenizer import TruncatingTokenizer, attention_mask, dimensions_of, pad_rows
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.types import DenseVector, ModelCard, SparseVector
 
@@ -69,6 +69,10 @@ class BundledHybrid(FileModel):
         """Return the wordpiece of each dimension; it stands for all words of its stem."""
         vocabulary = self._own_tokenizer()
         return [vocabulary.id_to_token(int(index)) or f"#{index}" for index in indices]
+
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the dimension of each wordpiece; None for what is none."""
+        return dimensions_of(self._own_tokenizer(), terms, self._card.vocab_size)
 
     def _encode(self, texts: Sequence[str], side: int) -> list[tuple[SparseVector, DenseVector]]:
         ids = TruncatingTokenizer(self._own_tokenizer(), self._card.max_tokens).texts(texts)
