@@ -59,13 +59,17 @@ class TestSeismic:
         exported(collection, tmp_path / "out", "seismic", part_bytes=100)
         assert {file.name for file in (tmp_path / "out").iterdir()} == {"README.md", "documents.jsonl", "report.json"}
 
-    def test_words_are_as_they_are_and_the_longest_is_said(self, odd_words, tmp_path):
-        report = exported(odd_words, tmp_path / "out", "seismic", "odd")
-        words = {word for row in rows(tmp_path / "out" / "documents.jsonl") for word in row["vector"]}
-        assert words == {*ODD, "common"}
-        assert report["longest_token"] == 6
+    def test_words_are_as_they_are_and_one_that_queries_would_cut_is_counted(self, settings, tmp_path):
+        read = lambda: iter([TermVectors("d", "t", weights=dict.fromkeys((*ODD, "x" * 100, "y" * 101), 1.0))])  # noqa: E731
+        fill_collection("odd", read, TermLeg("terms/words"), settings=settings)
+        report = exported(settings, tmp_path / "out", "seismic", "odd")
+        [row] = rows(tmp_path / "out" / "documents.jsonl")
+        assert set(row["vector"]) == {*ODD, "x" * 100}
+        assert report["lost"]["document_terms_too_long"] == 1
+
+    def test_the_program_of_the_page_is_python(self, odd_words, tmp_path):
+        exported(odd_words, tmp_path / "out", "seismic", "odd")
         page = (tmp_path / "out" / "README.md").read_text()
-        assert '"U6"' in page
         compile(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], "page", "exec")
 
 

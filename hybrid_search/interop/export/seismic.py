@@ -18,6 +18,9 @@ from hybrid_search.interop.export.verify import Weighted
 from hybrid_search.store.schema import chunk_of
 
 DOCUMENTS, QUERIES = "documents.jsonl", "queries.jsonl"
+LONGEST_TOKEN = 100
+"""Characters of the words of a query that the library keeps (`get_seismic_string`)."""
+
 MANY_TERMS = 65_536
 """The plain index numbers terms with 16 bits; above, there is one for large vocabularies."""
 
@@ -27,20 +30,12 @@ def write(job: ExportJob) -> None:
 
     def line_of(chunk: SourceChunk) -> str:
         content = chunk_of(chunk.payload).searchable
-        vector = job.document_weights(chunk)
-        job.facts["longest_token"] = max(longest(vector), job.facts["longest_token"])
-        return json_line({"id": chunk.export_id, "content": content, "vector": vector})
+        return json_line({"id": chunk.export_id, "content": content, "vector": job.document_weights(chunk)})
 
-    job.facts["longest_token"] = 1
     job.folder.write_lines(DOCUMENTS, map(line_of, job.chunks()))
     if job.options.queries is not None:
         weighted = ((export_id(query.query_id, 0, 1), job.query_weights(query)) for query in job.queries)
         job.folder.write_lines(QUERIES, (json_line({"id": key, "vector": vector}) for key, vector in weighted))
-
-
-def longest(vector: Mapping[str, float]) -> int:
-    """Return the number of characters of the longest word, 0 where there is none."""
-    return max(map(len, vector), default=0)
 
 
 def documents(folder: Path) -> Iterator[Weighted]:
@@ -62,16 +57,16 @@ PAGE = """
 import json
 
 import numpy as np
-from seismic import {index}
+from seismic import {index}, get_seismic_string
 
 index = {index}.build("documents.jsonl", load_content=False)
 assert index.len == {chunks}
-token = "U{longest}"  # as long as the longest word of the documents: a shorter one cuts words
+text = get_seismic_string()
 queries = [json.loads(line) for line in open("queries.jsonl", encoding="utf-8")]
 queries = [query for query in queries if query["vector"]]
 found = index.batch_search(
-    queries_ids=np.array([query["id"] for query in queries]),
-    query_components=[np.array(list(query["vector"]), dtype=token) for query in queries],
+    queries_ids=np.array([str(number) for number in range(len(queries))], dtype=text),
+    query_components=[np.array(list(query["vector"]), dtype=text) for query in queries],
     query_values=[np.array(list(query["vector"].values()), dtype=np.float32) for query in queries],
     k=100,
     query_cut=max(len(query["vector"]) for query in queries),
@@ -79,8 +74,8 @@ found = index.batch_search(
 )
 with open("run.trec", "w", encoding="utf-8") as run:
     for hits in found:
-        for rank, (query_id, score, doc_id) in enumerate(hits, 1):
-            run.write(f"{{query_id}} Q0 {{doc_id}} {{rank}} {{score}} seismic\\n")
+        for rank, (number, score, doc_id) in enumerate(hits, 1):
+            run.write(f"{{queries[int(number)]['id']}} Q0 {{doc_id}} {{rank}} {{score}} seismic\\n")
 ```
 
     hybrid-search evaluate DATASET --from-run run.trec
@@ -92,8 +87,8 @@ The search is approximate: a larger `query_cut` and a larger `heap_factor` look 
 def readme(job: ExportJob) -> str:
     """Return the commands of Seismic for this export."""
     index = "SeismicIndexLV" if len(job.statistics.dimensions) > MANY_TERMS else "SeismicIndex"
-    body = PAGE.format(index=index, chunks=job.statistics.chunks, longest=job.facts["longest_token"])
+    body = PAGE.format(index=index, chunks=job.statistics.chunks)
     return page(job, "Seismic", body)
 
 
-FORMAT = Format("seismic", write, documents, queries, readme)
+FORMAT = Format("seismic", write, documents, queries, readme, longest_term=LONGEST_TOKEN)
