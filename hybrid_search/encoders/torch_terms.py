@@ -250,13 +250,16 @@ class DeepImpact(TorchTerms):
         """
         tokenizer, weighted = self._own_tokenizer(), self._may_weigh()
         encoding = tokenizer.encode(text, add_special_tokens=False)
+        # Each is made anew whenever it is asked for.
+        ids, offsets, word_ids = encoding.ids, encoding.offsets, encoding.word_ids
+        unknown = tokenizer.token_to_id(_UNKNOWN)
         found = []
-        for _, pieces in groupby(range(len(encoding)), key=encoding.word_ids.__getitem__):
+        for _, pieces in groupby(range(len(ids)), key=word_ids.__getitem__):
             places = list(pieces)
-            written = text[encoding.offsets[places[0]][0] : encoding.offsets[places[-1]][1]]
+            written = text[offsets[places[0]][0] : offsets[places[-1]][1]]
             # BERT's normalizer puts blanks around Chinese signs.
             word = tokenizer.normalizer.normalize_str(written).strip() if tokenizer.normalizer else written
-            known = weighted[encoding.ids[places[0]]] or encoding.tokens[places[0]] == _UNKNOWN
+            known = weighted[ids[places[0]]] or ids[places[0]] == unknown
             if known and not is_punctuation(word) and carries_weight(word, self._card.unweighted):
                 found.append((places[0], word))
         return found

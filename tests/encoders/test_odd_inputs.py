@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from hybrid_search.encoders import load
+from hybrid_search.encoders.base import TABLE_QUERIES
 from hybrid_search.encoders.catalog import BM25_ENGINE, BUNDLED_HYBRID, card
 from hybrid_search.store.bm25 import Bm25Encoder
 from hybrid_search.types import SparseVector
@@ -50,6 +51,7 @@ TORCH = "torch" if find_spec("sentence_transformers") and find_spec("torch") els
 MODELS = ["splade", "splade int8", "splade fp16", "dense", "inference-free", "reranker", "bundled", "engine"]
 MODELS += ["bm25", "bm42", "minicoil", "static"]
 OF_TORCH = ["torch splade", "torch dense", "torch reranker", "torch inference-free"]
+OF_TORCH += ["torch unicoil", "torch sparta", "torch deepimpact"]
 needs_torch = pytest.mark.skipif(not TORCH, reason="the torch extra (sentence-transformers, torch) is not installed")
 EVERY = [*MODELS, *(pytest.param(name, marks=needs_torch) for name in OF_TORCH)]
 
@@ -100,6 +102,8 @@ def opened(name, home):
         ),
         "static": ("minishlab/potion-base-8M", "dense", static_folder),
     }
+    draw = np.random.default_rng(31).standard_normal((1, hub_models.HIDDEN)).astype(np.float32)
+    head = np.abs(draw), np.array([0.5], dtype=np.float32)
     local = {
         "splade": ("sparse", hub_models.splade_folder),
         "dense": ("dense", lambda folder: pooled(hub_models.dense_folder(folder, onnx="model.onnx"))),
@@ -112,6 +116,9 @@ def opened(name, home):
             lambda folder: hub_models.torch_folder(folder, "BertForSequenceClassification", seed=10),
         ),
         "torch inference-free": ("sparse", saved_router),
+        "torch unicoil": ("sparse", lambda folder: hub_models.unicoil_folder(folder, head)),
+        "torch sparta": ("sparse", hub_models.sparta_folder),
+        "torch deepimpact": ("sparse", lambda folder: hub_models.deepimpact_folder(folder, {0: head})),
     }
     if name == "engine":
         return Bm25Encoder(card(BM25_ENGINE, "sparse")).fitted(["a movie about music"])
@@ -145,7 +152,7 @@ def verbs(request, tmp_path_factory):
 
     each = {verb: listed(getattr(encoder, verb)) for verb in ("encode_documents", "encode_queries")}
     # Queries take the road of documents, but for those that are looked up.
-    return Verbs(each, "encode_queries" if encoder.card.family == "inference_free_splade" else "encode_documents")
+    return Verbs(each, "encode_queries" if encoder.card.family in TABLE_QUERIES else "encode_documents")
 
 
 def agree(found, wanted, text):
