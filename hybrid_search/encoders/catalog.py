@@ -257,16 +257,19 @@ def card(name: str, kind: Kind) -> ModelCard:
     raise UnknownModel(name, _names(cards(kind)), f"{kind} model")
 
 
-def kind_of(name: str) -> Literal["sparse", "dense"]:
+def kind_of(name: str, leg: str = "") -> Literal["sparse", "dense"]:
     """Return the kind of leg a model fills if nobody named one: sparse if it has sparse vectors, else dense.
+
+    Args:
+        name: of the model.
+        leg: the name of the leg to be; a model of both kinds of vectors gives a leg called `dense` its dense ones.
 
     Raises:
         UnknownModel: there is no such model; the message names similar ones of both kinds.
         ModelError: the model gives neither kind, or the folder holds no usable model.
     """
     try:
-        card(name, "sparse")
-        return "sparse"
+        return "dense" if card(name, "sparse").kind == "hybrid" and leg == "dense" else "sparse"
     except UnknownModel:
         raise UnknownModel(name, _names([*cards("sparse"), *cards("dense")]), "sparse or dense model") from None
     except ModelError as error:

@@ -79,7 +79,7 @@ def add_leg(
     """
     settings = settings or load_settings()
     check_leg_name(leg)
-    kind = kind or kind_of(model)
+    kind = kind or kind_of(model, leg)
     model_card = card(model, kind)
     check_encodes(model_card)
     check_building(model_card, precision_of(model_card, precision or settings.precision), settings.device)

@@ -142,7 +142,8 @@ def test_a_hybrid_model_serves_either_leg_and_nothing_else():
 
 def test_the_kind_of_a_model_that_nobody_said():
     assert kind_of("prithivida/Splade_PP_en_v1") == kind_of("bundled/minilm-splade") == "sparse"
-    assert kind_of("BAAI/bge-small-en-v1.5") == "dense"
+    assert kind_of("bundled/minilm-splade", "dense") == kind_of("BAAI/bge-small-en-v1.5") == "dense"
+    assert kind_of("bundled/minilm-splade", "other") == kind_of("qdrant/bm25-engine", "dense") == "sparse"
     with pytest.raises(ModelError, match="is a reranker model"):
         kind_of("BAAI/bge-reranker-base")
     with pytest.raises(UnknownModel, match="sparse or dense model") as caught:
