@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hybrid_search._util.unicode_text import nfc, word_list
+from hybrid_search._util.unicode_text import word_list
 from hybrid_search.encoders.batching import readable
 from hybrid_search.encoders.bundled.package import OWN_FOLDER
+from hybrid_search.encoders.hashing import dimension_of
 from hybrid_search.errors import ModelError
 from hybrid_search.types import ModelCard, SparseVector
 
@@ -32,24 +33,9 @@ FAMILY = "term_weights"
 WORDS, WORDPIECES = "terms/words", "terms/wordpieces"
 """The names of the cards."""
 
-CONTINUES = "##"
-"""What a wordpiece inside a word begins with."""
-
 _UNKNOWN = "[UNK]"
 _VERSION = 1
 """Part of the fingerprint: raise it whenever queries or dimensions become others."""
-
-
-def dimension_of(term: str) -> int:
-    """Return the dimension of a term, in 0 .. 2**31 - 1: 31 bits of a hash of its normal form C in UTF-8.
-
-    The first four bytes of BLAKE2b, big-endian, without the highest bit. Source: RFC 7693.
-
-    >>> dimension_of("film"), dimension_of("##s")
-    (1386861738, 1600763769)
-    """
-    digest = hashlib.blake2b(nfc(term).encode("utf-8", "surrogatepass"), digest_size=4).digest()
-    return int.from_bytes(digest, "big") & 0x7FFF_FFFF
 
 
 class TermWeightsEncoder:

@@ -37,7 +37,7 @@ from hybrid_search.encoders.pruning import kept
 from hybrid_search.encoders.token_cache import Ids
 from hybrid_search.encoders.tokenizer import attention_mask, pad_rows
 from hybrid_search.encoders.torch import TorchModel, check_precision
-from hybrid_search.encoders.vocabulary import carries_weight, is_punctuation, term_names, weighted_ids
+from hybrid_search.encoders.vocabulary import carries_weight, dimensions_of, is_punctuation, term_names, weighted_ids
 from hybrid_search.errors import ModelUnavailable
 from hybrid_search.manifest import Precision
 from hybrid_search.types import ModelCard, SparseVector
@@ -71,6 +71,10 @@ def load(
     return FAMILIES[card.family](card, cache_dir=cache_dir, threads=threads, precision=precision, device=device)
 
 
+MakeVector = Callable[[str, Ids, NDArray[np.float32]], SparseVector]
+"""Makes the vector of a text, given its tokens and what the head makes of them."""
+
+
 class Network(NamedTuple):
     """A body, which gives states, and the head over them."""
 
@@ -92,6 +96,10 @@ class TorchTerms(TorchModel):
     def terms(self, indices: Sequence[int]) -> list[str]:
         return term_names(self._own_tokenizer(), indices)
 
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the dimension of each vocabulary entry; None for what is none."""
+        return dimensions_of(self._own_tokenizer(), terms, self._card.vocab_size)
+
     @abstractmethod
     def _of_queries(self, texts: list[str]) -> list[SparseVector]:
         """Return the vectors of queries, of any length."""
@@ -104,14 +112,15 @@ class TorchTerms(TorchModel):
     def _head(self, state: Mapping[str, Any], body: Any) -> Head:
         """Return the head, given the weights in the model's file and the body that was made of them."""
 
-    def _encode(self, texts: list[str]) -> list[SparseVector]:
+    def _encode(self, texts: list[str], make: MakeVector | None = None) -> list[SparseVector]:
+        vector_of = make or self._vector
         network = self._loaded()
         ids = self._truncating_tokenizer().texts(texts)
         encoded: list[Any] = [None] * len(texts)
 
         def run(batch: Positions) -> list[SparseVector]:
             rows = self._forward(network, [ids[place] for place in batch])
-            return [self._vector(texts[place], ids[place], row) for place, row in zip(batch, rows, strict=True)]
+            return [vector_of(texts[place], ids[place], row) for place, row in zip(batch, rows, strict=True)]
 
         for batch, vectors in self._batches([len(each) for each in ids], _BATCH[self._place], run):
             for place, vector in zip(batch, vectors, strict=True):
@@ -175,13 +184,21 @@ class TorchTerms(TorchModel):
 
 
 class UniCoil(TorchTerms):
-    """uniCOIL: a weight for each token of a text, of a repeated one the largest."""
+    """uniCOIL: a weight for each token of a text; of a repeated one a document has the largest, a query the sum.
+
+    So each place of a query counts: its score is the sum over its tokens. Source: Lin & Ma 2021, equation 1.
+    """
 
     def _of_queries(self, texts: list[str]) -> list[SparseVector]:
-        return self._encode(texts)
+        return self._encode(texts, self._summed)
 
     def _vector(self, text: str, ids: Ids, weights: NDArray[np.float32]) -> SparseVector:
         return SparseVector.of(ids, np.where(self._may_weigh()[ids], weights, 0))
+
+    def _summed(self, text: str, ids: Ids, weights: NDArray[np.float32]) -> SparseVector:
+        dimensions, places = np.unique(ids, return_inverse=True)
+        kept_weights = np.where(self._may_weigh()[ids], weights, 0).astype(np.float64)
+        return SparseVector.of(dimensions, np.bincount(places, kept_weights, len(dimensions)))
 
     def _head(self, state: Mapping[str, Any], body: Any) -> Head:
         return self._scalars([next((name for name in state if name.endswith(_PROJECTION)), _PROJECTION)], state)
@@ -225,6 +242,13 @@ class DeepImpact(TorchTerms):
     def terms(self, indices: Sequence[int]) -> list[str]:
         """Return `#<index>` for each dimension: dimensions are hashes of words."""
         return [f"#{index}" for index in indices]
+
+    def dimensions(self, terms: Sequence[str]) -> list[int | None]:
+        """Return the dimension of each word; None for what is no single word."""
+        return [dimension_of(word) if self._is_word(word) else None for word in terms]
+
+    def _is_word(self, term: str) -> bool:
+        return [word for _, word in self._words(term)] == [term]
 
     def _of_queries(self, texts: list[str]) -> list[SparseVector]:
         dimensions = [[dimension_of(word) for _, word in self._words(text)] for text in texts]

@@ -13,8 +13,10 @@ from hybrid_search._util.unicode_text import nfc
 from hybrid_search.collection.models import ModelSet, OnDownload, encoder_of, fetch, spec_of
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.encoders.catalog import card
+from hybrid_search.encoders.hashing import dimension_of
 from hybrid_search.encoders.hybrid import unwrap
-from hybrid_search.encoders.term_weights import CONTINUES, WORDPIECES, WORDS, dimension_of
+from hybrid_search.encoders.term_weights import WORDPIECES, WORDS
+from hybrid_search.encoders.vocabulary import CONTINUES
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import LegSpec
 from hybrid_search.protocols import KnowsTerms, SparseEncoder

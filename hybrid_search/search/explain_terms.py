@@ -95,8 +95,10 @@ def terms_of(query: str, vector: SparseVector, encoder: SparseEncoder, *, hashed
         if not hashed:
             return {}
         names = _by_words(query, dimensions, names, encoder)
-    by_name = {term.term: term for term in expansion(query, names, vector.values.tolist())}
-    return {dimension: by_name[name] for dimension, name in zip(dimensions, names, strict=True)}
+    weights = vector.values.tolist()
+    # By weight too: a model may have two entries that read the same.
+    found = {(term.term, term.weight): term for term in expansion(query, names, weights)}
+    return {dimension: found[name, weight] for dimension, name, weight in zip(dimensions, names, weights, strict=True)}
 
 
 def _of_leg(

@@ -109,20 +109,29 @@ def assert_same(vector, expected):
     assert weights_of(vector) == pytest.approx(expected, abs=1e-4)
 
 
-def numpy_unicoil(ids, left_out):
+def summed(pairs, left_out=()):
+    """Of (dimension, weight), the sum of each dimension's weights above 0."""
+    found: dict[int, float] = {}
+    for dimension, weight in pairs:
+        if weight > 0 and dimension not in left_out:
+            found[dimension] = found.get(dimension, 0) + weight
+    return found
+
+
+def numpy_unicoil(ids, left_out, joined=largest):
     rows = numpy_bert.states(hub_models.body_weights(21), ids)
     weights = np.maximum(rows @ PROJECTION[0][0].astype(np.float64) + float(PROJECTION[1][0]), 0)
-    return largest(zip(ids, weights.tolist(), strict=True), left_out)
+    return joined(zip(ids, weights.tolist(), strict=True), left_out)
 
 
-@pytest.mark.parametrize("verb", ["encode_documents", "encode_queries"])
-def test_unicoil_weighs_each_token_by_the_largest_of_its_places(unicoil, reader, tmp_path, verb):
+@pytest.mark.parametrize(("verb", "joined"), [("encode_documents", largest), ("encode_queries", summed)])
+def test_unicoil_weighs_each_token_by_its_places(unicoil, reader, tmp_path, verb, joined):
     encoder = opened(unicoil, tmp_path)
     assert isinstance(encoder, SparseEncoder)
     assert (encoder.card.family, encoder.card.runtime, encoder.card.vocab_size) == ("unicoil", "torch", len(IDS))
     found = getattr(encoder, verb)(TEXTS)
     for text, vector in zip(TEXTS, found, strict=True):
-        assert_same(vector, numpy_unicoil(ids_of(reader, text), SPECIAL))
+        assert_same(vector, numpy_unicoil(ids_of(reader, text), SPECIAL, joined))
     assert len(found[0]) > 3
     assert IDS["music"] in found[0].indices
     assert len(found[1]) == 0

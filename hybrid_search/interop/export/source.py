@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hybrid_search._util import batched
+from hybrid_search._util.mapped_files import release_mapped
 from hybrid_search.collection.models import ModelSet, load_models, open_store_for
 from hybrid_search.errors import CollectionChanged, InvalidArgument, StoreError
 from hybrid_search.interop.chunks import iter_chunk_ids, unfinished
@@ -23,6 +24,9 @@ from hybrid_search.types import LegName, SparseVector
 
 READ_BATCH = 256
 """Chunks that are read at once."""
+
+RELEASE_EVERY = 16
+"""After so many batches the memory of mapped files is given back; that costs about a millisecond, and reading again."""
 
 
 class SourceChunk(NamedTuple):
@@ -98,12 +102,20 @@ class ExportSource:
         leg: the sparse one whose words are exported.
         dense: the dense legs whose vectors are wanted.
         settings: where its models are.
+        place: the folder of its store; empty for a server.
     """
 
     def __init__(
-        self, collection: str, reader: CollectionReader, leg: LegName, dense: tuple[LegName, ...], settings: Settings
+        self,
+        collection: str,
+        reader: CollectionReader,
+        leg: LegName,
+        dense: tuple[LegName, ...],
+        settings: Settings,
+        place: str = "",
     ) -> None:
-        self.collection, self.reader, self.leg, self.dense, self._settings = collection, reader, leg, dense, settings
+        self.collection, self.reader, self.leg, self.dense = collection, reader, leg, dense
+        self._settings, self._place = settings, place
 
     @property
     def spec(self) -> LegSpec:
@@ -134,7 +146,7 @@ class ExportSource:
             StoreError: a document is being written.
         """
         stored_as = self.reader.manifest.vectors()[self.leg]
-        for chunk_ids in batched(iter_chunk_ids(self.collection, self.reader), READ_BATCH):
+        for chunk_ids in self.batches():
             payloads = self.reader.payloads(chunk_ids)
             vectors = self.reader.vectors(self.leg, chunk_ids)
             dense = {leg: self.reader.vectors(leg, chunk_ids) for leg in self.dense}
@@ -151,6 +163,13 @@ class ExportSource:
                     vector.values,
                     {leg: cast(Any, found[chunk_id]) for leg, found in dense.items() if chunk_id in found},
                 )
+
+    def batches(self) -> Iterator[list[str]]:
+        """Yield the ids of every chunk, some at a time. What the store maps of its files is given back on the way."""
+        for number, chunk_ids in enumerate(batched(iter_chunk_ids(self.collection, self.reader), READ_BATCH), 1):
+            yield chunk_ids
+            if number % RELEASE_EVERY == 0 and self._place:
+                release_mapped(self._place)
 
     def names(self, dimensions: NDArray[np.integer]) -> list[str]:
         """Return a word for each dimension, of which no two that occur in the collection have the same.
@@ -199,7 +218,8 @@ def open_source(
         StoreError: the collection was adopted.
         CollectionNotFound, CollectionDamaged, StoreUnavailable: see there.
     """
-    reader = open_store_for(store, settings).reader(collection)
+    opened = open_store_for(store, settings)
+    place, reader = opened.location, opened.reader(collection)
     try:
         manifest = reader.manifest
         if manifest.adopted:
@@ -215,7 +235,7 @@ def open_source(
                 "Name one of them with --leg."
             )
         others = tuple(name for name, spec in manifest.legs.items() if dense and spec.kind == "dense")
-        return ExportSource(collection, reader, chosen, others, settings)
+        return ExportSource(collection, reader, chosen, others, settings, place if Path(place).is_dir() else "")
     except BaseException:
         reader.close()
         raise
@@ -247,7 +267,7 @@ def _count(source: ExportSource) -> Statistics:
     chunks, empty, weights, passages = 0, 0, 0, False
     frequencies: dict[int, int] = {}
     peaks: dict[int, float] = {}
-    for chunk_ids in batched(iter_chunk_ids(source.collection, source.reader), READ_BATCH):
+    for chunk_ids in source.batches():
         found = [cast(SparseVector, vector) for vector in source.reader.vectors(source.leg, chunk_ids).values()]
         chunks, weights = chunks + len(chunk_ids), weights + sum(map(len, found))
         empty += len(chunk_ids) - sum(1 for vector in found if len(vector))
