@@ -12,6 +12,15 @@ from tests.engines import cases
 from tests.engines.environments import Unavailable
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Skip a test whose engine cannot be had on this machine, with the reason."""
+    try:
+        return (yield)
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session")
 def cranfield(tmp_path_factory, model_cache):
     """Cranfield in a collection, with its exact ranking."""
@@ -23,19 +32,8 @@ def cranfield(tmp_path_factory, model_cache):
 
 @pytest.fixture(scope="session")
 def outcome(cranfield):
-    """Run a case by its name; gives the export and what the engine did. An engine that cannot be had skips."""
-
-    @cache
-    def run(name):
-        return cranfield.outcome(cases.CASES[name])
-
-    def run_or_skip(name):
-        try:
-            return run(name)
-        except Unavailable as error:
-            pytest.skip(str(error))
-
-    return run_or_skip
+    """Run a case by its name, once; gives the export and what the engine did."""
+    return cache(lambda name: cranfield.outcome(cases.CASES[name]))
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from hybrid_search.corpus.trec import read_run
-from tests.engines.environments import Unavailable, anserini, java, python_of
+from tests.engines.environments import anserini, java, python_of
 from tests.engines.exact import overlap
 from tests.pages import block, shell_lines
 
@@ -24,17 +23,9 @@ def here(cranfield, tmp_path):
     return tmp_path
 
 
-def needed(find, *arguments):
-    """What an example needs; skips where it cannot be had."""
-    try:
-        return str(find(*arguments))
-    except Unavailable as error:
-        pytest.skip(str(error))
-
-
 def java_path():
     """The path on which commands are looked for, with a Java that is new enough first."""
-    return f"{Path(needed(java)).parent}{os.pathsep}{os.environ['PATH']}"
+    return f"{java().parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def ran(command, here, **more):
@@ -45,7 +36,7 @@ def ran(command, here, **more):
 
 @pytest.mark.java
 def test_the_commands_of_anserini_index_and_search(here):
-    places = {"JAR": needed(anserini), "PATH": java_path()}
+    places = {"JAR": str(anserini()), "PATH": java_path()}
     first, second = shell_lines(block("engines", "sh", "anserini"))
     assert "indexed:            1,398" in ran(["sh", "-c", first], here, **places)
     ran(["sh", "-c", second], here, **places)
@@ -54,7 +45,7 @@ def test_the_commands_of_anserini_index_and_search(here):
 
 @pytest.mark.parametrize("name", ["pisa", "bmp", "seismic"])
 def test_the_examples_in_python_search(name, here, cranfield):
-    printed = ran([needed(python_of, name), "-c", block("engines", "python", name).code], here)
+    printed = ran([python_of(name), "-c", block("engines", "python", name).code], here)
     first, last = cranfield.exact["1"], cranfield.exact["225"]
     expected = {"pisa": f"1398 {first[0]}", "bmp": f"['{first[0]}'", "seismic": "1398 ("}[name]
     assert any(line.startswith(expected) for line in printed.splitlines()), printed
@@ -68,7 +59,7 @@ def test_the_examples_in_python_search(name, here, cranfield):
 def test_the_commands_in_the_readme_of_anserini_index_and_search(cranfield, tmp_path):
     """Run in the export itself, with the jar beside it."""
     place = shutil.copytree(cranfield.export("anserini"), tmp_path / "export")
-    (place / "anserini-fatjar.jar").symlink_to(needed(anserini))
+    (place / "anserini-fatjar.jar").symlink_to(anserini())
     section = (place / "README.md").read_text(encoding="utf-8").partition("## Anserini\n")[2].partition("\n## ")[0]
     commands = "\n".join(line[4:] for line in section.splitlines() if line.startswith(("    java ", "      -")))
     told = ran(["sh", "-ec", commands], place, PATH=java_path())
@@ -80,7 +71,7 @@ def test_the_commands_in_the_readme_of_anserini_index_and_search(cranfield, tmp_
 def test_the_program_in_the_readme_of_seismic_finds_the_exact_ranking(options, cranfield, tmp_path):
     place = shutil.copytree(cranfield.export("seismic", *options), tmp_path / "export")
     [program] = re.findall(r"```python\n(.*?)```", (place / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    ran([needed(python_of, "seismic"), "-c", program], place)
+    ran([python_of("seismic"), "-c", program], place)
     assert_alike(place, cranfield, 0.999)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from hybrid_search.corpus.trec import Qrel
 from hybrid_search.types import SparseVector
-from tests.engines import environments
+from tests.engines import conftest, environments
 from tests.engines.ciff_reader import DEFINITION, compiled, read_ciff
 from tests.engines.drivers.exports import topics
 from tests.engines.environments import Unavailable, java, java_version, python_of
@@ -98,9 +98,7 @@ def test_a_long_message_has_a_length_of_several_bytes(tmp_path):
 
 
 def test_without_a_new_java_the_reason_names_what_is_there(monkeypatch, tmp_path):
-    old = tmp_path / "java"
-    old.write_text("#!/bin/sh\necho 'openjdk version \"17.0.15\" 2025-04-15' >&2\n")
-    old.chmod(0o755)
+    old = script(tmp_path / "java", "echo 'openjdk version \"17.0.15\" 2025-04-15' >&2")
     monkeypatch.setattr(environments, "_javas", lambda: iter([old]))
     with pytest.raises(Unavailable, match=r"Java 21 or newer; set JAVA_HOME. There is .*java \(17\)"):
         java()
@@ -123,18 +121,38 @@ def test_without_its_python_an_engine_is_not_to_be_had(monkeypatch, tmp_path):
 
 
 def test_packages_that_cannot_be_installed_are_a_reason(monkeypatch, tmp_path):
-    """An index that is an empty folder stands for no network; the next try begins anew."""
-    monkeypatch.setenv("ENGINES_HOME", str(tmp_path))
-    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONFIG_FILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setitem(environments.ENVIRONMENTS, "none", environments.Environment(("hybrid-search-no-such==1",)))
-    with pytest.raises(Unavailable, match="hybrid-search-no-such==1, which cannot be installed: ERROR"):
-        python_of("none")
-    assert not (tmp_path / "none" / "ready").exists()
+    """A Python whose environments install nothing, as where there is no network; the next try begins anew."""
+    fails = script(tmp_path / "fails", "echo Looking >&2; echo 'ERROR: No matching distribution' >&2; exit 1")
+    python = script(tmp_path / "python", f'mkdir -p "$3/bin"; cp "{fails}" "$3/bin/python"')
+    monkeypatch.setenv("ENGINES_HOME", str(tmp_path / "engines"))
+    monkeypatch.setattr(environments, "interpreter", lambda version: python)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"bmp==0\.2\.8, which cannot be installed: ERROR: No matching"):
+            python_of("bmp")
+    assert not (tmp_path / "engines" / "bmp" / "ready").exists()
+
+
+def script(path, lines):
+    path.write_text(f"#!/bin/sh\n{lines}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
 
 
 def test_a_jar_that_is_not_there_is_a_reason(monkeypatch, tmp_path):
     monkeypatch.setenv("ANSERINI_JAR", str(tmp_path / "a.jar"))
     with pytest.raises(Unavailable, match="there is no such file"):
         environments.anserini()
+
+
+def test_a_test_whose_engine_cannot_be_had_is_skipped_with_the_reason():
+    running = conftest.pytest_runtest_call(None)
+    next(running)
+    with pytest.raises(pytest.skip.Exception, match="needs Java 21"):
+        running.throw(Unavailable("needs Java 21"))
+
+
+def test_a_test_that_fails_for_another_reason_fails():
+    running = conftest.pytest_runtest_call(None)
+    next(running)
+    with pytest.raises(ValueError, match="wrong"):
+        running.throw(ValueError("wrong"))
