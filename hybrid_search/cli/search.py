@@ -144,7 +144,7 @@ def _queries(words: list[str], vector: object, vectors: Path | None) -> dict[str
             raise InvalidArgument("--vectors FILE has the queries; leave QUERY and --vector out.")
         from hybrid_search.corpus.query_vectors import read_query_vectors
 
-        return {query_id: WeightedQuery("", weights) for query_id, weights in read_query_vectors(vectors)}
+        return {one.query_id: WeightedQuery("", one.weights, one.has_idf) for one in read_query_vectors(vectors)}
     if words != ["-"]:
         return {"1": WeightedQuery(query_of(words))}
     queries = [typed(line.strip()) for line in sys.stdin if line.strip()]

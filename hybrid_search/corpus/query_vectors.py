@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import shlex
 import zlib
 from collections import Counter
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+from urllib.parse import unquote
 
 from hybrid_search._util.arguments import shown
 from hybrid_search.corpus.decoding import Undecodable, bom_encoding, numbered_lines, without_surrogates
@@ -33,10 +35,14 @@ _GZIP = b"\x1f\x8b"
 
 
 class QueryVector(NamedTuple):
-    """The weights of a query's terms, with the id that connects it to runs and qrels."""
+    """The weights of a query's terms, with the id that connects it to runs and qrels.
+
+    `has_idf`: the inverse document frequency is multiplied into them.
+    """
 
     query_id: str
     weights: Mapping[str, float]
+    has_idf: bool = False
 
 
 def parse_weights(text: str) -> dict[str, float]:
@@ -90,12 +96,16 @@ def read_query_vectors(path: str | Path) -> Iterator[QueryVector]:
       (Anserini's encoded topics), whose tokens weigh as often as they stand there.
     - Anything else: an id, a tab, and such tokens, divided by blanks.
 
+    Beside queries that this package exported lies `report.json`, which says whether ids and tokens are escaped, and who
+    has the inverse document frequency.
+
     Raises:
         CorpusError: the file cannot be read, is empty, is not UTF-8 (or marked as another Unicode form), or is cut; a
             line has another form, a weight that is no number above 0, or an id that stands before. It names the line.
     """
     origin = str(path)
     lines_of: dict[str, int] = {}
+    report = _report_beside(Path(path))
     try:
         with Path(path).open("rb") as raw:
             for number, query in _queries(_unpacked(raw), origin):
@@ -104,13 +114,30 @@ def read_query_vectors(path: str | Path) -> Iterator[QueryVector]:
                     raise CorpusError(
                         f"{origin}:{number}: the query id {query.query_id!r} stands on line {first} already"
                     )
-                yield query
+                yield _as_exported(query, report)
     except (OSError, EOFError, zlib.error) as error:
         after = f" after {len(lines_of):,} queries" if lines_of else ""
         reason = getattr(error, "strerror", None) or error
         raise CorpusError(f"{origin} cannot be read{after}: {reason}") from error
     if not lines_of:
         raise CorpusError(f"{origin}: the file is empty; expected a query a line")
+
+
+def _report_beside(path: Path) -> Mapping[str, Any]:
+    """Return what an export says of itself beside the file; nothing where it is none."""
+    try:
+        report = json.loads((path.parent / "report.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return report if isinstance(report, dict) and {"format", "idf", "escaped"} <= report.keys() else {}
+
+
+def _as_exported(query: QueryVector, report: Mapping[str, Any]) -> QueryVector:
+    if not report:
+        return query
+    read = unquote if report["escaped"] is True else str
+    weights = {read(token): weight for token, weight in query.weights.items()}
+    return QueryVector(read(query.query_id), weights, report["idf"] == "queries")
 
 
 def _unpacked(raw: io.BufferedReader) -> io.BufferedReader:

@@ -23,9 +23,13 @@ class GivenWeights:
     Args:
         weights: by query id, by term.
         queries: of the dataset; whatever else the file has is passed over.
+        has_idf: the inverse document frequency is multiplied into the weights.
     """
 
-    def __init__(self, weights: Mapping[str, Mapping[str, float]], queries: Collection[Query]) -> None:
+    def __init__(
+        self, weights: Mapping[str, Mapping[str, float]], queries: Collection[Query], *, has_idf: bool = False
+    ) -> None:
+        self._has_idf = has_idf
         ids = [query.query_id for query in queries]
         self._weights = {query_id: weights[query_id] for query_id in ids if query_id in weights}
         self._unused = len(weights) - len(self._weights)
@@ -36,11 +40,12 @@ class GivenWeights:
     @classmethod
     def read(cls, path: str | Path, queries: Collection[Query]) -> GivenWeights:
         """Read the weights of a file. Raises CorpusError where it is broken."""
-        return cls(dict(read_query_vectors(path)), queries)
+        read = list(read_query_vectors(path))
+        return cls({one.query_id: one.weights for one in read}, queries, has_idf=any(one.has_idf for one in read))
 
     def asked(self, queries: Sequence[Query]) -> list[WeightedQuery]:
         """Return queries for a mode with a sparse leg, which abstains where the file has no vector."""
-        return [WeightedQuery(query.text, self._weights.get(query.query_id, {})) for query in queries]
+        return [WeightedQuery(query.text, self._weights.get(query.query_id, {}), self._has_idf) for query in queries]
 
     def note(self, query_id: str, leg: LegName, results: Results) -> None:
         """Note what of a query the model of the leg that took its weights does not have."""

@@ -18,8 +18,7 @@ from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
 from hybrid_search.results import Results
-from hybrid_search.search.explain_terms import inverse_frequencies
-from hybrid_search.search.open_collection import OpenCollection
+from hybrid_search.search.open_collection import OpenCollection, inverse_frequencies
 from hybrid_search.search.retrieval import read
 from hybrid_search.types import DenseVector, LegName, SparseVector, Vector
 

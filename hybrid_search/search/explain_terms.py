@@ -17,7 +17,7 @@ from hybrid_search.ranking.highlight import highlight, target_stems
 from hybrid_search.ranking.rerank import RankedDocument
 from hybrid_search.ranking.term_scores import contributions
 from hybrid_search.results import Highlight, MatchedTerm, Term
-from hybrid_search.search.open_collection import OpenCollection
+from hybrid_search.search.open_collection import OpenCollection, inverse_frequencies
 from hybrid_search.search.request import SearchRequest
 from hybrid_search.search.retrieval import RetrievedQuery
 from hybrid_search.types import LegName, SparseVector
@@ -132,21 +132,6 @@ def _of_leg(
             return matched
         for dimension in query.indices.tolist():
             known.pop(dimension, None)
-
-
-def inverse_frequencies(reader: CollectionReader, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
-    """Return what the store multiplies dimensions of a query with, as the store itself has it: one search a dimension.
-
-    The score of a document in a search for one dimension, at weight 1, over its own weight there; 0 for none.
-    """
-    singles = [SparseVector.of([dimension], [1.0]) for dimension in dimensions]
-    answers = reader.retrieve([(leg, single) for single in singles], 1) if singles else []
-    stored = reader.vectors(leg, sorted({chunk_id for answer in answers for chunk_id, _ in answer})) if singles else {}
-    frequencies = dict.fromkeys(dimensions, 0.0)
-    for dimension, single, answer in zip(dimensions, singles, answers, strict=True):
-        for chunk_id, score in answer:
-            frequencies[dimension] = score / cast(SparseVector, stored[chunk_id]).dot(single)
-    return frequencies
 
 
 def _by_words(query: str, dimensions: Sequence[int], names: Sequence[str], encoder: SparseEncoder) -> list[str]:

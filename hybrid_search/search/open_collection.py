@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from hybrid_search.errors import CollectionChanged
 from hybrid_search.protocols import CollectionReader, Encoder
-from hybrid_search.types import LEGS, LegName, in_order
+from hybrid_search.types import LEGS, LegName, SparseVector, in_order
 
 Payload = Mapping[str, Any]
 """What the store has of a chunk."""
@@ -60,3 +60,26 @@ def payload_cache(opened: OpenCollection) -> Payloads:
         return known
 
     return payloads
+
+
+def inverse_frequencies(reader: CollectionReader, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
+    """Return what the store multiplies dimensions of a query with, as the store itself has it: one search a dimension.
+
+    The score of a document in a search for one dimension, at weight 1, over its own weight there; 0 for none.
+    """
+    singles = [SparseVector.of([dimension], [1.0]) for dimension in dimensions]
+    answers = reader.retrieve([(leg, single) for single in singles], 1) if singles else []
+    stored = reader.vectors(leg, sorted({chunk_id for answer in answers for chunk_id, _ in answer})) if singles else {}
+    frequencies = dict.fromkeys(dimensions, 0.0)
+    for dimension, single, answer in zip(dimensions, singles, answers, strict=True):
+        for chunk_id, score in answer:
+            frequencies[dimension] = score / cast(SparseVector, stored[chunk_id]).dot(single)
+    return frequencies
+
+
+def known_frequencies(opened: OpenCollection, leg: LegName, dimensions: Sequence[int]) -> Mapping[int, float]:
+    """Return inverse document frequencies of dimensions, and of others; the store is asked for those not known yet."""
+    known = opened.idf.setdefault(leg, {})
+    lacking = [dimension for dimension in dimensions if dimension not in known]
+    known.update(inverse_frequencies(opened.reader, leg, lacking))
+    return known

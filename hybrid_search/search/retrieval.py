@@ -22,9 +22,9 @@ from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.fusion import COSINE_FLOOR, check_weights, rank, round_score
 from hybrid_search.ranking.leg_weights import features, leg_weights
 from hybrid_search.results import ABSTAINS, NO_TERM, NO_TEXT, Expansion, Term
-from hybrid_search.search.open_collection import OpenCollection
+from hybrid_search.search.open_collection import OpenCollection, known_frequencies
 from hybrid_search.search.request import AUTO, MAX_DEPTH, SearchRequest, check_queries, dense_leg, resolve_mode
-from hybrid_search.search.weighted_query import GivenTerms, Queries, WeightedQuery, given_terms, leg_for_weights
+from hybrid_search.search.weighted_query import GivenTerms, Idf, Queries, WeightedQuery, given_terms, leg_for_weights
 from hybrid_search.types import Hit, LegName, Mode, Ranking, SparseVector, Vector, is_empty
 
 # Models whose sparse vectors have terms that the text lacks.
@@ -148,10 +148,19 @@ def retrieve_queries(
         leg = leg_for_weights(mode, legs, opened.reader.manifest, opened.collection)
         strict = request.vector is not None
         given = [
-            None if query.weights is None else given_terms(query.weights, leg, encoders[leg], strict=strict)
+            None
+            if query.weights is None
+            else given_terms(query.weights, leg, encoders[leg], strict=strict, idf=_idf(query, leg, opened))
             for query in asked
         ]
     return _retrieve_batches(list(zip(asked, given, strict=True)), request, mode, opened.reader, encoders, threads)
+
+
+def _idf(query: WeightedQuery, leg: LegName, opened: OpenCollection) -> Idf | None:
+    """Return what a query's weights are divided by; None where the store does not multiply what they have already."""
+    if not (query.has_idf and opened.reader.manifest.legs[leg].needs_idf):
+        return None
+    return lambda dimensions: known_frequencies(opened, leg, dimensions)
 
 
 def _retrieve_batches(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from hybrid_search._util.arguments import shown, text
@@ -25,15 +25,21 @@ class WeightedQuery(NamedTuple):
     Args:
         text: what the other legs and the re-ranker read; empty for none, so that they abstain.
         weights: by term; None to let the sparse leg read the text, too; empty to let that leg abstain.
+        has_idf: the inverse document frequency is multiplied into the weights already, as in topics that were exported
+            for engines that do not; where the store multiplies it in, it is divided out before.
     """
 
     text: str
     weights: Mapping[str, float] | None = None
+    has_idf: bool = False
 
     @property
     def has_text(self) -> bool:
         return bool(self.text.strip())
 
+
+Idf = Callable[[list[int]], Mapping[int, float]]
+"""Gives the inverse document frequencies of dimensions."""
 
 Queries = Sequence[str | WeightedQuery]
 """Texts, or texts with the weights of terms."""
@@ -92,7 +98,8 @@ def check_query(name: str, query: object, vector: Mapping[str, float] | None = N
         weights = vector if query.weights is None else query.weights
         if not (weights is None or isinstance(weights, Mapping)):
             raise InvalidArgument(f"The weights of {name} are {shown(weights)}; they must be a mapping by term.")
-        asked = WeightedQuery(text(name, query.text), check_term_weights(weights) if weights else weights)
+        checked = check_term_weights(weights) if weights else weights
+        asked = WeightedQuery(text(name, query.text), checked, query.has_idf)
     if not asked.has_text and not asked.weights:
         raise InvalidArgument(f"The query is empty{_where(name)}. Say what to look for, in any words.")
     return asked
@@ -113,7 +120,14 @@ def leg_for_weights(mode: Mode, legs: Sequence[LegName], manifest: Manifest, col
     raise InvalidArgument(f"The weights of terms (vector) are for a sparse leg; mode {mode!r} has {found}. {way_out}")
 
 
-def given_terms(weights: Mapping[str, float], leg: LegName, encoder: Encoder, *, strict: bool = False) -> GivenTerms:
+def given_terms(
+    weights: Mapping[str, float],
+    leg: LegName,
+    encoder: Encoder,
+    *,
+    strict: bool = False,
+    idf: Idf | None = None,
+) -> GivenTerms:
     """Return what a leg's model has of terms. Weights of terms that share a dimension add up.
 
     Args:
@@ -121,6 +135,8 @@ def given_terms(weights: Mapping[str, float], leg: LegName, encoder: Encoder, *,
         leg: that takes them.
         encoder: of the leg.
         strict: refuse terms of which the model has none.
+        idf: gives the inverse document frequencies of dimensions, 0 for one that no document has; the weights are
+            divided by them. None to leave the weights as they are.
 
     Raises:
         InvalidArgument: the model cannot tell the dimension of a term; or as `strict` says.
@@ -138,6 +154,9 @@ def given_terms(weights: Mapping[str, float], leg: LegName, encoder: Encoder, *,
     unknown = tuple(term for term, dimension in zip(weights, dimensions, strict=True) if dimension is None)
     if strict and not sums:
         raise InvalidArgument(_none_known(unknown, leg, encoder))
+    if idf is not None:
+        frequencies = idf(list(sums))
+        sums = {dimension: sums[dimension] / frequencies[dimension] for dimension in sums if frequencies[dimension]}
     vector = SparseVector.of(list(sums), list(sums.values())) if sums else None
     return GivenTerms(leg, weights, vector, names, unknown)
 

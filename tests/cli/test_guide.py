@@ -56,9 +56,6 @@ REASONS = {
 MODULES = {"parquet": "pyarrow", "langchain": "langchain_core", "llamaindex": "llama_index", "haystack": "haystack"}
 """What an example needs that an extra brings: it is run where that is installed."""
 
-NOT_YET: set[str] = {"export anserini", "export ciff", "export seismic", "import anserini", "evaluate --from-run"}
-"""Verbs and options that the pages name before they are there."""
-
 ids = {"ids": lambda value: getattr(value, "id", None) or value.stem}
 
 
@@ -156,8 +153,7 @@ def test_the_examples_in_the_shell_run(page, here, run):
     assert {one.needs for one in blocks(page, "sh")} <= {"", *REASONS, *MODULES}
     for one in blocks(page, "sh"):
         extra_lacks = one.needs in MODULES and importlib.util.find_spec(MODULES[one.needs]) is None
-        not_yet = any(" ".join(call[:2]) in NOT_YET for line in shell_lines(one) for call in calls(line))
-        if one.needs in REASONS or extra_lacks or not_yet:
+        if one.needs in REASONS or extra_lacks:
             continue
         for line in shell_lines(one):
             done = answer(line, run)
@@ -208,7 +204,7 @@ def test_what_the_pages_show_is_what_is_printed(line, behind, here, run):
 def test_commands_and_options_exist(page):
     for call in named_calls(page):
         problem = wrong_with(call) and wrong_with([*call, "VALUE"])  # prose names an option without its value
-        assert not problem or " ".join(call[:2]) in NOT_YET, (call, problem)
+        assert not problem, (call, problem)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid_search.corpus.query_vectors import read_query_vectors
+from hybrid_search.corpus.trec import read_queries
 from hybrid_search.errors import EvaluationError, InvalidArgument, StoreError, StoreFull
 from hybrid_search.indexer import Indexer
 from hybrid_search.interop.export import folder, run
@@ -22,7 +24,9 @@ from hybrid_search.interop.export.quantization import quantization, quantized
 from hybrid_search.interop.export.run import export_collection
 from hybrid_search.interop.export.source import open_source
 from hybrid_search.interop.export.verify import nine_bits, rank_documents
-from hybrid_search.search.explain_terms import inverse_frequencies
+from hybrid_search.search.open_collection import inverse_frequencies
+from hybrid_search.search.weighted_query import WeightedQuery
+from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 from tests import fake_models
 
@@ -102,6 +106,20 @@ class TestAnserini:
         assert report["lost"]["query_weights_of_terms_that_no_document_has"] == 1
         assert report["named"]["queries_without_terms"] == ["q12"]
         assert report["verify"]["queries"] == report["queries"] == 13
+
+    def test_exported_queries_find_what_their_texts_do(self, settings, queries, tmp_path):
+        """Though the store multiplies the inverse document frequency in, which they have already."""
+        Indexer.open("c", settings=settings, profile="bundled", chunk_tokens=32).index(documents())
+        exported(settings, tmp_path / "out", queries=queries, quantize="none")
+        texts = {query.query_id: query.text for query in read_queries(queries)}
+        found = list(read_query_vectors(tmp_path / "out" / "queries.jsonl"))
+        assert {query.query_id for query in found if query.has_idf} == texts.keys() - {"q12"}
+        with Searcher.open("c", settings=settings) as searcher:
+            asked = [WeightedQuery("", query.weights, query.has_idf) for query in found]
+            for query, results in zip(found, searcher.search_many(asked, mode="sparse"), strict=True):
+                by_text = searcher.search(texts[query.query_id], mode="sparse")
+                assert [hit.doc_id for hit in results] == [hit.doc_id for hit in by_text]
+                assert [hit.score for hit in results] == pytest.approx([hit.score for hit in by_text], rel=1e-4)
 
     @pytest.mark.parametrize("idf", ["queries", "documents"])
     def test_floats_rank_as_the_store_does_and_eight_bits_nearly(self, collection, queries, tmp_path, idf):

@@ -6,7 +6,7 @@ import pytest
 
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexer import Indexer
-from hybrid_search.search.explain_terms import inverse_frequencies
+from hybrid_search.search.open_collection import inverse_frequencies
 from hybrid_search.searcher import Searcher
 from hybrid_search.settings import Settings
 from hybrid_search.store.edge.store import EdgeStore

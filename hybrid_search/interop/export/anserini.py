@@ -44,7 +44,9 @@ def write_topics(job: ExportJob) -> None:
     """Write the queries: as weights, and with each token repeated as often as its weight says."""
     weighted = [(export_id(query.query_id, 0, 1), job.query_weights(query)) for query in job.queries]
     repeated = [(query_id, tokens) for query_id, vector in weighted if (tokens := repeat_tokens(vector, job))]
-    job.folder.write_lines(VECTORS, (json_line({"id": query_id, "vector": vector}) for query_id, vector in weighted))
+    job.folder.write_lines(
+        VECTORS, (json_line({"id": query_id, "vector": vector}) for query_id, vector in weighted if vector)
+    )
     job.folder.write_lines(TSV, (f"{query_id}\t{tokens}" for query_id, tokens in repeated))
     job.folder.write_lines(JSONL, (json_line({"id": query_id, "title": tokens}) for query_id, tokens in repeated))
 

@@ -35,7 +35,9 @@ def write(job: ExportJob) -> None:
     job.folder.write_lines(DOCUMENTS, map(line_of, job.chunks()))
     if job.options.queries is not None:
         weighted = ((export_id(query.query_id, 0, 1), job.query_weights(query)) for query in job.queries)
-        job.folder.write_lines(QUERIES, (json_line({"id": key, "vector": vector}) for key, vector in weighted))
+        job.folder.write_lines(
+            QUERIES, (json_line({"id": key, "vector": vector}) for key, vector in weighted if vector)
+        )
 
 
 def documents(folder: Path) -> Iterator[Weighted]:
@@ -70,7 +72,7 @@ found = index.batch_search(
     query_values=[np.array(list(query["vector"].values()), dtype=np.float32) for query in queries],
     k=100,
     query_cut=max(len(query["vector"]) for query in queries),
-    heap_factor=0.7,
+    heap_factor=0.0,
 )
 with open("run.trec", "w", encoding="utf-8") as run:
     for hits in found:
@@ -80,7 +82,7 @@ with open("run.trec", "w", encoding="utf-8") as run:
 
     hybrid-search evaluate DATASET --from-run run.trec
 
-The search is approximate: a larger `query_cut` and a larger `heap_factor` look at more documents.
+The search is approximate: a larger `query_cut` looks at more documents, a larger `heap_factor` at fewer.
 """
 
 
