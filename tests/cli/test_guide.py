@@ -222,11 +222,6 @@ def test_a_wrong_call_is_found(line):
     assert wrong_with(line.split())
 
 
-def test_what_is_not_there_yet_is_not_there_yet():
-    """A name that has come is taken off the list."""
-    assert not [words for words in NOT_YET if words in commands_by_words()]
-
-
 @pytest.mark.parametrize("words", commands_by_words())
 def test_every_verb_and_option_has_a_place(words):
     """Some page names the verb, and pages that do name each of its options."""

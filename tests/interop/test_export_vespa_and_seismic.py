@@ -51,7 +51,8 @@ class TestSeismic:
         weights = [weight for row in found for weight in row["vector"].values()]
         assert all(type(weight) is float and weight > 0 for weight in weights)
         assert weights == np.float32(weights).astype(str).astype(float).tolist()
-        assert [row["id"] for row in rows(tmp_path / "out" / "queries.jsonl")] == ["q%201", "q2", "q3"]
+        assert [row["id"] for row in rows(tmp_path / "out" / "queries.jsonl")] == ["q%201", "q2"]
+        assert report["named"]["queries_without_terms"] == ["q3"]
         assert report["verify"]["overlap@10"] == 1.0
         assert not (tmp_path / "out" / "mapping.json").exists()
 
