@@ -68,8 +68,18 @@ class Vocabulary(Protocol):
         ...
 
 
+def is_hash(term: str) -> bool:
+    """Say whether a term is the number of a hashed dimension, `#` and digits.
+
+    >>> is_hash("#123"), is_hash("##s"), is_hash("#4294967296")
+    (True, False, False)
+    """
+    digits = term[1:]
+    return term[:1] == "#" and digits.isascii() and digits.isdecimal() and len(digits) <= 10 and int(digits) < 1 << 31
+
+
 class ModelVocabulary:
-    """The vocabulary of a model.
+    """The vocabulary of a model. A model whose dimensions are hashes has `#NUMBER` for each, as exports write it.
 
     Args:
         encoder: the model.
@@ -80,7 +90,8 @@ class ModelVocabulary:
 
     def __init__(self, encoder: SparseEncoder) -> None:
         model = unwrap(encoder)
-        if not isinstance(model, KnowsTerms) or not encoder.card.vocab_size:
+        self._hashes = not encoder.card.vocab_size and encoder.card.kind == "sparse"
+        if not isinstance(model, KnowsTerms):
             raise InvalidArgument(
                 f"{encoder.card.name} has no vocabulary that terms could be looked up in. Leave --model out: then "
                 "terms of any vocabulary are taken."
@@ -89,6 +100,8 @@ class ModelVocabulary:
         self._known: dict[str, int] = {}
 
     def dimensions(self, terms: Sequence[str]) -> list[int]:
+        if self._hashes:
+            self._known.update((term, int(term[1:])) for term in terms if is_hash(term))
         new = [term for term in terms if term not in self._known]
         for term, dimension in zip(new, self._model.dimensions(new) if new else [], strict=True):
             if dimension is None:

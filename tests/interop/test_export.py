@@ -24,6 +24,7 @@ from hybrid_search.interop.export.quantization import quantization, quantized
 from hybrid_search.interop.export.run import export_collection
 from hybrid_search.interop.export.source import open_source
 from hybrid_search.interop.export.verify import nine_bits, rank_documents
+from hybrid_search.interop.import_anserini import import_anserini
 from hybrid_search.search.open_collection import inverse_frequencies
 from hybrid_search.search.weighted_query import WeightedQuery
 from hybrid_search.searcher import Searcher
@@ -120,6 +121,20 @@ class TestAnserini:
                 by_text = searcher.search(texts[query.query_id], mode="sparse")
                 assert [hit.doc_id for hit in results] == [hit.doc_id for hit in by_text]
                 assert [hit.score for hit in results] == pytest.approx([hit.score for hit in by_text], rel=1e-4)
+
+    @pytest.mark.parametrize("profile", ["bundled", "qdrant/bm25-engine"])
+    def test_what_comes_back_is_found_as_before(self, settings, queries, tmp_path, profile):
+        """By the text of a query, also where dimensions are hashes of words."""
+        models = {"profile": profile} if profile == "bundled" else {"sparse": profile, "dense": "none"}
+        Indexer.open("c", settings=settings, chunk_tokens=32, **models).index(documents())
+        exported(settings, tmp_path / "out", quantize="none")
+        import_anserini("back", [tmp_path / "out" / "documents"], settings=settings)
+        with Searcher.open("c", settings=settings) as ours, Searcher.open("back", settings=settings) as theirs:
+            for query in read_queries(queries)[:-1]:
+                one, other = (searcher.search(query.text, mode="sparse", k=30) for searcher in (ours, theirs))
+                assert [hit.doc_id for hit in one] == [hit.doc_id for hit in other]
+                assert [hit.score for hit in one] == pytest.approx([hit.score for hit in other], rel=1e-6)
+                assert len(one) > 3
 
     @pytest.mark.parametrize("idf", ["queries", "documents"])
     def test_floats_rank_as_the_store_does_and_eight_bits_nearly(self, collection, queries, tmp_path, idf):

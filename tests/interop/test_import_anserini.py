@@ -429,7 +429,7 @@ def test_a_token_that_the_model_lacks_is_refused_by_name(settings, bundled, json
     assert EdgeStore(settings.store).names() == []
 
 
-@pytest.mark.parametrize("model", ["fake/sparse", "fake/both", "qdrant/bm25-engine"])
+@pytest.mark.parametrize("model", ["fake/sparse", "fake/both"])
 def test_a_model_whose_terms_have_no_names_is_refused(settings, fakes, jsonl, model):
     with pytest.raises(InvalidArgument, match=r"has no vocabulary that terms could be looked up in\. Leave --model"):
         import_anserini("c", [jsonl(DEEP_IMPACT)], model=model, settings=settings)
