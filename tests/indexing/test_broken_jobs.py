@@ -131,7 +131,7 @@ STAGES = {
         pipeline, "payload_of", raising_at(call, pipeline.payload_of, error)
     ),
     "encoder": lambda patch, error, call: patch.setattr(
-        pipeline, "encode", raising_at(call // 14, pipeline.encode, error)
+        pipeline, "encode_expanded", raising_at(call // 14, pipeline.encode_expanded, error)
     ),
 }
 
