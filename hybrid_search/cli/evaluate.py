@@ -20,7 +20,7 @@ from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.cached_collections import Kept
-    from hybrid_search.evaluation.experiment import Report
+    from hybrid_search.evaluation.report import Report
     from hybrid_search.search.request import Options
     from hybrid_search.settings import Settings
 

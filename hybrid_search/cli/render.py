@@ -13,8 +13,8 @@ from hybrid_search._util.printable import one_line
 from hybrid_search.types import LEGS, in_order
 
 if TYPE_CHECKING:
-    from hybrid_search.evaluation.experiment import Report
     from hybrid_search.evaluation.precision import Comparison
+    from hybrid_search.evaluation.report import Report
     from hybrid_search.protocols import CollectionInfo, Verification
     from hybrid_search.types import ModelCard
 
