@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from hybrid_search.collection.models import ModelRequest, open_store_for
@@ -10,11 +11,23 @@ from hybrid_search.collection.profiles import DEFAULT_LEGS
 from hybrid_search.corpus.trec import read_beir
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
+from hybrid_search.evaluation.fingerprints import dataset_fingerprints, model_fingerprints
+from hybrid_search.evaluation.gate import Earlier, check_same_data
 from hybrid_search.evaluation.given_weights import GivenWeights
 from hybrid_search.evaluation.job import BuiltCollection, Job, Watch
-from hybrid_search.evaluation.modes import RERANK, check_modes, check_words, parse_mode, shadow_modes, usual_modes
-from hybrid_search.evaluation.outside_runs import read_outside_runs
-from hybrid_search.evaluation.report import Report, result_of
+from hybrid_search.evaluation.judged_documents import check_judged
+from hybrid_search.evaluation.modes import (
+    RERANK,
+    check_modes,
+    check_words,
+    expand_modes,
+    parse_mode,
+    shadow_modes,
+    usual_modes,
+)
+from hybrid_search.evaluation.oracle import DEPTHS, oracle
+from hybrid_search.evaluation.outside_runs import OutsideRun, read_outside_runs
+from hybrid_search.evaluation.report import Judged, ModeResult, Report, results_of
 from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.search.request import MAX_DEPTH, Options, SearchRequest
 from hybrid_search.settings import Settings
@@ -42,6 +55,8 @@ def evaluate(
     run_depth: int = RUN_DEPTH,
     query_vectors: str | Path | None = None,
     outside_runs: Sequence[str | Path] = (),
+    details: bool = False,
+    earlier: Earlier | None = None,
     watch: Watch | None = None,
 ) -> Report:
     """Search every judged query of a dataset in each mode, and score the runs.
@@ -60,7 +75,8 @@ def evaluate(
         modes: any leg's name, `hybrid`, `a+b` for these legs fused, and `bm25`, the baseline, with any legs.
             By default: the baseline, each leg, `hybrid`, and for each shadow leg `hybrid` with it in the place of the
             leg of its kind (`new+dense`). Each may end in `+rerank`, which re-ranks it,
-            and a fused one in `+auto`, which chooses the weights for each query (`hybrid+auto+rerank`).
+            and a fused one in `+auto`, which chooses the weights for each query (`hybrid+auto+rerank`). Behind the
+            legs of a fused one a fusion may be named: `hybrid:convex`, `hybrid:dbsf+rerank`, or `hybrid:all` for each.
         search: options of a search: `fusion`, `rrf_k` and `weights` for the fused modes, `rerank` and `rerank_depth`
             for the re-ranked ones. With `rerank` but no modes, the last default mode is added re-ranked.
         measures: names of measures, as in ir_measures.
@@ -70,50 +86,90 @@ def evaluate(
         query_vectors: a file with the weights of each query's terms (`corpus.query_vectors`) for the sparse leg of each
             mode but the baseline; other legs read the texts. That leg finds nothing for a query that the file lacks.
         outside_runs: TREC runs that other engines returned, judged beside the modes.
+        details: also take the latency of searches one by one, compare the engine's approximate search with the exact
+            one, and find what the best order of the first documents would reach.
+        earlier: the evaluation that this one will be held against (`gate.changes`): it must be of the same data.
         watch: callbacks of the index job.
 
     Raises:
-        EvaluationError: the folder is not a dataset, a run is broken, or a measure is unknown.
+        EvaluationError: the folder is not a dataset, a run is broken, a measure is unknown, or no relevant document
+            is in the collection.
         CorpusError: the file of vectors is broken.
-        InvalidArgument: a mode is unknown or its leg missing, no mode is given, or an option is out of range.
+        InvalidArgument: a mode is unknown or its leg missing, no mode is given, an option is out of range, or
+            `earlier` is of other data.
         ModelError: the re-ranker is unknown or cannot be loaded here.
     """
     search = search or {}
     SearchRequest(**search)
     if not 1 <= run_depth <= MAX_DEPTH:
         raise InvalidArgument(f"run_depth is {run_depth}; it must lie in 1..{MAX_DEPTH:,}.")
+    modes = expand_modes(modes)
     if collection is None:
         check_words(modes, legs or DEFAULT_LEGS)
     parsed = measuring.parse(measures)
-    data = read_beir(folder)
-    name = Path(folder).resolve().name
+    data, name = read_beir(folder), Path(folder).resolve().name
     job = Job(settings, data, name, watch or {}, search)
-    job.given = given = None if query_vectors is None else GivenWeights.read(query_vectors, data.queries)
-    if collection is None:
-        models = job.choose(ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity))
-        modes = check_modes(modes, in_order(models.encoders), usual_modes(models.encoders))
-        main = job.built(models)
-    else:
-        main = BuiltCollection(open_store_for(None, settings), collection)
-        found = main.store.info(collection).manifest
-        check_words(modes, tuple(found.legs))
-        modes = check_modes(modes, in_order(found.legs), usual_modes(found.fused(), shadow_modes(found)))
+    fingerprints = dataset_fingerprints(data, job.corpus_hash.hexdigest())
+    if earlier is not None:
+        check_same_data(earlier, name, fingerprints)
+    job.given = None if query_vectors is None else GivenWeights.read(query_vectors, data.queries)
+    request = ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity)
+    main, modes = _collection(job, collection, request, modes)
     if search.get("rerank") and not any(parse_mode(mode).rerank for mode in modes):
         modes = (*modes, f"{modes[-1]}+{RERANK}")
     outside = read_outside_runs(outside_runs, data, main.doc_ids, modes)
-    scores = job.scores(main, modes, parsed, runs, run_depth)
-    scores.update((run.label, measuring.score(run.rows, data.qrels, parsed)) for run in outside)
+    with job.open:
+        with closing(main.store.reader(main.name)) as reader:
+            absent = list(check_judged(reader, data, main.name))
+        depths = (measuring.max_cutoff(parsed), 10, run_depth if runs else 0, DEPTHS[-1] if details else 0)
+        judged = {mode: job.judge(main, mode, parsed, runs, max(depths), details) for mode in modes}
+        approximation = job.approximation(main) if details else {}
+    for run in outside:
+        best = oracle(run.rows, data.qrels) if details else {}
+        judged[run.label] = Judged(measuring.score(run.rows, data.qrels, parsed), oracle=best)
+    given = job.given.notes() if job.given else ()
+    notes = [*given, *(note for run in outside for note in run.notes), *absent]
+    return _report(job, main, results_of(judged), fingerprints, notes, outside, approximation)
+
+
+def _collection(
+    job: Job, collection: str | None, request: ModelRequest, modes: Sequence[str] | None
+) -> tuple[BuiltCollection, Sequence[str]]:
+    """Return the collection to search, which is built where none is named, and the modes to search it in."""
+    if collection is None:
+        models = job.choose(request)
+        modes = check_modes(modes, in_order(models.encoders), usual_modes(models.encoders))
+        return job.built(models), modes
+    main = BuiltCollection(open_store_for(None, job.settings), collection)
+    found = main.store.info(collection).manifest
+    check_words(modes, tuple(found.legs))
+    return main, check_modes(modes, in_order(found.legs), usual_modes(found.fused(), shadow_modes(found)))
+
+
+def _report(
+    job: Job,
+    main: BuiltCollection,
+    results: tuple[str, tuple[ModeResult, ...]],
+    fingerprints: Mapping[str, str],
+    notes: Sequence[str],
+    outside: Sequence[OutsideRun],
+    approximation: Mapping[str, Mapping[str, float]],
+) -> Report:
     info = main.store.info(main.name)
     return Report(
-        dataset=name,
+        dataset=job.name,
         documents=info.documents,
-        queries=len(data.queries),
+        queries=len(job.data.queries),
         profile=info.manifest.profile,
         profile_reason=job.reason,
-        results=tuple(result_of(mode, scores) for mode in scores),
+        results=results[1],
         timings_s=job.timings_s,
         indexed=tuple(job.indexed),
         outside=tuple(run.label for run in outside),
-        lacking={} if given is None else given.lacking,
-        notes=(*(() if given is None else given.notes()), *(note for run in outside for note in run.notes)),
+        lacking={} if job.given is None else job.given.lacking,
+        notes=tuple(notes),
+        query_ids=tuple(dict.fromkeys(qrel.query_id for qrel in job.data.qrels)),
+        baseline=results[0],
+        fingerprints={**fingerprints, "models": model_fingerprints(info.manifest)},
+        approximation=approximation,
     )

@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
+from hybrid_search.ranking.fusion import FUSIONS
 from hybrid_search.search.request import AUTO, HYBRID
 from hybrid_search.types import LEGS, LegName, Mode, in_order
 
 BASELINE = "bm25"
 RERANK = "rerank"
 """`+rerank` after a mode re-ranks it; `+auto` fuses it with weights chosen for each query."""
+ALL = ":all"
+"""After a fused mode, instead of a fusion: each of them."""
 
 
 def usual_modes(fused: Collection[LegName], shadows: Mapping[LegName, Mode] | None = None) -> tuple[Mode, ...]:
@@ -40,9 +43,14 @@ def shadow_modes(manifest: Manifest) -> dict[LegName, Mode]:
 
 
 class Way(NamedTuple):
-    """A mode without its endings, and what these said."""
+    """A mode without its endings, and what these said.
+
+    Args:
+        fusion: how the legs are fused; empty for what the search's options say.
+    """
 
     mode: Mode
+    fusion: str
     auto: bool
     rerank: bool
 
@@ -53,17 +61,34 @@ class Way(NamedTuple):
     def among(self, single: Collection[str], legs: Collection[LegName]) -> bool:
         """Say whether it is one of these modes, or fuses some of these legs."""
         known = self.mode in single or ("+" in self.mode and {*self.mode.split("+")} <= {*legs})
-        return known and (self.fused or not self.auto)
+        return known and self.fusion in ("", *FUSIONS) and (self.fused or not (self.auto or self.fusion))
 
 
 def parse_mode(mode: str) -> Way:
     """Parse a mode's endings.
 
     >>> parse_mode("new+dense+auto+rerank")
-    Way(mode='new+dense', auto=True, rerank=True)
+    Way(mode='new+dense', fusion='', auto=True, rerank=True)
+    >>> parse_mode("hybrid:convex")
+    Way(mode='hybrid', fusion='convex', auto=False, rerank=False)
     """
     rest = mode.removesuffix(f"+{RERANK}")
-    return Way(rest.removesuffix(f"+{AUTO}"), rest.endswith(f"+{AUTO}"), rest != mode)
+    fused = rest.removesuffix(f"+{AUTO}")
+    legs, colon, fusion = fused.partition(":")
+    known = fusion if colon and fusion else colon  # a colon alone is no fusion
+    return Way(legs, known, fused != rest, rest != mode)
+
+
+def expand_modes(asked: Sequence[str] | None) -> Sequence[str] | None:
+    """Return the modes with `:all` replaced by each fusion, each mode once.
+
+    >>> expand_modes(["bm25", "hybrid:all", "hybrid:rrf"])
+    ['bm25', 'hybrid:rrf', 'hybrid:dbsf', 'hybrid:minmax', 'hybrid:convex']
+    """
+    if asked is None:
+        return None
+    every = ([mode.replace(ALL, f":{how}", 1) for how in FUSIONS] if ALL in mode else [mode] for mode in asked)
+    return list(dict.fromkeys(mode for some in every for mode in some))
 
 
 def check_words(asked: Sequence[str] | None, legs: Collection[LegName]) -> None:
@@ -73,7 +98,8 @@ def check_words(asked: Sequence[str] | None, legs: Collection[LegName]) -> None:
     if wrong or (asked is not None and not asked):
         raise InvalidArgument(
             f"Unknown mode: {', '.join(wrong) or 'none given'}. Take any of: {', '.join(words)}; or legs fused: a+b; "
-            "re-ranked: hybrid+rerank; with weights by the query: hybrid+auto."
+            f"re-ranked: hybrid+rerank; with weights by the query: hybrid+auto; with a fusion: "
+            f"hybrid:{FUSIONS[-1]} (any of {', '.join(FUSIONS)}, or all)."
         )
 
 

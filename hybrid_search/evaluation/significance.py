@@ -102,4 +102,5 @@ def bootstrap_intervals(values: NDArray[np.float64], *, seed: int = 0) -> NDArra
         counts = np.bincount(drawn.ravel(), minlength=size * queries).reshape(size, queries)
         means.append(counts @ values / queries)
     tail = (1 - CONFIDENCE) / 2
-    return np.quantile(np.concatenate(means), (tail, 1 - tail), axis=0).T
+    bounds: NDArray[np.float64] = np.quantile(np.concatenate(means), (tail, 1 - tail), axis=0).T
+    return bounds

@@ -311,9 +311,11 @@ def test_evaluate_as_json(run, tiny):
     done = run("evaluate", tiny, *BM25, "--format", "json", "--measures", "nDCG@10,R@100")
     assert done.code == 0
     shown = json.loads(done.out)
-    assert list(shown) == ["dataset", "documents", "queries", "profile", "results", "timings_s"]
+    assert list(shown)[:6] == ["dataset", "documents", "queries", "profile", "results", "timings_s"]
+    assert list(shown)[6:] == ["baseline", "fingerprints"]
     assert (shown["dataset"], shown["documents"], shown["queries"], shown["profile"]) == ("tiny set", 3, 3, "custom")
-    assert shown["results"] == [
+    old = ("mode", "measures", "baseline_p")
+    assert [{key: result[key] for key in old} for result in shown["results"]] == [
         {"mode": "bm25", "measures": {"nDCG@10": 0.3333, "R@100": 0.3333}, "baseline_p": None},
         {"mode": "sparse", "measures": {"nDCG@10": 0.3333, "R@100": 0.3333}, "baseline_p": 1.0},
     ]
@@ -325,8 +327,10 @@ def test_evaluate_as_json(run, tiny):
 def test_evaluate_as_a_table(run, tiny):
     done = run("evaluate", tiny, *BM25)
     assert done.code == 0
-    assert re.search(r"^mode +nDCG@10 +R@100 +RR@10 +p against bm25$", done.out, re.M)
-    assert re.search(r"^sparse +0\.3333 +0\.3333 +0\.3333 +1\.0000$", done.out, re.M)
+    assert re.search(r"^mode +nDCG@10 +R@100 +RR@10 +p +Holm$", done.out, re.M)
+    value = r" +0\.3333 \.000-1\.00"
+    assert re.search(rf"^sparse{value}{value}{value} +1\.0000 +1\.0000$", done.out, re.M)
+    assert "p: paired randomization test of nDCG@10 against bm25" in done.out
 
 
 def test_fail_under(run, tiny):
@@ -395,7 +399,7 @@ def test_evaluate_shows_an_added_leg_beside_the_old_one(run, tiny, fakes):
     modes = [result["mode"] for result in json.loads(done.out)["results"]]
     assert modes == ["bm25", "sparse", "dense", "new", "hybrid", "new+dense"]
     few = run("evaluate", tiny, "-c", "t", "--modes", "sparse,new,hybrid,dense+new")
-    assert [line.split()[0] for line in few.out.splitlines()[2:]] == ["sparse", "new", "hybrid", "dense+new"]
+    assert [line.split()[0] for line in few.out.splitlines()[2:6]] == ["sparse", "new", "hybrid", "dense+new"]
 
 
 def test_evaluate_builds_the_legs_asked_for(run, tiny, fakes):

@@ -195,8 +195,18 @@ def test_a_folder_may_have_any_name(dataset, settings, name):
 
 def test_the_report_as_json(dataset, settings):
     shown = evaluate(dataset(), settings=settings, measures=["P@1"], **BM25).to_dict()
-    assert list(shown) == ["dataset", "documents", "queries", "profile", "results", "timings_s"]
-    assert shown["results"][1] == {"mode": "sparse", "measures": {"P@1": 0.75}, "baseline_p": 1.0}
+    assert list(shown) == [
+        *("dataset", "documents", "queries", "profile", "results", "timings_s", "baseline", "fingerprints", "notes")
+    ]
+    assert shown["results"][1] == {
+        "mode": "sparse",
+        "measures": {"P@1": 0.75},
+        "baseline_p": 1.0,
+        "baseline_p_holm": 1.0,
+        "intervals": {"P@1": [0.25, 1.0]},
+        "per_query": [{"query_id": f"q{n}", "P@1": value} for n, value in enumerate((1.0, 1.0, 1.0, 0.0), 1)],
+    }
+    assert list(shown["fingerprints"]) == ["corpus", "queries", "qrels", "models"]
     assert json.loads(json.dumps(shown)) == shown
 
 
@@ -298,8 +308,11 @@ def test_the_models_own_weights_from_a_file_are_judged_as_the_texts_are(dataset,
         assert (tmp_path / "given" / name).read_text() == (tmp_path / "texts" / name).read_text()
     assert not fakes.calls("sparse")
     assert not found.lacking
-    assert found.notes == ("2 queries of the file are not judged, and were not searched.",)
-    assert not {"lacking", "notes", "outside"} & wanted.to_dict().keys()
+    assert found.notes == (
+        "2 queries of the file are not judged, and were not searched.",
+        "The collection lacks 1 relevant document ('not-in-the-corpus') of 7; no mode can find what is not there.",
+    )
+    assert not {"lacking", "outside", "approximation"} & wanted.to_dict().keys()
 
 
 def test_other_weights_change_the_sparse_leg_alone(dataset, settings, fakes, topics):
