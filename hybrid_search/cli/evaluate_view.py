@@ -122,4 +122,4 @@ def _footnotes(report: Report, shown: set[str]) -> Iterator[Text]:
         count = int(next(result.latency_ms["queries"] for result in report.results if result.latency_ms))
         yield Text(f"ms: of {count:,} searches one by one, models loaded, 10 documents each.", style="dim")
     if any(result.oracle for result in report.results):
-        yield Text("oracle@d: nDCG@10 of the first d documents in the best order, which re-ranking may reach.", "dim")
+        yield Text("oracle@d: nDCG@10 of the first d documents in the best order.", "dim")

@@ -46,12 +46,13 @@ class ScoredDoc(NamedTuple):
 
 
 class RunLine(NamedTuple):
-    """A line of a run, with its ids as they are written, and the tag that names the run."""
+    """A line of a run, with ids and rank as they are written, and the tag that names the run."""
 
     query_id: str
     doc_id: str
     score: float
     tag: str
+    rank: str = ""
 
 
 class Dataset(NamedTuple):
@@ -162,11 +163,11 @@ def read_run_lines(path: str | Path) -> list[RunLine]:
     """
 
     def parse(line: str) -> RunLine:
-        query_id, _, doc_id, _, score, tag = _columns(line.split(), 6)
+        query_id, _, doc_id, rank, score, tag = _columns(line.split(), 6)
         value = float(score)
         if not math.isfinite(value):
             raise ValueError(f"the score {score} is not finite")
-        return RunLine(query_id, doc_id, value, tag)
+        return RunLine(query_id, doc_id, value, tag, rank)
 
     return _parse_lines(path, parse)
 

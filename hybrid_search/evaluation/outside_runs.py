@@ -55,7 +55,8 @@ def read_outside_runs(
         known = judged | _there(open_ids, doc_ids) if open_ids else judged
         queries = {query.query_id for query in data.queries}
         rows = list(_documents(lines, known, queries))
-        found.append(OutsideRun(label, rows, tuple(_notes(label, rows, queries, judged))))
+        notes = (*_notes(label, rows, queries, judged), *_order_notes(label, lines))
+        found.append(OutsideRun(label, rows, notes))
     return found
 
 
@@ -124,3 +125,32 @@ def _notes(label: str, rows: Sequence[ScoredDoc], queries: Collection[str], judg
         yield f"{label} has {len(there - set(queries)):,} queries that are not judged; they count for nothing."
     if not any(nfc(row.doc_id) in judged for row in rows):
         yield f"{label} has no document that is judged: are its ids those of this dataset?"
+
+
+def _order_notes(label: str, lines: Iterable[RunLine]) -> Iterator[str]:
+    """Yield what of the order of a run other scorers may read otherwise: ranks given twice, and equal scores."""
+    with_rank: dict[tuple[str, str], list[str]] = {}
+    with_score: dict[tuple[str, float], list[str]] = {}
+    for line in lines:
+        with_rank.setdefault((line.query_id, line.rank), []).append(line.doc_id)
+        with_score.setdefault((line.query_id, line.score), []).append(line.doc_id)
+    twice = {place: doc_ids for place, doc_ids in with_rank.items() if len(doc_ids) > 1}
+    if twice:
+        (query_id, rank), doc_ids = next(iter(twice.items()))
+        yield (
+            f"{label} gives a rank to several documents in {_queries(twice)}: first rank {rank} in query "
+            f"{query_id!r} to {counted(doc_ids, 'document', 'documents', 2)}. Ranks are not read; the scores decide."
+        )
+    # trec_eval puts the greater id first.
+    tied = {place: ids for place, ids in with_score.items() if ids != sorted(ids, reverse=True)}
+    if tied:
+        (query_id, score), doc_ids = next(iter(tied.items()))
+        yield (
+            f"{label} has equal scores in {_queries(tied)}: first {score:g} in query {query_id!r} for "
+            f"{counted(doc_ids, 'document', 'documents', 2)}. They stay in the order of the file; trec_eval sorts them "
+            "by id."
+        )
+
+
+def _queries(places: Iterable[tuple[str, object]]) -> str:
+    return counted(list(dict.fromkeys(query_id for query_id, _ in places)), "query", "queries", 3)
