@@ -67,7 +67,7 @@ def read_beir(folder: str | Path, split: str = "test") -> Dataset:
     """Read the queries and judgements of a BEIR folder; the corpus is left to the readers.
 
     Raises:
-        EvaluationError: a file is missing or broken, the split does not exist (the message names those that do), it
+        EvaluationError: a file is missing or broken, the corpus is empty, the split does not exist (the message names those that do), it
             judges no query, or it judges a query that is not in queries.jsonl.
     """
     folder = Path(folder)
@@ -81,6 +81,9 @@ def read_beir(folder: str | Path, split: str = "test") -> Dataset:
             f"{folder} is not a BEIR folder: {', '.join(missing)} not found. It holds corpus.jsonl (_id, title, text), "
             f"queries.jsonl (_id, text) and qrels/{split}.tsv (query-id, corpus-id, score)."
         )
+    with corpus.open("rb") as stream:
+        if not any(line.strip() for line in stream):
+            raise EvaluationError(f"{corpus} holds no document: one JSON object a line with _id, title and text")
     if split not in splits:
         raise EvaluationError(f"{folder} has no split {split!r}; it has {', '.join(splits)}")
     qrels = read_beir_qrels(judged)
