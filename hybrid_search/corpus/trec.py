@@ -67,8 +67,8 @@ def read_beir(folder: str | Path, split: str = "test") -> Dataset:
     """Read the queries and judgements of a BEIR folder; the corpus is left to the readers.
 
     Raises:
-        EvaluationError: a file is missing or broken, the corpus is empty, the split does not exist (the message names those that do), it
-            judges no query, or it judges a query that is not in queries.jsonl.
+        EvaluationError: a file is missing or broken, the corpus is empty, the split does not exist (the message names
+            those that do), it judges no query, or it judges a query that is not in queries.jsonl.
     """
     folder = Path(folder)
     corpus, queries, judged = folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"
