@@ -341,6 +341,71 @@ def test_fail_under(run, tiny):
     assert run("evaluate", tiny, *BM25, "--fail-under", "nDCG@10").code == 2
 
 
+@pytest.mark.parametrize("threshold", ["nDCG@10=nan", "nDCG@10=inf", "nDCG@10"])
+def test_a_threshold_that_is_no_number(run, tiny, threshold):
+    done = run("evaluate", tiny, *BM25, "--fail-under", threshold)
+    assert (done.code, done.out) == (2, "")
+    assert "--fail-under" in done.err
+
+
+def test_an_evaluation_is_held_against_an_earlier_one(run, tiny, tmp_path):
+    done = run("evaluate", tiny, *BM25, "--format", "json")
+    before = tmp_path / "before.json"
+    before.write_text(done.out)
+    done = run("evaluate", tiny, *BM25, "--baseline", before)
+    assert done.code == 0
+    assert f"None of 6 means fell by more than 0.01 below {before}." in done.err
+    told = json.loads(before.read_text())
+    for row in told["results"][1]["per_query"]:
+        row["RR@10"] += 0.02
+    before.write_text(json.dumps(told))
+    done = run("evaluate", tiny, *BM25, "--baseline", before, "--format", "json")
+    assert done.code == 3
+    assert json.loads(done.out)["results"][1]["mode"] == "sparse"
+    assert f"1 of 6 means fell by more than 0.01 below {before}" in done.err
+    assert re.search(r"^mode +measure +baseline +now +change +p *$", done.err, re.M)
+    assert re.search(r"^sparse +RR@10 +0\.3533 +0\.3333 +-0\.0200 +0\.\d{4} *$", done.err, re.M)
+    assert run("evaluate", tiny, *BM25, "--baseline", before, "--max-regression", 0.02).code == 0
+    assert run("evaluate", tiny, *BM25, "--baseline", before, "--max-regression", 0.0199).code == 3
+
+
+def test_a_baseline_that_cannot_be_used(run, tiny, tmp_path):
+    before = tmp_path / "before.json"
+    before.write_text(run("evaluate", tiny, *BM25, "--format", "json").out)
+    with (tiny / "qrels" / "test.tsv").open("a") as file:
+        file.write("3\ta\t1\n")
+    done = run("evaluate", tiny, *BM25, "--baseline", before)
+    assert (done.code, done.out) == (2, "")
+    assert str(before) in done.err
+    assert "qrels" in done.err
+    for text, code in (("{}", 3), ("", 3)):
+        before.write_text(text)
+        done = run("evaluate", tiny, *BM25, "--baseline", before)
+        assert (done.code, done.out) == (code, "")
+        assert str(before) in done.err
+    assert run("evaluate", tiny, *BM25, "--baseline", tmp_path / "nowhere.json").code == 3
+    assert run("evaluate", tiny, *BM25, "--max-regression", 0.1).code == 2
+    for wrong in ("nan", "-1", "inf"):
+        done = run("evaluate", tiny, *BM25, "--baseline", before, "--max-regression", wrong)
+        assert (done.code, done.out) == (2, "")
+        assert "max_regression" in done.err
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("measures", ["nDCG@10", "nDCG@10,R@100,RR@10", "nDCG@10,R@100,RR@10,AP,P@5,Success@10"])
+def test_the_table_of_an_evaluation_fits(run, tiny, fakes, monkeypatch, width, measures):
+    from hybrid_search.cli.console import out
+
+    monkeypatch.setattr(out, "width", width)
+    modes = ("--modes", "bm25,sparse,hybrid:minmax", "--measures", measures)
+    done = run("evaluate", tiny, "--sparse", "fake/sparse", "--dense", "fake/dense", *modes, "--details")
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= min(width, 100)
+    intervals = len(re.findall(r" \S+-\S+", next(line for line in lines if line.startswith("sparse"))))
+    place = (60, 80, 100, 200).index(width)
+    assert intervals == {1: (1, 1, 1, 1), 3: (1, 3, 3, 3), 6: (0, 0, 2, 2)}[measures.count(",") + 1][place]
+
+
 def test_what_an_evaluation_builds_is_told_and_cleared(run, tiny, evaluations):
     done = run("evaluate", tiny, *BM25)
     told = re.search(r"is kept in (\S+) \(1 collection of (\d+\.\d) MB by now\)", done.err)
