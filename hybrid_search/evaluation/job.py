@@ -139,11 +139,14 @@ class Job:
         return latency([search([query])[0].timings_ms for query in queries])
 
     def approximation(self, main: BuiltCollection) -> dict[str, dict[str, float]]:
-        """Return, by dense leg, the recall of the engine's approximate search, over a sample of the queries."""
+        """Return, by dense leg, the recall of the engine's approximate search, over a sample of the queries.
+
+        Of a collection that another program made there is none: its chunks have ids of that program's own.
+        """
         texts = [self.data.queries[place].text for place in sample(len(self.data.queries))]
         with closing(main.store.reader(main.name)) as reader:
             manifest = reader.manifest
-            dense = [leg for leg, spec in manifest.legs.items() if spec.kind == "dense"]
+            dense = [leg for leg, spec in manifest.legs.items() if spec.kind == "dense" and manifest.adopted is None]
             encoders = load_models(main.name, manifest, self.settings).encoders if dense else {}
             encoded = hybrid.encode({leg: encoders[leg] for leg in dense}, texts, queries=True) if dense else {}
             return {leg: recall_of_engine(reader, leg, vectors) for leg, vectors in encoded.items()}
