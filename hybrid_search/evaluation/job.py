@@ -113,8 +113,8 @@ class Job:
         run = self.run(main, mode, k)
         if runs is not None:
             runs.mkdir(parents=True, exist_ok=True)
-            # A colon cannot stand in the name of a file everywhere.
-            write_run(runs / f"{self.name}.{mode.replace(':', '-')}.trec", run, tag=f"hybrid-search-{mode}")
+            # A colon cannot stand in the name of a file everywhere, and a full stop in no leg's.
+            write_run(runs / f"{self.name}.{mode.replace(':', '.')}.trec", run, tag=f"hybrid-search-{mode}")
         values = measuring.score(run, self.data.qrels, parsed)
         if not details:
             return Judged(values)

@@ -129,28 +129,38 @@ def _notes(label: str, rows: Sequence[ScoredDoc], queries: Collection[str], judg
 
 def _order_notes(label: str, lines: Iterable[RunLine]) -> Iterator[str]:
     """Yield what of the order of a run other scorers may read otherwise: ranks given twice, and equal scores."""
-    with_rank: dict[tuple[str, str], list[str]] = {}
-    with_score: dict[tuple[str, float], list[str]] = {}
+    by_query: dict[str, list[RunLine]] = {}
     for line in lines:
-        with_rank.setdefault((line.query_id, line.rank), []).append(line.doc_id)
-        with_score.setdefault((line.query_id, line.score), []).append(line.doc_id)
-    twice = {place: doc_ids for place, doc_ids in with_rank.items() if len(doc_ids) > 1}
-    if twice:
-        (query_id, rank), doc_ids = next(iter(twice.items()))
+        by_query.setdefault(line.query_id, []).append(line)
+    ranks: dict[str, tuple[str, list[str]]] = {}
+    scores: dict[str, tuple[str, list[str]]] = {}
+    for query_id, rows in by_query.items():
+        same_rank = _shared((row.rank, row.doc_id) for row in rows)
+        same_score = _shared((repr(row.score), row.doc_id) for row in rows)
+        ranks.update((query_id, shared) for shared in same_rank[:1])
+        # trec_eval puts the greater id first.
+        scores.update((query_id, one) for one in [each for each in same_score if each[1] != sorted(each[1])[::-1]][:1])
+    for query_id, (rank, doc_ids) in list(ranks.items())[:1]:
         yield (
-            f"{label} gives a rank to several documents in {_queries(twice)}: first rank {rank} in query "
-            f"{query_id!r} to {counted(doc_ids, 'document', 'documents', 2)}. Ranks are not read; the scores decide."
+            f"{label} gives a rank to several documents in {counted(list(ranks), 'query', 'queries', 3)}: first rank "
+            f"{rank} in query {query_id!r} to {counted(doc_ids, 'document', 'documents', 2)}. Ranks are not read; the "
+            "scores decide."
         )
-    # trec_eval puts the greater id first.
-    tied = {place: ids for place, ids in with_score.items() if ids != sorted(ids, reverse=True)}
-    if tied:
-        (query_id, score), doc_ids = next(iter(tied.items()))
+    for query_id, (score, doc_ids) in list(scores.items())[:1]:
         yield (
-            f"{label} has equal scores in {_queries(tied)}: first {score:g} in query {query_id!r} for "
-            f"{counted(doc_ids, 'document', 'documents', 2)}. They stay in the order of the file; trec_eval sorts them "
-            "by id."
+            f"{label} has equal scores in {counted(list(scores), 'query', 'queries', 3)}: first {score} in query "
+            f"{query_id!r} for {counted(doc_ids, 'document', 'documents', 2)}. They stay in the order of the file; "
+            "trec_eval sorts them by id."
         )
 
 
-def _queries(places: Iterable[tuple[str, object]]) -> str:
-    return counted(list(dict.fromkeys(query_id for query_id, _ in places)), "query", "queries", 3)
+def _shared(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Return what several documents share, each with these documents.
+
+    >>> _shared([("1", "a"), ("2", "b"), ("1", "c")])
+    [('1', ['a', 'c'])]
+    """
+    documents: dict[str, list[str]] = {}
+    for value, doc_id in pairs:
+        documents.setdefault(value, []).append(doc_id)
+    return [(value, doc_ids) for value, doc_ids in documents.items() if len(doc_ids) > 1]

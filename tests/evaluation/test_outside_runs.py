@@ -122,7 +122,7 @@ def test_ranks_given_twice_are_told_with_their_place(tmp_path):
 def test_equal_scores_that_trec_eval_orders_otherwise_are_told(tmp_path):
     [run] = read(tmp_path, ("", ["q1 Q0 shark 1 1 x", "q1 Q0 tap 2 1 x", "q2 Q0 tap 1 1 x", "q2 Q0 shark 2 1 x"]))
     assert run.notes == (
-        "x has equal scores in 1 query ('q1'): first 1 in query 'q1' for 2 documents ('shark', 'tap'). They stay in "
+        "x has equal scores in 1 query ('q1'): first 1.0 in query 'q1' for 2 documents ('shark', 'tap'). They stay in "
         "the order of the file; trec_eval sorts them by id.",
     )
 

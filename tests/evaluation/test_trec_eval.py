@@ -90,7 +90,7 @@ def test_what_is_reported_by_query_is_what_trec_eval_says_of_the_saved_runs(data
         *("hybrid:rrf", "hybrid:dbsf", "hybrid:minmax", "hybrid:convex")
     ]
     for result in report.results:
-        path = tmp_path / "runs" / f"films.{result.mode.replace(':', '-')}.trec"
+        path = tmp_path / "runs" / f"films.{result.mode.replace(':', '.')}.trec"
         check(path, qrels, result.per_query)
         for name, values in result.per_query.items():
             assert len(values) == 5
