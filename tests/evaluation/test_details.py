@@ -81,6 +81,18 @@ def test_details_are_there_where_they_are_asked_for(dataset, settings, fakes):
     assert lexical.approximation == {}
 
 
+def test_details_of_queries_as_weights_and_of_a_run_of_another_engine(dataset, settings, fakes, tmp_path):
+    (tmp_path / "topics.jsonl").write_text('{"id": "q1", "vector": {"music": 2.0}}\n')
+    (tmp_path / "other.trec").write_text("q1 Q0 shark 1 2 other\nq1 Q0 tap 2 1 other\n")
+    options = {"query_vectors": tmp_path / "topics.jsonl", "outside_runs": [tmp_path / "other.trec"], "details": True}
+    report = evaluate(dataset(), settings=settings, modes=["sparse", "hybrid"], **options, **MODELS)
+    found = by_mode(report)
+    assert set(report.lacking) == {"q2", "q3", "q4"}
+    assert found["sparse"].latency_ms["queries"] == 4
+    assert (found["other"].latency_ms, list(found["other"].oracle)) == ({}, [10, 20, 50, 100])
+    assert found["other"].oracle[10] > found["other"].measures["nDCG@10"]
+
+
 def test_latency_by_hand():
     timings = [{"encode": float(n), "total": float(10 * n)} for n in range(1, 101)]
     assert latency(timings) == {"queries": 100, "p50": 505.0, "p99": 990.1, "encode": 50.5}
