@@ -15,7 +15,7 @@ from hybrid_search.collection import models
 from hybrid_search.corpus import readers
 from hybrid_search.corpus.bounded import BoundedProcess
 from hybrid_search.encoders import catalog
-from hybrid_search.evaluation import cached_collections, experiment
+from hybrid_search.evaluation import cached_collections, job
 from hybrid_search.indexing import chunker_process
 from hybrid_search.settings import Settings
 from hybrid_search.store.edge.store import EdgeStore
@@ -93,7 +93,7 @@ def model_cache(tmp_path_factory):
 def evaluations(tmp_path, monkeypatch):
     """What evaluations build is a test's own, though the model cache that it lies in is shared; gives its store."""
     store = EdgeStore(tmp_path / "evaluation")
-    for module in (cached_collections, experiment):
+    for module in (cached_collections, job):
         monkeypatch.setattr(module, "store_of", lambda settings: store)
     return store
 

@@ -27,6 +27,7 @@ MEASURED = re.compile(
 """What looks like something that was measured."""
 
 BOUNDS = {
+    "evaluation": {"95 %": "hybrid_search.evaluation.significance.CONFIDENCE"},
     "mcp": {"1 MB": "hybrid_search.integrations.mcp.bounds.MAX_ANSWER"},
     "models": {"3 s": "hybrid_search.encoders.hub.hub_answers"},
     "precision": {"0.9999": "tests/encoders/test_precision.py holds it"},

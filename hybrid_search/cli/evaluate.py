@@ -9,18 +9,19 @@ import typer
 
 from hybrid_search.cli import completion, options
 from hybrid_search.cli.command import FAILED, SOME_FAILED, global_options
-from hybrid_search.cli.console import complain, err, note, out
+from hybrid_search.cli.console import err, note, out
+from hybrid_search.cli.evaluate_gate import read_gate
+from hybrid_search.cli.evaluate_view import report_table
 from hybrid_search.cli.index_view import failures
-from hybrid_search.cli.options import choice, device_of, names, numbers
+from hybrid_search.cli.options import choice, device_of, names
 from hybrid_search.cli.progress import progress_display
-from hybrid_search.cli.render import report_table
 from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.cli.streams import print_json
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.cached_collections import Kept
-    from hybrid_search.evaluation.experiment import Report
+    from hybrid_search.evaluation.report import Report
     from hybrid_search.search.request import Options
     from hybrid_search.settings import Settings
 
@@ -50,7 +51,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Modes to judge: bm25, a leg, hybrid, sparse+dense; re-ranked: hybrid+rerank; hybrid+auto.  [usual]",
+            help="Modes to judge: bm25, a leg, hybrid, sparse+dense; hybrid+rerank, hybrid+auto, hybrid:all.  [usual]",
         ),
     ] = None,
     search: Options,
@@ -80,6 +81,19 @@ def evaluate(
     fail_under: Annotated[
         str, typer.Option(metavar="MEASURE=VALUE", help="Exit with 3 if hybrid, or else the best mode, is below.")
     ] = "",
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Exit with 3 if a mean is below that in the JSON of an earlier evaluation."),
+    ] = None,
+    max_regression: Annotated[
+        float | None, typer.Option(metavar="X", help="How far below the --baseline a mean may fall.  [0.01]")
+    ] = None,
+    details: Annotated[
+        bool,
+        typer.Option(
+            "--details", help="Also: latency, recall of the approximate dense search, best order of the documents."
+        ),
+    ] = False,
     format: options.Format = "table",
     progress: options.Progress = "auto",
 ) -> None:
@@ -98,7 +112,7 @@ def evaluate(
         return _clear(dataset, settings)
     if dataset is None:
         raise InvalidArgument("There is no DATASET. Name a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.")
-    thresholds = numbers(fail_under, "--fail-under") if fail_under else {}
+    gate = read_gate(fail_under, baseline, max_regression)
     with progress_display(progress) as callbacks:
         report = run_experiment(
             dataset,
@@ -110,19 +124,21 @@ def evaluate(
             legs=None if legs is None else names(legs),
             modes=None if modes is None else names(modes),
             search=search,
-            measures=list(dict.fromkeys([*names(measures), *thresholds])),
+            measures=list(dict.fromkeys([*names(measures), *gate.thresholds])),
             runs=runs,
             run_depth=RUN_DEPTH if run_depth is None else run_depth,
             query_vectors=query_vectors,
             outside_runs=from_run or (),
+            details=details,
+            earlier=gate.earlier,
             watch=callbacks._asdict(),
         )
     _tell_built(report, settings)
     if format == "json":
         print_json(report.to_dict())
     else:
-        out.print(report_table(report))
-    if _below(report, thresholds):
+        out.print(report_table(report, out.width))
+    if gate.is_failed(report):
         raise typer.Exit(FAILED)
     if report.lacking:
         raise typer.Exit(SOME_FAILED)
@@ -160,16 +176,3 @@ def _clear(dataset: str | None, settings: Settings) -> None:
 def _size(cached: Kept) -> str:
     count = "1 collection" if cached.collections == 1 else f"{cached.collections:,} collections"
     return f"{count} of {cached.bytes / 1e6:,.1f} MB"
-
-
-def _below(report: Report, thresholds: dict[str, float]) -> bool:
-    below = False
-    for name, wanted in thresholds.items():
-        by_mode = {result.mode: result.measures for result in report.results if result.mode not in report.outside}
-        if name not in report.results[0].measures:
-            raise InvalidArgument(f"--fail-under names {name!r}; the measures are {list(report.results[0].measures)}.")
-        value = by_mode["hybrid"][name] if "hybrid" in by_mode else max(values[name] for values in by_mode.values())
-        if value < wanted:
-            below = True
-            complain(f"{name} is {value:.4f}, under {wanted:g}.")
-    return below

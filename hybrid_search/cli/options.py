@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, cast
 
 import typer
@@ -141,6 +142,9 @@ def sparsity_of(max_active_dims: str, min_weight: str) -> manifest.Sparsity | No
     return manifest.Sparsity.of(dims, weights)
 
 
+_COMMA = re.compile(r",(?![^()]*\))")
+
+
 def numbers(text: str, option: str, example: str = "sparse=1,dense=0.5") -> dict[str, float]:
     """Read `name=number,...`.
 
@@ -151,7 +155,7 @@ def numbers(text: str, option: str, example: str = "sparse=1,dense=0.5") -> dict
     {'sparse': 1.0, 'dense': 0.5}
     """
     pairs = {}
-    for part in text.split(","):
+    for part in _COMMA.split(text):
         name, equals, value = part.rpartition("=")
         try:
             pairs[name.strip()] = float(value)
@@ -174,12 +178,14 @@ def choice(value: str, allowed: tuple[str, ...], option: str) -> str:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Read `a,b,c`.
+    """Read `a,b,c`; a comma in brackets divides nothing.
 
     >>> names("title, text,")
     ('title', 'text')
+    >>> names("P(rel=2,judged_only=True)@5,AP")
+    ('P(rel=2,judged_only=True)@5', 'AP')
     """
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(part.strip() for part in _COMMA.split(text) if part.strip())
 
 
 def query_of(words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Tables of collections, models and evaluations. Every function returns a renderable; the commands print."""
+"""Tables of collections, models and comparisons. Every function returns a renderable; the commands print."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hybrid_search._util.printable import one_line
 from hybrid_search.types import LEGS, in_order
 
 if TYPE_CHECKING:
-    from hybrid_search.evaluation.experiment import Report
     from hybrid_search.evaluation.precision import Comparison
     from hybrid_search.protocols import CollectionInfo, Verification
     from hybrid_search.types import ModelCard
@@ -43,14 +42,14 @@ def collections_table(infos: Sequence[CollectionInfo]) -> RenderableType:
     """Return a row for each collection; legs beyond the usual two share a column, if there are any."""
     others = any(set(info.manifest.legs) - set(LEGS) for info in infos)
     columns = (*LEGS, "other legs") if others else LEGS
-    table = _table("collection", ("documents", True), ("chunks", True), ("MB", True), *columns)
+    table = make_table("collection", ("documents", True), ("chunks", True), ("MB", True), *columns)
     for info in infos:
         legs = info.manifest.legs
         size = "" if info.bytes_on_disk is None else f"{info.bytes_on_disk / 1e6:,.1f}"
         models = [legs[leg].model if leg in legs else "-" for leg in LEGS]
         if others:
             models.append(", ".join(f"{leg} {legs[leg].model}" for leg in in_order(legs) if leg not in LEGS))
-        table.add_row(_name(info.name), f"{info.documents:,}", f"{info.points:,}", size, *map(_name, models))
+        table.add_row(name_cell(info.name), f"{info.documents:,}", f"{info.points:,}", size, *map(name_cell, models))
     return table
 
 
@@ -88,41 +87,27 @@ def languages(card: ModelCard) -> str:
     return "many" if card.languages == ("mul",) else " ".join(card.languages) or "unknown"
 
 
-def report_table(report: Report) -> RenderableType:
-    """Return a table with modes down and measures across; the best value of each measure stands out."""
-    head = Text.assemble(
-        (one_line(report.dataset), "bold"),
-        (f"  {report.documents:,} documents, {report.queries:,} queries, profile {one_line(report.profile)}", "dim"),
-    )
-    names = list(report.results[0].measures)
-    table = _table("mode", *((name, True) for name in names), ("p against bm25", True))
-    best = {name: max(result.measures[name] for result in report.results) for name in names}
-    for result in report.results:
-        cells = [Text(f"{v:.4f}", style="bold" if v == best[name] else "") for name, v in result.measures.items()]
-        table.add_row(_name(result.mode), *cells, "" if result.baseline_p is None else f"{result.baseline_p:.4f}")
-    return Group(head, table)
-
-
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Return a table with a dataset in each row; what the precision costs stands last."""
     name = comparison.precision
     head = Text.assemble((one_line(comparison.model), "bold"), (f"  nDCG@10 in fp32 and in {name}", "dim"))
-    table = _table("dataset", ("queries", True), ("fp32", True), (name, True), ("loss", True))
+    table = make_table("dataset", ("queries", True), ("fp32", True), (name, True), ("loss", True))
     for cost in comparison.costs:
         table.add_row(
-            _name(cost.dataset), f"{cost.queries:,}", f"{cost.fp32:.4f}", f"{cost.other:.4f}", f"{cost.loss:+.4f}"
+            name_cell(cost.dataset), f"{cost.queries:,}", f"{cost.fp32:.4f}", f"{cost.other:.4f}", f"{cost.loss:+.4f}"
         )
     if len(comparison.costs) > 1:
         table.add_row("mean", "", "", "", Text(f"{comparison.mean_loss:+.4f}", style="bold"))
     return Group(head, table)
 
 
-def _name(name: str) -> Text:
+def name_cell(name: str) -> Text:
     """Return a name as a cell of a table, where brackets in a string would be markup."""
     return Text(one_line(name))
 
 
-def _table(*columns: str | tuple[str, bool]) -> Table:
+def make_table(*columns: str | tuple[str, bool]) -> Table:
+    """Return an empty table with these columns; one with True is set flush right."""
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     for place, column in enumerate(columns):
         name, right = column if isinstance(column, tuple) else (column, False)

@@ -46,12 +46,13 @@ class ScoredDoc(NamedTuple):
 
 
 class RunLine(NamedTuple):
-    """A line of a run, with its ids as they are written, and the tag that names the run."""
+    """A line of a run, with ids and rank as they are written, and the tag that names the run."""
 
     query_id: str
     doc_id: str
     score: float
     tag: str
+    rank: str = ""
 
 
 class Dataset(NamedTuple):
@@ -66,8 +67,8 @@ def read_beir(folder: str | Path, split: str = "test") -> Dataset:
     """Read the queries and judgements of a BEIR folder; the corpus is left to the readers.
 
     Raises:
-        EvaluationError: a file is missing or broken, the split does not exist (the message names those that do), it
-            judges no query, or it judges a query that is not in queries.jsonl.
+        EvaluationError: a file is missing or broken, the corpus is empty, the split does not exist (the message names
+            those that do), it judges no query, or it judges a query that is not in queries.jsonl.
     """
     folder = Path(folder)
     corpus, queries, judged = folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"
@@ -80,6 +81,9 @@ def read_beir(folder: str | Path, split: str = "test") -> Dataset:
             f"{folder} is not a BEIR folder: {', '.join(missing)} not found. It holds corpus.jsonl (_id, title, text), "
             f"queries.jsonl (_id, text) and qrels/{split}.tsv (query-id, corpus-id, score)."
         )
+    with corpus.open("rb") as stream:
+        if not any(line.strip() for line in stream):
+            raise EvaluationError(f"{corpus} holds no document: one JSON object a line with _id, title and text")
     if split not in splits:
         raise EvaluationError(f"{folder} has no split {split!r}; it has {', '.join(splits)}")
     qrels = read_beir_qrels(judged)
@@ -162,11 +166,11 @@ def read_run_lines(path: str | Path) -> list[RunLine]:
     """
 
     def parse(line: str) -> RunLine:
-        query_id, _, doc_id, _, score, tag = _columns(line.split(), 6)
+        query_id, _, doc_id, rank, score, tag = _columns(line.split(), 6)
         value = float(score)
         if not math.isfinite(value):
             raise ValueError(f"the score {score} is not finite")
-        return RunLine(query_id, doc_id, value, tag)
+        return RunLine(query_id, doc_id, value, tag, rank)
 
     return _parse_lines(path, parse)
 

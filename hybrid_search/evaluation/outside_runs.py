@@ -55,7 +55,8 @@ def read_outside_runs(
         known = judged | _there(open_ids, doc_ids) if open_ids else judged
         queries = {query.query_id for query in data.queries}
         rows = list(_documents(lines, known, queries))
-        found.append(OutsideRun(label, rows, tuple(_notes(label, rows, queries, judged))))
+        notes = (*_notes(label, rows, queries, judged), *_order_notes(label, lines))
+        found.append(OutsideRun(label, rows, notes))
     return found
 
 
@@ -124,3 +125,42 @@ def _notes(label: str, rows: Sequence[ScoredDoc], queries: Collection[str], judg
         yield f"{label} has {len(there - set(queries)):,} queries that are not judged; they count for nothing."
     if not any(nfc(row.doc_id) in judged for row in rows):
         yield f"{label} has no document that is judged: are its ids those of this dataset?"
+
+
+def _order_notes(label: str, lines: Iterable[RunLine]) -> Iterator[str]:
+    """Yield what of the order of a run other scorers may read otherwise: ranks given twice, and equal scores."""
+    by_query: dict[str, list[RunLine]] = {}
+    for line in lines:
+        by_query.setdefault(line.query_id, []).append(line)
+    ranks: dict[str, tuple[str, list[str]]] = {}
+    scores: dict[str, tuple[str, list[str]]] = {}
+    for query_id, rows in by_query.items():
+        same_rank = _shared((row.rank, row.doc_id) for row in rows)
+        same_score = _shared((repr(row.score), row.doc_id) for row in rows)
+        ranks.update((query_id, shared) for shared in same_rank[:1])
+        # trec_eval puts the greater id first.
+        scores.update((query_id, one) for one in [each for each in same_score if each[1] != sorted(each[1])[::-1]][:1])
+    for query_id, (rank, doc_ids) in list(ranks.items())[:1]:
+        yield (
+            f"{label} gives a rank to several documents in {counted(list(ranks), 'query', 'queries', 3)}: first rank "
+            f"{rank} in query {query_id!r} to {counted(doc_ids, 'document', 'documents', 2)}. Ranks are not read; the "
+            "scores decide."
+        )
+    for query_id, (score, doc_ids) in list(scores.items())[:1]:
+        yield (
+            f"{label} has equal scores in {counted(list(scores), 'query', 'queries', 3)}: first {score} in query "
+            f"{query_id!r} for {counted(doc_ids, 'document', 'documents', 2)}. They stay in the order of the file; "
+            "trec_eval sorts them by id."
+        )
+
+
+def _shared(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Return what several documents share, each with these documents.
+
+    >>> _shared([("1", "a"), ("2", "b"), ("1", "c")])
+    [('1', ['a', 'c'])]
+    """
+    documents: dict[str, list[str]] = {}
+    for value, doc_id in pairs:
+        documents.setdefault(value, []).append(doc_id)
+    return [(value, doc_ids) for value, doc_ids in documents.items() if len(doc_ids) > 1]

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from hybrid_search.collection.profiles import NO_LEG
 from hybrid_search.encoders import precision_of
 from hybrid_search.errors import InvalidArgument
-from hybrid_search.evaluation.experiment import Watch, evaluate
+from hybrid_search.evaluation.experiment import evaluate
+from hybrid_search.evaluation.job import Watch
 from hybrid_search.manifest import Precision
 from hybrid_search.settings import Settings
 from hybrid_search.types import ModelCard

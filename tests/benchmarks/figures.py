@@ -158,6 +158,8 @@ EVALUATIONS = {
     "rrf": "--profile bundled --modes bm25,sparse,dense,hybrid,hybrid+auto",
     "dbsf": "--profile bundled --modes hybrid --fusion dbsf",
     "minmax": "--profile bundled --modes hybrid --fusion minmax",
+    "convex": "--profile bundled --modes hybrid --fusion convex",
+    "convex_dense4": "--profile bundled --modes hybrid --fusion convex --weights sparse=1,dense=4",
     "bm25_leg": "--profile bundled --legs sparse,dense,bm25 --modes hybrid",
 }
 PRECISION = "models verify bundled/all-MiniLM-L6-v2 --precision int8 --dataset"

@@ -311,9 +311,11 @@ def test_evaluate_as_json(run, tiny):
     done = run("evaluate", tiny, *BM25, "--format", "json", "--measures", "nDCG@10,R@100")
     assert done.code == 0
     shown = json.loads(done.out)
-    assert list(shown) == ["dataset", "documents", "queries", "profile", "results", "timings_s"]
+    assert list(shown)[:6] == ["dataset", "documents", "queries", "profile", "results", "timings_s"]
+    assert list(shown)[6:] == ["baseline", "fingerprints"]
     assert (shown["dataset"], shown["documents"], shown["queries"], shown["profile"]) == ("tiny set", 3, 3, "custom")
-    assert shown["results"] == [
+    old = ("mode", "measures", "baseline_p")
+    assert [{key: result[key] for key in old} for result in shown["results"]] == [
         {"mode": "bm25", "measures": {"nDCG@10": 0.3333, "R@100": 0.3333}, "baseline_p": None},
         {"mode": "sparse", "measures": {"nDCG@10": 0.3333, "R@100": 0.3333}, "baseline_p": 1.0},
     ]
@@ -325,8 +327,10 @@ def test_evaluate_as_json(run, tiny):
 def test_evaluate_as_a_table(run, tiny):
     done = run("evaluate", tiny, *BM25)
     assert done.code == 0
-    assert re.search(r"^mode +nDCG@10 +R@100 +RR@10 +p against bm25$", done.out, re.M)
-    assert re.search(r"^sparse +0\.3333 +0\.3333 +0\.3333 +1\.0000$", done.out, re.M)
+    assert re.search(r"^mode +nDCG@10 +R@100 +RR@10 +p +Holm$", done.out, re.M)
+    value = r" +0\.3333 \.000-1\.00"
+    assert re.search(rf"^sparse{value}{value}{value} +1\.0000 +1\.0000$", done.out, re.M)
+    assert "p: paired randomization test of nDCG@10 against bm25" in done.out
 
 
 def test_fail_under(run, tiny):
@@ -335,6 +339,71 @@ def test_fail_under(run, tiny):
         assert done.code == code
         assert (", under 0." in done.err) == (code == 3)
     assert run("evaluate", tiny, *BM25, "--fail-under", "nDCG@10").code == 2
+
+
+@pytest.mark.parametrize("threshold", ["nDCG@10=nan", "nDCG@10=inf", "nDCG@10"])
+def test_a_threshold_that_is_no_number(run, tiny, threshold):
+    done = run("evaluate", tiny, *BM25, "--fail-under", threshold)
+    assert (done.code, done.out) == (2, "")
+    assert "--fail-under" in done.err
+
+
+def test_an_evaluation_is_held_against_an_earlier_one(run, tiny, tmp_path):
+    done = run("evaluate", tiny, *BM25, "--format", "json")
+    before = tmp_path / "before.json"
+    before.write_text(done.out)
+    done = run("evaluate", tiny, *BM25, "--baseline", before)
+    assert done.code == 0
+    assert f"None of 6 means fell by more than 0.01 below {before}." in done.err
+    told = json.loads(before.read_text())
+    for row in told["results"][1]["per_query"]:
+        row["RR@10"] += 0.02
+    before.write_text(json.dumps(told))
+    done = run("evaluate", tiny, *BM25, "--baseline", before, "--format", "json")
+    assert done.code == 3
+    assert json.loads(done.out)["results"][1]["mode"] == "sparse"
+    assert f"1 of 6 means fell by more than 0.01 below {before}" in done.err
+    assert re.search(r"^mode +measure +baseline +now +change +p *$", done.err, re.M)
+    assert re.search(r"^sparse +RR@10 +0\.3533 +0\.3333 +-0\.0200 +0\.\d{4} *$", done.err, re.M)
+    assert run("evaluate", tiny, *BM25, "--baseline", before, "--max-regression", 0.02).code == 0
+    assert run("evaluate", tiny, *BM25, "--baseline", before, "--max-regression", 0.0199).code == 3
+
+
+def test_a_baseline_that_cannot_be_used(run, tiny, tmp_path):
+    before = tmp_path / "before.json"
+    before.write_text(run("evaluate", tiny, *BM25, "--format", "json").out)
+    with (tiny / "qrels" / "test.tsv").open("a") as file:
+        file.write("3\ta\t1\n")
+    done = run("evaluate", tiny, *BM25, "--baseline", before)
+    assert (done.code, done.out) == (2, "")
+    assert str(before) in done.err
+    assert "qrels" in done.err
+    for text, code in (("{}", 3), ("", 3)):
+        before.write_text(text)
+        done = run("evaluate", tiny, *BM25, "--baseline", before)
+        assert (done.code, done.out) == (code, "")
+        assert str(before) in done.err
+    assert run("evaluate", tiny, *BM25, "--baseline", tmp_path / "nowhere.json").code == 3
+    assert run("evaluate", tiny, *BM25, "--max-regression", 0.1).code == 2
+    for wrong in ("nan", "-1", "inf"):
+        done = run("evaluate", tiny, *BM25, "--baseline", before, "--max-regression", wrong)
+        assert (done.code, done.out) == (2, "")
+        assert "max_regression" in done.err
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("measures", ["nDCG@10", "nDCG@10,R@100,RR@10", "nDCG@10,R@100,RR@10,AP,P@5,Success@10"])
+def test_the_table_of_an_evaluation_fits(run, tiny, fakes, monkeypatch, width, measures):
+    from hybrid_search.cli.console import out
+
+    monkeypatch.setattr(out, "width", width)
+    modes = ("--modes", "bm25,sparse,hybrid:minmax", "--measures", measures)
+    done = run("evaluate", tiny, "--sparse", "fake/sparse", "--dense", "fake/dense", *modes, "--details")
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= min(width, 100)
+    intervals = len(re.findall(r" \S+-\S+", next(line for line in lines if line.startswith("sparse"))))
+    place = (60, 80, 100, 200).index(width)
+    assert intervals == {1: (1, 1, 1, 1), 3: (1, 3, 3, 3), 6: (0, 0, 2, 2)}[measures.count(",") + 1][place]
 
 
 def test_what_an_evaluation_builds_is_told_and_cleared(run, tiny, evaluations):
@@ -395,7 +464,7 @@ def test_evaluate_shows_an_added_leg_beside_the_old_one(run, tiny, fakes):
     modes = [result["mode"] for result in json.loads(done.out)["results"]]
     assert modes == ["bm25", "sparse", "dense", "new", "hybrid", "new+dense"]
     few = run("evaluate", tiny, "-c", "t", "--modes", "sparse,new,hybrid,dense+new")
-    assert [line.split()[0] for line in few.out.splitlines()[2:]] == ["sparse", "new", "hybrid", "dense+new"]
+    assert [line.split()[0] for line in few.out.splitlines()[2:6]] == ["sparse", "new", "hybrid", "dense+new"]
 
 
 def test_evaluate_builds_the_legs_asked_for(run, tiny, fakes):

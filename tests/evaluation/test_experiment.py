@@ -13,34 +13,9 @@ from hybrid_search.indexer import Indexer
 from hybrid_search.indexing.add_leg import add_leg
 from hybrid_search.searcher import Searcher
 from hybrid_search.store.edge.store import EdgeStore
+from tests.evaluation.conftest import DOCUMENTS, QRELS, QUERIES
 
 BM25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
-DOCUMENTS = {
-    "tap": "A documentary about an English rock band on tour.",
-    "drums": "A young drummer at a music school and his cruel teacher.",
-    "mozart": "An old composer envies Mozart and his music.",
-    "island": "After a plane crash a man lives alone on an island.",
-    "mars": "An astronaut is left behind on Mars and grows potatoes.",
-    "shark": "A shark hunts swimmers off a holiday beach.",
-}
-QUERIES = {"q1": "music", "q2": "alone far from home", "q3": "a rock band", "q4": "dangerous fish", "q5": "unjudged"}
-QRELS = [("q1", "drums", 1), ("q1", "mozart", 1), ("q1", "tap", 1), ("q2", "island", 2), ("q2", "mars", 1)]
-QRELS += [("q3", "tap", 1), ("q4", "shark", 1), ("q4", "not-in-the-corpus", 1)]
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    def write(name="films", documents=DOCUMENTS, queries=QUERIES, qrels=QRELS):
-        folder = tmp_path / name
-        (folder / "qrels").mkdir(parents=True, exist_ok=True)
-        for part, rows in (("corpus", documents), ("queries", queries)):
-            lines = [json.dumps({"_id": key, "text": text}) + "\n" for key, text in rows.items()]
-            (folder / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
-        lines = ["query-id\tcorpus-id\tscore\n", *("\t".join(map(str, row)) + "\n" for row in qrels)]
-        (folder / "qrels" / "test.tsv").write_text("".join(lines), encoding="utf-8")
-        return folder
-
-    return write
 
 
 def by_mode(report):
@@ -195,8 +170,18 @@ def test_a_folder_may_have_any_name(dataset, settings, name):
 
 def test_the_report_as_json(dataset, settings):
     shown = evaluate(dataset(), settings=settings, measures=["P@1"], **BM25).to_dict()
-    assert list(shown) == ["dataset", "documents", "queries", "profile", "results", "timings_s"]
-    assert shown["results"][1] == {"mode": "sparse", "measures": {"P@1": 0.75}, "baseline_p": 1.0}
+    assert list(shown) == [
+        *("dataset", "documents", "queries", "profile", "results", "timings_s", "baseline", "fingerprints", "notes")
+    ]
+    assert shown["results"][1] == {
+        "mode": "sparse",
+        "measures": {"P@1": 0.75},
+        "baseline_p": 1.0,
+        "baseline_p_holm": 1.0,
+        "intervals": {"P@1": [0.25, 1.0]},
+        "per_query": [{"query_id": f"q{n}", "P@1": value} for n, value in enumerate((1.0, 1.0, 1.0, 0.0), 1)],
+    }
+    assert list(shown["fingerprints"]) == ["corpus", "queries", "qrels", "models"]
     assert json.loads(json.dumps(shown)) == shown
 
 
@@ -298,8 +283,11 @@ def test_the_models_own_weights_from_a_file_are_judged_as_the_texts_are(dataset,
         assert (tmp_path / "given" / name).read_text() == (tmp_path / "texts" / name).read_text()
     assert not fakes.calls("sparse")
     assert not found.lacking
-    assert found.notes == ("2 queries of the file are not judged, and were not searched.",)
-    assert not {"lacking", "notes", "outside"} & wanted.to_dict().keys()
+    assert found.notes == (
+        "2 queries of the file are not judged, and were not searched.",
+        "The collection lacks 1 relevant document ('not-in-the-corpus') of 7; no mode can find what is not there.",
+    )
+    assert not {"lacking", "outside", "approximation"} & wanted.to_dict().keys()
 
 
 def test_other_weights_change_the_sparse_leg_alone(dataset, settings, fakes, topics):

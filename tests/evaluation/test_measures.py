@@ -1,6 +1,7 @@
 """Scores of runs: which queries count, what order counts, and values worked out by hand."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -78,6 +79,33 @@ def test_all_names_that_are_no_measure_are_told_at_once():
     assert "ir-measur.es" in message
     with pytest.raises(EvaluationError, match="none given"):
         measures.parse([])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("AP(rel=2)", "P(rel=2)@5", "Rprec", "ERR@10", "Judged@10", "NumRet", "IPrec@0.1", "SetF", "infAP"),
+        *("Compat(p=0.8)", "nDCG(dcg='exp-log2')@10", "P(rel=2, judged_only=True)@5"),
+    ],
+)
+@pytest.mark.parametrize("names", [{}, {"1": "a query", "2": "q\u00e9", "a": "my notes.md"}], ids=["plain", "odd ids"])
+def test_other_measures_have_a_value_for_each_query(name, names):
+    """Some are computed by programs that take numbers for queries."""
+    if name in ("ERR@10", "nDCG(dcg='exp-log2')@10") and shutil.which("perl") is None:
+        pytest.skip("there is no perl, which computes it")
+    run = [ScoredDoc(names.get("1", "1"), names.get(doc_id, doc_id), 1.0) for doc_id in "cba"]
+    qrels = [Qrel(names.get(q.query_id, q.query_id), names.get(q.doc_id, q.doc_id), q.relevance) for q in QRELS]
+    [values] = measures.score(run, qrels, measures.parse([name])).values()
+    assert values[0] > 0
+    assert values.shape == (3,)
+    assert np.isfinite(values).all()
+    assert values[1:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["INST@10", "SDCG@10", "BPM(T=1)", "INSQ"])
+def test_a_measure_that_nothing_computes_is_refused_before_the_search(name):
+    with pytest.raises(EvaluationError, match=r"No measure|cannot be computed here"):
+        measures.parse([name])
 
 
 def test_the_deepest_rank_that_is_looked_at():

@@ -107,6 +107,26 @@ def test_what_is_broken_is_refused_with_file_and_line(tmp_path, lines, told):
         read(tmp_path, ("", lines))
 
 
+def test_ranks_given_twice_are_told_with_their_place(tmp_path):
+    [run] = read(tmp_path, ("", ["q1 Q0 tap 1 2 x", "q1 Q0 shark 1 1 x", "q2 Q0 shark 1 1 x", "q2 Q0 tap 2 0 x"]))
+    assert [row.doc_id for row in run.rows if row.query_id == "q1"] == ["tap", "shark"]
+    assert run.notes == (
+        "x gives a rank to several documents in 1 query ('q1'): first rank 1 in query 'q1' to 2 documents ('tap', "
+        "'shark'). Ranks are not read; the scores decide.",
+    )
+    zeros = [f"q1 Q0 d{n} 0 {-n} x" for n in range(50)]
+    [run] = read(tmp_path, ("", [*zeros, "q2 Q0 tap 1 1 x"]))
+    assert "first rank 0 in query 'q1' to 50 documents ('d0', 'd1' and 48 more)" in run.notes[0]
+
+
+def test_equal_scores_that_trec_eval_orders_otherwise_are_told(tmp_path):
+    [run] = read(tmp_path, ("", ["q1 Q0 shark 1 1 x", "q1 Q0 tap 2 1 x", "q2 Q0 tap 1 1 x", "q2 Q0 shark 2 1 x"]))
+    assert run.notes == (
+        "x has equal scores in 1 query ('q1'): first 1.0 in query 'q1' for 2 documents ('shark', 'tap'). They stay in "
+        "the order of the file; trec_eval sorts them by id.",
+    )
+
+
 def test_forms_of_an_id_are_each_once():
     assert forms("plain") == ("plain",)
     assert forms("#1") == ("#1",)
