@@ -301,6 +301,12 @@ class Shard:
         found = {leg: self.count(vector=name) for leg, name in manifest.vectors().items()}
         return {"points": self.count(), **found}
 
+    def sizes(self) -> tuple[int, int]:
+        """Return the number of segments, and of vectors that have an index."""
+        with self._using():
+            info = self._shard.info()
+        return info.segments_count, info.indexed_vectors_count
+
     def flush(self) -> None:
         self._require_whole()
         with self._using():
