@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from hybrid_search.manifest import Manifest
+from hybrid_search.protocols import Store
 from hybrid_search.types import LegName, Vector, point_id_of
 
 SCANNED = 250_000
@@ -151,7 +152,7 @@ class Notice(NamedTuple):
 
 
 @runtime_checkable
-class SurveyedStore(Protocol):
+class SurveyedStore(Store, Protocol):
     """A store that can be surveyed. Nothing of it changes anything."""
 
     def survey(self, name: str) -> Survey:
