@@ -95,9 +95,9 @@ def check_reading(
     if isinstance(whole, KnowsWords):
         readings = whole.readings(texts)
         tokens = sum(one.tokens for one in readings)
-        share = sum(one.unknown for one in readings) / max(1, tokens)
-        text = f"{leg}: {spec.model} does not know {share:.1%} of the tokens, {sample}"
-        state, command = ("warning", "hybrid-search models list") if share >= UNKNOWN else ("ok", "")
+        unknown = sum(one.unknown for one in readings) / max(1, tokens)
+        text = f"{leg}: {spec.model} does not know {unknown:.1%} of the tokens, {sample}"
+        state, command = ("warning", "hybrid-search models list") if unknown >= UNKNOWN else ("ok", "")
         yield Diagnosis("unknown tokens", subject, state, text, command)  # type: ignore[arg-type]
 
 

@@ -75,7 +75,7 @@ def _survey(shard: Shard, manifest: Manifest, config: dict[str, Any]) -> Survey:
         wanted = None if only is None else all_of(engine, [engine.ids({only})])
         return shard.query([(names[leg], vector)], limit, wanted)[0]
 
-    segments, indexed = shard.sizes()
+    info = shard.info()
     return Survey(
         manifest,
         shard.count(),
@@ -83,8 +83,8 @@ def _survey(shard: Shard, manifest: Manifest, config: dict[str, Any]) -> Survey:
         {leg: shard.count(vector=name) for leg, name in names.items()},
         {name: one.get("modifier") == "idf" for name, one in config.get("sparse_vectors", {}).items()},
         shard.indexed_fields(),
-        segments,
-        indexed,
+        info.segments_count,
+        info.indexed_vectors_count,
         scan=scan_points(shard.read(SCANNED_FIELDS, None)),
         sample=list(sample.values()),
         probes=probe_legs(names, known, lambda leg, points: shard.vectors_of(names[leg], points), search),

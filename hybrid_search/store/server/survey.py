@@ -11,7 +11,7 @@ from uuid import UUID
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.filter_conditions import all_of
 from hybrid_search.store.schema import vector_of
-from hybrid_search.store.server.connection import RetryingClient
+from hybrid_search.store.server.connection import CollectionGone, RetryingClient
 from hybrid_search.store.server.reader import (
     by_name,
     client_conditions,
@@ -99,7 +99,12 @@ def notices_of(line: RetryingClient) -> Iterator[Notice]:
         return
     version = line.call(lambda client: client.info()).version
     yield Notice("server", "ok", f"Qdrant {version} at {line.location}")
-    for issue in line.call(_issues):
+    try:
+        issues = line.call(_issues)
+    except CollectionGone:  # a path that it does not have
+        yield Notice("server issues", "ok", "this version of the server keeps no list of issues")
+        return
+    for issue in issues:
         solution = issue.get("solution")
         text = str(issue.get("description") or issue.get("code") or "an issue without a description")
         yield Notice("server issue", "warning", text, solution if isinstance(solution, str) else _request(solution))
