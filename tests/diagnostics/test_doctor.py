@@ -1,8 +1,10 @@
 """Planted faults are found, each alone; a healthy store has none; nothing is changed."""
 
+import importlib
 import json
 import os
 import shutil
+import uuid
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +20,7 @@ from hybrid_search.store.edge.files import read_checked, write_checked
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.schema import payload_of
 from hybrid_search.store.server import writer as server_writer
-from hybrid_search.store.server.reader import MANIFEST_KEY
+from hybrid_search.store.server.reader import MANIFEST_KEY, to_client
 from hybrid_search.types import Chunk, Point, SparseVector
 from tests.diagnostics.conftest import NAME
 from tests.fake_models import DIM
@@ -92,7 +94,15 @@ def leave_replacement(store):
 
 def write_foreign(store):
     theirs = {"page_content": "a text", "metadata": {}, "chunk_id": "theirs#0"}
-    write(store, replace(made_point("theirs"), payload=theirs))
+    theirs_point = replace(made_point("theirs"), payload=theirs)
+    if isinstance(store, EdgeStore):
+        write(store, theirs_point)
+    else:
+        vectors = {"dense": theirs_point.vectors["dense"].tolist()}
+        vectors["sparse"] = to_client(theirs_point.vectors["sparse"])
+        raw = {"id": str(uuid.uuid4()), "vector": vectors, "payload": theirs}
+        point_struct = importlib.import_module("qdrant_client.models").PointStruct
+        store._client.upsert(store._require(NAME), [point_struct(**raw)])
 
 
 FAULTS = {
