@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hybrid_search.diagnostics.diagnosis import Diagnosis, about
-from hybrid_search.manifest import Manifest
+from hybrid_search.encoders.catalog import card
+from hybrid_search.errors import ModelError
+from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.store.schema import FIXED_FIELDS, FieldType, new_fields
 from hybrid_search.store.survey import PROBE_DEPTH, PointScan, Probe, Survey
 from hybrid_search.types import Point
@@ -43,32 +45,46 @@ def check_points(name: str, survey: Survey) -> Iterator[Diagnosis]:
 
 
 def rebuild(name: str, manifest: Manifest) -> str:
-    """Return the command that builds a collection anew; empty for one that another program writes."""
-    return "" if manifest.adopted else f"hybrid-search index SOURCE -c {name} --replace"
+    """Return the command that builds a collection anew; under a new name if another program writes this one."""
+    return f"hybrid-search index SOURCE -c {'NEW_NAME' if manifest.adopted else f'{name} --replace'}"
 
 
 def check_idf(name: str, subject: str, survey: Survey) -> Iterator[Diagnosis]:
-    """Compare the IDF modifier of each sparse vector in the store with what the collection's model needs."""
+    """Compare the IDF modifier of each sparse vector in the store with what the leg and its model need."""
     names = survey.manifest.vectors()
     for leg, spec in survey.manifest.legs.items():
         if spec.dim:
             continue
         here = survey.idf.get(names[leg])
+        needed = _needs_idf(spec, survey.manifest)
         command = rebuild(name, survey.manifest)
         if here is None:
             text = f"the store has no sparse vector {names[leg]!r} for the leg {leg}"
             yield Diagnosis("idf", subject, "problem", text, command)
-        elif here and not spec.needs_idf:
-            text = (
-                f"the store multiplies the {leg} weights by inverse document frequencies; {spec.model} has them already"
-            )
+        elif here and not needed:
+            text = f"the store multiplies {leg} by inverse document frequencies, which {spec.model} has in its weights"
             yield Diagnosis("idf", subject, "problem", text, command)
-        elif spec.needs_idf and not here:
+        elif needed and not here:
             text = f"{spec.model} needs inverse document frequencies, and the store does not multiply {leg} by them"
             yield Diagnosis("idf", subject, "problem", text, command)
         else:
-            text = f"{leg}: {'multiplied by the store' if here else 'not needed'}, as {spec.model} expects"
-            yield Diagnosis("idf", subject, "ok", text)
+            how = "multiplied by the store" if here else "not multiplied by the store"
+            yield Diagnosis("idf", subject, "ok", f"{leg}: {how}, as its weights from {spec.model} need")
+
+
+def _needs_idf(spec: LegSpec, manifest: Manifest) -> bool:
+    """Say whether a leg needs inverse document frequencies.
+
+    The manifest of an adopted collection says what the store does, so its model is asked. That of ours says what the
+    weights need: those of an import may have the frequencies in them already, though its model would need them.
+    """
+    try:
+        model = card(spec.model, "sparse")
+    except ModelError:
+        return spec.needs_idf
+    if model.runtime == "terms" or not manifest.adopted:
+        return spec.needs_idf
+    return model.needs_idf
 
 
 def check_vectors(name: str, subject: str, survey: Survey) -> Iterator[Diagnosis]:
@@ -145,7 +161,7 @@ def check_fields(name: str, subject: str, survey: Survey) -> Iterator[Diagnosis]
 
 def check_segments(name: str, subject: str, survey: Survey) -> Diagnosis:
     """Judge whether the store's segments have their indexes, and are not too many."""
-    again = "" if survey.manifest.adopted else f"hybrid-search index SOURCE -c {name}"
+    again = f"hybrid-search index SOURCE -c {'NEW_NAME' if survey.manifest.adopted else name}"
     if survey.trouble:
         return Diagnosis("segments", subject, "warning", survey.trouble, again)
     if survey.segments is None or survey.indexed is None:

@@ -21,10 +21,8 @@ from hybrid_search.diagnostics.model_files import check_model_files
 from hybrid_search.diagnostics.place import check_content, check_journal, check_room, check_store
 from hybrid_search.errors import (
     CollectionDamaged,
-    CollectionNotFound,
     ConfigError,
     HybridSearchError,
-    InvalidArgument,
     StoreError,
     StoreUnavailable,
 )
@@ -53,6 +51,7 @@ def doctor(
 
     Raises:
         CollectionNotFound: the store has no such collection, nor a damaged or unfinished one.
+        StoreError: another program made it, and it was not adopted.
     """
     found: list[Diagnosis] = []
     if settings is None:
@@ -95,11 +94,8 @@ def _collections(
         return {}, [Diagnosis("open", "store", "unchecked", text)]
     try:
         names = store.names()
-        if collection is not None:
-            names = [_known(store, collection, names)]
-    except (CollectionNotFound, InvalidArgument):
-        raise
-    except HybridSearchError as error:
+        names = names if collection is None else [_known(store, collection, names)]
+    except StoreUnavailable as error:
         return {}, [Diagnosis("open", "store", "problem", str(error), "hybrid-search guide server")]
     found = guarded("store", "store", check_store, store, None if collection is None else names)
     found += guarded("journal", "store", check_journal, store.location)
@@ -116,10 +112,11 @@ def _known(store: SurveyedStore, collection: str, names: Sequence[str]) -> str:
 
     Raises:
         CollectionNotFound: there is nothing of that name.
+        StoreError: another program made it.
     """
     check_name(collection)
     if collection not in names and all(left.collection != collection for left in store.leftovers()):
-        raise CollectionNotFound(collection, list(names), store.location)
+        store.info(collection)  # which says why: there is none, or another program made it
     return collection
 
 

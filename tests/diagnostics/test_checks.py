@@ -8,12 +8,13 @@ import pytest
 
 from hybrid_search.diagnostics import install, model_files
 from hybrid_search.diagnostics.collection_models import check_reading
-from hybrid_search.diagnostics.collection_points import check_searches, check_segments, check_vectors
+from hybrid_search.diagnostics.collection_points import check_idf, check_searches, check_segments, check_vectors
 from hybrid_search.diagnostics.diagnosis import Diagnosis, Report, guarded
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.bundled.package import OWN_FOLDER
 from hybrid_search.encoders.catalog import card
-from hybrid_search.manifest import LegSpec, Manifest
+from hybrid_search.encoders.term_weights import WORDS
+from hybrid_search.manifest import Layout, LegSpec, Manifest
 from hybrid_search.protocols import Reading
 from hybrid_search.store.survey import PROBE_DEPTH, Probe, Survey, probe_legs, scan_points
 from hybrid_search.types import SparseVector, point_id_of
@@ -151,6 +152,30 @@ def test_tokens_that_no_model_knows_are_counted():
     for texts, expected in ((["a"] * 9, "ok"), (["a", "漢字"], "warning"), ([], "ok")):
         (one,) = check_reading("c", "sparse", LegSpec("m", "f"), encoder, texts, "index")
         assert (one.check, one.state) == ("unknown tokens", expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "is_adopted", "needed", "stored", "expected"),
+    [
+        ("Qdrant/bm25", True, False, False, "problem"),  # its manifest says what the store does
+        ("Qdrant/bm25", True, True, True, "ok"),
+        ("prithivida/Splade_PP_en_v1", True, True, True, "problem"),
+        ("prithivida/Splade_PP_en_v1", True, False, False, "ok"),
+        ("Qdrant/bm25", False, False, False, "ok"),  # imported, with the frequencies in the weights
+        ("Qdrant/bm25", False, True, False, "problem"),
+        ("Qdrant/bm25", False, False, True, "problem"),
+        (WORDS, False, True, True, "ok"),  # weights that came with the documents
+        (WORDS, False, False, False, "ok"),
+        ("gone/model", False, True, False, "problem"),
+    ],
+)
+def test_the_idf_modifier_is_compared_in_both_directions(model, is_adopted, needed, stored, expected):
+    legs = {"sparse": LegSpec(model, "f", needs_idf=needed, vector="s")}
+    manifest = Manifest("custom", legs, 256, adopted=Layout("langchain", "page_content") if is_adopted else None)
+    (one,) = check_idf("c", "c", replace(SURVEY, manifest=manifest, idf={"s": stored}))
+    assert (one.state, bool(one.command)) == (expected, expected == "problem")
+    (lost,) = check_idf("c", "c", replace(SURVEY, manifest=manifest, idf={}))
+    assert lost.state == "problem"
 
 
 def test_a_sparse_leg_may_lack_some_vectors_and_a_dense_one_none():
