@@ -4,7 +4,12 @@ import importlib
 import json
 import os
 import shutil
+import subprocess
+import sys
+import threading
+import time
 import uuid
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +20,7 @@ from hybrid_search.diagnostics import doctor as doctor_module
 from hybrid_search.diagnostics.doctor import doctor
 from hybrid_search.errors import CollectionNotFound, InvalidArgument
 from hybrid_search.store.edge import generations
+from hybrid_search.store.edge import survey as edge_survey
 from hybrid_search.store.edge import writer as edge_writer
 from hybrid_search.store.edge.files import read_checked, write_checked
 from hybrid_search.store.edge.store import EdgeStore
@@ -269,6 +275,63 @@ def test_a_writer_or_a_reader_at_work_is_no_leftover(edge_store, build, settings
     finally:
         writer.close()
         reader.close()
+
+
+def test_a_generation_that_is_gone_is_a_problem_and_no_hang(edge_store, build, settings):
+    build(edge_store)
+    shutil.rmtree(generations.current(edge_store.folder / NAME))
+    assert found_in(edge_store, settings) == {("readable", "problem")}
+
+
+def test_a_current_that_names_no_generation_is_a_problem(edge_store, build, settings):
+    build(edge_store)
+    (edge_store.folder / NAME / "CURRENT").write_bytes(b"\xff\x00")
+    assert ("readable", "problem") in found_in(edge_store, settings)
+
+
+@pytest.mark.parametrize("ending", ["import os; os.abort()", "raise SystemExit(3)", "print('no json')"])
+def test_an_engine_that_kills_its_process_is_a_problem_and_hides_nothing(
+    edge_store, build, settings, monkeypatch, ending
+):
+    build(edge_store)
+    build(edge_store, "second")
+    run_in_child = edge_survey.run_in_child
+
+    def dying(function, folder, **options):
+        if folder.parent.name != NAME:
+            return run_in_child(function, folder, **options)
+        return subprocess.run([sys.executable, "-c", ending], capture_output=True, text=True, check=False)
+
+    monkeypatch.setattr(edge_survey, "run_in_child", dying)
+    report = doctor(store=edge_store, settings=settings)
+    mine = {(one.check, one.state) for one in report.diagnoses if one.subject == f"collection {NAME}"}
+    assert mine <= {("readable", "problem"), ("survey", "unchecked")}
+    assert len(mine) == 1
+    assert {one.state for one in report.diagnoses if one.subject == "collection second"} == {"ok"}
+
+
+def test_a_survey_while_a_writer_publishes(edge_store, build, settings):
+    """What was read is one state, and the writer removes nothing that is being read."""
+    build(edge_store)
+    manifest = edge_store.manifest(NAME)
+    ended = threading.Event()
+
+    def publish():
+        while not ended.is_set():
+            with closing(edge_store.writer(NAME, manifest)) as writer:
+                writer.upsert([made_point(f"new{time.monotonic_ns()}")])
+                writer.publish()
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        for _ in range(4):
+            survey = edge_store.survey(NAME)
+            assert survey.scan.headless == survey.scan.incomplete == survey.scan.foreign == 0
+            assert survey.points == survey.scan.read
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_a_damaged_journal_is_found(edge_store, build, settings):

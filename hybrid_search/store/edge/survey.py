@@ -19,7 +19,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.store.edge import generations
 from hybrid_search.store.edge.clean_shutdown import was_left_open
 from hybrid_search.store.edge.disk import real_size, require_space
-from hybrid_search.store.edge.locks import hold_copy, hold_unchanged, is_locked
+from hybrid_search.store.edge.locks import FolderLock, hold_copy, hold_unchanged, is_locked
 from hybrid_search.store.edge.manifest_file import read_record
 from hybrid_search.store.edge.shard import Shard, engine_conditions
 from hybrid_search.store.edge.shard_process import last_words, run_in_child
@@ -35,10 +35,7 @@ def survey_in_child(root: Path) -> Survey:
         CollectionDamaged: its files are not as they were written, or the engine cannot read them.
         StoreError: the folder cannot be read.
     """
-    folder = generations.current(root)
-    if folder is None:
-        raise CollectionDamaged(f"Nothing of {root} has been published.")
-    lock = hold_unchanged(folder)
+    folder, lock = _hold_current(root)
     try:
         damaged = generations.damaged_files(folder)
         if damaged:
@@ -49,6 +46,23 @@ def survey_in_child(root: Path) -> Survey:
             raise _damage(root, f"the engine cannot read it: {last_words(done)}")
         return Survey.from_dict(json.loads(done.stdout.splitlines()[-1]))
     finally:
+        lock.release()
+
+
+def _hold_current(root: Path) -> tuple[Path, FolderLock]:
+    """Keep the published generation from removal; if a writer has removed it meanwhile, the next one."""
+    while True:
+        folder = generations.current(root)
+        if folder is None:
+            raise CollectionDamaged(f"Nothing of {root} has been published.")
+        try:
+            lock = hold_unchanged(folder)
+        except FileNotFoundError:
+            if generations.current(root) == folder:
+                raise _damage(root, f"CURRENT names {folder.name}, which is not there") from None
+            continue
+        if generations.current(root) == folder:
+            return folder, lock
         lock.release()
 
 
@@ -118,8 +132,11 @@ def leftovers_of(root: Path) -> Iterator[Leftover]:
 
 
 def _unused(root: Path) -> Iterator[Path]:
-    """Yield the generations, complete or not, that CURRENT does not name and nobody reads."""
-    keep = generations.current(root)
+    """Yield the generations, complete or not, that CURRENT does not name and nobody reads; none if it is damaged."""
+    try:
+        keep = generations.current(root)
+    except CollectionDamaged:  # which is found where the collection is opened
+        return
     for folder in [*generations.generations(root), *root.glob("g*.building")]:
         held = is_locked(folder, shared=True) or any(map(is_locked, root.glob(f"leases/{folder.name}.*.lock")))
         if folder != keep and not held:
