@@ -33,12 +33,22 @@ def check_install(cache_dir: Path, store: str | None) -> list[Diagnosis]:
     folders = {"model cache": cache_dir, "config folder": default_config_file().parent}
     places = {"model cache": cache_dir, **({"store": Path(store)} if store else {})}
     return [
-        *guarded("python", INSTALL, check_python),
-        *guarded("packages", INSTALL, check_packages),
-        *guarded("extras", INSTALL, check_extras),
+        *_check_distribution(),
         *(one for what, folder in folders.items() for one in guarded(what, INSTALL, check_folder, what, folder)),
         *(one for what, folder in places.items() for one in guarded("free disk", INSTALL, check_disk, what, folder)),
         *guarded("free memory", INSTALL, check_memory),
+    ]
+
+
+def _check_distribution() -> list[Diagnosis]:
+    """Return the findings on what the package asks for, where it is installed as one."""
+    if _version_of(DISTRIBUTION) is None:
+        text = f"{DISTRIBUTION} runs without being installed as a package, so which versions it needs is unknown"
+        return [Diagnosis("packages", INSTALL, "unchecked", text, _REINSTALL)]
+    return [
+        *guarded("python", INSTALL, check_python),
+        *guarded("packages", INSTALL, check_packages),
+        *guarded("extras", INSTALL, check_extras),
     ]
 
 

@@ -56,6 +56,16 @@ def test_packages_that_fit_are_no_fault(distribution):
     assert states(install.check_python()) == ["ok"]
 
 
+def test_a_package_that_is_not_installed_is_unchecked(distribution, tmp_path):
+    """It runs from a checkout, say."""
+    checks = {one.check: one.state for one in install.check_install(tmp_path, None)}
+    assert checks["packages"] == "unchecked"
+    assert "python" not in checks
+    distribution["hybrid-search-qdrant"] = "0.1"
+    checks = {one.check: one.state for one in install.check_install(tmp_path, None)}
+    assert (checks["packages"], checks["python"]) == ("ok", "ok")
+
+
 @pytest.mark.parametrize(("name", "version"), [("numpy", "1.0"), ("rich", "16.1"), ("numpy", None)])
 def test_packages_that_are_missing_or_do_not_fit_are_named(distribution, name, version):
     distribution.pop(name)
