@@ -295,11 +295,12 @@ def test_a_current_that_names_no_generation_is_a_problem(edge_store, build, sett
 def test_an_engine_that_kills_its_process_hides_nothing(edge_store, build, settings, monkeypatch, ending):
     build(edge_store)
     build(edge_store, "second")
-    run_in_child = edge_survey.run_in_child
+    run_in_child, copied = edge_survey.run_in_child, []
 
-    def dying(function, folder, **options):
-        if folder.parent.name != NAME:
-            return run_in_child(function, folder, **options)
+    def dying(function, folder):
+        copied.append(folder)
+        if len(copied) > 1:  # of the second collection
+            return run_in_child(function, folder)
         return subprocess.run([sys.executable, "-c", ending], capture_output=True, text=True, check=False)
 
     monkeypatch.setattr(edge_survey, "run_in_child", dying)
@@ -308,6 +309,8 @@ def test_an_engine_that_kills_its_process_hides_nothing(edge_store, build, setti
     assert mine <= {("readable", "problem"), ("survey", "unchecked")}
     assert len(mine) == 1
     assert {one.state for one in report.diagnoses if one.subject == "collection second"} == {"ok"}
+    assert len(copied) == 2
+    assert not any(folder.exists() for folder in copied)
 
 
 def test_a_survey_while_a_writer_publishes(edge_store, build, settings):

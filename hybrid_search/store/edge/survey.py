@@ -19,7 +19,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.store.edge import generations
 from hybrid_search.store.edge.clean_shutdown import was_left_open
 from hybrid_search.store.edge.disk import real_size, require_space
-from hybrid_search.store.edge.locks import FolderLock, hold_copy, hold_unchanged, is_locked
+from hybrid_search.store.edge.locks import FolderLock, Lease, hold_copy, hold_unchanged, is_locked
 from hybrid_search.store.edge.manifest_file import read_record
 from hybrid_search.store.edge.shard import Shard, engine_conditions
 from hybrid_search.store.edge.shard_process import last_words, run_in_child
@@ -35,16 +35,26 @@ def survey_in_child(root: Path) -> Survey:
         CollectionDamaged: its files are not as they were written, or the engine cannot read them.
         StoreError: the folder cannot be read.
     """
+    copy = _copy_current(root)
+    try:
+        done = run_in_child("hybrid_search.store.edge.survey.survey", copy.folder)
+    finally:
+        copy.release()
+    if done.returncode:
+        raise _damage(root, f"the engine cannot read it: {last_words(done)}")
+    return Survey.from_dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _copy_current(root: Path) -> Lease:
+    """Copy the published generation, which is kept from removal meanwhile. Raises as `survey_in_child`."""
     folder, lock = _hold_current(root)
     try:
         damaged = generations.damaged_files(folder)
         if damaged:
             more = f", and {len(damaged) - 1:,} more" if len(damaged) > 1 else ""
             raise _damage(root, f"{damaged[0]} is missing or not as it was written{more}")
-        done = run_in_child("hybrid_search.store.edge.survey.survey", folder, handles=lock.inherited())
-        if done.returncode:
-            raise _damage(root, f"the engine cannot read it: {last_words(done)}")
-        return Survey.from_dict(json.loads(done.stdout.splitlines()[-1]))
+        require_space(Path(tempfile.gettempdir()), real_size(folder))
+        return hold_copy(folder)
     finally:
         lock.release()
 
@@ -67,16 +77,12 @@ def _hold_current(root: Path) -> tuple[Path, FolderLock]:
 
 
 def survey(folder: str) -> None:
-    """Survey a generation, and print the survey as JSON. Runs in a child of `survey_in_child`."""
-    require_space(Path(tempfile.gettempdir()), real_size(Path(folder)))
-    copy = hold_copy(Path(folder))
-    try:
-        shard = Shard.load(copy.folder / "shard")
-        config = json.loads((copy.folder / "shard" / "edge_config.json").read_text(encoding="utf-8"))
-        found = _survey(shard, read_record(Path(folder)).manifest, config)
-        shard.close()
-    finally:
-        copy.release()
+    """Survey a copy of a generation, and print the survey as JSON. Runs in a child of `survey_in_child`."""
+    path = Path(folder)
+    shard = Shard.load(path / "shard")
+    config = json.loads((path / "shard" / "edge_config.json").read_text(encoding="utf-8"))
+    found = _survey(shard, read_record(path).manifest, config)
+    shard.close()
     sys.stdout.write(json.dumps(found.to_dict()) + "\n")
 
 
