@@ -38,6 +38,7 @@ class Collections:
     def __init__(self) -> None:
         self._client = QdrantClient(":memory:")
         self._fields: dict[str, dict[str, str]] = {}
+        self.known_issues: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
     def answer(self, method: str, path: str, body: Any) -> Any:
@@ -48,6 +49,9 @@ class Collections:
                 with self._lock:
                     return function(self, *map(unquote, match.groups()), body)
         raise LookupError(f"no such path: {method} {path}")
+
+    def issues(self, _: Any) -> Any:
+        return {"issues": self.known_issues}
 
     def listed(self, _: Any) -> Any:
         return self._client.get_collections()
@@ -141,6 +145,7 @@ class Collections:
 
 NAME = r"/collections/([^/]+)"
 ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
+    ("GET", r"/issues", Collections.issues),
     ("GET", r"/collections", Collections.listed),
     ("GET", r"/aliases", Collections.aliases),
     ("POST", r"/collections/aliases", Collections.move_aliases),

@@ -11,6 +11,7 @@ import hybrid_search
 from hybrid_search.cli import (
     collections,
     demo,
+    doctor,
     evaluate,
     explain,
     export,
@@ -64,6 +65,7 @@ command(app, "demo")(demo.demo)
 command(app, "guide")(guide.guide)
 command(app, "index")(index.index)
 command(app, "status")(status.status)
+command(app, "doctor")(doctor.doctor)
 command(app, "search", RerankCommand)(search.search)
 command(app, "explain", RerankCommand)(explain.explain)
 command(app, "evaluate", RerankCommand)(evaluate.evaluate)

@@ -95,6 +95,7 @@ INTERFACE = """
     guide
     index
     status
+    doctor
     search
     explain
     evaluate

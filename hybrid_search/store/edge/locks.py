@@ -201,6 +201,25 @@ def lease_with_links(lease: Lease) -> Lease:
     )
 
 
+def hold_unchanged(folder: Path) -> FolderLock:
+    """Keep a generation from removal while it is looked at, without writing anything; without effect on Windows."""
+    return _try_lock_folder(folder, "LOCK_SH") or FolderLock(-1)
+
+
+def is_locked(place: Path, *, shared: bool = False) -> bool:
+    """Say whether a process holds the lock of a folder or of a lock file; False where the system cannot tell.
+
+    Unlike an attempt with `FileLock` it writes nothing. `shared` also counts locks that others may share.
+    """
+    try:
+        lock = _try_lock_folder(place, "LOCK_EX" if shared else "LOCK_SH")
+    except OSError:  # it is gone, or may not be read
+        return False
+    if lock is not None:
+        lock.release()
+    return lock is None
+
+
 def is_held(root: Path, folder: Path) -> bool:
     """Say whether a generation is being read. Removes the lock files of readers that were killed."""
     for file in (root / "leases").glob(f"{folder.name}.*.lock"):

@@ -123,9 +123,7 @@ class Shard:
         self._update(q.UpdateOperation.create_field_index(path, schema))
 
     def indexed_fields(self) -> dict[str, Any]:
-        with self._using():
-            schema = self._shard.info().payload_schema
-        return {path: str(info.data_type).rpartition(".")[2].lower() for path, info in schema.items()}
+        return {path: str(one.data_type).rpartition(".")[2].lower() for path, one in self.info().payload_schema.items()}
 
     def upsert(self, points: Sequence[StoredPoint]) -> None:
         import qdrant_edge as q
@@ -274,11 +272,8 @@ class Shard:
                 records, offset = self._shard.scroll(page)
             for record in records:
                 raw = cast("dict[str, Any]", record.vector or {})
-                yield (
-                    cast(UUID, record.id),
-                    record.payload or {},
-                    {name: vector_or_nan(one) for name, one in raw.items()},
-                )
+                vectors = {name: vector_or_nan(one) for name, one in raw.items()}
+                yield cast(UUID, record.id), record.payload or {}, vectors
             if offset is None:
                 return
 
@@ -324,6 +319,11 @@ class Shard:
                 self._closed = True
                 with _engine(self._path):
                     self._shard.close()
+
+    def info(self) -> Any:
+        """Return the engine's own summary: `segments_count`, `indexed_vectors_count`, `payload_schema`."""
+        with self._using():
+            return self._shard.info()
 
     def _page(
         self, fields: bool | list[str], wanted: qdrant_edge.Filter | None, limit: int, offset: Any

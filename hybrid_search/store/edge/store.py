@@ -24,9 +24,11 @@ from hybrid_search.store.edge.generations import folder_names
 from hybrid_search.store.edge.locks import Lease, lease_with_links, lock_for_writing
 from hybrid_search.store.edge.manifest_file import read_record, resume_record, working_dir
 from hybrid_search.store.edge.shard import Shard, engine_conditions
+from hybrid_search.store.edge.survey import leftovers_of, survey_in_child
 from hybrid_search.store.edge.verify import is_ours, verify_collection
 from hybrid_search.store.edge.writer import EdgeWriter
 from hybrid_search.store.schema import check_name, check_requests, vector_name
+from hybrid_search.store.survey import Leftover, Notice, Survey
 from hybrid_search.types import LegName, Vector, point_id_of
 
 log = logging.getLogger(__name__)
@@ -123,6 +125,25 @@ class EdgeStore:
             return [verify_collection(root)]
         there = sorted(entry for entry in self.folder.iterdir() if entry.is_dir()) if self.folder.is_dir() else []
         return [verify_collection(root) for root in there if is_ours(root)]
+
+    def survey(self, name: str) -> Survey:
+        root = self.folder / check_name(name)
+        if generations.current(root) is None:
+            raise self._missing_error(name)
+        return survey_in_child(root)
+
+    def leftovers(self) -> list[Leftover]:
+        there = sorted(entry for entry in self.folder.iterdir() if entry.is_dir()) if self.folder.is_dir() else []
+        return [left for root in there if is_ours(root) for left in leftovers_of(root)]
+
+    def notices(self) -> list[Notice]:
+        kind = network_file_system(self.folder)
+        text = f"{self.location} lies on {kind}, where the embedded engine is not safe: use a local folder or a server"
+        return (
+            [Notice(self.location, "warning", text, "hybrid-search --store FOLDER index SOURCE -c NAME")]
+            if kind
+            else []
+        )
 
     def _missing_error(self, name: str) -> StoreError:
         if (self.folder / name / "work" / "manifest.json").is_file():

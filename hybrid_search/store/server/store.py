@@ -26,8 +26,10 @@ from hybrid_search.store.server.connection import (
 )
 from hybrid_search.store.server.foreign import described, open_reader, read_only
 from hybrid_search.store.server.reader import MANIFEST_KEY, ServerReader, manifest_of
+from hybrid_search.store.server.survey import leftovers_of, notices_of, survey
 from hybrid_search.store.server.verify import verify_collection
 from hybrid_search.store.server.writer import ServerWriter, create, write_manifest
+from hybrid_search.store.survey import Leftover, Notice, Survey
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -173,6 +175,15 @@ class ServerStore:
     def verify(self, name: str | None = None) -> list[Verification]:
         names = self.names() if name is None else [name]
         return [verify_collection(self._reading, self._require(one), one) for one in names]
+
+    def survey(self, name: str) -> Survey:
+        return survey(self._reading, self._require(name), name)
+
+    def leftovers(self) -> list[Leftover]:
+        return list(leftovers_of(self._reading))
+
+    def notices(self) -> list[Notice]:
+        return list(notices_of(self._reading))
 
     def delete(self, name: str) -> None:
         versions = self._versions(name)
