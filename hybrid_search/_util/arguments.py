@@ -141,6 +141,27 @@ def placed(name: str, place: int) -> Iterator[None]:
         raise InvalidArgument(f"{name}[{place}]: {error}") from None
 
 
+def numbers(text: str, option: str, example: str = "sparse=1,dense=0.5") -> dict[str, float]:
+    """Read `name=number,...`.
+
+    Raises:
+        InvalidArgument: anything else.
+
+    >>> numbers("sparse=1,dense=0.5", "--weights")
+    {'sparse': 1.0, 'dense': 0.5}
+    """
+    pairs = {}
+    for part in text.split(","):
+        name, equals, value = part.rpartition("=")
+        try:
+            pairs[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise InvalidArgument(f"{option} is {text!r}; write name=number, such as {option} {example}.")
+    return pairs
+
+
 def distinct(name: str, values: Iterable[str]) -> None:
     """Refuse a value that occurs twice.
 

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 import typer
 
 from hybrid_search import manifest
+from hybrid_search._util.arguments import numbers as numbers
 from hybrid_search.cli import completion
 from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
@@ -139,27 +140,6 @@ def sparsity_of(max_active_dims: str, min_weight: str) -> manifest.Sparsity | No
     dims = numbers(max_active_dims, "--max-active-dims", example) if max_active_dims else {}
     weights = numbers(min_weight, "--min-weight", "queries=0.1,documents=0.1") if min_weight else {}
     return manifest.Sparsity.of(dims, weights)
-
-
-def numbers(text: str, option: str, example: str = "sparse=1,dense=0.5") -> dict[str, float]:
-    """Read `name=number,...`.
-
-    Raises:
-        InvalidArgument: anything else.
-
-    >>> numbers("sparse=1,dense=0.5", "--weights")
-    {'sparse': 1.0, 'dense': 0.5}
-    """
-    pairs = {}
-    for part in text.split(","):
-        name, equals, value = part.rpartition("=")
-        try:
-            pairs[name.strip()] = float(value)
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip():
-            raise InvalidArgument(f"{option} is {text!r}; write name=number, such as {option} {example}.")
-    return pairs
 
 
 def choice(value: str, allowed: tuple[str, ...], option: str) -> str:
