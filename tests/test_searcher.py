@@ -334,6 +334,8 @@ WRONG = {
     "fold": ["yes", 1, None, []],
     "highlight": [1, "no", None],
     "explain": [0, "x", None],
+    "min_confidence": ["0.5", True, 0, 1.1, NAN, []],
+    "min_score": [3, True, [], {}, "", "dense", {"dense": "1"}, {"dense": NAN}, {3: 1}],
 }
 
 
@@ -343,7 +345,7 @@ def test_an_option_of_another_type_is_refused_by_name(films, option, value):
     for ask in (films.search, films.explain):
         with pytest.raises(InvalidArgument) as caught:
             ask("music", *([next(iter(FILMS))] if ask == films.explain else []), **{**given, option: value})
-        named = {"weights": "weight", "where": "filter"}.get(option, f"{option} is ")
+        named = {"weights": "weight", "where": "filter", "min_score": "min_score"}.get(option, f"{option} is ")
         assert named in str(caught.value)
 
 

@@ -16,6 +16,9 @@ DEPTH = 50
 LEAST_HITS = 10
 """Hits of a dense leg from which on its last one stands for what does not answer."""
 
+STRENGTH_MODEL = "bundled/minilm-splade"
+"""The model for whose scores `strength` was fitted. Those of others have another scale, so it would tell nothing."""
+
 LOW = 0.5
 """Confidence below which it is more likely than not that nothing relevant is among the first ten."""
 
@@ -29,8 +32,7 @@ class LegEvidence(NamedTuple):
     Args:
         kind: of its vectors.
         ranking: its hits; those after the first `DEPTH` do not count.
-        norm: the Euclidean length of a sparse query vector; 0 where scores are not products with that vector alone, as
-            where the store multiplies by the inverse document frequency.
+        norm: the Euclidean length of a sparse query vector of `STRENGTH_MODEL`; 0 for other models.
     """
 
     kind: Kind
@@ -61,9 +63,9 @@ class Fit(NamedTuple):
 
 
 FITS = (
-    Fit(("closeness", "support"), (0.0, 0.0), 0.0),
-    Fit(("closeness",), (0.0,), 0.0),
-    Fit(("strength",), (0.0,), 0.0),
+    Fit(("closeness", "support"), (5.273, 1.207), -2.094),
+    Fit(("closeness",), (7.155,), -1.988),
+    Fit(("strength",), (0.282,), -2.206),
 )
 """For hybrid, a dense leg and a sparse leg; the first whose signals are there counts.
 
@@ -77,19 +79,18 @@ def confidence(legs: Mapping[str, LegEvidence], read: float = 1.0) -> Confidence
     The probability is that of a logistic regression (`FITS`) over the signals, times the share of the query that was
     read, for nothing is known about the rest. If no leg has a hit, it is 0.
 
-    Nothing tells it if sparse legs alone answer whose scores the store multiplies by the inverse document frequency
-    (BM25), or if a dense leg answers that has fewer than 10 hits.
+    Nothing tells it if a dense leg answers that has fewer than 10 hits; or if sparse legs alone answer, none of them of
+    `STRENGTH_MODEL`: not by BM25, whose scores are compared with nothing.
 
     Args:
         legs: leg -> what it found, without the legs that abstain.
         read: 0..1, the share of the query that the legs' models know.
 
-    Source: our own. Fitted with the bundled models on 1,153 queries: those of `datasets/movies`, and titles, questions
-    and words with their passages from MedQuAD, OpenStax and Open English WordNet; and on 400 queries that were put to
-    a collection they are not for. `closeness` and `support` do not depend on the scale of a model's scores, so that
-    the order of the values holds for other models more or less. Calibrated for other models they are not, and
-    `strength` is not for sparse models whose weights have another scale than those of SPLADE++. It knows nothing of
-    re-ranking, and little of collections with less than some hundred chunks.
+    Source: our own. Fitted with the bundled models on 1,153 queries: those of `datasets/movies`, and questions,
+    headings and words with their passages from MedQuAD, OpenStax and Open English WordNet; and on 396 queries that were
+    put to a collection which is not theirs. `closeness` and `support` do not depend on the scale of a model's scores,
+    so for other models greater values still mean more. Calibrated for them they are not. Nor is it for what re-ranking
+    does, and hardly for collections with less than some hundred chunks, or filters that leave less.
     """
     if not any(leg.ranking.hits for leg in legs.values()):
         return Confidence(0.0, "low")

@@ -10,7 +10,7 @@ import numpy as np
 from hybrid_search._util.arguments import is_number, numbers, plain, shown
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
-from hybrid_search.ranking.confidence import LegEvidence, confidence
+from hybrid_search.ranking.confidence import STRENGTH_MODEL, LegEvidence, confidence
 from hybrid_search.results import Confidence
 from hybrid_search.types import LegName, Ranking, SparseVector, Vector
 
@@ -86,7 +86,7 @@ def leg_evidence(
         if vector is not None:
             spec = manifest.legs[leg]
             norm = 0.0
-            if isinstance(vector, SparseVector) and not spec.needs_idf:
+            if isinstance(vector, SparseVector) and spec.model == STRENGTH_MODEL:
                 norm = float(np.linalg.norm(vector.values))
             legs[leg] = LegEvidence(spec.kind, rankings[leg], norm)
     return legs
@@ -100,18 +100,19 @@ def too_low(confidence: Confidence | None, least: float | None) -> tuple[str, ..
 
 
 def share_read(query: str, unread: Sequence[Sequence[str]]) -> float:
-    """Return the share of a query's letters, 0..1, that the leg reads which reads most.
+    """Return the share of a query's letters, 0..1, that legs read, averaged over them.
 
     Args:
         query: its text.
         unread: of each leg that answers, the parts that its model does not know.
 
-    >>> share_read("blue 猫猫猫猫", [["猫猫猫猫"], ["猫猫猫猫"]]), share_read("blue 猫", [["猫"], []])
-    (0.5, 1.0)
+    >>> share_read("blue 猫猫猫猫", [["猫猫猫猫"], ["猫猫猫猫"]]), share_read("blue", [["blue"], []])
+    (0.5, 0.5)
     """
     letters = _letters([query])
-    missed = min(map(_letters, unread), default=0)
-    return max(1 - missed / letters, 0.0) if letters else 1.0
+    if not (letters and unread):
+        return 1.0
+    return sum(max(1 - _letters(parts) / letters, 0.0) for parts in unread) / len(unread)
 
 
 def _letters(texts: Sequence[str]) -> int:
