@@ -19,11 +19,12 @@ LEAST_HITS = 10
 STRENGTH_MODEL = "bundled/minilm-splade"
 """The model for whose scores `strength` was fitted. Those of others have another scale, so it would tell nothing."""
 
-LOW = 0.5
-"""Confidence below which it is more likely than not that nothing relevant is among the first ten."""
+LOW = 0.3
+"""Confidence below which it is low. On what the fit is from, one in eleven answered hybrid queries is below it, on the
+mean of the collections, and 89 % of what is below it has no answer."""
 
 HIGH = 0.8
-"""Confidence from which on it is high."""
+"""Confidence from which on it is high. On what the fit is from, 90 % of the hybrid queries above it are answered."""
 
 
 class LegEvidence(NamedTuple):
@@ -63,9 +64,9 @@ class Fit(NamedTuple):
 
 
 FITS = (
-    Fit(("closeness", "support"), (5.273, 1.207), -2.094),
-    Fit(("closeness",), (7.155,), -1.988),
-    Fit(("strength",), (0.282,), -2.206),
+    Fit(("closeness", "support"), (5.83, 0.981), -2.166),
+    Fit(("closeness",), (7.466,), -2.085),
+    Fit(("strength",), (0.273,), -2.196),
 )
 """For hybrid, a dense leg and a sparse leg; the first whose signals are there counts.
 
@@ -104,7 +105,7 @@ def confidence(legs: Mapping[str, LegEvidence], read: float = 1.0) -> Confidence
 
 
 def word_of(value: float) -> ConfidenceWord:
-    """Return the word for a confidence: `low` below 0.5, `high` from 0.8 on."""
+    """Return the word for a confidence: `low` below 0.3, `high` from 0.8 on."""
     return "low" if value < LOW else "high" if value >= HIGH else "fair"
 
 

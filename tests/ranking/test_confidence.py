@@ -131,7 +131,7 @@ def test_what_was_not_read_takes_its_share(read: float) -> None:
 
 
 def test_the_words_have_their_bounds() -> None:
-    assert [word_of(value) for value in (0.0, 0.4999, 0.5, 0.7999, 0.8, 1.0)] == [
+    assert [word_of(value) for value in (0.0, 0.2999, 0.3, 0.7999, 0.8, 1.0)] == [
         "low", "low", "fair", "fair", "high", "high",
     ]  # fmt: skip
 
