@@ -18,6 +18,7 @@ from hybrid_search.errors import (
 )
 from hybrid_search.filters import And, Compare, Match, Not
 from hybrid_search.indexer import Indexer
+from hybrid_search.ranking.confidence import DEPTH as CONFIDENCE_DEPTH
 from hybrid_search.results import DocumentHit
 from hybrid_search.search.request import SearchRequest
 from hybrid_search.search.retrieval import TIE_MARGIN
@@ -249,7 +250,7 @@ def test_threads_and_coroutines_get_the_same_answers(films):
 def test_the_shape_of_results(films):
     results = films.search("Mozart", k=2)
     shown = results.to_dict()
-    assert list(shown) == ["query", "collection", "mode", "k", "timings_ms", "hits"]
+    assert list(shown) == ["query", "collection", "mode", "k", "timings_ms", "hits", "confidence"]
     assert (shown["query"], shown["collection"], shown["mode"], shown["k"]) == ("Mozart", "films", "hybrid", 2)
     assert list(shown["timings_ms"]) == ["encode", "retrieve", "fuse", "rerank", "total"]
     stages = {name: value for name, value in results.timings_ms.items() if name != "total"}
@@ -575,7 +576,7 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
 
         watched = Searcher("one", Instead(reader, retrieve=retrieve), ModelSet("custom", opened.encoders))
         assert len(watched.search("drummer", k=10, depth=10)) == 1
-    assert limits[0] == 10 + TIE_MARGIN
+    assert limits[0] == CONFIDENCE_DEPTH + TIE_MARGIN
     assert 40 + TIE_MARGIN not in limits  # four times the depth, for more documents
 
 

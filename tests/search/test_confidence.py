@@ -168,3 +168,14 @@ def test_the_share_of_a_query_that_is_read(query, unread, share):
 
 def test_results_without_a_confidence_have_no_key():
     assert "confidence" not in Results("q", "c", "dense", 10, (), {}).to_dict()
+
+
+def test_an_agent_is_told_of_a_low_confidence(films):
+    pytest.importorskip("mcp", reason="needs the extra 'mcp'")
+    from hybrid_search.integrations.mcp import formatting, rendering
+
+    for options, said in (({}, "Probably no good answer: "), ({"min_confidence": 0.99}, "No hits are shown: ")):
+        results = films.search(FOREIGN, **options)
+        found = rendering.shown_results(results, rendering.shown_hits(results), 500, len(results))
+        assert said in formatting.found_text(found, results)
+        assert found["confidence"] == {"value": results.confidence.value, "word": "low"}
