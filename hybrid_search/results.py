@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from hybrid_search._util.json_objects import (
     ChunkDict,
+    ConfidenceDict,
     ExpansionDict,
     HitDict,
     MarkDict,
@@ -24,6 +25,24 @@ if TYPE_CHECKING:
 
 Kind = Literal["literal", "expansion"]
 """Whether the query itself has the matching word, or only its expansion."""
+
+
+ConfidenceWord = Literal["low", "fair", "high"]
+"""How sure it is that an answer was found, in a word."""
+
+
+class Confidence(NamedTuple):
+    """How likely it is that something relevant is among the first ten documents, 0..1, and that in a word.
+
+    `ranking.confidence` says how it is estimated.
+    """
+
+    value: float
+    word: ConfidenceWord
+
+    def to_dict(self) -> ConfidenceDict:
+        """Return its fields by name."""
+        return {"value": self.value, "word": self.word}
 
 
 class Term(NamedTuple):
@@ -229,6 +248,10 @@ NO_TERM = "has none of the given terms"
 """Why a leg has no hits that takes weights of terms."""
 
 
+NO_GOOD_ANSWER = "Probably no good answer: the confidence is {:.2f}."
+"""What is said of hits of which it is more likely than not that none answers."""
+
+
 def abstention(reasons: Mapping[LegName, str]) -> tuple[str, ...]:
     """Say in sentences which legs abstain, and why; None where none does.
 
@@ -260,9 +283,10 @@ class Results:
         offset: number of documents skipped before the first hit.
         abstained: by leg, why it found nothing: its model knows no word of the query.
         unread: by leg, the parts of the query that its model does not know.
-        notes: if nothing was found, which conditions of the filter cannot hold.
+        notes: if nothing is shown, which conditions of the filter cannot hold, or that the confidence is too low.
         vector: the weights of the query's terms, by term, if they were given; else empty. A query without a text has
             the terms as its `query`.
+        confidence: whether an answer was found; None where nothing tells it.
     """
 
     query: str
@@ -282,6 +306,7 @@ class Results:
     unread: Mapping[LegName, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     vector: Mapping[str, float] = field(default_factory=dict)
+    confidence: Confidence | None = None
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -302,13 +327,15 @@ class Results:
         return to_context(self, max_tokens, tokenizer, citations)
 
     def remarks(self) -> tuple[str, ...]:
-        """Say in sentences what of the query was not read, and by which leg; then the notes."""
+        """Say in sentences what of the query was not read, and by which leg; that an answer is unlikely; the notes."""
         by_words: dict[tuple[str, ...], list[LegName]] = {}
         for leg, words in self.unread.items():
             if leg not in self.abstained:
                 by_words.setdefault(words, []).append(leg)
         partly = (f"Not known to {' and '.join(legs)}: {', '.join(words)}." for words, legs in by_words.items())
-        return (*abstention(self.abstained), *partly, *self.notes)
+        found = self.confidence if self.hits else None
+        doubt = (NO_GOOD_ANSWER.format(found.value),) if found and found.word == "low" else ()
+        return (*abstention(self.abstained), *partly, *doubt, *self.notes)
 
     def run_scores(self) -> list[float]:
         """Return a score for each hit, for a run; they fall with the rank.
@@ -345,4 +372,6 @@ class Results:
             shown["notes"] = list(self.notes)
         if self.vector:
             shown["vector"] = dict(self.vector)
+        if self.confidence is not None:
+            shown["confidence"] = self.confidence.to_dict()
         return shown

@@ -15,13 +15,14 @@ from hybrid_search.collection.models import ModelSet, open_store_for
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionReader, Store
 from hybrid_search.results import Results, Term
+from hybrid_search.search.expand_query import expand_query
 from hybrid_search.search.explain_document import DocumentExplanation, explain_document
 from hybrid_search.search.open_collection import OpenCollection, open_collection
 from hybrid_search.search.pipeline import build_results
 from hybrid_search.search.reader_manager import CollectionOpener, ReaderManager, T, run_in_pool
 from hybrid_search.search.request import HYBRID, CommonKeywords, Keywords, SearchRequest, request_of, resolve_mode
 from hybrid_search.search.rerank import RerankerCache
-from hybrid_search.search.retrieval import expand_query, retrieve_queries, retrieve_vector, search_threads
+from hybrid_search.search.retrieval import retrieve_queries, retrieve_vector, search_threads
 from hybrid_search.search.weighted_query import Queries
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LegName, Mode

@@ -18,6 +18,7 @@ from hybrid_search.errors import (
 )
 from hybrid_search.filters import And, Compare, Match, Not
 from hybrid_search.indexer import Indexer
+from hybrid_search.ranking.confidence import DEPTH as CONFIDENCE_DEPTH
 from hybrid_search.results import DocumentHit
 from hybrid_search.search.request import SearchRequest
 from hybrid_search.search.retrieval import TIE_MARGIN
@@ -249,7 +250,7 @@ def test_threads_and_coroutines_get_the_same_answers(films):
 def test_the_shape_of_results(films):
     results = films.search("Mozart", k=2)
     shown = results.to_dict()
-    assert list(shown) == ["query", "collection", "mode", "k", "timings_ms", "hits"]
+    assert list(shown) == ["query", "collection", "mode", "k", "timings_ms", "hits", "confidence"]
     assert (shown["query"], shown["collection"], shown["mode"], shown["k"]) == ("Mozart", "films", "hybrid", 2)
     assert list(shown["timings_ms"]) == ["encode", "retrieve", "fuse", "rerank", "total"]
     stages = {name: value for name, value in results.timings_ms.items() if name != "total"}
@@ -334,6 +335,8 @@ WRONG = {
     "fold": ["yes", 1, None, []],
     "highlight": [1, "no", None],
     "explain": [0, "x", None],
+    "min_confidence": ["0.5", True, 0, 1.1, NAN, []],
+    "min_score": [3, True, [], {}, "", "dense", {"dense": "1"}, {"dense": NAN}, {3: 1}],
 }
 
 
@@ -343,7 +346,7 @@ def test_an_option_of_another_type_is_refused_by_name(films, option, value):
     for ask in (films.search, films.explain):
         with pytest.raises(InvalidArgument) as caught:
             ask("music", *([next(iter(FILMS))] if ask == films.explain else []), **{**given, option: value})
-        named = {"weights": "weight", "where": "filter"}.get(option, f"{option} is ")
+        named = {"weights": "weight", "where": "filter", "min_score": "min_score"}.get(option, f"{option} is ")
         assert named in str(caught.value)
 
 
@@ -573,7 +576,7 @@ def test_it_looks_no_deeper_where_there_are_no_other_documents(tmp_path):
 
         watched = Searcher("one", Instead(reader, retrieve=retrieve), ModelSet("custom", opened.encoders))
         assert len(watched.search("drummer", k=10, depth=10)) == 1
-    assert limits[0] == 10 + TIE_MARGIN
+    assert limits[0] == CONFIDENCE_DEPTH + TIE_MARGIN
     assert 40 + TIE_MARGIN not in limits  # four times the depth, for more documents
 
 

@@ -7,6 +7,7 @@ server refuse the same things in the same words.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -139,6 +140,31 @@ def placed(name: str, place: int) -> Iterator[None]:
         yield
     except InvalidArgument as error:
         raise InvalidArgument(f"{name}[{place}]: {error}") from None
+
+
+COMMA = re.compile(r",(?![^()]*\))")
+"""A comma that stands in no brackets."""
+
+
+def numbers(text: str, option: str, example: str = "sparse=1,dense=0.5") -> dict[str, float]:
+    """Read `name=number,...`.
+
+    Raises:
+        InvalidArgument: anything else.
+
+    >>> numbers("sparse=1,dense=0.5", "--weights")
+    {'sparse': 1.0, 'dense': 0.5}
+    """
+    pairs = {}
+    for part in COMMA.split(text):
+        name, equals, value = part.rpartition("=")
+        try:
+            pairs[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise InvalidArgument(f"{option} is {text!r}; write name=number, such as {option} {example}.")
+    return pairs
 
 
 def distinct(name: str, values: Iterable[str]) -> None:

@@ -105,6 +105,13 @@ class HitDict(HitWithoutChunks):
     chunks: Annotated[list[ChunkDict], Says("Its chunks that were found, best first.")]
 
 
+class ConfidenceDict(TypedDict):
+    """Whether an answer was found."""
+
+    value: Annotated[float, Says("0..1: how likely it is that something relevant is among the first ten documents.")]
+    word: Annotated[Literal["low", "fair", "high"], Says("low: there is probably no good answer.")]
+
+
 class TimingsDict(TypedDict):
     """Milliseconds."""
 
@@ -135,8 +142,11 @@ class ResultsWithoutHits(TypedDict):
     unread: NotRequired[
         Annotated[dict[str, list[str]], Says("By leg, the parts of the query that its model does not know.")]
     ]
-    notes: NotRequired[Annotated[list[str], Says("Where nothing was found, what of the filter cannot hold.")]]
+    notes: NotRequired[
+        Annotated[list[str], Says("Where nothing is shown, why: what of the filter cannot hold, what was too low.")]
+    ]
     vector: NotRequired[Annotated[dict[str, float], Says("The weights of the query's terms, where they were given.")]]
+    confidence: NotRequired[Annotated[ConfidenceDict, Says("Missing where nothing tells it.")]]
 
 
 class ResultsDict(ResultsWithoutHits):
@@ -161,7 +171,9 @@ class DocumentExplanationDict(TypedDict):
     query: str
     collection: str
     doc_id: str
-    verdict: Literal["shown", "not indexed", "filtered out", "not found", "below depth", "outranked", "folded"]
+    verdict: Literal[
+        "shown", "not indexed", "filtered out", "not found", "below depth", "outranked", "folded", "withheld"
+    ]
     reason: str
     chunks: Annotated[int, Says("Chunks that it has.")]
     passing: Annotated[int, Says("Of these, those that the filter lets pass.")]

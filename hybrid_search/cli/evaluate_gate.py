@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from hybrid_search._util.arguments import numbers
 from hybrid_search.cli.console import complain, err, note
 from hybrid_search.cli.evaluate_view import regressions_table
-from hybrid_search.cli.options import numbers
 from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, cast
 
 import typer
 
 from hybrid_search import manifest
+from hybrid_search._util.arguments import COMMA
+from hybrid_search._util.arguments import numbers as numbers
 from hybrid_search.cli import completion
 from hybrid_search.cli.values import typed
 from hybrid_search.errors import InvalidArgument
@@ -142,30 +143,6 @@ def sparsity_of(max_active_dims: str, min_weight: str) -> manifest.Sparsity | No
     return manifest.Sparsity.of(dims, weights)
 
 
-_COMMA = re.compile(r",(?![^()]*\))")
-
-
-def numbers(text: str, option: str, example: str = "sparse=1,dense=0.5") -> dict[str, float]:
-    """Read `name=number,...`.
-
-    Raises:
-        InvalidArgument: anything else.
-
-    >>> numbers("sparse=1,dense=0.5", "--weights")
-    {'sparse': 1.0, 'dense': 0.5}
-    """
-    pairs = {}
-    for part in _COMMA.split(text):
-        name, equals, value = part.rpartition("=")
-        try:
-            pairs[name.strip()] = float(value)
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip():
-            raise InvalidArgument(f"{option} is {text!r}; write name=number, such as {option} {example}.")
-    return pairs
-
-
 def choice(value: str, allowed: tuple[str, ...], option: str) -> str:
     """Return the value, if it is one of those allowed.
 
@@ -185,7 +162,7 @@ def names(text: str) -> tuple[str, ...]:
     >>> names("P(rel=2,judged_only=True)@5,AP")
     ('P(rel=2,judged_only=True)@5', 'AP')
     """
-    return tuple(part.strip() for part in _COMMA.split(text) if part.strip())
+    return tuple(part.strip() for part in COMMA.split(text) if part.strip())
 
 
 def query_of(words: list[str]) -> str:

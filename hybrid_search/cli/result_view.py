@@ -217,7 +217,8 @@ def _place(place: LegPlace) -> Text:
         text = Text("not found: it is not among the first 10,000, or shares no term with the query")
     else:
         text = Text(f"rank {place.rank:,} ({place.score:.3f})")
-        text.append("" if place.handed_on else f", below the depth of {place.depth:,}", style="yellow")
+        below = f"the least score of {place.least:g}" if place.too_low else f"the depth of {place.depth:,}"
+        text.append("" if place.handed_on else f", below {below}", style="yellow")
     if place.cut_tokens:
         text.append(f"; {place.cut_tokens:,} tokens too many for its model were not read", style="yellow")
     return text

@@ -10,14 +10,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from hybrid_search._util.arguments import numbers
 from hybrid_search.cli import completion
-from hybrid_search.cli.options import choice, numbers
+from hybrid_search.cli.options import choice
 from hybrid_search.cli.values import typed
 from hybrid_search.search import request
 from hybrid_search.search.options import Option
 
 ORDER: tuple[str, ...] = ("k", "offset", "mode", "fusion", "rrf_k", "weights", "depth")
-ORDER += ("rerank", "rerank_depth", "rerank_budget_ms", "where", "explain", "fold")
+ORDER += ("rerank", "rerank_depth", "rerank_budget_ms", "where", "min_confidence", "min_score", "explain", "fold")
 """Of the options in help. One that does not stand here comes last."""
 
 PARAMETER = "search"

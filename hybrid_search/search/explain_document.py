@@ -13,6 +13,7 @@ from hybrid_search.encoders.hybrid import unwrap
 from hybrid_search.filters.matcher import failing_clauses
 from hybrid_search.protocols import Reranker
 from hybrid_search.results import abstention
+from hybrid_search.search.handed_on import too_low
 from hybrid_search.search.open_collection import OpenCollection, payload_cache
 from hybrid_search.search.pipeline import paginate
 from hybrid_search.search.request import MAX_DEPTH, SearchRequest
@@ -21,7 +22,7 @@ from hybrid_search.search.retrieval import RetrievedQuery, retrieve, retrieve_do
 from hybrid_search.store.schema import chunk_of
 from hybrid_search.types import LegName
 
-Verdict = Literal["shown", "not indexed", "filtered out", "not found", "below depth", "outranked", "folded"]
+Verdict = Literal["shown", "not indexed", "filtered out", "not found", "below depth", "outranked", "folded", "withheld"]
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,23 @@ class LegPlace:
         score: the leg's; None with the rank.
         depth: how many chunks the leg hands on.
         cut_tokens: of the document's chunks, tokens that the leg's model did not read because they are too long.
+        least: score below which the leg hands nothing on; None for no limit.
     """
 
     rank: int | None
     score: float | None
     depth: int
     cut_tokens: int
+    least: float | None = None
+
+    @property
+    def too_low(self) -> bool:
+        """Whether the leg's score is below the least one."""
+        return self.least is not None and self.score is not None and self.score < self.least
 
     @property
     def handed_on(self) -> bool:
-        return self.rank is not None and self.rank <= self.depth
+        return self.rank is not None and self.rank <= self.depth and not self.too_low
 
     def to_dict(self) -> LegPlaceDict:
         """Return the object that stands for it in the JSON of an explanation."""
@@ -143,9 +151,7 @@ def explain_document(
         near = [f"{leg} {place.rank:,}" for leg, place in places.items() if place.rank is not None]
         if not near:
             return end("not found", _no_leg(retrieved), **facts)
-        depth = next(iter(places.values())).depth
-        reason = f"Every leg has it below the depth of {depth:,}: {', '.join(near)}. A greater --depth hands it on."
-        return end("below depth", reason, **facts)
+        return end("below depth", _not_handed_on(places, near), **facts)
     chunk_payloads = payload_cache(opened)
     outcome = rerank_documents(retrieved.query, groups, chunk_payloads, reranker, request)
     rank, document = next((r, p) for r, p in enumerate(outcome.documents, 1) if p.hits[0].doc_id == doc_id)
@@ -155,10 +161,25 @@ def explain_document(
     if twin:
         return end("folded", f"It says the same as {twin!r}, which stands for it.", folded_into=twin, **facts)
     if any(one.hits[0].doc_id == doc_id for one in page):
-        return end("shown", f"It is in the list, at rank {rank}.", **facts)
+        return end(*(_withheld(retrieved, request) or ("shown", f"It is in the list, at rank {rank}.")), **facts)
     by = "re-ranking" if outcome.model and fused <= shown[1] else "fusion"
     reason = f"It has rank {rank:,} after {by}; ranks {shown[0]} to {shown[1]} are shown."
     return end("outranked", reason, **facts)
+
+
+def _withheld(retrieved: RetrievedQuery, request: SearchRequest) -> tuple[Verdict, str] | None:
+    """Return the verdict, and why, on what would be shown if the confidence were not too low; None where it is not."""
+    notes = too_low(retrieved.confidence, request.min_confidence)
+    return ("withheld", notes[0]) if notes else None
+
+
+def _not_handed_on(places: Mapping[LegName, LegPlace], near: Sequence[str]) -> str:
+    """Say why no leg hands on a document that some leg has, in a sentence or two."""
+    low = [f"{leg} {place.score:.3f} < {place.least:g}" for leg, place in places.items() if place.too_low]
+    if low:
+        return f"No leg hands it on; its scores are below min_score: {', '.join(low)}."
+    depth = next(iter(places.values())).depth
+    return f"Every leg has it below the depth of {depth:,}: {', '.join(near)}. A greater --depth hands it on."
 
 
 def _no_leg(retrieved: RetrievedQuery) -> str:
@@ -186,5 +207,5 @@ def _places(
         counts = unwrap(opened.encoders[leg]).count_tokens(texts) if limit else []
         cut = sum(max(0, count - limit) for count in counts)
         rank, score = (None, None) if best is None else (best.rank, best.score)
-        places[leg] = LegPlace(rank, score, request.effective_depth, cut)
+        places[leg] = LegPlace(rank, score, request.effective_depth, cut, request.least_scores.get(leg))
     return places

@@ -13,10 +13,11 @@ from hybrid_search.ranking.collapse import document_hits
 from hybrid_search.ranking.rerank import RankedDocument
 from hybrid_search.results import DocumentHit, Results, Term
 from hybrid_search.search.explain_terms import gather_evidence
+from hybrid_search.search.handed_on import too_low
 from hybrid_search.search.open_collection import OpenCollection, Payloads, payload_cache
 from hybrid_search.search.request import SearchRequest
 from hybrid_search.search.rerank import RerankOutcome, rerank_documents
-from hybrid_search.search.retrieval import RetrievedQuery, retrieve_documents
+from hybrid_search.search.retrieval import RetrievedDocuments, RetrievedQuery, retrieve_documents
 from hybrid_search.types import LegName
 
 PASSAGES = 3
@@ -33,7 +34,8 @@ def build_results(
         CollectionChanged: a chunk that was found has gone since.
     """
     start = perf_counter()
-    groups, weights = retrieve_documents(retrieved, request, opened)
+    withheld = too_low(retrieved.confidence, request.min_confidence)
+    groups, weights = RetrievedDocuments([], None) if withheld else retrieve_documents(retrieved, request, opened)
     payloads = payload_cache(opened)
     fuse_ms = (perf_counter() - start) * 1e3
     outcome = rerank_documents(retrieved.query, groups, payloads, reranker, request)
@@ -56,9 +58,18 @@ def build_results(
         offset=request.offset,
         abstained=retrieved.abstained,
         unread=retrieved.unread,
-        notes=mismatches(request.condition, opened.reader.fields()) if request.condition and not hits else (),
+        notes=() if hits else withheld or _why_nothing(retrieved, request, opened),
         vector=retrieved.given.weights if retrieved.given else {},
+        confidence=retrieved.confidence,
     )
+
+
+def _why_nothing(retrieved: RetrievedQuery, request: SearchRequest, opened: OpenCollection) -> tuple[str, ...]:
+    """Say which conditions of the filter cannot hold, and that legs have least scores, if nothing was found."""
+    filtered = mismatches(request.condition, opened.reader.fields()) if request.condition else ()
+    least = {leg: score for leg, score in request.least_scores.items() if leg in retrieved.rankings}
+    wanted = ", ".join(f"{leg} {score:g}" for leg, score in least.items())
+    return (*filtered, f"Hits below these scores are not handed on (min_score): {wanted}.") if least else filtered
 
 
 def _hits(

@@ -17,6 +17,7 @@ from hybrid_search.filters import Condition
 from hybrid_search.filters.parser import parse
 from hybrid_search.manifest import Manifest
 from hybrid_search.ranking.fusion import MIN_RRF_K, RRF_K, Fusion, check_rrf_k, check_shares
+from hybrid_search.search.handed_on import read_least_scores
 from hybrid_search.search.options import Notation, Option, read_options
 from hybrid_search.search.weighted_query import Queries, WeightedQuery, check_query
 from hybrid_search.types import LegName, Mode, in_order
@@ -41,6 +42,9 @@ Weights = Mapping[LegName, float] | Literal["auto"] | None
 TermWeights = str | Mapping[str, float] | None
 """By term; or as one text."""
 
+MinScore = str | Mapping[LegName, float] | None
+"""By leg; or as one text."""
+
 
 class CommonOptions(TypedDict, total=False):
     """The options of every search, for type checkers."""
@@ -59,6 +63,8 @@ class CommonOptions(TypedDict, total=False):
     fold: bool
     highlight: bool
     explain: bool
+    min_confidence: float | None
+    min_score: MinScore
 
 
 class Options(CommonOptions, total=False):
@@ -87,6 +93,8 @@ class SearchRequest:
       parsed here, once; `condition` has the tree.
     - `offset`: of fewer documents than are found.
     - `fold`: the ids of the documents that were left out stand in the hit that stands for them.
+    - `min_confidence`: of `Results.confidence`, which `ranking/confidence.py` has; where it is None, all are shown.
+    - `min_score`: in the leg's own unit, before the fusion, in any leg of the collection; it changes no confidence.
     - `vector`: for the mode's own leg if that is a sparse one, else for the leg `sparse`, else for the only sparse leg;
       the others read the text, and abstain where there is none. The store multiplies by the inverse document frequency
       where it does so for the leg's model. A text is parsed here, once, as `corpus.query_vectors.parse_weights` says.
@@ -141,6 +149,17 @@ class SearchRequest:
     fold: Annotated[bool, Doc("Show one of several documents that say the same.")] = False
     highlight: Annotated[bool, Doc("Mark the words that match in the passages, and choose the window to show.")] = True
     explain: Annotated[bool, Doc("Show what each word gave to a hit's score, and the query's expansion.")] = False
+    min_confidence: Annotated[
+        float | None,
+        Interval(gt=0, le=1),
+        Doc("Show no hits where the confidence that an answer was found is less."),
+        Notation("P", "show all"),
+    ] = None
+    min_score: Annotated[
+        MinScore,
+        Doc("Scores below which a leg hands no hit on, such as dense=0.3."),
+        Notation("LEG=X,...", "hand all on"),
+    ] = None
     vector: Annotated[
         TermWeights,
         Doc(f"Weights of terms for the sparse leg, such as '{EXAMPLE}', instead of what its model makes of a text."),
@@ -186,6 +205,11 @@ class SearchRequest:
     def term_weights(self) -> Mapping[str, float] | None:
         """The weights of the query's terms, where they are given."""
         return self.vector if isinstance(self.vector, Mapping) else None
+
+    @property
+    def least_scores(self) -> Mapping[LegName, float]:
+        """The scores below which legs hand nothing on, where there are any."""
+        return self.min_score if isinstance(self.min_score, Mapping) else {}
 
     @property
     def static_weights(self) -> Mapping[LegName, float] | None:
@@ -328,5 +352,6 @@ _OWN_CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "weights": _weights,
     "rerank": _rerank,
     "vector": _vector,
+    "min_score": read_least_scores,
 }
 """Checks of options whose type says too little, or whose errors are of another class."""

@@ -10,18 +10,19 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from hybrid_search._util.arguments import shown, text
+from hybrid_search._util.arguments import shown
 from hybrid_search.encoders import hybrid
-from hybrid_search.encoders.hub import has_files
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.filters import Condition
 from hybrid_search.protocols import CollectionReader, Encoder, KnowsWords, Reading, SparseEncoder
 from hybrid_search.ranking import fusion
 from hybrid_search.ranking.collapse import collapse
+from hybrid_search.ranking.confidence import DEPTH as CONFIDENCE_DEPTH
 from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.fusion import COSINE_FLOOR, check_weights, rank, round_score
 from hybrid_search.ranking.leg_weights import features, leg_weights
-from hybrid_search.results import ABSTAINS, NO_TERM, NO_TEXT, Expansion, Term
+from hybrid_search.results import ABSTAINS, NO_TERM, NO_TEXT, Confidence, Term
+from hybrid_search.search.handed_on import check_least_scores, estimate, hand_on
 from hybrid_search.search.open_collection import OpenCollection, known_frequencies
 from hybrid_search.search.request import AUTO, MAX_DEPTH, SearchRequest, check_queries, dense_leg, resolve_mode
 from hybrid_search.search.weighted_query import GivenTerms, Idf, Queries, WeightedQuery, given_terms, leg_for_weights
@@ -32,7 +33,6 @@ _EXPANDING = ("splade", "inference_free_splade")
 
 TIE_MARGIN = 4
 """Asked beyond the depth, to see whether the last score goes on: ties at the edge must not depend on the engine."""
-
 
 QUERY_BATCH = 32
 """Queries that are encoded and retrieved together."""
@@ -69,6 +69,7 @@ class RetrievedQuery(NamedTuple):
         spent_ms: its share of what encoding and retrieval took, by stage.
         unread: by leg, the stretches of the query that its model does not know, where there are any.
         given: the terms of the query with their weights, where these were given for a leg.
+        confidence: whether an answer was found; None where nothing tells it.
     """
 
     query: str
@@ -78,6 +79,7 @@ class RetrievedQuery(NamedTuple):
     spent_ms: Mapping[str, float]
     unread: Mapping[LegName, tuple[str, ...]] = MappingProxyType({})
     given: GivenTerms | None = None
+    confidence: Confidence | None = None
 
     @property
     def shown(self) -> str:
@@ -103,7 +105,7 @@ class RetrievedQuery(NamedTuple):
         if self.given is not None and leg == self.given.leg:
             return tuple(sorted(self.given.terms(self.query).values(), key=lambda term: (-term.weight, term.term)))
         vector = self.vectors[leg]
-        return () if vector is None else _terms(self.query, encoder, vector)
+        return () if vector is None else query_terms(self.query, encoder, vector)
 
 
 class RetrievedDocuments(NamedTuple):
@@ -140,6 +142,7 @@ def retrieve_queries(
     asked = check_queries(queries, request.term_weights)
     mode, legs = resolve_mode(request.mode, opened.reader.manifest, opened.collection)
     check_weights(request.static_weights, legs if len(legs) > 1 else opened.shown)
+    check_least_scores(request.least_scores, opened.reader.manifest.legs, opened.collection)
     if request.rerank and not all(query.has_text for query in asked):
         raise InvalidArgument("Nothing can be re-ranked for terms alone: that takes the text of a query. Give it, too.")
     encoders = {leg: opened.encoders[leg] for leg in legs}
@@ -179,12 +182,13 @@ def _retrieve_batches(
         if place + 1 < len(batches):
             waiting = threads.ahead.submit(_timed, batches[place + 1], encoders, threads.models)
         start = perf_counter()
-        by_query = retrieve(reader, encoded, request.effective_depth, request.condition)
+        by_query = retrieve(reader, encoded, max(request.effective_depth, CONFIDENCE_DEPTH), request.condition)
         spent = {"encode": encode_ms / len(batch), "retrieve": (perf_counter() - start) * 1e3 / len(batch)}
         for row, ((query, given), rankings) in enumerate(zip(batch, by_query, strict=True)):
             unread = {leg: words for leg in encoders if (words := unknown[leg][row])}
             vectors = {leg: encoded[leg][row] for leg in encoders}
-            yield RetrievedQuery(query.text, mode, vectors, rankings, spent, unread, given)
+            retrieved = RetrievedQuery(query.text, mode, vectors, rankings, spent, unread, given)
+            yield _handed_on(retrieved, request, reader)
 
 
 def retrieve_vector(
@@ -204,10 +208,19 @@ def retrieve_vector(
     except (TypeError, ValueError):
         raise InvalidArgument(f"The vector is {shown(vector)}; it must be a list of numbers.") from None
     leg = leg or dense_leg(opened.reader.manifest, opened.collection)
+    check_least_scores(request.least_scores, opened.reader.manifest.legs, opened.collection)
     start = perf_counter()
-    [rankings] = retrieve(opened.reader, {leg: [query]}, request.effective_depth, request.condition)
+    depth = max(request.effective_depth, CONFIDENCE_DEPTH)
+    [rankings] = retrieve(opened.reader, {leg: [query]}, depth, request.condition)
     spent = {"encode": 0.0, "retrieve": (perf_counter() - start) * 1e3}
-    return RetrievedQuery("", leg, {leg: query}, rankings, spent)
+    return _handed_on(RetrievedQuery("", leg, {leg: query}, rankings, spent), request, opened.reader)
+
+
+def _handed_on(retrieved: RetrievedQuery, request: SearchRequest, reader: CollectionReader) -> RetrievedQuery:
+    """Return a query with its confidence, and of each ranking what the leg hands on."""
+    sure = estimate(retrieved.shown, retrieved.vectors, retrieved.rankings, retrieved.unread, reader.manifest)
+    rankings = hand_on(retrieved.rankings, request.least_scores, request.effective_depth)
+    return retrieved._replace(rankings=rankings, confidence=sure)
 
 
 def retrieve_documents(retrieved: RetrievedQuery, request: SearchRequest, opened: OpenCollection) -> RetrievedDocuments:
@@ -227,7 +240,8 @@ def retrieve_documents(retrieved: RetrievedQuery, request: SearchRequest, opened
             break  # there are no others
         depth = min(depth * 4, MAX_DEPTH)
         vectors = {leg: [vector] for leg, vector in retrieved.vectors.items()}
-        [rankings] = retrieve(opened.reader, vectors, depth, request.condition)
+        [read_on] = retrieve(opened.reader, vectors, depth, request.condition)
+        rankings = hand_on(read_on, request.least_scores, depth)
         known = {group[0].doc_id for group in groups}
         groups += [
             group for group in collapse(fuse(rankings, request, weights, floors)) if group[0].doc_id not in known
@@ -332,29 +346,8 @@ def query_weights(
     return leg_weights(features(retrieved.words, terms, rankings), kinds)
 
 
-def expand_query(query: str, leg: LegName, opened: OpenCollection) -> Expansion:
-    """Return what the model of a leg makes of a query, heaviest term first.
-
-    Raises:
-        InvalidArgument: an empty query, a leg the collection lacks, or one whose vectors are not words.
-    """
-    check_queries([query])
-    encoder = opened.encoders.get(text("leg", leg))
-    if encoder is None or not _learned(encoder):
-        reason = "has no such leg" if encoder is None else f"has {encoder.card.name} there, which does not expand"
-        raise InvalidArgument(
-            f"Collection {opened.collection!r} {reason}: {leg!r}. Name a leg with a learned sparse model."
-        )
-    vector = read([query], {leg: encoder})[0][leg][0]
-    terms = () if vector is None else _terms(query, encoder, vector)
-    return Expansion(query, opened.collection, leg, opened.reader.manifest.legs[leg].model, terms)
-
-
-def _learned(encoder: Encoder) -> bool:
-    return isinstance(encoder, SparseEncoder) and has_files(encoder.card)
-
-
-def _terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:
+def query_terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:
+    """Return the terms of a query's vector, heaviest first."""
     sparse = cast(SparseVector, vector)
     names = cast(SparseEncoder, encoder).terms(sparse.indices.tolist())
     return expansion(query, names, sparse.values.tolist())

@@ -145,6 +145,13 @@ def from_results() -> Iterator[Row]:
             for what, unit in {"overlap": "share of the top 10", "ndcg": NDCG}.items():
                 if what in row:
                     yield of(f"engines.{name}.{what}", row[what], unit)
+    for dataset in ("cranfield", "cisi", "cacm", "mean"):
+        if line := newest("confidence", dataset=dataset, mode="hybrid"):
+            of = _of(line, "python tests/benchmarks/confidence.py cranfield cisi cacm")
+            yield of(f"confidence.{dataset}.auc", line["auc"], "area under the ROC curve")
+            if dataset == "mean":
+                yield of("confidence.pooled.auc", line["pooled"]["auc"], "area under the ROC curve")
+                yield of("confidence.pooled.foreign_low", line["pooled"]["foreign_low"], "share of the queries")
 
 
 def _of(line: dict[str, Any], command: str) -> Callable[[str, float, str], Row]:

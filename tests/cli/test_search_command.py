@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -382,3 +383,51 @@ def test_a_reader_that_goes_away_is_no_error(start, fruit, format):
     assert process.returncode == 0, err
     assert "Traceback" not in err
     assert "Broken" not in err
+
+
+FOREIGN = "quarterly depreciation of municipal bonds under the amended tax statute"
+
+
+@pytest.fixture
+def dishes(place, run, bundled, monkeypatch):
+    """The collection `dishes` of 40 texts with both legs of the bundled model."""
+    if not Path(place.store, "dishes").exists():
+        foods = ("plum", "leek", "trout", "rice", "fig", "lamb", "corn", "beet", "crab", "pea")
+        ways = ("soup with cream", "cake from the oven", "salad with herbs", "stew over a fire")
+        rows = [{"_id": f"{food}-{n}", "text": f"A {food} {way}."} for food in foods for n, way in enumerate(ways)]
+        Indexer.open("dishes", settings=place, profile="bundled").index(rows)
+    monkeypatch.setenv("HYBRID_SEARCH_STORE", place.store)
+
+
+def test_a_low_confidence_is_told_beside_the_hits_and_in_json(run, dishes):
+    done = run("search", FOREIGN, "-c", "dishes")
+    assert done.code == 0
+    assert "Probably no good answer: the confidence is 0." in " ".join(done.err.split())
+    told = json.loads(run("search", FOREIGN, "-c", "dishes", "--format", "json").out)
+    assert told["confidence"]["word"] == "low"
+    assert told["hits"]
+    own = run("search", "soup of plums with cream", "-c", "dishes", "--format", "json")
+    assert (own.code, own.err) == (0, "")
+    assert json.loads(own.out)["confidence"]["word"] != "low"
+
+
+@pytest.mark.parametrize("shape", ["table", "json", "jsonl", "trec"])
+def test_below_the_least_confidence_nothing_is_found_and_it_is_said_why(run, dishes, shape):
+    done = run("search", FOREIGN, "-c", "dishes", "--min-confidence", "0.9", "--format", shape)
+    assert done.code == 1
+    assert "No hits are shown: the confidence is 0." in " ".join(done.err.split())
+    assert "0.9 is wanted (min_confidence)." in " ".join(done.err.split())
+    if shape == "json":
+        assert json.loads(done.out)["hits"] == []
+    elif shape != "table":
+        assert done.out == ""
+
+
+def test_least_scores_are_typed_by_leg(run, dishes):
+    done = run("search", "plum", "-c", "dishes", "--min-score", "dense=0.99,sparse=1000", "--format", "json")
+    assert (done.code, json.loads(done.out)["hits"]) == (1, [])
+    assert "Hits below these scores are not handed on" in done.err
+    wrong = run("search", "plum", "-c", "dishes", "--min-score", "dense")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "min_score is 'dense'" in wrong.err
+    assert run("search", "plum", "-c", "dishes", "--min-score", "words=1").code == 2

@@ -14,6 +14,7 @@ from hybrid_search.cli.search_options import takes_search_options
 from hybrid_search.search.request import search_options
 
 ORDER = "-k --offset --mode --fusion --rrf-k --weights --depth --rerank --rerank-depth --rerank-budget-ms --where"
+ORDER += " --min-confidence --min-score"
 LEFT_OUT = {"search": {"highlight"}, "explain": {"highlight", "explain"}}
 
 WIDER = """

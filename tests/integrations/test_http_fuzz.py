@@ -40,6 +40,8 @@ REAL = {
     "weights": ["auto"],
     "rerank": [False, False, True],
     "rerank_budget_ms": [None],
+    "min_confidence": [0.2, None],
+    "min_score": ["dense=0.1", None],
 }
 """Where the fuzzer alone would mostly meet what is not there."""
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hybrid_search._util.json_objects import CollectionDict, DocumentExplanationDict, ExpansionDict, ResultsDict
 from hybrid_search.integrations.searcher_pool import SearcherPool, expansion
-from hybrid_search.results import DocumentHit, Highlight, Mark, MatchedTerm, Passage, Results, Term
+from hybrid_search.results import Confidence, DocumentHit, Highlight, Mark, MatchedTerm, Passage, Results, Term
 from hybrid_search.search.options import Option
 from hybrid_search.types import LegHit
 
@@ -24,6 +24,7 @@ FULL = Results(
     "apple", "fruit", "hybrid", 10, (HIT,), TIMES, reranker="m", reranked=1, rerank_depth=50, weights={"sparse": 1.0},
     expansion={"sparse": (Term("apple", 1.0, True), Term("##s", 0.5, False, "apples"))}, offset=1,
     abstained={"dense": "reads nothing"}, unread={"sparse": ("猫",)}, notes=("none",), vector={"apple": 1.0},
+    confidence=Confidence(0.25, "low"),
 )  # fmt: skip
 BARE = Results("apple", "fruit", "sparse", 10, (), TIMES)
 

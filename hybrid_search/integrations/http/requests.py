@@ -33,6 +33,7 @@ RERANK = "Re-rank with the server's cross-encoder; refused where it has none."
 NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?([eE][+-]?\d{1,3})?")
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Score = Annotated[float, Field(allow_inf_nan=False)]
 TermWeight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -112,6 +113,7 @@ def _option_fields(limits: Limits, text: Any) -> dict[str, tuple[Any, FieldInfo]
         "where": (text, {"default": ""}),
         "weights": (dict[str, Share] | Literal["auto"] | None, {}),
         "rerank": (bool, {"default": False, "description": RERANK}),
+        "min_score": (dict[str, Score] | text | None, {}),
         "vector": (dict[str, TermWeight] | text | None, {}),
     }
     found: dict[str, tuple[Any, FieldInfo]] = {}
