@@ -181,16 +181,25 @@ def test_on_a_server_there_are_only_reading_calls(store, build, settings):
         assert method == "GET" or (method == "POST" and reads), (method, path)
 
 
+def test_without_room_for_a_copy_a_collection_is_unchecked(edge_store, build, settings, monkeypatch):
+    build(edge_store)
+    monkeypatch.setattr(generations, "SPARE_BYTES", 1 << 62)
+    one = next(one for one in doctor(store=edge_store, settings=settings).diagnoses if one.subject.endswith(NAME))
+    assert (one.state, "TMPDIR" in one.text) == ("unchecked", True)
+    assert edge_store.verify(NAME)[0].whole  # in its place
+
+
 def state_of(folder):
     return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-def test_no_file_of_a_store_changes(edge_store, build, settings):
+@pytest.mark.parametrize("deep", [False, True])
+def test_no_file_of_a_store_changes(edge_store, build, settings, deep):
     build(edge_store)
     leave_replacement(edge_store)
     build(edge_store, "second")
     before = state_of(edge_store.folder)
-    report = doctor(store=edge_store, settings=settings)
+    report = doctor(store=edge_store, settings=settings, deep=deep)
     assert state_of(edge_store.folder) == before
     assert {one.state for one in report.diagnoses if one.subject == f"collection {NAME}"} == {"ok"}
 
