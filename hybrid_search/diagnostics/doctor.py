@@ -24,6 +24,7 @@ from hybrid_search.errors import (
     ConfigError,
     HybridSearchError,
     StoreError,
+    StoreFull,
     StoreUnavailable,
 )
 from hybrid_search.protocols import Store
@@ -127,8 +128,8 @@ def _collection(
     subject, rebuild = f"collection {name}", f"hybrid-search index SOURCE -c {name} --replace"
     try:
         survey = surveys[name] = store.survey(name)
-    except StoreUnavailable:
-        raise  # nobody knows
+    except (StoreUnavailable, StoreFull):
+        raise  # nobody knows what is in it
     except StoreError as error:
         command = rebuild if isinstance(error, CollectionDamaged) else "hybrid-search collections list"
         yield Diagnosis("readable", subject, "problem", str(error), command)

@@ -63,6 +63,7 @@ def estimate(
     rankings: Mapping[LegName, Ranking],
     unread: Mapping[LegName, Sequence[str]],
     manifest: Manifest,
+    given: LegName | None = None,
 ) -> Confidence | None:
     """Estimate whether an answer was found.
 
@@ -72,9 +73,13 @@ def estimate(
         rankings: by leg, at least `ranking.confidence.DEPTH` deep.
         unread: by leg, the parts of the query that its model does not know, where there are any.
         manifest: of the collection.
+        given: the leg whose vector is not its model's, but was given as weights of terms.
     """
     missed = [unread.get(leg, ()) for leg, vector in vectors.items() if vector is not None]
-    return confidence(leg_evidence(vectors, rankings, manifest), share_read(query, missed))
+    legs = leg_evidence(vectors, rankings, manifest)
+    if given in legs:
+        legs[given] = legs[given]._replace(norm=0.0)
+    return confidence(legs, share_read(query, missed))
 
 
 def leg_evidence(

@@ -218,7 +218,9 @@ def retrieve_vector(
 
 def _handed_on(retrieved: RetrievedQuery, request: SearchRequest, reader: CollectionReader) -> RetrievedQuery:
     """Return a query with its confidence, and of each ranking what the leg hands on."""
-    sure = estimate(retrieved.shown, retrieved.vectors, retrieved.rankings, retrieved.unread, reader.manifest)
+    # The strength of a sparse leg is known for vectors of its own model, not for weights that are given.
+    given = retrieved.given.leg if retrieved.given is not None else None
+    sure = estimate(retrieved.shown, retrieved.vectors, retrieved.rankings, retrieved.unread, reader.manifest, given)
     rankings = hand_on(retrieved.rankings, request.least_scores, request.effective_depth)
     return retrieved._replace(rankings=rankings, confidence=sure)
 

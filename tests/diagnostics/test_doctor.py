@@ -181,16 +181,25 @@ def test_on_a_server_there_are_only_reading_calls(store, build, settings):
         assert method == "GET" or (method == "POST" and reads), (method, path)
 
 
+def test_without_room_for_a_copy_a_collection_is_unchecked(edge_store, build, settings, monkeypatch):
+    build(edge_store)
+    monkeypatch.setattr(generations, "SPARE_BYTES", 1 << 62)
+    one = next(one for one in doctor(store=edge_store, settings=settings).diagnoses if one.subject.endswith(NAME))
+    assert (one.state, "TMPDIR" in one.text) == ("unchecked", True)
+    assert edge_store.verify(NAME)[0].whole  # in its place
+
+
 def state_of(folder):
     return {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-def test_no_file_of_a_store_changes(edge_store, build, settings):
+@pytest.mark.parametrize("deep", [False, True])
+def test_no_file_of_a_store_changes(edge_store, build, settings, deep):
     build(edge_store)
     leave_replacement(edge_store)
     build(edge_store, "second")
     before = state_of(edge_store.folder)
-    report = doctor(store=edge_store, settings=settings)
+    report = doctor(store=edge_store, settings=settings, deep=deep)
     assert state_of(edge_store.folder) == before
     assert {one.state for one in report.diagnoses if one.subject == f"collection {NAME}"} == {"ok"}
 
@@ -263,6 +272,65 @@ def test_leftovers_of_readers_and_writers_are_found(edge_store, build, settings)
     assert any("1 lock" in text for text in texts)
     assert any("writer.json" in text for text in texts)
     assert any("g000009" in text and "g000010.building" in text for text in texts)
+
+
+def test_a_build_that_was_never_finished_is_found(edge_store, build, settings):
+    manifest = build(edge_store)
+    with closing(edge_store.writer("new", manifest)) as writer:
+        writer.upsert([made_point("x")])
+        writer.flush()
+    assert found_in(edge_store, settings) == {("leftovers", "warning")}
+    assert found_in(edge_store, settings, name="new") == {("leftovers", "warning"), ("readable", "problem")}
+    assert found_in(edge_store, settings, name=NAME) == set()
+
+
+@pytest.mark.parametrize("store", ["http"], indirect=True)
+def test_a_server_without_a_list_of_issues_is_no_fault(store, build, settings):
+    build(store)
+    store.fake.trouble = lambda method, path: None
+    store.fake._collections.answer = without_issues(store.fake._collections.answer)
+    (one,) = [one for one in doctor(store=store, settings=settings).diagnoses if one.check == "server issues"]
+    assert one.state == "ok"
+    assert found_in(store, settings) == set()
+
+
+def without_issues(answer):
+    """The server's answers, as one of an early version gives them."""
+
+    def answered(method, path, body):
+        if path == "/issues":
+            raise LookupError(path)
+        return answer(method, path, body)
+
+    return answered
+
+
+@pytest.mark.parametrize("store", ["http"], indirect=True)
+def test_a_server_that_goes_away_meanwhile_leaves_unchecked_what_it_was_not_asked(store, build, settings):
+    build(store)
+    store._reading.patience = store._reading.patience._replace(seconds=0.0)
+    store.fake.trouble = lambda method, path: "503" if path.endswith("/points/scroll") else None
+    found = {(one.check, one.state) for one in doctor(store=store, settings=settings).diagnoses}
+    assert ("survey", "unchecked") in found
+    assert ("leftovers", "ok") in found
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_what_strict_mode_and_the_optimizer_say_is_told(store, build, settings, monkeypatch):
+    build(store)
+    get = store._client.get_collection
+
+    def described(name):
+        info = get(name)
+        strict = importlib.import_module("qdrant_client.models").StrictModeConfigOutput
+        info.config.strict_mode_config = strict(enabled=True, max_query_limit=10)
+        info.status = "red"
+        return info
+
+    monkeypatch.setattr(store._client, "get_collection", described)
+    found = {one.check: one for one in doctor(store=store, settings=settings).diagnoses}
+    assert found["strict mode"].text.endswith("max_query_limit=10")
+    assert (found["segments"].state, "failed" in found["segments"].text) == ("warning", True)
 
 
 def test_a_writer_or_a_reader_at_work_is_no_leftover(edge_store, build, settings):

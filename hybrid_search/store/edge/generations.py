@@ -24,13 +24,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hybrid_search._util import sync
-from hybrid_search.errors import CollectionDamaged, StoreError
-from hybrid_search.store.edge.disk import cannot_write, real_size, require_space
+from hybrid_search.errors import CollectionDamaged, StoreError, StoreFull
+from hybrid_search.store.edge.disk import SPARE_BYTES, cannot_write, real_size, require_space
 from hybrid_search.store.edge.files import (
     Damage,
     Sum,
@@ -43,7 +44,7 @@ from hybrid_search.store.edge.files import (
     write_checked,
     write_text,
 )
-from hybrid_search.store.edge.locks import Lease, hold, hold_copy, is_held
+from hybrid_search.store.edge.locks import Lease, hold, hold_copy, hold_unchanged, is_held
 
 DEADLY = "mutable_id_tracker.mappings"
 """A short file that the engine reads when it loads a segment. It takes wrong bytes for sizes, and kills the process."""
@@ -77,17 +78,26 @@ def current(root: Path) -> Path | None:
     return root / name
 
 
-def lease(root: Path) -> Lease | None:
+def lease(root: Path, *, private: bool = False) -> Lease | None:
     """Lease the current generation; None where nothing has been published.
 
-    In a folder that this process may not write to, the lease is on a private copy: the engine writes to what it opens.
+    Args:
+        root: the collection's folder.
+        private: lease a private copy, so that nothing in the folder changes: the engine writes to what it opens. A
+            folder that this process may not write to is always read from one.
+
+    Raises:
+        CollectionDamaged: CURRENT does not hold the name of a generation.
+        StoreFull: there is no room for the copy.
+        StoreError: the folder cannot be read, or no lease be made.
     """
+    take = _lease_copy if private else _lease_in_place
     while True:
         folder = current(root)
         if folder is None:
             return None
         try:
-            held = hold(root, folder) if os.access(root, os.W_OK) else hold_copy(folder)
+            held = take(root, folder)
         except StoreError:
             if current(root) == folder:
                 raise
@@ -95,6 +105,26 @@ def lease(root: Path) -> Lease | None:
         if current(root) == folder:
             return held
         held.release()
+
+
+def _lease_in_place(root: Path, folder: Path) -> Lease:
+    return hold(root, folder) if os.access(root, os.W_OK) else hold_copy(folder)
+
+
+def _lease_copy(root: Path, folder: Path) -> Lease:
+    """Lease a private copy, and keep its original from removal without writing anything."""
+    place, size = Path(tempfile.gettempdir()), real_size(folder)
+    if shutil.disk_usage(place).free < size + SPARE_BYTES:
+        raise StoreFull(
+            f"{place} has no room for a copy of {folder}, {size / 1e6:,.0f} MB, and without one it would change: the "
+            "engine writes to what it opens. Free some space, or name a folder with some in TMPDIR."
+        )
+    lock = hold_unchanged(folder)
+    try:
+        return hold_copy(folder)._replace(shared=lock)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def file_identity(file: Path) -> tuple[int, int, int]:

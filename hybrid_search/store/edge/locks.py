@@ -202,8 +202,14 @@ def lease_with_links(lease: Lease) -> Lease:
 
 
 def hold_unchanged(folder: Path) -> FolderLock:
-    """Keep a generation from removal while it is looked at, without writing anything; without effect on Windows."""
-    return _try_lock_folder(folder, "LOCK_SH") or FolderLock(-1)
+    """Keep a generation from removal while it is read, without writing anything.
+
+    Without effect on Windows, where folders cannot be locked, and where the generation is gone.
+    """
+    try:
+        return _try_lock_folder(folder, "LOCK_SH") or FolderLock(-1)
+    except FileNotFoundError:
+        return FolderLock(-1)
 
 
 def is_locked(place: Path, *, shared: bool = False) -> bool:

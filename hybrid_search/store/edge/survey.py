@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from hybrid_search.errors import CollectionDamaged
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.edge import generations
 from hybrid_search.store.edge.clean_shutdown import was_left_open
-from hybrid_search.store.edge.disk import real_size, require_space
-from hybrid_search.store.edge.locks import FolderLock, Lease, hold_copy, hold_unchanged, is_locked
+from hybrid_search.store.edge.locks import is_locked
 from hybrid_search.store.edge.manifest_file import read_record
 from hybrid_search.store.edge.shard import Shard, engine_conditions
 from hybrid_search.store.edge.shard_process import last_words, run_in_child
@@ -33,47 +31,23 @@ def survey_in_child(root: Path) -> Survey:
 
     Raises:
         CollectionDamaged: its files are not as they were written, or the engine cannot read them.
+        StoreFull: there is no room for the copy.
         StoreError: the folder cannot be read.
     """
-    copy = _copy_current(root)
+    lease = generations.lease(root, private=True)
+    if lease is None:
+        raise CollectionDamaged(f"Nothing of {root} has been published.")
     try:
-        done = run_in_child("hybrid_search.store.edge.survey.survey", copy.folder)
-    finally:
-        copy.release()
-    if done.returncode:
-        raise _damage(root, f"the engine cannot read it: {last_words(done)}")
-    return Survey.from_dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def _copy_current(root: Path) -> Lease:
-    """Copy the published generation, which is kept from removal meanwhile. Raises as `survey_in_child`."""
-    folder, lock = _hold_current(root)
-    try:
-        damaged = generations.damaged_files(folder)
+        damaged = generations.damaged_files(root / lease.folder.name)
         if damaged:
             more = f", and {len(damaged) - 1:,} more" if len(damaged) > 1 else ""
             raise _damage(root, f"{damaged[0]} is missing or not as it was written{more}")
-        require_space(Path(tempfile.gettempdir()), real_size(folder))
-        return hold_copy(folder)
+        done = run_in_child("hybrid_search.store.edge.survey.survey", lease.folder)
     finally:
-        lock.release()
-
-
-def _hold_current(root: Path) -> tuple[Path, FolderLock]:
-    """Keep the published generation from removal; if a writer has removed it meanwhile, the next one."""
-    while True:
-        folder = generations.current(root)
-        if folder is None:
-            raise CollectionDamaged(f"Nothing of {root} has been published.")
-        try:
-            lock = hold_unchanged(folder)
-        except FileNotFoundError:
-            if generations.current(root) == folder:
-                raise _damage(root, f"CURRENT names {folder.name}, which is not there") from None
-            continue
-        if generations.current(root) == folder:
-            return folder, lock
-        lock.release()
+        lease.release()
+    if done.returncode:
+        raise _damage(root, f"the engine cannot read it: {last_words(done)}")
+    return Survey.from_dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def survey(folder: str) -> None:

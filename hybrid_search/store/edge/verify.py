@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from hybrid_search.errors import StoreError
+from hybrid_search.errors import StoreError, StoreFull
 from hybrid_search.protocols import Finding, Verification
 from hybrid_search.store.edge import generations
 from hybrid_search.store.edge.clean_shutdown import (
@@ -22,7 +22,7 @@ from hybrid_search.store.edge.clean_shutdown import (
 )
 from hybrid_search.store.edge.files import Damage
 from hybrid_search.store.edge.inspection import inspect_in_child
-from hybrid_search.store.edge.locks import current_writer
+from hybrid_search.store.edge.locks import Lease, current_writer
 from hybrid_search.store.edge.manifest_file import read_record, writer_record
 from hybrid_search.store.edge.recovery import is_early
 from hybrid_search.store.edge.recovery_bases import list_bases
@@ -55,7 +55,7 @@ def _check_published(root: Path) -> Iterator[Finding]:
     """Yield the findings on the published generation."""
     part = "published generation"
     try:
-        lease = generations.lease(root)
+        lease = _lease(root)
     except StoreError as error:
         yield Finding(part, "damaged", str(error))
         return
@@ -79,6 +79,14 @@ def _check_published(root: Path) -> Iterator[Finding]:
         yield Finding(part, "damaged", str(error))
     finally:
         lease.release()
+
+
+def _lease(root: Path) -> Lease | None:
+    """Lease a copy of the published generation, so that nothing changes; itself where there is no room for a copy."""
+    try:
+        return generations.lease(root, private=True)
+    except StoreFull:
+        return generations.lease(root)
 
 
 def _points(folder: Path) -> Finding:
