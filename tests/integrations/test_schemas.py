@@ -124,3 +124,20 @@ def test_a_new_option_of_a_search_is_one_of_http_at_once(films, monkeypatch):
     [parameter] = [one for one in document["paths"]["/search"]["get"]["parameters"] if one["name"] == "novelty"]
     assert (parameter["description"], parameter["schema"]["maximum"]) == ("How much must be new.", 5)
     assert "exact" in document["components"]["schemas"]["Explain"]["properties"]
+
+
+def test_least_scores_are_an_object_in_a_body_and_a_text_in_an_address():
+    pytest.importorskip("fastapi", reason="needs the serve extra")
+    pytest.importorskip("prometheus_client", reason="needs the serve extra")
+    from hybrid_search.errors import InvalidArgument
+    from hybrid_search.integrations.http import Limits, requests
+
+    forms = requests.forms_of(Limits())
+    asked = {"query": "a", "collection": "films"}
+    body = requests.from_value(forms.search, {**asked, "min_score": {"dense": 0.3}, "min_confidence": 0.5}, 1)
+    assert (body.options(None)["min_score"], body.options(None)["min_confidence"]) == ({"dense": 0.3}, 0.5)
+    address = forms.search_address.model_validate({**asked, "min_score": "dense=0.3", "min_confidence": "0.5"})
+    assert (address.min_score, address.min_confidence) == ("dense=0.3", 0.5)
+    for wrong in ({"min_score": {"dense": "x"}}, {"min_score": 3}, {"min_confidence": 0}, {"min_confidence": 1.5}):
+        with pytest.raises(InvalidArgument, match=next(iter(wrong))):
+            requests.from_value(forms.search, {**asked, **wrong}, 1)
