@@ -50,8 +50,10 @@ def own_weights(searcher, query, leg="sparse"):
 
 
 def plain(results):
-    """Everything but the times, and that weights were given."""
-    return {name: value for name, value in results.to_dict().items() if name not in ("timings_ms", "vector")}
+    """Everything but the times, that weights were given, and the confidence, which knows no weights of others."""
+    return {
+        name: value for name, value in results.to_dict().items() if name not in ("timings_ms", "vector", "confidence")
+    }
 
 
 # ---------------------------------------------------------------- the same as by text
