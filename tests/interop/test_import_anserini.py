@@ -33,7 +33,6 @@ from hybrid_search.interop.term_vectors import TermLeg, TermVectors, fill_collec
 from hybrid_search.searcher import Searcher
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import SparseVector
-from tests.fake_models import FakeModel
 from tests.store.conftest import in_memory
 
 TEXTS = {
@@ -432,7 +431,7 @@ def test_a_token_that_the_model_lacks_is_refused_by_name(settings, bundled, json
 
 @pytest.mark.parametrize("model", ["fake/sparse", "fake/both"])
 def test_a_model_whose_terms_have_no_names_is_refused(settings, fakes, jsonl, model, monkeypatch):
-    monkeypatch.delattr(FakeModel, "dimensions")
+    monkeypatch.setattr(term_legs, "KnowsTerms", type("NobodyKnows", (), {}))
     with pytest.raises(InvalidArgument, match=r"has no vocabulary that terms could be looked up in\. Leave --model"):
         import_anserini("c", [jsonl(DEEP_IMPACT)], model=model, settings=settings)
 

@@ -71,13 +71,15 @@ def test_convex_by_hand() -> None:
 def test_convex_is_what_numpy_says(legs: dict[str, dict[str, float]]) -> None:
     floors = {"dense": -1.0}
     wanted: dict[str, float] = {}
-    for leg, found in legs.items():
+    rankings = ranked({leg: list(found.items()) for leg, found in legs.items()})  # scores that tie are settled there
+    for leg, ranking in rankings.items():
+        found = scores(ranking)
         values = np.array(list(found.values()))
         floor, best = floors.get(leg, 0.0), values.max(initial=-np.inf)
         shares = (values - floor) / (best - floor if best > floor else 1.0)
         for chunk_id, share in zip(found, shares, strict=True):
             wanted[chunk_id] = wanted.get(chunk_id, 0.0) + share
-    fused = convex(ranked({leg: list(found.items()) for leg, found in legs.items()}), floors=floors)
+    fused = convex(rankings, floors=floors)
     assert scores(fused) == pytest.approx(wanted, abs=1e-9)
     assert [hit.score for hit in fused] == sorted((hit.score for hit in fused), reverse=True)
 
