@@ -90,9 +90,10 @@ def confidence(legs: Mapping[str, LegEvidence], read: float = 1.0) -> Confidence
     Source: our own. Fitted with the bundled models on 1,153 queries: those of `datasets/movies`, and questions,
     headings and words with their passages from MedQuAD, OpenStax and Open English WordNet; and on 396 queries that were
     put to a collection which is not theirs. The signals were chosen, and `LOW` was moved, with the areas on cranfield,
-    cisi and cacm in view, so what the benchmark prints for these is no blind test. `closeness` and `support` do not depend on the scale of a model's scores,
-    so for other models greater values still mean more. Calibrated for them they are not. Nor is it for what re-ranking
-    does, and hardly for collections with less than some hundred chunks, or filters that leave less.
+    cisi and cacm in view: what the benchmark prints for these is no blind test. `closeness` and `support` do not depend
+    on the scale of a model's scores, so for other models greater values still mean more. Calibrated for them they are
+    not. Nor is it for what re-ranking does, and hardly for collections with less than some hundred chunks, or filters
+    that leave less.
     """
     if not any(leg.ranking.hits for leg in legs.values()):
         return Confidence(0.0, "low")
