@@ -8,8 +8,8 @@ leg is served by one encoder; a hybrid model gives both vectors in one pass, and
 
 Modules, in reading order:
 
-- which model: `catalog`, `dense_cards` and `torch_cards` (by name), `published` (figures of others), `local_card` (a
-  folder), `hub` (files), `hashing`;
+- which model: `catalog`, `dense_cards`, `torch_cards` and `term_cards` (by name), `published` (figures of others),
+  `local_card` (a folder), `hub` (files), `hashing`;
 - what all share: `base`, `batching`, `threads`, `devices`, `tokenizer`, `token_cache`, `token_counter`,
   `unknown_tokens`, `vocabulary`;
 - one module per runtime: `onnx` (with `onnx_session`, `openvino` and `onnx_graphs/`), `torch` (sentence-transformers,

@@ -15,7 +15,7 @@ from typing import Literal
 from hybrid_search.encoders.dense_cards import DENSE_CARDS
 from hybrid_search.encoders.local_card import local_card, serves
 from hybrid_search.encoders.published import PUBLISHED
-from hybrid_search.encoders.term_weights import FAMILY, WORDPIECES, WORDS
+from hybrid_search.encoders.term_cards import TERM_CARDS
 from hybrid_search.encoders.torch_cards import TORCH_SPARSE, torch_card
 from hybrid_search.errors import ModelError, UnknownModel
 from hybrid_search.types import ModelCard, Published
@@ -159,22 +159,7 @@ _SPARSE = (
         note="BM25 inside Qdrant: no model, nothing to download. English stems; words of other scripts as they are.",
         languages=("en",),
     ),
-    ModelCard(
-        name=WORDS,
-        kind="sparse",
-        runtime="terms",
-        family=FAMILY,
-        note="Words with the weights that documents came with (`import`); queries are counts of words. Multilingual.",
-        languages=("mul",),
-    ),
-    ModelCard(
-        name=WORDPIECES,
-        kind="sparse",
-        runtime="terms",
-        family=FAMILY,
-        note="BERT's wordpieces with the weights that documents came with (`import`); queries are counts. English.",
-        languages=("en",),
-    ),
+    *TERM_CARDS,
     *TORCH_SPARSE,
 )
 

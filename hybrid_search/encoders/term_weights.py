@@ -21,17 +21,12 @@ from hybrid_search._util.unicode_text import word_list
 from hybrid_search.encoders.batching import readable
 from hybrid_search.encoders.bundled.package import OWN_FOLDER
 from hybrid_search.encoders.hashing import dimension_of
+from hybrid_search.encoders.term_cards import FAMILY, WORDS
 from hybrid_search.errors import ModelError
 from hybrid_search.types import ModelCard, SparseVector
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-FAMILY = "term_weights"
-"""The family of the cards that this module serves; their runtime is `terms`."""
-
-WORDS, WORDPIECES = "terms/words", "terms/wordpieces"
-"""The names of the cards."""
 
 _UNKNOWN = "[UNK]"
 _VERSION = 1

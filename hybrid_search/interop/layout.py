@@ -34,7 +34,7 @@ import json
 from typing import Any
 
 from hybrid_search._util.extras import importing_extra
-from hybrid_search.encoders.term_weights import WORDPIECES, WORDS
+from hybrid_search.encoders.term_cards import WORDPIECES, WORDS
 from hybrid_search.manifest import Manifest
 from hybrid_search.types import LegName, in_order
 

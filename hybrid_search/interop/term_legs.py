@@ -15,7 +15,7 @@ from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hashing import dimension_of
 from hybrid_search.encoders.hybrid import unwrap
-from hybrid_search.encoders.term_weights import WORDPIECES, WORDS
+from hybrid_search.encoders.term_cards import WORDPIECES, WORDS
 from hybrid_search.encoders.vocabulary import CONTINUES
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import LegSpec

@@ -11,7 +11,7 @@ from annotated_types import Interval
 from typing_extensions import Doc
 
 from hybrid_search._util.arguments import listed, plain, shown
-from hybrid_search.corpus.query_vectors import EXAMPLE, check_term_weights, parse_weights
+from hybrid_search.corpus.term_weights import EXAMPLE, check_term_weights, parse_weights
 from hybrid_search.errors import FusionError, InvalidArgument
 from hybrid_search.filters import Condition
 from hybrid_search.filters.parser import parse

@@ -22,10 +22,11 @@ from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.fusion import COSINE_FLOOR, check_weights, rank, round_score
 from hybrid_search.ranking.leg_weights import features, leg_weights
 from hybrid_search.results import ABSTAINS, NO_TERM, NO_TEXT, Confidence, Term
+from hybrid_search.search.given_terms import GivenTerms, Idf, given_terms
 from hybrid_search.search.handed_on import check_least_scores, estimate, hand_on
 from hybrid_search.search.open_collection import OpenCollection, known_frequencies
 from hybrid_search.search.request import AUTO, MAX_DEPTH, SearchRequest, check_queries, dense_leg, resolve_mode
-from hybrid_search.search.weighted_query import GivenTerms, Idf, Queries, WeightedQuery, given_terms, leg_for_weights
+from hybrid_search.search.weighted_query import Queries, WeightedQuery, leg_for_weights
 from hybrid_search.types import Hit, LegName, Mode, Ranking, SparseVector, Vector, is_empty
 
 # Models whose sparse vectors have terms that the text lacks.

@@ -8,7 +8,8 @@ import math
 
 import pytest
 
-from hybrid_search.corpus.query_vectors import QueryVector, check_term_weights, parse_weights, read_query_vectors
+from hybrid_search.corpus.query_vectors import QueryVector, read_query_vectors
+from hybrid_search.corpus.term_weights import check_term_weights, parse_weights
 from hybrid_search.errors import CorpusError, InvalidArgument
 
 

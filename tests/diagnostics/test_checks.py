@@ -13,7 +13,7 @@ from hybrid_search.diagnostics.diagnosis import Diagnosis, Report, guarded
 from hybrid_search.encoders import hub
 from hybrid_search.encoders.bundled.package import OWN_FOLDER
 from hybrid_search.encoders.catalog import card
-from hybrid_search.encoders.term_weights import WORDS
+from hybrid_search.encoders.term_cards import WORDS
 from hybrid_search.manifest import Layout, LegSpec, Manifest
 from hybrid_search.protocols import Reading
 from hybrid_search.store.survey import PROBE_DEPTH, Probe, Survey, probe_legs, scan_points

@@ -14,7 +14,7 @@ from hybrid_search.collection.legs import promote_leg, swap_legs
 from hybrid_search.collection.models import encoder_of
 from hybrid_search.encoders.catalog import card
 from hybrid_search.encoders.hashing import dimension_of
-from hybrid_search.encoders.term_weights import WORDPIECES, WORDS
+from hybrid_search.encoders.term_cards import WORDPIECES, WORDS
 from hybrid_search.errors import (
     CorpusError,
     InvalidArgument,
