@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -12,11 +13,12 @@ from hybrid_search.cli import completion, options
 from hybrid_search.cli.command import OK, SOME_FAILED, command, global_options
 from hybrid_search.cli.console import note
 from hybrid_search.cli.index_view import show_report
-from hybrid_search.cli.progress import JobCallbacks, progress_display
+from hybrid_search.cli.progress import progress_display
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.indexing.progress import IndexReport
 
 if TYPE_CHECKING:
+    from hybrid_search.collection.models import OnDownload
     from hybrid_search.interop.import_anserini import ExportReport
     from hybrid_search.interop.term_legs import Idf
 
@@ -76,20 +78,10 @@ def parquet(
     """
     from hybrid_search.interop.encodings import load_encodings
 
-    settings = global_options.settings()
+    def job(*, on_download: OnDownload, **options: Any) -> IndexReport:
+        return load_encodings(collection, file, **options)  # nothing is downloaded: no model is needed
 
-    def job(callbacks: JobCallbacks) -> IndexReport:
-        return load_encodings(
-            collection,
-            file,
-            settings=settings,
-            replace=replace,
-            prune=prune,
-            wait_s=wait,
-            on_progress=callbacks.on_progress,
-        )
-
-    _run(job, collection, progress, replace=replace, prune=prune)
+    _run(job, collection, progress, replace=replace, prune=prune, wait_s=wait)
 
 
 @command(app, "anserini")
@@ -103,7 +95,7 @@ def anserini(
     scale: Scale = None,
     idf: IdfSide = None,
     replace: options.Replace = False,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove documents that the files do not hold.")] = False,
+    prune: Prune = False,
     wait: options.Wait = 0.0,
     progress: options.Progress = "auto",
 ) -> None:
@@ -116,25 +108,16 @@ def anserini(
     """
     from hybrid_search.interop.import_anserini import import_anserini
 
-    settings, chosen = global_options.settings(), _model(model, terms)
-
-    def job(callbacks: JobCallbacks) -> IndexReport:
-        return import_anserini(
-            collection,
-            files,
-            model=chosen,
-            scale=scale,
-            idf=cast("Idf | None", idf),
-            settings=settings,
-            replace=replace,
-            prune=prune,
-            wait_s=wait,
-            on_progress=callbacks.on_progress,
-            on_download=callbacks.on_download,
-            on_report=_note_report,
-        )
-
-    _run(job, collection, progress, replace=replace, prune=prune)
+    job = partial(
+        import_anserini,
+        collection,
+        files,
+        model=_model(model, terms),
+        scale=scale,
+        idf=cast("Idf | None", idf),
+        on_report=_note_report,
+    )
+    _run(job, collection, progress, replace=replace, prune=prune, wait_s=wait)
 
 
 @command(app, "ciff")
@@ -163,26 +146,17 @@ def ciff(
     """
     from hybrid_search.interop.import_ciff import import_ciff
 
-    settings, chosen = global_options.settings(), _model(model, terms)
-
-    def job(callbacks: JobCallbacks) -> IndexReport:
-        return import_ciff(
-            collection,
-            file,
-            corpus=corpus,
-            model=chosen,
-            scale=scale,
-            idf=cast("Idf | None", idf),
-            settings=settings,
-            replace=replace,
-            prune=prune,
-            wait_s=wait,
-            on_progress=callbacks.on_progress,
-            on_download=callbacks.on_download,
-            on_report=_note_report,
-        )
-
-    _run(job, collection, progress, replace=replace, prune=prune)
+    job = partial(
+        import_ciff,
+        collection,
+        file,
+        corpus=corpus,
+        model=_model(model, terms),
+        scale=scale,
+        idf=cast("Idf | None", idf),
+        on_report=_note_report,
+    )
+    _run(job, collection, progress, replace=replace, prune=prune, wait_s=wait)
 
 
 @command(app, "elasticsearch")
@@ -241,23 +215,8 @@ def _bulk(
     """Fill a collection from bulk files of either engine."""
     from hybrid_search.interop.import_bulk import import_bulk
 
-    settings = global_options.settings()
-
-    def job(callbacks: JobCallbacks) -> IndexReport:
-        return import_bulk(
-            collection,
-            files,
-            field=field,
-            model=model,
-            settings=settings,
-            replace=replace,
-            prune=prune,
-            wait_s=wait,
-            on_progress=callbacks.on_progress,
-            on_download=callbacks.on_download,
-        )
-
-    _run(job, collection, progress, replace=replace, prune=prune)
+    job = partial(import_bulk, collection, files, field=field, model=model)
+    _run(job, collection, progress, replace=replace, prune=prune, wait_s=wait)
 
 
 def _model(model: str | None, terms: str | None) -> str | None:
@@ -285,17 +244,29 @@ def _note_report(report: ExportReport) -> None:
 
 
 def _run(
-    job: Callable[[JobCallbacks], IndexReport],
+    job: Callable[..., IndexReport],
     collection: str,
     progress: str,
     *,
     replace: bool,
     prune: bool,
+    wait_s: float,
 ) -> None:
-    """Run an import with its progress shown, print its report, and exit with its code."""
+    """Run an import with its progress shown, print its report, and exit with its code.
+
+    Args:
+        job: takes the settings, these options and the callbacks.
+        collection: that is filled.
+        progress: as it is to be shown.
+        replace: build the collection anew.
+        prune: remove documents that the files do not hold.
+        wait_s: seconds to wait for another job on the collection.
+    """
+    settings = global_options.settings()
     try:
         with progress_display(progress) as callbacks:
-            report = job(callbacks)
+            options = {"settings": settings, "replace": replace, "prune": prune, "wait_s": wait_s}
+            report = job(**options, **callbacks._asdict())
     except KeyboardInterrupt:
         less = " (leave out --replace, which would start over)" if replace else ""
         note(f"\nWhat was loaded so far is kept. Run the same command again to finish {collection!r}{less}.")

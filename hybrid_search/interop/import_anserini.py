@@ -18,18 +18,17 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
-from urllib.parse import unquote
+
+from typing_extensions import Unpack
 
 from hybrid_search._util.arguments import is_number, listed, shown
 from hybrid_search._util.printable import storable
-from hybrid_search.collection.models import OnDownload
 from hybrid_search.corpus.decoding import Undecodable, numbered_lines
 from hybrid_search.errors import CorpusError, InvalidArgument
-from hybrid_search.indexing.progress import IndexReport, Progress
+from hybrid_search.indexing.progress import IndexReport
+from hybrid_search.interop.export.escaping import unescape
 from hybrid_search.interop.term_legs import Idf, TermLeg
-from hybrid_search.interop.term_vectors import TermVectors, fill_collection
-from hybrid_search.protocols import Store
-from hybrid_search.settings import Settings
+from hybrid_search.interop.term_vectors import FillOptions, TermVectors, fill_collection
 
 SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 """Of the files that are read of a folder."""
@@ -65,14 +64,8 @@ def import_anserini(
     model: str | None = None,
     scale: float | None = None,
     idf: Idf | None = None,
-    store: str | Path | Store | None = None,
-    settings: Settings | None = None,
-    replace: bool = False,
-    prune: bool = False,
-    wait_s: float = 0.0,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_download: OnDownload | None = None,
     on_report: Callable[[ExportReport], None] | None = None,
+    **options: Unpack[FillOptions],
 ) -> IndexReport:
     """Fill a collection from files of documents with the weights of their tokens.
 
@@ -90,14 +83,8 @@ def import_anserini(
         idf: which side has the inverse document frequency: `documents`, if it is in these weights already, or
             `queries`, if the store has to multiply it in; the report's when not given, else as the model's own
             documents have it.
-        store: a folder, a server's URL, or an open store; the settings' store when not given.
-        settings: read from the environment and the config file when not given.
-        replace: build the collection anew beside the old one, which answers until the new one is complete.
-        prune: delete documents that the files do not hold.
-        wait_s: seconds to wait for another process that writes to the collection.
-        on_progress: called at the beginning and while it runs; the total is known when everything was checked.
-        on_download: called with (model, bytes done, bytes in all) while a model is fetched.
         on_report: called with what an export of our own says, where one was found.
+        options: as `fill_collection` has them; `prune` deletes documents that the files do not hold.
 
     Raises:
         InvalidArgument: no file, or an invalid scale or side.
@@ -107,26 +94,26 @@ def import_anserini(
     """
     paths = find_files(files)
     report = find_report(paths)
+    leg = leg_asked(report, on_report, model, idf, scale)
+    return fill_collection(collection, partial(read_documents, paths, report), leg, **options)
+
+
+def leg_asked(
+    report: ExportReport | None,
+    on_report: Callable[[ExportReport], None] | None,
+    model: str | None,
+    idf: Idf | None,
+    scale: float | None,
+) -> TermLeg:
+    """Return what the terms are and their weights: as is asked, else as the report says, which is told then."""
     if report is not None and on_report is not None:
         on_report(report)
     said = report.leg if report else TermLeg()
-    leg = TermLeg(model or said.model, idf or said.idf, said.scale if scale is None else scale)
-    return fill_collection(
-        collection,
-        partial(read_documents, paths, report),
-        leg,
-        store=store,
-        settings=settings,
-        replace=replace,
-        prune=prune,
-        wait_s=wait_s,
-        on_progress=on_progress,
-        on_download=on_download,
-    )
+    return TermLeg(model or said.model, idf or said.idf, said.scale if scale is None else scale)
 
 
-def find_files(files: Sequence[str | Path]) -> list[Path]:
-    """Return the files to read: those given, and of a folder those with one of `SUFFIXES`, sorted by name.
+def find_files(files: Sequence[str | Path], suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
+    """Return the files to read: those given, and of a folder those with one of the suffixes, sorted by name.
 
     Raises:
         InvalidArgument: none is given.
@@ -137,7 +124,7 @@ def find_files(files: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in (Path(file).expanduser() for file in listed("files", files, "paths")):
         if path.is_dir():
-            found += _files_of(path)
+            found += _files_of(path, suffixes)
         elif path.is_file():
             found.append(path)
         else:
@@ -147,16 +134,16 @@ def find_files(files: Sequence[str | Path]) -> list[Path]:
     return found
 
 
-def _files_of(folder: Path) -> list[Path]:
+def _files_of(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise CorpusError(f"{folder} cannot be read: {error.strerror or error}. Nothing was written.") from error
-    found = [each for each in entries if each.name.endswith(SUFFIXES) and each.name != REPORT and each.is_file()]
+    found = [each for each in entries if each.name.endswith(suffixes) and each.name != REPORT and each.is_file()]
     if not found:
         inner = [each.name for each in entries if each.is_dir()][:5]
         hint = f" It has the folders {', '.join(inner)}: name the one that is meant." if inner else ""
-        raise CorpusError(f"{folder} holds no file of {', '.join(SUFFIXES)}.{hint} Nothing was written.")
+        raise CorpusError(f"{folder} holds no file of {', '.join(suffixes)}.{hint} Nothing was written.")
     return found
 
 
@@ -279,7 +266,7 @@ def as_stored(
     if report is not None and report.passages and (found := _PASSAGE.fullmatch(doc_id)):
         doc_id, number = found[1], int(found[2])
     if report is not None and report.escaped:
-        doc_id, weights = _unescaped(doc_id), _unescaped_tokens(weights)
+        doc_id, weights = unescape(doc_id), _unescaped_tokens(weights)
     return doc_id, number, weights
 
 
@@ -305,15 +292,10 @@ def _object(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     return found
 
 
-def _unescaped(text: str) -> str:
-    """Return a text without the signs of a URL. Raises ValueError where they are no UTF-8."""
-    return unquote(text, errors="strict") if "%" in text else text
-
-
 def _unescaped_tokens(weights: Mapping[str, Any]) -> Mapping[str, Any]:
     if not any("%" in token for token in weights):
         return weights
-    plain = {_unescaped(token): weight for token, weight in weights.items()}
+    plain = {unescape(token): weight for token, weight in weights.items()}
     if len(plain) < len(weights):
         raise ValueError("two of its tokens are the same when they are read as escaped")
     return plain

@@ -15,20 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from hybrid_search._util.arguments import listed, shown
+from typing_extensions import Unpack
+
+from hybrid_search._util.arguments import shown
 from hybrid_search._util.printable import storable
-from hybrid_search.collection.models import OnDownload
 from hybrid_search.corpus.decoding import Undecodable, numbered_lines
 from hybrid_search.errors import CorpusError
-from hybrid_search.indexing.progress import IndexReport, Progress
+from hybrid_search.indexing.progress import IndexReport
 from hybrid_search.interop.export.bulk import ABOUT, MAPPING
 from hybrid_search.interop.export.opensearch import RANK_FEATURES, SEISMIC, unescape_token
 from hybrid_search.interop.export.opensearch_seismic import TERMS
 from hybrid_search.interop.import_anserini import find_files, parsed, reading
 from hybrid_search.interop.term_legs import AUTO, Idf, TermLeg
-from hybrid_search.interop.term_vectors import TermVectors, fill_collection
-from hybrid_search.protocols import Store
-from hybrid_search.settings import Settings
+from hybrid_search.interop.term_vectors import FillOptions, TermVectors, fill_collection
 from hybrid_search.types import LegName
 
 SUFFIXES = (".ndjson", ".ndjson.gz")
@@ -64,13 +63,7 @@ def import_bulk(
     field: str | None = None,
     model: str | None = None,
     idf: Idf | None = None,
-    store: str | Path | Store | None = None,
-    settings: Settings | None = None,
-    replace: bool = False,
-    prune: bool = False,
-    wait_s: float = 0.0,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_download: OnDownload | None = None,
+    **options: Unpack[FillOptions],
 ) -> IndexReport:
     """Fill a collection from bulk files: texts, titles, metadata, and the vectors of all legs.
 
@@ -83,13 +76,7 @@ def import_bulk(
         field: of the weights; the mapping's when not given, else `sparse`.
         model: whose vocabulary the words are of, as `import_anserini` has it; the mapping's when not given.
         idf: which side has the inverse document frequency; the mapping's when not given.
-        store: a folder, a server's URL, or an open store; the settings' store when not given.
-        settings: read from the environment and the config file when not given.
-        replace: build the collection anew beside the old one, which answers until the new one is complete.
-        prune: delete documents that the files do not hold.
-        wait_s: seconds to wait for another process that writes to the collection.
-        on_progress: called at the beginning and while it runs; the total is known when everything was checked.
-        on_download: called with (model, bytes done, bytes in all) while a model is fetched.
+        options: as `fill_collection` has them; `prune` deletes documents that the files do not hold.
 
     Raises:
         InvalidArgument: no file, or an invalid side.
@@ -97,7 +84,7 @@ def import_bulk(
             all. Nothing was written.
         HybridSearchError: whatever else `fill_collection` raises.
     """
-    paths = find_files([path for file in listed("files", files, "paths") for path in _files_of(Path(file))])
+    paths = find_files(files, SUFFIXES)
     fields = find_fields(paths)
     fields = fields._replace(
         field=field or fields.field,
@@ -108,24 +95,8 @@ def import_bulk(
         partial(read_chunks, paths, fields),
         fields.leg,
         dense=fields.models,
-        store=store,
-        settings=settings,
-        replace=replace,
-        prune=prune,
-        wait_s=wait_s,
-        on_progress=on_progress,
-        on_download=on_download,
+        **options,
     )
-
-
-def _files_of(path: Path) -> list[Path]:
-    """Return a file, or the files of a folder that end as bulk files do."""
-    if not path.expanduser().is_dir():
-        return [path]
-    found = sorted(file for file in path.expanduser().iterdir() if file.name.endswith(SUFFIXES) and file.is_file())
-    if not found:
-        raise CorpusError(f"{path} holds no file of {', '.join(SUFFIXES)}. Nothing was written.")
-    return found
 
 
 def find_fields(paths: Sequence[Path]) -> BulkFields:

@@ -14,17 +14,16 @@ from dataclasses import replace as with_values
 from functools import partial
 from pathlib import Path
 
+from typing_extensions import Unpack
+
 from hybrid_search._util.printable import storable
-from hybrid_search.collection.models import OnDownload
 from hybrid_search.errors import CorpusError
-from hybrid_search.indexing.progress import IndexReport, Progress
+from hybrid_search.indexing.progress import IndexReport
 from hybrid_search.interop.ciff.reader import CiffFile
 from hybrid_search.interop.ciff.texts import Texts
-from hybrid_search.interop.import_anserini import ExportReport, as_stored, find_report
-from hybrid_search.interop.term_legs import Idf, TermLeg
-from hybrid_search.interop.term_vectors import TermVectors, fill_collection
-from hybrid_search.protocols import Store
-from hybrid_search.settings import Settings
+from hybrid_search.interop.import_anserini import ExportReport, as_stored, find_report, leg_asked
+from hybrid_search.interop.term_legs import Idf
+from hybrid_search.interop.term_vectors import FillOptions, TermVectors, fill_collection
 
 FORMAT = "ciff"
 
@@ -37,14 +36,8 @@ def import_ciff(
     model: str | None = None,
     scale: float | None = None,
     idf: Idf | None = None,
-    store: str | Path | Store | None = None,
-    settings: Settings | None = None,
-    replace: bool = False,
-    prune: bool = False,
-    wait_s: float = 0.0,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_download: OnDownload | None = None,
     on_report: Callable[[ExportReport], None] | None = None,
+    **options: Unpack[FillOptions],
 ) -> IndexReport:
     """Fill a collection from the index of any engine. The whole file is checked before the first document is written.
 
@@ -59,14 +52,8 @@ def import_ciff(
         model: whose vocabulary the terms are of, as `import_anserini` has it.
         scale: divides the weights; the report's when not given, else 1.
         idf: which side has the inverse document frequency, as `import_anserini` has it.
-        store: a folder, a server's URL, or an open store; the settings' store when not given.
-        settings: read from the environment and the config file when not given.
-        replace: build the collection anew beside the old one, which answers until the new one is complete.
-        prune: delete documents that the file does not hold.
-        wait_s: seconds to wait for another process that writes to the collection.
-        on_progress: called at the beginning and while it runs; the total is known when everything was checked.
-        on_download: called with (model, bytes done, bytes in all) while a model is fetched.
         on_report: called with what an export of our own says, where one was found.
+        options: as `fill_collection` has them; `prune` deletes documents that the file does not hold.
 
     Returns:
         What was done. `passed_over` counts documents that the corpus lacks, besides what `fill_collection` counts.
@@ -81,24 +68,11 @@ def import_ciff(
     if not path.is_file():
         raise CorpusError(f"{path} is no file. Nothing was written.")
     report = find_report([path], FORMAT)
-    if report is not None and on_report is not None:
-        on_report(report)
-    said = report.leg if report else TermLeg()
+    leg = leg_asked(report, on_report, model, idf, scale)
     with ExitStack() as stack:
         texts = stack.enter_context(closing(Texts(Path(corpus).expanduser()))) if corpus is not None else None
         ciff = stack.enter_context(CiffFile(path))
-        filled = fill_collection(
-            collection,
-            partial(read_documents, ciff, report, texts),
-            TermLeg(model or said.model, idf or said.idf, said.scale if scale is None else scale),
-            store=store,
-            settings=settings,
-            replace=replace,
-            prune=prune,
-            wait_s=wait_s,
-            on_progress=on_progress,
-            on_download=on_download,
-        )
+        filled = fill_collection(collection, partial(read_documents, ciff, report, texts), leg, **options)
         if texts is None:
             return filled
         return with_values(filled, passed_over={**filled.passed_over, **texts.passed_over()})

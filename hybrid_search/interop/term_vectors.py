@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace as with_values
 from pathlib import Path
+from typing import TypedDict
 
 from hybrid_search._util import batched, utc_now
 from hybrid_search.collection.models import OnDownload, load_models, open_store_for
@@ -44,6 +45,18 @@ EMPTY, ZEROS = "empty vectors, which no sparse query finds", "weights of 0"
 """What a report counts of documents that are stored."""
 
 _CHANGED = "the source changed while it was read; run the same command again"
+
+
+class FillOptions(TypedDict, total=False):
+    """The keywords of `fill_collection` that an import of files hands on as they are."""
+
+    store: str | Path | Store | None
+    settings: Settings | None
+    replace: bool
+    prune: bool
+    wait_s: float
+    on_progress: Callable[[Progress], None] | None
+    on_download: OnDownload | None
 
 
 def fill_collection(
