@@ -7,7 +7,7 @@ nonsense has that of an exact title. What legs measure themselves does say it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import cast
 from weakref import WeakKeyDictionary
@@ -18,7 +18,7 @@ from hybrid_search.encoders.hybrid import encode
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.manifest import Manifest
 from hybrid_search.results import Results
-from hybrid_search.search.open_collection import OpenCollection, inverse_frequencies
+from hybrid_search.search.open_collection import OpenCollection, known_frequencies
 from hybrid_search.search.retrieval import read
 from hybrid_search.types import DenseVector, LegName, SparseVector, Vector
 
@@ -118,10 +118,8 @@ def _weighted(leg: LegName, vector: SparseVector, opened: OpenCollection) -> Spa
     """Return the query's vector with the frequencies that the store multiplies in; a term of no chunk is the rarest."""
     if not opened.reader.manifest.legs[leg].needs_idf:
         return vector
-    known = opened.idf.setdefault(leg, {})
     dimensions = vector.indices.tolist()
-    known.update(inverse_frequencies(opened.reader, leg, [one for one in dimensions if one not in known]))
-    factors: Mapping[int, float] = known
+    factors = known_frequencies(opened, leg, dimensions)
     # ln(1 + (n - df + 0.5) / (df + 0.5)) with df = 0, as Qdrant has it.
     rarest = math.log(1 + (opened.reader.info().points + 0.5) / 0.5)
     values = [value * (factors[one] or rarest) for one, value in zip(dimensions, vector.values.tolist(), strict=True)]

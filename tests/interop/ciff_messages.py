@@ -1,61 +1,12 @@
 """CIFF as the library of Protocol Buffers reads and writes it: messages made from their published definition."""
 
-import re
-
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.internal import decoder, encoder
 
-PACKAGE = "io.osirrc.ciff"
-PROTO = """
-message Header {
-  int32 version = 1;
-  int32 num_postings_lists = 2;
-  int32 num_docs = 3;
-  int32 total_postings_lists = 4;
-  int32 total_docs = 5;
-  int64 total_terms_in_collection = 6;
-  double average_doclength = 7;
-  string description = 8;
-}
-message Posting {
-  int32 docid = 1;
-  int32 tf = 2;
-}
-message PostingsList {
-  string term = 1;
-  int64 df = 2;
-  int64 cf = 3;
-  repeated Posting postings = 4;
-}
-message DocRecord {
-  int32 docid = 1;
-  string collection_docid = 2;
-  int32 doclength = 3;
-}
-"""
-"""The fields of osirrc/ciff, `CommonIndexFileFormat.proto`, version 1."""
+from tests.engines.ciff_reader import DEFINITION, compiled
 
-
-def _classes():
-    field = descriptor_pb2.FieldDescriptorProto
-    kinds = {"int32": field.TYPE_INT32, "int64": field.TYPE_INT64, "double": field.TYPE_DOUBLE}
-    file = descriptor_pb2.FileDescriptorProto(name="ciff.proto", package=PACKAGE, syntax="proto3")
-    for name, body in re.findall(r"message (\w+) {(.*?)}", PROTO, re.DOTALL):
-        message = file.message_type.add(name=name)
-        for repeated, kind, label, number in re.findall(r"(repeated )?(\w+) (\w+) = (\d+);", body):
-            one = message.field.add(name=label, number=int(number))
-            one.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
-            one.type = kinds.get(kind, field.TYPE_STRING if kind == "string" else field.TYPE_MESSAGE)
-            if one.type == field.TYPE_MESSAGE:
-                one.type_name = f".{PACKAGE}.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClassesForFiles(["ciff.proto"], pool)
-
-
-_CLASSES = _classes()
+_CLASSES = compiled(DEFINITION.read_text(encoding="utf-8"))
 Header, Posting, PostingsList, DocRecord = (
-    _CLASSES[f"{PACKAGE}.{name}"] for name in ("Header", "Posting", "PostingsList", "DocRecord")
+    _CLASSES[name] for name in ("Header", "Posting", "PostingsList", "DocRecord")
 )
 
 

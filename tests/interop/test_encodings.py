@@ -29,19 +29,15 @@ from hybrid_search.interop.reader import EncodedFile
 from hybrid_search.searcher import Searcher
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Document, Place, Point, chunk_id_of
+from tests.interop.conftest import words
 from tests.store.conftest import in_memory
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-WORDS = ["river", "stone", "apple", "cloud", "winter", "garden", "copper", "window", "letter", "ocean"]
 MODELS = {"sparse": "fake/both", "dense": "fake/both", "legs": ("sparse", "dense", "bm25")}
 SAVED: list[bytes] = []
 SMALL = {"sparse": "fake/sparse", "dense": "fake/dense"}
-
-
-def words(count, seed=0):
-    return " ".join(np.random.default_rng(seed).choice(WORDS, count))
 
 
 def documents(count=30):

@@ -30,39 +30,20 @@ from hybrid_search.search.weighted_query import WeightedQuery
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Document
 from tests import fake_models
+from tests.interop.conftest import words
 
-WORDS = ["river", "stone", "apple", "cloud", "winter", "garden", "copper", "window", "letter", "ocean"]
 IDF = {"sparse": "fake/both-idf", "dense": "fake/both-idf", "legs": ("sparse", "dense", "bm25")}
-
-
-def text(count, seed):
-    return " ".join(np.random.default_rng(seed).choice(WORDS, count))
 
 
 def documents():
     """Some of one chunk, some of several, one without a word, one whose id has a blank, two that could be confused."""
-    found = [Document(f"d{n}", text(4 + 7 * (n % 6), n), title=text(1, n + 99)) for n in range(30)]
+    found = [Document(f"d{n}", words(4 + 7 * (n % 6), n), title=words(1, n + 99)) for n in range(30)]
     return [
         *found[:-1],
         Document("no words", "漢字 … !"),
-        Document("d5#1", text(5, 1)),
-        Document("my notes 100%25.md", text(9, 2)),
+        Document("d5#1", words(5, 1)),
+        Document("my notes 100%25.md", words(9, 2)),
     ]
-
-
-@pytest.fixture
-def queries(tmp_path):
-    file = tmp_path / "queries.jsonl"
-    asked = [*(f"{text(3, n + 500)} {'' if n else 'unheard'}" for n in range(12)), "!"]
-    rows = [{"_id": f"q {n}" if n == 3 else f"q{n}", "text": query} for n, query in enumerate(asked)]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
-
-
-@pytest.fixture
-def collection(settings, fakes):
-    Indexer.open("c", settings=settings, chunk_tokens=16, **IDF).index(documents())
-    return settings
 
 
 def lines(path):

@@ -30,9 +30,8 @@ from hybrid_search.interop.term_vectors import TermLeg, TermVectors, fill_collec
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import Document, chunk_id_of
 from tests.conftest import ROOT
+from tests.interop.conftest import IDF, documents
 
-WORDS = ["river", "stone", "apple", "cloud", "winter", "garden", "copper", "window", "letter", "ocean"]
-IDF = {"sparse": "fake/both-idf", "dense": "fake/both-idf"}
 ODD = [
     "3.5",
     ".",
@@ -53,32 +52,6 @@ ODD = [
     "-1",
     "*",
 ]
-
-
-def text(count, seed):
-    return " ".join(np.random.default_rng(seed).choice(WORDS, count))
-
-
-def documents():
-    """Some of one chunk, some of several, one without a word, some ids that need care."""
-    found = [Document(f"d{n}", text(4 + 7 * (n % 6), n), title=text(1, n + 99), metadata={"n": n}) for n in range(30)]
-    odd = [Document("no words", "漢字 … !"), Document("d5#1", text(5, 1)), Document("ü 100%25.md", text(9, 2))]
-    return [*found, *odd]
-
-
-@pytest.fixture
-def queries(tmp_path):
-    file = tmp_path / "queries.jsonl"
-    asked = [*(f"{text(3, n + 500)} {'' if n else 'unheard'}" for n in range(12)), "!"]
-    rows = [{"_id": f"q {n}" if n == 3 else f"q{n}", "text": query} for n, query in enumerate(asked)]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
-
-
-@pytest.fixture
-def collection(settings, fakes):
-    Indexer.open("c", settings=settings, chunk_tokens=16, **IDF).index(documents())
-    return settings
 
 
 @pytest.fixture

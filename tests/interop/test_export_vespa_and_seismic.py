@@ -11,7 +11,7 @@ from hybrid_search.interop.export.job import ExportOptions
 from hybrid_search.interop.export.run import export_collection
 from hybrid_search.interop.term_vectors import TermLeg, TermVectors, fill_collection
 from hybrid_search.types import Document
-from tests.interop.test_export_bulk import IDF, ODD, documents, rows, strict
+from tests.interop.test_export_bulk import ODD, rows, strict
 
 
 @pytest.fixture
@@ -20,12 +20,6 @@ def queries(tmp_path):
     asked = {"q 1": "river stone", "q2": "apple unheard winter", "q3": "!"}
     file.write_text("".join(json.dumps({"_id": name, "text": text}) + "\n" for name, text in asked.items()))
     return file
-
-
-@pytest.fixture
-def collection(settings, fakes):
-    Indexer.open("c", settings=settings, chunk_tokens=16, **IDF).index(documents())
-    return settings
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hybrid_search._util import batched
 from hybrid_search.indexing.progress import JobProgress
 from hybrid_search.interop.export.folder import PART_BYTES, ExportFolder, Tally
-from hybrid_search.interop.export.quantization import EIGHT_BITS, Idf, Quantization, quantization, quantized
+from hybrid_search.interop.export.quantization import EIGHT_BITS, NONE, Idf, Quantization, quantization, quantized
 from hybrid_search.interop.export.queries import ExportedQuery, encoded_queries, heaviest
 from hybrid_search.interop.export.source import READ_BATCH, ExportSource, SourceChunk, Statistics
 from hybrid_search.interop.export.verify import Weighted
@@ -118,7 +118,7 @@ class ExportJob:
     def factors(self) -> Quantization:
         """How weights become whole numbers; floats stay in formats that hold floats."""
         if not self.format.quantizes:
-            return Quantization("none", 0.0, 0.0)
+            return Quantization(NONE, 0.0, 0.0)
         most = self.statistics.heaviest(with_idf=self.idf_in_documents)
         return quantization(self.options.quantize, most, heaviest(self.queries))
 

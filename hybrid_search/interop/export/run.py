@@ -8,6 +8,7 @@ which is what is returned.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -26,8 +27,6 @@ from hybrid_search.interop.export.verify import overlap
 from hybrid_search.protocols import Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.types import LegName
-
-FLOATS = "none"
 
 
 def export_collection(
@@ -100,7 +99,8 @@ def _identity(wanted: Format, source: ExportSource, options: ExportOptions) -> d
     """Return what must be equal for an interrupted export to go on: what is exported, how, and by which version."""
     manifest, statistics = source.reader.manifest, source.statistics
     peaks = [float(statistics.peaks.sum()), int(statistics.frequencies.sum()), statistics.chunks, statistics.empty]
-    queries = options.queries.read_bytes().hex() if options.queries and options.queries.is_file() else ""
+    read = options.queries.read_bytes() if options.queries and options.queries.is_file() else b""
+    queries = hashlib.blake2b(read, digest_size=16).hexdigest()
     asked = {**options._asdict(), "queries": queries}
     return {
         "format": wanted.name,
@@ -121,7 +121,7 @@ def _report(job: ExportJob) -> dict[str, Any]:
         "model": spec.model,
         "fingerprint": spec.fingerprint,
         "version": __version__,
-        "idf": job.options.idf if spec.needs_idf else FLOATS,
+        "idf": job.options.idf if spec.needs_idf else NONE,
         "quantize": factors.name,
         "scale": factors.documents or 1.0,
         "query_scale": factors.queries or 1.0,
