@@ -25,6 +25,7 @@ LAYERS = """
     results
     protocols | context
     manifest | filters | settings
+    search_defaults
     types | near_duplicates
     _util
     errors | guide
@@ -35,7 +36,7 @@ EXCEPTIONS = {("training", "evaluation"), ("interop", "indexing")}
 """Named looks aside or upwards: training measures what it trains, as evaluation does. (The other is one downwards.)"""
 
 TOP = {"__init__", "__main__", "types", "results", "manifest", "protocols", "errors", "settings", "context"}
-TOP |= {"near_duplicates", "indexer", "searcher"}
+TOP |= {"near_duplicates", "indexer", "searcher", "search_defaults"}
 LEVELS = {
     room: level
     for level, line in enumerate(LAYERS.split("\n"))
