@@ -10,6 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 from hybrid_search._util.arguments import flags, number, texts
+from hybrid_search.collection.defaults import inherit_defaults
 from hybrid_search.collection.expansion import ExpandWith
 from hybrid_search.collection.models import ModelRequest, ModelSet, OnDownload, open_store_for
 from hybrid_search.collection.profiles import models_for
@@ -99,8 +100,7 @@ class Indexer:
                 was built with others opens its own.
 
         Raises:
-            InvalidArgument: an invalid name, or an option of another type or out of range.
-            StoreUnavailable: the server does not answer.
+            InvalidArgument, StoreUnavailable: an invalid name or option; the server does not answer.
         """
         flags(replace=replace)
         legs = None if legs is None else texts("legs", legs)
@@ -171,6 +171,7 @@ class Indexer:
                     base = existing.stamp_base() if existing else ""
                     return dry_run_report(documents, chunker, base, models.encoders, there, progress, roots)
             manifest = existing or models.manifest(chunker.size_tokens, chunker.overlap_tokens, roots.prefixes)
+            manifest = inherit_defaults(self._store, self.collection, manifest) if self._replace else manifest
             writer = self._store.writer(self.collection, manifest, replace=self._replace, wait_s=self._wait_s)
             using.enter_context(closing(writer))
             # Of a collection that begins empty there is nothing to ask: no document comes twice in a run.

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from hybrid_search._util.arguments import is_number, shown
 from hybrid_search.errors import InvalidArgument
+from hybrid_search.search_defaults import SearchDefaults
 from hybrid_search.types import Kind, LegName, Vector, in_order
 
 SCHEMA = 2
@@ -21,6 +22,9 @@ LAID_OUT = 3
 
 EXPANDED = 4
 """Version of a manifest with a document expansion: earlier versions, which would index without it, refuse it."""
+
+TUNED = 5
+"""Version of a manifest with search defaults: earlier versions, which would search without them, refuse it."""
 
 Precision = Literal["fp32", "int8", "bf16", "fp16"]
 """The number format in which a network computes; `fp32` means as its files are."""
@@ -229,6 +233,7 @@ class Manifest:
         adopted: the layout of a collection by another program, which is read only; None for one of ours.
         roots: the folders that its files come from, as in `corpus.roots`; None where it was built before those.
         expansion: what its sparse legs encode besides titles and texts; None for nothing.
+        search: what its searches use where they do not say; None for the product's own. Not part of the fingerprint.
     """
 
     profile: str
@@ -242,6 +247,7 @@ class Manifest:
     adopted: Layout | None = None
     roots: Mapping[str, str] | None = None
     expansion: Expansion | None = None
+    search: SearchDefaults | None = None
 
     def fingerprint(self) -> str:
         """Return a hash over everything that changes what is stored for a document."""
@@ -270,11 +276,16 @@ class Manifest:
     def with_legs(self, legs: Mapping[LegName, LegSpec], profile: str) -> Manifest:
         """Return the same collection with other legs. The documents' version hashes stay valid."""
         schema = max(self.schema, SCHEMA)
-        return replace(self, legs=dict(legs), profile=profile, schema=schema, stamped=self.stamp_base())
+        search = self.search and self.search.for_legs(legs)
+        stamped = self.stamp_base()
+        return replace(self, legs=dict(legs), profile=profile, schema=schema, stamped=stamped, search=search)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON, without default values of fields that earlier versions do not know."""
         found = {**asdict(self), "legs": {leg: spec.to_dict() for leg, spec in self.legs.items()}}
+        del found["search"]
+        if self.search is not None:
+            found |= {"search": self.search.to_dict(), "schema": TUNED, "untuned": self.schema}
         if self.roots is None:
             del found["roots"]
         return {key: value for key, value in found.items() if key not in ("layout", "adopted", "expansion") or value}
@@ -287,10 +298,13 @@ class Manifest:
             ValueError: a field is missing, or the schema is newer than this version reads.
         """
         try:
-            if data["schema"] > EXPANDED:
+            if data["schema"] > TUNED:
                 raise ValueError(
-                    f"schema {data['schema']} is newer than this version reads ({EXPANDED}); update hybrid-search"
+                    f"schema {data['schema']} is newer than this version reads ({TUNED}); update hybrid-search"
                 )
+            if data["schema"] == TUNED:
+                own = {name: value for name, value in data.items() if name != "untuned"}
+                data = {**own, "schema": data["untuned"], "search": SearchDefaults.from_dict(data["search"])}
             found = {**data, "legs": {leg: LegSpec.from_dict(spec) for leg, spec in data["legs"].items()}}
             if data.get("adopted"):
                 found["adopted"] = Layout.from_dict(data["adopted"])

@@ -287,6 +287,7 @@ class Results:
         vector: the weights of the query's terms, by term, if they were given; else empty. A query without a text has
             the terms as its `query`.
         confidence: whether an answer was found; None where nothing tells it.
+        defaults: the settings that were the collection's own, with the evidence for them; empty where none was.
     """
 
     query: str
@@ -307,6 +308,7 @@ class Results:
     notes: tuple[str, ...] = ()
     vector: Mapping[str, float] = field(default_factory=dict)
     confidence: Confidence | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -374,4 +376,6 @@ class Results:
             shown["vector"] = dict(self.vector)
         if self.confidence is not None:
             shown["confidence"] = self.confidence.to_dict()
+        if self.defaults:
+            shown["defaults"] = dict(self.defaults)
         return shown

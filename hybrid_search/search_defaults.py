@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from hybrid_search.types import LegName
@@ -44,6 +44,24 @@ class SearchDefaults:
         {'fusion': 'dbsf', 'depth': 200}
         """
         return {name: value for name, value in asdict(self).items() if value not in (None, {})}
+
+    def choices(self) -> dict[str, Any]:
+        """Return what is set, without the evidence for it."""
+        return {name: value for name, value in self.to_dict().items() if name != "evidence"}
+
+    def for_legs(self, legs: Collection[LegName]) -> SearchDefaults | None:
+        """Return what of it fits a collection with these legs; None where nothing is left.
+
+        A fusion goes with the weights that it was chosen with.
+
+        >>> SearchDefaults(fusion="dbsf", weights={"old": 2.0}, depth=200).for_legs(["dense"]).to_dict()
+        {'depth': 200}
+        """
+        kept = {leg: most for leg, most in self.query_dims.items() if leg in legs}
+        fits = not isinstance(self.weights, Mapping) or set(self.weights) <= set(legs)
+        fused = self if fits else replace(self, fusion=None, rrf_k=None, weights=None)
+        found = replace(fused, query_dims=kept)
+        return found if found.choices() else None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SearchDefaults:

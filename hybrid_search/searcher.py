@@ -15,6 +15,7 @@ from hybrid_search.collection.models import ModelSet, open_store_for
 from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionReader, Store
 from hybrid_search.results import Results, Term
+from hybrid_search.search.defaults import with_defaults
 from hybrid_search.search.expand_query import expand_query
 from hybrid_search.search.explain_document import DocumentExplanation, explain_document
 from hybrid_search.search.open_collection import OpenCollection, open_collection
@@ -166,21 +167,21 @@ class Searcher(AbstractContextManager["Searcher"]):
         return self._latest.run(partial(expand_query, query, leg)).terms
 
     def _answers(self, queries: Queries, request: SearchRequest, opened: OpenCollection) -> list[Results]:
-        """Search as `search_many` does, in the state that `_within` gave to its work."""
+        request = with_defaults(request, opened.reader.manifest, queries)
         retrieved = retrieve_queries(queries, request, opened, self._threads)
-        reranker = self._rerankers.get(request.rerank) if queries else None
+        reranker = self._rerankers.asked_by(request) if queries else None
         return [build_results(query, request, opened, reranker) for query in retrieved]
 
     def _nearest(
         self, vector: Sequence[float], leg: LegName | None, request: SearchRequest, opened: OpenCollection
     ) -> Results:
-        """Search as `search_by_vector` does, in the state that `_within` gave to its work."""
-        request = request.with_values(highlight=False)
+        request = with_defaults(request.with_values(highlight=False), opened.reader.manifest)
         return build_results(retrieve_vector(vector, leg, request, opened), request, opened, None)
 
     def _explain(self, query: str, doc_id: str, request: SearchRequest, opened: OpenCollection) -> DocumentExplanation:
+        request = with_defaults(request, opened.reader.manifest, [query])
         queries = retrieve_queries([query], request, opened, self._threads)
-        reranker = self._rerankers.get(request.rerank)
+        reranker = self._rerankers.asked_by(request)
         return explain_document(doc_id, next(queries), request, opened, reranker)
 
     def _within(self, work: Callable[[OpenCollection], T]) -> T:

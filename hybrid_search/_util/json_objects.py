@@ -147,6 +147,7 @@ class ResultsWithoutHits(TypedDict):
     ]
     vector: NotRequired[Annotated[dict[str, float], Says("The weights of the query's terms, where they were given.")]]
     confidence: NotRequired[Annotated[ConfidenceDict, Says("Missing where nothing tells it.")]]
+    defaults: NotRequired[Annotated[dict[str, Any], Says("The settings that were the collection's own (tune).")]]
 
 
 class ResultsDict(ResultsWithoutHits):
@@ -183,6 +184,7 @@ class DocumentExplanationDict(TypedDict):
     rerank_score: float | None
     rank: int | None
     folded_into: Annotated[str, Says("The document that says the same and stands for it.")]
+    defaults: NotRequired[Annotated[dict[str, Any], Says("The settings that were the collection's own (tune).")]]
 
 
 class CollectionDict(TypedDict):

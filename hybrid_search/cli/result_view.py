@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -44,7 +44,8 @@ def results_text(results: Results, width: int, *, full: bool = False) -> Rendera
     timings = ", ".join(f"{stage} {ms:.1f}" for stage, ms in results.timings_ms.items() if stage != "total" and ms)
     hits = "1 hit" if len(results) == 1 else f"{len(results)} hits"
     foot = Text(f"{hits} in {total:.1f} ms ({timings})", style="dim")
-    lines = [Text(line, style="dim") for line in (_weights(results), _how_far(results)) if line]
+    said = (_weights(results), _how_far(results), tuned_line(results.defaults))
+    lines = [Text(line, style="dim") for line in said if line]
     return Group(*parts, Text(), *(_hit(hit, width, results, full) for hit in results), *lines, foot)
 
 
@@ -71,6 +72,8 @@ def explanation_text(explanation: DocumentExplanation) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     for name, value in (*_filter_rows(explanation), *_rank_rows(explanation)):
         grid.add_row(name, value)
+    if tuned := tuned_line(explanation.defaults):
+        grid.add_row(Text("settings", style="dim"), Text(tuned))
     return Group(head, verdict, Text(), grid) if grid.row_count else Group(head, verdict)
 
 
@@ -227,6 +230,17 @@ def _place(place: LegPlace) -> Text:
 def _weights(results: Results) -> str:
     chosen = ", ".join(f"{leg} {weight:.2f}" for leg, weight in results.weights.items())
     return f"weights {chosen}" if chosen else ""
+
+
+def tuned_line(defaults: Mapping[str, Any]) -> str:
+    """Say which settings were the collection's own, and when they were chosen; empty where none was."""
+    chosen = [f"{name} {_shown_setting(value)}" for name, value in defaults.items() if name != "evidence"]
+    on = defaults.get("evidence", {}).get("date", "")
+    return f"as tuned{f' on {on}' if on else ''}: {', '.join(chosen)}" if chosen else ""
+
+
+def _shown_setting(value: Any) -> str:
+    return ",".join(f"{name}={one:g}" for name, one in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def _how_far(results: Results) -> str:

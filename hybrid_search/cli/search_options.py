@@ -37,8 +37,8 @@ def weights_of(value: str) -> dict[str, float] | Literal["auto"] | None:
 
 
 def rerank_of(value: str) -> bool | str:
-    """Read what `--rerank` asks for: the usual model where none is named, or one by name or folder."""
-    return value or True
+    """Read what `--rerank` asks for: the usual model where none is named, one by name or folder, or `none`."""
+    return False if value == "none" else value or True
 
 
 @dataclass(frozen=True)

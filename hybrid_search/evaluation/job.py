@@ -173,7 +173,8 @@ class Job:
         return search
 
     def _options_of(self, way: Way) -> Options:
-        options: Options = {}
+        # Only a fused mode without a fusion of its own is searched with the collection's search defaults.
+        options: Options = {} if way.fused and not way.fusion else {"rerank": False}
         if way.fused:
             fusing = {name: value for name, value in self._search.items() if name in ("fusion", "rrf_k", "weights")}
             options.update(cast(Options, fusing))

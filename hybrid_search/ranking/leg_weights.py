@@ -23,6 +23,12 @@ LEAN = 0.4
 """How far the dense share may rise above a half."""
 
 
+LEARNED = ("intercept", "words", "expanded", "agreement")
+"""What a regression that chooses the weights may have coefficients of."""
+
+MOST_LOGIT = 30.0
+
+
 class Features(NamedTuple):
     """What is known about a query once its legs have answered, at no extra cost.
 
@@ -66,7 +72,9 @@ def agreement(rankings: Mapping[str, Ranking], head: int = HEAD) -> float:
     return sum(len(one & other) / max(len(one), len(other), 1) for one, other in pairs) / len(pairs)
 
 
-def leg_weights(found: Features, kinds: Mapping[str, str]) -> dict[str, float]:
+def leg_weights(
+    found: Features, kinds: Mapping[str, str], learned: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Return the weights of the legs for a query with these features: 0.2..1.8, and 1 each by default.
 
     A sparse leg that adds most of its words to a short query relies on guesses. If the dense leg then finds other
@@ -82,6 +90,8 @@ def leg_weights(found: Features, kinds: Mapping[str, str]) -> dict[str, float]:
     Args:
         found: the query's features.
         kinds: leg -> `sparse` or `dense`. If all legs are of one kind, each weighs 1.
+        learned: coefficients of a regression that takes the formula's place, by name of `LEARNED`: the dense share is
+            1 / (1 + exp(-sum of coefficient * feature)), where `intercept` stands for 1. One that is missing counts 0.
 
     Source: our own. Form and numbers were chosen on 400 queries from the training data of the bundled model, with that
     model. `hybrid-search guide evaluation` says what it is worth elsewhere.
@@ -93,6 +103,27 @@ def leg_weights(found: Features, kinds: Mapping[str, str]) -> dict[str, float]:
     """
     if len(set(kinds.values())) < 2:
         return dict.fromkeys(kinds, 1.0)
+    if learned:
+        return _shared(_learned_share(found, learned), kinds)
     signs = ((LONG - found.words) / (LONG - 1), found.expanded / GUESSED, 1 - found.agreement)
     share = 0.5 + LEAN * math.prod(min(max(sign, 0.0), 1.0) for sign in signs) ** (1 / 3)
+    return _shared(share, kinds)
+
+
+def inputs(found: Features) -> dict[str, float]:
+    """Return the features of a query as the regression takes them, by name, each 0..1.
+
+    >>> inputs(Features(words=4, expanded=0.25, agreement=0.5))
+    {'intercept': 1.0, 'words': 0.5, 'expanded': 0.25, 'agreement': 0.5}
+    """
+    values = (1.0, min(found.words, LONG) / LONG, found.expanded, found.agreement)
+    return dict(zip(LEARNED, values, strict=True))
+
+
+def _learned_share(found: Features, learned: Mapping[str, float]) -> float:
+    logit = math.fsum(learned.get(name, 0.0) * value for name, value in inputs(found).items())
+    return 1 / (1 + math.exp(-min(max(logit, -MOST_LOGIT), MOST_LOGIT)))
+
+
+def _shared(share: float, kinds: Mapping[str, str]) -> dict[str, float]:
     return {leg: round(2 * (share if kind == "dense" else 1 - share), 4) for leg, kind in kinds.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hybrid_search._util.arguments import text
@@ -80,6 +80,7 @@ class DocumentExplanation:
         rank: in the list, were it long enough; None where it is not in it at all.
         shown: the ranks that the list shows, first and last.
         folded_into: the id of the document that says the same and stands for it.
+        defaults: the settings that were the collection's own; empty where none was.
     """
 
     query: str
@@ -96,10 +97,11 @@ class DocumentExplanation:
     rank: int | None = None
     shown: tuple[int, int] = (1, 10)
     folded_into: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> DocumentExplanationDict:
         """Return the object that `explain --doc ID --format json` prints."""
-        return {
+        shown: DocumentExplanationDict = {
             "query": self.query,
             "collection": self.collection,
             "doc_id": self.doc_id,
@@ -114,6 +116,9 @@ class DocumentExplanation:
             "rank": self.rank,
             "folded_into": self.folded_into,
         }
+        if self.defaults:
+            shown["defaults"] = dict(self.defaults)
+        return shown
 
 
 def explain_document(
@@ -131,7 +136,9 @@ def explain_document(
     shown = (request.offset + 1, request.offset + request.k)
 
     def end(verdict: Verdict, reason: str, **facts: Any) -> DocumentExplanation:
-        return DocumentExplanation(retrieved.shown, opened.collection, doc_id, verdict, reason, shown=shown, **facts)
+        own = request.defaults.to_dict() if request.defaults else {}
+        facts |= {"shown": shown, "defaults": own}
+        return DocumentExplanation(retrieved.shown, opened.collection, doc_id, verdict, reason, **facts)
 
     payloads = payloads_of(opened.reader, text("doc_id", doc_id))
     if not payloads:

@@ -121,7 +121,9 @@ def _read(request: type) -> tuple[Option, ...]:
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     kind, *metadata = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     notation = next((one for one in metadata if isinstance(one, Notation)), Notation())
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    choices = tuple(text for one in _members(kind) if get_origin(one) is Literal for text in get_args(one))
+    if not all(get_origin(one) is Literal or one is NoneType for one in _members(kind)):
+        choices = ()  # other texts are allowed, too
     usual = "|".join(choices) if choices else "N" if _is_numeric(kind) else field.name.upper()
     return Option(
         name=field.name,

@@ -61,6 +61,7 @@ def build_results(
         notes=() if hits else withheld or _why_nothing(retrieved, request, opened),
         vector=retrieved.given.weights if retrieved.given else {},
         confidence=retrieved.confidence,
+        defaults=request.defaults.to_dict() if request.defaults else {},
     )
 
 

@@ -20,6 +20,7 @@ from hybrid_search.ranking.fusion import MIN_RRF_K, RRF_K, Fusion, check_rrf_k, 
 from hybrid_search.search.handed_on import read_least_scores
 from hybrid_search.search.options import Notation, Option, read_options
 from hybrid_search.search.weighted_query import Queries, WeightedQuery, check_query
+from hybrid_search.search_defaults import SearchDefaults
 from hybrid_search.types import LegName, Mode, in_order
 
 DEPTH = 100
@@ -29,6 +30,9 @@ MAX_DEPTH = 10_000
 
 RERANK_DEPTH = 50
 """Documents that a re-ranker reads, where nothing else is asked for."""
+
+FUSION: Fusion = "rrf"
+"""How legs are fused, where nothing else is asked for."""
 
 HYBRID: Mode = "hybrid"
 
@@ -52,11 +56,11 @@ class CommonOptions(TypedDict, total=False):
     k: int
     mode: Mode
     depth: int | None
-    fusion: Fusion
-    rrf_k: float
+    fusion: Fusion | None
+    rrf_k: float | None
     weights: Weights
     rerank: bool | str | None
-    rerank_depth: int
+    rerank_depth: int | None
     rerank_budget_ms: float | None
     where: str | Condition | None
     offset: int
@@ -86,9 +90,11 @@ class SearchRequest:
     - `mode`: hybrid leaves out the shadow legs; a leg's name searches that leg alone, a shadow leg too.
     - `depth`: 100 where not given, or k or `rerank_depth` where that is more.
     - `weights`: not negative; `ranking/leg_weights.py` says how `auto` chooses them.
+    - `fusion`, `rrf_k`, `weights`, `depth`, `rerank`, `rerank_depth`: where not given, the collection's own, if it was
+      tuned (`search/defaults.py`), and else what the help says; `defaults` has those that were taken from there.
     - `rerank`: the cross-encoder reads the best chunk of each of the first documents, which then stand in the order
       of its scores; the others follow in the order they had. True takes the setting `reranker`, else the first of the
-      catalogue.
+      catalogue. False re-ranks nothing, whatever the collection's own default is.
     - `where`: in the language of `filters/parser.py`, or a tree of `filters`; it holds inside every leg. A text is
       parsed here, once; `condition` has the tree.
     - `offset`: of fewer documents than are found.
@@ -117,8 +123,15 @@ class SearchRequest:
         Doc("Chunks that each leg hands on, at least k."),
         Notation(unset=str(DEPTH)),
     ] = None
-    fusion: Annotated[Fusion, Doc("How the legs are fused: by rank, or by score.")] = "rrf"
-    rrf_k: Annotated[float, Interval(ge=MIN_RRF_K), Doc("The constant of reciprocal rank fusion.")] = RRF_K
+    fusion: Annotated[Fusion | None, Doc("How the legs are fused: by rank, or by score."), Notation(unset=FUSION)] = (
+        None
+    )
+    rrf_k: Annotated[
+        float | None,
+        Interval(ge=MIN_RRF_K),
+        Doc("The constant of reciprocal rank fusion."),
+        Notation(unset=str(RRF_K)),
+    ] = None
     weights: Annotated[
         Weights,
         Doc("Weights of the legs in the fusion, such as sparse=1,dense=0.5; auto chooses them for each query."),
@@ -129,9 +142,12 @@ class SearchRequest:
         Doc("Re-rank with a cross-encoder: a name, a folder, or the usual one where none is named."),
         Notation("[MODEL]"),
     ] = None
-    rerank_depth: Annotated[int, Interval(ge=1, le=MAX_DEPTH), Doc("Documents that the re-ranker reads.")] = (
-        RERANK_DEPTH
-    )
+    rerank_depth: Annotated[
+        int | None,
+        Interval(ge=1, le=MAX_DEPTH),
+        Doc("Documents that the re-ranker reads."),
+        Notation(unset=str(RERANK_DEPTH)),
+    ] = None
     rerank_budget_ms: Annotated[
         float | None,
         Interval(gt=0),
@@ -166,6 +182,7 @@ class SearchRequest:
         Notation("TERM=W..."),
     ] = None
     condition: Condition | None = field(init=False, default=None)
+    defaults: SearchDefaults | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         for option in read_options(type(self)):
@@ -191,15 +208,31 @@ class SearchRequest:
         object.__setattr__(self, name, value)
 
     @property
+    def effective_fusion(self) -> Fusion:
+        """The fusion to search with."""
+        return self.fusion or FUSION
+
+    @property
+    def effective_rrf_k(self) -> float:
+        """The constant to fuse with."""
+        return RRF_K if self.rrf_k is None else self.rrf_k
+
+    @property
+    def effective_rerank_depth(self) -> int:
+        """The documents that the re-ranker reads, where there is one."""
+        return RERANK_DEPTH if self.rerank_depth is None else self.rerank_depth
+
+    @property
     def effective_depth(self) -> int:
         """The depth to search at."""
-        return self.depth if self.depth is not None else max(DEPTH, self.k, self.rerank_depth if self.rerank else 0)
+        read = self.effective_rerank_depth if self.rerank else 0
+        return self.depth if self.depth is not None else max(DEPTH, self.k, read)
 
     @property
     def candidates_needed(self) -> int:
         """The documents that are needed: those to show and those to re-rank, as far as the depth asked for goes."""
         shown = self.offset + (2 if self.fold else 1) * self.k
-        return max(shown, min(self.rerank_depth, self.effective_depth)) if self.rerank else shown
+        return max(shown, min(self.effective_rerank_depth, self.effective_depth)) if self.rerank else shown
 
     @property
     def term_weights(self) -> Mapping[str, float] | None:
@@ -316,7 +349,9 @@ def _or(names: Sequence[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _rrf_k(value: Any) -> float:
+def _rrf_k(value: Any) -> float | None:
+    if value is None:
+        return None
     check_rrf_k(value)
     return plain(value)
 

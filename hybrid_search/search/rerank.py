@@ -66,6 +66,16 @@ class RerankerCache:
                 self._loaded[name] = open_reranker(name, settings)
             return self._loaded[name]
 
+    def asked_by(self, request: SearchRequest) -> Reranker | None:
+        """Return the re-ranker of a request, as `get`; an error says where the collection's own defaults ask for it."""
+        try:
+            return self.get(request.rerank)
+        except ModelError as error:
+            if request.defaults is None or request.defaults.rerank is None:
+                raise
+            own = "The collection's own search defaults ask for it: leave it out with --rerank none (rerank=False)."
+            raise type(error)(f"{error} {own}") from error
+
 
 def default_name(settings: Settings) -> str:
     """Return the re-ranker where none is named: the settings', else the catalogue's first."""
@@ -120,7 +130,7 @@ def rerank_documents(
     if reranker is None:
         return RerankOutcome([RankedDocument(hits, place) for place, hits in enumerate(documents, 1)])
     deadline = None if request.rerank_budget_ms is None else clock() + request.rerank_budget_ms / 1e3
-    heads = [hits[0] for hits in documents[: request.rerank_depth]]
+    heads = [hits[0] for hits in documents[: request.effective_rerank_depth]]
     by_id = payloads([hit.chunk_id for hit in heads])
     texts = [chunk_of(by_id[hit.chunk_id]).searchable for hit in heads]
     scores = (

@@ -22,6 +22,7 @@ from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.fusion import COSINE_FLOOR, check_weights, rank, round_score
 from hybrid_search.ranking.leg_weights import features, leg_weights
 from hybrid_search.results import ABSTAINS, NO_TERM, NO_TEXT, Confidence, Term
+from hybrid_search.search.defaults import pruned
 from hybrid_search.search.given_terms import GivenTerms, Idf, given_terms
 from hybrid_search.search.handed_on import check_least_scores, estimate, hand_on
 from hybrid_search.search.open_collection import OpenCollection, known_frequencies
@@ -180,6 +181,7 @@ def _retrieve_batches(
     waiting = None
     for place, batch in enumerate(batches):
         (encoded, unknown), encode_ms = waiting.result() if waiting else _timed(batch, encoders, threads.models)
+        encoded = pruned(encoded, request, [given and given.leg for _, given in batch])
         if place + 1 < len(batches):
             waiting = threads.ahead.submit(_timed, batches[place + 1], encoders, threads.models)
         start = perf_counter()
@@ -318,7 +320,8 @@ def fuse(
     """Fuse several legs; one alone keeps its own scores. `floors` has the least that each leg's model can give."""
     if len(rankings) == 1:
         return next(iter(rankings.values()))
-    return fusion.fuse(rankings, request.fusion, rrf_k=request.rrf_k, weights=weights, floors=floors)
+    how, constant = request.effective_fusion, request.effective_rrf_k
+    return fusion.fuse(rankings, how, rrf_k=constant, weights=weights, floors=floors)
 
 
 def _floors(opened: OpenCollection) -> dict[LegName, float]:
@@ -346,7 +349,8 @@ def query_weights(
     learned = (leg for leg, card in cards.items() if kinds[leg] == "sparse" and card.family in _EXPANDING)
     read = (leg for leg in learned if retrieved.vectors[leg] is not None)
     terms = next((retrieved.terms(leg, encoders[leg]) for leg in read), ())
-    return leg_weights(features(retrieved.words, terms, rankings), kinds)
+    chosen_by = request.defaults.learned if request.defaults else {}
+    return leg_weights(features(retrieved.words, terms, rankings), kinds, chosen_by)
 
 
 def query_terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:

@@ -166,4 +166,4 @@ def test_a_schema_allows_what_a_request_allows() -> None:
 
 def test_depth_and_offset_have_the_greatest_number_of_documents() -> None:
     assert BY_NAME["depth"].most == BY_NAME["k"].most == BY_NAME["offset"].most + 1 == MAX_DEPTH
-    assert get_args(BY_NAME["fusion"].type) == BY_NAME["fusion"].choices
+    assert get_args(get_args(BY_NAME["fusion"].type)[0]) == BY_NAME["fusion"].choices

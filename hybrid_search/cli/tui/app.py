@@ -200,7 +200,8 @@ class SearchApp(App[None]):
     @on(Notice)
     def _heard(self, event: Notice) -> None:
         match event.search_event:
-            case Ready(modes):
+            case Ready(modes, fusion):
+                self.state = self.state.loaded(fusion)
                 self._loaded(modes)
             case Broken(error):
                 self._worker = None

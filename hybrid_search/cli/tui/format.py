@@ -171,7 +171,7 @@ def path_line(hit: DocumentHit, results: Results) -> Content:
 def controls(state: SearchState, modes: Sequence[Mode], *, brief: bool = False) -> Content:
     """Return what the keys have set; in few words where there is little room."""
     legs = " + ".join(mode for mode in modes if mode != HYBRID) if state.mode == HYBRID and not brief else ""
-    fusion = state.fusion if state.mode == HYBRID else "none"
+    fusion = (state.fusion or state.own_fusion) if state.mode == HYBRID else "none"
     parts: list[Part] = [("" if brief else "legs ", MUTED), (state.mode, SET), (f" ({legs})" if legs else "", FAINT)]
     for name, value, is_set in (
         ("" if brief else "fusion ", fusion, fusion != "none"),

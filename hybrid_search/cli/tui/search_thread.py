@@ -10,17 +10,20 @@ from typing import Protocol
 
 from hybrid_search.cli.tui.state import SearchState
 from hybrid_search.errors import HybridSearchError
+from hybrid_search.ranking.fusion import Fusion
 from hybrid_search.results import Results
-from hybrid_search.search.request import available_modes
+from hybrid_search.search.defaults import own_fusion
+from hybrid_search.search.request import FUSION, available_modes
 from hybrid_search.searcher import Searcher
 from hybrid_search.types import Mode
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The models are loaded; the modes that the collection can be searched in."""
+    """The models are loaded; the modes that the collection can be searched in, and how it fuses its legs by itself."""
 
     modes: tuple[Mode, ...]
+    fusion: Fusion = FUSION
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class SearchThread:
                 searcher.warm_up()
                 with suppress(HybridSearchError):  # the first search and its evidence load things of their own
                     searcher.search("warm", k=1, explain=True)
-                self._tell(Ready(available_modes(searcher.manifest)))
+                self._tell(Ready(available_modes(searcher.manifest), own_fusion(searcher.manifest)))
                 while (state := self._next()) is not None:
                     self._tell(_answer(searcher, state))
         except Exception as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar, get_args
+from typing import TypeVar
 
-from hybrid_search.ranking.fusion import Fusion
-from hybrid_search.search.request import Options, SearchRequest, search_options
+from hybrid_search.ranking.fusion import FUSIONS, Fusion
+from hybrid_search.search.request import FUSION, Options, SearchRequest, search_options
 from hybrid_search.types import Mode
 
 RERANK_BUDGET_MS = 1000.0
@@ -22,11 +22,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class SearchState:
-    """A search as the screen's controls have it; the fields are those of `request.SearchRequest`."""
+    """A search as the screen's controls have it; the fields are those of `request.SearchRequest`.
+
+    Where no fusion is chosen the collection's own is used, `own_fusion`.
+    """
 
     query: str = ""
     mode: Mode = USUAL.mode
-    fusion: Fusion = USUAL.fusion
+    fusion: Fusion | None = None
+    own_fusion: Fusion = FUSION
     rerank: bool = False
     where: str = ""
     k: int = 20
@@ -34,13 +38,18 @@ class SearchState:
 
     def options(self) -> Options:
         """Return the keywords of `Searcher.search`."""
-        options: Options = {"k": self.k, "mode": self.mode, "fusion": self.fusion, "offset": self.offset}
+        options: Options = {"k": self.k, "mode": self.mode, "offset": self.offset}
+        if self.fusion is not None:  # else it is the collection's own
+            options["fusion"] = self.fusion
         options["explain"] = True
         if self.rerank:
             options["rerank"], options["rerank_budget_ms"] = True, RERANK_BUDGET_MS
         if self.where.strip():
             options["where"] = self.where
         return options
+
+    def loaded(self, own_fusion: Fusion) -> SearchState:
+        return replace(self, own_fusion=own_fusion)
 
     def typed(self, query: str) -> SearchState:
         return replace(self, query=query, offset=0)
@@ -52,7 +61,7 @@ class SearchState:
         return replace(self, mode=after(modes, self.mode), offset=0)
 
     def next_fusion(self) -> SearchState:
-        return replace(self, fusion=after(get_args(OPTIONS["fusion"].type), self.fusion), offset=0)
+        return replace(self, fusion=after(FUSIONS, self.fusion or self.own_fusion), offset=0)
 
     def reranked(self, rerank: bool) -> SearchState:
         return replace(self, rerank=rerank, offset=0)

@@ -55,7 +55,9 @@ class QueryForm(BaseModel):
         given: dict[str, Any] = {name: getattr(self, name) for name in names}
         if given["rerank"] and not reranker:
             raise InvalidArgument("This server re-ranks nothing. Leave rerank out, or start it with --rerank.")
-        own = {"where": given["where"] or None, "rerank": reranker if given["rerank"] else None}
+        # Where the server has none, a collection's own search defaults do not bring one in.
+        unasked = None if reranker else False
+        own = {"where": given["where"] or None, "rerank": reranker if given["rerank"] else unasked}
         return cast(Options, {**given, **own})
 
 

@@ -17,7 +17,7 @@ from hybrid_search._util.json_objects import (
 from hybrid_search.integrations.mcp.bounds import MAX_FIELD_NAME, MAX_ID
 from hybrid_search.integrations.option_fields import limits_of
 from hybrid_search.search.options import Option
-from hybrid_search.search.request import search_options
+from hybrid_search.search.request import RERANK_DEPTH, search_options
 
 OPTIONS = {option.name: option for option in search_options()}
 MAX_K = 100
@@ -64,7 +64,7 @@ Rerank = Annotated[
     bool,
     Field(
         strict=True,
-        description=f"Let a cross-encoder read the first {OPTIONS['rerank_depth'].default} documents and put them in "
+        description=f"Let a cross-encoder read the first {RERANK_DEPTH} documents and put them in "
         "order: better, and slower.",
     ),
 ]
