@@ -14,7 +14,8 @@ from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filter_translation
 from hybrid_search.store.filter_conditions import Engine
 from hybrid_search.store.schema import FieldType, check_requests, vector_name, vector_of
-from hybrid_search.store.server.connection import CollectionGone, RetryingClient
+from hybrid_search.store.server.client_errors import CollectionGone
+from hybrid_search.store.server.connection import RetryingClient
 from hybrid_search.types import LegName, SparseVector, Vector, point_id_of
 
 if TYPE_CHECKING:

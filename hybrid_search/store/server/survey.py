@@ -11,7 +11,8 @@ from uuid import UUID
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.filter_conditions import all_of
 from hybrid_search.store.schema import vector_of
-from hybrid_search.store.server.connection import CollectionGone, RetryingClient
+from hybrid_search.store.server.client_errors import CollectionGone
+from hybrid_search.store.server.connection import RetryingClient
 from hybrid_search.store.server.reader import (
     by_name,
     client_conditions,
