@@ -30,6 +30,28 @@ _PROTOCOLS = {
 """Part of a transport's message -> what mends it. Time does not."""
 
 
+_EXCEEDED = re.compile(r"Limit exceeded (\d+) > (\d+) for \"([^\"]+)\"")
+_TOO_LARGE = ("split your request", "Payload Too Large", "message larger than max")
+
+
+class LimitExceeded(StoreError):
+    """The server refused a request for its size, or for what it asks for: a smaller one may pass, the same never does.
+
+    Args:
+        message: the sentence.
+        what: the limit, in the server's words; empty where it gives none.
+        most: what it allows; 0 where it does not say.
+    """
+
+    def __init__(self, message: str, what: str = "", most: int = 0) -> None:
+        super().__init__(message)
+        self.what, self.most = what, most
+
+
+EXACT = "exact"
+"""The limit of a server that allows no exact search."""
+
+
 class CollectionGone(CollectionChanged):
     """The server has no collection of this name, or no longer."""
 
@@ -81,9 +103,13 @@ def _rest_error(location: str, error: Any, asked: str) -> HybridSearchError:
     detail = _one_line(error.content.decode("utf-8", "replace") if error.content else error.reason_phrase)
     if status in (401, 403):
         return ConfigError(f"{location} refused the API key ({status}). {_WRONG_KEY}")
+    refused = f"{location} refused the request ({status}): {detail}{asked}"
+    if limit := _limit(detail, refused):
+        return limit
+    if status == 413:
+        return LimitExceeded(refused)
     if status == 429 or status >= 500:
         return StoreUnavailable(f"{location} answered {status}: {detail}{asked}. Try again later.")
-    refused = f"{location} refused the request ({status}): {detail}{asked}"
     return CollectionGone(refused + _MEANWHILE) if status == 404 else StoreError(refused)
 
 
@@ -94,11 +120,22 @@ def _grpc_error(location: str, error: Any, asked: str) -> HybridSearchError:
     if name in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         return ConfigError(f"{location} refused the API key ({name}). {_WRONG_KEY}")
     refused = f"{location} refused the request over gRPC ({name}): {detail}{asked}"
+    if limit := _limit(detail, refused):
+        return limit
     if name == "NOT_FOUND":
         return CollectionGone(refused + _MEANWHILE)
     if name in ("INVALID_ARGUMENT", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"):
         return StoreError(refused)
     return StoreUnavailable(f"{location} failed over gRPC ({name}): {detail}{asked}. Try again later.")
+
+
+def _limit(detail: str, message: str) -> LimitExceeded | None:
+    """Return the error of a limit, if a server's message is about one."""
+    if exceeded := _EXCEEDED.search(detail):
+        return LimitExceeded(message, exceeded[3], int(exceeded[2]))
+    if "Exact search disabled" in detail:
+        return LimitExceeded(message, EXACT)
+    return LimitExceeded(message) if any(part in detail for part in _TOO_LARGE) else None
 
 
 def _one_line(detail: str) -> str:

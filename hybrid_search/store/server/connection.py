@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 8.0
+_RETRY_AFTER = re.compile(r"Retry after (\d+) ?s", re.IGNORECASE)
 REQUEST_ID = "x-request-id"
 _log = logging.getLogger(__name__)
 
@@ -170,6 +172,8 @@ def _retry_after_s(error: StoreUnavailable) -> float:
     """Return the seconds after which the server asks to retry; 0 where it does not say."""
     cause = error.__cause__
     said = getattr(cause, "retry_after_s", None) or (getattr(cause, "headers", None) or {}).get("retry-after", 0)
+    if not said and (written := _RETRY_AFTER.search(str(error))):  # over gRPC it stands in the text alone
+        said = written[1]
     with suppress(ValueError, TypeError):
         return max(0.0, float(said))
     return 0.0
