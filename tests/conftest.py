@@ -21,6 +21,7 @@ from hybrid_search.settings import Settings
 from hybrid_search.store.edge.store import EdgeStore
 from tests.fake_models import FAKE_CARDS, Fakes
 from tests.kept_processes import KeptProcess, end_all_but
+from tests.qdrant_over_http import QdrantOverHttp
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -152,3 +153,10 @@ def jsonl(tmp_path):
         return file
 
     return write
+
+
+@pytest.fixture
+def faulty():
+    """A server of its own whose faults a test chooses: `faulty.faults.add(reset_after(), "PUT", "/points$")`."""
+    with QdrantOverHttp() as server:
+        yield server

@@ -15,20 +15,22 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 from qdrant_client import QdrantClient, models  # noqa: TID253
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a program of its own it stands alone
+from tests.faults import Faults
 from tests.qdrant_double import recorded_answers
 from tests.qdrant_double.description import describe
+from tests.qdrant_double.handler import handler_of
 from tests.qdrant_double.refusals import Refused, refuse_filter, refuse_points, translate
 from tests.qdrant_double.strict_mode import StrictMode
 
@@ -272,16 +274,29 @@ class QdrantOverHttp:
     """The server. `asked` has (method, path) of every request, those it was away for too.
 
     It says that it is as old as the client, since other programs' clients warn of an older server.
-    Set `trouble` to a function of (method, path) that says what is wrong with a request, or None.
+    Set `trouble` to a function of (method, path) that says what is wrong with a request, or None; `faults` has more, by
+    rule. With an `api_key` or a `read_only_key` nothing is answered without one.
     """
 
-    def __init__(self, port: int = 0, version: str = CLIENT_VERSION) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        version: str = CLIENT_VERSION,
+        api_key: str | None = None,
+        read_only_key: str | None = None,
+    ) -> None:
         self.version = version
+        self.api_key = api_key
+        self.read_only_key = read_only_key
+        self.faults = Faults()
+        self.ended = threading.Event()
         self.asked: list[tuple[str, str]] = []
         self.trouble: Callable[[str, str], Trouble | None] = lambda method, path: None
         self._collections = Collections()
         self._away: tuple[Trouble, float] = ("close", 0.0)
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), handler_of(self))
+        self._down_s: float | None = None
+        self._down = threading.Event()
         self.port = self._http.server_port
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -291,12 +306,30 @@ class QdrantOverHttp:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ended.set()
         self._http.shutdown()
-        self._http.server_close()
         self._thread.join()
+        self._http.server_close()
 
     def serve(self) -> None:
-        self._http.serve_forever(poll_interval=0.02)
+        """Serve until the end, with the pauses that `restart` makes."""
+        while True:
+            self._http.serve_forever(poll_interval=0.02)
+            seconds, self._down_s = self._down_s, None
+            if seconds is None or self.ended.is_set():
+                return
+            self._http.server_close()
+            self._down.set()
+            if self.ended.wait(seconds):
+                return
+            self._http = ThreadingHTTPServer(("127.0.0.1", self.port), handler_of(self))
+
+    def restart(self, seconds: float) -> None:
+        """Be gone: the port refuses, from now on for so long; then the same data is there again."""
+        self._down.clear()
+        self._down_s = seconds
+        self._http.shutdown()
+        self._down.wait(30)
 
     def away(self, seconds: float, how: Trouble = "close") -> None:
         """Be away from now on for so long."""
@@ -320,62 +353,6 @@ class QdrantOverHttp:
         except ValueError as error:  # the in-memory form has no codes
             refused = translate(str(error))
         return refused.status, None, refused
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def take(self) -> None:
-                split = urlsplit(self.path)
-                raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if split.path == "/away":  # not Qdrant's: for tests of another process
-                    asked = {key: values[0] for key, values in parse_qs(split.query).items()}
-                    server.away(float(asked["seconds"]), asked.get("how", "close"))
-                    return self.send(200, True)
-                if split.path == "/":  # what clients ask to compare versions
-                    return self.send_json(
-                        200,
-                        {
-                            "title": "qdrant - vector search engine",
-                            "commit": recorded_answers.COMMIT,
-                            "version": server.version,
-                        },
-                    )
-                trouble = server.trouble_with(self.command, split.path)
-                if trouble in ("503", "429"):
-                    headers = {"Retry-After": "1"} if trouble == "429" else {}
-                    return self.send(int(trouble), None, Refused(int(trouble), "not now", headers))
-                if trouble != "close":
-                    wait = parse_qs(split.query).get("wait") == ["true"]
-                    status, result, wrong = server.respond(self.command, split.path, raw, wait)
-                    if trouble != "lost":
-                        self.send(status, result, wrong)
-
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = take
-
-            def send(self, status: int, result: Any, wrong: Refused | None = None) -> None:
-                if status == 404 and wrong is None:  # no such path: the server has nothing to say
-                    return self.send_body(status, b"", {})
-                body = {"result": result, "status": "ok"} if wrong is None else {"status": {"error": wrong.text}}
-                self.send_json(status, {**body, "time": 0.0}, wrong.headers if wrong else {})
-
-            def send_json(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-                kind = {"Content-Type": "application/json"}
-                self.send_body(status, json.dumps(body).encode(), {**kind, **(headers or {})})
-
-            def send_body(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-                # Who asks may have gone away in the meantime.
-                with suppress(ConnectionError):
-                    self.send_response(status)
-                    for name, value in {**headers, "Content-Length": str(len(data))}.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
 
 
 @contextmanager

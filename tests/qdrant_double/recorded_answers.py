@@ -49,3 +49,8 @@ def snapshot(name: str) -> dict[str, Any]:
     called = f"{name}-4330550476341492-{made:%Y-%m-%d-%H-%M-%S}.snapshot"
     checksum = hashlib.sha256(called.encode()).hexdigest()
     return {"name": called, "creation_time": f"{made:%Y-%m-%dT%H:%M:%S}", "size": 139264, "checksum": checksum}
+
+
+def about(version: str) -> dict[str, str]:
+    """Return what the server says of itself."""
+    return {"title": "qdrant - vector search engine", "version": version, "commit": COMMIT}
