@@ -1,12 +1,13 @@
 """The stores that every contract is held over. A server is asked where QDRANT_URL names one."""
 
-import os
 import uuid
+from contextlib import ExitStack
 
 import pytest
 
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.server.store import ServerStore
+from tests import servers
 from tests.qdrant_over_http import QdrantOverHttp
 
 
@@ -32,8 +33,12 @@ def over_http():
         store.close()
 
 
-@pytest.fixture(params=["edge", "local", "http", pytest.param("server", marks=pytest.mark.server)])
+TRUE_SERVERS = [pytest.param(f"server-{each}", marks=pytest.mark.server) for each in servers.TRANSPORTS]
+
+
+@pytest.fixture(params=["edge", "local", "http", *TRUE_SERVERS])
 def store(request, tmp_path, prefix):
+    url = ExitStack()
     if request.param == "edge":
         store = EdgeStore(tmp_path / "store")
     elif request.param == "local":
@@ -41,17 +46,18 @@ def store(request, tmp_path, prefix):
     elif request.param == "http":
         store = request.getfixturevalue("over_http")
     else:
-        url = os.environ.get("QDRANT_URL")
-        if not url:
+        if not servers.URL:
             pytest.skip("needs a Qdrant server: set QDRANT_URL")
-        store = ServerStore.connect(url, api_key=os.environ.get("QDRANT_API_KEY"))
+        transport = request.param.removeprefix("server-")
+        store = servers.store_of(url.enter_context(servers.over(servers.URL, transport)))
     yield store
-    if request.param in ("http", "server"):
+    if request.param not in ("edge", "local"):
         for collection in store._client.get_collections().collections:
             if collection.name.startswith(prefix):
                 store._client.delete_collection(collection.name)
     if request.param != "http":
         store.close()
+    url.close()
 
 
 @pytest.fixture

@@ -86,12 +86,8 @@ def stub():
 
 
 @pytest.fixture
-def client():
-    from qdrant_client import QdrantClient
-
-    client = QdrantClient(":memory:")
-    yield client
-    client.close()
+def client(server_client):
+    return server_client
 
 
 @pytest.fixture
