@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hybrid_search.store.server.store import GRPC_PORT, REST_PORT, ServerStore, is_open
+from hybrid_search.store.server.clients import GRPC_PORT, REST_PORT
+from hybrid_search.store.server.connection import is_open
+from hybrid_search.store.server.store import ServerStore
 from tests.qdrant_over_http import QdrantOverHttp
 
 URL = os.environ.get("QDRANT_URL")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from hybrid_search.errors import CollectionChanged, ConfigError, HybridSearchError, StoreError, StoreUnavailable
@@ -100,7 +101,7 @@ def _no_answer(location: str, error: Exception) -> HybridSearchError:
 
 def _rest_error(location: str, error: Any, asked: str) -> HybridSearchError:
     status = error.status_code or 0
-    detail = _one_line(error.content.decode("utf-8", "replace") if error.content else error.reason_phrase)
+    detail = _one_line(_told(error.content) if error.content else error.reason_phrase)
     if status in (401, 403):
         return ConfigError(f"{location} refused the API key ({status}). {_WRONG_KEY}")
     refused = f"{location} refused the request ({status}): {detail}{asked}"
@@ -136,6 +137,14 @@ def _limit(detail: str, message: str) -> LimitExceeded | None:
     if "Exact search disabled" in detail:
         return LimitExceeded(message, EXACT)
     return LimitExceeded(message) if any(part in detail for part in _TOO_LARGE) else None
+
+
+def _told(content: bytes) -> str:
+    """Return the sentence of Qdrant's answer, or what another program answered as it is."""
+    body = content.decode("utf-8", "replace")
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(body)["status"]["error"])
+    return body
 
 
 def _one_line(detail: str) -> str:

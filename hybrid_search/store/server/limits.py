@@ -58,9 +58,7 @@ class SearchLimits:
     def notes(self) -> tuple[str, ...]:
         """Say in sentences what the limits change in what is found; nothing where they change nothing."""
         few, wanted = self._short
-        depth = (
-            f"The server lets a search ask for {few} chunks at most, so no leg handed on more; {wanted} were wanted."
-        )
+        depth = f"The server lets a search ask for {few} chunks at most; {wanted} were wanted of each leg."
         return (*([depth] if few else []), *([] if self.exact else [_APPROXIMATE]))
 
 
@@ -95,9 +93,9 @@ class WriteLimits:
             if len(batch) == 1:
                 raise
             # Half of it, and for good: what the server says may be in tokens of its rate, not in records.
-            self.records = max(1, min(error.most or len(batch), len(batch) // 2))
-            for start in range(0, len(batch), self.records):
-                self._write(write, batch[start : start + self.records])
+            size = self.records = max(1, min(error.most or len(batch), len(batch) // 2))
+            for start in range(0, len(batch), size):
+                self._write(write, batch[start : start + size])
 
     def _batches(self, records: Sequence[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
         batch: list[T] = []
