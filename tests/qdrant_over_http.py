@@ -175,7 +175,7 @@ class Collections:
     def upsert(self, name: str, body: Any) -> Any:
         local = self._local(name)
         sizes = {vector: params.size for vector, params in local.vectors_config.items()}
-        refuse_points(body["points"], sizes, set(local.sparse_vectors))
+        refuse_points(body["points"], sizes, {*local.sparse_vectors, *local.multivectors_config})
         return self._client.upsert(name, models.PointsList.model_validate(body).points)
 
     def retrieve(self, name: str, body: Any) -> Any:
