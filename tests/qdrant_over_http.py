@@ -57,7 +57,7 @@ class Collections:
         self.known_issues: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
-    def answer(self, method: str, path: str, body: Any, wait: bool = True) -> Any:
+    def answer(self, method: str, path: str, body: Any) -> Any:
         """The result of a request; LookupError where nothing answers to it, Refused or ValueError otherwise."""
         for verb, pattern, function in ROUTES:
             match = re.fullmatch(pattern, path)
@@ -66,16 +66,16 @@ class Collections:
                     names = [unquote(name) for name in match.groups()]
                     if names:
                         self._keep_limits(function, self._real(names[0]), body)
-                    return self._told(function(self, *names, body), wait)
+                    return self._told(function(self, *names, body))
         raise LookupError(f"no such path: {method} {path}")
 
-    def _told(self, result: Any, wait: bool) -> Any:
+    def _told(self, result: Any) -> Any:
         """A result as the server tells it: nothing for what a model leaves open, and each change with a number."""
         found = to_jsonable_python(result, exclude_none=isinstance(result, (BaseModel, list)))
         for each in found if isinstance(found, list) else [found]:
             if isinstance(each, dict) and "operation_id" in each:
                 self._operations += 1
-                each.update(operation_id=self._operations, status="completed" if wait else "acknowledged")
+                each["operation_id"] = self._operations
         return found
 
     def _keep_limits(self, function: Callable[..., Any], name: str, body: Any) -> None:
@@ -374,7 +374,10 @@ class QdrantOverHttp:
     def respond(self, method: str, path: str, raw: bytes, wait: bool = True) -> tuple[int, Any, Refused | None]:
         """(status, result, what is wrong)."""
         try:
-            return 200, self._collections.answer(method, path, json.loads(raw or b"null"), wait), None
+            result = self._collections.answer(method, path, json.loads(raw or b"null"))
+            if not wait and isinstance(result, dict) and "operation_id" in result:
+                result["status"] = "acknowledged"
+            return 200, result, None
         except Refused as error:
             refused = error
         except LookupError:
