@@ -88,7 +88,7 @@ class Collections:
         if function in (Collections.query, Collections.query_one):
             strict.search(body.get("searches", [body]), fields, batch="searches" in body)
         elif function is Collections.upsert:
-            strict.upsert(len(body["points"]))
+            strict.upsert(len(body.get("points", ())))
         elif function in READING:
             strict.read(body, fields)
         elif function in (Collections.delete_points, Collections.set_vectors, Collections.change_points):
@@ -189,7 +189,8 @@ class Collections:
     def upsert(self, name: str, body: Any) -> Any:
         local = self._local(name)
         sizes = {vector: params.size for vector, params in local.vectors_config.items()}
-        refuse_points(body["points"], sizes, {*local.sparse_vectors, *local.multivectors_config})
+        if isinstance(body.get("points"), list):
+            refuse_points(body["points"], sizes, {*local.sparse_vectors, *local.multivectors_config})
         points, refused = models.PointsList.model_validate(body).points, None
         if self.cluster:
             real = self._real(name)

@@ -57,6 +57,8 @@ def conditions(value: Any) -> Iterator[dict[str, Any]]:
 def refuse_points(points: list[dict[str, Any]], sizes: dict[str, int], others: set[str]) -> None:
     """Refuse points with a wrong id, shape, name or size. `sizes` has the dense vectors."""
     for place, point in enumerate(points):
+        if "id" not in point:
+            raise Refused(400, "Format error in JSON body: missing field `id`")
         refuse_id(point["id"])
         vectors = point.get("vector") or {}
         named = vectors if isinstance(vectors, dict) else {"": vectors}
