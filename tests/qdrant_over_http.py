@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.server import ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +26,11 @@ from qdrant_client import QdrantClient, models  # noqa: TID253
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a program of its own it stands alone
 from tests.faults import Faults
 from tests.qdrant_double import recorded_answers
+from tests.qdrant_double.cluster import PEERS, Cluster
 from tests.qdrant_double.description import describe
 from tests.qdrant_double.handler import handler_of
+from tests.qdrant_double.process import child as child
+from tests.qdrant_double.process import send_away as send_away
 from tests.qdrant_double.refusals import Refused, refuse_filter, refuse_points, translate
 from tests.qdrant_double.strict_mode import StrictMode
 
@@ -53,10 +53,11 @@ class Collections:
         self._strict: dict[str, StrictMode] = {}
         self._snapshots: dict[str, list[dict[str, Any]]] = {}
         self._operations = 0
+        self.cluster: Cluster | None = None
         self.known_issues: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
-    def answer(self, method: str, path: str, body: Any, wait: bool = True) -> Any:
+    def answer(self, method: str, path: str, body: Any) -> Any:
         """The result of a request; LookupError where nothing answers to it, Refused or ValueError otherwise."""
         for verb, pattern, function in ROUTES:
             match = re.fullmatch(pattern, path)
@@ -65,28 +66,30 @@ class Collections:
                     names = [unquote(name) for name in match.groups()]
                     if names:
                         self._keep_limits(function, self._real(names[0]), body)
-                    return self._told(function(self, *names, body), wait)
+                    return self._told(function(self, *names, body))
         raise LookupError(f"no such path: {method} {path}")
 
-    def _told(self, result: Any, wait: bool) -> Any:
+    def _told(self, result: Any) -> Any:
         """A result as the server tells it: nothing for what a model leaves open, and each change with a number."""
         found = to_jsonable_python(result, exclude_none=isinstance(result, (BaseModel, list)))
         for each in found if isinstance(found, list) else [found]:
             if isinstance(each, dict) and "operation_id" in each:
                 self._operations += 1
-                each.update(operation_id=self._operations, status="completed" if wait else "acknowledged")
+                each["operation_id"] = self._operations
         return found
 
     def _keep_limits(self, function: Callable[..., Any], name: str, body: Any) -> None:
         refuse_filter(body)
         strict, fields = self._strict.get(name), self._fields.get(name, {})
+        if self.cluster and name in self._settings and function in READING:
+            self.cluster.refuse_read(self._settings[name])
         if strict is None:
             return
         if function in (Collections.query, Collections.query_one):
             strict.search(body.get("searches", [body]), fields, batch="searches" in body)
         elif function is Collections.upsert:
-            strict.upsert(len(body["points"]))
-        elif function in (Collections.retrieve, Collections.scroll, Collections.count):
+            strict.upsert(len(body.get("points", ())))
+        elif function in READING:
             strict.read(body, fields)
         elif function in (Collections.delete_points, Collections.set_vectors, Collections.change_points):
             strict.change(body, fields)
@@ -116,6 +119,8 @@ class Collections:
             raise translate(f"Collection {name} already exists")
         self._fields[name] = {}
         self._settings[name] = {"names_sparse": "sparse_vectors" in body}
+        if self.cluster:
+            self._settings[name]["shard_number"] = len(PEERS)
         self._set(name, body)
         return self._client.create_collection(
             name, asked.vectors, sparse_vectors_config=asked.sparse_vectors, metadata=asked.metadata
@@ -138,6 +143,15 @@ class Collections:
         for part in (self._fields, self._settings, self._strict, self._snapshots):
             part.pop(name, None)
         return there and self._client.delete_collection(name)
+
+    def peers(self, _: Any) -> Any:
+        return self.cluster.about() if self.cluster else {"status": "disabled"}
+
+    def shards(self, name: str, _: Any) -> Any:
+        local, real = self._local(name), self._real(name)
+        settings = {"shard_number": 1, **self._settings[real]}
+        alive = [each for each, place in local.ids.items() if not local.deleted[place]]
+        return (self.cluster or Cluster()).shards(real, settings, alive)
 
     def optimizations(self, name: str, _: Any) -> Any:
         return recorded_answers.optimizations(self.describe(name, None))
@@ -175,8 +189,17 @@ class Collections:
     def upsert(self, name: str, body: Any) -> Any:
         local = self._local(name)
         sizes = {vector: params.size for vector, params in local.vectors_config.items()}
-        refuse_points(body["points"], sizes, set(local.sparse_vectors))
-        return self._client.upsert(name, models.PointsList.model_validate(body).points)
+        if isinstance(body.get("points"), list):
+            refuse_points(body["points"], sizes, {*local.sparse_vectors, *local.multivectors_config})
+        points, refused = models.PointsList.model_validate(body).points, None
+        if self.cluster:
+            real = self._real(name)
+            written, refused = self.cluster.reachable(real, self._settings[real], body["points"])
+            points = models.PointsList.model_validate({"points": written}).points
+        told = self._client.upsert(name, points)
+        if refused:
+            raise refused
+        return told
 
     def retrieve(self, name: str, body: Any) -> Any:
         asked = models.PointRequest.model_validate(body)
@@ -236,10 +259,14 @@ class Collections:
         return self._aliases().get(name, name)
 
 
+READING = (Collections.query, Collections.query_one, Collections.retrieve, Collections.scroll, Collections.count)
+
 NAME = r"/collections/([^/]+)"
 ROUTES: list[tuple[str, str, Callable[..., Any]]] = [
     ("GET", r"/issues", Collections.issues),
     ("GET", r"/collections", Collections.listed),
+    ("GET", r"/cluster", Collections.peers),
+    ("GET", f"{NAME}/cluster", Collections.shards),
     ("GET", r"/aliases", Collections.aliases),
     ("POST", r"/collections/aliases", Collections.move_aliases),
     ("GET", f"{NAME}/exists", Collections.exists),
@@ -331,6 +358,11 @@ class QdrantOverHttp:
         self._http.shutdown()
         self._down.wait(30)
 
+    def gather_peers(self) -> Cluster:
+        """Be one of three peers from now on; gives the cluster, whose peers may be killed."""
+        self._collections.cluster = Cluster()
+        return self._collections.cluster
+
     def away(self, seconds: float, how: Trouble = "close") -> None:
         """Be away from now on for so long."""
         self._away = (how, time.monotonic() + seconds)
@@ -343,7 +375,10 @@ class QdrantOverHttp:
     def respond(self, method: str, path: str, raw: bytes, wait: bool = True) -> tuple[int, Any, Refused | None]:
         """(status, result, what is wrong)."""
         try:
-            return 200, self._collections.answer(method, path, json.loads(raw or b"null"), wait), None
+            result = self._collections.answer(method, path, json.loads(raw or b"null"))
+            if not wait and isinstance(result, dict) and "operation_id" in result:
+                result["status"] = "acknowledged"
+            return 200, result, None
         except Refused as error:
             refused = error
         except LookupError:
@@ -353,23 +388,6 @@ class QdrantOverHttp:
         except ValueError as error:  # the in-memory form has no codes
             refused = translate(str(error))
         return refused.status, None, refused
-
-
-@contextmanager
-def child() -> Iterator[str]:
-    """A server in a process of its own, which outlives whatever happens to this one's threads; gives its URL."""
-    process = subprocess.Popen([sys.executable, __file__, "0"], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def send_away(url: str, seconds: float, how: Trouble = "close") -> None:
-    """Tell a server, in whatever process, to be away."""
-    urllib.request.urlopen(f"{url}/away?seconds={seconds}&how={how}", data=b"").close()
 
 
 if __name__ == "__main__":

@@ -133,8 +133,16 @@ class Relay:
                     near.close()
                     continue
                 far.settimeout(None)
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=hand_on, args=pair, daemon=True).start()
+                threading.Thread(target=join, args=(near, far), daemon=True).start()
+
+
+def join(near: socket.socket, far: socket.socket) -> None:
+    """Hand on between two connections, both ways, until both have ended."""
+    with near, far:
+        back = threading.Thread(target=hand_on, args=(far, near), daemon=True)
+        back.start()
+        hand_on(near, far)
+        back.join()
 
 
 def hand_on(source: socket.socket, target: socket.socket) -> None:

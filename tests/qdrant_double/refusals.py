@@ -54,15 +54,17 @@ def conditions(value: Any) -> Iterator[dict[str, Any]]:
             yield from conditions(each)
 
 
-def refuse_points(points: list[dict[str, Any]], sizes: dict[str, int], sparse: set[str]) -> None:
-    """Refuse points with a wrong id, shape, name or size. `sizes` has the dense vectors, `sparse` the others."""
+def refuse_points(points: list[dict[str, Any]], sizes: dict[str, int], others: set[str]) -> None:
+    """Refuse points with a wrong id, shape, name or size. `sizes` has the dense vectors."""
     for place, point in enumerate(points):
+        if "id" not in point:
+            raise Refused(400, "Format error in JSON body: missing field `id`")
         refuse_id(point["id"])
         vectors = point.get("vector") or {}
         named = vectors if isinstance(vectors, dict) else {"": vectors}
         for name, vector in named.items():
             refuse_shape(place, vector)
-            if name not in sizes and name not in sparse:
+            if name not in sizes and name not in others:
                 raise Refused(400, f"Wrong input: Not existing vector name error: {name}")
             if name in sizes and isinstance(vector, list) and len(vector) != sizes[name]:
                 told = f"expected dim: {sizes[name]}, got {len(vector)}" + (f" for vector '{name}'" if name else "")

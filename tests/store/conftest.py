@@ -1,7 +1,7 @@
 """The stores that every contract is held over. A server is asked where QDRANT_URL names one."""
 
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -33,12 +33,34 @@ def over_http():
         store.close()
 
 
+@pytest.fixture
+def true_server(prefix):
+    """Open a store on the server of QDRANT_URL over a transport. What has the prefix there is dropped afterwards."""
+    if not servers.URL:
+        pytest.skip("needs a Qdrant server: set QDRANT_URL")
+    with ExitStack() as stack:
+
+        def over(transport):
+            url = stack.enter_context(servers.over(servers.URL, transport))
+            store = stack.enter_context(closing(servers.store_of(url)))
+            stack.callback(drop, store._client, prefix)
+            return store
+
+        yield over
+
+
+def drop(client, prefix):
+    """Drop the collections whose names begin so."""
+    for name in servers.names(client):
+        if name.startswith(prefix):
+            client.delete_collection(name)
+
+
 TRUE_SERVERS = [pytest.param(f"server-{each}", marks=pytest.mark.server) for each in servers.TRANSPORTS]
 
 
 @pytest.fixture(params=["edge", "local", "http", *TRUE_SERVERS])
 def store(request, tmp_path, prefix):
-    url = ExitStack()
     if request.param == "edge":
         store = EdgeStore(tmp_path / "store")
     elif request.param == "local":
@@ -46,18 +68,12 @@ def store(request, tmp_path, prefix):
     elif request.param == "http":
         store = request.getfixturevalue("over_http")
     else:
-        if not servers.URL:
-            pytest.skip("needs a Qdrant server: set QDRANT_URL")
-        transport = request.param.removeprefix("server-")
-        store = servers.store_of(url.enter_context(servers.over(servers.URL, transport)))
+        store = request.getfixturevalue("true_server")(request.param.removeprefix("server-"))
     yield store
-    if request.param not in ("edge", "local"):
-        for collection in store._client.get_collections().collections:
-            if collection.name.startswith(prefix):
-                store._client.delete_collection(collection.name)
-    if request.param != "http":
+    if request.param == "http":
+        drop(store._client, prefix)
+    if request.param in ("edge", "local"):
         store.close()
-    url.close()
 
 
 @pytest.fixture

@@ -159,3 +159,9 @@ def test_keys_open_what_they_may():
         assert code(("PUT", "/collections/c", CREATE), "all") == 200
         assert [code(read, key) for key in (None, "wrong", "some", "all")] == [401, 401, 200, 200]
         assert [code(write, key) for key in (None, "wrong", "some", "all")] == [401, 401, 403, 200]
+
+
+def test_a_body_of_another_form_is_refused_as_such(faulty):
+    ask(faulty.port, "PUT", "/collections/c", CREATE)
+    for body in ({}, {"points": [{"vector": [1]}]}, {"points": 3}):
+        assert ask(faulty.port, "PUT", "/collections/c/points?wait=true", body)[0] in (400, 422)

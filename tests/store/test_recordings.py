@@ -28,6 +28,15 @@ DIFFER = {
 }
 """(case, place in the case): why the double answers otherwise."""
 
+PLACED = "which points share a shard, and on which peer it lies, is the double's own"
+SHARDED = "the engine counts a term's documents within a shard, and finds equal scores in an order of its own"
+
+OF_THE_CLUSTER = {
+    **dict.fromkeys((6, 9, 14, 19, 24, 29, 37, 42), PLACED),
+    **dict.fromkeys((10, 15, 25, 33, 38), SHARDED),
+}
+"""Place in the recording of a cluster: why the double answers otherwise."""
+
 OF_AN_EARLIER_RUN = {38: "the recording lists a snapshot that was made before it began"}
 
 
@@ -77,3 +86,24 @@ def test_a_comparison_sees_shape_kind_and_value():
     assert list(compare({"a": None}, {})) == [".a: too much"]
     assert list(compare([1], [1, 2])) == [": 1 instead of 2"]
     assert list(compare(True, 1)) == [": True instead of 1"]
+
+
+DIES, RETURNS = 20, 33
+"""Places in the recording of a cluster: the first request with a dead peer, and the first with that peer back."""
+
+
+def test_a_cluster_with_a_dead_peer_answers_as_the_true_one_did():
+    recorded = recorded_exchanges.read("cluster.jsonl")
+    if not recorded:
+        pytest.skip(f"{RECORDINGS} is not there")
+    found = {}
+    with QdrantOverHttp(version=VERSION) as server, Replay(server.port) as replay:
+        cluster = server.gather_peers()
+        for place, exchange in enumerate(recorded):
+            if place == DIES:
+                cluster.kill(2)
+            if place == RETURNS:
+                cluster.revive(2)
+            if differences := replay.differences(exchange):
+                found[place] = differences
+    assert set(found) == set(OF_THE_CLUSTER), "\n".join(map(str, found.items()))
