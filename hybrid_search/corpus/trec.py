@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -26,6 +29,16 @@ The characters are white space, which divides columns, and those that control a 
 """
 _ESCAPE = re.compile(rf"\s|%(?=[0-9A-Fa-f]{{2}})|[{''.join(map(re.escape, _UNSAFE.values()))}]")
 _ESCAPED = re.compile("|".join([r"%25(?=[0-9A-Fa-f]{2})", *sorted(_UNSAFE, key=len, reverse=True)]))
+
+
+_MAGIC = b"\x1f\x8b"
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a file for reading its bytes, unpacked if it is gzipped."""
+    with path.open("rb") as file:
+        is_packed = file.read(2) == _MAGIC
+    return cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb")
 
 
 class Qrel(NamedTuple):
@@ -56,11 +69,17 @@ class RunLine(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A corpus with queries and judgements; `queries` are those that `qrels` judge, in the file's order."""
+    """A corpus with queries and judgements; `queries` are those that `qrels` judge, in the file's order.
+
+    Args:
+        corpus: the file of the documents; None where they are in a collection alone.
+        notes: what is odd in it, in sentences.
+    """
 
     queries: tuple[Query, ...]
     qrels: tuple[Qrel, ...]
-    corpus: Path
+    corpus: Path | None
+    notes: tuple[str, ...] = ()
 
 
 def read_beir(folder: str | Path, split: str = "test") -> Dataset:
@@ -86,15 +105,31 @@ def read_beir(folder: str | Path, split: str = "test") -> Dataset:
             raise EvaluationError(f"{corpus} holds no document: one JSON object a line with _id, title and text")
     if split not in splits:
         raise EvaluationError(f"{folder} has no split {split!r}; it has {', '.join(splits)}")
-    qrels = read_beir_qrels(judged)
-    wanted = {qrel.query_id for qrel in qrels}
+    found = select_judged(read_queries(queries), read_beir_qrels(judged), judged, queries)
+    return found._replace(corpus=corpus)
+
+
+def select_judged(queries: Iterable[Query], qrels: Iterable[Qrel], judged: str | Path, asked: str | Path) -> Dataset:
+    """Return the queries that have judgements, with these; the dataset has no corpus yet.
+
+    Args:
+        queries: all.
+        qrels: all.
+        judged: where the judgements are from, for messages.
+        asked: where the queries are from.
+
+    Raises:
+        EvaluationError: there is no judgement, or one of a query that does not exist.
+    """
+    rows = tuple(qrels)
+    wanted = {qrel.query_id for qrel in rows}
     if not wanted:
         raise EvaluationError(f"{judged} judges no document")
-    found = tuple(query for query in read_queries(queries) if query.query_id in wanted)
+    found = tuple(query for query in queries if query.query_id in wanted)
     lost = sorted(wanted.difference(query.query_id for query in found))
     if lost:
-        raise EvaluationError(f"{judged} judges {_some(lost)}, which {queries} does not have")
-    return Dataset(found, tuple(qrels), corpus)
+        raise EvaluationError(f"{judged} judges {_some(lost)}, which {asked} does not have")
+    return Dataset(found, rows, None)
 
 
 def read_queries(path: str | Path) -> list[Query]:
@@ -113,7 +148,7 @@ def read_queries(path: str | Path) -> list[Query]:
         return Query(str(record["_id"]), record["text"])
 
     queries = _parse_lines(path, parse)
-    _refuse_doubles(path, "query", (query.query_id for query in queries))
+    refuse_doubles(path, "query", (query.query_id for query in queries))
     return queries
 
 
@@ -203,7 +238,7 @@ def run_lines(rows: Iterable[ScoredDoc], tag: str) -> Iterator[str]:
     for row in rows:
         by_query.setdefault(row.query_id, []).append(row)
     for query_id, ranked in by_query.items():
-        _refuse_doubles(f"query {query_id!r}", "document", (row.doc_id for row in ranked))
+        refuse_doubles(f"query {query_id!r}", "document", (row.doc_id for row in ranked))
         query = _escape(query_id)
         for rank, (row, score) in enumerate(zip(ranked, _falling(ranked), strict=True), 1):
             yield f"{query} Q0 {_escape(row.doc_id)} {rank} {score:.9g} {_escape(tag.strip())}"
@@ -250,7 +285,7 @@ def _falling(rows: list[ScoredDoc]) -> Iterator[np.float32]:
 
 
 def _judgements(path: str | Path, qrels: list[Qrel]) -> list[Qrel]:
-    _refuse_doubles(path, "judgement", (f"{qrel.query_id} {qrel.doc_id}" for qrel in qrels))
+    refuse_doubles(path, "judgement", (f"{qrel.query_id} {qrel.doc_id}" for qrel in qrels))
     return qrels
 
 
@@ -261,7 +296,7 @@ def _parse_lines(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
     if Path(path).exists() and not Path(path).is_file():  # reading a pipe might never end
         raise EvaluationError(f"{path} is not a file")
     try:
-        with Path(path).open(encoding="utf-8-sig", errors="surrogatepass", newline="\n") as file:
+        with TextIOWrapper(open_plain(Path(path)), encoding="utf-8-sig", errors="surrogatepass", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
@@ -269,8 +304,8 @@ def _parse_lines(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
                     rows.append(parse(line))
                 except (ValueError, RecursionError) as error:
                     bad.append(f"{path}:{number}: {error}")
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (OSError, EOFError, zlib.error) as error:  # the last two of a damaged gzip
+        raise EvaluationError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except UnicodeDecodeError as error:
         raise EvaluationError(f"{path} is not UTF-8 text: {error}") from error
     if bad:
@@ -285,7 +320,8 @@ def _columns(cells: list[str], wanted: int) -> list[str]:
     return cells
 
 
-def _refuse_doubles(path: str | Path, what: str, ids: Iterable[str]) -> None:
+def refuse_doubles(path: str | Path, what: str, ids: Iterable[str]) -> None:
+    """Refuse ids of a file that stand more than once."""
     met: set[str] = set()
     twice: list[Any] = []
     for item in ids:
