@@ -147,9 +147,7 @@ def read_queries(path: str | Path) -> list[Query]:
             raise ValueError("the query is empty")
         return Query(str(record["_id"]), record["text"])
 
-    queries = _parse_lines(path, parse)
-    refuse_doubles(path, "query", (query.query_id for query in queries))
-    return queries
+    return _parse_lines(path, parse, lambda query: f"query {query.query_id!r}")
 
 
 def read_qrels(path: str | Path) -> list[Qrel]:
@@ -161,9 +159,9 @@ def read_qrels(path: str | Path) -> list[Qrel]:
 
     def parse(line: str) -> Qrel:
         query_id, iteration, doc_id, relevance = _columns(line.split(), 4)
-        return Qrel(unescape(query_id), unescape(doc_id), int(relevance), iteration)
+        return Qrel(unescape(query_id), unescape(doc_id), _grade(relevance), iteration)
 
-    return _judgements(path, _parse_lines(path, parse))
+    return _parse_lines(path, parse, _judgement)
 
 
 def read_beir_qrels(path: str | Path) -> list[Qrel]:
@@ -179,9 +177,12 @@ def read_beir_qrels(path: str | Path) -> list[Qrel]:
             return None
         if not cells[0] or not cells[1]:
             raise ValueError("an id is empty")
-        return Qrel(cells[0], cells[1], int(cells[2]))
+        return Qrel(cells[0], cells[1], _grade(cells[2]))
 
-    return _judgements(path, [row for row in _parse_lines(path, parse) if row is not None])
+    def name(row: Qrel | None) -> str | None:
+        return None if row is None else _judgement(row)
+
+    return [row for row in _parse_lines(path, parse, name) if row is not None]
 
 
 def read_run(path: str | Path) -> list[ScoredDoc]:
@@ -193,11 +194,15 @@ def read_run(path: str | Path) -> list[ScoredDoc]:
     return [ScoredDoc(unescape(line.query_id), unescape(line.doc_id), line.score) for line in read_run_lines(path)]
 
 
-def read_run_lines(path: str | Path) -> list[RunLine]:
+def read_run_lines(path: str | Path, *, once: bool = False) -> list[RunLine]:
     """Read the lines of a run, in the file's order, with their ids as they are written.
 
+    Args:
+        path: of the file.
+        once: refuse a document that stands twice for a query.
+
     Raises:
-        EvaluationError: as `read_run`.
+        EvaluationError: as `read_run`, or a document stands twice.
     """
 
     def parse(line: str) -> RunLine:
@@ -207,7 +212,10 @@ def read_run_lines(path: str | Path) -> list[RunLine]:
             raise ValueError(f"the score {score} is not finite")
         return RunLine(query_id, doc_id, value, tag, rank)
 
-    return _parse_lines(path, parse)
+    def name(line: RunLine) -> str | None:
+        return f"document {line.doc_id!r} for query {line.query_id!r}" if once else None
+
+    return _parse_lines(path, parse, name)
 
 
 def write_run(path: str | Path, rows: Iterable[ScoredDoc], tag: str) -> None:
@@ -284,15 +292,29 @@ def _falling(rows: list[ScoredDoc]) -> Iterator[np.float32]:
         last = score
 
 
-def _judgements(path: str | Path, qrels: list[Qrel]) -> list[Qrel]:
-    refuse_doubles(path, "judgement", (f"{qrel.query_id} {qrel.doc_id}" for qrel in qrels))
-    return qrels
+def _grade(text: str) -> int:
+    if not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", text):
+        raise ValueError(f"the grade {text.strip()!r} is not a whole number")
+    return int(text)
 
 
-def _parse_lines(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
-    """Parse every non-blank line; the error names the lines that cannot be parsed together."""
+def _judgement(qrel: Qrel) -> str:
+    return f"judgement of {qrel.doc_id!r} for query {qrel.query_id!r}"
+
+
+def _parse_lines(
+    path: str | Path, parse: Callable[[str], _Row], name: Callable[[_Row], str | None] = lambda row: None
+) -> list[_Row]:
+    """Parse every non-blank line; the error names the lines that cannot be parsed together.
+
+    Args:
+        path: of the file.
+        parse: makes a row of a line, or raises ValueError.
+        name: gives of a row what may stand once in the file; None for what may be repeated.
+    """
     rows: list[_Row] = []
     bad: list[str] = []
+    first: dict[str, int] = {}
     if Path(path).exists() and not Path(path).is_file():  # reading a pipe might never end
         raise EvaluationError(f"{path} is not a file")
     try:
@@ -302,6 +324,9 @@ def _parse_lines(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
                     continue
                 try:
                     rows.append(parse(line))
+                    one = name(rows[-1])
+                    if one is not None and first.setdefault(one, number) != number:
+                        raise ValueError(f"{one} stands more than once, first in line {first[one]}")
                 except (ValueError, RecursionError) as error:
                     bad.append(f"{path}:{number}: {error}")
     except (OSError, EOFError, zlib.error) as error:  # the last two of a damaged gzip

@@ -50,8 +50,9 @@ def read_outside_runs(
     found: list[OutsideRun] = []
     judged = {nfc(qrel.doc_id) for qrel in data.qrels}
     for path in paths:
-        lines = read_run_lines(path)
-        _check(path, lines)
+        lines = read_run_lines(path, once=True)
+        if not lines:
+            raise EvaluationError(f"{path} holds no line of a run: query_id Q0 doc_id rank score tag")
         label = _label(Path(path), lines, {*modes, *(run.label for run in found)})
         open_ids = {line.doc_id for line in lines if len(forms(line.doc_id)) > 1 and nfc(line.doc_id) not in judged}
         known = judged | _there(open_ids, doc_ids) if open_ids else judged
@@ -100,16 +101,6 @@ def _known(written: str, known: Collection[str]) -> str:
     """Return the form of an id that is known; where none is, the id as our own exports would have it read."""
     either = (nfc(form) if nfc(form) in known else form for form in forms(written))
     return next((form for form in either if form in known), unescape(written))
-
-
-def _check(path: str | Path, lines: Sequence[RunLine]) -> None:
-    if not lines:
-        raise EvaluationError(f"{path} holds no line of a run: query_id Q0 doc_id rank score tag")
-    met: set[tuple[str, str]] = set()
-    for line in lines:
-        if (line.query_id, line.doc_id) in met:
-            raise EvaluationError(f"{path}: document {line.doc_id!r} stands more than once for query {line.query_id!r}")
-        met.add((line.query_id, line.doc_id))
 
 
 def _label(path: Path, lines: Sequence[RunLine], taken: Collection[str]) -> str:

@@ -98,7 +98,10 @@ def test_what_counts_for_nothing_is_told(tmp_path):
         (["q1 Q0 tap 1 much x"], r"run0\.trec:1: could not convert"),
         (["q1 Q0 tap 1 nan x"], r"run0\.trec:1: the score nan is not finite"),
         (["q1 Q0 tap 1 1 x y"], r"run0\.trec:1: expected 6 columns, found 7"),
-        (["q1 Q0 tap 1 1 x", "q1 Q0 tap 2 1 x"], "document 'tap' stands more than once for query 'q1'"),
+        (
+            ["q1 Q0 tap 1 1 x", "q1 Q0 tap 2 1 x"],
+            r"run0\.trec:2: document 'tap' for query 'q1' stands more than once, first in line 1",
+        ),
         ([], "holds no line of a run"),
     ],
 )

@@ -53,7 +53,7 @@ def search(
     """
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     asked["vector"] = without_surrogates(vector) or None
-    asked.update(min_confidence=min_confidence or None, min_score=min_score or None)
+    asked["min_confidence"], asked["min_score"] = min_confidence or None, min_score or None
     with collections.use(named(collections, collection)) as searcher:
         results = searcher.search(without_surrogates(query), **asked)
     heads = rendering.shown_hits(results)
@@ -88,7 +88,7 @@ def explain(
     text = without_surrogates(query)
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     asked["vector"] = without_surrogates(vector) or None
-    asked.update(min_confidence=min_confidence or None, min_score=min_score or None)
+    asked["min_confidence"], asked["min_score"] = min_confidence or None, min_score or None
     with collections.use(named(collections, collection)) as searcher:
         if doc_id:
             explained = searcher.explain(text, without_surrogates(doc_id), **asked).to_dict()
