@@ -107,7 +107,7 @@ class Indexer:
         settings = settings or load_settings()
         names, expansion = {"sparse": sparse, "dense": dense}, ExpandWith.of(expand_with)
         request = ModelRequest(profile, names, legs, precision, sparsity, layout, expansion)
-        opened, sizes = open_store_for(store, settings), (chunk_tokens, overlap_tokens)
+        opened, sizes = open_store_for(store, settings, patient=True), (chunk_tokens, overlap_tokens)
         return cls(collection, opened, settings, request, sizes, replace=replace, wait_s=wait_s, models=models)
 
     def index(

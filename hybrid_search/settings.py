@@ -38,6 +38,12 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(default=None, description="of the Qdrant server")
     serve_api_key: SecretStr | None = Field(default=None, description="that `serve` asks its callers for")
     timeout_s: float = Field(default=30.0, gt=0, description="seconds that a request to a server may take")
+    search_timeout_s: float = Field(
+        default=5.0, gt=0, description="seconds within which a server answers a request of a search, or it fails"
+    )
+    tls_ca: Path | None = Field(default=None, description="certificates of the authorities that sign a server's")
+    tls_cert: Path | None = Field(default=None, description="your certificate, for a server that asks for one")
+    tls_key: Path | None = Field(default=None, description="the key of tls_cert, where it lies in another file")
     retry_s: float = Field(
         default=60.0, ge=0, description="seconds for which writing goes on trying when a server stops answering"
     )

@@ -1,5 +1,6 @@
 """What the tests of several rooms share: a store, a model cache and settings of their own, and the models at hand."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,8 +20,10 @@ from hybrid_search.evaluation import cached_collections, job
 from hybrid_search.indexing import chunker_process
 from hybrid_search.settings import Settings
 from hybrid_search.store.edge.store import EdgeStore
+from tests import servers
 from tests.fake_models import FAKE_CARDS, Fakes
 from tests.kept_processes import KeptProcess, end_all_but
+from tests.qdrant_over_http import QdrantOverHttp, child
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -59,9 +62,15 @@ TOGETHER = {"test_crashes", "test_damages", "test_guide"}
 """Files whose tests share what takes seconds to make; each is run in one process, which makes it once."""
 
 
+ON_THE_SERVER = {"server_url", "server_process_url", "server_client"}
+"""Fixtures whose tests give collections fixed names; on a true server no two of them run at once."""
+
+
 def pytest_itemcollected(item):
     """Keep the tests of `TIMED` in one process. (When all are collected it is too late: they have been grouped.)"""
     file = item.path.stem
+    if servers.URL and ON_THE_SERVER & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.xdist_group("server"))
     if file in TIMED | TOGETHER and item.get_closest_marker("xdist_group") is None:
         item.add_marker(pytest.mark.xdist_group("timed" if file in TIMED else file))
 
@@ -152,3 +161,44 @@ def jsonl(tmp_path):
         return file
 
     return write
+
+
+@pytest.fixture
+def server_key(monkeypatch):
+    """Hand the key of the true server, if it has one, to whatever reads the settings."""
+    if servers.API_KEY:
+        monkeypatch.setenv("HYBRID_SEARCH_API_KEY", servers.API_KEY)
+
+
+@pytest.fixture(params=servers.TRANSPORTS)
+def server_url(request, server_key):
+    """The server under test, empty: a double in this process, or the one that QDRANT_URL names, over each transport."""
+    with servers.under_test(request.param) as url:
+        yield url
+
+
+@pytest.fixture(params=servers.TRANSPORTS)
+def server_process_url(request, server_key):
+    """The same for tests of several processes: the double has one of its own."""
+    with servers.under_test(request.param, otherwise=child) as url:
+        yield url
+
+
+@pytest.fixture(params=servers.TRANSPORTS)
+def server_client(request):
+    """A bare client of the server under test; where QDRANT_URL names none, of the client's own in-memory form."""
+    from qdrant_client import QdrantClient
+
+    if not servers.URL:
+        with contextlib.closing(QdrantClient(":memory:")) as client:
+            yield client
+        return
+    with servers.under_test(request.param) as url, contextlib.closing(servers.client_of(url)) as client:
+        yield client
+
+
+@pytest.fixture
+def faulty():
+    """A server of its own whose faults a test chooses: `faulty.faults.add(reset_after(), "PUT", "/points$")`."""
+    with QdrantOverHttp() as server:
+        yield server

@@ -24,7 +24,7 @@ from hybrid_search.errors import (
     StoreError,
     StoreUnavailable,
 )
-from hybrid_search.store.server.connection import server_errors
+from hybrid_search.store.server.client_errors import server_errors
 from tests import hub_models
 
 WHERE = "http://example.test:6333"

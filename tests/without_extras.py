@@ -47,6 +47,7 @@ CASES = {
     "torch reranker": Case(
         ("search", "apples", "-c", "notes", "--rerank", "cross-encoder/ms-marco-MiniLM-L6-v2"), 3, "torch"
     ),
+    "a dataset by its name": Case(("evaluate", "vaswani"), 3, "datasets"),
     "evaluate": Case(("evaluate", MOVIES, "--modes", "bm25"), 3, "eval"),
     "train": Case(("train", "nowhere.jsonl", "--out", "out"), 3, "train"),
     "tui": Case(("tui", "-c", "notes"), 3, "tui"),

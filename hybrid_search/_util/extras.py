@@ -15,6 +15,7 @@ _GRAMMARS = (
 
 PACKAGES: Mapping[str, tuple[str, ...]] = {
     "code": tuple(f"tree_sitter_{language}" for language in _GRAMMARS),
+    "datasets": ("ir_datasets",),
     "documents": ("bs4", "mammoth", "markdownify", "markitdown", "pypdfium2", "webencodings"),
     "eval": ("ir_measures",),
     "haystack": ("haystack",),

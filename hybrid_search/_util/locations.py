@@ -5,6 +5,7 @@ Messages, logs, the journal and servers' answers show a location in this form; t
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,6 +17,8 @@ HIDDEN = "…"
 _SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]+:/+", re.ASCII)  # one letter is a drive of Windows
 _ADDRESS = re.compile(r"(?://)?[^\s/\\:@]{2,}:.*@.*|[^\s/\\]*@[^\s/\\]+:\d+", re.DOTALL)
 _IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/+[^\s'\"<>]+", re.ASCII)
+_BETWEEN = re.compile(r",(?=\s*https?:/)", re.IGNORECASE)
+"""The commas between the URLs of several peers."""
 _KEYS = ("api-key", "api_key", "apikey")
 _ENCODE = "In a user, a password or a key, signs such as / ? # @ : [ have to be percent-encoded."
 
@@ -55,6 +58,27 @@ def is_server(location: str) -> bool:
     return False
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address; of names only `localhost`.
+
+    >>> [is_loopback(host) for host in ("127.0.0.21", "::1", "localhost", "0.0.0.0", "example.org")]
+    [True, True, True, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def peer_urls(location: str) -> list[str]:
+    """Return the URLs of a location of one server, or of the peers of a cluster.
+
+    >>> peer_urls("http://a:6333, http://b:6333")
+    ['http://a:6333', 'http://b:6333']
+    """
+    return [url for part in _BETWEEN.split(location) if (url := part.strip())]
+
+
 def shown_location(location: str) -> str:
     """Remove what may be secret from a location.
 
@@ -66,6 +90,8 @@ def shown_location(location: str) -> str:
     >>> shown_location("http://user:se/cret@host:6333"), shown_location("user:secret@host:6333")
     ('http://…', '…@host:6333')
     """
+    if _BETWEEN.search(location):
+        return ",".join(shown_location(url) for url in peer_urls(location))
     scheme = _SCHEME.match(location)
     if scheme is None:
         return f"{HIDDEN}@{location.rpartition('@')[2]}" if _ADDRESS.fullmatch(location) else location

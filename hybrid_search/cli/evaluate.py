@@ -21,6 +21,7 @@ from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.cached_collections import Kept
+    from hybrid_search.evaluation.datasets import Parts
     from hybrid_search.evaluation.report import Report
     from hybrid_search.search.request import Options
     from hybrid_search.settings import Settings
@@ -30,7 +31,18 @@ if TYPE_CHECKING:
 def evaluate(
     *,
     dataset: Annotated[
-        str | None, typer.Argument(help="A BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.")
+        str | None, typer.Argument(help="A BEIR folder, or a name that ir_datasets knows: beir/scifact/test.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take this split of the DATASET: dev, train.  [test]")
+    ] = None,
+    topics: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead of DATASET: TREC topics, or lines of id<TAB>text.")
+    ] = None,
+    qrels: Annotated[Path | None, typer.Option(metavar="FILE", help="The TREC judgements of the --topics.")] = None,
+    documents: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The documents of the --topics, where no -c NAME has them all."),
     ] = None,
     collection: Annotated[
         str | None,
@@ -110,13 +122,14 @@ def evaluate(
     settings = global_options.settings(device=device_of(device))
     if clear:
         return _clear(dataset, settings)
-    if dataset is None:
-        raise InvalidArgument("There is no DATASET. Name a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv.")
+    parts: Parts = {"split": split, "topics": topics, "qrels": qrels, "documents": documents}
+    _tell_fetching(dataset, parts)
     gate = read_gate(fail_under, baseline, max_regression)
     with progress_display(progress) as callbacks:
         report = run_experiment(
             dataset,
             settings=settings,
+            parts=parts,
             collection=collection,
             profile=profile,
             sparse=sparse,
@@ -142,6 +155,24 @@ def evaluate(
         raise typer.Exit(FAILED)
     if report.lacking:
         raise typer.Exit(SOME_FAILED)
+
+
+def _tell_fetching(dataset: str | None, parts: Parts) -> None:
+    """Say on stderr what may be fetched first.
+
+    Raises:
+        InvalidArgument: neither a dataset nor files of one are given.
+    """
+    from hybrid_search.evaluation.datasets import before_fetching
+
+    if dataset is None and not any(parts.values()):
+        raise InvalidArgument(
+            "There is no DATASET. Name a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv; a dataset of "
+            "ir_datasets; or --topics FILE and --qrels FILE."
+        )
+    fetching = before_fetching(dataset, parts.get("split"))
+    if fetching:
+        note(fetching)
 
 
 def _tell_built(report: Report, settings: Settings) -> None:

@@ -23,6 +23,7 @@ from hybrid_search.protocols import Encoder, HybridEncoder, Store
 from hybrid_search.settings import Settings
 from hybrid_search.store import open_store
 from hybrid_search.store.bm25 import Bm25Encoder
+from hybrid_search.store.certificates import Certificates
 from hybrid_search.store.server.payload_layouts import named_for
 from hybrid_search.types import Kind, LegName, ModelCard, in_order
 
@@ -87,8 +88,13 @@ class ModelSet(NamedTuple):
         return self._replace(encoders=fitted)
 
 
-def open_store_for(store: str | Path | Store | None, settings: Settings) -> Store:
+def open_store_for(store: str | Path | Store | None, settings: Settings, *, patient: bool = False) -> Store:
     """Return the store itself, or open the one that a folder or URL names, or the settings'.
+
+    Args:
+        store: an open one, or where it is.
+        settings: for the rest.
+        patient: wait for a server that does not answer yet, as jobs do.
 
     Raises:
         ConfigError: an API key would travel unencrypted.
@@ -98,7 +104,15 @@ def open_store_for(store: str | Path | Store | None, settings: Settings) -> Stor
         return store
     key = settings.api_key.get_secret_value() if settings.api_key else None
     place = store or settings.store
-    return open_store(place, api_key=key, timeout_s=settings.timeout_s, retry_s=settings.retry_s)
+    return open_store(
+        place,
+        api_key=key,
+        timeout_s=settings.timeout_s,
+        retry_s=settings.retry_s,
+        search_timeout_s=settings.search_timeout_s,
+        certificates=Certificates(settings.tls_ca, settings.tls_cert, settings.tls_key),
+        patient=patient,
+    )
 
 
 def load_models(

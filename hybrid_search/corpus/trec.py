@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -26,6 +29,16 @@ The characters are white space, which divides columns, and those that control a 
 """
 _ESCAPE = re.compile(rf"\s|%(?=[0-9A-Fa-f]{{2}})|[{''.join(map(re.escape, _UNSAFE.values()))}]")
 _ESCAPED = re.compile("|".join([r"%25(?=[0-9A-Fa-f]{2})", *sorted(_UNSAFE, key=len, reverse=True)]))
+
+
+_MAGIC = b"\x1f\x8b"
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a file for reading its bytes, unpacked if it is gzipped."""
+    with path.open("rb") as file:
+        is_packed = file.read(2) == _MAGIC
+    return cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb")
 
 
 class Qrel(NamedTuple):
@@ -56,11 +69,17 @@ class RunLine(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A corpus with queries and judgements; `queries` are those that `qrels` judge, in the file's order."""
+    """A corpus with queries and judgements; `queries` are those that `qrels` judge, in the file's order.
+
+    Args:
+        corpus: the file of the documents; None where they are in a collection alone.
+        notes: what is odd in it, in sentences.
+    """
 
     queries: tuple[Query, ...]
     qrels: tuple[Qrel, ...]
-    corpus: Path
+    corpus: Path | None
+    notes: tuple[str, ...] = ()
 
 
 def read_beir(folder: str | Path, split: str = "test") -> Dataset:
@@ -86,15 +105,31 @@ def read_beir(folder: str | Path, split: str = "test") -> Dataset:
             raise EvaluationError(f"{corpus} holds no document: one JSON object a line with _id, title and text")
     if split not in splits:
         raise EvaluationError(f"{folder} has no split {split!r}; it has {', '.join(splits)}")
-    qrels = read_beir_qrels(judged)
-    wanted = {qrel.query_id for qrel in qrels}
+    found = select_judged(read_queries(queries), read_beir_qrels(judged), judged, queries)
+    return found._replace(corpus=corpus)
+
+
+def select_judged(queries: Iterable[Query], qrels: Iterable[Qrel], judged: str | Path, asked: str | Path) -> Dataset:
+    """Return the queries that have judgements, with these; the dataset has no corpus yet.
+
+    Args:
+        queries: all.
+        qrels: all.
+        judged: where the judgements are from, for messages.
+        asked: where the queries are from.
+
+    Raises:
+        EvaluationError: there is no judgement, or one of a query that does not exist.
+    """
+    rows = tuple(qrels)
+    wanted = {qrel.query_id for qrel in rows}
     if not wanted:
         raise EvaluationError(f"{judged} judges no document")
-    found = tuple(query for query in read_queries(queries) if query.query_id in wanted)
+    found = tuple(query for query in queries if query.query_id in wanted)
     lost = sorted(wanted.difference(query.query_id for query in found))
     if lost:
-        raise EvaluationError(f"{judged} judges {_some(lost)}, which {queries} does not have")
-    return Dataset(found, tuple(qrels), corpus)
+        raise EvaluationError(f"{judged} judges {_some(lost)}, which {asked} does not have")
+    return Dataset(found, rows, None)
 
 
 def read_queries(path: str | Path) -> list[Query]:
@@ -112,9 +147,7 @@ def read_queries(path: str | Path) -> list[Query]:
             raise ValueError("the query is empty")
         return Query(str(record["_id"]), record["text"])
 
-    queries = _parse_lines(path, parse)
-    _refuse_doubles(path, "query", (query.query_id for query in queries))
-    return queries
+    return _parse_lines(path, parse, lambda query: f"query {query.query_id!r}")
 
 
 def read_qrels(path: str | Path) -> list[Qrel]:
@@ -126,9 +159,9 @@ def read_qrels(path: str | Path) -> list[Qrel]:
 
     def parse(line: str) -> Qrel:
         query_id, iteration, doc_id, relevance = _columns(line.split(), 4)
-        return Qrel(unescape(query_id), unescape(doc_id), int(relevance), iteration)
+        return Qrel(unescape(query_id), unescape(doc_id), _grade(relevance), iteration)
 
-    return _judgements(path, _parse_lines(path, parse))
+    return _parse_lines(path, parse, _judgement)
 
 
 def read_beir_qrels(path: str | Path) -> list[Qrel]:
@@ -144,9 +177,12 @@ def read_beir_qrels(path: str | Path) -> list[Qrel]:
             return None
         if not cells[0] or not cells[1]:
             raise ValueError("an id is empty")
-        return Qrel(cells[0], cells[1], int(cells[2]))
+        return Qrel(cells[0], cells[1], _grade(cells[2]))
 
-    return _judgements(path, [row for row in _parse_lines(path, parse) if row is not None])
+    def name(row: Qrel | None) -> str | None:
+        return None if row is None else _judgement(row)
+
+    return [row for row in _parse_lines(path, parse, name) if row is not None]
 
 
 def read_run(path: str | Path) -> list[ScoredDoc]:
@@ -158,11 +194,15 @@ def read_run(path: str | Path) -> list[ScoredDoc]:
     return [ScoredDoc(unescape(line.query_id), unescape(line.doc_id), line.score) for line in read_run_lines(path)]
 
 
-def read_run_lines(path: str | Path) -> list[RunLine]:
+def read_run_lines(path: str | Path, *, once: bool = False) -> list[RunLine]:
     """Read the lines of a run, in the file's order, with their ids as they are written.
 
+    Args:
+        path: of the file.
+        once: refuse a document that stands twice for a query.
+
     Raises:
-        EvaluationError: as `read_run`.
+        EvaluationError: as `read_run`, or a document stands twice.
     """
 
     def parse(line: str) -> RunLine:
@@ -172,7 +212,10 @@ def read_run_lines(path: str | Path) -> list[RunLine]:
             raise ValueError(f"the score {score} is not finite")
         return RunLine(query_id, doc_id, value, tag, rank)
 
-    return _parse_lines(path, parse)
+    def name(line: RunLine) -> str | None:
+        return f"document {line.doc_id!r} for query {line.query_id!r}" if once else None
+
+    return _parse_lines(path, parse, name)
 
 
 def write_run(path: str | Path, rows: Iterable[ScoredDoc], tag: str) -> None:
@@ -203,7 +246,7 @@ def run_lines(rows: Iterable[ScoredDoc], tag: str) -> Iterator[str]:
     for row in rows:
         by_query.setdefault(row.query_id, []).append(row)
     for query_id, ranked in by_query.items():
-        _refuse_doubles(f"query {query_id!r}", "document", (row.doc_id for row in ranked))
+        refuse_doubles(f"query {query_id!r}", "document", (row.doc_id for row in ranked))
         query = _escape(query_id)
         for rank, (row, score) in enumerate(zip(ranked, _falling(ranked), strict=True), 1):
             yield f"{query} Q0 {_escape(row.doc_id)} {rank} {score:.9g} {_escape(tag.strip())}"
@@ -249,28 +292,45 @@ def _falling(rows: list[ScoredDoc]) -> Iterator[np.float32]:
         last = score
 
 
-def _judgements(path: str | Path, qrels: list[Qrel]) -> list[Qrel]:
-    _refuse_doubles(path, "judgement", (f"{qrel.query_id} {qrel.doc_id}" for qrel in qrels))
-    return qrels
+def _grade(text: str) -> int:
+    if not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", text):
+        raise ValueError(f"the grade {text.strip()!r} is not a whole number")
+    return int(text)
 
 
-def _parse_lines(path: str | Path, parse: Callable[[str], _Row]) -> list[_Row]:
-    """Parse every non-blank line; the error names the lines that cannot be parsed together."""
+def _judgement(qrel: Qrel) -> str:
+    return f"judgement of {qrel.doc_id!r} for query {qrel.query_id!r}"
+
+
+def _parse_lines(
+    path: str | Path, parse: Callable[[str], _Row], name: Callable[[_Row], str | None] = lambda row: None
+) -> list[_Row]:
+    """Parse every non-blank line; the error names the lines that cannot be parsed together.
+
+    Args:
+        path: of the file.
+        parse: makes a row of a line, or raises ValueError.
+        name: gives of a row what may stand once in the file; None for what may be repeated.
+    """
     rows: list[_Row] = []
     bad: list[str] = []
+    first: dict[str, int] = {}
     if Path(path).exists() and not Path(path).is_file():  # reading a pipe might never end
         raise EvaluationError(f"{path} is not a file")
     try:
-        with Path(path).open(encoding="utf-8-sig", errors="surrogatepass", newline="\n") as file:
+        with TextIOWrapper(open_plain(Path(path)), encoding="utf-8-sig", errors="surrogatepass", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
                 try:
                     rows.append(parse(line))
+                    one = name(rows[-1])
+                    if one is not None and first.setdefault(one, number) != number:
+                        raise ValueError(f"{one} stands more than once, first in line {first[one]}")
                 except (ValueError, RecursionError) as error:
                     bad.append(f"{path}:{number}: {error}")
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (OSError, EOFError, zlib.error) as error:  # the last two of a damaged gzip
+        raise EvaluationError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except UnicodeDecodeError as error:
         raise EvaluationError(f"{path} is not UTF-8 text: {error}") from error
     if bad:
@@ -285,7 +345,8 @@ def _columns(cells: list[str], wanted: int) -> list[str]:
     return cells
 
 
-def _refuse_doubles(path: str | Path, what: str, ids: Iterable[str]) -> None:
+def refuse_doubles(path: str | Path, what: str, ids: Iterable[str]) -> None:
+    """Refuse ids of a file that stand more than once."""
     met: set[str] = set()
     twice: list[Any] = []
     for item in ids:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +28,15 @@ def store_of(settings: Settings) -> EdgeStore:
     return EdgeStore(settings.cache_dir / "evaluation")
 
 
+def corpora_of(settings: Settings) -> Path:
+    """Return the folder of documents that were written as a corpus.jsonl, each in a folder of its own."""
+    return settings.cache_dir / "evaluation-corpora"
+
+
 def kept(settings: Settings) -> Kept:
     """Return what evaluations have kept so far."""
     folder = store_of(settings).folder
-    return Kept(folder, len(_folders(folder)), real_size(folder))
+    return Kept(folder, len(_folders(folder)), real_size(folder) + real_size(corpora_of(settings)))
 
 
 def clear(settings: Settings) -> Kept:
@@ -47,6 +53,7 @@ def clear(settings: Settings) -> Kept:
             continue
     for file in store.folder.glob("jobs.*"):
         file.unlink(missing_ok=True)
+    shutil.rmtree(corpora_of(settings), ignore_errors=True)
     return gone
 
 

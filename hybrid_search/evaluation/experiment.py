@@ -8,15 +8,16 @@ from pathlib import Path
 
 from hybrid_search.collection.models import ModelRequest, open_store_for
 from hybrid_search.collection.profiles import DEFAULT_LEGS
-from hybrid_search.corpus.trec import read_beir
 from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
+from hybrid_search.evaluation.datasets import Parts, read_dataset
 from hybrid_search.evaluation.fingerprints import dataset_fingerprints, model_fingerprints
 from hybrid_search.evaluation.gate import Earlier, check_same_data
 from hybrid_search.evaluation.given_weights import GivenWeights
 from hybrid_search.evaluation.job import BuiltCollection, Job, Watch
 from hybrid_search.evaluation.judged_documents import check_judged
 from hybrid_search.evaluation.modes import (
+    BASELINE,
     RERANK,
     check_modes,
     check_words,
@@ -38,9 +39,10 @@ RUN_DEPTH = 1000
 
 
 def evaluate(
-    folder: str | Path,
+    folder: str | Path | None,
     *,
     settings: Settings,
+    parts: Parts | None = None,
     collection: str | None = None,
     profile: str = "auto",
     sparse: str | None = None,
@@ -62,7 +64,8 @@ def evaluate(
     """Search every judged query of a dataset in each mode, and score the runs.
 
     Args:
-        folder: a BEIR folder: corpus.jsonl, queries.jsonl, qrels/test.tsv.
+        folder: a BEIR folder, or a name that ir_datasets knows; None where `parts` has files of TREC.
+        parts: the split, and the files of a dataset of TREC: `datasets.read_dataset`.
         settings: name the store of `collection`, and the cache folder for models and for collections that are built.
         profile: the models of a collection that is built.
         sparse: the sparse model instead of the profile's, as in `Indexer.open`.
@@ -107,7 +110,7 @@ def evaluate(
     if collection is None:
         check_words(modes, legs or DEFAULT_LEGS)
     parsed = measuring.parse(measures)
-    data, name = read_beir(folder), Path(folder).resolve().name
+    data, name = read_dataset(folder, settings=settings, **parts or {})
     job = Job(settings, data, name, watch or {}, search)
     fingerprints = dataset_fingerprints(data, job.corpus_hash.hexdigest())
     if earlier is not None:
@@ -128,7 +131,7 @@ def evaluate(
         best = oracle(run.rows, data.qrels) if details else {}
         judged[run.label] = Judged(measuring.score(run.rows, data.qrels, parsed), oracle=best)
     given = job.given.notes() if job.given else ()
-    notes = [*given, *(note for run in outside for note in run.notes), *absent]
+    notes = [*data.notes, *given, *(note for run in outside for note in run.notes), *absent]
     return _report(job, main, results_of(judged), fingerprints, notes, outside, approximation)
 
 
@@ -143,7 +146,10 @@ def _collection(
     main = BuiltCollection(open_store_for(None, job.settings), collection)
     found = main.store.info(collection).manifest
     check_words(modes, tuple(found.legs))
-    return main, check_modes(modes, in_order(found.legs), usual_modes(found.fused(), shadow_modes(found)))
+    usual = usual_modes(found.fused(), shadow_modes(found))
+    if modes is None and job.data.corpus is None and not job.has_baseline(main):
+        return main, [mode for mode in usual if mode != BASELINE]
+    return main, check_modes(modes, in_order(found.legs), usual)
 
 
 def _report(

@@ -32,9 +32,11 @@ def model_fingerprints(manifest: Manifest) -> dict[str, str]:
     return {leg: f"{spec.model} {spec.fingerprint}" for leg, spec in manifest.legs.items()}
 
 
-def corpus_hash(corpus: Path) -> Any:
-    """Return the hash of a corpus file, to which more can be added."""
+def corpus_hash(corpus: Path | None) -> Any:
+    """Return the hash of a corpus file, to which more can be added; of nothing where there is none."""
     found = hashlib.blake2b(digest_size=16)
+    if corpus is None:
+        return found
     with corpus.open("rb") as stream:
         while block := stream.read(_BLOCK):
             found.update(block)

@@ -58,6 +58,8 @@ def read_earlier(path: str | Path) -> Earlier:
     path = Path(path)
     try:
         told = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(told, dict):
+            raise TypeError("it is no JSON object")
         earlier = Earlier(path, str(told["dataset"]), dict(told["fingerprints"]), _values(told["results"]))
     except OSError as error:
         raise EvaluationError(f"The baseline {path} cannot be read: {error.strerror or error}") from error

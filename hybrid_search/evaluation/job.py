@@ -15,6 +15,7 @@ from hybrid_search.collection.profiles import NO_LEG, select_models
 from hybrid_search.corpus.trec import Dataset, ScoredDoc, write_run
 from hybrid_search.encoders import hybrid
 from hybrid_search.encoders.catalog import BM25_ENGINE
+from hybrid_search.errors import InvalidArgument
 from hybrid_search.evaluation import measures as measuring
 from hybrid_search.evaluation.approximation import recall_of_engine
 from hybrid_search.evaluation.cached_collections import WAIT_S, store_of
@@ -76,6 +77,11 @@ class Job:
 
     def built(self, models: ModelSet) -> BuiltCollection:
         """Return a collection with these models over this corpus; build it where none of the same content is there."""
+        if self.data.corpus is None:
+            raise InvalidArgument(
+                "A collection has to be built for this, and the documents are not given. Name them with --documents "
+                "PATH; or judge a collection that is there (-c NAME), without the mode bm25."
+            )
         key = self.corpus_hash.copy()
         for leg, encoder in sorted(models.encoders.items()):
             key.update(f"{leg} {encoder.card.name} {encoder.fingerprint()}".encode())
@@ -187,13 +193,15 @@ class Job:
             options["rerank_depth"] = self._search.get("rerank_depth", RERANK_DEPTH)
         return options
 
+    def has_baseline(self, main: BuiltCollection) -> bool:
+        """Say whether BM25 is searched in a collection itself."""
+        legs = main.store.info(main.name).manifest.legs
+        return BASELINE in legs or ("sparse" in legs and legs["sparse"].model == BM25_ENGINE)
+
     def _baseline(self, main: BuiltCollection) -> tuple[BuiltCollection, Mode]:
         """Find where BM25 is searched: a leg of this name, a sparse leg that is BM25, or a collection built for it."""
-        legs = main.store.info(main.name).manifest.legs
-        if BASELINE in legs:
-            return main, BASELINE
-        if "sparse" in legs and legs["sparse"].model == BM25_ENGINE:
-            return main, "sparse"
+        if self.has_baseline(main):
+            return main, BASELINE if BASELINE in main.store.info(main.name).manifest.legs else "sparse"
         return self.built(
             self.choose(ModelRequest("bundled", {"sparse": BM25_ENGINE, "dense": NO_LEG}, LEGS))
         ), "sparse"

@@ -23,11 +23,11 @@ def check_judged(reader: CollectionReader, data: Dataset, collection: str) -> It
     """
     relevant = dict.fromkeys(nfc(qrel.doc_id) for qrel in data.qrels if qrel.relevance > 0)
     lost = missing(reader, relevant)
-    folder = data.corpus.parent
+    qrels = "the dataset" if data.corpus is None else data.corpus.parent / "qrels"
     if lost and len(lost) == len(relevant):
         raise EvaluationError(
-            f"None of the documents that {folder / 'qrels'} calls relevant is in the collection {collection!r}: it "
-            f"lacks {counted(lost, 'document', 'documents', 3)}. Are the qrels, corpus.jsonl and the collection of "
+            f"None of the documents that {qrels} calls relevant is in the collection {collection!r}: it "
+            f"lacks {counted(lost, 'document', 'documents', 3)}. Are the qrels, the documents and the collection of "
             "one dataset?"
         )
     if lost:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+import numpy as np
+
 from hybrid_search._util.unicode_text import nfc
 from hybrid_search.corpus.trec import Dataset, RunLine, ScoredDoc, read_run_lines, unescape
 from hybrid_search.errors import EvaluationError, InvalidArgument
@@ -48,8 +50,9 @@ def read_outside_runs(
     found: list[OutsideRun] = []
     judged = {nfc(qrel.doc_id) for qrel in data.qrels}
     for path in paths:
-        lines = read_run_lines(path)
-        _check(path, lines)
+        lines = read_run_lines(path, once=True)
+        if not lines:
+            raise EvaluationError(f"{path} holds no line of a run: query_id Q0 doc_id rank score tag")
         label = _label(Path(path), lines, {*modes, *(run.label for run in found)})
         open_ids = {line.doc_id for line in lines if len(forms(line.doc_id)) > 1 and nfc(line.doc_id) not in judged}
         known = judged | _there(open_ids, doc_ids) if open_ids else judged
@@ -78,14 +81,19 @@ def _there(written: Iterable[str], doc_ids: Callable[[], Iterable[str]]) -> set[
 
 
 def _documents(lines: Iterable[RunLine], known: Collection[str], queries: Collection[str]) -> Iterator[ScoredDoc]:
-    """Yield each document of a query once, best first; equal scores stay in the order of the file."""
-    best: dict[str, dict[str, float]] = {}
+    """Yield each document of a query once, in the order of trec_eval: by score in 32 bits, equal ones by id downwards.
+
+    The ids that are compared are those of the file.
+    """
+    best: dict[str, dict[str, tuple[np.float32, str, float]]] = {}
     for line in lines:
-        scores = best.setdefault(_known(line.query_id, queries), {})
+        with np.errstate(over="ignore"):
+            place = (np.float32(line.score), line.doc_id, line.score)
+        documents = best.setdefault(_known(line.query_id, queries), {})
         doc_id = _known(line.doc_id, known)
-        scores[doc_id] = max(scores.get(doc_id, line.score), line.score)
-    for query_id, scores in best.items():
-        for doc_id, score in sorted(scores.items(), key=lambda item: -item[1]):
+        documents[doc_id] = max(documents.get(doc_id, place), place)
+    for query_id, documents in best.items():
+        for doc_id, (_, _, score) in sorted(documents.items(), key=lambda item: item[1], reverse=True):
             yield ScoredDoc(query_id, doc_id, score)
 
 
@@ -93,16 +101,6 @@ def _known(written: str, known: Collection[str]) -> str:
     """Return the form of an id that is known; where none is, the id as our own exports would have it read."""
     either = (nfc(form) if nfc(form) in known else form for form in forms(written))
     return next((form for form in either if form in known), unescape(written))
-
-
-def _check(path: str | Path, lines: Sequence[RunLine]) -> None:
-    if not lines:
-        raise EvaluationError(f"{path} holds no line of a run: query_id Q0 doc_id rank score tag")
-    met: set[tuple[str, str]] = set()
-    for line in lines:
-        if (line.query_id, line.doc_id) in met:
-            raise EvaluationError(f"{path}: document {line.doc_id!r} stands more than once for query {line.query_id!r}")
-        met.add((line.query_id, line.doc_id))
 
 
 def _label(path: Path, lines: Sequence[RunLine], taken: Collection[str]) -> str:
@@ -138,7 +136,7 @@ def _order_notes(label: str, lines: Iterable[RunLine]) -> Iterator[str]:
         same_rank = _shared((row.rank, row.doc_id) for row in rows)
         same_score = _shared((repr(row.score), row.doc_id) for row in rows)
         ranks.update((query_id, shared) for shared in same_rank[:1])
-        # trec_eval puts the greater id first.
+        # The greater id stands first; a file in that order is read as it stands.
         scores.update((query_id, one) for one in [each for each in same_score if each[1] != sorted(each[1])[::-1]][:1])
     for query_id, (rank, doc_ids) in list(ranks.items())[:1]:
         yield (
@@ -149,8 +147,8 @@ def _order_notes(label: str, lines: Iterable[RunLine]) -> Iterator[str]:
     for query_id, (score, doc_ids) in list(scores.items())[:1]:
         yield (
             f"{label} has equal scores in {counted(list(scores), 'query', 'queries', 3)}: first {score} in query "
-            f"{query_id!r} for {counted(doc_ids, 'document', 'documents', 2)}. They stay in the order of the file; "
-            "trec_eval sorts them by id."
+            f"{query_id!r} for {counted(doc_ids, 'document', 'documents', 2)}. As in trec_eval, the greater id comes "
+            "first, whatever the order of the file."
         )
 
 

@@ -85,7 +85,7 @@ def add_leg(
     check_building(model_card, precision_of(model_card, precision or settings.precision), settings.device)
     encoder = encoder_of(model_card, kind, settings, {}, precision, sparsity)
     fetch(ModelSet("custom", {leg: encoder}), settings, on_download)
-    opened = open_store_for(store, settings)
+    opened = open_store_for(store, settings, patient=True)
     with (
         writing(collection, opened, settings, wait_s) as writer,
         leg_texts(collection, writer.manifest, spec_of(encoder).kind, settings, on_download) as texts,

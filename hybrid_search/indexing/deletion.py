@@ -44,7 +44,7 @@ def delete_documents(
         CollectionNotFound, StoreBusy, StoreFull, StoreUnavailable: see there.
     """
     asked = None if doc_ids is None else texts("doc_ids", doc_ids)  # all of them, before the first is deleted
-    opened = open_store_for(store, settings or load_settings())
+    opened = open_store_for(store, settings or load_settings(), patient=True)
     manifest = opened.manifest(check_name(collection))
     if manifest is None:
         raise CollectionNotFound(collection, opened.names(), opened.location)

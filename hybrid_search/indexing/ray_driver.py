@@ -124,7 +124,7 @@ def index_on_ray(
     check_name(collection)
     fields, asked = fields or FieldMap(), asked or ModelRequest()
     _refuse_expansion(asked.expand_with)
-    store = cast("ServerStore", open_store_for(None, settings))
+    store = cast("ServerStore", open_store_for(None, settings, patient=True))
     with _cluster(address), Ledger() as ledger, ExitStack() as opened:
         opened.enter_context(closing(store))
         existing = None if replace else store.manifest(collection)

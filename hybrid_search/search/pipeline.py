@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Protocol, runtime_checkable
 
 from hybrid_search.errors import PastTheEnd
 from hybrid_search.filters.mismatch import mismatches
@@ -58,11 +59,21 @@ def build_results(
         offset=request.offset,
         abstained=retrieved.abstained,
         unread=retrieved.unread,
-        notes=() if hits else withheld or _why_nothing(retrieved, request, opened),
+        notes=(*_limits_of(opened), *(() if hits else withheld or _why_nothing(retrieved, request, opened))),
         vector=retrieved.given.weights if retrieved.given else {},
         confidence=retrieved.confidence,
         defaults=request.defaults.to_dict() if request.defaults else {},
     )
+
+
+@runtime_checkable
+class _Limited(Protocol):
+    def notes(self) -> tuple[str, ...]: ...
+
+
+def _limits_of(opened: OpenCollection) -> tuple[str, ...]:
+    """Say in sentences where a server's limits change what is found; nothing of a store that has none."""
+    return opened.reader.notes() if isinstance(opened.reader, _Limited) else ()
 
 
 def _why_nothing(retrieved: RetrievedQuery, request: SearchRequest, opened: OpenCollection) -> tuple[str, ...]:

@@ -56,9 +56,10 @@ def _collections_by_name(location: str, api_key: str | None) -> dict[str, str]:
 def _get(location: str, path: str, api_key: str | None) -> Any:
     import urllib.request
 
-    from hybrid_search.store.server.store import basic_auth_header, with_key
+    from hybrid_search._util.locations import peer_urls
+    from hybrid_search.store.server.clients import basic_auth_header, with_key
 
-    place, api_key = with_key(location, api_key)
+    place, api_key = with_key(peer_urls(location)[0], api_key)
     headers = {**(basic_auth_header(place.user) or {}), **({"api-key": api_key} if api_key else {})}
     request = urllib.request.Request(place.address.rstrip("/") + path, headers=headers)
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:

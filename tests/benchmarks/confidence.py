@@ -1,14 +1,22 @@
 """How well the confidence of a search tells that nothing relevant is among the first ten documents.
 
     python tests/benchmarks/confidence.py COLLECTION... [--store FOLDER]
+    python tests/benchmarks/confidence.py --remove-answers COLLECTION... [--training FOLDER] [--source NAME]...
     python tests/benchmarks/confidence.py --fit --training FOLDER [--store FOLDER]
 
 The first prints for each collection (a BEIR folder) and mode the area under the ROC curve, with a 95 % interval by
 bootstrap over the queries, and how often `low` is right; `foreign` is the area for telling its own queries from those
-of `datasets/movies`, to which it has no answer. The second fits the coefficients of `ranking/confidence.py`: on
-`datasets/movies`, and on queries with their passages from `pairs.jsonl.gz` in FOLDER (`query`, `passage` and `source`
-in each row), a collection of its own for each source; and prints the area on each collection when fitted on the
-others. Collections are built with the bundled models in FOLDER, or a temporary one. Prints dated JSON lines and adds
+of `datasets/movies`, to which it has no answer.
+
+The second takes all that is relevant to a random half of a collection's queries out of its documents, so that these
+queries have no answer there, and prints the same area; with `--source` also on queries and passages of sources in
+FOLDER that no fit has seen.
+
+The third fits the coefficients of `ranking/confidence.py`: on `datasets/movies`, and on queries with their passages
+from `pairs.jsonl.gz` in FOLDER (`query`, `passage` and `source` in each row), a collection of its own for each source;
+and prints the area on each collection when fitted on the others.
+
+Collections are built with the bundled models in `--store`, or in a temporary folder. Prints dated JSON lines and adds
 them to tests/benchmarks/results/confidence.jsonl.
 """
 
@@ -18,6 +26,7 @@ import argparse
 import gzip
 import json
 import random
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -42,6 +51,9 @@ MOVIES = ROOT / "datasets" / "movies"
 MODES = {"hybrid": FITS[0], "dense": FITS[1], "sparse": FITS[2]}
 SOURCES = {"MedQuAD": 2000, "osbooks": 3000, "Open English WordNet": 5000}
 """By the beginning of a source's name, the passages that are taken of it."""
+
+PASSAGES = 2000
+"""Of a source that no fit has seen."""
 
 QUERIES = 350
 FOREIGN = 100
@@ -72,16 +84,22 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("collections", nargs="*", type=Path)
     parser.add_argument("--fit", action="store_true")
+    parser.add_argument("--remove-answers", action="store_true")
+    parser.add_argument("--source", action="append", default=[])
     parser.add_argument("--training", type=Path)
     parser.add_argument("--store", type=Path)
     asked = parser.parse_args()
+    if asked.source and not (asked.remove_answers and asked.training):
+        parser.error("--source takes --remove-answers and --training FOLDER")
     if asked.fit and not asked.training:
         parser.error("--fit takes --training FOLDER")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         store = asked.store or Path(place)
         if asked.fit:
             fit_all(asked.training, store)
-        if asked.collections:
+        if asked.remove_answers:
+            measure_removed(asked.collections, asked.source, asked.training, store)
+        elif asked.collections:
             measure_all(asked.collections, store)
 
 
@@ -101,6 +119,37 @@ def measure_all(folders: Sequence[Path], store: Path) -> None:
             tell(dataset=folder.name, mode=mode, **found)
     for mode in MODES:
         tell(dataset="mean", mode=mode, auc=round(float(np.mean(areas[mode])), 3), pooled=measured(pooled[mode]))
+
+
+def measure_removed(folders: Sequence[Path], sources: Sequence[str], training: Path, store: Path) -> None:
+    """Print one line a collection and mode, after the answers of half of its queries were removed."""
+    given = {folder.name: (documents_of(folder), beir(folder)) for folder in folders}
+    given |= {source: known_items(training / "pairs.jsonl.gz", source, PASSAGES) for source in sources}
+    areas: dict[str, list[float]] = {mode: [] for mode in MODES}
+    for name, (documents, queries) in given.items():
+        robbed = random.Random(SEED).sample(queries, len(queries) // 2)
+        gone = {doc_id for query in robbed for doc_id in query.relevant}
+        collection = "removed-" + re.sub("[^A-Za-z0-9]+", "-", name)
+        build(store, collection, [document for document in documents if document["id"] not in gone])
+        for mode in MODES:
+            found = measured(observe(store, collection, queries, mode))
+            areas[mode].append(found["auc"])
+            own = {key: value for key, value in found.items() if not key.startswith("foreign")}
+            tell(
+                dataset=f"{name} without answers",
+                mode=mode,
+                removed=len(gone),
+                documents=len(documents) - len(gone),
+                **own,
+            )
+    for mode in MODES if given else ():
+        tell(dataset="mean without answers", mode=mode, auc=round(float(np.mean(areas[mode])), 3))
+
+
+def documents_of(folder: Path) -> list[dict[str, str]]:
+    """Read the documents of a BEIR folder."""
+    rows = map(json.loads, (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines())
+    return [{"id": row["_id"], "title": row.get("title", ""), "text": row["text"]} for row in rows]
 
 
 def measured(rows: Sequence[Row]) -> dict[str, Any]:

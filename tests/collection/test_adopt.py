@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient, models  # noqa: TID253
+from qdrant_client import models  # noqa: TID253
 
 from hybrid_search import Indexer, Searcher, adopt, save_encodings
 from hybrid_search.collection.adopt import cosine
@@ -13,8 +13,8 @@ from hybrid_search.filters.matcher import matches
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.server.store import ServerStore
 from hybrid_search.types import SparseVector
+from tests import servers
 from tests.fake_models import DIM, FAKE_CARDS, FakeDense, FakeSparse
-from tests.qdrant_over_http import QdrantOverHttp
 from tests.random_filters import random_condition, random_metadata, seeded
 
 pytestmark = pytest.mark.usefixtures("fakes")
@@ -33,10 +33,8 @@ COSINE = models.Distance.COSINE
 
 
 @pytest.fixture
-def client():
-    client = QdrantClient(":memory:")
-    yield client
-    client.close()
+def client(server_client):
+    return server_client
 
 
 @pytest.fixture
@@ -328,38 +326,37 @@ def test_cosines_of_odd_vectors():
     assert cosine(one, nothing) == cosine(np.zeros(2), np.ones(2)) == cosine(one, np.ones(2)) == 0.0
 
 
-def test_adopting_on_the_command_line(fakes, tmp_path, model_cache, monkeypatch):
+def test_adopting_on_the_command_line(fakes, tmp_path, model_cache, monkeypatch, server_url):
     from typer.testing import CliRunner
 
     from hybrid_search.cli.app import app
 
-    with QdrantOverHttp() as server:
-        client = QdrantClient(server.url, check_compatibility=False)
-        write(client, sparse=("s",))
-        client.close()
-        monkeypatch.setenv("HYBRID_SEARCH_STORE", server.url)
-        monkeypatch.setenv("HYBRID_SEARCH_CACHE_DIR", str(model_cache))
-        monkeypatch.setenv("HYBRID_SEARCH_CONFIG", str(tmp_path / "empty.toml"))
-        (tmp_path / "empty.toml").write_text("")
+    client = servers.client_of(server_url)
+    write(client, sparse=("s",))
+    client.close()
+    monkeypatch.setenv("HYBRID_SEARCH_STORE", server_url)
+    monkeypatch.setenv("HYBRID_SEARCH_CACHE_DIR", str(model_cache))
+    monkeypatch.setenv("HYBRID_SEARCH_CONFIG", str(tmp_path / "empty.toml"))
+    (tmp_path / "empty.toml").write_text("")
 
-        def run(*arguments):
-            return CliRunner().invoke(app, arguments)
+    def run(*arguments):
+        return CliRunner().invoke(app, arguments)
 
-        asked = ("collections", "adopt", "theirs", "--dense", "fake/dense")
-        refused = run("search", "whale", "-c", "theirs")
-        assert refused.exit_code == 3
-        assert "hybrid-search collections adopt theirs --dense MODEL" in refused.stderr
-        assert run(*asked[:3], "--dense", "fake/dense-2").exit_code == 3
-        done = run(
-            *asked, "--sparse", "fake/sparse", "--doc-id-field", "metadata.source", "--title-field", "metadata.source"
-        )
-        assert (done.exit_code, done.stdout) == (0, "")
-        assert "Adopted 'theirs': 6 points, layout langchain, texts in 'page_content'" in done.stderr
-        assert "sparse 1.0000, dense 1.0000" in done.stderr
-        found = json.loads(run("search", "white whale", "-c", "theirs", "--format", "json").stdout)
-        assert (found["mode"], found["hits"][0]["doc_id"], found["hits"][0]["title"]) == ("hybrid", "moby", "moby")
-        listed = json.loads(run("collections", "list", "--format", "json").stdout)
-        assert [(one["name"], one["documents"], one["chunks"]) for one in listed] == [("theirs", 3, 6)]
-        assert run("collections", "delete", "theirs", "--yes").exit_code == 3
-        shown = json.loads(run("collections", "show", "theirs").stdout)
-        assert shown["manifest"]["adopted"]["doc_id"] == "metadata.source"
+    asked = ("collections", "adopt", "theirs", "--dense", "fake/dense")
+    refused = run("search", "whale", "-c", "theirs")
+    assert refused.exit_code == 3
+    assert "hybrid-search collections adopt theirs --dense MODEL" in refused.stderr
+    assert run(*asked[:3], "--dense", "fake/dense-2").exit_code == 3
+    done = run(
+        *asked, "--sparse", "fake/sparse", "--doc-id-field", "metadata.source", "--title-field", "metadata.source"
+    )
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "Adopted 'theirs': 6 points, layout langchain, texts in 'page_content'" in done.stderr
+    assert "sparse 1.0000, dense 1.0000" in done.stderr
+    found = json.loads(run("search", "white whale", "-c", "theirs", "--format", "json").stdout)
+    assert (found["mode"], found["hits"][0]["doc_id"], found["hits"][0]["title"]) == ("hybrid", "moby", "moby")
+    listed = json.loads(run("collections", "list", "--format", "json").stdout)
+    assert [(one["name"], one["documents"], one["chunks"]) for one in listed] == [("theirs", 3, 6)]
+    assert run("collections", "delete", "theirs", "--yes").exit_code == 3
+    shown = json.loads(run("collections", "show", "theirs").stdout)
+    assert shown["manifest"]["adopted"]["doc_id"] == "metadata.source"

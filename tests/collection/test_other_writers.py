@@ -11,20 +11,21 @@ from hybrid_search import Indexer, Searcher, adopt
 from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.store import open_store
 from tests.other_writers import TEXTS, YEARS, Haystack, LangChain, LlamaIndex, Mcp
-from tests.qdrant_over_http import QdrantOverHttp
 
 QUERIES = ("lost at sea", "music of a band", "the war of two brothers")
 
-pytestmark = pytest.mark.usefixtures("fakes")
+pytestmark = [
+    pytest.mark.usefixtures("fakes"),
+    pytest.mark.filterwarnings("ignore:Qdrant client version:UserWarning"),  # theirs, of a server that is older
+]
 
 
 @pytest.fixture
-def url():
-    with QdrantOverHttp() as server:
-        yield server.url
-        for thread in threading.enumerate():  # the clients' own, which ask for the server's version
-            if "_check_compatibility" in thread.name:
-                thread.join()
+def url(server_url):
+    yield server_url
+    for thread in threading.enumerate():  # the clients' own, which ask for the server's version
+        if "_check_compatibility" in thread.name:
+            thread.join()
 
 
 @pytest.fixture

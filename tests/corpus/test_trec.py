@@ -90,7 +90,7 @@ def test_beir_refuses_a_split_without_judgements(beir):
         ('{"text": "no id"}', 'expected an object with "_id" and "text"'),
         ('{"_id": "q", "text": 7}', 'expected an object with "_id" and "text"'),
         ('{"_id": "q", "text": " "}', "queries.jsonl:2: the query is empty"),
-        ('{"_id": "a", "text": "again"}', "query 'a' more than once"),
+        ('{"_id": "a", "text": "again"}', "queries.jsonl:2: query 'a' stands more than once, first in line 1"),
     ],
 )
 def test_broken_queries(tmp_path, line, says):
@@ -114,7 +114,7 @@ def test_all_broken_lines_are_named_together_up_to_five(tmp_path):
         read_qrels(path)
     message = str(caught.value)
     assert f"{path}:1: expected 4 columns, found 3" in message
-    assert f"{path}:2: invalid literal for int()" in message
+    assert f"{path}:2: the grade 'x' is not a whole number" in message
     assert f"{path}:6" in message
     assert f"{path}:7" not in message
     assert message.endswith("(and 2 more)")
@@ -123,7 +123,9 @@ def test_all_broken_lines_are_named_together_up_to_five(tmp_path):
 def test_a_document_judged_twice_is_refused(tmp_path):
     path = tmp_path / "test.tsv"
     path.write_text("query-id\tcorpus-id\tscore\nq\td\t1\nq\td\t0\n")
-    with pytest.raises(EvaluationError, match="judgement 'q d' more than once"):
+    with pytest.raises(
+        EvaluationError, match=r"test\.tsv:3: judgement of 'd' for query 'q' stands more than once, first in line 2"
+    ):
         read_beir_qrels(path)
 
 

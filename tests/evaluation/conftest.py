@@ -1,8 +1,12 @@
 """A small dataset in BEIR form."""
 
+import contextlib
 import json
 
 import pytest
+
+from hybrid_search.evaluation import cached_collections, job
+from tests import servers
 
 DOCUMENTS = {
     "tap": "A documentary about an English rock band on tour.",
@@ -15,6 +19,17 @@ DOCUMENTS = {
 QUERIES = {"q1": "music", "q2": "alone far from home", "q3": "a rock band", "q4": "dangerous fish", "q5": "unjudged"}
 QRELS = [("q1", "drums", 1), ("q1", "mozart", 1), ("q1", "tap", 1), ("q2", "island", 2), ("q2", "mars", 1)]
 QRELS += [("q3", "tap", 1), ("q4", "shark", 1), ("q4", "not-in-the-corpus", 1)]
+
+
+if servers.URL:
+
+    @pytest.fixture(autouse=True, params=servers.TRANSPORTS)
+    def evaluations(request, monkeypatch):
+        """What evaluations build stands on the server under test; gives its store."""
+        with servers.under_test(request.param) as url, contextlib.closing(servers.store_of(url)) as store:
+            for module in (cached_collections, job):
+                monkeypatch.setattr(module, "store_of", lambda settings: store)
+            yield store
 
 
 @pytest.fixture

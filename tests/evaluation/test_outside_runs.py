@@ -56,7 +56,7 @@ def test_our_own_runs_are_read_as_they_were_written(tmp_path):
     assert run.label == "hybrid-search-sparse"
 
 
-def test_documents_stand_by_score_and_equal_ones_as_in_the_file(tmp_path):
+def test_documents_stand_by_score_and_equal_ones_by_id_downwards(tmp_path):
     lines = ["q2 Q0 b 1 1 x", "q2 Q0 a 2 1.0 x", "q2 Q0 shark 3 7e-1 x", "q2 Q0 z 9 5 x", "q2 Q0 n 9 -5 x"]
     [run] = read(tmp_path, ("", lines))
     assert [row.doc_id for row in run.rows] == ["z", "b", "a", "shark", "n"]
@@ -98,7 +98,10 @@ def test_what_counts_for_nothing_is_told(tmp_path):
         (["q1 Q0 tap 1 much x"], r"run0\.trec:1: could not convert"),
         (["q1 Q0 tap 1 nan x"], r"run0\.trec:1: the score nan is not finite"),
         (["q1 Q0 tap 1 1 x y"], r"run0\.trec:1: expected 6 columns, found 7"),
-        (["q1 Q0 tap 1 1 x", "q1 Q0 tap 2 1 x"], "document 'tap' stands more than once for query 'q1'"),
+        (
+            ["q1 Q0 tap 1 1 x", "q1 Q0 tap 2 1 x"],
+            r"run0\.trec:2: document 'tap' for query 'q1' stands more than once, first in line 1",
+        ),
         ([], "holds no line of a run"),
     ],
 )
@@ -119,11 +122,11 @@ def test_ranks_given_twice_are_told_with_their_place(tmp_path):
     assert "first rank 0 in query 'q1' to 50 documents ('d0', 'd1' and 48 more)" in run.notes[0]
 
 
-def test_equal_scores_that_trec_eval_orders_otherwise_are_told(tmp_path):
+def test_equal_scores_in_another_order_than_that_of_trec_eval_are_told(tmp_path):
     [run] = read(tmp_path, ("", ["q1 Q0 shark 1 1 x", "q1 Q0 tap 2 1 x", "q2 Q0 tap 1 1 x", "q2 Q0 shark 2 1 x"]))
     assert run.notes == (
-        "x has equal scores in 1 query ('q1'): first 1.0 in query 'q1' for 2 documents ('shark', 'tap'). They stay in "
-        "the order of the file; trec_eval sorts them by id.",
+        "x has equal scores in 1 query ('q1'): first 1.0 in query 'q1' for 2 documents ('shark', 'tap'). As in "
+        "trec_eval, the greater id comes first, whatever the order of the file.",
     )
 
 

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from hybrid_search.corpus.trec import Qrel, ScoredDoc, read_beir_qrels, read_run, write_run
+from hybrid_search.corpus.trec import Dataset, Qrel, ScoredDoc, read_beir_qrels, read_run, write_run
 from hybrid_search.evaluation import measures
 from hybrid_search.evaluation.experiment import evaluate
+from hybrid_search.evaluation.outside_runs import read_outside_runs
+from hybrid_search.types import Query
 
 NAMES = {"nDCG@10": "ndcg_cut_10", "R@100": "recall_100", "RR@10": "recip_rank", "AP": "map"}
 BM25 = {"sparse": "qdrant/bm25-engine", "dense": "none"}
@@ -112,3 +114,24 @@ def test_a_saved_run_is_as_deep_as_asked_and_sorted_by_any_scorer_alike(dataset,
     assert len(lines) == max(10, depth)
     assert [int(line.split()[3]) for line in lines] == list(range(1, len(lines) + 1))
     assert as_trec_eval_sorts(path)["q1"] == [line.split()[2] for line in lines]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_run_made_elsewhere_has_the_values_of_trec_eval_with_ties_too(tmp_path, seed):
+    random = np.random.default_rng(seed)
+    qrels, lines = [], []
+    names = [f"d{n}" if n % 3 else f"é{n}" for n in range(300)]
+    for query in range(20):
+        judged = random.permutation(300)[: random.integers(1, 40)]
+        qrels += [Qrel(f"q{query}", names[one], int(random.integers(-1, 4))) for one in judged]
+        if query % 5:  # the others have no hit
+            scores = random.integers(0, 12, 200) / 3  # unsorted, many of them equal
+            if seed % 2:
+                scores = 1e6 + scores / 1e4  # differ in 64 bits alone
+            documents = random.permutation(300)[:200]
+            lines += [f"q{query} Q0 {names[d]} 1 {s!r} x" for d, s in zip(documents, scores.tolist(), strict=True)]
+    path = tmp_path / "theirs.trec"
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    queries = tuple(Query(f"q{n}", "words") for n in range(20))
+    [run] = read_outside_runs([path], Dataset(queries, tuple(qrels), tmp_path), list, [])
+    check(path, qrels, measures.score(run.rows, qrels, measures.parse(list(NAMES))))

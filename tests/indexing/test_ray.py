@@ -28,9 +28,8 @@ from hybrid_search.indexing.ray_driver import _add_summary, index_on_ray
 from hybrid_search.indexing.ray_worker import RayJob, ShardSummary
 from hybrid_search.indexing.sources import count, validated
 from hybrid_search.settings import Settings
-from hybrid_search.store.server.store import ServerStore
 from hybrid_search.types import PassedOver
-from tests.qdrant_over_http import child
+from tests import servers
 
 ROOT = Path(__file__).resolve().parents[2]
 LEGS = {"sparse": "fake/sparse", "dense": "fake/dense"}
@@ -50,7 +49,7 @@ def test_stdin_cannot_be_read_by_many(settings):
         index_on_ray("c", ["-"], "auto", settings=server)
 
 
-def test_the_journal_knows_the_job(settings, jsonl, monkeypatch, tmp_path):
+def test_the_journal_knows_the_job(settings, jsonl, monkeypatch, tmp_path, server_process_url):
     """Whatever the workers do, which here is nothing."""
     monkeypatch.setattr(journal, "user_data_path", lambda *_, **__: tmp_path)
     monkeypatch.setattr(ray_driver, "_cluster", lambda address: contextlib.nullcontext())
@@ -58,24 +57,25 @@ def test_the_journal_knows_the_job(settings, jsonl, monkeypatch, tmp_path):
 
     def met(job, files, ledger, writer, tally):
         tally.emit()
-        seen.extend(journal.recent_jobs(url))
+        seen.extend(journal.recent_jobs(server_process_url))
         return [], 0
 
     monkeypatch.setattr(ray_driver, "_scan", met)
-    with child() as url:
-        server = settings.model_copy(update={"store": url})
-        source = jsonl([{"_id": "a", "text": "x"}])
-        index_on_ray("c", [source], "auto", asked=ModelRequest(legs=["bm25"]), settings=server)
-        assert [(job.kind, job.state) for job in seen] == [("ray", "running")]
-        assert [(job.kind, job.state, job.collection) for job in journal.recent_jobs(url)] == [("ray", "finished", "c")]
-        monkeypatch.setattr(ray_driver, "_index_shards", lambda *_: 1 // 0)
-        with pytest.raises(ZeroDivisionError):
-            index_on_ray("c", [source], "auto", settings=server)
-        assert [(job.kind, job.state) for job in journal.recent_jobs(url)] == [("ray", "failed")]
-        monkeypatch.setattr(ray_driver, "_index_shards", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            index_on_ray("c", [source], "auto", settings=server)
-        assert [(job.kind, job.state) for job in journal.recent_jobs(url)] == [("ray", "interrupted")]
+    server = settings.model_copy(update={"store": server_process_url})
+    source = jsonl([{"_id": "a", "text": "x"}])
+    index_on_ray("c", [source], "auto", asked=ModelRequest(legs=["bm25"]), settings=server)
+    assert [(job.kind, job.state) for job in seen] == [("ray", "running")]
+    assert [(job.kind, job.state, job.collection) for job in journal.recent_jobs(server_process_url)] == [
+        ("ray", "finished", "c")
+    ]
+    monkeypatch.setattr(ray_driver, "_index_shards", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        index_on_ray("c", [source], "auto", settings=server)
+    assert [(job.kind, job.state) for job in journal.recent_jobs(server_process_url)] == [("ray", "failed")]
+    monkeypatch.setattr(ray_driver, "_index_shards", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        index_on_ray("c", [source], "auto", settings=server)
+    assert [(job.kind, job.state) for job in journal.recent_jobs(server_process_url)] == [("ray", "interrupted")]
 
 
 def stopped(*_):
@@ -104,26 +104,24 @@ def test_what_the_readers_of_all_workers_left_out_is_summed(settings, tmp_path):
     assert pickle.loads(pickle.dumps(FieldMap(encoding="koi8-r"))).encoding == "koi8-r"
 
 
-def test_a_worker_opens_once_the_version_that_the_driver_has_made(settings):
-    with child() as url:
-        server = settings.model_copy(update={"store": url})
-        manifest = select_models(ModelRequest(legs=["bm25"]), server).manifest(64, 0)
-        with contextlib.closing(open_store_for(None, server).writer("c", manifest)) as driver:
-            job = RayJob("c", driver.manifest, server.model_dump(), FieldMap(), False, NO_ROOTS, "this run")
-            with contextlib.closing(ray_worker._writer(job)) as worker:
-                assert worker.manifest == driver.manifest
-                assert ray_worker._writer(job) is worker
-                assert worker.heads(["a"]) == {}
-        ray_worker._writer_of.cache_clear()
+def test_a_worker_opens_once_the_version_that_the_driver_has_made(settings, server_process_url):
+    server = settings.model_copy(update={"store": server_process_url})
+    manifest = select_models(ModelRequest(legs=["bm25"]), server).manifest(64, 0)
+    with contextlib.closing(open_store_for(None, server).writer("c", manifest)) as driver:
+        job = RayJob("c", driver.manifest, server.model_dump(), FieldMap(), False, NO_ROOTS, "this run")
+        with contextlib.closing(ray_worker._writer(job)) as worker:
+            assert worker.manifest == driver.manifest
+            assert ray_worker._writer(job) is worker
+            assert worker.heads(["a"]) == {}
+    ray_worker._writer_of.cache_clear()
 
 
 # ---------------------------------------------------------------- on a cluster
 
 
 @pytest.fixture
-def url():
-    with child() as url:
-        yield url
+def url(server_process_url):
+    return server_process_url
 
 
 @pytest.fixture
@@ -195,9 +193,7 @@ def library(jsonl, tmp_path):
 
 def everything(url, name):
     """Every point of a collection as it is stored, and the types of its indexes."""
-    from qdrant_client import QdrantClient
-
-    client = QdrantClient(url=url, check_compatibility=False)
+    client = servers.client_of(url)
     records, _ = client.scroll(name, limit=100_000, with_payload=True, with_vectors=True)
     fields = {path: index.data_type.value for path, index in client.get_collection(name).payload_schema.items()}
     client.close()
@@ -206,7 +202,7 @@ def everything(url, name):
 
 def same_as_without_ray(url, sources, settings, name="c"):
     """The collection on the server is the one that a job without Ray makes; gives the number of its points."""
-    store = ServerStore.connect(url)
+    store = servers.store_of(url)
     Indexer.open("alone", store=store, settings=settings, **LEGS, replace=True).index(sources)
     store.close()
     (made, made_fields), (alone, alone_fields) = everything(url, name), everything(url, "alone")

@@ -390,6 +390,12 @@ def test_a_document_too_long_for_a_resource_is_read_in_parts(fruit, monkeypatch)
         ("search", {"query": "x", "k": 2.5}, "valid integer"),
         ("search", {"query": "x", "offset": "1"}, "valid integer"),
         ("search", {"query": "x", "rerank": "yes"}, "valid boolean"),
+        ("search", {"query": "x", "min_confidence": 1.5}, "less than or equal to 1"),
+        ("search", {"query": "x", "min_confidence": -0.1}, "greater than or equal to 0"),
+        ("search", {"query": "x", "min_confidence": "low"}, "valid number"),
+        ("search", {"query": "x", "min_score": "dense"}, "min_score"),
+        ("search", {"query": "x", "min_score": "dense=nan"}, "nan"),
+        ("search", {"query": "x", "min_score": {"dense": 0.3}}, "valid string"),
         ("search", {"query": None}, "valid string"),
         ("search", {"query": 3}, "valid string"),
         ("search", {"query": ["x"]}, "valid string"),
@@ -423,6 +429,30 @@ def test_what_is_not_read_of_a_query_is_told(ask, fruit, bundled):
     assert "Not known to sparse and dense: 猫." in text_of(partly)
 
 
+def test_a_search_without_a_good_answer_says_so_or_shows_nothing(ask, fruit, bundled):
+    Indexer.open("doubt", settings=fruit, profile="bundled").index(FRUIT)
+    query = "how do tectonic plates move"
+    with Searcher.open("doubt", settings=fruit) as searcher:
+        results = searcher.search(query)
+        withheld = searcher.search(query, min_confidence=0.99)
+    told, none, weak, all_of_them = ask(
+        ("search", {"query": query}),
+        ("search", {"query": query, "min_confidence": 0.99}),
+        ("search", {"query": query, "min_score": "sparse=1000,dense=1"}),
+        ("search", {"query": query, "min_confidence": 0, "min_score": ""}),
+        names=("doubt",),
+    )
+    assert results.confidence.word == "low"
+    assert told.structured_content["confidence"] == results.to_dict()["confidence"]
+    assert f"Probably no good answer: the confidence is {results.confidence.value:.2f}." in text_of(told)
+    assert none.structured_content["hits"] == [] == withheld.to_dict()["hits"]
+    assert withheld.notes[0] in text_of(none)
+    assert weak.structured_content["hits"] == []
+    assert len(all_of_them.structured_content["hits"]) == len(told.structured_content["hits"]) > 0
+    why = ask(("explain", {"query": query, "doc_id": "pears", "min_confidence": 0.99}), names=("doubt",))
+    assert "min_confidence" in text_of(why)
+
+
 def test_a_crash_is_an_answer_without_its_inside(ask, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("the inside")
@@ -439,7 +469,8 @@ VALUES = st.one_of(
     st.dictionaries(TEXTS, st.integers(), max_size=2), st.sampled_from(["..", "book", "book#0", "sparse", "\ud800"]),
 )  # fmt: skip
 NAMES = [
-    "query", "collection", "k", "mode", "where", "offset", "rerank", "vector", "text_chars", "doc_id", "chunk_id",
+    "query", "collection", "k", "mode", "where", "offset", "rerank", "vector", "min_confidence",
+    "min_score", "text_chars", "doc_id", "chunk_id",
     "first_line", "last_line", "max_chars", "leg", "x",
 ]  # fmt: skip
 

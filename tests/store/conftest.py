@@ -1,12 +1,13 @@
 """The stores that every contract is held over. A server is asked where QDRANT_URL names one."""
 
-import os
 import uuid
+from contextlib import ExitStack, closing
 
 import pytest
 
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.server.store import ServerStore
+from tests import servers
 from tests.qdrant_over_http import QdrantOverHttp
 
 
@@ -32,7 +33,33 @@ def over_http():
         store.close()
 
 
-@pytest.fixture(params=["edge", "local", "http", pytest.param("server", marks=pytest.mark.server)])
+@pytest.fixture
+def true_server(prefix):
+    """Open a store on the server of QDRANT_URL over a transport. What has the prefix there is dropped afterwards."""
+    if not servers.URL:
+        pytest.skip("needs a Qdrant server: set QDRANT_URL")
+    with ExitStack() as stack:
+
+        def over(transport):
+            url = stack.enter_context(servers.over(servers.URL, transport))
+            store = stack.enter_context(closing(servers.store_of(url)))
+            stack.callback(drop, store._client, prefix)
+            return store
+
+        yield over
+
+
+def drop(client, prefix):
+    """Drop the collections whose names begin so."""
+    for name in servers.names(client):
+        if name.startswith(prefix):
+            client.delete_collection(name)
+
+
+TRUE_SERVERS = [pytest.param(f"server-{each}", marks=pytest.mark.server) for each in servers.TRANSPORTS]
+
+
+@pytest.fixture(params=["edge", "local", "http", *TRUE_SERVERS])
 def store(request, tmp_path, prefix):
     if request.param == "edge":
         store = EdgeStore(tmp_path / "store")
@@ -41,16 +68,11 @@ def store(request, tmp_path, prefix):
     elif request.param == "http":
         store = request.getfixturevalue("over_http")
     else:
-        url = os.environ.get("QDRANT_URL")
-        if not url:
-            pytest.skip("needs a Qdrant server: set QDRANT_URL")
-        store = ServerStore.connect(url, api_key=os.environ.get("QDRANT_API_KEY"))
+        store = request.getfixturevalue("true_server")(request.param.removeprefix("server-"))
     yield store
-    if request.param in ("http", "server"):
-        for collection in store._client.get_collections().collections:
-            if collection.name.startswith(prefix):
-                store._client.delete_collection(collection.name)
-    if request.param != "http":
+    if request.param == "http":
+        drop(store._client, prefix)
+    if request.param in ("edge", "local"):
         store.close()
 
 

@@ -1,7 +1,6 @@
 """Layouts: whose a payload's is, and collections of ours that others can read."""
 
 import pytest
-from qdrant_client import QdrantClient  # noqa: TID253
 
 from hybrid_search import Indexer, Searcher, load_encodings, save_encodings
 from hybrid_search.errors import InvalidArgument, ManifestMismatch
@@ -12,10 +11,8 @@ pytestmark = pytest.mark.usefixtures("fakes")
 
 
 @pytest.fixture
-def client():
-    client = QdrantClient(":memory:")
-    yield client
-    client.close()
+def client(server_client):
+    return server_client
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -20,8 +21,10 @@ from hybrid_search.errors import (
     StoreUnavailable,
 )
 from hybrid_search.store import open_store
+from hybrid_search.store.certificates import USUAL
 from hybrid_search.store.edge.store import EdgeStore
-from hybrid_search.store.server import store as server_store
+from hybrid_search.store.server import clients
+from hybrid_search.store.server.client_errors import server_errors
 from hybrid_search.store.server.connection import RetryingClient, RetryPolicy, is_open
 from hybrid_search.store.server.reader import MANIFEST_KEY
 from hybrid_search.store.server.store import ServerStore
@@ -83,12 +86,8 @@ def stub():
 
 
 @pytest.fixture
-def client():
-    from qdrant_client import QdrantClient
-
-    client = QdrantClient(":memory:")
-    yield client
-    client.close()
+def client(server_client):
+    return server_client
 
 
 @pytest.fixture
@@ -253,11 +252,11 @@ def test_looking_for_grpc_behind_a_port_that_swallows_connections_ends_soon(stub
     """0.3 seconds are its limit; a connection without one would wait for two minutes. A busy machine gets some more."""
     listener, waiting = full_listener()
     try:
-        monkeypatch.setattr(server_store, "REST_PORT", stub.port)
-        monkeypatch.setattr(server_store, "GRPC_PORT", listener.getsockname()[1])
+        monkeypatch.setattr(clients, "REST_PORT", stub.port)
+        monkeypatch.setattr(clients, "GRPC_PORT", listener.getsockname()[1])
         started = time.monotonic()
         if sys.platform == "linux":
-            assert not is_open("127.0.0.1", server_store.GRPC_PORT)
+            assert not is_open("127.0.0.1", clients.GRPC_PORT)
             assert 0.25 < time.monotonic() - started < 5
             open_store(stub.url).close()
             assert time.monotonic() - started < 10
@@ -272,7 +271,7 @@ def test_grpc_is_not_looked_for_beside_an_unusual_port(stub, monkeypatch):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        monkeypatch.setattr(server_store, "GRPC_PORT", other.getsockname()[1])
+        monkeypatch.setattr(clients, "GRPC_PORT", other.getsockname()[1])
         store = open_store(stub.url)
         assert store.names() == []
         assert [path for _, path, *_ in stub.asked] == ["/collections", "/aliases", "/collections"]
@@ -302,19 +301,63 @@ def test_refusals_over_grpc_are_errors_of_ours(stub, monkeypatch):
             return grpc.unary_unary_rpc_method_handler(lambda _, context: context.abort(code, "because"))
 
     grpc_server = grpc.server(ThreadPoolExecutor(2), handlers=[Refusing()])
-    monkeypatch.setattr(server_store, "REST_PORT", stub.port)
-    monkeypatch.setattr(server_store, "GRPC_PORT", grpc_server.add_insecure_port("127.0.0.1:0"))
+    monkeypatch.setattr(clients, "REST_PORT", stub.port)
+    monkeypatch.setattr(clients, "GRPC_PORT", grpc_server.add_insecure_port("127.0.0.1:0"))
     grpc_server.start()
     try:
+        (peer,) = clients.peers_of(stub.url, None, USUAL)
+        client = peer.client(5, grpc=True)
         for name, kind in GRPC_REFUSALS:
             code = grpc.StatusCode[name]
-            with pytest.raises(kind, match=r"because|refused the API key") as caught:
-                open_store(stub.url)
+            with pytest.raises(kind, match=r"because|refused the API key") as caught, server_errors(stub.url):
+                client.get_collections()
             assert isinstance(caught.value, StoreUnavailable) == (kind is StoreUnavailable), name
             assert name in str(caught.value)
         assert stub.asked == []
+        client.close()
     finally:
         grpc_server.stop(0).wait()
+
+
+def test_where_grpc_is_not_answered_rest_is_used_and_it_is_said_once(stub, monkeypatch, caplog):
+    """The usual gRPC port may be a TLS port, a proxy, or another program's."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        threading.Thread(target=_hang_up_on_all, args=(other,), daemon=True).start()
+        monkeypatch.setattr(clients, "REST_PORT", stub.port)
+        monkeypatch.setattr(clients, "GRPC_PORT", other.getsockname()[1])
+        store = open_store(stub.url)
+        assert store.names() == []
+        store.close()
+    assert [record.message.split(";")[0] for record in caplog.records] == [f"REST is used for {stub.url}"]
+
+
+def test_a_key_that_grpc_refuses_is_not_tried_over_rest(stub, monkeypatch):
+    import grpc
+
+    class Refusing(grpc.GenericRpcHandler):
+        def service(self, _):
+            return grpc.unary_unary_rpc_method_handler(
+                lambda _, context: context.abort(grpc.StatusCode.UNAUTHENTICATED, "no")
+            )
+
+    grpc_server = grpc.server(ThreadPoolExecutor(2), handlers=[Refusing()])
+    monkeypatch.setattr(clients, "REST_PORT", stub.port)
+    monkeypatch.setattr(clients, "GRPC_PORT", grpc_server.add_insecure_port("127.0.0.1:0"))
+    grpc_server.start()
+    try:
+        with pytest.raises(ConfigError, match="refused the API key"):
+            open_store(stub.url)
+        assert stub.asked == []
+    finally:
+        grpc_server.stop(0).wait()
+
+
+def _hang_up_on_all(listening):
+    with suppress(OSError):
+        while True:
+            listening.accept()[0].close()
 
 
 # ---------------------------------------------------------------- versions and aliases

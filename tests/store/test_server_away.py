@@ -8,9 +8,9 @@ import pytest
 
 from hybrid_search import Indexer, Searcher
 from hybrid_search.errors import StoreError, StoreUnavailable
+from hybrid_search.store.server.client_errors import CollectionGone
 from hybrid_search.store.server.connection import (
     LONGEST_WAIT_S,
-    CollectionGone,
     RetryingClient,
     RetryPolicy,
     interactive,

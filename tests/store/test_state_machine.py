@@ -21,7 +21,7 @@ from hybrid_search.store.edge import generations
 from hybrid_search.store.edge.manifest_file import read_record
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import SparseVector
-from tests.store.conftest import in_memory
+from tests.store.conftest import TRUE_SERVERS, in_memory
 from tests.store.model_points import (
     NEW,
     Points,
@@ -407,6 +407,8 @@ def bounded(examples, steps):
 def machine_of(kind, request, tmp_path, prefix):
     if kind == "folder":
         return model(EdgeStore(tmp_path / "store"), request.getfixturevalue("forker"), prefix)
+    if kind.startswith("server-"):
+        return model(request.getfixturevalue("true_server")(kind.removeprefix("server-")), None, prefix)
     return model(in_memory() if kind == "client" else request.getfixturevalue("over_http"), None, prefix)
 
 
@@ -414,6 +416,7 @@ KINDS = [
     pytest.param("folder", marks=pytest.mark.skipif(sys.platform == "win32", reason="forks and kills")),
     "client",
     "server",
+    *TRUE_SERVERS,
 ]
 
 

@@ -258,6 +258,6 @@ def test_a_client_of_the_callers_own_is_shown_without_it():
 
 @pytest.mark.parametrize("url", [f"http://user:{SECRET}@192.0.2.1", f"http://192.0.2.1?api-key={SECRET}"])
 def test_neither_travels_unencrypted(url, monkeypatch):
-    monkeypatch.setattr("hybrid_search.store.server.store.is_open", lambda *_: pytest.fail("a connection was tried"))
+    monkeypatch.setattr("hybrid_search.store.server.clients.is_open", lambda *_: pytest.fail("a connection was tried"))
     with pytest.raises(ConfigError, match=r"would go to http://192\.0\.2\.1 unencrypted\. Use an https:// URL"):
         open_store(url)

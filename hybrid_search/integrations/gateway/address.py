@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
+from hybrid_search._util.locations import is_loopback
 from hybrid_search.errors import ConfigError
+
+__all__ = ["BACKLOG", "is_loopback", "listen"]
 
 BACKLOG = 1024
 """Callers that have not been accepted yet; the operating system may take fewer."""
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address; of names only `localhost`.
-
-    >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.org")]
-    [True, True, True, False, False]
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def listen(host: str, port: int, advice: str) -> socket.socket:

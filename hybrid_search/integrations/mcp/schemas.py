@@ -68,6 +68,24 @@ Rerank = Annotated[
         "order: better, and slower.",
     ),
 ]
+MinConfidence = Annotated[
+    float,
+    Field(
+        strict=True,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description=f"{OPTIONS['min_confidence'].help} `confidence` in an answer has it. 0 shows all.",
+    ),
+]
+MinScore = Annotated[
+    str,
+    parameter(
+        OPTIONS["min_score"],
+        "In the leg's own unit; several with commas between them. Empty for none.",
+        max_length=1_000,
+    ),
+]
 TextChars = Annotated[
     int,
     Field(

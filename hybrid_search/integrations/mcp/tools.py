@@ -34,12 +34,15 @@ def search(
     offset: schemas.Offset = USUAL.offset,
     rerank: schemas.Rerank = False,
     vector: schemas.Vector = "",
+    min_confidence: schemas.MinConfidence = 0.0,
+    min_score: schemas.MinScore = "",
     text_chars: schemas.TextChars = schemas.TEXT_CHARS,
 ) -> tuple[schemas.Found, str]:
     """Find the documents of a collection that answer a question or match a description best. Use it first, whenever the
     answer may be in the collection; ask in plain words, and ask again in other words if the first hits do not answer.
     Each hit has its doc_id, its metadata, the best part of its text, and where each leg (words, meaning) placed it.
-    `get` reads on in a document; `explain` tells why one is missing.
+    `get` reads on in a document; `explain` tells why one is missing. Where `confidence` is `low` there is probably no
+    good answer in the collection.
 
     A filter (`where`) compares metadata fields: `year >= 1990`, `genres = 'war'`, `!=`, `<`, `<=`, `>`,
     `genres in ('a', 'b')`, `not in`, `between 1980 and 1989`, `title ~ 'some words'` (has all of them),
@@ -50,6 +53,7 @@ def search(
     """
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     asked["vector"] = without_surrogates(vector) or None
+    asked["min_confidence"], asked["min_score"] = min_confidence or None, min_score or None
     with collections.use(named(collections, collection)) as searcher:
         results = searcher.search(without_surrogates(query), **asked)
     heads = rendering.shown_hits(results)
@@ -72,6 +76,8 @@ def explain(
     offset: schemas.Offset = USUAL.offset,
     rerank: schemas.Rerank = False,
     vector: schemas.Vector = "",
+    min_confidence: schemas.MinConfidence = 0.0,
+    min_score: schemas.MinScore = "",
     leg: schemas.Leg = "sparse",
 ) -> tuple[schemas.Explained, str]:
     """Say why a document is, or is not, among the hits of a search: give its doc_id and the same arguments as to
@@ -82,6 +88,7 @@ def explain(
     text = without_surrogates(query)
     asked: Options = {"k": k, "mode": mode, "where": where or None, "offset": offset, "rerank": rerank or None}
     asked["vector"] = without_surrogates(vector) or None
+    asked["min_confidence"], asked["min_score"] = min_confidence or None, min_score or None
     with collections.use(named(collections, collection)) as searcher:
         if doc_id:
             explained = searcher.explain(text, without_surrogates(doc_id), **asked).to_dict()

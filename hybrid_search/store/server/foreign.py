@@ -31,6 +31,7 @@ from hybrid_search.store.server.reader import (
     by_name,
     client_conditions,
     manifest_of,
+    scroll_page,
     scroll_points,
 )
 from hybrid_search.types import LegName, Vector
@@ -59,7 +60,7 @@ def described(line: RetryingClient, real: str, name: str) -> Foreign:
     info = line.call(lambda client: client.get_collection(real))
     params, metadata = info.config.params, info.config.metadata or {}
     dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors} if params.vectors else {}
-    page, _ = line.call(lambda client: client.scroll(real, limit=SAMPLE, with_payload=True, with_vectors=True))
+    page, *_ = scroll_page(line.call, lambda: real, None, True, True, size=SAMPLE)
     return Foreign(
         points=line.call(lambda client: client.count(real, exact=True)).count,
         dense={
@@ -102,9 +103,7 @@ class AdoptedReader(ServerReader):
         self._documents: tuple[int, int] = (0, 0)
 
     def fields(self) -> Mapping[str, str]:
-        page, _ = self._ask(
-            lambda client: client.scroll(self._real, limit=filter_translation.SAMPLE, with_payload=True)
-        )
+        page, *_ = scroll_page(self._ask, lambda: self._real, None, True, size=filter_translation.SAMPLE)
         return filter_translation.fields_of(self._kinds(), (self._read(record) for record in page))
 
     def doc_ids(self) -> Iterator[str]:

@@ -14,7 +14,9 @@ from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filter_translation
 from hybrid_search.store.filter_conditions import Engine
 from hybrid_search.store.schema import FieldType, check_requests, vector_name, vector_of
-from hybrid_search.store.server.connection import CollectionGone, RetryingClient
+from hybrid_search.store.server.client_errors import CollectionGone, LimitExceeded
+from hybrid_search.store.server.connection import RetryingClient
+from hybrid_search.store.server.limits import SearchLimits
 from hybrid_search.types import LegName, SparseVector, Vector, point_id_of
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class ServerReader:
     ) -> None:
         self._line, self._real, self._name, self._resolve = line, real, name, resolve
         self.manifest = manifest
+        self._limits = SearchLimits()
         self._naming: bool | list[str] = ["chunk_id"]
         self._known: set[str] = set()
         self._looked = monotonic()
@@ -88,9 +91,8 @@ class ServerReader:
             return self._query(requests, limit, filter_translation.filter_by_ids(where, engine, self._scan))
 
     def fields(self) -> Mapping[str, str]:
-        records, _ = self._ask(
-            lambda c: c.scroll(self._real, limit=filter_translation.SAMPLE, with_payload=["metadata"])
-        )
+        sample = filter_translation.SAMPLE
+        records, *_ = scroll_page(self._ask, lambda: self._real, None, ["metadata"], size=sample)
         return filter_translation.fields_of(self._kinds(), (record.payload or {} for record in records))
 
     def doc_ids(self) -> Iterator[str]:
@@ -114,7 +116,26 @@ class ServerReader:
     def close(self) -> None:
         """Do nothing: the client belongs to the store."""
 
+    def notes(self) -> tuple[str, ...]:
+        return self._limits.notes()
+
     def _query(
+        self, requests: Sequence[tuple[LegName, Vector]], limit: int, wanted: models.Filter | None
+    ) -> list[list[tuple[str, float]]]:
+        """Ask as the server's limits allow, which are learned from its refusals."""
+        while True:
+            some = self._limits.searches or len(requests)
+            try:
+                return [
+                    found
+                    for start in range(0, len(requests), some)
+                    for found in self._ask_for(requests[start : start + some], self._limits.most(limit), wanted)
+                ]
+            except LimitExceeded as error:
+                if not self._limits.learn(error, limit, len(requests)):
+                    raise
+
+    def _ask_for(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, wanted: models.Filter | None
     ) -> list[list[tuple[str, float]]]:
         from qdrant_client import models
@@ -124,7 +145,7 @@ class ServerReader:
             about = 0 if wanted is None else client.count(self._real, wanted, exact=False).count
             exact = (
                 models.SearchParams(exact=True)
-                if wanted is not None and about <= filter_translation.EXACT_UP_TO
+                if wanted is not None and about <= filter_translation.EXACT_UP_TO and self._limits.exact
                 else None
             )
             asked = [
@@ -272,16 +293,37 @@ def scroll_points(
     vectors: list[str] | None = None,
 ) -> Iterator[models.Record]:
     """Yield every point that passes a filter with these fields and vectors, reading page by page."""
-    offset = None
+    offset, size = None, SCROLL_PAGE
     while True:
-        page, offset = ask(
-            lambda client, offset=offset: client.scroll(  # type: ignore[misc]
-                real(), wanted, limit=SCROLL_PAGE, offset=offset, with_payload=fields, with_vectors=vectors or False
-            )
-        )
+        page, offset, size = scroll_page(ask, real, wanted, fields, vectors, offset=offset, size=size)
         yield from page
         if offset is None:
             return
+
+
+def scroll_page(
+    ask: Ask,
+    real: Callable[[], str],
+    wanted: models.Filter | None,
+    fields: bool | list[str],
+    vectors: bool | list[str] | None = None,
+    *,
+    offset: Any = None,
+    size: int = SCROLL_PAGE,
+) -> tuple[list[models.Record], Any, int]:
+    """Return a page of points, the offset of the next one, and the size of a page that the server allows."""
+    while True:
+        try:
+            page, following = ask(
+                lambda client, size=size: client.scroll(  # type: ignore[misc]
+                    real(), wanted, limit=size, offset=offset, with_payload=fields, with_vectors=vectors or False
+                )
+            )
+            return page, following, size
+        except LimitExceeded as error:
+            if not 0 < error.most < size:
+                raise
+            size = error.most
 
 
 def by_name(vectors: Any) -> dict[str, Any]:

@@ -6,24 +6,19 @@ and moves the alias at the end in one atomic call. The manifest is stored in the
 
 from __future__ import annotations
 
-import base64
 import re
-import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
-from hybrid_search._util.locations import ServerUrl, server_url, shown_location
-from hybrid_search.errors import CollectionDamaged, CollectionNotFound, ConfigError, StoreError
+from hybrid_search._util.locations import shown_location
+from hybrid_search.errors import CollectionDamaged, CollectionNotFound, StoreError
 from hybrid_search.manifest import Foreign, Manifest
 from hybrid_search.protocols import CollectionInfo, Verification
+from hybrid_search.store.certificates import USUAL, Certificates
 from hybrid_search.store.schema import check_name
-from hybrid_search.store.server.connection import (
-    CollectionGone,
-    RetryingClient,
-    RetryPolicy,
-    interactive,
-    is_open,
-    server_errors,
-)
+from hybrid_search.store.server.client_errors import CollectionGone
+from hybrid_search.store.server.clients import close_all, open_clients, peers_of
+from hybrid_search.store.server.connection import RetryingClient, RetryPolicy, interactive
 from hybrid_search.store.server.foreign import described, open_reader, read_only
 from hybrid_search.store.server.reader import MANIFEST_KEY, ServerReader, manifest_of
 from hybrid_search.store.server.survey import leftovers_of, notices_of, survey
@@ -35,22 +30,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 RETRY_S = 60.0
-REST_PORT, GRPC_PORT = 6333, 6334
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-def with_key(url: str, api_key: str | None) -> tuple[ServerUrl, str | None]:
-    """Parse a URL and return it with the API key to use: the URL's own, else the given one.
-
-    Raises:
-        ConfigError: it is no URL, or a key or a password would travel unencrypted to another machine.
-    """
-    place = server_url(url)
-    api_key = place.api_key or api_key
-    if (api_key or place.user) and place.scheme == "http" and place.host not in LOOPBACK:
-        secret = "An API key" if api_key else "A password"
-        raise ConfigError(f"{secret} would go to {place.address} unencrypted. Use an https:// URL.")
-    return place, api_key
+SEARCH_TIMEOUT_S = 5.0
 
 
 class ServerStore:
@@ -61,52 +41,73 @@ class ServerStore:
         location: for messages, without user and password.
         retry_s: seconds for which a writer keeps trying when the server does not answer; 0 for no retry. A search
             tries three times within a second.
+        others: clients of the other peers of a cluster.
+        searching: the clients of searches, the first peer's first; by default the same.
+        search_timeout_s: seconds within which each request of a search is answered or fails; 0 for the client's own.
     """
 
-    def __init__(self, client: QdrantClient, location: str = "the Qdrant client", *, retry_s: float = RETRY_S) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: QdrantClient,
+        location: str = "the Qdrant client",
+        *,
+        retry_s: float = RETRY_S,
+        others: Sequence[QdrantClient] = (),
+        searching: Sequence[QdrantClient] = (),
+        search_timeout_s: float = 0.0,
+    ) -> None:
+        self._client, self._clients, self._quick = client, (client, *others), tuple(searching)
         self._location = location = shown_location(location)
         self._patience = RetryPolicy(retry_s)
-        self._writing, self._reading = (
-            RetryingClient(client, location, self._patience),
-            RetryingClient(client, location, interactive(retry_s)),
-        )
+        first, *rest = self._quick or self._clients
+        self._writing = self._line(self._patience)
+        self._reading = self._line(interactive(retry_s))
+        self._searching = RetryingClient(first, location, interactive(retry_s, search_timeout_s), others=rest)
 
     @classmethod
     def connect(
-        cls, url: str, *, api_key: str | None = None, timeout_s: float = 30.0, retry_s: float = RETRY_S
+        cls,
+        url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 30.0,
+        retry_s: float = RETRY_S,
+        search_timeout_s: float = SEARCH_TIMEOUT_S,
+        certificates: Certificates = USUAL,
+        patient: bool = False,
     ) -> ServerStore:
-        """Connect to a server with one request, without retries. Uses gRPC where its port is open.
+        """Connect to a server, or to the peers of a cluster, with one request each. Uses gRPC where it is answered.
+
+        Args:
+            url: `http://a:6333`, or of several peers `http://a:6333,http://b:6333`; one that answers suffices.
+            api_key: for servers whose URL has none.
+            timeout_s: seconds that one request may take.
+            retry_s: as in the class.
+            search_timeout_s: as in the class.
+            certificates: of the connections.
+            patient: wait for a server that does not answer yet, as long as a writer does.
 
         Raises:
             ConfigError: it is no URL, or an API key or a password would travel unencrypted to another machine.
-            StoreUnavailable: the server does not answer within `timeout_s`.
+            StoreUnavailable: the server does not answer in time.
         """
-        from qdrant_client import QdrantClient
+        peers = peers_of(url, api_key, certificates)
+        location = ",".join(peer.place.address for peer in peers)
+        wait = RetryPolicy(retry_s) if patient else RetryPolicy(0)
+        connecting = RetryingClient(cast("QdrantClient", None), location, wait)
+        clients, quick = connecting.call(lambda _: open_clients(peers, timeout_s, search_timeout_s))
+        return cls(
+            clients[0],
+            location,
+            retry_s=retry_s,
+            others=clients[1:],
+            searching=quick,
+            search_timeout_s=search_timeout_s,
+        )
 
-        place, api_key = with_key(url, api_key)
-        port = place.port or (443 if place.scheme == "https" else REST_PORT)
-        # Behind any other port the usual gRPC port may belong to another server.
-        grpc = port == REST_PORT and is_open(place.host, GRPC_PORT)
-        with server_errors(place.address), warnings.catch_warnings():
-            # The key over plain http is judged above, and the version check below is a real request.
-            warnings.simplefilter("ignore")
-            client = QdrantClient(
-                url=place.address,
-                port=port,
-                api_key=api_key,
-                headers=basic_auth_header(place.user),
-                timeout=max(1, round(timeout_s)),
-                prefer_grpc=grpc,
-                grpc_port=GRPC_PORT,
-                check_compatibility=False,
-            )
-            try:
-                client.get_collections()
-            except BaseException:
-                client.close()
-                raise
-        return cls(client, place.address, retry_s=retry_s)
+    def _line(self, patience: RetryPolicy) -> RetryingClient:
+        first, *others = self._clients
+        return RetryingClient(first, self._location, patience, others=others)
 
     @property
     def location(self) -> str:
@@ -126,9 +127,9 @@ class ServerStore:
     def reader(self, name: str) -> ServerReader:
         real = self._require(name)
         try:
-            return open_reader(self._reading, real, name, self._now)
+            return open_reader(self._searching, real, name, self._now)
         except CollectionGone:  # replaced just now
-            return open_reader(self._reading, self._require(name), name, self._now)
+            return open_reader(self._searching, self._require(name), name, self._now)
 
     def described(self, name: str) -> Foreign:
         """Describe a collection, whoever made it. Raises CollectionNotFound."""
@@ -169,8 +170,7 @@ class ServerStore:
         if real is None:
             real = f"{name}__v{_version_of(name, live) + 1}"
             create(self._writing, real, manifest)
-        line = RetryingClient(self._client, self._location, self._patience)
-        return ServerWriter(line, real, live, name, manifest, older=self._older, resumed=resumed)
+        return ServerWriter(self._line(self._patience), real, live, name, manifest, older=self._older, resumed=resumed)
 
     def verify(self, name: str | None = None) -> list[Verification]:
         names = self.names() if name is None else [name]
@@ -197,7 +197,7 @@ class ServerStore:
 
     def close(self) -> None:
         self._writing.cancel()
-        self._client.close()
+        close_all([*self._clients, *self._quick])
 
     def _require(self, name: str) -> str:
         real = self._now(name)
@@ -249,16 +249,6 @@ class ServerStore:
 
     def _drop(self, real: str) -> None:
         self._writing.call(lambda client: client.delete_collection(real))
-
-
-def basic_auth_header(user: tuple[str, str] | None) -> dict[str, str]:
-    """Return the header for the user and the password of a URL; the client itself ignores them.
-
-    Source: RFC 7617, The 'Basic' HTTP Authentication Scheme.
-    """
-    if user is None:
-        return {}
-    return {"authorization": f"Basic {base64.b64encode(':'.join(user).encode()).decode()}"}
 
 
 def _version_of(name: str, real: str | None) -> int:

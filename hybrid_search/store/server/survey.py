@@ -11,13 +11,15 @@ from uuid import UUID
 from hybrid_search.manifest import Manifest
 from hybrid_search.store.filter_conditions import all_of
 from hybrid_search.store.schema import vector_of
-from hybrid_search.store.server.connection import CollectionGone, RetryingClient
+from hybrid_search.store.server.client_errors import CollectionGone
+from hybrid_search.store.server.connection import RetryingClient
 from hybrid_search.store.server.reader import (
     by_name,
     client_conditions,
     field_kind,
     heads_only,
     manifest_of,
+    scroll_page,
     scroll_points,
     to_client,
 )
@@ -144,7 +146,7 @@ def _having(vector: str) -> models.Filter:
 
 def _sample(line: RetryingClient, real: str) -> dict[UUID, dict[str, Any]]:
     """Return the payloads of the first points by id."""
-    page, _ = line.call(lambda client: client.scroll(real, limit=SAMPLE, with_payload=True))
+    page, *_ = scroll_page(line.call, lambda: real, None, True, size=SAMPLE)
     return {UUID(str(record.id)): record.payload or {} for record in page if _is_uuid(record.id)}
 
 

@@ -20,6 +20,7 @@ from hybrid_search.store.schema import (
     unfinished_message,
 )
 from hybrid_search.store.server.connection import RetryingClient
+from hybrid_search.store.server.limits import WriteLimits
 from hybrid_search.store.server.payload_layouts import add_framework_keys
 from hybrid_search.store.server.reader import (
     MANIFEST_KEY,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
 UPSERT_BATCH = 128
+REQUEST_BYTES = 16_000_000
+"""Bytes of a request, about; a server takes 32 MiB, and hangs up on more while they are sent."""
 
 
 class ServerWriter:
@@ -70,7 +73,11 @@ class ServerWriter:
         if found.fingerprint() != manifest.fingerprint():
             raise ManifestMismatch(name, "the manifest", found.fingerprint(), manifest.fingerprint())
         self.manifest = found
-        schema = line.call(lambda client: client.get_collection(real)).payload_schema
+        described = line.call(lambda client: client.get_collection(real))
+        strict = described.config.strict_mode_config
+        most = strict.upsert_max_batchsize if strict and strict.enabled else None
+        self._limits = WriteLimits(min(UPSERT_BATCH, most or UPSERT_BATCH), REQUEST_BYTES)
+        schema = described.payload_schema
         self._fields: dict[str, FieldType] = {path: field_kind(index) for path, index in schema.items()}
         self.index(FIXED_FIELDS)
 
@@ -201,9 +208,7 @@ class ServerWriter:
         self._line.cancel()
 
     def _in_batches(self, write: Callable[[QdrantClient, list[Any]], object], records: list[Any]) -> None:
-        for start in range(0, len(records), UPSERT_BATCH):
-            some = records[start : start + UPSERT_BATCH]
-            self._line.call(lambda client, some=some: write(client, some))  # type: ignore[misc]
+        self._limits.write(lambda some: self._line.call(lambda client: write(client, some)), records, size_of)
 
     def _drop_vectors(self, keep: set[str]) -> None:
         def drop(client: QdrantClient) -> None:
@@ -220,6 +225,23 @@ class ServerWriter:
     def _require_live(self) -> None:
         if self._live != self._real:
             raise StoreError(unfinished_message(self._name))
+
+
+def size_of(record: Any) -> int:
+    """Return about how many bytes a point or a change takes in a request, as JSON, which is the longer form."""
+    return sum(_length(part) for part in (getattr(record, "vector", None), getattr(record, "payload", None)))
+
+
+def _length(part: Any) -> int:
+    if isinstance(part, str):
+        return 2 * len(part) + 4  # letters beyond ASCII, and signs that are escaped, take more than one byte
+    if isinstance(part, dict):
+        return sum(_length(key) + _length(value) for key, value in part.items())
+    if isinstance(part, (list, tuple)):
+        return 22 * len(part) if part and isinstance(part[0], float) else sum(map(_length, part))
+    if hasattr(part, "indices"):
+        return 34 * len(part.indices)
+    return 24
 
 
 def write_manifest(line: RetryingClient, real: str, manifest: Manifest) -> None:
