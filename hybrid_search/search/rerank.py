@@ -74,7 +74,8 @@ class RerankerCache:
             if request.defaults is None or request.defaults.rerank is None:
                 raise
             own = "The collection's own search defaults ask for it: leave it out with --rerank none (rerank=False)."
-            raise type(error)(f"{error} {own}") from error
+            kind = ModelUnavailable if isinstance(error, ModelUnavailable) else ModelError
+            raise kind(f"{error} {own}") from error
 
 
 def default_name(settings: Settings) -> str:
