@@ -164,7 +164,7 @@ class Job:
         way = parse_mode(mode)
         collection, search_mode = self._baseline(main) if way.mode == BASELINE else (main, way.mode)
         options = cast(Options, {**options, "mode": search_mode, **self._options_of(way)})
-        searcher = self._searcher(collection)
+        searcher = self.searcher(collection)
         given = None if way.mode == BASELINE else self.given
         leg = given and leg_taking(search_mode, searcher.manifest, collection.name)
         if not (given and leg):
@@ -206,7 +206,7 @@ class Job:
             self.choose(ModelRequest("bundled", {"sparse": BM25_ENGINE, "dense": NO_LEG}, LEGS))
         ), "sparse"
 
-    def _searcher(self, collection: BuiltCollection) -> Searcher:
+    def searcher(self, collection: BuiltCollection) -> Searcher:
         """Return the one searcher for all modes of a collection, whose models are loaded once; closed with `open`."""
         if collection not in self._searchers:
             searcher = Searcher.open(collection.name, store=collection.store, settings=self.settings, refresh=False)

@@ -26,8 +26,8 @@ FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 COSINE_FLOOR = -1.0
 """The least score that a cosine can give; that of a sum of products of weights above 0 is 0."""
 
-Shares = Callable[[Ranking], Sequence[float]]
-"""Returns what each hit of a leg adds to the fusion, best first, before the leg's weight."""
+Shares = Callable[[Sequence[float]], Sequence[float]]
+"""Returns what each hit of a leg adds to the fusion, of the leg's scores, best first, before the leg's weight."""
 
 
 def rank(leg: str, scored: Sequence[tuple[str, float]], depth: int) -> Ranking:
@@ -116,7 +116,7 @@ def rrf(legs: Mapping[str, Ranking], *, rrf_k: float = RRF_K, weights: Mapping[s
     [('b#0', 0.032522), ('a#0', 0.016393)]
     """
     check_rrf_k(rrf_k)
-    return _summed(legs, lambda ranking: [1 / (rrf_k + hit.rank) for hit in ranking.hits], weights)
+    return _summed(legs, partial(_reciprocal, rrf_k), weights)
 
 
 def dbsf(legs: Mapping[str, Ranking], *, weights: Mapping[str, float] | None = None) -> Ranking:
@@ -252,8 +252,8 @@ def _summed(
     parts: dict[str, list[float]] = {}
     found: dict[str, Mapping[str, LegHit]] = {}
     for leg, ranking in legs.items():
-        weight, shares_of = share[leg], shares if callable(shares) else shares[leg]
-        for hit, value in zip(ranking.hits, shares_of(ranking), strict=True):
+        weight, way = share[leg], shares if callable(shares) else shares[leg]
+        for hit, value in zip(ranking.hits, way([hit.score for hit in ranking.hits]), strict=True):
             earlier = found.get(hit.chunk_id)
             found[hit.chunk_id] = hit.legs if earlier is None else {**earlier, **hit.legs}
             if weight:
@@ -267,9 +267,31 @@ def _summed(
     )
 
 
-def _spread(ranking: Ranking) -> list[float]:
+def shares_of(how: Fusion, scores: Sequence[float], *, rrf_k: float = RRF_K, floor: float = 0.0) -> Sequence[float]:
+    """Return what each hit of a leg adds to a fusion, before the leg's weight.
+
+    Args:
+        how: the fusion.
+        scores: of the leg's hits, best first; the first has rank 1.
+        rrf_k: the constant of `rrf`.
+        floor: the least score that the leg's model can give, for `convex`.
+    """
+    ways: dict[Fusion, Shares] = {
+        "rrf": partial(_reciprocal, rrf_k),
+        "dbsf": _spread,
+        "minmax": _scaled,
+        "convex": partial(_above, floor),
+    }
+    return ways[how](scores)
+
+
+def _reciprocal(rrf_k: float, scores: Sequence[float]) -> list[float]:
+    return [1 / (rrf_k + rank) for rank in range(1, len(scores) + 1)]
+
+
+def _spread(scores: Sequence[float]) -> list[float]:
     # Settled, so that the last bits, which differ from engine to engine, decide nothing.
-    scores = [round_score(hit.score) for hit in ranking.hits]
+    scores = [round_score(score) for score in scores]
     if not scores or scores[0] == scores[-1]:
         return [0.5] * len(scores)
     mean = math.fsum(scores) / len(scores)
@@ -278,16 +300,15 @@ def _spread(ranking: Ranking) -> list[float]:
     return [0.5 + (score - mean) / (6 * deviation) for score in scores]
 
 
-def _scaled(ranking: Ranking) -> list[float]:
-    scores = [round_score(hit.score) for hit in ranking.hits]
+def _scaled(scores: Sequence[float]) -> list[float]:
+    scores = [round_score(score) for score in scores]
     if not scores or scores[0] == scores[-1]:
         return [1.0] * len(scores)
     most, least = scores[0], scores[-1]
     return [(score - least) / (most - least) for score in scores]
 
 
-def _above(floor: float, ranking: Ranking) -> list[float]:
+def _above(floor: float, scores: Sequence[float]) -> list[float]:
     # Scores as they are: a rounded one would say less than the leg does, and the greatest is the same on every engine.
-    scores = [hit.score for hit in ranking.hits]
     span = scores[0] - floor if scores and scores[0] > floor else 1.0
     return [(score - floor) / span for score in scores]

@@ -20,7 +20,7 @@ from hybrid_search.ranking.collapse import collapse
 from hybrid_search.ranking.confidence import DEPTH as CONFIDENCE_DEPTH
 from hybrid_search.ranking.expansion import expansion
 from hybrid_search.ranking.fusion import COSINE_FLOOR, check_weights, rank, round_score
-from hybrid_search.ranking.leg_weights import features, leg_weights
+from hybrid_search.ranking.leg_weights import Features, features, leg_weights
 from hybrid_search.results import ABSTAINS, NO_TERM, NO_TEXT, Confidence, Term
 from hybrid_search.search.defaults import pruned
 from hybrid_search.search.given_terms import GivenTerms, Idf, given_terms
@@ -339,18 +339,22 @@ def query_weights(
         request: what is asked.
         encoders: of the legs.
     """
-    rankings = retrieved.rankings
     if request.weights != AUTO:
         return request.static_weights
-    if len(rankings) < 2:
+    if len(retrieved.rankings) < 2:
         return None
-    cards = {leg: encoders[leg].card for leg in rankings}
-    kinds = {leg: "dense" if card.kind == "dense" else "sparse" for leg, card in cards.items()}
-    learned = (leg for leg, card in cards.items() if kinds[leg] == "sparse" and card.family in _EXPANDING)
+    kinds = {leg: "dense" if encoders[leg].card.kind == "dense" else "sparse" for leg in retrieved.rankings}
+    learned = request.defaults.learned if request.defaults else None
+    return leg_weights(query_features(retrieved, encoders), kinds, learned)
+
+
+def query_features(retrieved: RetrievedQuery, encoders: Mapping[LegName, Encoder]) -> Features:
+    """Return what is known about a query once its legs have answered, by which its weights are chosen."""
+    cards = {leg: encoders[leg].card for leg in retrieved.rankings}
+    learned = (leg for leg, card in cards.items() if card.kind != "dense" and card.family in _EXPANDING)
     read = (leg for leg in learned if retrieved.vectors[leg] is not None)
     terms = next((retrieved.terms(leg, encoders[leg]) for leg in read), ())
-    chosen_by = request.defaults.learned if request.defaults else {}
-    return leg_weights(features(retrieved.words, terms, rankings), kinds, chosen_by)
+    return features(retrieved.words, terms, retrieved.rankings)
 
 
 def query_terms(query: str, encoder: Encoder, vector: Vector) -> tuple[Term, ...]:
