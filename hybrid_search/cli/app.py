@@ -25,6 +25,7 @@ from hybrid_search.cli import (
     status,
     streams,
     train,
+    tune,
 )
 from hybrid_search.cli.command import FAILED, OK, Config, Debug, Store, command, global_options
 from hybrid_search.cli.console import complain
@@ -69,6 +70,7 @@ command(app, "doctor")(doctor.doctor)
 command(app, "search", RerankCommand)(search.search)
 command(app, "explain", RerankCommand)(explain.explain)
 command(app, "evaluate", RerankCommand)(evaluate.evaluate)
+command(app, "tune", RerankCommand)(tune.tune)
 command(app, "train")(train.train)
 command(app, "tui")(tui.tui)
 command(app, "mcp", HttpCommand)(mcp.mcp)

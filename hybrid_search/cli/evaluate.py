@@ -10,6 +10,7 @@ import typer
 from hybrid_search.cli import completion, options
 from hybrid_search.cli.command import FAILED, SOME_FAILED, global_options
 from hybrid_search.cli.console import err, note, out
+from hybrid_search.cli.dataset_options import Dataset, Documents, Qrels, Split, Topics, tell_fetching
 from hybrid_search.cli.evaluate_gate import read_gate
 from hybrid_search.cli.evaluate_view import report_table
 from hybrid_search.cli.index_view import failures
@@ -30,20 +31,11 @@ if TYPE_CHECKING:
 @takes_search_options("fusion", "rrf_k", "weights", "rerank", "rerank_depth")
 def evaluate(
     *,
-    dataset: Annotated[
-        str | None, typer.Argument(help="A BEIR folder, or a name that ir_datasets knows: beir/scifact/test.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Take this split of the DATASET: dev, train.  [test]")
-    ] = None,
-    topics: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instead of DATASET: TREC topics, or lines of id<TAB>text.")
-    ] = None,
-    qrels: Annotated[Path | None, typer.Option(metavar="FILE", help="The TREC judgements of the --topics.")] = None,
-    documents: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="The documents of the --topics, where no -c NAME has them all."),
-    ] = None,
+    dataset: Dataset = None,
+    split: Split = None,
+    topics: Topics = None,
+    qrels: Qrels = None,
+    documents: Documents = None,
     collection: Annotated[
         str | None,
         typer.Option(
@@ -123,7 +115,7 @@ def evaluate(
     if clear:
         return _clear(dataset, settings)
     parts: Parts = {"split": split, "topics": topics, "qrels": qrels, "documents": documents}
-    _tell_fetching(dataset, parts)
+    tell_fetching(dataset, parts)
     gate = read_gate(fail_under, baseline, max_regression)
     with progress_display(progress) as callbacks:
         report = run_experiment(
@@ -155,24 +147,6 @@ def evaluate(
         raise typer.Exit(FAILED)
     if report.lacking:
         raise typer.Exit(SOME_FAILED)
-
-
-def _tell_fetching(dataset: str | None, parts: Parts) -> None:
-    """Say on stderr what may be fetched first.
-
-    Raises:
-        InvalidArgument: neither a dataset nor files of one are given.
-    """
-    from hybrid_search.evaluation.datasets import before_fetching
-
-    if dataset is None and not any(parts.values()):
-        raise InvalidArgument(
-            "There is no DATASET. Name a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv; a dataset of "
-            "ir_datasets; or --topics FILE and --qrels FILE."
-        )
-    fetching = before_fetching(dataset, parts.get("split"))
-    if fetching:
-        note(fetching)
 
 
 def _tell_built(report: Report, settings: Settings) -> None:

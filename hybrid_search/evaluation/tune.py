@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class TuneReport:
         settings: the choice in words.
         defaults: the choice as a manifest has it; empty settings where it is the default.
         gain: of choosing in this way, on held-out queries: `mean`, `low`, `high`.
+        p: how likely the best of all settings looks as good by chance alone, corrected for their number.
         stability: share of the folds in which the same choice was made.
         needed: about how many judged queries would tell this gain from none.
         latency_ms: median of whole searches, `default` and `chosen`.
@@ -69,6 +70,7 @@ class TuneReport:
     settings: str
     defaults: SearchDefaults
     gain: Mapping[str, float]
+    p: float
     stability: float
     needed: int
     latency_ms: Mapping[str, float]
@@ -77,6 +79,18 @@ class TuneReport:
     notes: Sequence[str]
     fingerprints: Mapping[str, str]
     date: str
+
+    def to_apply(self) -> SearchDefaults:
+        """Return the choice with the evidence for it, as it goes into a manifest."""
+        evidence = {
+            "dataset": self.dataset,
+            "measure": self.measure,
+            "queries": self.queries,
+            "gain": {name: round(value, 4) for name, value in self.gain.items()},
+            "seed": self.seed,
+            "date": self.date[:10],
+        }
+        return replace(self.defaults, evidence=evidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object that `tune --format json` prints."""
@@ -144,7 +158,7 @@ def _report(
     fingerprints: Mapping[str, str],
 ) -> TuneReport:
     queries, default = trial.queries, trial.values(Candidate())
-    said = verdict(found.gain, found.differs, queries)
+    said = verdict(found.gain, found.p, found.differs, queries)
     settings = f"{found.chosen}, weights by query" if found.coefficients else str(found.chosen)
     return TuneReport(
         dataset=name,
@@ -158,6 +172,7 @@ def _report(
         settings=settings,
         defaults=found.defaults(trial) if said == "recommend" else SearchDefaults(),
         gain={"mean": found.gain.mean, "low": found.gain.low, "high": found.gain.high},
+        p=found.p,
         stability=found.stability,
         needed=queries_needed(found.gain, queries),
         latency_ms=latency_ms,

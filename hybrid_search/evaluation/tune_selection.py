@@ -18,6 +18,10 @@ FOLDS, REPEATS = 5, 10
 LEAST_QUERIES = 50
 """Judged queries below which nothing is said: with 25 of them an interval of nDCG@10 is about 0.09 wide."""
 
+LEAST_GAIN = 0.005
+MOST_P = 0.05
+ROUNDS, _BLOCK = 5_000, 500
+
 Values = NDArray[np.float64]
 
 
@@ -99,17 +103,54 @@ def held_out_gain(
     return Gain.of(total / times, choices, seed)
 
 
-def verdict(gain: Gain, differs: bool, queries: int) -> Verdict:
-    """Say what to do: take a choice only if the whole interval of its gain on held-out queries lies above 0.
+def corrected_p(chosen: Values, others: Sequence[Values], default: Values, seed: int) -> float:
+    """Return how likely the best of as many settings looks as good as the chosen one by chance alone.
+
+    Where a setting is no better than the default, the sign of its difference on a query is chance, the same chance for
+    all settings. So signs are drawn 5,000 times, and each time the largest statistic of all settings is taken.
+
+    Args:
+        chosen: the values of the choice, one a query.
+        others: those of every setting that was looked at.
+        default: those of the default.
+        seed: of the signs.
+
+    Returns:
+        A value in 0..1, corrected for the number of settings and for how alike they are.
+
+    Source: Westfall & Young, Resampling-Based Multiple Testing, 1993 (the step-down's first step, max-T).
+    """
+    differences = np.column_stack([chosen - default, *(one - default for one in others)])
+    size = np.sqrt((differences**2).sum(axis=0))
+    differences = differences[:, size > 0] / size[size > 0]
+    if not size[0]:
+        return 1.0
+    observed = differences[:, 0].sum()
+    random = np.random.default_rng(seed)
+    as_large = 0
+    for _ in range(ROUNDS // _BLOCK):
+        signs = random.integers(0, 2, (_BLOCK, len(differences)), dtype=np.int8) * 2.0 - 1
+        as_large += int(((signs @ differences).max(axis=1) >= observed - 1e-12).sum())
+    return (as_large + 1) / (ROUNDS + 1)
+
+
+def verdict(gain: Gain, p: float, differs: bool, queries: int) -> Verdict:
+    """Say what to do. A choice is taken only if two witnesses speak for it, and its gain is worth a setting.
+
+    The one is the gain on held-out queries: its whole interval has to lie above 0. That interval takes the choices as
+    given, so with many settings and no difference at all it does so in more than one case of twenty. The other is a
+    test that knows how many settings were looked at.
 
     Args:
         gain: of the way to choose.
+        p: of `corrected_p`.
         differs: the choice on all queries is not the default.
         queries: judged.
     """
     if queries < LEAST_QUERIES:
         return "inconclusive"
-    return "recommend" if gain.low > 0 and differs else "keep"
+    sure = gain.low > 0 and p <= MOST_P
+    return "recommend" if sure and gain.mean >= LEAST_GAIN and differs else "keep"
 
 
 def queries_needed(gain: Gain, queries: int, least: float = 0.01) -> int:

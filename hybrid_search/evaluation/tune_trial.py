@@ -17,7 +17,7 @@ from hybrid_search.evaluation.latency import latency, sample
 from hybrid_search.evaluation.tune_candidates import DEEPEST, Candidate, cheaper, deeper, reranked, ways_to_fuse
 from hybrid_search.evaluation.tune_learned import SHARES, fit
 from hybrid_search.evaluation.tune_rankings import QueryRankings
-from hybrid_search.evaluation.tune_selection import Gain, Values, best_of, held_out_gain
+from hybrid_search.evaluation.tune_selection import Gain, Values, best_of, corrected_p, held_out_gain
 from hybrid_search.ranking.leg_weights import LEARNED, Features, leg_weights
 from hybrid_search.search.open_collection import OpenCollection
 from hybrid_search.search.request import AUTO, SearchRequest
@@ -48,6 +48,7 @@ class Choice(NamedTuple):
         values: of the measure with the choice, one a query.
         gain: on held-out queries.
         learned: what the regression was worth beyond fixed weights; empty where there is nothing to weigh.
+        p: how likely the best of all settings looks as good by chance alone.
     """
 
     chosen: Candidate
@@ -55,6 +56,7 @@ class Choice(NamedTuple):
     values: Values
     gain: Gain
     learned: Mapping[str, Any]
+    p: float = 1.0
 
     @property
     def differs(self) -> bool:
@@ -115,6 +117,10 @@ class Trial:
                 self._values[candidate] = self.weighed(candidate, lambda _: weights)
             self._tell("settings", len(self._values), len(self.fusions))
         return self._values[candidate]
+
+    def all_values(self) -> list[Values]:
+        """Return the values of every candidate that was asked for."""
+        return list(self._values.values())
 
     def weighed(self, candidate: Candidate, weights_of: Weighing) -> Values:
         """Return the measure of each judged query with some settings, and weights chosen by its features."""
@@ -209,7 +215,8 @@ def choose(trial: Trial, seed: int) -> Choice:
     chosen = choose_fixed(trial, everything)
     gain = held_out_gain(lambda rows: choose_fixed(trial, rows), trial.values, default, seed)
     fixed = Choice(chosen, {}, trial.values(chosen), gain, {})
-    return _with_learned(trial, fixed, default, seed) if trial.weighs else fixed
+    found = _with_learned(trial, fixed, default, seed) if trial.weighs else fixed
+    return found._replace(p=corrected_p(found.values, trial.all_values(), default, seed))
 
 
 def choose_fixed(trial: Trial, rows: Rows) -> Candidate:

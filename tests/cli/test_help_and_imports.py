@@ -99,6 +99,7 @@ INTERFACE = """
     search
     explain
     evaluate
+    tune
     train
     tui
     mcp
