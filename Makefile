@@ -46,7 +46,7 @@ $(DEMO): pyproject.toml
 
 # Every adapter with its framework, to be tested with it; none of them is needed to use the others.
 $(READY): $(DEMO)
-	$(BIN)/python -m pip install --quiet --editable '.[code,documents,eval,haystack,langchain,llamaindex,mcp,parquet,serve,tui,watch]' --group dev --group others
+	$(BIN)/python -m pip install --quiet --editable '.[code,documents,eval,haystack,langchain,llamaindex,mcp,parquet,plot,serve,tui,watch]' --group dev --group others
 	$(BIN)/python -c "from pathlib import Path; Path('$(READY)').touch()"
 
 $(TORCH): $(READY)

@@ -49,7 +49,7 @@ LONG: set[tuple[str, str]] = set()
 HEAVY = ["torch", "transformers", "sentence_transformers", "onnxruntime", "onnx", "fastembed", "qdrant_client"]
 HEAVY += ["qdrant_edge", "pandas", "pyarrow", "ir_measures", "tokenizers", "huggingface_hub", "pydantic", "openvino"]
 HEAVY += ["ir_datasets", "lark", "textual", "markitdown", "pypdfium2", "watchfiles", "ray", "fastapi", "starlette"]
-HEAVY += ["uvicorn", "prometheus_client", "langchain_core", "haystack", "llama_index", "mcp"]
+HEAVY += ["altair", "vl_convert", "uvicorn", "prometheus_client", "langchain_core", "haystack", "llama_index", "mcp"]
 
 
 def imports_of(file: Path) -> set[tuple[str, ...]]:

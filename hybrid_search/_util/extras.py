@@ -18,6 +18,7 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "datasets": ("ir_datasets",),
     "documents": ("bs4", "mammoth", "markdownify", "markitdown", "pypdfium2", "webencodings"),
     "eval": ("ir_measures",),
+    "plot": ("altair", "vl_convert"),
     "haystack": ("haystack",),
     "langchain": ("langchain_core",),
     "llamaindex": ("llama_index.core",),

@@ -98,6 +98,10 @@ def evaluate(
             "--details", help="Also: latency, recall of the approximate dense search, best order of the documents."
         ),
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw gains, recall, latency and ranks into a .html, .svg or .png."),
+    ] = None,
     format: options.Format = "table",
     progress: options.Progress = "auto",
 ) -> None:
@@ -116,6 +120,10 @@ def evaluate(
         return _clear(dataset, settings)
     parts: Parts = {"split": split, "topics": topics, "qrels": qrels, "documents": documents}
     tell_fetching(dataset, parts)
+    if plot is not None:
+        from hybrid_search.evaluation.plots import check_plot
+
+        check_plot(plot)
     gate = read_gate(fail_under, baseline, max_regression)
     with progress_display(progress) as callbacks:
         report = run_experiment(
@@ -135,10 +143,13 @@ def evaluate(
             query_vectors=query_vectors,
             outside_runs=from_run or (),
             details=details,
+            pictures=plot is not None,
             earlier=gate.earlier,
             watch=callbacks._asdict(),
         )
     _tell_built(report, settings)
+    if plot is not None:
+        _draw(report, plot)
     if format == "json":
         print_json(report.to_dict())
     else:
@@ -147,6 +158,14 @@ def evaluate(
         raise typer.Exit(FAILED)
     if report.lacking:
         raise typer.Exit(SOME_FAILED)
+
+
+def _draw(report: Report, plot: Path) -> None:
+    from hybrid_search.evaluation.plot_data import plot_data
+    from hybrid_search.evaluation.plots import write_plot
+
+    write_plot(plot_data(report, report.ranks), plot)
+    note(f"Drawn into {plot}.")
 
 
 def _tell_built(report: Report, settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from hybrid_search.collection.models import ModelRequest, open_store_for
@@ -28,6 +29,8 @@ from hybrid_search.evaluation.modes import (
 )
 from hybrid_search.evaluation.oracle import DEPTHS, oracle
 from hybrid_search.evaluation.outside_runs import OutsideRun, read_outside_runs
+from hybrid_search.evaluation.plot_ranks import DEPTH as PLOT_DEPTH
+from hybrid_search.evaluation.plot_ranks import relevant_ranks
 from hybrid_search.evaluation.report import Judged, ModeResult, Report, results_of
 from hybrid_search.manifest import Precision, Sparsity
 from hybrid_search.search.request import MAX_DEPTH, Options, SearchRequest
@@ -58,6 +61,7 @@ def evaluate(
     query_vectors: str | Path | None = None,
     outside_runs: Sequence[str | Path] = (),
     details: bool = False,
+    pictures: bool = False,
     earlier: Earlier | None = None,
     watch: Watch | None = None,
 ) -> Report:
@@ -91,6 +95,7 @@ def evaluate(
         outside_runs: TREC runs that other engines returned, judged beside the modes.
         details: also take the latency of searches one by one, compare the engine's approximate search with the exact
             one, and find what the best order of the first documents would reach.
+        pictures: keep what pictures show (`plots.write_plot`): the ranks of relevant documents, and the latency.
         earlier: the evaluation that this one will be held against (`gate.changes`): it must be of the same data.
         watch: callbacks of the index job.
 
@@ -112,6 +117,7 @@ def evaluate(
     parsed = measuring.parse(measures)
     data, name = read_dataset(folder, settings=settings, **parts or {})
     job = Job(settings, data, name, watch or {}, search)
+    job.pictures = pictures
     fingerprints = dataset_fingerprints(data, job.corpus_hash.hexdigest())
     if earlier is not None:
         check_same_data(earlier, name, fingerprints)
@@ -124,15 +130,23 @@ def evaluate(
     with job.open:
         with closing(main.store.reader(main.name)) as reader:
             absent = list(check_judged(reader, data, main.name))
-        depths = (measuring.max_cutoff(parsed), 10, run_depth if runs else 0, DEPTHS[-1] if details else 0)
+        depths = (
+            measuring.max_cutoff(parsed),
+            10,
+            run_depth if runs else 0,
+            DEPTHS[-1] if details else 0,
+            PLOT_DEPTH if pictures else 0,
+        )
         judged = {mode: job.judge(main, mode, parsed, runs, max(depths), details) for mode in modes}
         approximation = job.approximation(main) if details else {}
     for run in outside:
         best = oracle(run.rows, data.qrels) if details else {}
-        judged[run.label] = Judged(measuring.score(run.rows, data.qrels, parsed), oracle=best)
+        ranks = relevant_ranks(run.rows, data.qrels) if pictures else None
+        judged[run.label] = Judged(measuring.score(run.rows, data.qrels, parsed), oracle=best, ranks=ranks)
     given = job.given.notes() if job.given else ()
     notes = [*data.notes, *given, *(note for run in outside for note in run.notes), *absent]
-    return _report(job, main, results_of(judged), fingerprints, notes, outside, approximation)
+    report = _report(job, main, results_of(judged), fingerprints, notes, outside, approximation)
+    return replace(report, ranks={mode: one.ranks for mode, one in judged.items() if one.ranks is not None})
 
 
 def collection_for(

@@ -24,6 +24,7 @@ from hybrid_search.evaluation.given_weights import GivenWeights, leg_taking
 from hybrid_search.evaluation.latency import latency, sample
 from hybrid_search.evaluation.modes import BASELINE, Way, parse_mode
 from hybrid_search.evaluation.oracle import oracle
+from hybrid_search.evaluation.plot_ranks import relevant_ranks
 from hybrid_search.evaluation.report import Judged
 from hybrid_search.indexer import Indexer
 from hybrid_search.indexing.progress import IndexReport
@@ -57,6 +58,9 @@ class Job:
 
     given: GivenWeights | None = None
     """Searched instead of what a sparse leg's model makes of the queries."""
+
+    pictures = False
+    """Keep what pictures show of each mode, and take its latency."""
 
     def __init__(self, settings: Settings, data: Dataset, name: str, watch: Watch, search: Options) -> None:
         self._search, self._kept = search, store_of(settings)
@@ -121,10 +125,13 @@ class Job:
             runs.mkdir(parents=True, exist_ok=True)
             # A colon cannot stand in the name of a file everywhere, and a full stop in no leg's.
             write_run(runs / f"{self.name}.{mode.replace(':', '.')}.trec", run, tag=f"hybrid-search-{mode}")
-        values = measuring.score(run, self.data.qrels, parsed)
-        if not details:
-            return Judged(values)
-        return Judged(values, self.latency(main, mode), oracle(run, self.data.qrels))
+        judged = Judged(measuring.score(run, self.data.qrels, parsed))
+        if self.pictures:
+            judged = judged._replace(ranks=relevant_ranks(run, self.data.qrels), latency_ms=self.latency(main, mode))
+        if details:
+            timed = judged.latency_ms or self.latency(main, mode)
+            judged = judged._replace(latency_ms=timed, oracle=oracle(run, self.data.qrels))
+        return judged
 
     def run(self, main: BuiltCollection, mode: str, k: int) -> list[ScoredDoc]:
         """Return the run of every judged query in one mode."""

@@ -20,6 +20,7 @@ class Judged(NamedTuple):
     values: Mapping[str, NDArray[np.float64]]
     latency_ms: Mapping[str, float] = {}
     oracle: Mapping[int, float] = {}
+    ranks: NDArray[np.int32] | None = None
 
 
 MEASURE_DIGITS, QUERY_DIGITS, P_DIGITS = 4, 8, 5
@@ -91,6 +92,8 @@ class Report:
     """Of corpus, queries and qrels; and by leg, of the models."""
     approximation: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By dense leg, what the engine's approximate search finds of the exact one, where asked for."""
+    ranks: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    """By mode, the ranks of the relevant documents, where pictures are wanted: `plot_data.relevant_ranks`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object that `evaluate --format json` prints; what was not asked for has no key."""
