@@ -75,6 +75,10 @@ def search(
             metavar="table|json|jsonl|trec", help="Print a table, an object for each query or hit, or a TREC run."
         ),
     ] = "table",
+    log: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Append what was searched, and where each leg had each hit, as JSON lines."),
+    ] = None,
 ) -> None:
     """Search a collection, and see which leg found each hit, at which rank.
 
@@ -92,6 +96,8 @@ def search(
         if all(asked.has_text for asked in queries.values()):
             searcher.warm_up(search["mode"])
         answers: Iterable[tuple[str, Results]] = _answers(searcher, queries, search, FILE_BATCH if vectors else 0)
+        if log is not None:
+            answers = _logged(answers, log, search)
         if vectors is None:
             answers = list(answers)  # what fails, fails before anything is printed
         with paging() if format == "table" else contextlib.nullcontext():
@@ -117,6 +123,22 @@ def _answers(
     """Yield the id and the results of each query, so many searched at a time; 0 for all together."""
     for some in batched(list(queries), size or len(queries)):
         yield from zip(some, searcher.search_many([queries[one] for one in some], **search), strict=False)
+
+
+def _logged(answers: Iterable[tuple[str, Results]], log: Path, search: Options) -> Iterator[tuple[str, Results]]:
+    """Hand answers on and append a trace of each to a file; say once if that fails, for the answers are what counts."""
+    from hybrid_search.search.trace import append_trace, trace
+
+    lost, reason = 0, ""
+    for query_id, results in answers:
+        try:
+            append_trace(log, trace(results, search))
+        except OSError as error:
+            lost, reason = lost + 1, reason or str(error)
+        yield query_id, results
+    if lost:
+        searches = "1 search is" if lost == 1 else f"{lost:,} searches are"
+        note(f"{searches} not in the log {one_line(str(log))}: {one_line(reason)}")
 
 
 def _remark(told: Sequence[_Told], *, named: bool) -> None:

@@ -431,3 +431,27 @@ def test_least_scores_are_typed_by_leg(run, dishes):
     assert (wrong.code, wrong.out) == (2, "")
     assert "min_score is 'dense'" in wrong.err
     assert run("search", "plum", "-c", "dishes", "--min-score", "words=1").code == 2
+
+
+def test_a_log_has_a_line_for_each_search(fruit, run, tmp_path):
+    log = tmp_path / "log.jsonl"
+    for query in ("apples", "green pears"):
+        assert run("search", query, "-c", "fruit", "--rrf-k", "10", "--log", log).code == 0
+    first, second = map(json.loads, log.read_text().splitlines())
+    assert (first["query"], second["query"], first["collection"]) == ("apples", "green pears", "fruit")
+    assert first["settings"]["rrf_k"] == 10
+    assert [hit["doc_id"] for hit in second["hits"]] == ["b"]
+    assert second["hits"][0]["legs"]["sparse"]["rank"] == 1
+
+
+def test_a_log_that_cannot_be_written_is_said_and_the_answer_comes(fruit, run, tmp_path):
+    done = run("search", "apples", "-c", "fruit", "--format", "json", "--log", tmp_path)
+    assert done.code == 0
+    assert json.loads(done.out)["hits"][0]["doc_id"] == "a"
+    assert "1 search is not in the log" in done.err
+
+
+def test_a_search_without_log_keeps_nothing(fruit, run, tmp_path):
+    before = sorted(tmp_path.rglob("*.jsonl"))
+    assert run("search", "apples", "-c", "fruit").code == 0
+    assert sorted(tmp_path.rglob("*.jsonl")) == before
