@@ -13,6 +13,7 @@ from hybrid_search.cli import (
     demo,
     doctor,
     evaluate,
+    evaluate_init,
     explain,
     export,
     guide,
@@ -70,6 +71,7 @@ command(app, "doctor")(doctor.doctor)
 command(app, "search", RerankCommand)(search.search)
 command(app, "explain", RerankCommand)(explain.explain)
 command(app, "evaluate", RerankCommand)(evaluate.evaluate)
+command(app, "evaluate init")(evaluate_init.init)
 command(app, "tune", RerankCommand)(tune.tune)
 command(app, "train")(train.train)
 command(app, "tui")(tui.tui)

@@ -118,12 +118,12 @@ def evaluate(
     settings = global_options.settings(device=device_of(device))
     if clear:
         return _clear(dataset, settings)
-    parts: Parts = {"split": split, "topics": topics, "qrels": qrels, "documents": documents}
-    tell_fetching(dataset, parts)
     if plot is not None:
         from hybrid_search.evaluation.plots import check_plot
 
         check_plot(plot)
+    parts: Parts = {"split": split, "topics": topics, "qrels": qrels, "documents": documents}
+    tell_fetching(dataset, parts)
     gate = read_gate(fail_under, baseline, max_regression)
     with progress_display(progress) as callbacks:
         report = run_experiment(

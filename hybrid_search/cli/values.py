@@ -48,6 +48,13 @@ class CommandGroup(TyperGroup):
             refuse_repeated(ctx, args)
             return super().parse_args(ctx, args)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command of the first words: `evaluate init` is one beside `evaluate`."""
+        words = " ".join(args[:2])
+        if len(args) > 1 and words in self.commands:
+            return words, self.commands[words], args[2:]
+        return super().resolve_command(ctx, args)
+
 
 def valued(arguments: Sequence[str], option: str = RERANK) -> list[str]:
     """Return the arguments, with an empty value put behind an option that has none.

@@ -143,7 +143,7 @@ def tune(
         data, sampled = _sampled(data, seed)
         trial = Trial(data, job.searcher(main), parsed, rerank, on_progress or (lambda *_: None))
         found = choose(trial, seed)
-        latency_ms = trial.latency(Candidate(), found.chosen)
+        latency_ms = trial.latency(Candidate(), found.chosen, found.coefficients)
     return _report(name, main.name, trial, found, latency_ms, seed, [*notes, *sampled], fingerprints)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hybrid_search.manifest import Manifest
 from hybrid_search.ranking.fusion import FUSIONS, RRF_K, Fusion
-from hybrid_search.search.request import DEPTH, FUSION, Options
+from hybrid_search.search.request import AUTO, DEPTH, FUSION, Options, SearchRequest
 from hybrid_search.search_defaults import SearchDefaults
 from hybrid_search.types import LegName
 
@@ -40,18 +40,30 @@ class Candidate:
     query_dims: int = 0
     rerank_depth: int = 0
 
-    def options(self, reranker: str = "") -> Options:
-        """Return the keywords of a search with these settings alone, whatever the collection's own are."""
+    def request(
+        self, manifest: Manifest, reranker: str = "", learned: Mapping[str, float] | None = None, k: int = 10
+    ) -> SearchRequest:
+        """Return a search with these settings alone, whatever the collection's own are.
+
+        Args:
+            manifest: of the collection.
+            reranker: the name of the one that is tried.
+            learned: coefficients of the regression for the weights; None for the candidate's own weights.
+            k: documents wanted.
+        """
         options: Options = {"fusion": self.fusion, "rrf_k": self.rrf_k, "depth": self.depth, "rerank": False}
         if self.weights:
             options["weights"] = dict(self.weights)
         if self.rerank_depth:
             options["rerank"], options["rerank_depth"] = reranker, self.rerank_depth
-        return options
+        if learned:
+            options["weights"] = AUTO
+        options["k"], options["depth"] = k, max(self.depth, k)
+        request = SearchRequest(**options)
+        return request.with_values(defaults=SearchDefaults(query_dims=self._pruning(manifest), learned=learned or {}))
 
     def defaults(self, manifest: Manifest, reranker: str = "") -> SearchDefaults:
         """Return the settings as a manifest has them: only what differs from the product's own."""
-        sparse = [leg for leg in manifest.fused() if manifest.legs[leg].kind == "sparse"]
         weights = {leg: dict(self.weights).get(leg, 1.0) for leg in manifest.fused()} if self.weights else None
         usual = Candidate()
         return SearchDefaults(
@@ -61,8 +73,12 @@ class Candidate:
             depth=self.depth if self.depth != usual.depth else None,
             rerank=reranker if self.rerank_depth else None,
             rerank_depth=self.rerank_depth or None,
-            query_dims=dict.fromkeys(sparse, self.query_dims) if self.query_dims else {},
+            query_dims=self._pruning(manifest),
         )
+
+    def _pruning(self, manifest: Manifest) -> dict[LegName, int]:
+        sparse = [leg for leg in manifest.fused() if manifest.legs[leg].kind == "sparse"]
+        return dict.fromkeys(sparse, self.query_dims) if self.query_dims else {}
 
     def __str__(self) -> str:
         parts = [f"{self.fusion} k={self.rrf_k:g}" if self.fusion == "rrf" else self.fusion]

@@ -61,6 +61,8 @@ def best_of(candidates: Sequence[C], values: Callable[[C], Values], rows: NDArra
 
     Source: the one-standard-error rule of Breiman, Friedman, Olshen & Stone, Classification and Regression Trees, 1984.
     """
+    if not len(rows):  # a single query, which is held out
+        return candidates[0]
     found = [values(candidate)[rows] for candidate in candidates]
     best = found[int(np.argmax([one.mean() for one in found]))]
     for candidate, one in zip(candidates, found, strict=True):

@@ -170,12 +170,18 @@ class Trial:
             found.append({"settings": str(one), "mean": mean, "gain": gain.mean, "interval": [gain.low, gain.high]})
         return found
 
-    def latency(self, default: Candidate, chosen: Candidate) -> dict[str, float]:
+    def latency(
+        self, default: Candidate, chosen: Candidate, learned: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
         """Return the median milliseconds of searches with two choices, made in turn."""
+        requests = {
+            "default": default.request(self.manifest, self.reranker or ""),
+            "chosen": chosen.request(self.manifest, self.reranker or "", learned),
+        }
         times: dict[str, list[Mapping[str, float]]] = {"default": [], "chosen": []}
         for place in sample(len(self._data.queries), TIMED):
-            for name, candidate in (("default", default), ("chosen", chosen)):
-                found = self.searcher.search(self._data.queries[place].text, **candidate.options(self.reranker or ""))
+            for name, request in requests.items():
+                found = self.searcher.search(self._data.queries[place].text, request=request)
                 times[name].append(found.timings_ms)
         return {name: latency(some)["p50"] for name, some in times.items()}
 
@@ -192,11 +198,9 @@ class Trial:
         return found
 
     def _searched(self, candidate: Candidate) -> Iterable[ScoredDoc]:
-        options = candidate.options(self.reranker or "")
-        options["k"], options["highlight"] = self._cutoff, False
-        options["depth"] = max(candidate.depth, self._cutoff)
+        request = candidate.request(self.manifest, self.reranker or "", k=self._cutoff).with_values(highlight=False)
         for number, query in enumerate(self._data.queries, 1):
-            results = self.searcher.search(query.text, **options)
+            results = self.searcher.search(query.text, request=request)
             self._tell("re-ranking", number, len(self._data.queries))
             for hit, score in zip(results, results.run_scores(), strict=True):
                 yield ScoredDoc(query.query_id, hit.doc_id, score)
@@ -216,7 +220,8 @@ def choose(trial: Trial, seed: int) -> Choice:
     gain = held_out_gain(lambda rows: choose_fixed(trial, rows), trial.values, default, seed)
     fixed = Choice(chosen, {}, trial.values(chosen), gain, {})
     found = _with_learned(trial, fixed, default, seed) if trial.weighs else fixed
-    return found._replace(p=corrected_p(found.values, trial.all_values(), default, seed))
+    looked_at = [*trial.all_values(), found.values]
+    return found._replace(p=corrected_p(found.values, looked_at, default, seed))
 
 
 def choose_fixed(trial: Trial, rows: Rows) -> Candidate:

@@ -21,7 +21,8 @@ def with_defaults(request: SearchRequest, manifest: Manifest, queries: Any = ())
 
     What a caller gives goes before, and so does what belongs to it: a fusion that is asked for is not given the weights
     that were chosen for another one. Each part counts only where it can: fusion where several legs are searched, each
-    with a weight; a re-ranker where there are texts to read. A depth is k at least.
+    with a weight; a re-ranker where there are texts to read. A depth is k at least. The terms of a query are pruned
+    where its fusion is the collection's own, too. A request that has defaults already keeps them.
 
     Args:
         request: what is asked.
@@ -29,7 +30,7 @@ def with_defaults(request: SearchRequest, manifest: Manifest, queries: Any = ())
         queries: texts, or texts with weights of terms; without any text there is nothing to re-rank. Not checked here.
     """
     defaults = manifest.search
-    if defaults is None:
+    if defaults is None or request.defaults is not None:
         return request
     legs = [leg for leg in _legs(request, manifest) if leg in manifest.legs]
     texts = bool(queries) and all(_text_of(query) for query in queries)
@@ -42,10 +43,11 @@ def with_defaults(request: SearchRequest, manifest: Manifest, queries: Any = ())
         taken["depth"] = max(taken["depth"], request.k)
     if isinstance(taken.get("weights"), Mapping):
         taken["weights"] = {leg: weight for leg, weight in taken["weights"].items() if leg in legs}
+    own_fusion = all(getattr(request, name) is None for name in CHOICES[0])
     by_query = AUTO in (taken.get("weights"), request.weights)
     used = SearchDefaults(
         **taken,
-        query_dims={leg: most for leg, most in defaults.query_dims.items() if leg in legs},
+        query_dims={leg: most for leg, most in defaults.query_dims.items() if leg in legs and own_fusion},
         learned=defaults.learned if by_query else {},
         evidence=defaults.evidence,
     )

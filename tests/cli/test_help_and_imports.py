@@ -99,6 +99,7 @@ INTERFACE = """
     search
     explain
     evaluate
+    evaluate init
     tune
     train
     tui

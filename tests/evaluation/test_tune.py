@@ -10,11 +10,14 @@ import pytest
 
 from hybrid_search.collection.defaults import set_search_defaults
 from hybrid_search.errors import EvaluationError, InvalidArgument
+from hybrid_search.evaluation import measures
+from hybrid_search.evaluation.datasets import read_dataset
 from hybrid_search.evaluation.tune import tune
 from hybrid_search.evaluation.tune_candidates import Candidate, ways_to_fuse
 from hybrid_search.evaluation.tune_learned import SHARES, fit
 from hybrid_search.evaluation.tune_rankings import QueryRankings
 from hybrid_search.evaluation.tune_selection import best_of, corrected_p, folds, held_out_gain, queries_needed, verdict
+from hybrid_search.evaluation.tune_trial import Trial
 from hybrid_search.indexer import Indexer
 from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.ranking.fusion import FUSIONS, fuse, rank
@@ -171,6 +174,7 @@ def test_what_is_chosen_is_what_a_search_with_it_gives(movies, report):
 
     before = evaluate(MOVIES, settings=movies, collection="movies", modes=["hybrid"], measures=["nDCG@10"])
     set_search_defaults("movies", report.to_apply(), settings=movies)
+    same_documents(movies, report)
     with Searcher.open("movies", settings=movies) as searcher:
         found = searcher.search("a heist", k=3)
         assert found.defaults["evidence"]["measure"] == "nDCG@10"
@@ -178,6 +182,21 @@ def test_what_is_chosen_is_what_a_search_with_it_gives(movies, report):
     set_search_defaults("movies", None, settings=movies)
     assert before.results[0].measures["nDCG@10"] == pytest.approx(report.default, abs=2e-3)
     assert after.results[0].measures["nDCG@10"] > before.results[0].measures["nDCG@10"] + 0.03
+
+
+def same_documents(settings, report):
+    """What was reckoned for the choice are the documents, in order, that searches of the tuned collection give."""
+    (parsed,) = measures.parse(["nDCG@10"])
+    data, _ = read_dataset(MOVIES, settings=settings)
+    with Searcher.open("movies", settings=settings) as searcher:
+        trial = Trial(data, searcher, parsed, None, lambda *_: None)
+        found = report.defaults
+        weights = dict(found.weights or dict.fromkeys(searcher.manifest.fused(), 1.0))
+        for query, one in list(zip(data.queries, trial.rankings(), strict=True))[:40]:
+            reckoned = one.fused(found.fusion or "rrf", 60, weights, found.depth or 100, frozenset({"dense"}), 10)
+            searched = searcher.search(query.text, k=10)
+            assert [doc_id for doc_id, _ in reckoned] == [hit.doc_id for hit in searched]
+            assert [score for _, score in reckoned] == pytest.approx([hit.score for hit in searched], rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_report(movies, report):
