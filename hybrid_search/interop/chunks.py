@@ -30,7 +30,7 @@ def unfinished(collection: str, chunk_id: str) -> StoreError:
     """Return the error of a collection that lacks a chunk because a job is writing its document."""
     return StoreError(
         f"Collection {collection!r} lacks {chunk_id!r} or is writing its document right now. Let the job that writes "
-        "to it end, or finish one that was cut short by running it again; then save it."
+        "to it end, or finish one that was cut short by running it again; then repeat this."
     )
 
 

@@ -30,4 +30,3 @@ class ShowsWritten(Protocol):
     def written(self) -> Written:
         """Return what has been written so far, published or not. It is open as long as the writer is."""
         ...
-
