@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hybrid_search.indexing.progress import IndexReport
     from hybrid_search.indexing.watch import watch
     from hybrid_search.interop.encodings import load_encodings, save_encodings
+    from hybrid_search.interop.move import move
     from hybrid_search.manifest import Sparsity
     from hybrid_search.results import DocumentHit, Results
     from hybrid_search.search.weighted_query import WeightedQuery
@@ -51,6 +52,7 @@ _HOME = {
     "delete_documents": "indexing.deletion",
     "drop_leg": "collection.legs",
     "load_encodings": "interop.encodings",
+    "move": "interop.move",
     "promote_leg": "collection.legs",
     "save_encodings": "interop.encodings",
     "swap_legs": "collection.legs",
@@ -79,6 +81,7 @@ __all__ = [
     "delete_documents",
     "drop_leg",
     "load_encodings",
+    "move",
     "promote_leg",
     "save_encodings",
     "swap_legs",

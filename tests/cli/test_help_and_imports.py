@@ -119,6 +119,9 @@ INTERFACE = """
     collections show
     collections verify
     collections adopt
+    collections push
+    collections pull
+    collections copy
     collections delete
     collections add-leg
     collections swap-leg
