@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, cast
 
 from hybrid_search._util import batched
-from hybrid_search._util.locations import is_server
+from hybrid_search._util.locations import is_server, shown_location
 from hybrid_search.collection.models import open_store_for
 from hybrid_search.corpus.ledger import Ledger
 from hybrid_search.errors import CollectionChanged, InvalidArgument, StoreError
@@ -37,7 +37,7 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionReader, CollectionWriter, DocumentHead, Store
 from hybrid_search.settings import Settings, load_settings
 from hybrid_search.store.schema import check_name
-from hybrid_search.store.written import ShowsWritten
+from hybrid_search.store.written import ShowsWritten, job_reader
 from hybrid_search.types import LegName
 
 
@@ -116,7 +116,7 @@ def move(
         raise InvalidArgument(
             f"{collection!r} in {here.location} cannot be copied onto itself. Name another store, or another name."
         )
-    with closing(here.reader(collection)) as reader:
+    with closing(job_reader(here, collection)) as reader:
         plan = _Plan(collection, wanted, here, there, reader, wait_s)
         _require_own(plan)
         is_there = wanted in there.names()
@@ -168,8 +168,14 @@ def open_end(end: str | Path | Store | None, settings: Settings, *, patient: boo
         end: a folder, a server's URL, or an open store; the settings' store when not given.
         settings: where the settings' store and its key are.
         patient: wait for a server that does not answer yet.
+
+    Raises:
+        InvalidArgument: it is an empty text.
+        ConfigError, StoreUnavailable: as `open_store`.
     """
-    if isinstance(end, str) and is_server(settings.store) and end != settings.store:
+    if end == "":
+        raise InvalidArgument("The other store is an empty text; name a folder, or http://HOST:6333.")
+    if isinstance(end, str) and is_server(settings.store) and not _same_address(end, settings.store):
         settings = settings.model_copy(update={"api_key": None})
     return open_store_for(end, settings, patient=patient)
 
@@ -179,8 +185,13 @@ def _same_place(here: Store, there: Store) -> bool:
         return True
     one, other = here.location, there.location
     if is_server(one) or is_server(other):
-        return one.rstrip("/").lower() == other.rstrip("/").lower()
+        return _same_address(one, other)
     return Path(one).resolve() == Path(other).resolve() and Path(one).is_dir()
+
+
+def _same_address(one: str, other: str) -> bool:
+    first, second = (shown_location(end).strip().rstrip("/").lower() for end in (one, other))
+    return first == second
 
 
 def _require_own(plan: _Plan) -> None:
@@ -216,7 +227,7 @@ def _compared(plan: _Plan, begun: float) -> MoveReport:
     Raises:
         StoreError: its content is another one.
     """
-    with closing(plan.there.reader(plan.name)) as other:
+    with closing(job_reader(plan.there, plan.name)) as other:
         tally, problem = Tally(), ""
         if other.manifest.fingerprint() != plan.manifest.fingerprint():
             problem = "it was built with other models or chunking"

@@ -34,10 +34,13 @@ CLOSE = 1e-4
 VECTOR_CLOSE = 1e-5
 """How far apart two values of a vector may be: an engine brings dense vectors to length 1 again."""
 
-SHARED = 0.9
-"""The part of the hits of a dense leg that both sides must have: their graphs, which approximate, are not the same."""
+SHARED = 0.5
+"""The part of the hits of a dense leg that both sides must have: one searches its graph, which approximates."""
 
 _MODULUS = 1 << 128
+
+_Answer = list[tuple[str, float]]
+"""What a search finds: chunk ids with their scores, best first."""
 
 
 class Contents(NamedTuple):
@@ -123,6 +126,8 @@ def check_vectors_and_answers(source: Written, target: Written, sample: Sequence
     Raises:
         StoreError: a vector or an answer is not the same.
     """
+    if not sample:
+        return Checked(dict.fromkeys(source.manifest.legs, 0), dict.fromkeys(source.manifest.legs, 0), ())
     vectors: dict[LegName, int] = {}
     searches: dict[LegName, int] = {}
     notes: list[str] = []
@@ -133,18 +138,32 @@ def check_vectors_and_answers(source: Written, target: Written, sample: Sequence
                 raise StoreError(f"the {leg} vector of {chunk_id!r} is not the same")
         asked = [mine[chunk_id] for chunk_id in sample if chunk_id in mine and not is_empty(mine[chunk_id])][:QUERIES]
         vectors[leg], searches[leg] = len(mine), len(asked)
-        notes += _compare_answers(leg, source.manifest, _answers(source, leg, asked), _answers(target, leg, asked))
+        notes += _compare_answers(
+            leg, source.manifest, _answers(source, leg, asked), _answers(target, leg, asked), _limits(source, target)
+        )
     return Checked(vectors, searches, tuple(notes))
 
 
-def _answers(side: Written, leg: LegName, asked: Sequence[Vector]) -> list[list[tuple[str, float]]]:
+def _answers(side: Written, leg: LegName, asked: Sequence[Vector]) -> list[_Answer]:
     return side.retrieve([(leg, vector) for vector in asked], DEPTH)
 
 
+def _limits(*sides: Written) -> list[str]:
+    """Return what the limits of a server change in what is found."""
+    return [note for side in sides if hasattr(side, "notes") for note in side.notes()]
+
+
 def _compare_answers(
-    leg: LegName, manifest: Manifest, mine: list[list[tuple[str, float]]], theirs: list[list[tuple[str, float]]]
+    leg: LegName, manifest: Manifest, mine: list[_Answer], theirs: list[_Answer], limits: Sequence[str]
 ) -> Iterator[str]:
     """Yield a note where answers differ and may.
+
+    Args:
+        leg: that was searched.
+        manifest: of the collection.
+        mine: answers of the source.
+        theirs: answers of the target, to the same.
+        limits: what a side's limits change in what it finds.
 
     Raises:
         StoreError: they differ and may not.
@@ -155,28 +174,42 @@ def _compare_answers(
         return
     told = f"{len(differing)} of {len(pairs)} sample searches of the leg {leg!r} find other chunks or scores"
     spec = manifest.legs[leg]
-    if spec.kind == "dense" and _shared(pairs) >= SHARED:
-        yield f"{told}: {_shared(pairs):.0%} of the hits are the same, and the search of dense vectors is approximate"
-    elif spec.kind == "sparse" and spec.needs_idf:
+    if spec.kind == "sparse" and spec.needs_idf:
         yield f"{told}: the inverse document frequencies are those of each store, and several shards change them"
+    elif not all(_same_scores(*pair) for pair in pairs):
+        raise StoreError(told)
+    elif limits:
+        yield f"{told}: {limits[0].rstrip('.')}"
+    elif spec.kind == "dense" and _shared(pairs) >= SHARED:
+        yield f"{told}: {_shared(pairs):.0%} of the hits are the same, and the search of dense vectors is approximate"
     else:
         raise StoreError(told)
 
 
-def _shared(pairs: Sequence[tuple[list[tuple[str, float]], list[tuple[str, float]]]]) -> float:
+def _same_scores(mine: _Answer, theirs: _Answer) -> bool:
+    """Say whether the chunks that both found have the same scores."""
+    one, other = dict(mine), dict(theirs)
+    return all(abs(one[name] - other[name]) <= _tolerance(one[name]) for name in one.keys() & other.keys())
+
+
+def _tolerance(score: float) -> float:
+    return max(CLOSE * abs(score), 1e-6)
+
+
+def _shared(pairs: Sequence[tuple[_Answer, _Answer]]) -> float:
     """Return which part of the hits of both sides are the same, from 0 to 1."""
     both = sum(len(dict(mine).keys() & dict(theirs).keys()) for mine, theirs in pairs)
     return both / max(1, sum(max(len(mine), len(theirs)) for mine, theirs in pairs))
 
 
-def _same_answer(mine: list[tuple[str, float]], theirs: list[tuple[str, float]]) -> bool:
+def _same_answer(mine: _Answer, theirs: _Answer) -> bool:
     """Say whether two answers are the same; which chunks stand at the end may differ where scores are equal."""
     if len(mine) != len(theirs):
         return False
     scores, others = ([score for _, score in answer] for answer in (mine, theirs))
     if not np.allclose(scores, others, rtol=CLOSE, atol=1e-6):
         return False
-    edge = scores[-1] + max(CLOSE * abs(scores[-1]), 1e-6) if scores else 0.0
+    edge = scores[-1] + _tolerance(scores[-1]) if scores else 0.0
     return all({name for name, score in mine if score > edge} <= dict(answer).keys() for answer in (mine, theirs))
 
 

@@ -1,11 +1,12 @@
-"""What a writer has written and not published yet, to be read again before anybody else sees it."""
+"""What jobs read of a collection and searches do not: what is not published yet, and all of it, with patience."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hybrid_search.manifest import Manifest
+from hybrid_search.protocols import CollectionReader, Store
 from hybrid_search.types import LegName, Vector
 
 
@@ -30,3 +31,17 @@ class ShowsWritten(Protocol):
     def written(self) -> Written:
         """Return what has been written so far, published or not. It is open as long as the writer is."""
         ...
+
+
+@runtime_checkable
+class ReadsPatiently(Protocol):
+    """A store that may be away for a while, and has a reader that waits for it."""
+
+    def patient_reader(self, name: str) -> CollectionReader:
+        """Open a collection as `reader` does, for somebody who waits as long as a writer does."""
+        ...
+
+
+def job_reader(store: Store, name: str) -> CollectionReader:
+    """Open a collection for a job that reads all of it. Raises as `reader`."""
+    return store.patient_reader(name) if isinstance(store, ReadsPatiently) else store.reader(name)

@@ -15,14 +15,16 @@ from hybrid_search.errors import CollectionChanged, CollectionNotFound, InvalidA
 from hybrid_search.indexing.add_leg import add_leg
 from hybrid_search.interop import move as moves
 from hybrid_search.interop.move import move, open_end
-from hybrid_search.interop.move_check import difference
+from hybrid_search.interop.move_check import check_vectors_and_answers, difference
+from hybrid_search.manifest import LegSpec, Manifest
 from hybrid_search.settings import Settings
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.store.server.store import ServerStore
-from hybrid_search.types import Document, Point, chunk_id_of
+from hybrid_search.store.server.writer import ServerWriter
+from hybrid_search.types import Document, Point, SparseVector, chunk_id_of
 from tests.faults import cut, reset_after, reset_before, status
 from tests.interop.test_encodings import SMALL, assert_same_answers, build, content, documents, top_ten
-from tests.qdrant_over_http import QdrantOverHttp, child
+from tests.qdrant_over_http import QdrantOverHttp, child, send_away
 from tests.store import store_points
 from tests.store.conftest import in_memory
 
@@ -103,6 +105,55 @@ def test_pages_may_end_anywhere(here, there, settings, monkeypatch, batch):
     monkeypatch.setattr("hybrid_search.interop.filling.WRITE_BATCH", batch)
     assert move("c", source=here, target=there, settings=settings).written == 30
     assert content(settings, there) == content(settings, here)
+
+
+def test_payloads_of_every_kind_of_value_travel_over_the_wire(tmp_path):
+    metadata = {
+        "text": '\u0000 \u202e 漢字 \U0001f600 "\\ é e\u0301',
+        "numbers": [0, -1, 2**53 + 1, 2**63 - 1, -(2**63), 0.1, 1.0, -0.0, 1e300, 5e-324],
+        "deep": {"a": {"b": [{"c": None}, [], {}, [[True, False]]]}},
+        "": "no name",
+        "a.b[]": 'say "hi"',
+    }
+    here, back = EdgeStore(tmp_path / "here"), EdgeStore(tmp_path / "back")
+    store_points.build(here, "c", [store_points.point("d 1/#2", metadata=metadata), *store_points.points(3)])
+    settings = Settings(store=str(here.folder))
+    with QdrantOverHttp() as server:
+        move("c", source=here, target=server.url, settings=settings)
+        move("c", source=server.url, target=back, settings=settings)
+    assert_equal(here, back)
+    [payload] = back.reader("c").payloads(["d 1/#2#0"]).values()
+    assert payload["metadata"] == metadata
+
+
+def test_a_collection_without_a_document(ends, settings):
+    here, there = ends
+    store_points.build(here, "c", [])
+    report = move("c", source=here, target=there, settings=settings)
+    assert (report.documents, report.chunks, dict(report.searches)) == (0, 0, {"sparse": 0, "dense": 0})
+    assert there.names() == ["c"]
+    assert move("c", source=here, target=there, settings=settings).written == 0
+
+
+def test_a_long_document_is_cut_short_and_written_to_its_end(here, there, settings, monkeypatch):
+    """Its chunks take several batches; what the first try left of it is completed."""
+    monkeypatch.setattr("hybrid_search.interop.filling.WRITE_BATCH", 2)
+    long = [store_points.point("long", n, chunks=9) for n in range(9)]
+    store_points.build(here, "l", long)
+    upsert = ServerWriter.upsert
+
+    def stopping(writer, points):
+        upsert(writer, points)
+        if any(point.payload["number"] == 5 for point in points):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ServerWriter, "upsert", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            move("l", source=here, target=there, settings=settings)
+    assert there.names() == []
+    assert move("l", source=here, target=there, settings=settings).chunks == 9
+    assert content(settings, there, "l") == content(settings, here, "l")
 
 
 # ---------------------------------------------------------------- what is there already
@@ -187,9 +238,11 @@ def test_the_key_of_a_server_goes_to_no_other(monkeypatch):
     asked = []
     monkeypatch.setattr(moves, "open_store_for", lambda end, settings, patient: asked.append(settings.api_key))
     one, other = "https://one:6333", "https://other:6333"
-    for store, end in ((one, None), (one, one), (one, other), ("/folder", other)):
+    for store, end in ((one, None), (one, one), (one, f"{one}/"), (one, other), ("/folder", other)):
         open_end(end, Settings(store=store, api_key="k"))
-    assert [key and key.get_secret_value() for key in asked] == ["k", "k", None, "k"]
+    assert [key and key.get_secret_value() for key in asked] == ["k", "k", "k", None, "k"]
+    with pytest.raises(InvalidArgument, match="empty text"):
+        open_end("", Settings(store=one))
 
 
 def test_a_server_that_is_not_there_is_told_without_its_key(here, settings):
@@ -233,6 +286,38 @@ def test_faults_on_the_way_lose_nothing(here, settings, fault):
         report = move("c", source=here, target=server.url, settings=settings)
         assert report.written == 30
         store = ServerStore.connect(server.url)
+        assert content(settings, store) == content(settings, here)
+        store.close()
+
+
+def test_a_source_that_is_away_for_a_while_is_waited_for(here, settings, tmp_path):
+    """For as long as a writer waits, which is longer than a search does."""
+    settings = settings.model_copy(update={"retry_s": 30.0})
+    with child() as url:
+        move("c", source=here, target=url, settings=settings)
+        away = []
+
+        def leave(now):
+            if not away:
+                away.append(send_away(url, 3.0))
+
+        report = move("c", "d", source=url, target=here, settings=settings, on_progress=leave)
+    assert away
+    assert report.written == 30
+    assert content(settings, here, "d") == content(settings, here, "c")
+
+
+def test_limits_of_a_server_are_kept_and_told(here, settings):
+    with QdrantOverHttp() as server:
+        store = ServerStore.connect(server.url)
+        writer = store.writer("c", here.manifest("c"))
+        limits = {"enabled": True, "upsert_max_batchsize": 5, "max_query_limit": 4, "search_max_batchsize": 3}
+        writer._line.call(lambda client: client.update_collection("c__v1", strict_mode_config=limits))
+        writer.close()
+        report = move("c", source=here, target=store, settings=settings)
+        assert report.written == 30
+        assert len(report.notes) == 2
+        assert all("4 chunks at most" in note for note in report.notes)
         assert content(settings, store) == content(settings, here)
         store.close()
 
@@ -355,6 +440,54 @@ def test_what_the_source_has_lost_since_does_not_stay(tmp_path):
     report = move("c", source=here, target=there, settings=Settings(store=str(here.folder)))
     assert (report.documents, report.removed) == (28, 2)
     assert_equal(here, there)
+
+
+class Side:
+    """One side of a comparison, which answers every search alike."""
+
+    def __init__(self, answer, vector=(1.0, 0.0), **spec):
+        legs = {"leg": LegSpec("m", "f", **spec)}
+        self.manifest = Manifest("custom", legs, 256)
+        self.answer, self.vector = answer, np.array(vector, np.float32) if spec.get("dim") else SPARSE
+
+    def vectors(self, leg, chunk_ids):
+        return dict.fromkeys(chunk_ids, self.vector)
+
+    def retrieve(self, requests, limit):
+        return [self.answer for _ in requests]
+
+
+SPARSE = SparseVector.of([1], [1.0])
+TEN = [(f"c{n}", 1 - n / 20) for n in range(10)]
+OTHER = [*TEN[:9], ("x", 0.5)]
+"""One hit is another, with another score."""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "spec", "told"),
+    [
+        (TEN, {}, []),
+        ([(name, score * 1.00001) for name, score in TEN], {}, []),
+        ([*TEN[:9], ("x", TEN[9][1])], {}, []),
+        ([(name, score * 1.01) for name, score in TEN], {}, None),
+        ([(name, score * 1.01) for name, score in TEN], {"dim": 2}, None),
+        ([(name, score * 1.01) for name, score in TEN], {"needs_idf": True}, ["document frequencies"]),
+        (OTHER, {}, None),
+        (OTHER, {"dim": 2}, ["90% of the hits"]),
+        (TEN[:3], {"dim": 2}, None),
+        ([], {"dim": 2}, None),
+    ],
+)
+def test_answers_that_differ(theirs, spec, told):
+    """Which answers may differ, and which mean that the copy is not its source."""
+    one, other = Side(TEN, **spec), Side(theirs, **spec)
+    if told is None:
+        with pytest.raises(StoreError, match="1 of 1 sample searches of the leg 'leg'"):
+            check_vectors_and_answers(one, other, ["c0#0"])
+    else:
+        checked = check_vectors_and_answers(one, other, ["c0#0"])
+        assert len(checked.notes) == len(told)
+        assert all(part in note for part, note in zip(told, checked.notes, strict=True))
 
 
 def test_contents_that_differ():
