@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hybrid_search.indexing.watch import watch
     from hybrid_search.interop.encodings import load_encodings, save_encodings
     from hybrid_search.interop.move import move
+    from hybrid_search.interop.snapshot import restore_snapshot, save_snapshot
     from hybrid_search.manifest import Sparsity
     from hybrid_search.results import DocumentHit, Results
     from hybrid_search.search.weighted_query import WeightedQuery
@@ -54,7 +55,9 @@ _HOME = {
     "load_encodings": "interop.encodings",
     "move": "interop.move",
     "promote_leg": "collection.legs",
+    "restore_snapshot": "interop.snapshot",
     "save_encodings": "interop.encodings",
+    "save_snapshot": "interop.snapshot",
     "swap_legs": "collection.legs",
     "watch": "indexing.watch",
 }
@@ -83,7 +86,9 @@ __all__ = [
     "load_encodings",
     "move",
     "promote_leg",
+    "restore_snapshot",
     "save_encodings",
+    "save_snapshot",
     "swap_legs",
     "watch",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search._util.printable import printable
-from hybrid_search.cli import add_leg, adopt, completion, move, options
+from hybrid_search.cli import add_leg, adopt, completion, move, options, snapshot
 from hybrid_search.cli.command import FAILED, INTERRUPTED, command, global_options
 from hybrid_search.cli.console import complain, note, out
 from hybrid_search.cli.options import CollectionName as Name
@@ -94,6 +94,8 @@ command(app, "adopt")(adopt.adopt)
 command(app, "push")(move.push)
 command(app, "pull")(move.pull)
 command(app, "copy")(move.copy)
+command(app, "snapshot")(snapshot.snapshot)
+command(app, "restore")(snapshot.restore)
 
 
 @command(app, "delete")

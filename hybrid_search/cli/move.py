@@ -98,6 +98,11 @@ def _move(
     except KeyboardInterrupt:
         note(f"\nWhat was copied so far is kept. Run the same command again to finish {new or name!r}.")
         raise
+    show_move(report, format)
+
+
+def show_move(report: MoveReport, format: str) -> None:
+    """Print what was copied, as a table or as JSON, and what differs and may on stderr."""
     if format == "json":
         print_json(report._asdict())
     else:

@@ -122,6 +122,8 @@ INTERFACE = """
     collections push
     collections pull
     collections copy
+    collections snapshot
+    collections restore
     collections delete
     collections add-leg
     collections swap-leg

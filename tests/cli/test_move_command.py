@@ -1,4 +1,4 @@
-"""`collections push`, `pull` and `copy` as people and programs call them."""
+"""`collections push`, `pull`, `copy`, `snapshot` and `restore` as people and programs call them."""
 
 import json
 
@@ -55,6 +55,23 @@ def test_a_copy_beside_it_and_what_it_refuses(fruit, run):
     itself = run("collections", "copy", "fruit", "fruit")
     assert itself.code == 2
     assert "cannot be copied onto itself" in itself.err
+
+
+def test_to_a_file_and_back(fruit, run, tmp_path):
+    file = tmp_path / "fruit.snapshot"
+    saved = run("collections", "snapshot", "fruit", file)
+    assert (saved.code, "3 documents in 3 chunks" in saved.out) == (0, True), saved.err
+    assert json.loads(run("collections", "snapshot", "fruit", file, "--format", "json").out)["file"] == str(file)
+    restored = run("collections", "restore", file, "back", "--format", "json")
+    assert restored.code == 0, restored.err
+    assert json.loads(restored.out)["documents"] == 3
+    assert "3 kept" in run("collections", "restore", file).out
+    hits = [
+        without_times(run("search", "pears", "-c", name, "--format", "json").out)["hits"] for name in ("fruit", "back")
+    ]
+    assert hits[0] == hits[1] != []
+    file.write_bytes(file.read_bytes()[:3000])
+    assert run("collections", "restore", file, "other").code == 3
 
 
 @pytest.mark.parametrize("where", ["ftp://u:secret@host/x", "http://u:secret@127.0.0.1:9", "nobody:secret@host:6333"])
