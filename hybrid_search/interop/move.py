@@ -9,7 +9,7 @@ short, it goes on where it stopped when it is called again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ class MoveReport(NamedTuple):
         checksum: over the payloads of all chunks, the same on both sides.
         vectors: of each leg, how many vectors were compared.
         searches: of each leg, how many searches were compared.
-        notes: what was not equal and need not be.
+        notes: what was not equal and need not be, and what happened meanwhile.
         seconds: that it took.
     """
 
@@ -111,7 +111,7 @@ def move(
             its source, and was not published.
     """
     begun, settings, wanted = perf_counter(), settings or load_settings(), check_name(name or collection)
-    here, there = (open_end(end, settings, patient=end is target) for end in (source, target))
+    here, there = (open_end(end, settings) for end in (source, target))
     if wanted == check_name(collection) and _same_place(here, there):
         raise InvalidArgument(
             f"{collection!r} in {here.location} cannot be copied onto itself. Name another store, or another name."
@@ -161,13 +161,14 @@ class _Plan:
         )
 
 
-def open_end(end: str | Path | Store | None, settings: Settings, *, patient: bool = False) -> Store:
-    """Open one end of a move. The API key of the settings goes to the settings' server alone, where that is one.
+def open_end(end: str | Path | Store | None, settings: Settings) -> Store:
+    """Open one end of a move; a server that does not answer yet is waited for, as jobs do.
+
+    The API key of the settings goes to the settings' server alone, where that is one.
 
     Args:
         end: a folder, a server's URL, or an open store; the settings' store when not given.
         settings: where the settings' store and its key are.
-        patient: wait for a server that does not answer yet.
 
     Raises:
         InvalidArgument: it is an empty text.
@@ -177,7 +178,7 @@ def open_end(end: str | Path | Store | None, settings: Settings, *, patient: boo
         raise InvalidArgument("The other store is an empty text; name a folder, or http://HOST:6333.")
     if isinstance(end, str) and is_server(settings.store) and not _same_address(end, settings.store):
         settings = settings.model_copy(update={"api_key": None})
-    return open_store_for(end, settings, patient=patient)
+    return open_store_for(end, settings, patient=True)
 
 
 def _same_place(here: Store, there: Store) -> bool:
@@ -274,8 +275,18 @@ def _filled(plan: _Plan, begun: float, replaces: bool, on_progress: Callable[[Pr
         except StoreError as error:
             raise _unequal(plan, str(error)) from error
         job.finish(plan.manifest)
+    checked = checked._replace(notes=(*checked.notes, *_published_since(plan)))
     counts = {"written": progress.documents, "removed": progress.removed, "replaced": replaces}
     return plan.report(begun, tally, checked, **counts)
+
+
+def _published_since(plan: _Plan) -> Iterator[str]:
+    """Yield a note where a source in a folder has a newer version now than the one that was read."""
+    if plan.source.place and plan.reader.is_stale():
+        yield (
+            f"{plan.collection!r} in {plan.here.location} was published again while it was copied; the copy is what it "
+            "was before. Run the same command with --replace for what it is now"
+        )
 
 
 def _unequal(plan: _Plan, problem: str) -> StoreError:

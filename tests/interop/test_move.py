@@ -276,6 +276,22 @@ def test_a_source_that_changes_meanwhile_is_noticed(there, settings, fakes):
     here.close()
 
 
+def test_a_folder_that_is_published_again_meanwhile_is_copied_as_it_was_and_that_is_told(here, there, settings):
+    before = content(settings, here)
+    done = []
+
+    def change(now):
+        if not done:
+            done.append(build(settings, here, [Document("more", "river stone")], **SMALL))
+
+    report = move("c", source=here, target=there, settings=settings, on_progress=change)
+    assert ["published again while it was copied" in note for note in report.notes] == [True]
+    assert content(settings, there) == before
+    assert move("c", source=here, target=there, settings=settings, replace=True).notes == ()
+    assert content(settings, there) == content(settings, here)
+    assert len(content(settings, here)) == len(before) + 1
+
+
 @pytest.mark.parametrize("fault", [reset_before, reset_after, cut, lambda: status(503), lambda: status(429)])
 def test_faults_on_the_way_lose_nothing(here, settings, fault):
     with QdrantOverHttp() as server:
@@ -287,6 +303,11 @@ def test_faults_on_the_way_lose_nothing(here, settings, fault):
         assert report.written == 30
         store = ServerStore.connect(server.url)
         assert content(settings, store) == content(settings, here)
+        for nth in (1, 4, 7, 11):
+            server.faults.add(fault(), nth=nth)
+        server.faults.add(fault(), "POST", "/query")
+        assert move("c", "back", source=server.url, target=here, settings=settings).written == 30
+        assert content(settings, here, "back") == content(settings, here)
         store.close()
 
 
