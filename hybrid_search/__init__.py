@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hybrid_search.indexing.progress import IndexReport
     from hybrid_search.indexing.watch import watch
     from hybrid_search.interop.encodings import load_encodings, save_encodings
+    from hybrid_search.interop.move import move
+    from hybrid_search.interop.snapshot import restore_snapshot, save_snapshot
     from hybrid_search.manifest import Sparsity
     from hybrid_search.results import DocumentHit, Results
     from hybrid_search.search.weighted_query import WeightedQuery
@@ -51,8 +53,11 @@ _HOME = {
     "delete_documents": "indexing.deletion",
     "drop_leg": "collection.legs",
     "load_encodings": "interop.encodings",
+    "move": "interop.move",
     "promote_leg": "collection.legs",
+    "restore_snapshot": "interop.snapshot",
     "save_encodings": "interop.encodings",
+    "save_snapshot": "interop.snapshot",
     "swap_legs": "collection.legs",
     "watch": "indexing.watch",
 }
@@ -79,8 +84,11 @@ __all__ = [
     "delete_documents",
     "drop_leg",
     "load_encodings",
+    "move",
     "promote_leg",
+    "restore_snapshot",
     "save_encodings",
+    "save_snapshot",
     "swap_legs",
     "watch",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search._util.printable import printable
-from hybrid_search.cli import add_leg, adopt, completion, options
+from hybrid_search.cli import add_leg, adopt, completion, move, options, snapshot
 from hybrid_search.cli.command import FAILED, INTERRUPTED, command, global_options
 from hybrid_search.cli.console import complain, note, out
 from hybrid_search.cli.options import CollectionName as Name
@@ -22,7 +22,7 @@ from hybrid_search.types import in_order
 if TYPE_CHECKING:
     from hybrid_search.protocols import Store
 
-app = typer.Typer(no_args_is_help=True, help="List, show, verify and delete collections, and change their legs.")
+app = typer.Typer(no_args_is_help=True, help="List, show, verify, copy and delete collections, and change their legs.")
 
 Leg = Annotated[str, typer.Argument(metavar="LEG", help="The leg.", autocompletion=completion.legs)]
 
@@ -91,6 +91,11 @@ def verify(
 
 
 command(app, "adopt")(adopt.adopt)
+command(app, "push")(move.push)
+command(app, "pull")(move.pull)
+command(app, "copy")(move.copy)
+command(app, "snapshot")(snapshot.snapshot)
+command(app, "restore")(snapshot.restore)
 
 
 @command(app, "delete")

@@ -21,7 +21,7 @@ from hybrid_search.cli.streams import print_json
 if TYPE_CHECKING:
     from hybrid_search.indexing.journal import Job
 
-_KINDS = {"ray": "index on a Ray cluster", "add-leg": "add a leg", "load": "load encodings"}
+_KINDS = {"ray": "index on a Ray cluster", "add-leg": "add a leg", "load": "load encodings", "move": "move"}
 _COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
 
 

@@ -32,7 +32,7 @@ from hybrid_search.indexing.progress import JobProgress, Progress
 log = logging.getLogger(__name__)
 
 State = Literal["running", "finished", "failed", "interrupted"]
-Kind = Literal["index", "ray", "add-leg", "load"]
+Kind = Literal["index", "ray", "add-leg", "load", "move"]
 
 KEPT_JOBS = 20
 """Of a collection; older ones are forgotten."""

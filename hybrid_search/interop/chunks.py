@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hybrid_search._util import batched
-from hybrid_search.errors import StoreError, StoreFull
+from hybrid_search.errors import InvalidArgument, StoreError, StoreFull
 from hybrid_search.indexing.pipeline import INCOMPLETE
 from hybrid_search.indexing.prefetch import LOOKUP_DOCUMENTS
 from hybrid_search.protocols import CollectionReader
@@ -30,8 +31,26 @@ def unfinished(collection: str, chunk_id: str) -> StoreError:
     """Return the error of a collection that lacks a chunk because a job is writing its document."""
     return StoreError(
         f"Collection {collection!r} lacks {chunk_id!r} or is writing its document right now. Let the job that writes "
-        "to it end, or finish one that was cut short by running it again; then save it."
+        "to it end, or finish one that was cut short by running it again; then repeat this."
     )
+
+
+def check_writable(path: Path, example: str) -> None:
+    """Make sure that a file can be written, as far as that can be told before.
+
+    Args:
+        path: of the file.
+        example: a file's name, for messages.
+
+    Raises:
+        InvalidArgument: it is a folder, or its folder is not there or may not be written.
+    """
+    if path.is_dir():
+        raise InvalidArgument(f"{path} is a folder. Name the file to write, such as {path / example}.")
+    if not path.parent.is_dir():
+        raise InvalidArgument(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidArgument(f"The folder {path.parent} may not be written. Name a file elsewhere.")
 
 
 @contextmanager

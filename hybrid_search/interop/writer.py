@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hybrid_search._util import sync
-from hybrid_search.errors import InvalidArgument
-from hybrid_search.interop.chunks import disk_errors
+from hybrid_search.interop.chunks import check_writable, disk_errors
 from hybrid_search.interop.layout import is_plain, pyarrow, schema_of, term_columns
 from hybrid_search.manifest import Manifest
 from hybrid_search.types import LegName, Vector
@@ -111,12 +109,7 @@ def check_target(path: Path) -> None:
         MissingExtra: pyarrow is not installed.
     """
     pyarrow()
-    if path.is_dir():
-        raise InvalidArgument(f"{path} is a folder. Name the file to write, such as {path / 'encodings.parquet'}.")
-    if not path.parent.is_dir():
-        raise InvalidArgument(f"There is no folder {path.parent} to write {path.name} into. Make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise InvalidArgument(f"The folder {path.parent} may not be written. Name a file elsewhere.")
+    check_writable(path, "encodings.parquet")
 
 
 def _record_batch(pa: Any, schema: Any, manifest: Manifest, rows: EncodedRows) -> Any:

@@ -121,6 +121,11 @@ INTERFACE = """
     collections show
     collections verify
     collections adopt
+    collections push
+    collections pull
+    collections copy
+    collections snapshot
+    collections restore
     collections delete
     collections add-leg
     collections swap-leg

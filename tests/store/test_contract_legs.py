@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hybrid_search.errors import StoreError
+from hybrid_search.errors import InvalidArgument, StoreError
 from hybrid_search.manifest import LegSpec
 from hybrid_search.types import SparseVector
 from tests.store.store_points import DIM, build, found, manifest_of, point, points, random_sparse
@@ -52,6 +52,38 @@ def test_stored_gives_every_payload_as_it_is(store, name):
     writer = store.writer(name, manifest_of())
     assert {p["chunk_id"]: p for p in writer.iter_payloads()} == {p.chunk_id: dict(p.payload) for p in batch}
     writer.close()
+
+
+def test_what_is_written_is_read_before_it_is_published(store, name):
+    """It gives what readers get afterwards; until then they have what was there before."""
+    build(store, name, points(3))
+    manifest = manifest_of(idf=True)
+    writer = store.writer(name, manifest, replace=True)
+    empty = writer.written()
+    assert empty.retrieve([("dense", np.ones(DIM, np.float32))], 10) == [[]]
+    assert empty.retrieve([], 10) == []
+    batch = [*points(40), point("none", sparse=EMPTY)]
+    writer.upsert(batch)
+    ids = [point.chunk_id for point in batch]
+    requests = [("dense", batch[3].vectors["dense"]), ("sparse", batch[4].vectors["sparse"])]
+    before = {leg: writer.written().vectors(leg, ids) for leg in ("sparse", "dense")}
+    answers = writer.written().retrieve(requests, 10)
+    assert writer.written().manifest == manifest
+    assert len(found(store.reader(name))) == 3
+    with pytest.raises(InvalidArgument, match="no 'bm25' leg"):
+        writer.written().vectors("bm25", ids)
+    writer.publish()
+    writer.close()
+    reader = store.reader(name)
+    after = {leg: reader.vectors(leg, ids) for leg in ("sparse", "dense")}
+    assert before["sparse"] == after["sparse"]
+    assert "none#0" not in before["sparse"]
+    assert before["dense"].keys() == after["dense"].keys() == set(ids)
+    for each in ids:
+        np.testing.assert_allclose(before["dense"][each], after["dense"][each], rtol=1e-5)
+    assert answers == reader.retrieve(requests, 10)
+    assert [answer[0][0] for answer in answers] == ["d3#0", "d4#0"]
+    reader.close()
 
 
 def test_a_new_sparse_leg_is_searched_like_any_other(store, name, filled):

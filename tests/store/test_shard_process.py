@@ -14,7 +14,7 @@ from hybrid_search.store.edge import disk, shard_process
 from hybrid_search.store.edge.shard_process import ShardProcess
 from hybrid_search.store.edge.store import EdgeStore
 from hybrid_search.types import SparseVector
-from tests.store.store_points import ROOT, build, found, manifest_of, output_of, point, points, python
+from tests.store.store_points import DIM, ROOT, build, found, manifest_of, output_of, point, points, python
 from tests.store.test_contract_legs import NEW, add, searched, sparse_vectors
 
 
@@ -37,6 +37,8 @@ def test_all_that_a_writer_does_is_done_over_there(store):
     writer.delete(["d1#0"])
     assert sorted(writer.heads(["d0", "d1"])) == ["d0"]
     assert len(list(writer.doc_ids())) == writer.info().points == 29
+    assert set(writer.written().vectors("sparse", ["d0#0", "d1#0"])) == {"d0#0"}
+    assert len(writer.written().retrieve([("dense", np.ones(DIM, np.float32))], 50)[0]) == 29
     writer.publish()
     writer.close()
     vectors = sparse_vectors([f"d{n}#0" for n in range(30) if n != 1])

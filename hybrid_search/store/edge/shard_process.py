@@ -82,6 +82,12 @@ class ShardProcess:
     def retrieve(self, ids: Sequence[UUID], payload: bool | list[str]) -> dict[UUID, dict[str, Any]]:
         return dict(self._call("retrieve", ids, payload))
 
+    def query(self, requests: Sequence[tuple[str, Vector]], limit: int) -> list[list[tuple[UUID, float]]]:
+        return list(self._call("query", requests, limit))
+
+    def vectors_of(self, name: str, ids: Sequence[UUID]) -> dict[UUID, Vector]:
+        return dict(self._call("vectors_of", name, ids))
+
     def first(self, count: int) -> list[UUID]:
         return list(self._call("first", count))
 

@@ -51,6 +51,11 @@ def verify_collection(root: Path) -> Verification:
     return Verification(root.name, findings + beside)
 
 
+def verify_published(root: Path) -> list[Finding]:
+    """Verify what readers have of the collection in a folder, which may be all that there is of it."""
+    return list(_check_published(root))
+
+
 def _check_published(root: Path) -> Iterator[Finding]:
     """Yield the findings on the published generation."""
     part = "published generation"

@@ -33,6 +33,7 @@ from hybrid_search.store.edge.manifest_file import (
     writer_record,
 )
 from hybrid_search.store.edge.shard_process import AnyShard
+from hybrid_search.store.edge.working_reader import WorkingReader
 from hybrid_search.store.edge.working_shard import WorkingShard
 from hybrid_search.store.edge.write_log import (
     AddVector,
@@ -166,6 +167,10 @@ class EdgeWriter:
     def iter_payloads(self, without: str = "") -> Iterator[dict[str, Any]]:
         for _, payload in self._shard.scroll(True, without=without):
             yield payload
+
+    def written(self) -> WorkingReader:
+        """Return what has been written so far, to be read as long as this writer is open."""
+        return WorkingReader(lambda: self._shard, self.manifest)
 
     def add_vector(self, spec: LegSpec) -> None:
         self._require_live()

@@ -125,11 +125,18 @@ class ServerStore:
         )
 
     def reader(self, name: str) -> ServerReader:
+        return self._open(self._searching, name)
+
+    def patient_reader(self, name: str) -> ServerReader:
+        """Open a collection for a job, which waits for the server as long as a writer does."""
+        return self._open(self._writing, name)
+
+    def _open(self, line: RetryingClient, name: str) -> ServerReader:
         real = self._require(name)
         try:
-            return open_reader(self._searching, real, name, self._now)
+            return open_reader(line, real, name, self._now)
         except CollectionGone:  # replaced just now
-            return open_reader(self._searching, self._require(name), name, self._now)
+            return open_reader(line, self._require(name), name, self._now)
 
     def described(self, name: str) -> Foreign:
         """Describe a collection, whoever made it. Raises CollectionNotFound."""

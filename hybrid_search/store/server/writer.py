@@ -24,6 +24,7 @@ from hybrid_search.store.server.limits import WriteLimits
 from hybrid_search.store.server.payload_layouts import add_framework_keys
 from hybrid_search.store.server.reader import (
     MANIFEST_KEY,
+    ServerReader,
     field_kind,
     heads_only,
     index_field,
@@ -162,6 +163,10 @@ class ServerWriter:
 
         lacking = models.Filter(must_not=[models.HasVectorCondition(has_vector=without)]) if without else None
         return self._scroll(lacking, True)
+
+    def written(self) -> ServerReader:
+        """Return the version that is filled, to be read as long as this writer is open."""
+        return ServerReader(self._line, self._real, self._name, lambda _: self._real, self.manifest)
 
     def add_vector(self, spec: LegSpec) -> None:
         from qdrant_client import models
