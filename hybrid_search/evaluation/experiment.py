@@ -114,7 +114,7 @@ def evaluate(
         check_same_data(earlier, name, fingerprints)
     job.given = None if query_vectors is None else GivenWeights.read(query_vectors, data.queries)
     request = ModelRequest(profile, {"sparse": sparse, "dense": dense}, legs, precision, sparsity)
-    main, modes = _collection(job, collection, request, modes)
+    main, modes = collection_for(job, collection, request, modes)
     if search.get("rerank") and not any(parse_mode(mode).rerank for mode in modes):
         modes = (*modes, f"{modes[-1]}+{RERANK}")
     outside = read_outside_runs(outside_runs, data, main.doc_ids, modes)
@@ -132,7 +132,7 @@ def evaluate(
     return _report(job, main, results_of(judged), fingerprints, notes, outside, approximation)
 
 
-def _collection(
+def collection_for(
     job: Job, collection: str | None, request: ModelRequest, modes: Sequence[str] | None
 ) -> tuple[BuiltCollection, Sequence[str]]:
     """Return the collection to search, which is built where none is named, and the modes to search it in."""
