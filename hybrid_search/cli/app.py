@@ -10,6 +10,7 @@ import typer
 import hybrid_search
 from hybrid_search.cli import (
     collections,
+    compare,
     demo,
     doctor,
     evaluate,
@@ -69,6 +70,7 @@ command(app, "doctor")(doctor.doctor)
 command(app, "search", RerankCommand)(search.search)
 command(app, "explain", RerankCommand)(explain.explain)
 command(app, "evaluate", RerankCommand)(evaluate.evaluate)
+command(app, "compare")(compare.compare)
 command(app, "train")(train.train)
 command(app, "tui")(tui.tui)
 command(app, "mcp", HttpCommand)(mcp.mcp)

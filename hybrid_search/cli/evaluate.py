@@ -21,6 +21,7 @@ from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.cached_collections import Kept
+    from hybrid_search.evaluation.comparison import Comparison
     from hybrid_search.evaluation.report import Report
     from hybrid_search.search.request import Options
     from hybrid_search.settings import Settings
@@ -133,7 +134,7 @@ def evaluate(
             earlier=gate.earlier,
             watch=callbacks._asdict(),
         )
-    _tell_built(report, settings)
+    tell_built(report, settings)
     if format == "json":
         print_json(report.to_dict())
     else:
@@ -144,7 +145,7 @@ def evaluate(
         raise typer.Exit(SOME_FAILED)
 
 
-def _tell_built(report: Report, settings: Settings) -> None:
+def tell_built(report: Report | Comparison, settings: Settings) -> None:
     """Say on stderr why which models were chosen, what could not be indexed, and where the collections lie."""
     from hybrid_search.evaluation.cached_collections import kept
 

@@ -64,7 +64,7 @@ class Job:
         self.indexed: list[IndexReport] = []
         self.reason = ""
         self.open = ExitStack()
-        self._searchers: dict[BuiltCollection, Searcher] = {}
+        self._searchers: dict[tuple[str, str], Searcher] = {}
         self.corpus_hash = corpus_hash(data.corpus)
 
     def choose(self, request: ModelRequest) -> ModelSet:
@@ -216,7 +216,8 @@ class Job:
 
     def _searcher(self, collection: BuiltCollection) -> Searcher:
         """Return the one searcher for all modes of a collection, whose models are loaded once; closed with `open`."""
-        if collection not in self._searchers:
+        key = collection.store.location, collection.name
+        if key not in self._searchers:
             searcher = Searcher.open(collection.name, store=collection.store, settings=self.settings, refresh=False)
-            self._searchers[collection] = self.open.enter_context(searcher)
-        return self._searchers[collection]
+            self._searchers[key] = self.open.enter_context(searcher)
+        return self._searchers[key]

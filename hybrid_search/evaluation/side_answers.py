@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hybrid_search._util import batched
 from hybrid_search._util.unicode_text import nfc
-from hybrid_search.collection.models import ModelRequest
+from hybrid_search.collection.models import ModelRequest, open_store_for
 from hybrid_search.corpus.readers import read_all
 from hybrid_search.corpus.trec import Dataset, ScoredDoc
 from hybrid_search.errors import EvaluationError, InvalidArgument
@@ -23,12 +23,13 @@ from hybrid_search.evaluation.fingerprints import dataset_fingerprints, model_fi
 from hybrid_search.evaluation.gate import check_same_data, read_earlier
 from hybrid_search.evaluation.job import BuiltCollection, Job
 from hybrid_search.evaluation.judged_documents import check_judged
-from hybrid_search.evaluation.modes import BASELINE
+from hybrid_search.evaluation.modes import BASELINE, parse_mode
 from hybrid_search.evaluation.outside_runs import OutsideRun, read_outside_runs
 from hybrid_search.evaluation.rank_moves import FIRST, Place, Ranking
 from hybrid_search.evaluation.sides import Side
 from hybrid_search.protocols import CollectionReader
 from hybrid_search.results import DocumentHit, Results
+from hybrid_search.search.request import HYBRID, resolve_mode
 from hybrid_search.types import Document, chunk_id_of
 
 _AT_ONCE = 256
@@ -85,13 +86,14 @@ def searched(side: Side, job: Job, wanted: Wanted, profile: str) -> Answers:
     """
     names = {leg: side.models.get(leg) for leg in ("sparse", "dense")}
     request = ModelRequest(side.models.get("profile", profile), names)
-    main, _ = collection_for(job, side.collection, request, [side.mode])
+    mode = _mode_searched(side, job)
+    main, _ = collection_for(job, side.collection, request, [mode])
     with closing(main.store.reader(main.name)) as reader:
         notes = tuple(check_judged(reader, job.data, main.name))
         titles = _titles_in(reader, {doc_id for doc_ids in wanted.relevant.values() for doc_id in doc_ids})
     rows: list[ScoredDoc] = []
     rankings: dict[str, Ranking] = {}
-    for query, results in job.answers(main, side.mode, wanted.k, side.options):
+    for query, results in job.answers(main, mode, wanted.k, side.options):
         rankings[query.query_id] = _ranking(query.query_id, results, wanted, titles)
         scored = zip(results, results.run_scores(), strict=True)
         rows += [ScoredDoc(query.query_id, hit.doc_id, score) for hit, score in scored]
@@ -99,7 +101,7 @@ def searched(side: Side, job: Job, wanted: Wanted, profile: str) -> Answers:
     if depth is not None and depth < wanted.k:
         notes += (f"{side.text} has {depth:,} documents a query at most, fewer than the {wanted.k:,} compared.",)
     values = measuring.score(rows, job.data.qrels, wanted.measures)
-    return Answers(_about(side, main), values, rankings, titles, notes)
+    return Answers(_about(side, main, mode), values, rankings, titles, notes)
 
 
 def read_run_of(side: Side, job: Job, wanted: Wanted, doc_ids: Callable[[], Iterable[str]]) -> Answers:
@@ -195,7 +197,8 @@ def _ranking(query_id: str, results: Results, wanted: Wanted, titles: dict[str, 
     for hit, score in zip(results, results.run_scores(), strict=True):
         if wanted.keeps(query_id, hit.doc_id, hit.rank):
             titles[hit.doc_id] = _title(hit)
-            found[hit.doc_id] = Place(hit.rank, hit.score, hit.legs, hit.fused_rank, hit.rerank_score)
+            legs = {leg: hit.legs[leg] for leg in results.legs}
+            found[hit.doc_id] = Place(hit.rank, hit.score, legs, hit.fused_rank, hit.rerank_score)
         else:
             found[hit.doc_id] = Place(hit.rank, score)
     return found
@@ -205,11 +208,19 @@ def _title(hit: DocumentHit) -> str:
     return hit.title or beginning(hit.passages[0].text if hit.passages else "")
 
 
-def _about(side: Side, main: BuiltCollection) -> SideReport:
-    """Say what a searched side was. BM25 may be searched in a collection of its own."""
+def _mode_searched(side: Side, job: Job) -> str:
+    """Return the mode of a side: of a collection with one leg, that leg instead of hybrid."""
+    if side.collection is None or side.mode != HYBRID:
+        return side.mode
+    return resolve_mode(HYBRID, open_store_for(None, job.settings).info(side.collection).manifest, side.collection)[0]
+
+
+def _about(side: Side, main: BuiltCollection, mode: str) -> SideReport:
+    """Say what a searched side was. BM25 is searched in a collection of its own, unless this one has it."""
     manifest = main.store.info(main.name).manifest
-    models = {} if side.mode == BASELINE else model_fingerprints(manifest)
-    return SideReport(side.text, side.kind, main.name, side.mode, side.settings, models)
+    if parse_mode(mode).mode == BASELINE and BASELINE not in manifest.legs:
+        return SideReport(side.text, side.kind, "", mode, side.settings)
+    return SideReport(side.text, side.kind, main.name, mode, side.settings, model_fingerprints(manifest))
 
 
 def _mode_of(side: Side, modes: Sequence[str]) -> str:

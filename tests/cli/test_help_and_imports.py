@@ -99,6 +99,7 @@ INTERFACE = """
     search
     explain
     evaluate
+    compare
     train
     tui
     mcp
