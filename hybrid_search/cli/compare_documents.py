@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -49,38 +50,32 @@ def documents_lines(one: QueryChange, k: int, width: int, most: int | None = DOC
 
 def lists_table(lists: tuple[Sequence[DocumentMove], Sequence[DocumentMove]], ranks: int, width: int) -> RenderableType:
     """Return both rankings side by side, each document with its mark and its rank in each leg."""
-    legs = [_leg_names(ranking) for ranking in lists]
+    sides = [
+        ("A", [(document, document.a) for document in lists[0]]),
+        ("B", [(document, document.b) for document in lists[1]]),
+    ]
     grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0), width=width)
     grid.add_column("rank", justify="right", width=4)
-    for letter, names in zip("AB", legs, strict=True):
+    columns = []
+    for letter, ranking in sides:
+        legs = list(dict.fromkeys(leg for _, place in ranking if place for leg in place.legs))
         grid.add_column(letter, ratio=1, no_wrap=True, overflow="ellipsis")
-        grid.add_column("/".join(names), justify="right", no_wrap=True, overflow="ellipsis")
-    shown = min(ranks, max(map(len, lists)))
-    for place in range(shown):
-        cells = [cell for ranking, names in zip(lists, legs, strict=True) for cell in _half(ranking, place, names)]
-        grid.add_row(str(place + 1), *cells)
+        grid.add_column("/".join(legs), justify="right", no_wrap=True, overflow="ellipsis")
+        columns.append([_half(document, place, legs) for document, place in ranking[:ranks]])
+    for rank, (a, b) in enumerate(zip_longest(*columns, fillvalue=(Text(), Text())), 1):
+        grid.add_row(str(rank), *a, *b)
     return grid
 
 
-def _half(ranking: Sequence[DocumentMove], place: int, legs: Sequence[str]) -> tuple[Text, Text]:
+def _half(document: DocumentMove, place: Place | None, legs: Sequence[str]) -> tuple[Text, Text]:
     """Return a document of one list, and its ranks in the legs."""
-    if place >= len(ranking):
-        return Text(), Text()
-    document = ranking[place]
-    at = document.a if document.a is not None and document.a.rank == place + 1 else document.b
     name = Text.assemble(_mark(document.relevance), (one_line(document.title or document.doc_id), _weight(document)))
-    found = [at.legs.get(leg) if at else None for leg in legs]
+    found = [place.legs.get(leg) if place else None for leg in legs]
     return name, Text("/".join("-" if hit is None else f"{hit.rank:,}" for hit in found), style="dim")
 
 
 def _weight(document: DocumentMove) -> str:
     return "bold" if document.relevance is not None and document.relevance > 0 else ""
-
-
-def _leg_names(ranking: Sequence[DocumentMove]) -> list[str]:
-    """Return the legs that any document of a list tells of."""
-    places = [place for document in ranking for place in (document.a, document.b) if place is not None]
-    return list(dict.fromkeys(leg for place in places for leg in place.legs))
 
 
 def _document(document: DocumentMove, k: int, width: int) -> Text:

@@ -64,9 +64,20 @@ def _head(comparison: Comparison, width: int) -> Iterator[RenderableType]:
     told = f"  {comparison.judged:,} queries, {comparison.k:,} documents each"
     yield Text.assemble((one_line(comparison.dataset), "bold"), (told, "dim"))
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
-        line = Text.assemble((f"{letter}  ", "bold"), one_line(side.label), (f"  {_about(side)}", "dim"))
+        about = f"  {_about(side)}"
+        label = _end_of(one_line(side.label), max(20, width - 3 - len(about)))
+        line = Text.assemble((f"{letter}  ", "bold"), label, (about, "dim"))
         line.truncate(width, overflow="ellipsis")
         yield line
+
+
+def _end_of(text: str, longest: int) -> str:
+    """Return a text, or its end: that of a path tells more than its beginning.
+
+    >>> _end_of("runs/of/today/sparse.trec", 12)
+    '…sparse.trec'
+    """
+    return text if len(text) <= longest else f"…{text[1 - longest :]}"
 
 
 def _about(side: SideReport) -> str:

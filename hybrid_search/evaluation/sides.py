@@ -20,6 +20,9 @@ SETTINGS = ("depth", "fusion", "rrf_k", "weights", "rerank", "rerank_depth")
 MODELS = ("profile", "sparse", "dense")
 """Of a collection that is built: what `evaluate` calls `--profile`, `--sparse` and `--dense`."""
 
+_SUFFIXES = (".trec", ".run", ".json", ".txt", ".gz")
+"""Of names that no collection has: files are meant."""
+
 _FUSING = ("fusion", "rrf_k", "weights")
 
 Kind = Literal["run", "evaluation", "search"]
@@ -84,7 +87,8 @@ def read_side(
     before, at, mode = head.rpartition("@")
     if at and (file := _file(before)):
         return _values_of(name, text, file, mode)
-    if Path(head).suffix in (".trec", ".run", ".json", ".txt") or "/" in head or "\\" in head:
+    named = before if at else head
+    if Path(named).suffix in _SUFFIXES or "/" in named or "\\" in named:
         raise EvaluationError(f"{name} is {text!r}, and there is no such file.")
     if at:
         return _search(name, text, mode, before, rest if comma else None)
