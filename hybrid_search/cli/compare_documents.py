@@ -21,6 +21,9 @@ DOCUMENTS, OTHERS = 4, 3
 """Relevant documents of a query that are shown, and of others that only one side has."""
 
 _RANKS = 15
+_TITLE = 24
+"""Columns of a title that are shown, whatever the length of the id behind it."""
+
 _STYLES = {"rose": "green", "only_b": "green", "fell": "red", "only_a": "red", "same": "", "neither": "dim"}
 
 
@@ -82,9 +85,10 @@ def _document(document: DocumentMove, k: int, width: int) -> Text:
     """Return a line: the ranks in A and B, the mark of the judgement, title and id."""
     ranks = f"{_rank(document.a, k)} → {_rank(document.b, k)}"
     line = Text.assemble((f"  {ranks:<{_RANKS}}", _STYLES[document.move]), _mark(document.relevance))
-    line.append(one_line(document.title or document.doc_id), style=_weight(document))
-    line.append(f"  {one_line(document.doc_id)}" if document.title else "", style="dim")
-    line.truncate(width, overflow="ellipsis")
+    title = Text(one_line(document.title or document.doc_id), style=_weight(document))
+    doc_id = Text(f"  {one_line(document.doc_id)}" if document.title else "", style="dim")
+    title.truncate(max(_TITLE, width - line.cell_len - doc_id.cell_len), overflow="ellipsis")
+    line.append_text(title).append_text(doc_id).truncate(width, overflow="ellipsis")
     return line
 
 

@@ -94,7 +94,7 @@ def searched(side: Side, job: Job, wanted: Wanted, profile: str) -> Answers:
     rows: list[ScoredDoc] = []
     rankings: dict[str, Ranking] = {}
     for query, results in job.answers(main, mode, wanted.k, side.options):
-        rankings[query.query_id] = _ranking(query.query_id, results, wanted, titles)
+        rankings[query.query_id] = _ranking(query.query_id, results, wanted, titles, _names_of_legs(mode, results))
         scored = zip(results, results.run_scores(), strict=True)
         rows += [ScoredDoc(query.query_id, hit.doc_id, score) for hit, score in scored]
     depth = side.options.get("depth")
@@ -191,13 +191,21 @@ def _titles_in(reader: CollectionReader, doc_ids: Iterable[str]) -> dict[str, st
     return titles
 
 
-def _ranking(query_id: str, results: Results, wanted: Wanted, titles: dict[str, str]) -> Ranking:
+def _names_of_legs(mode: str, results: Results) -> dict[str, str]:
+    """Return what the legs that were searched are called: that of the baseline as it is, whatever it is made of."""
+    is_baseline = parse_mode(mode).mode == BASELINE
+    return {leg: BASELINE if is_baseline else leg for leg in results.legs}
+
+
+def _ranking(
+    query_id: str, results: Results, wanted: Wanted, titles: dict[str, str], names: Mapping[str, str]
+) -> Ranking:
     """Return the hits of a query by document, and note the titles of those whose evidence is kept."""
     found: dict[str, Place] = {}
     for hit, score in zip(results, results.run_scores(), strict=True):
         if wanted.keeps(query_id, hit.doc_id, hit.rank):
             titles[hit.doc_id] = _title(hit)
-            legs = {leg: hit.legs[leg] for leg in results.legs}
+            legs = {name: hit.legs[leg] for leg, name in names.items()}
             found[hit.doc_id] = Place(hit.rank, hit.score, legs, hit.fused_rank, hit.rerank_score)
         else:
             found[hit.doc_id] = Place(hit.rank, score)

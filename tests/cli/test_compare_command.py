@@ -91,6 +91,12 @@ def test_it_fits_the_terminal(run, fruit, fakes, monkeypatch, width, options):
     assert ("better" in done.out.split("nDCG@10 of")[0]) == (width >= 80 and "--query" not in options)
 
 
+def test_an_id_stands_behind_a_title_that_is_too_long_for_the_line(run, fruit, fakes, monkeypatch):
+    monkeypatch.setattr(out, "width", 80)
+    done = run("compare", *SIDES, "--on", fruit, "--query", "q2")
+    assert re.search(r"→ \S+ +●2 [水果]+…?  d2$", done.out, re.M)
+
+
 def test_runs_are_compared_without_a_model(run, fruit, tmp_path):
     for name, places in (("a", (0, 1, 2)), ("b", (2, 0, 1))):
         lines = [f"q{n} Q0 d{place} 1 {9 - rank} x\n" for n in range(3) for rank, place in enumerate(places)]

@@ -164,6 +164,8 @@ def test_a_collection_with_one_leg_is_searched_in_it(dataset, settings):
     assert compared.same_lists == compared.judged == 4
     assert compared.moves == {**dict.fromkeys(compared.moves, 0), "same": 4, "neither": 4}
     assert [one.difference for one in compared.measures] == [0, 0, 0]
+    tap = next(document for one in compared.queries for document in one.relevant if document.a)
+    assert (list(tap.a.legs), list(tap.b.legs)) == (["sparse"], ["bm25"])
     with pytest.raises(InvalidArgument, match="no dense to judge"):
         compare("sparse", "dense", folder, settings=settings, collection="mine")
     with pytest.raises(CollectionNotFound, match="mien"):
