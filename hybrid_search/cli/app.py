@@ -10,6 +10,7 @@ import typer
 import hybrid_search
 from hybrid_search.cli import (
     collections,
+    compare,
     demo,
     doctor,
     evaluate,
@@ -72,6 +73,7 @@ command(app, "search", RerankCommand)(search.search)
 command(app, "explain", RerankCommand)(explain.explain)
 command(app, "evaluate", RerankCommand)(evaluate.evaluate)
 command(app, "evaluate init")(evaluate_init.init)
+command(app, "compare")(compare.compare)
 command(app, "tune", RerankCommand)(tune.tune)
 command(app, "train")(train.train)
 command(app, "tui")(tui.tui)

@@ -22,6 +22,7 @@ from hybrid_search.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from hybrid_search.evaluation.cached_collections import Kept
+    from hybrid_search.evaluation.comparison import Comparison
     from hybrid_search.evaluation.datasets import Parts
     from hybrid_search.evaluation.report import Report
     from hybrid_search.search.request import Options
@@ -118,10 +119,7 @@ def evaluate(
     settings = global_options.settings(device=device_of(device))
     if clear:
         return _clear(dataset, settings)
-    if plot is not None:
-        from hybrid_search.evaluation.plots import check_plot
-
-        check_plot(plot)
+    _check_plot(plot)
     parts: Parts = {"split": split, "topics": topics, "qrels": qrels, "documents": documents}
     tell_fetching(dataset, parts)
     gate = read_gate(fail_under, baseline, max_regression)
@@ -147,28 +145,37 @@ def evaluate(
             earlier=gate.earlier,
             watch=callbacks._asdict(),
         )
-    _tell_built(report, settings)
-    if plot is not None:
-        _draw(report, plot)
-    if format == "json":
-        print_json(report.to_dict())
-    else:
-        out.print(report_table(report, out.width))
+    tell_built(report, settings)
+    _show(report, format, plot)
     if gate.is_failed(report):
         raise typer.Exit(FAILED)
     if report.lacking:
         raise typer.Exit(SOME_FAILED)
 
 
-def _draw(report: Report, plot: Path) -> None:
-    from hybrid_search.evaluation.plot_data import plot_data
-    from hybrid_search.evaluation.plots import write_plot
+def _check_plot(plot: Path | None) -> None:
+    """Refuse a picture that cannot be drawn, before any work is done."""
+    if plot is not None:
+        from hybrid_search.evaluation.plots import check_plot
 
-    write_plot(plot_data(report, report.ranks), plot)
-    note(f"Drawn into {plot}.")
+        check_plot(plot)
 
 
-def _tell_built(report: Report, settings: Settings) -> None:
+def _show(report: Report, format: str, plot: Path | None) -> None:
+    """Print the report, and draw its pictures where a file is named."""
+    if plot is not None:
+        from hybrid_search.evaluation.plot_data import plot_data
+        from hybrid_search.evaluation.plots import write_plot
+
+        write_plot(plot_data(report, report.ranks), plot)
+        note(f"Drawn into {plot}.")
+    if format == "json":
+        print_json(report.to_dict())
+    else:
+        out.print(report_table(report, out.width))
+
+
+def tell_built(report: Report | Comparison, settings: Settings) -> None:
     """Say on stderr why which models were chosen, what could not be indexed, and where the collections lie."""
     from hybrid_search.evaluation.cached_collections import kept
 

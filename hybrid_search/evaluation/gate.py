@@ -49,8 +49,8 @@ class Change(NamedTuple):
         return self.now - self.before
 
 
-def read_earlier(path: str | Path) -> Earlier:
-    """Read the JSON that `evaluate --format json` has printed.
+def read_earlier(path: str | Path, what: str = "The baseline") -> Earlier:
+    """Read the JSON that `evaluate --format json` has printed; messages call it what it is for.
 
     Raises:
         EvaluationError: it cannot be read, is no such JSON, lacks what can be compared, or a value is not finite.
@@ -62,18 +62,20 @@ def read_earlier(path: str | Path) -> Earlier:
             raise TypeError("it is no JSON object")
         earlier = Earlier(path, str(told["dataset"]), dict(told["fingerprints"]), _values(told["results"]))
     except OSError as error:
-        raise EvaluationError(f"The baseline {path} cannot be read: {error.strerror or error}") from error
+        raise EvaluationError(f"{what} {path} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise EvaluationError(
-            f"The baseline {path} is not what `evaluate --format json` prints: {reason}. Make one: "
+            f"{what} {path} is not what `evaluate --format json` prints: {reason}. Make one: "
             f"hybrid-search evaluate DATASET --format json > {path.name}"
         ) from error
     return earlier
 
 
-def check_same_data(earlier: Earlier, dataset: str, fingerprints: Mapping[str, Any]) -> None:
-    """Refuse a baseline of other data.
+def check_same_data(
+    earlier: Earlier, dataset: str, fingerprints: Mapping[str, Any], what: str = "The baseline"
+) -> None:
+    """Refuse an earlier evaluation of other data.
 
     Raises:
         InvalidArgument: corpus, queries or qrels differ; the message names which.
@@ -82,8 +84,8 @@ def check_same_data(earlier: Earlier, dataset: str, fingerprints: Mapping[str, A
     if other:
         pairs = (f"{name} {_short(earlier.fingerprints.get(name))}, now {_short(fingerprints[name])}" for name in other)
         raise InvalidArgument(
-            f"The baseline {earlier.path} (dataset {earlier.dataset!r}) was measured over other data than {dataset!r}: "
-            f"{'; '.join(pairs)}. Give the baseline of this dataset, or make a new one with --format json."
+            f"{what} {earlier.path} (dataset {earlier.dataset!r}) was measured over other data than {dataset!r}: "
+            f"{'; '.join(pairs)}. Give that of this dataset, or make a new one with --format json."
         )
 
 

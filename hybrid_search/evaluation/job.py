@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from time import perf_counter
@@ -69,7 +69,7 @@ class Job:
         self.indexed: list[IndexReport] = []
         self.reason = ""
         self.open = ExitStack()
-        self._searchers: dict[BuiltCollection, Searcher] = {}
+        self._searchers: dict[tuple[str, str], Searcher] = {}
         self.corpus_hash = corpus_hash(data.corpus)
 
     def choose(self, request: ModelRequest) -> ModelSet:
@@ -137,13 +137,24 @@ class Job:
         """Return the run of every judged query in one mode."""
         start = perf_counter()
         rows: list[ScoredDoc] = []
-        search = self._search_of(main, mode, {"k": k, "depth": max(DEPTH, k), "highlight": False})
-        for some in batched(self.data.queries, QUERY_BATCH):
-            for query, results in zip(some, search(some), strict=True):
-                scored = zip(results, results.run_scores(), strict=True)
-                rows += [ScoredDoc(query.query_id, hit.doc_id, score) for hit, score in scored]
+        for query, results in self.answers(main, mode, k):
+            scored = zip(results, results.run_scores(), strict=True)
+            rows += [ScoredDoc(query.query_id, hit.doc_id, score) for hit, score in scored]
         self.timings_s[mode] = perf_counter() - start
         return rows
+
+    def answers(
+        self, main: BuiltCollection, mode: str, k: int, search: Options | None = None
+    ) -> Iterator[tuple[Query, Results]]:
+        """Yield every judged query with its results in one mode, under options of a search instead of the job's.
+
+        With a `depth` among them there are at most as many documents: that many chunks are all that a leg hands on.
+        """
+        depth = (search or {}).get("depth") or max(DEPTH, k)
+        options: Options = {"k": min(k, depth), "depth": depth, "highlight": False}
+        answer = self._search_of(main, mode, options, search)
+        for some in batched(self.data.queries, QUERY_BATCH):
+            yield from zip(some, answer(some), strict=True)
 
     def latency(self, main: BuiltCollection, mode: str) -> dict[str, float]:
         """Return how long searches of a mode take, one by one, with the usual k and depth, after `run` in this mode."""
@@ -165,39 +176,43 @@ class Job:
             return {leg: recall_of_engine(reader, leg, vectors) for leg, vectors in encoded.items()}
 
     def _search_of(
-        self, main: BuiltCollection, mode: str, options: Options
+        self, main: BuiltCollection, mode: str, options: Options, search: Options | None = None
     ) -> Callable[[Sequence[Query]], list[Results]]:
-        """Return a search of queries in one mode, with these options and those that the mode and the job say."""
+        """Return a search of queries in one mode, with these options and those that the mode and the job say.
+
+        What `search` says takes the place of what the job does.
+        """
         way = parse_mode(mode)
         collection, search_mode = self._baseline(main) if way.mode == BASELINE else (main, way.mode)
-        options = cast(Options, {**options, "mode": search_mode, **self._options_of(way)})
+        own = self._options_of(way, self._search if search is None else search)
+        options = cast(Options, {**options, "mode": search_mode, **own})
         searcher = self.searcher(collection)
         given = None if way.mode == BASELINE else self.given
         leg = given and leg_taking(search_mode, searcher.manifest, collection.name)
         if not (given and leg):
             return lambda some: searcher.search_many([query.text for query in some], **options)
 
-        def search(some: Sequence[Query]) -> list[Results]:
+        def with_weights(some: Sequence[Query]) -> list[Results]:
             answers = searcher.search_many(given.asked(some), **options)
             for query, results in zip(some, answers, strict=True):
                 given.note(query.query_id, leg, results)
             return answers
 
-        return search
+        return with_weights
 
-    def _options_of(self, way: Way) -> Options:
+    def _options_of(self, way: Way, search: Options) -> Options:
         # Only a fused mode without a fusion of its own is searched with the collection's search defaults.
         options: Options = {} if way.fused and not way.fusion else {"rerank": False}
         if way.fused:
-            fusing = {name: value for name, value in self._search.items() if name in ("fusion", "rrf_k", "weights")}
+            fusing = {name: value for name, value in search.items() if name in ("fusion", "rrf_k", "weights")}
             options.update(cast(Options, fusing))
         if way.fusion:
             options["fusion"] = cast(Fusion, way.fusion)
         if way.auto:
             options["weights"] = AUTO
         if way.rerank:
-            options["rerank"] = self._search.get("rerank") or True
-            options["rerank_depth"] = self._search.get("rerank_depth", RERANK_DEPTH)
+            options["rerank"] = search.get("rerank") or True
+            options["rerank_depth"] = search.get("rerank_depth", RERANK_DEPTH)
         return options
 
     def has_baseline(self, main: BuiltCollection) -> bool:
@@ -215,7 +230,8 @@ class Job:
 
     def searcher(self, collection: BuiltCollection) -> Searcher:
         """Return the one searcher for all modes of a collection, whose models are loaded once; closed with `open`."""
-        if collection not in self._searchers:
+        key = collection.store.location, collection.name
+        if key not in self._searchers:
             searcher = Searcher.open(collection.name, store=collection.store, settings=self.settings, refresh=False)
-            self._searchers[collection] = self.open.enter_context(searcher)
-        return self._searchers[collection]
+            self._searchers[key] = self.open.enter_context(searcher)
+        return self._searchers[key]

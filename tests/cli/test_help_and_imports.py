@@ -100,6 +100,7 @@ INTERFACE = """
     explain
     evaluate
     evaluate init
+    compare
     tune
     train
     tui
