@@ -63,9 +63,7 @@ def test_the_extras_are_those_of_the_distribution():
     assert set(names.split(",")) < set(extras.PACKAGES)
 
 
-@pytest.mark.parametrize(
-    "extra", ["code", "datasets", "eval", "openvino", "parquet", "plot", "ray", "serve", "tui", "watch"]
-)
+@pytest.mark.parametrize("extra", ["code", "datasets", "eval", "openvino", "parquet", "ray", "serve", "tui", "watch"])
 def test_an_extra_installs_the_packages_that_are_looked_for(extra):
     asked_for = {requirement.split(">")[0].split("[")[0].replace("-", "_") for requirement in OPTIONAL[extra]}
     assert set(extras.PACKAGES[extra]) == asked_for

@@ -49,6 +49,7 @@ CASES = {
     ),
     "a dataset by its name": Case(("evaluate", "vaswani"), 3, "datasets"),
     "evaluate": Case(("evaluate", MOVIES, "--modes", "bm25"), 3, "eval"),
+    "a picture": Case(("evaluate", MOVIES, "--modes", "bm25", "--plot", "a.svg"), 3, "plot"),
     "train": Case(("train", "nowhere.jsonl", "--out", "out"), 3, "train"),
     "tui": Case(("tui", "-c", "notes"), 3, "tui"),
     "mcp": Case(("mcp", "-c", "notes"), 3, "mcp"),
