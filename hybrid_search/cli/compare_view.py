@@ -65,7 +65,8 @@ def _head(comparison: Comparison, width: int) -> Iterator[RenderableType]:
     yield Text.assemble((one_line(comparison.dataset), "bold"), (told, "dim"))
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
         about = f"  {_about(side)}"
-        label = _end_of(one_line(side.label), max(20, width - 3 - len(about)))
+        label, room = one_line(side.label), max(20, width - 3 - len(about))
+        label = _end_of(label, room) if side.kind != "search" else _line(label, room).plain
         line = Text.assemble((f"{letter}  ", "bold"), label, (about, "dim"))
         line.truncate(width, overflow="ellipsis")
         yield line

@@ -94,7 +94,7 @@ def test_it_fits_the_terminal(run, fruit, fakes, monkeypatch, width, options):
 def test_an_id_stands_behind_a_title_that_is_too_long_for_the_line(run, fruit, fakes, monkeypatch):
     monkeypatch.setattr(out, "width", 80)
     done = run("compare", *SIDES, "--on", fruit, "--query", "q2")
-    assert re.search(r"→ \S+ +●2 [水果]+…?  d2$", done.out, re.M)
+    assert re.search(r"→ \S+ +●2 [水果]+ ?…  d2$", done.out, re.M)
 
 
 def test_runs_are_compared_without_a_model(run, fruit, tmp_path):
