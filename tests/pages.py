@@ -136,7 +136,10 @@ def wrong_with(call: list[str]) -> str:
         elif words[0] not in group.commands:
             return f"no such verb {words[0]!r}"
         else:
-            group = group.commands[words.pop(0)]
+            two = " ".join(words[:2])  # `evaluate init` is a verb beside `evaluate`
+            name = two if len(words) > 1 and two in group.commands else words[0]
+            words = words[len(name.split()) :]
+            group = group.commands[name]
             context = typer.Context(group, parent=context, info_name=group.name)
     for option in getattr(group, "OPTIONAL", ()):
         words = valued(words, option)
