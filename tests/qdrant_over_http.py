@@ -103,7 +103,8 @@ class Collections:
         return self._client.delete_vector_name(name, vector)
 
     def upsert(self, name: str, body: Any) -> Any:
-        return self._client.upsert(name, models.PointsList.model_validate(body).points)
+        asked = models.PointsList.model_validate(body)
+        return self._client.upsert(name, asked.points, update_filter=asked.update_filter, update_mode=asked.update_mode)
 
     def retrieve(self, name: str, body: Any) -> Any:
         asked = models.PointRequest.model_validate(body)

@@ -13,8 +13,11 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filter_translation
 from hybrid_search.store.filter_conditions import Engine
+from hybrid_search.store.idf import measured_frequencies
 from hybrid_search.store.schema import FieldType, check_requests, vector_name, vector_of
 from hybrid_search.store.server.connection import CollectionGone, RetryingClient
+from hybrid_search.store.server.frequencies import COUNTS_KEY
+from hybrid_search.store.server.live_counts import LiveCounts
 from hybrid_search.types import LegName, SparseVector, Vector, point_id_of
 
 if TYPE_CHECKING:
@@ -47,19 +50,27 @@ class ServerReader:
         name: the collection's.
         resolve: returns the version that a name stands for now, or None.
         manifest: of that version.
+        side: the collection that holds its document frequencies; None where the server counts them.
     """
 
     max_concurrency = 4
     """Searches wait for the network more than for the interpreter."""
 
     def __init__(
-        self, line: RetryingClient, real: str, name: str, resolve: Callable[[str], str | None], manifest: Manifest
+        self,
+        line: RetryingClient,
+        real: str,
+        name: str,
+        resolve: Callable[[str], str | None],
+        manifest: Manifest,
+        side: str | None = None,
     ) -> None:
         self._line, self._real, self._name, self._resolve = line, real, name, resolve
         self.manifest = manifest
         self._naming: bool | list[str] = ["chunk_id"]
         self._known: set[str] = set()
         self._looked = monotonic()
+        self._counts = None if side is None else LiveCounts(self._ask, real, side)
 
     def is_stale(self) -> bool:
         if monotonic() - self._looked < LOOK_EVERY_S:
@@ -108,6 +119,13 @@ class ServerReader:
         found = {by_point[str(record.id)]: by_name(record.vector) for record in records}
         return {chunk_id: vector_of(raw[name]) for chunk_id, raw in found.items() if name in raw}
 
+    def inverse_frequencies(self, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
+        if self._counts is None or not self.manifest.legs[leg].needs_idf:
+            return measured_frequencies(self, leg, dimensions)
+        found = self._counts.of(vector_name(leg, self.manifest))
+        there = zip(found.of(dimensions).tolist(), found.idf(dimensions).tolist(), strict=True)
+        return {one: idf if df else 0.0 for one, (df, idf) in zip(dimensions, there, strict=True)}
+
     def info(self) -> CollectionInfo:
         return info_of(self._ask, lambda: self._real, self._name, self.manifest)
 
@@ -118,6 +136,8 @@ class ServerReader:
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, wanted: models.Filter | None
     ) -> list[list[tuple[str, float]]]:
         from qdrant_client import models
+
+        requests = [(leg, self._weighted(leg, vector)) for leg, vector in requests]
 
         def query(client: QdrantClient) -> list[models.QueryResponse]:
             called = self.manifest.vectors()
@@ -142,6 +162,13 @@ class ServerReader:
 
         answers = self._ask(query)
         return [[(self._chunk_id(point), point.score) for point in answer.points] for answer in answers]
+
+    def _weighted(self, leg: LegName, vector: Vector) -> Vector:
+        """Multiply a query's weights by the inverse document frequencies that are counted here, not by the server."""
+        if self._counts is None or not self.manifest.legs[leg].needs_idf or not isinstance(vector, SparseVector):
+            return vector
+        idf = self._counts.of(vector_name(leg, self.manifest)).idf(vector.indices.tolist())
+        return SparseVector.of(vector.indices, vector.values * idf, signed=vector.signed)
 
     def _chunk_id(self, point: models.ScoredPoint) -> str:
         """Return the chunk id of a point whose payload has the fields of `_naming`."""
@@ -171,12 +198,15 @@ class ServerReader:
         real = self._resolve(self._name)
         if real is None or real == self._real:
             return
-        manifest = manifest_of(self._line, real, self._name)
+        metadata = metadata_of(self._line, real)
+        manifest = parse_manifest(metadata, self._name, self._line.location)
         if manifest.fingerprint() != self.manifest.fingerprint():
             raise CollectionChanged(
                 f"Collection {self._name!r} in {self._line.location} was rebuilt with other models or other chunking "
                 "since it was opened. Open it again to search the new one."
             )
+        side = metadata.get(COUNTS_KEY)
+        self._counts = None if side is None else LiveCounts(self._ask, real, side)
         self.manifest, self._real = manifest, real
 
     def _kinds(self) -> dict[str, str]:
@@ -229,17 +259,26 @@ def manifest_of(line: RetryingClient, real: str, name: str) -> Manifest:
         StoreError: it has no manifest, so another program made it.
         CollectionDamaged: the manifest cannot be read.
     """
-    metadata = line.call(lambda client: client.get_collection(real)).config.metadata or {}
+    return parse_manifest(metadata_of(line, real), name, line.location)
+
+
+def metadata_of(line: RetryingClient, real: str) -> dict[str, Any]:
+    """Read what is kept in a version's own metadata."""
+    return line.call(lambda client: client.get_collection(real)).config.metadata or {}
+
+
+def parse_manifest(metadata: Mapping[str, Any], name: str, location: str) -> Manifest:
+    """Read the manifest in a version's metadata; raises as `manifest_of`."""
     if MANIFEST_KEY not in metadata:
         raise StoreError(
-            f"Collection {name!r} in {line.location} was not made by hybrid-search: it has no manifest, so its models "
+            f"Collection {name!r} in {location} was not made by hybrid-search: it has no manifest, so its models "
             f"are not known. Name them to search it as it is: hybrid-search collections adopt {name} --dense MODEL "
             "(--sparse MODEL); or index its documents into a new one: hybrid-search index SOURCE -c NEW_NAME"
         )
     try:
         return Manifest.from_dict(metadata[MANIFEST_KEY])
     except ValueError as error:
-        raise CollectionDamaged(f"The manifest of {name!r} in {line.location} cannot be read: {error}.") from error
+        raise CollectionDamaged(f"The manifest of {name!r} in {location} cannot be read: {error}.") from error
 
 
 def info_of(ask: Ask, real: Callable[[], str], name: str, manifest: Manifest) -> CollectionInfo:

@@ -25,6 +25,7 @@ from hybrid_search.store.server.connection import (
     server_errors,
 )
 from hybrid_search.store.server.foreign import described, open_reader, read_only
+from hybrid_search.store.server.frequencies import drop_version
 from hybrid_search.store.server.reader import MANIFEST_KEY, ServerReader, manifest_of
 from hybrid_search.store.server.survey import leftovers_of, notices_of, survey
 from hybrid_search.store.server.verify import verify_collection
@@ -248,7 +249,7 @@ class ServerStore:
             return False
 
     def _drop(self, real: str) -> None:
-        self._writing.call(lambda client: client.delete_collection(real))
+        drop_version(self._writing, real)
 
 
 def basic_auth_header(user: tuple[str, str] | None) -> dict[str, str]:
