@@ -18,9 +18,10 @@ class ShardedQdrant(QdrantClient):
     def query_batch_points(self, collection_name: str, requests: Any, *_: Any, **options: Any) -> Any:
         return [self._merged(collection_name, request, options) for request in requests]
 
-    def _merged(self, name: str, request: models.QueryRequest, options: dict[str, Any]) -> models.QueryResponse:
+    def _merged(self, name: str, request: models.QueryRequest, options: dict[str, Any]) -> Any:
+        answer = super().query_batch_points(name, [request], **options)[0]
         if self._shards == 1 or not isinstance(request.query, models.SparseVector):
-            return super().query_batch_points(name, [request], **options)[0]
+            return answer
         found: list[models.ScoredPoint] = []
         for ids in self._by_shard(name):
             here: Any = models.Filter(must=[models.HasIdCondition(has_id=ids)])
@@ -29,7 +30,7 @@ class ShardedQdrant(QdrantClient):
             asked = request.model_copy(update={"filter": wanted, "params": params})
             found += super().query_batch_points(name, [asked], **options)[0].points
         found.sort(key=lambda point: -point.score)
-        return models.QueryResponse(points=found[: request.limit])
+        return answer.model_copy(update={"points": found[: request.limit]})
 
     def _by_shard(self, name: str) -> list[list[Any]]:
         points, _ = self.scroll(name, limit=1_000_000, with_payload=False)

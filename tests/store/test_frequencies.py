@@ -117,7 +117,7 @@ def spoiled(store):
 def test_answers_are_those_of_the_embedded_store_on_any_number_of_shards(tmp_path, shards, asked):
     server, embedded = sharded(shards), EdgeStore(tmp_path / "store")
     spoiled(server)
-    filled(embedded, [skewed(f"d{n}", n % 3 == 0) for n in range(120) if n % 10 != 1]).close()
+    filled(embedded, [skewed(f"d{n}", int(n % 3 == 0)) for n in range(120) if n % 10 != 1]).close()
     for theirs, ours in zip(answers(embedded, asked), answers(server, asked), strict=True):
         assert [chunk for chunk, _ in ours] == [chunk for chunk, _ in theirs]
         assert [score for _, score in ours] == pytest.approx([score for _, score in theirs], rel=1e-5)
@@ -329,3 +329,24 @@ def test_a_leg_that_comes_later_is_counted_and_one_that_goes_is_not():
     made.replace_manifest(manifest)
     made.drop_unused_vectors()
     assert not read_counts(line.call, "c", side_of(store), rows_of(line.call, side_of(store)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [3, 6])
+def test_a_test_collection_gives_the_same_top_10_on_any_number_of_shards(tmp_path, shared_collections, shards):
+    documents = [Document(row["_id"], row["text"], row["title"]) for row in rows(shared_collections, "corpus")]
+    queries = [row["text"] for row in rows(shared_collections, "queries")]
+    place = Settings(store=str(tmp_path / "store"))
+    told = {"settings": place, "profile": "bundled", "bm25": True}
+    Indexer.open("c", **told).index(documents[::2])
+    with Searcher.open("c", settings=place) as searcher:
+        opened = searcher._latest.opened
+        reader, encoders = opened.reader, opened.encoders
+        made = sharded(shards).writer("c", reader.manifest)
+        copied(reader, made)
+        server = made_reader(made)
+        for leg in ("sparse", "bm25"):
+            vectors = encode({leg: encoders[leg]}, queries)[leg]
+            for vector in (one for one in vectors if one is not None and len(one)):
+                [theirs], [ours] = reader.retrieve([(leg, vector)], 30), server.retrieve([(leg, vector)], 30)
+                assert top(ours) == top(theirs)

@@ -71,6 +71,7 @@ def survey(line: RetryingClient, real: str, name: str) -> Survey:
         list(sample.values()),
         _probes(line, real, manifest, sample),
         _limits(info.config.strict_mode_config),
+        _split(info.config.params),
     )
 
 
@@ -80,6 +81,13 @@ def weighted(info: models.CollectionInfo, manifest: Manifest) -> dict[str, bool]
     counted = {names[leg] for leg, spec in manifest.legs.items() if here and spec.needs_idf}
     vectors = (info.config.params.sparse_vectors or {}).items()
     return {vector: one.modifier == "idf" or vector in counted for vector, one in vectors}
+
+
+def _split(params: models.CollectionParams) -> int:
+    """Return the number of shards, where there are several and the server multiplies by frequencies within each."""
+    shards = params.shard_number or 1
+    by_shard = any(one.modifier == "idf" for one in (params.sparse_vectors or {}).values())
+    return shards if by_shard and shards > 1 else 0
 
 
 def leftovers_of(line: RetryingClient) -> Iterator[Leftover]:
