@@ -26,6 +26,7 @@ from hybrid_search.store.server.frequencies import COUNTS_KEY, Ledger, read_coun
 from hybrid_search.store.server.reader import by_name, scroll_points
 from hybrid_search.store.server.store import ServerStore
 from hybrid_search.types import Document, SparseVector
+from tests.qdrant_over_http import QdrantOverHttp
 from tests.sharded_qdrant import ShardedQdrant
 from tests.store.store_points import ROOT, manifest_of, point, points, random_sparse
 
@@ -318,6 +319,43 @@ def test_without_counts_a_search_says_what_to_do():
         store._client.delete(side_of(store), models.PointIdsList(points=[row.id]))
     with pytest.raises(StoreError, match=r"no document frequencies.*--replace"):
         store.reader("c").retrieve([("sparse", random_sparse(np.random.default_rng(1)))], 3)
+
+
+def test_an_open_reader_goes_on_with_the_counts_of_the_version_that_came_after():
+    with QdrantOverHttp() as server:
+        store = ServerStore.connect(server.url)
+        filled(store, [skewed(f"d{n}") for n in range(9)])
+        reader, query = store.reader("c"), random_sparse(np.random.default_rng(1))
+        reader.retrieve([("sparse", query)], 3)
+        made = store.writer("c", MANIFEST, replace=True)
+        made.upsert([skewed(f"e{n}", 1) for n in range(20)])
+        made.publish()
+        reader._counts._looked = float("-inf")
+        assert reader.retrieve([("sparse", query)], 3) == store.reader("c").retrieve([("sparse", query)], 3)
+        assert len(store._client.get_collections().collections) == 2
+        now, dimensions = store.reader("c"), list(range(60))
+        assert reader.inverse_frequencies("sparse", dimensions) == now.inverse_frequencies("sparse", dimensions)
+        store.close()
+
+
+def test_a_search_of_a_collection_that_nobody_writes_to_asks_nothing_more():
+    with QdrantOverHttp() as server:
+        store = ServerStore.connect(server.url)
+        made = filled(store, [skewed(f"d{n}") for n in range(9)])
+        assert kept_counts(store) == stored_counts(store)
+        before = len(server.asked)
+        made.upsert([skewed(f"d{n}", 1) for n in range(5, 300)])
+        asked = [(method, path.rpartition("__")[2]) for method, path in server.asked[before:]]
+        assert len(asked) <= 3 + 5  # three batches, and five small requests for all of them
+        made.publish()
+        assert kept_counts(store) == stored_counts(store)
+        reader, query = store.reader("c"), random_sparse(np.random.default_rng(1))
+        reader.retrieve([("sparse", query)], 3)
+        before = len(server.asked)
+        for _ in range(5):
+            reader.retrieve([("sparse", query)], 3)
+        assert len(server.asked) == before + 5
+        store.close()
 
 
 def test_a_leg_that_comes_later_is_counted_and_one_that_goes_is_not():

@@ -21,6 +21,7 @@ from __future__ import annotations
 import random
 import re
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -87,8 +88,14 @@ def can_count(line: RetryingClient) -> bool:
 
 def make_counts(client: QdrantClient, side: str) -> None:
     """Make the collection for counts, with an empty base; what an attempt whose answer was lost made stays."""
+    from qdrant_client import models
+
     if not client.collection_exists(side):
         client.create_collection(side, vectors_config={}, shard_number=1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Payload indexes have no effect")  # in the client's in-memory form
+        for path in ("kind", "points"):  # a server in strict mode filters by nothing else
+            client.create_payload_index(side, path, models.PayloadSchemaType.KEYWORD, wait=True)
     _insert_base(client, side, 0, {}, [])
 
 

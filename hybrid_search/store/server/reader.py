@@ -16,6 +16,7 @@ from hybrid_search.store.filter_conditions import Engine
 from hybrid_search.store.idf import measured_frequencies
 from hybrid_search.store.schema import FieldType, check_requests, vector_name, vector_of
 from hybrid_search.store.server.connection import CollectionGone, RetryingClient
+from hybrid_search.store.server.counts import Frequencies
 from hybrid_search.store.server.frequencies import COUNTS_KEY
 from hybrid_search.store.server.live_counts import LiveCounts
 from hybrid_search.types import LegName, SparseVector, Vector, point_id_of
@@ -120,9 +121,9 @@ class ServerReader:
         return {chunk_id: vector_of(raw[name]) for chunk_id, raw in found.items() if name in raw}
 
     def inverse_frequencies(self, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
-        if self._counts is None or not self.manifest.legs[leg].needs_idf:
+        found = self._frequencies(leg)
+        if found is None:
             return measured_frequencies(self, leg, dimensions)
-        found = self._counts.of(vector_name(leg, self.manifest))
         there = zip(found.of(dimensions).tolist(), found.idf(dimensions).tolist(), strict=True)
         return {one: idf if df else 0.0 for one, (df, idf) in zip(dimensions, there, strict=True)}
 
@@ -165,10 +166,23 @@ class ServerReader:
 
     def _weighted(self, leg: LegName, vector: Vector) -> Vector:
         """Multiply a query's weights by the inverse document frequencies that are counted here, not by the server."""
-        if self._counts is None or not self.manifest.legs[leg].needs_idf or not isinstance(vector, SparseVector):
+        found = self._frequencies(leg)
+        if found is None or not isinstance(vector, SparseVector):
             return vector
-        idf = self._counts.of(vector_name(leg, self.manifest)).idf(vector.indices.tolist())
-        return SparseVector.of(vector.indices, vector.values * idf, signed=vector.signed)
+        return SparseVector.of(vector.indices, vector.values * found.idf(vector.indices.tolist()), signed=vector.signed)
+
+    def _frequencies(self, leg: LegName) -> Frequencies | None:
+        """Return the document frequencies of a leg; None where the server itself multiplies by them, or nobody."""
+        counts = self._counts
+        if counts is None or leg not in self.manifest.legs or not self.manifest.legs[leg].needs_idf:
+            return None
+        name = vector_name(leg, self.manifest)
+        try:
+            return counts.of(name)
+        except CollectionGone:
+            if self._counts is counts:
+                raise
+            return None if self._counts is None else self._counts.of(name)  # of the version that came after
 
     def _chunk_id(self, point: models.ScoredPoint) -> str:
         """Return the chunk id of a point whose payload has the fields of `_naming`."""
