@@ -19,18 +19,26 @@ class ShardedQdrant(QdrantClient):
         return [self._merged(collection_name, request, options) for request in requests]
 
     def _merged(self, name: str, request: models.QueryRequest, options: dict[str, Any]) -> Any:
-        answer = super().query_batch_points(name, [request], **options)[0]
-        if self._shards == 1 or not isinstance(request.query, models.SparseVector):
-            return answer
+        if self._shards == 1 or not self._weighs(name, request):  # each point has the same score on any shard
+            return super().query_batch_points(name, [request], **options)[0]
         found: list[models.ScoredPoint] = []
+        answer: Any = None
         for ids in self._by_shard(name):
             here: Any = models.Filter(must=[models.HasIdCondition(has_id=ids)])
             wanted = here if request.filter is None else models.Filter(must=[here, request.filter])
             params = models.SearchParams(idf=models.IdfCorpusParams(corpus=here))
             asked = request.model_copy(update={"filter": wanted, "params": params})
-            found += super().query_batch_points(name, [asked], **options)[0].points
+            answer = super().query_batch_points(name, [asked], **options)[0]
+            found += answer.points
         found.sort(key=lambda point: -point.score)
+        if answer is None:
+            return super().query_batch_points(name, [request], **options)[0]
         return answer.model_copy(update={"points": found[: request.limit]})
+
+    def _weighs(self, name: str, request: models.QueryRequest) -> bool:
+        """Whether the server itself multiplies by inverse document frequencies, which are those of a shard."""
+        fields = self.get_collection(name).config.params.sparse_vectors or {}
+        return request.using in fields and fields[request.using].modifier == models.Modifier.IDF
 
     def _by_shard(self, name: str) -> list[list[Any]]:
         points, _ = self.scroll(name, limit=1_000_000, with_payload=False)

@@ -406,6 +406,7 @@ def top_10s(store, documents, queries):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # the in-memory form compares vectors in Python
 @pytest.mark.parametrize("shards", [1, 3, 6])
 def test_all_queries_of_a_test_collection_have_the_same_top_10_on_any_number_of_shards(cranfield, shards):
     documents, queries, expected = cranfield
