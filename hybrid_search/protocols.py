@@ -221,14 +221,12 @@ class CollectionReader(Protocol):
     @property
     def max_concurrency(self) -> int:
         """Number of searches worth running in parallel beside an event loop."""
-        ...
 
     def is_stale(self) -> bool:
         """Say whether a reader that is opened now would read something else. A reader of live data returns False.
 
         It is called before every search, so it takes microseconds; where checking takes longer, it checks at intervals.
         """
-        ...
 
     def retrieve(
         self, requests: Sequence[tuple[LegName, Vector]], limit: int, where: Condition | None = None
@@ -238,7 +236,6 @@ class CollectionReader(Protocol):
         With `where`, only chunks for which `matcher.matches` holds. Equal scores come in the engine's order; ranks and
         ties are settled later, in `ranking/`. Raises FilterError if `where` names a field that no document has.
         """
-        ...
 
     def fields(self) -> Mapping[str, str]:
         """Return the fields that a filter may name, with their types.
@@ -246,19 +243,18 @@ class CollectionReader(Protocol):
         These are the metadata fields, as written in a filter, and the documents' own. Fields without an index are found
         in a sample of the chunks, so a rare one may be missing.
         """
-        ...
 
     def doc_ids(self) -> Iterator[str]:
         """Yield the id of every document, each time in the same order."""
-        ...
 
     def payloads(self, chunk_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the payload of each chunk that exists, by chunk_id."""
-        ...
 
     def vectors(self, leg: LegName, chunk_ids: Sequence[str]) -> dict[str, Vector]:
         """Return the leg's vector of each chunk that has one, by chunk_id. Raises InvalidArgument for unknown legs."""
-        ...
+
+    def inverse_frequencies(self, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
+        """Return what a leg's dimensions of a query are multiplied with, by dimension; 0 for one that no chunk has."""
 
     def info(self) -> CollectionInfo: ...
 

@@ -191,12 +191,12 @@ class Collections:
         sizes = {vector: params.size for vector, params in local.vectors_config.items()}
         if isinstance(body.get("points"), list):
             refuse_points(body["points"], sizes, {*local.sparse_vectors, *local.multivectors_config})
-        points, refused = models.PointsList.model_validate(body).points, None
+        asked, refused = models.PointsList.model_validate(body), None
         if self.cluster:
             real = self._real(name)
             written, refused = self.cluster.reachable(real, self._settings[real], body["points"])
-            points = models.PointsList.model_validate({"points": written}).points
-        told = self._client.upsert(name, points)
+            asked = models.PointsList.model_validate({**body, "points": written})
+        told = self._client.upsert(name, asked.points, update_filter=asked.update_filter, update_mode=asked.update_mode)
         if refused:
             raise refused
         return told

@@ -35,6 +35,9 @@ def check_points(name: str, survey: Survey) -> Iterator[Diagnosis]:
     """Yield every finding on what the store holds."""
     subject = f"collection {name}"
     yield from check_idf(name, subject, survey)
+    if survey.split:
+        text = f"answers are distorted: each of {survey.split} shards weighs terms by its own documents alone"
+        yield Diagnosis("shards", subject, "problem", text, rebuild(name, survey.manifest))
     yield from check_vectors(name, subject, survey)
     yield from check_searches(name, subject, survey)
     yield from check_fields(name, subject, survey)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from hybrid_search.errors import CollectionChanged
 from hybrid_search.protocols import CollectionReader, Encoder
-from hybrid_search.types import LEGS, LegName, SparseVector, in_order
+from hybrid_search.types import LEGS, LegName, in_order
 
 Payload = Mapping[str, Any]
 """What the store has of a chunk."""
@@ -63,18 +63,8 @@ def payload_cache(opened: OpenCollection) -> Payloads:
 
 
 def inverse_frequencies(reader: CollectionReader, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
-    """Return what the store multiplies dimensions of a query with, as the store itself has it: one search a dimension.
-
-    The score of a document in a search for one dimension, at weight 1, over its own weight there; 0 for none.
-    """
-    singles = [SparseVector.of([dimension], [1.0]) for dimension in dimensions]
-    answers = reader.retrieve([(leg, single) for single in singles], 1) if singles else []
-    stored = reader.vectors(leg, sorted({chunk_id for answer in answers for chunk_id, _ in answer})) if singles else {}
-    frequencies = dict.fromkeys(dimensions, 0.0)
-    for dimension, single, answer in zip(dimensions, singles, answers, strict=True):
-        for chunk_id, score in answer:
-            frequencies[dimension] = score / cast(SparseVector, stored[chunk_id]).dot(single)
-    return frequencies
+    """Return what the store multiplies dimensions of a query with; 0 for one that no document has."""
+    return reader.inverse_frequencies(leg, dimensions) if dimensions else {}
 
 
 def known_frequencies(opened: OpenCollection, leg: LegName, dimensions: Sequence[int]) -> Mapping[int, float]:

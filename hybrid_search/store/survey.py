@@ -98,6 +98,7 @@ class Survey:
         sample: payloads of some points.
         probes: one for each leg that has a vector to search by.
         limits: what a server refuses in this collection (strict mode), in words; empty for nothing.
+        split: shards, where each counts the document frequencies of its own part alone; 0 where none does.
     """
 
     manifest: Manifest
@@ -113,6 +114,7 @@ class Survey:
     sample: Sequence[Mapping[str, Any]] = ()
     probes: Sequence[Probe] = ()
     limits: str = ""
+    split: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for JSON; the inverse of `from_dict`."""

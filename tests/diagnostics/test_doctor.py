@@ -144,10 +144,30 @@ def test_a_planted_fault_is_found_and_nothing_else(store, build, settings, fault
 
 
 @pytest.mark.parametrize("store", ["edge", "memory"], indirect=True)
-def test_idf_that_no_model_needs_is_found(store, build, settings):
+def test_idf_that_no_model_needs_is_found(store, build, settings, monkeypatch):
+    monkeypatch.setattr(server_writer, "can_count", lambda line: False)  # else nothing multiplies but the manifest
     build(store, sparse="fake/both-idf", dense="fake/both-idf")
     edit_sparse(store, needs_idf=False)
     assert found_in(store, settings) == {("idf", "problem")}
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+@pytest.mark.parametrize("by_server", [True, False])
+def test_shards_that_distort_answers_are_found(store, build, settings, monkeypatch, by_server):
+    monkeypatch.setattr(server_writer, "can_count", lambda line: not by_server)
+    build(store, sparse="fake/both-idf", dense="fake/both-idf")
+    real = store._client.get_collection
+
+    def of_three_shards(name):
+        info = real(name)
+        params = info.config.params.model_copy(update={"shard_number": 3})
+        return info.model_copy(update={"config": info.config.model_copy(update={"params": params})})
+
+    monkeypatch.setattr(store._client, "get_collection", of_three_shards)
+    assert found_in(store, settings) == ({("shards", "problem")} if by_server else set())
+    report = doctor(store=store, settings=settings)
+    said = [(one.text, one.command) for one in report.diagnoses if one.check == "shards"]
+    assert all("distorted: each of 3 shards" in text and "--replace" in command for text, command in said)
 
 
 def test_fields_without_an_index_are_found(store, build, settings, monkeypatch):

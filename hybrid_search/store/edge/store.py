@@ -27,6 +27,7 @@ from hybrid_search.store.edge.shard import Shard, engine_conditions
 from hybrid_search.store.edge.survey import leftovers_of, survey_in_child
 from hybrid_search.store.edge.verify import is_ours, verify_collection
 from hybrid_search.store.edge.writer import EdgeWriter
+from hybrid_search.store.idf import measured_frequencies
 from hybrid_search.store.schema import check_name, check_requests, vector_name
 from hybrid_search.store.survey import Leftover, Notice, Survey
 from hybrid_search.types import LegName, Vector, point_id_of
@@ -248,6 +249,9 @@ class EdgeReader:
         by_point = {point_id_of(chunk_id): chunk_id for chunk_id in chunk_ids}
         found = self._shard.vectors_of(vector_name(leg, self.manifest), list(by_point))
         return {by_point[point]: vector for point, vector in found.items()}
+
+    def inverse_frequencies(self, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
+        return measured_frequencies(self, leg, dimensions)
 
     def fields(self) -> Mapping[str, str]:
         sample = (payload for _, payload in self._shard.read(["metadata"], None, filter_translation.SAMPLE))

@@ -17,6 +17,7 @@ from hybrid_search.store import filter_translation
 from hybrid_search.store.filter_conditions import Engine, engine_path
 from hybrid_search.store.schema import vector_name, vector_of
 from hybrid_search.store.server.connection import RetryingClient
+from hybrid_search.store.server.frequencies import COUNTS_KEY
 from hybrid_search.store.server.payload_layouts import (
     PointId,
     chunk_id_in,
@@ -31,9 +32,10 @@ from hybrid_search.store.server.reader import (
     by_name,
     client_conditions,
     manifest_of,
-    scroll_page,
-    scroll_points,
+    metadata_of,
+    parse_manifest,
 )
+from hybrid_search.store.server.scrolling import scroll_page, scroll_points
 from hybrid_search.types import LegName, Vector
 
 if TYPE_CHECKING:
@@ -78,9 +80,10 @@ def described(line: RetryingClient, real: str, name: str) -> Foreign:
 
 def open_reader(line: RetryingClient, real: str, name: str, resolve: Callable[[str], str | None]) -> ServerReader:
     """Open a version for searching, whoever wrote it."""
-    manifest = manifest_of(line, real, name)
+    metadata = metadata_of(line, real)
+    manifest = parse_manifest(metadata, name, line.location)
     if manifest.adopted is None:
-        return ServerReader(line, real, name, resolve, manifest)
+        return ServerReader(line, real, name, resolve, manifest, metadata.get(COUNTS_KEY))
     return AdoptedReader(line, real, name, resolve, manifest, manifest.adopted)
 
 

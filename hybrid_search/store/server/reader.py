@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hybrid_search.errors import CollectionChanged, CollectionDamaged, StoreError, StoreUnavailable
 from hybrid_search.filters import Condition, Test
@@ -13,10 +13,15 @@ from hybrid_search.manifest import Manifest
 from hybrid_search.protocols import CollectionInfo
 from hybrid_search.store import filter_translation
 from hybrid_search.store.filter_conditions import Engine
+from hybrid_search.store.idf import measured_frequencies
 from hybrid_search.store.schema import FieldType, check_requests, vector_name, vector_of
 from hybrid_search.store.server.client_errors import CollectionGone, LimitExceeded
 from hybrid_search.store.server.connection import RetryingClient
+from hybrid_search.store.server.counts import Frequencies
+from hybrid_search.store.server.frequencies import COUNTS_KEY
 from hybrid_search.store.server.limits import SearchLimits
+from hybrid_search.store.server.live_counts import LiveCounts
+from hybrid_search.store.server.scrolling import Ask, scroll_page, scroll_payloads
 from hybrid_search.types import LegName, SparseVector, Vector, point_id_of
 
 if TYPE_CHECKING:
@@ -25,16 +30,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MANIFEST_KEY = "hybrid_search"
-SCROLL_PAGE = 1_000
 
 
 LOOK_EVERY_S = 1.0
-
-
-class Ask(Protocol):
-    """Runs a call on the client: `RetryingClient.call`, or a reader's `_ask`."""
-
-    def __call__(self, call: Callable[[QdrantClient], T], /) -> T: ...
 
 
 class ServerReader:
@@ -49,13 +47,20 @@ class ServerReader:
         name: the collection's.
         resolve: returns the version that a name stands for now, or None.
         manifest: of that version.
+        side: the collection that holds its document frequencies; None where the server counts them.
     """
 
     max_concurrency = 4
     """Searches wait for the network more than for the interpreter."""
 
     def __init__(
-        self, line: RetryingClient, real: str, name: str, resolve: Callable[[str], str | None], manifest: Manifest
+        self,
+        line: RetryingClient,
+        real: str,
+        name: str,
+        resolve: Callable[[str], str | None],
+        manifest: Manifest,
+        side: str | None = None,
     ) -> None:
         self._line, self._real, self._name, self._resolve = line, real, name, resolve
         self.manifest = manifest
@@ -63,6 +68,7 @@ class ServerReader:
         self._naming: bool | list[str] = ["chunk_id"]
         self._known: set[str] = set()
         self._looked = monotonic()
+        self._counts = None if side is None else LiveCounts(self._ask, real, side)
 
     def is_stale(self) -> bool:
         if monotonic() - self._looked < LOOK_EVERY_S:
@@ -110,6 +116,13 @@ class ServerReader:
         found = {by_point[str(record.id)]: by_name(record.vector) for record in records}
         return {chunk_id: vector_of(raw[name]) for chunk_id, raw in found.items() if name in raw}
 
+    def inverse_frequencies(self, leg: LegName, dimensions: Sequence[int]) -> dict[int, float]:
+        found = self._frequencies(leg)
+        if found is None:
+            return measured_frequencies(self, leg, dimensions)
+        there = zip(found.of(dimensions).tolist(), found.idf(dimensions).tolist(), strict=True)
+        return {one: idf if df else 0.0 for one, (df, idf) in zip(dimensions, there, strict=True)}
+
     def info(self) -> CollectionInfo:
         return info_of(self._ask, lambda: self._real, self._name, self.manifest)
 
@@ -140,6 +153,8 @@ class ServerReader:
     ) -> list[list[tuple[str, float]]]:
         from qdrant_client import models
 
+        requests = [(leg, self._weighted(leg, vector)) for leg, vector in requests]
+
         def query(client: QdrantClient) -> list[models.QueryResponse]:
             called = self.manifest.vectors()
             about = 0 if wanted is None else client.count(self._real, wanted, exact=False).count
@@ -163,6 +178,26 @@ class ServerReader:
 
         answers = self._ask(query)
         return [[(self._chunk_id(point), point.score) for point in answer.points] for answer in answers]
+
+    def _weighted(self, leg: LegName, vector: Vector) -> Vector:
+        """Multiply a query's weights by the inverse document frequencies that are counted here, not by the server."""
+        found = self._frequencies(leg)
+        if found is None or not isinstance(vector, SparseVector):
+            return vector
+        return SparseVector.of(vector.indices, vector.values * found.idf(vector.indices.tolist()), signed=vector.signed)
+
+    def _frequencies(self, leg: LegName) -> Frequencies | None:
+        """Return the document frequencies of a leg; None where the server itself multiplies by them, or nobody."""
+        counts = self._counts
+        if counts is None or leg not in self.manifest.legs or not self.manifest.legs[leg].needs_idf:
+            return None
+        name = vector_name(leg, self.manifest)
+        try:
+            return counts.of(name)
+        except CollectionGone:
+            if self._counts is counts:
+                raise
+            return None if self._counts is None else self._counts.of(name)  # of the version that came after
 
     def _chunk_id(self, point: models.ScoredPoint) -> str:
         """Return the chunk id of a point whose payload has the fields of `_naming`."""
@@ -192,12 +227,15 @@ class ServerReader:
         real = self._resolve(self._name)
         if real is None or real == self._real:
             return
-        manifest = manifest_of(self._line, real, self._name)
+        metadata = metadata_of(self._line, real)
+        manifest = parse_manifest(metadata, self._name, self._line.location)
         if manifest.fingerprint() != self.manifest.fingerprint():
             raise CollectionChanged(
                 f"Collection {self._name!r} in {self._line.location} was rebuilt with other models or other chunking "
                 "since it was opened. Open it again to search the new one."
             )
+        side = metadata.get(COUNTS_KEY)
+        self._counts = None if side is None else LiveCounts(self._ask, real, side)
         self.manifest, self._real = manifest, real
 
     def _kinds(self) -> dict[str, str]:
@@ -250,17 +288,26 @@ def manifest_of(line: RetryingClient, real: str, name: str) -> Manifest:
         StoreError: it has no manifest, so another program made it.
         CollectionDamaged: the manifest cannot be read.
     """
-    metadata = line.call(lambda client: client.get_collection(real)).config.metadata or {}
+    return parse_manifest(metadata_of(line, real), name, line.location)
+
+
+def metadata_of(line: RetryingClient, real: str) -> dict[str, Any]:
+    """Read what is kept in a version's own metadata."""
+    return line.call(lambda client: client.get_collection(real)).config.metadata or {}
+
+
+def parse_manifest(metadata: Mapping[str, Any], name: str, location: str) -> Manifest:
+    """Read the manifest in a version's metadata; raises as `manifest_of`."""
     if MANIFEST_KEY not in metadata:
         raise StoreError(
-            f"Collection {name!r} in {line.location} was not made by hybrid-search: it has no manifest, so its models "
+            f"Collection {name!r} in {location} was not made by hybrid-search: it has no manifest, so its models "
             f"are not known. Name them to search it as it is: hybrid-search collections adopt {name} --dense MODEL "
             "(--sparse MODEL); or index its documents into a new one: hybrid-search index SOURCE -c NEW_NAME"
         )
     try:
         return Manifest.from_dict(metadata[MANIFEST_KEY])
     except ValueError as error:
-        raise CollectionDamaged(f"The manifest of {name!r} in {line.location} cannot be read: {error}.") from error
+        raise CollectionDamaged(f"The manifest of {name!r} in {location} cannot be read: {error}.") from error
 
 
 def info_of(ask: Ask, real: Callable[[], str], name: str, manifest: Manifest) -> CollectionInfo:
@@ -276,54 +323,6 @@ def retrieve_payloads(
     by_point = {str(point_id_of(chunk_id)): chunk_id for chunk_id in chunk_ids}
     records = client.retrieve(real, list(by_point), with_payload=payload)
     return {by_point[str(record.id)]: record.payload or {} for record in records}
-
-
-def scroll_payloads(
-    ask: Ask, real: Callable[[], str], wanted: models.Filter | None, fields: bool | list[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield the payload of every chunk that passes a filter, reading page by page."""
-    return (record.payload or {} for record in scroll_points(ask, real, wanted, fields))
-
-
-def scroll_points(
-    ask: Ask,
-    real: Callable[[], str],
-    wanted: models.Filter | None,
-    fields: bool | list[str],
-    vectors: list[str] | None = None,
-) -> Iterator[models.Record]:
-    """Yield every point that passes a filter with these fields and vectors, reading page by page."""
-    offset, size = None, SCROLL_PAGE
-    while True:
-        page, offset, size = scroll_page(ask, real, wanted, fields, vectors, offset=offset, size=size)
-        yield from page
-        if offset is None:
-            return
-
-
-def scroll_page(
-    ask: Ask,
-    real: Callable[[], str],
-    wanted: models.Filter | None,
-    fields: bool | list[str],
-    vectors: bool | list[str] | None = None,
-    *,
-    offset: Any = None,
-    size: int = SCROLL_PAGE,
-) -> tuple[list[models.Record], Any, int]:
-    """Return a page of points, the offset of the next one, and the size of a page that the server allows."""
-    while True:
-        try:
-            page, following = ask(
-                lambda client, size=size: client.scroll(  # type: ignore[misc]
-                    real(), wanted, limit=size, offset=offset, with_payload=fields, with_vectors=vectors or False
-                )
-            )
-            return page, following, size
-        except LimitExceeded as error:
-            if not 0 < error.most < size:
-                raise
-            size = error.most
 
 
 def by_name(vectors: Any) -> dict[str, Any]:

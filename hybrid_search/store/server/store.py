@@ -20,6 +20,7 @@ from hybrid_search.store.server.client_errors import CollectionGone
 from hybrid_search.store.server.clients import close_all, open_clients, peers_of
 from hybrid_search.store.server.connection import RetryingClient, RetryPolicy, interactive
 from hybrid_search.store.server.foreign import described, open_reader, read_only
+from hybrid_search.store.server.frequencies import drop_version
 from hybrid_search.store.server.reader import MANIFEST_KEY, ServerReader, manifest_of
 from hybrid_search.store.server.survey import leftovers_of, notices_of, survey
 from hybrid_search.store.server.verify import verify_collection
@@ -255,7 +256,7 @@ class ServerStore:
             return False
 
     def _drop(self, real: str) -> None:
-        self._writing.call(lambda client: client.delete_collection(real))
+        drop_version(self._writing, real)
 
 
 def _version_of(name: str, real: str | None) -> int:

@@ -13,16 +13,9 @@ from hybrid_search.store.filter_conditions import all_of
 from hybrid_search.store.schema import vector_of
 from hybrid_search.store.server.client_errors import CollectionGone
 from hybrid_search.store.server.connection import RetryingClient
-from hybrid_search.store.server.reader import (
-    by_name,
-    client_conditions,
-    field_kind,
-    heads_only,
-    manifest_of,
-    scroll_page,
-    scroll_points,
-    to_client,
-)
+from hybrid_search.store.server.frequencies import COUNTS_KEY
+from hybrid_search.store.server.reader import by_name, client_conditions, field_kind, heads_only, manifest_of, to_client
+from hybrid_search.store.server.scrolling import scroll_page, scroll_points
 from hybrid_search.store.survey import (
     SAMPLE,
     SCANNED_FIELDS,
@@ -63,7 +56,7 @@ def survey(line: RetryingClient, real: str, name: str) -> Survey:
         _count(line, real),
         _count(line, real, heads_only()) if ours else 0,
         {leg: _count(line, real, _having(vector)) for leg, vector in manifest.vectors().items()},
-        {vector: one.modifier == "idf" for vector, one in (info.config.params.sparse_vectors or {}).items()},
+        weighted(info, manifest),
         None if is_local else {path: field_kind(index) for path, index in info.payload_schema.items()},
         None if is_local else info.segments_count,
         None if is_local else info.indexed_vectors_count,
@@ -72,7 +65,23 @@ def survey(line: RetryingClient, real: str, name: str) -> Survey:
         list(sample.values()),
         _probes(line, real, manifest, sample),
         _limits(info.config.strict_mode_config),
+        _split(info.config.params),
     )
+
+
+def weighted(info: models.CollectionInfo, manifest: Manifest) -> dict[str, bool]:
+    """Say by a sparse vector's name whether inverse document frequencies are multiplied in, by the server or by us."""
+    names, here = manifest.vectors(), COUNTS_KEY in (info.config.metadata or {})
+    counted = {names[leg] for leg, spec in manifest.legs.items() if here and spec.needs_idf}
+    vectors = (info.config.params.sparse_vectors or {}).items()
+    return {vector: one.modifier == "idf" or vector in counted for vector, one in vectors}
+
+
+def _split(params: models.CollectionParams) -> int:
+    """Return the number of shards, where there are several and the server multiplies by frequencies within each."""
+    shards = params.shard_number or 1
+    by_shard = any(one.modifier == "idf" for one in (params.sparse_vectors or {}).values())
+    return shards if by_shard and shards > 1 else 0
 
 
 def leftovers_of(line: RetryingClient) -> Iterator[Leftover]:

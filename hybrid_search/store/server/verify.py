@@ -12,7 +12,8 @@ from hybrid_search.protocols import Finding, Verification
 from hybrid_search.store.point_checks import examine
 from hybrid_search.store.schema import vector_or_nan
 from hybrid_search.store.server.connection import RetryingClient
-from hybrid_search.store.server.reader import by_name, manifest_of, scroll_points
+from hybrid_search.store.server.reader import by_name, manifest_of
+from hybrid_search.store.server.scrolling import scroll_points
 from hybrid_search.types import Vector
 
 

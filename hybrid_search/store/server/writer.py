@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from hybrid_search.errors import ManifestMismatch, StoreError, StoreUnavailable
@@ -20,6 +21,15 @@ from hybrid_search.store.schema import (
     unfinished_message,
 )
 from hybrid_search.store.server.connection import RetryingClient
+from hybrid_search.store.server.counts import Counts, count
+from hybrid_search.store.server.frequencies import (
+    COUNTS_KEY,
+    Ledger,
+    can_count,
+    counts_name,
+    drop_version,
+    make_counts,
+)
 from hybrid_search.store.server.limits import WriteLimits
 from hybrid_search.store.server.payload_layouts import add_framework_keys
 from hybrid_search.store.server.reader import (
@@ -31,9 +41,9 @@ from hybrid_search.store.server.reader import (
     info_of,
     manifest_of,
     retrieve_payloads,
-    scroll_payloads,
     to_client,
 )
+from hybrid_search.store.server.scrolling import scroll_payloads
 from hybrid_search.types import Moved, Point, Vector, chunk_id_of, point_id_of
 
 if TYPE_CHECKING:
@@ -78,7 +88,8 @@ class ServerWriter:
         strict = described.config.strict_mode_config
         most = strict.upsert_max_batchsize if strict and strict.enabled else None
         self._limits = WriteLimits(min(UPSERT_BATCH, most or UPSERT_BATCH), REQUEST_BYTES)
-        schema = described.payload_schema
+        side, schema = (described.config.metadata or {}).get(COUNTS_KEY), described.payload_schema
+        self._ledger = None if side is None else Ledger(line.call, real, side)
         self._fields: dict[str, FieldType] = {path: field_kind(index) for path, index in schema.items()}
         self.index(FIXED_FIELDS)
 
@@ -117,14 +128,18 @@ class ServerWriter:
             )
             for point in points
         ]
-        self._in_batches(lambda client, some: client.upsert(self._real, some, wait=True), records)
+        names = self._counted()
+        after = count((present_vectors(point, self.manifest) for point in points), names) if names else {}
+        with self._change([record.id for record in records], names, after):
+            self._in_batches(lambda client, some: client.upsert(self._real, some, wait=True), records)
 
     def delete(self, chunk_ids: Iterable[str]) -> None:
         from qdrant_client import models
 
         ids: list[Any] = [str(point_id_of(chunk_id)) for chunk_id in chunk_ids]
         if ids:
-            self._line.call(lambda client: client.delete(self._real, models.PointIdsList(points=ids), wait=True))
+            with self._change(ids, self._counted(), {}):
+                self._line.call(lambda client: client.delete(self._real, models.PointIdsList(points=ids), wait=True))
 
     def set_origins(self, moved: Sequence[Moved]) -> None:
         from qdrant_client import models
@@ -145,6 +160,8 @@ class ServerWriter:
         if manifest is not None and manifest != self.manifest:
             write_manifest(self._line, self._real, manifest)
             self.manifest = manifest
+        if self._ledger is not None:
+            self._ledger.fold()
         if self._live == self._real:
             return
         create = models.CreateAliasOperation(
@@ -156,7 +173,7 @@ class ServerWriter:
         self._live = self._real
         # Not only the one before: a job may have been cut short just here.
         for real in self._older(self._real):
-            self._line.call(lambda client, real=real: client.delete_collection(real))  # type: ignore[misc]
+            drop_version(self._line, real)
 
     def iter_payloads(self, without: str = "") -> Iterator[dict[str, Any]]:
         from qdrant_client import models
@@ -173,7 +190,9 @@ class ServerWriter:
 
         self._require_live()
         self._drop_vectors({*self.manifest.vectors().values(), spec.vector})
-        modifier = models.Modifier.IDF if spec.needs_idf else None
+        if spec.needs_idf and self._ledger is None and not self._counted_by_server():
+            self._attach_counts()
+        modifier = models.Modifier.IDF if spec.needs_idf and self._ledger is None else None
         dense = models.DenseVectorConfig(size=spec.dim or 1, distance=models.Distance.COSINE)
         sparse = models.SparseVectorConfig(modifier=modifier)
         config: Any = models.SparseVectorNameConfig(sparse=sparse)
@@ -195,7 +214,13 @@ class ServerWriter:
             for chunk_id, vector in vectors.items()
             if is_present(vector)
         ]
-        self._in_batches(lambda client, some: client.update_vectors(self._real, some, wait=True), records)
+        names = [spec.vector] if spec.needs_idf else []
+        with self._change(
+            [record.id for record in records],
+            names,
+            count(({spec.vector: v} for v in vectors.values() if is_present(v)), names),
+        ):
+            self._in_batches(lambda client, some: client.update_vectors(self._real, some, wait=True), records)
 
     def replace_manifest(self, manifest: Manifest) -> None:
         self._require_live()
@@ -216,13 +241,36 @@ class ServerWriter:
         self._limits.write(lambda some: self._line.call(lambda client: write(client, some)), records, size_of)
 
     def _drop_vectors(self, keep: set[str]) -> None:
-        def drop(client: QdrantClient) -> None:
-            params = client.get_collection(self._real).config.params
-            dense = params.vectors if isinstance(params.vectors, dict) else {}
-            for name in sorted({*dense, *(params.sparse_vectors or {})} - keep):
-                client.delete_vector_name(self._real, name, wait=True)
+        params = self._line.call(lambda client: client.get_collection(self._real)).config.params
+        dense = params.vectors if isinstance(params.vectors, dict) else {}
+        gone = sorted({*dense, *(params.sparse_vectors or {})} - keep)
+        for name in gone:
+            self._line.call(lambda client, name=name: client.delete_vector_name(self._real, name, wait=True))  # type: ignore[misc]
+        if self._ledger is not None and gone:
+            self._ledger.fold(without=gone)
 
-        self._line.call(drop)
+    def _counted(self) -> list[str]:
+        """Return the names of the vectors whose frequencies are counted here."""
+        if self._ledger is None:
+            return []
+        names = self.manifest.vectors()
+        return [names[leg] for leg, spec in self.manifest.legs.items() if spec.needs_idf]
+
+    def _change(self, points: Sequence[Any], names: Sequence[str], after: Counts) -> AbstractContextManager[None]:
+        if self._ledger is None or not names or not points:
+            return nullcontext()
+        return self._ledger.change([str(point) for point in points], names, after)
+
+    def _counted_by_server(self) -> bool:
+        """Say whether the server counts here: the collection was made so, or the server is too old."""
+        params = self._line.call(lambda client: client.get_collection(self._real)).config.params
+        return any(one.modifier for one in (params.sparse_vectors or {}).values()) or not can_count(self._line)
+
+    def _attach_counts(self) -> None:
+        side = counts_name(self._real)
+        self._line.call(lambda client: make_counts(client, side))
+        self._line.call(lambda client: client.update_collection(self._real, metadata={COUNTS_KEY: side}))
+        self._ledger = Ledger(self._line.call, self._real, side)
 
     def _scroll(self, wanted: models.Filter | None, fields: bool | list[str]) -> Iterator[dict[str, Any]]:
         return scroll_payloads(self._line.call, lambda: self._real, wanted, fields)
@@ -265,16 +313,20 @@ def create(line: RetryingClient, real: str, manifest: Manifest) -> None:
         for leg, spec in manifest.legs.items()
         if spec.dim
     }
+    weighted = any(spec.needs_idf for spec in manifest.legs.values())
+    side = counts_name(real) if weighted and can_count(line) else None
     sparse = {
-        names[leg]: models.SparseVectorParams(modifier=models.Modifier.IDF if spec.needs_idf else None)
+        names[leg]: models.SparseVectorParams(modifier=models.Modifier.IDF if spec.needs_idf and not side else None)
         for leg, spec in manifest.legs.items()
         if not spec.dim
     }
-    metadata = {MANIFEST_KEY: manifest.to_dict()}
+    metadata = {MANIFEST_KEY: manifest.to_dict(), **({COUNTS_KEY: side} if side else {})}
 
     def make(client: QdrantClient) -> None:
         # The answer to an earlier attempt may have been lost.
         if not client.collection_exists(real):
+            if side:
+                make_counts(client, side)
             client.create_collection(real, vectors_config=vectors, sparse_vectors_config=sparse, metadata=metadata)
 
     line.call(make)
