@@ -172,7 +172,7 @@ def test_an_empty_query_has_a_hint_and_nothing_found_is_said(place):
 class Slow:
     """A searcher that answers when it is let, and remembers what it was asked."""
 
-    manifest = SimpleNamespace(fused=lambda: ("dense",), legs={"dense": None})
+    manifest = SimpleNamespace(fused=lambda: ("dense",), legs={"dense": None}, search=None)
 
     def __init__(self):
         self.queries, self.begun, self.let, self.closed = [], threading.Semaphore(0), threading.Semaphore(0), False
