@@ -19,7 +19,7 @@ LEAST_QUERIES = 50
 """Judged queries below which nothing is said: with 25 of them an interval of nDCG@10 is about 0.09 wide."""
 
 LEAST_GAIN = 0.005
-MOST_P = 0.05
+MOST_P = 0.02
 ROUNDS, _BLOCK = 5_000, 500
 
 Values = NDArray[np.float64]
