@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from hybrid_search._util.json_objects import (
     ChunkDict,
     ConfidenceDict,
+    DefaultsDict,
     ExpansionDict,
     HitDict,
     MarkDict,
@@ -377,5 +378,5 @@ class Results:
         if self.confidence is not None:
             shown["confidence"] = self.confidence.to_dict()
         if self.defaults:
-            shown["defaults"] = dict(self.defaults)
+            shown["defaults"] = cast("DefaultsDict", dict(self.defaults))
         return shown

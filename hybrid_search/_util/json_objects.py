@@ -122,6 +122,20 @@ class TimingsDict(TypedDict):
     total: float
 
 
+class DefaultsDict(TypedDict):
+    """Settings of searches that are a collection's own, and what they were chosen on."""
+
+    fusion: NotRequired[str]
+    rrf_k: NotRequired[float]
+    weights: NotRequired[dict[str, float] | str]
+    depth: NotRequired[int]
+    rerank: NotRequired[str]
+    rerank_depth: NotRequired[int]
+    query_dims: NotRequired[dict[str, int]]
+    learned: NotRequired[dict[str, float]]
+    evidence: NotRequired[dict[str, str | int | dict[str, float]]]
+
+
 class ResultsWithoutHits(TypedDict):
     """The answer to a query, without its hits."""
 
@@ -147,7 +161,7 @@ class ResultsWithoutHits(TypedDict):
     ]
     vector: NotRequired[Annotated[dict[str, float], Says("The weights of the query's terms, where they were given.")]]
     confidence: NotRequired[Annotated[ConfidenceDict, Says("Missing where nothing tells it.")]]
-    defaults: NotRequired[Annotated[dict[str, Any], Says("The settings that were the collection's own (tune).")]]
+    defaults: NotRequired[Annotated[DefaultsDict, Says("The settings that were the collection's own (tune).")]]
 
 
 class ResultsDict(ResultsWithoutHits):
@@ -184,7 +198,7 @@ class DocumentExplanationDict(TypedDict):
     rerank_score: float | None
     rank: int | None
     folded_into: Annotated[str, Says("The document that says the same and stands for it.")]
-    defaults: NotRequired[Annotated[dict[str, Any], Says("The settings that were the collection's own (tune).")]]
+    defaults: NotRequired[Annotated[DefaultsDict, Says("The settings that were the collection's own (tune).")]]
 
 
 class CollectionDict(TypedDict):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from hybrid_search._util.arguments import text
-from hybrid_search._util.json_objects import DocumentExplanationDict, LegPlaceDict
+from hybrid_search._util.json_objects import DefaultsDict, DocumentExplanationDict, LegPlaceDict
 from hybrid_search.collection.documents import payloads_of
 from hybrid_search.encoders.hybrid import unwrap
 from hybrid_search.filters.matcher import failing_clauses
@@ -117,7 +117,7 @@ class DocumentExplanation:
             "folded_into": self.folded_into,
         }
         if self.defaults:
-            shown["defaults"] = dict(self.defaults)
+            shown["defaults"] = cast("DefaultsDict", dict(self.defaults))
         return shown
 
 

@@ -25,7 +25,9 @@ def names(location: str, api_key: str | None = None) -> list[str]:
         from hybrid_search.store.edge.generations import folder_names
 
         return folder_names(Path(location).expanduser())
-    return sorted({re.sub(r"__v\d+\Z", "", name) for name in _collections_by_name(location, api_key)})
+    # The others hold the counts of a version.
+    names = (name for name in _collections_by_name(location, api_key) if "__idf_" not in name)
+    return sorted({re.sub(r"__v\d+\Z", "", name) for name in names})
 
 
 def legs(location: str, name: str, api_key: str | None = None) -> list[str]:

@@ -25,6 +25,7 @@ FULL = Results(
     expansion={"sparse": (Term("apple", 1.0, True), Term("##s", 0.5, False, "apples"))}, offset=1,
     abstained={"dense": "reads nothing"}, unread={"sparse": ("猫",)}, notes=("none",), vector={"apple": 1.0},
     confidence=Confidence(0.25, "low"),
+    defaults={"fusion": "dbsf"},
 )  # fmt: skip
 BARE = Results("apple", "fruit", "sparse", 10, (), TIMES)
 

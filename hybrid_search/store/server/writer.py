@@ -183,7 +183,8 @@ class ServerWriter:
 
     def written(self) -> ServerReader:
         """Return the version that is filled, to be read as long as this writer is open."""
-        return ServerReader(self._line, self._real, self._name, lambda _: self._real, self.manifest)
+        side = self._ledger.side if self._ledger else None
+        return ServerReader(self._line, self._real, self._name, lambda _: self._real, self.manifest, side)
 
     def add_vector(self, spec: LegSpec) -> None:
         from qdrant_client import models
