@@ -138,7 +138,7 @@ def test_an_earlier_evaluation_is_compared_by_its_values(run, fruit, fakes, tmp_
         (("hybrid", "sparse"), 2, "--on"),
         (("nope", "hybrid", "--on", "FRUIT"), 2, "A is 'nope': no file, no mode"),
         (("hybrid", "nope.trec", "--on", "FRUIT"), 3, "B is 'nope.trec', and there is no such file"),
-        (("hybrid", "sparse", "--on", "nowhere"), 3, "nowhere is neither a BEIR folder"),
+        (("hybrid", "sparse", "--on", "nowhere"), 3, "nowhere"),
         (("hybrid", "sparse", "--on", "FRUIT", "-k", "0"), 2, "k is 0"),
         (("hybrid", "sparse", "--on", "FRUIT", "--top", "-1"), 2, "--top"),
         (("hybrid", "sparse", "--on", "FRUIT", "--measures", "AP,AP"), 2, "names one twice"),
