@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import completion, options
+from hybrid_search.cli import options
 from hybrid_search.cli.command import global_options
 from hybrid_search.cli.compare_view import comparison_text, query_text
 from hybrid_search.cli.console import out, paging
@@ -33,13 +33,7 @@ def compare(
     ],
     collection: Annotated[
         str | None,
-        typer.Option(
-            "-c",
-            "--collection",
-            metavar="NAME",
-            help="The collection whose modes A and B are, instead of one that is built.",
-            autocompletion=completion.collections,
-        ),
+        options.collection_option("The collection whose modes A and B are, instead of one that is built."),
     ] = None,
     profile: options.Profile = "auto",
     device: options.Device = None,

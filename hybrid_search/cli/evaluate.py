@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hybrid_search.cli import completion, options
+from hybrid_search.cli import options
 from hybrid_search.cli.command import FAILED, SOME_FAILED, global_options
 from hybrid_search.cli.console import err, note, out
 from hybrid_search.cli.dataset_options import Dataset, Documents, Qrels, Split, Topics, tell_fetching
@@ -39,13 +39,7 @@ def evaluate(
     documents: Documents = None,
     collection: Annotated[
         str | None,
-        typer.Option(
-            "-c",
-            "--collection",
-            metavar="NAME",
-            help="Judge this collection, instead of building one.",
-            autocompletion=completion.collections,
-        ),
+        options.collection_option("Judge this collection, instead of building one."),
     ] = None,
     profile: options.Profile = "auto",
     sparse: options.Sparse = None,

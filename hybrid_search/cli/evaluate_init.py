@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from hybrid_search._util.printable import one_line
-from hybrid_search.cli import completion
+from hybrid_search.cli import options
 from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note, out
 from hybrid_search.errors import InvalidArgument
@@ -34,13 +34,7 @@ def init(
     *,
     collection: Annotated[
         str,
-        typer.Option(
-            "-c",
-            "--collection",
-            metavar="NAME",
-            help="The collection whose documents are judged.",
-            autocompletion=completion.collections,
-        ),
+        options.collection_option("The collection whose documents are judged."),
     ],
     queries: Annotated[
         Path | None,

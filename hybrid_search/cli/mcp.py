@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from hybrid_search._util.extras import check_extra
-from hybrid_search.cli import completion
+from hybrid_search.cli import options
 from hybrid_search.cli.command import INTERRUPTED, global_options
 from hybrid_search.cli.console import note
 from hybrid_search.errors import InvalidArgument
@@ -25,13 +25,7 @@ if TYPE_CHECKING:
 def mcp(
     collection: Annotated[
         list[str] | None,
-        typer.Option(
-            "-c",
-            "--collection",
-            metavar="NAME",
-            help="Serve this collection; may be repeated.  [all of the store]",
-            autocompletion=completion.collections,
-        ),
+        options.collection_option("Serve this collection; may be repeated.  [all of the store]"),
     ] = None,
     http: Annotated[
         str | None,

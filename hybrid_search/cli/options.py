@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -30,10 +30,14 @@ Query = Annotated[
         callback=query_or_vector,
     ),
 ]
-Collection = Annotated[
-    str,
-    typer.Option("-c", "--collection", metavar="NAME", help="The collection.", autocompletion=completion.collections),
-]
+
+
+def collection_option(help: str) -> Any:
+    """Return the option `-c`, which names a collection, with the help that a command gives it."""
+    return typer.Option("-c", "--collection", metavar="NAME", help=help, autocompletion=completion.collections)
+
+
+Collection = Annotated[str, collection_option("The collection.")]
 CollectionName = Annotated[
     str, typer.Argument(metavar="NAME", help="The collection.", autocompletion=completion.collections)
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search._util.extras import check_extra
-from hybrid_search.cli import completion
+from hybrid_search.cli import options
 from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note
 from hybrid_search.cli.search_options import takes_search_options
@@ -23,13 +23,7 @@ def serve(
     *,
     collection: Annotated[
         list[str] | None,
-        typer.Option(
-            "-c",
-            "--collection",
-            metavar="NAME",
-            help="Serve this one, opened at once; may be repeated. [all]",
-            autocompletion=completion.collections,
-        ),
+        options.collection_option("Serve this one, opened at once; may be repeated. [all]"),
     ] = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; 0 takes a free one.")] = 8080,
@@ -51,8 +45,9 @@ def serve(
     Example: `hybrid-search serve -c movies`
     """
     check_extra("serve", "The HTTP server")
+    from hybrid_search._util.locations import is_loopback
     from hybrid_search.integrations.gateway import server
-    from hybrid_search.integrations.gateway.address import is_loopback, listen
+    from hybrid_search.integrations.gateway.address import listen
     from hybrid_search.integrations.http import Limits, create_app
     from hybrid_search.integrations.http.middleware import LOOPBACK
 

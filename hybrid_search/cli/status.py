@@ -6,11 +6,10 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.text import Text
 
 from hybrid_search._util.printable import one_line
-from hybrid_search.cli import completion, options
+from hybrid_search.cli import options
 from hybrid_search.cli.command import global_options
 from hybrid_search.cli.console import note, out
 from hybrid_search.cli.options import choice
@@ -28,13 +27,7 @@ _COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupte
 def status(
     collection: Annotated[
         str | None,
-        typer.Option(
-            "-c",
-            "--collection",
-            metavar="NAME",
-            help="Show only the jobs of this collection, all that are kept.",
-            autocompletion=completion.collections,
-        ),
+        options.collection_option("Show only the jobs of this collection, all that are kept."),
     ] = None,
     format: options.Format = "table",
 ) -> None:

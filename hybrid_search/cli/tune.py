@@ -33,13 +33,7 @@ def tune(
     documents: Documents = None,
     collection: Annotated[
         str | None,
-        typer.Option(
-            "-c",
-            "--collection",
-            metavar="NAME",
-            help="Tune this collection, instead of one that is built.",
-            autocompletion=completion.collections,
-        ),
+        options.collection_option("Tune this collection, instead of one that is built."),
     ] = None,
     profile: options.Profile = "auto",
     device: options.Device = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -223,5 +223,5 @@ def _row(document: Document) -> dict[str, str]:
     return {"_id": document.doc_id, "title": document.title or "", "text": document.text}
 
 
-def _lines(rows: object) -> Iterator[bytes]:
-    return (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)  # type: ignore[attr-defined]
+def _lines(rows: Iterable[Mapping[str, str]]) -> Iterator[bytes]:
+    return (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)

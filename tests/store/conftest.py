@@ -34,6 +34,13 @@ def over_http():
 
 
 @pytest.fixture
+def http():
+    """A small server of this test's own, to be told what to do."""
+    with QdrantOverHttp() as server:
+        yield server
+
+
+@pytest.fixture
 def true_server(prefix):
     """Open a store on the server of QDRANT_URL over a transport. What has the prefix there is dropped afterwards."""
     if not servers.URL:

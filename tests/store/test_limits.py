@@ -12,18 +12,11 @@ from hybrid_search.store.server.store import ServerStore
 from hybrid_search.store.server.writer import size_of
 from hybrid_search.types import SparseVector
 from tests import faults
-from tests.qdrant_over_http import QdrantOverHttp
 from tests.store.store_points import DIM, build, found, manifest_of, points
 
 ONES = np.ones(DIM, np.float32)
 LEGS = {"sparse": "fake/sparse", "dense": "fake/dense"}
 FILMS = [{"id": str(n), "text": f"a film number {n} about whales", "metadata": {"year": 1900 + n}} for n in range(30)]
-
-
-@pytest.fixture
-def http():
-    with QdrantOverHttp() as server:
-        yield server
 
 
 @pytest.fixture

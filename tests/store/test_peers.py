@@ -18,7 +18,6 @@ from hybrid_search.store.server.clients import peers_of
 from hybrid_search.store.server.connection import REQUEST_ID, numbered
 from hybrid_search.store.server.hedging import Late, first_answer
 from hybrid_search.store.server.store import ServerStore
-from tests.qdrant_over_http import QdrantOverHttp
 from tests.store.store_points import DIM, build, found, points
 
 ONES = np.ones(DIM, np.float32)
@@ -122,12 +121,6 @@ class Silent:
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
-
-
-@pytest.fixture
-def http():
-    with QdrantOverHttp() as server:
-        yield server
 
 
 def filled(http):

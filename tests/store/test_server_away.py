@@ -16,17 +16,10 @@ from hybrid_search.store.server.connection import (
     interactive,
 )
 from hybrid_search.store.server.store import ServerStore
-from tests.qdrant_over_http import QdrantOverHttp
 from tests.store.store_points import DIM, build, found, manifest_of, point, points
 
 ONES = np.ones(DIM, np.float32)
 LEGS = {"sparse": "fake/sparse", "dense": "fake/dense"}
-
-
-@pytest.fixture
-def http():
-    with QdrantOverHttp() as server:
-        yield server
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hybrid_search._util.extras import check_extra
-from hybrid_search.cli import completion
+from hybrid_search.cli import options
 from hybrid_search.cli.command import FAILED, global_options
 from hybrid_search.cli.search import Built, BuiltDense, BuiltSparse
 from hybrid_search.cli.search_options import takes_search_options
@@ -27,13 +27,7 @@ def tui(
     *,
     collection: Annotated[
         str | None,
-        typer.Option(
-            "-c",
-            "--collection",
-            metavar="NAME",
-            help="The collection; choose on the screen if left out.",
-            autocompletion=completion.collections,
-        ),
+        options.collection_option("The collection; choose on the screen if left out."),
     ] = None,
     search: Options,
     profile: Built = "auto",

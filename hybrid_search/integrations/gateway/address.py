@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from hybrid_search._util.locations import is_loopback
 from hybrid_search.errors import ConfigError
-
-__all__ = ["BACKLOG", "is_loopback", "listen"]
 
 BACKLOG = 1024
 """Callers that have not been accepted yet; the operating system may take fewer."""

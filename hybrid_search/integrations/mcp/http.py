@@ -16,8 +16,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.responses import Response
 
 import hybrid_search
+from hybrid_search._util.locations import is_loopback
 from hybrid_search.errors import ConfigError, InvalidArgument
-from hybrid_search.integrations.gateway.address import is_loopback
 from hybrid_search.integrations.gateway.bounds import Bounds
 from hybrid_search.integrations.gateway.gate import Gate
 from hybrid_search.integrations.gateway.refusals import JSON, Refused, dumped, response_to

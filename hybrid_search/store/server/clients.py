@@ -66,8 +66,8 @@ class Peer(NamedTuple):
                 **(self.certificates.rest_options() if secure else {}),
             )
 
-    def find_protocol(self, timeout_s: float) -> bool:
-        """Make one request, and return whether it is answered over gRPC; else it is over REST.
+    def answering(self, timeout_s: float) -> tuple[QdrantClient, bool]:
+        """Make one request, and return the client that it is answered on, and whether that speaks gRPC.
 
         Behind another port than the usual one the gRPC port may belong to another server. Where that port is open and
         no Qdrant answers there, the log says so.
@@ -79,23 +79,23 @@ class Peer(NamedTuple):
         refused: HybridSearchError | None = None
         if self.port == REST_PORT and is_open(self.place.host, GRPC_PORT):
             try:
-                self._ask(timeout_s, grpc=True)
+                return self._asked(timeout_s, grpc=True), True
             except StoreUnavailable as error:
                 refused = error
-            else:
-                return True
-        self._ask(timeout_s, grpc=False)
+        client = self._asked(timeout_s, grpc=False)
         if refused is not None:
             _log.warning("REST is used for %s; over gRPC it does not answer: %s", self.place.address, refused)
-        return False
+        return client, False
 
-    def _ask(self, timeout_s: float, *, grpc: bool) -> None:
+    def _asked(self, timeout_s: float, *, grpc: bool) -> QdrantClient:
         client = self.client(timeout_s, grpc=grpc)
         try:
             with server_errors(self.place.address):
                 client.get_collections()
-        finally:
+        except BaseException:
             client.close()
+            raise
+        return client
 
 
 def peers_of(location: str, api_key: str | None, certificates: Certificates) -> list[Peer]:
@@ -115,18 +115,23 @@ def open_clients(
     Raises:
         StoreUnavailable, ConfigError: none of the peers answers.
     """
-    found: dict[Peer, bool] = {}
+    found: dict[Peer, tuple[QdrantClient, bool]] = {}
     errors: list[StoreUnavailable] = []
-    for peer in peers:
-        try:
-            found[peer] = peer.find_protocol(timeout_s)
-        except StoreUnavailable as error:
-            errors.append(error)
+    try:
+        for peer in peers:
+            try:
+                found[peer] = peer.answering(timeout_s)
+            except StoreUnavailable as error:
+                errors.append(error)
+    except BaseException:
+        close_all([client for client, _ in found.values()])
+        raise
     if not found:
         raise errors[0]
-    both = {**found, **{peer: False for peer in peers if peer not in found}}
-    patient = [peer.client(timeout_s, grpc=grpc) for peer, grpc in both.items()]
-    return patient, [peer.client(search_timeout_s, grpc=grpc) for peer, grpc in both.items()]
+    silent = {peer: (peer.client(timeout_s, grpc=False), False) for peer in peers if peer not in found}
+    every = {**found, **silent}
+    quick = [peer.client(search_timeout_s, grpc=grpc) for peer, (_, grpc) in every.items()]
+    return [client for client, _ in every.values()], quick
 
 
 def close_all(clients: Sequence[QdrantClient]) -> None:
